@@ -1,0 +1,456 @@
+"""All tables. Each is written by one module of this package; its name stands in the table's docstring."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Index, Integer, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+
+class Utc(TypeDecorator[datetime]):
+    """Aware UTC datetimes in and out, on databases that forget the zone too."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored; use UTC")
+        return value.astimezone(UTC) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _json(nullable: bool = False) -> Any:
+    return Field(default=None, sa_type=JSON, nullable=nullable)
+
+
+def _at(nullable: bool = False, **kwargs: Any) -> Any:
+    return Field(default=None, sa_type=Utc, nullable=nullable, **kwargs)
+
+
+class InteractionRow(SQLModel, table=True):
+    """Written by events.py."""
+
+    __tablename__ = "interactions"
+    __table_args__ = (Index("ix_interactions_family_received", "family", "received_at"), Index("ix_interactions_unit", "unit_hmac"))
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    variant: str | None = None
+    rollout: str | None = None
+    role: str | None = None
+    stage: float | None = None
+    cohort_start: datetime | None = _at(nullable=True)
+    unit_hmac: str | None = None
+    conversation: str | None = None
+    model: str | None = None
+    input: dict[str, Any] | None = _json(nullable=True)
+    output: str | None = None
+    latency_ms: float | None = None
+    time_to_first_token_ms: float | None = None
+    cost_usd: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    error: str | None = None
+    tags: dict[str, Any] = _json()
+    content_hash: str
+    occurred_at: datetime = _at()
+    received_at: datetime = _at()
+
+
+class FeedbackEventRow(SQLModel, table=True):
+    """Written by events.py."""
+
+    __tablename__ = "feedback_events"
+    __table_args__ = (
+        Index("ix_feedback_family_received", "family", "received_at"),
+        Index("ix_feedback_unit", "unit_hmac"),
+        Index("ix_feedback_interaction", "family", "interaction"),
+    )
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    variant: str | None = None
+    rollout: str | None = None
+    role: str | None = None
+    stage: float | None = None
+    cohort_start: datetime | None = _at(nullable=True)
+    unit_hmac: str | None = None
+    interaction: str | None = None
+    source: str
+    score: float | None = None
+    success: bool | None = None
+    label: str | None = None
+    expected: dict[str, Any] | None = _json(nullable=True)
+    tags: dict[str, Any] = _json()
+    content_hash: str
+    occurred_at: datetime = _at()
+    received_at: datetime = _at()
+
+
+class IdempotencyKeyRow(SQLModel, table=True):
+    """Written by events.py, in the transaction of the events themselves."""
+
+    __tablename__ = "idempotency_keys"
+    key: str = Field(primary_key=True)
+    scope: str = Field(primary_key=True)  # who sent it: key name or address
+    body_hash: str
+    answer: dict[str, Any] = _json()
+    created_at: datetime = _at(index=True)
+
+
+class ExposureCountRow(SQLModel, table=True):
+    """Written by exposures.py. Fetches per arm and 10 s; ``client`` is "api" or a client that decides in process."""
+
+    __tablename__ = "exposure_counts"
+    family: str = Field(primary_key=True)
+    variant: str = Field(primary_key=True)
+    rollout: str = Field(primary_key=True, default="")  # "" outside a rollout: NULL has no place in a key
+    stage: str = Field(primary_key=True, default="")
+    window_start: datetime = Field(sa_type=Utc, primary_key=True)
+    client: str = Field(primary_key=True)
+    n_exposed: int
+
+
+class ExampleRow(SQLModel, table=True):
+    """Written by examples.py."""
+
+    __tablename__ = "examples"
+    __table_args__ = (Index("ix_examples_family_split", "family", "split"), Index("ix_examples_unit", "unit_hmac"))
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    input: dict[str, Any] = _json()
+    expected: dict[str, Any] = _json()
+    group: str
+    split: str
+    origin: str
+    released: bool
+    released_by: str | None = None
+    unit_hmac: str | None = None
+    interaction: str | None = None
+    content_hash: str
+    created_at: datetime = _at()
+
+
+class ReviewRow(SQLModel, table=True):
+    """Written by reviews.py. A question to a person, such as whether an example may be released."""
+
+    __tablename__ = "reviews"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    kind: str
+    subject: str
+    payload: dict[str, Any] = _json()
+    status: str
+    answer: str | None = None
+    answered_by: str | None = None
+    created_at: datetime = _at()
+    answered_at: datetime | None = _at(nullable=True)
+
+
+class VariantRow(SQLModel, table=True):
+    """Written by variants.py. Never changed after the insert."""
+
+    __tablename__ = "variants"
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    content: dict[str, Any] = _json()
+    source: str  # file, study, person, import
+    note: str = ""
+    file_version: str | None = None
+    parent: str | None = None
+    study: str | None = None
+    created_by: str
+    created_at: datetime = _at()
+
+
+class VariantPerformanceRow(SQLModel, table=True):
+    """Written by performance.py: daily roll-up per family, variant and model."""
+
+    __tablename__ = "variant_performance"
+    family: str = Field(primary_key=True)
+    variant: str = Field(primary_key=True)
+    model: str = Field(primary_key=True, default="")
+    day: str = Field(primary_key=True)  # YYYY-MM-DD, UTC
+    n_interactions: int
+    n_errors: int
+    mean_latency_ms: float | None = None
+    p95_latency_ms: float | None = None
+    cost_usd: float
+    n_labelled: int
+    n_success: int
+    n_scored: int
+    mean_score: float | None = None
+
+
+class EvaluationBatchRow(SQLModel, table=True):
+    """Written by performance.py: one Variant on one Dataset, summed up."""
+
+    __tablename__ = "evaluation_batches"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    variant: str
+    model: str
+    dataset_hash: str
+    split: str
+    scorer_version: str
+    n: int
+    n_errors: int
+    mean_score: float | None = None
+    score_low: float | None = None
+    score_high: float | None = None
+    cost_usd: float
+    p95_latency_ms: float | None = None
+    n_calls: int
+    created_by: str
+    created_at: datetime = _at()
+
+
+class StudyRow(SQLModel, table=True):
+    """Written by studies.py."""
+
+    __tablename__ = "studies"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    strategy: str
+    aim: str
+    status: str = Field(index=True)
+    outcome: str | None = None
+    seed: int
+    budget: dict[str, Any] = _json()
+    definition: dict[str, Any] = _json()
+    dataset: dict[str, Any] | None = _json(nullable=True)
+    scorer_version: str | None = None
+    champion: str
+    winner: str | None = None
+    confirmation: dict[str, Any] | None = _json(nullable=True)
+    spend: dict[str, Any] = _json()
+    stop_requested: bool = False
+    error: str | None = None
+    simulated_clock: bool = False
+    mlflow_run_id: str | None = None
+    created_by: str
+    created_at: datetime = _at(index=True)
+    started_at: datetime | None = _at(nullable=True)
+    finished_at: datetime | None = _at(nullable=True)
+
+
+class TrialRow(SQLModel, table=True):
+    """Written by studies.py."""
+
+    __tablename__ = "trials"
+    study: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    variant: str
+    proposer: str
+    params: dict[str, Any] = _json()
+    status: str
+    n: int = 0
+    n_errors: int = 0
+    score: float | None = None
+    cost_usd: float = 0.0
+    p95_ms: float | None = None
+    n_calls: int = 0
+    started_at: datetime | None = _at(nullable=True)
+    finished_at: datetime | None = _at(nullable=True)
+    mlflow_run_id: str | None = None
+
+
+class TrialResultRow(SQLModel, table=True):
+    """Written by studies.py: one row per (study, purpose, variant, example)."""
+
+    __tablename__ = "trial_results"
+    study: str = Field(primary_key=True)
+    purpose: str = Field(primary_key=True)  # search or confirmation
+    variant: str = Field(primary_key=True)
+    example: str = Field(primary_key=True)
+    score: float | None = None
+    output: str | None = None
+    error: str | None = None
+    cost_usd: float = 0.0
+    latency_ms: float | None = None
+    from_journal: bool = False
+    call_key: str | None = None
+
+
+class LmCallRow(SQLModel, table=True):
+    """Written by journal.py: the journal, one row per attempt on the wire."""
+
+    __tablename__ = "lm_calls"
+    __table_args__ = (Index("ix_lm_calls_key_status", "key", "status"), Index("ix_lm_calls_study", "study", "status"))
+    id: str = Field(primary_key=True)
+    key: str
+    study: str | None = None
+    family: str | None = None
+    purpose: str  # search, confirmation, proposer, evaluation, serving
+    model: str
+    attempt: int
+    status: str  # sent, settled, failed, lost
+    temperature: float = 0.0
+    request: dict[str, Any] = _json()
+    answer: dict[str, Any] | None = _json(nullable=True)
+    error: str | None = None
+    reserved_usd: float
+    cost_usd: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    latency_ms: float | None = None
+    sent_at: datetime = _at()
+    settled_at: datetime | None = _at(nullable=True)
+
+
+class HoldoutLookRow(SQLModel, table=True):
+    """Written by examples.py: every time a confirmation read a sealed example."""
+
+    __tablename__ = "holdout_looks"
+    family: str = Field(primary_key=True)
+    example: str = Field(primary_key=True)
+    study: str = Field(primary_key=True)
+    looked_at: datetime = _at()
+
+
+class RolloutRow(SQLModel, table=True):
+    """Written by rollouts.py."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (Index("ix_rollouts_family_status", "family", "status"),)
+    id: str = Field(primary_key=True)
+    family: str
+    active_family: str | None = Field(default=None, unique=True)  # the family while active, else NULL: one active rollout per family
+    candidate: str
+    champion: str
+    aim: str
+    ladder: list[float] = _json()
+    salt: str
+    status: str
+    stage: int
+    held: bool
+    version: int
+    forced: bool
+    outcome: str | None = None
+    reason: str | None = None
+    study: str | None = None
+    settings: dict[str, Any] = _json()
+    stage_history: list[dict[str, Any]] = _json()
+    lease_expires_at: datetime | None = _at(nullable=True)
+    stage_entered_at: datetime | None = _at(nullable=True)
+    created_by: str
+    created_at: datetime = _at()
+    started_at: datetime | None = _at(nullable=True)
+    ended_at: datetime | None = _at(nullable=True)
+    simulated_clock: bool = False
+
+
+class DecisionRow(SQLModel, table=True):
+    """Written by rollouts.py: one hash chain per rollout, appended in the transaction that raises its version."""
+
+    __tablename__ = "decisions"
+    rollout: str = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    kind: str
+    actor: str
+    reason: str
+    forced: bool
+    content: str  # canonical JSON, as hashed
+    previous_hash: str
+    hash: str
+    at: datetime = _at()
+
+
+class ChampionRow(SQLModel, table=True):
+    """Written by champions.py."""
+
+    __tablename__ = "champions"
+    __table_args__ = (UniqueConstraint("family", "current", name="uq_champions_one_current"),)
+    family: str = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    current: bool | None = None  # True for the one that serves, else NULL
+    variant: str
+    previous: int | None = None
+    rollout: str | None = None
+    why: str
+    by: str
+    forced: bool = False
+    since: datetime = _at()
+    until: datetime | None = _at(nullable=True)
+
+
+class OverrideRow(SQLModel, table=True):
+    """Written by overrides.py: a unit that gets a named variant for testing, counted in no arm."""
+
+    __tablename__ = "overrides"
+    family: str = Field(primary_key=True)
+    unit_hmac: str = Field(primary_key=True)
+    variant: str
+    until: datetime = _at()
+    created_by: str
+    created_at: datetime = _at()
+
+
+class AlertRow(SQLModel, table=True):
+    """Written by alerts.py. At most one open alert per (kind, family, subject)."""
+
+    __tablename__ = "alerts"
+    id: str = Field(primary_key=True)
+    kind: str = Field(index=True)
+    family: str | None = None
+    subject: str = ""
+    detail: str
+    level: str
+    opened_at: datetime = _at()
+    closed_at: datetime | None = _at(nullable=True)
+
+
+class OutboxRow(SQLModel, table=True):
+    """Written by outbox.py: what MLflow (and later webhooks) still has to hear."""
+
+    __tablename__ = "outbox"
+    seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
+    topic: str
+    subject: str
+    payload: dict[str, Any] = _json()
+    attempts: int = 0
+    last_error: str | None = None
+    created_at: datetime = _at()
+    not_before: datetime = _at(index=True)
+    sent_at: datetime | None = _at(nullable=True, index=True)
+
+
+class ApiKeyRow(SQLModel, table=True):
+    """Written by api_keys.py. Only the SHA-256 of the secret is kept."""
+
+    __tablename__ = "api_keys"
+    name: str = Field(primary_key=True)
+    role: str
+    secret_hash: str = Field(index=True)
+    created_at: datetime = _at()
+    revoked_at: datetime | None = _at(nullable=True)
+
+
+class AuditRow(SQLModel, table=True):
+    """Written by audit.py: every change an actor caused."""
+
+    __tablename__ = "audit"
+    seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
+    at: datetime = _at(index=True)
+    actor: str
+    action: str
+    family: str | None = None
+    subject: str = ""
+    detail: dict[str, Any] = _json()
+    request_id: str | None = None
+
+
+class ServingVersionRow(SQLModel, table=True):
+    """Written by serving_version.py: one counter, raised in every transaction that changes what is served."""
+
+    __tablename__ = "serving_version"
+    id: int = Field(primary_key=True)
+    version: int
+    ticked_at: datetime | None = _at(nullable=True)  # the worker's last tick

@@ -1,0 +1,30 @@
+"""Canonical JSON (RFC 8785, floats rounded to 6 decimals) and its SHA-256: the basis of every content id and hash chain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+
+def canonical_json(value: Any) -> bytes:
+    """Bytes that are equal for equal content. Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity)."""
+    return rfc8785.dumps(_plain(value))
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | None | str | int):
+        return value
+    if isinstance(value, float):
+        rounded = round(value, 6)
+        return int(rounded) if rounded.is_integer() else rounded  # 0.0 and 0 are one setting; -0.0 has no place in an id
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value]

@@ -1,0 +1,142 @@
+"""Every error that a user can cause or meet. Each sentence says what happened, why, and what to do.
+
+    DetentError
+    ├── InvalidInput          the request, file or command is malformed; carries every fault at once
+    │   └── InvalidFamily     a family.yaml that cannot be served
+    ├── NotFound              a family, variant, study, rollout, interaction … that does not exist
+    ├── Conflict              the state does not allow this now
+    │   └── StaleVersion      somebody changed the thing in between (If-Match)
+    ├── Refused               a gate, limit or budget says no; a person may be able to force it
+    │   └── GateNotMet
+    ├── BudgetTooSmall        refused before any money is spent
+    ├── NotAuthenticated · NotAuthorised
+    ├── TooLarge · TooMany · Busy
+    ├── ModelFailed           a model call that gave no usable answer
+    └── NotYet                named by the contract, built later
+
+BudgetExhausted and StudyStopped derive from BaseException on purpose: DSPy's optimizers swallow Exception and
+would return a program as if all were well. Only the study job catches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong with an input: where (JSON pointer), what and why, and what to do."""
+
+    pointer: str
+    detail: str
+    line: int | None = None
+    file: str | None = None
+
+
+class DetentError(Exception):
+    """Base of all errors with a sentence for the user; ``members`` become named members of the problem document."""
+
+    slug = "error"
+    title = "Error"
+
+    def __init__(self, detail: str, **members: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.members: Mapping[str, Any] = members
+
+
+class InvalidInput(DetentError):
+    slug = "invalid-input"
+    title = "Invalid input"
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = (), **members: Any) -> None:
+        super().__init__(detail, **members)
+        self.faults = tuple(faults)
+        if faults:
+            self.members = {**members, "errors": [{k: v for k, v in asdict(f).items() if v is not None} for f in faults]}
+
+
+class InvalidFamily(InvalidInput):
+    slug = "invalid-family"
+    title = "Invalid family file"
+
+
+class NotFound(DetentError):
+    slug = "not-found"
+    title = "Not found"
+
+
+class Conflict(DetentError):
+    slug = "conflict"
+    title = "Conflict"
+
+
+class StaleVersion(Conflict):
+    slug = "stale-version"
+    title = "Changed in between"
+
+
+class Refused(DetentError):
+    slug = "refused"
+    title = "Refused"
+
+
+class GateNotMet(Refused):
+    slug = "gate-not-met"
+    title = "Gate not met"
+
+
+class BudgetTooSmall(Refused):
+    slug = "budget-too-small"
+    title = "Budget too small"
+
+
+class NotAuthenticated(DetentError):
+    slug = "not-authenticated"
+    title = "Not authenticated"
+
+
+class NotAuthorised(DetentError):
+    slug = "not-authorised"
+    title = "Not authorised"
+
+
+class TooLarge(DetentError):
+    slug = "too-large"
+    title = "Too large"
+
+
+class TooMany(DetentError):
+    slug = "too-many-requests"
+    title = "Too many requests"
+
+
+class Busy(DetentError):
+    slug = "busy"
+    title = "Busy"
+
+
+class ModelFailed(DetentError):
+    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, unreachable)."""
+
+    slug = "model-failed"
+    title = "Model call failed"
+
+    def __init__(self, detail: str, *, kind: str = "unknown", **members: Any) -> None:
+        super().__init__(detail, kind=kind, **members)
+        self.kind = kind
+
+
+class NotYet(DetentError):
+    slug = "not-yet"
+    title = "Not yet"
+
+
+class BudgetExhausted(BaseException):
+    """The next call would pass the study's cap; nothing was sent."""
+
+
+class StudyStopped(BaseException):
+    """Somebody cancelled the study, or its time is over; nothing was sent."""

@@ -1,0 +1,97 @@
+"""A Study searches one Family on one Dataset; a Trial is one Variant evaluated in it; a Confirmation is its look at the holdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Aim = Literal["quality", "cost", "latency"]
+StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
+StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Caps for everything a study spends, confirmation included; None = no cap of that kind."""
+
+    usd: float | None = None
+    calls: int | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What a study has used so far. Calls in flight count at their reserved price; ``n_lost`` were in flight at a kill."""
+
+    usd: float = 0.0
+    n_calls: int = 0
+    n_lost: int = 0
+    n_from_journal: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    id: str
+    family: str
+    strategy: str  # "bootstrap", "settings", or several joined by "+", each starting from the best so far
+    aim: Aim
+    status: StudyStatus
+    seed: int
+    budget: Budget
+    definition: Mapping[str, Any]  # n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples, space …
+    champion: str
+    created_at: datetime
+    created_by: str
+    outcome: StudyOutcome | None = None
+    winner: str | None = None
+    dataset: Mapping[str, Any] | None = None  # {"hash", "train": [ids], "dev": [ids], "holdout": [ids]}
+    scorer_version: str | None = None
+    confirmation: Mapping[str, Any] | None = None
+    spend: Spend = field(default_factory=Spend)
+    stop_requested: bool = False
+    error: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    simulated_clock: bool = False
+    mlflow_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleResult:
+    """One Variant on one Example. ``score`` None means it could not be measured; ``error`` then says why. Never 0 for missing."""
+
+    example: str
+    score: float | None
+    output: str | None
+    error: str | None = None
+    cost_usd: float = 0.0
+    latency_ms: float | None = None  # of a fresh call; None when the journal answered
+    from_journal: bool = False
+    call_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    study: str
+    number: int
+    variant: str
+    proposer: str  # "champion", "bootstrap", "settings"
+    params: Mapping[str, Any]
+    status: Literal["running", "complete", "stopped"]
+    n: int = 0
+    n_errors: int = 0
+    score: float | None = None
+    cost_usd: float = 0.0
+    p95_ms: float | None = None
+    n_calls: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    mlflow_run_id: str | None = None
+
+
+def mean_score(results: Sequence[ExampleResult]) -> float | None:
+    """Mean over the examples that could be measured; None when none could."""
+    scores = [r.score for r in results if r.score is not None]
+    return sum(scores) / len(scores) if scores else None

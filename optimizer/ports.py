@@ -1,0 +1,308 @@
+"""What jobs need from the world, as protocols. Adapters provide them; ``wiring`` joins the two; ``core`` knows neither.
+
+A ``Transaction`` is opaque here: take it from ``Store.read()`` or ``Store.write(fn)`` and hand it on. Nothing inside a
+transaction may call a model or the network. Ids and times are made by jobs; stores keep what they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeVar
+
+from optimizer.core.dataset import Example, Split
+from optimizer.core.feedback import FeedbackEvent, Interaction
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.core.study import ExampleResult, Spend, Study, Trial
+from optimizer.core.variant import Variant
+
+T = TypeVar("T")
+Transaction = Any  # sqlalchemy.Connection in the database adapter
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """Real time, UTC: leases, ticks, timeouts, tokens."""
+
+    def rollout_now(self) -> datetime:
+        """The clock of rollout durations: real time, or scaled under profile demo."""
+
+
+class LanguageModel(Protocol):
+    """One call on the wire: no journal, no budget, no hidden retry."""
+
+    name: str
+    revision: str
+    price: ModelPrice | None
+    concurrency: int  # calls worth having in flight at once
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, unreachable)."""
+
+
+class Tracker(Protocol):
+    """The mirror of studies and rollouts that people review (MLflow). Every method may be repeated without harm."""
+
+    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: Mapping[str, Any]) -> None: ...
+    def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None: ...
+    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> None: ...
+
+
+# --- the store ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantRecord:
+    """A Variant as stored, with where it came from."""
+
+    family: str
+    variant: Variant
+    source: Literal["file", "study", "person", "import"]
+    created_at: datetime
+    created_by: str
+    note: str = ""
+    file_version: str | None = None
+    parent: str | None = None
+    study: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    id: str
+    key: str
+    status: Literal["sent", "settled", "failed", "lost"]
+    purpose: str
+    model: str
+    attempt: int
+    reserved_usd: float
+    sent_at: datetime
+    study: str | None = None
+    family: str | None = None
+    temperature: float = 0.0
+    request: Mapping[str, Any] | None = None
+    answer: ModelAnswer | None = None
+    error: str | None = None
+    settled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxItem:
+    seq: int
+    topic: str
+    subject: str
+    payload: Mapping[str, Any]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    id: str
+    kind: str
+    detail: str
+    level: Literal["info", "warning", "critical"]
+    opened_at: datetime
+    family: str | None = None
+    subject: str = ""
+    closed_at: datetime | None = None
+
+
+class Events(Protocol):
+    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
+    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
+    def interaction(self, tx: Transaction, id: str, family: str | None = None) -> Interaction | None: ...
+    def feedback_of(self, tx: Transaction, family: str, interaction: str) -> list[FeedbackEvent]: ...
+    def list_feedback(
+        self, tx: Transaction, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
+    ) -> tuple[list[FeedbackEvent], str | None]: ...
+    def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
+        """(body hash, answer) under an Idempotency-Key, or None."""
+
+    def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None: ...
+    def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
+        """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score, mean_latency_ms, cost_usd."""
+
+
+class Exposures(Protocol):
+    def add(self, tx: Transaction, rows: Iterable[tuple[str, str, str | None, float | None, datetime, str, int]]) -> None:
+        """(family, variant, rollout, stage, window start, client, n) each; counts of one window add up."""
+
+
+class Examples(Protocol):
+    def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
+    def list(self, tx: Transaction, family: str, *, split: Literal["train", "dev"], released_only: bool = False) -> list[Example]:
+        """Every reader but confirmation. The holdout cannot be asked for here."""
+
+    def sealed_holdout(self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime) -> list[Example]:
+        """Confirmation only: records a look per example in the same transaction."""
+
+    def holdout_ids(self, tx: Transaction, family: str) -> list[tuple[str, str]]:
+        """(id, hash of the expected label text) without any text: for fixing the selection beforehand."""
+
+    def counts(self, tx: Transaction, family: str) -> dict[Split, int]: ...
+    def looks(self, tx: Transaction, family: str, ids: Sequence[str]) -> int:
+        """The largest number of studies that have looked at any of these examples."""
+
+    def release(self, tx: Transaction, family: str, id: str, by: str) -> None: ...
+
+
+class Reviews(Protocol):
+    def open(self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None: ...
+    def list(self, tx: Transaction, family: str | None, status: str | None) -> list[dict[str, Any]]: ...
+    def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]: ...
+
+
+class Variants(Protocol):
+    def add(self, tx: Transaction, record: VariantRecord) -> bool:
+        """False when the family already holds this content."""
+
+    def get(self, tx: Transaction, family: str, id: str) -> VariantRecord | None: ...
+    def list(self, tx: Transaction, family: str) -> list[VariantRecord]: ...
+
+
+class Performance(Protocol):
+    def add_batch(self, tx: Transaction, batch: Mapping[str, Any]) -> None: ...
+    def batches(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
+    def roll_up(self, tx: Transaction, day: str) -> None: ...
+    def daily(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
+
+
+class Studies(Protocol):
+    def add(self, tx: Transaction, study: Study) -> None:
+        """Raises Conflict when the family has a study that is queued, running or confirming."""
+
+    def get(self, tx: Transaction, id: str) -> Study | None: ...
+    def list(
+        self, tx: Transaction, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[Study], str | None]: ...
+    def update(self, tx: Transaction, id: str, **changes: Any) -> Study: ...
+    def put_trial(self, tx: Transaction, trial: Trial) -> None:
+        """Insert or replace by (study, number)."""
+
+    def trials(self, tx: Transaction, study: str) -> list[Trial]: ...
+    def put_results(self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None: ...
+    def results(self, tx: Transaction, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
+        """By variant."""
+
+
+class Journal(Protocol):
+    def find(self, tx: Transaction, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
+        """A settled answer of this study, whatever its age and temperature; else one of any study at temperature 0 and not older than ``not_before``."""
+
+    def send(self, tx: Transaction, entry: JournalEntry) -> None: ...
+    def settle(self, tx: Transaction, id: str, answer: ModelAnswer, at: datetime) -> None: ...
+    def fail(self, tx: Transaction, id: str, error: str, cost_usd: float, at: datetime) -> None: ...
+    def mark_lost(self, tx: Transaction, study: str, at: datetime) -> int:
+        """Calls of this study that were in flight when its process died: spent at their reserved price. Returns how many."""
+
+    def spend(self, tx: Transaction, study: str) -> Spend: ...
+    def calls(self, tx: Transaction, study: str) -> list[JournalEntry]: ...
+
+
+class Rollouts(Protocol):
+    def add(self, tx: Transaction, rollout: Rollout) -> None:
+        """Raises Conflict when the family has an active rollout."""
+
+    def get(self, tx: Transaction, id: str) -> Rollout | None: ...
+    def active(self, tx: Transaction, family: str) -> Rollout | None: ...
+    def latest(self, tx: Transaction, family: str) -> Rollout | None: ...
+    def list_active(self, tx: Transaction) -> list[Rollout]: ...
+    def save(self, tx: Transaction, rollout: Rollout, decision: Decision | None) -> None:
+        """Writes the rollout where its stored version is ``rollout.version - 1`` and appends the decision; raises StaleVersion otherwise."""
+
+    def renew_lease(self, tx: Transaction, id: str, until: datetime) -> None:
+        """No decision and no new version: a lease is a heartbeat."""
+
+    def decisions(self, tx: Transaction, rollout: str) -> list[Decision]: ...
+
+
+class Champions(Protocol):
+    def current(self, tx: Transaction, family: str) -> Champion | None: ...
+    def history(self, tx: Transaction, family: str) -> list[Champion]: ...
+    def put(self, tx: Transaction, champion: Champion) -> None:
+        """Ends the current reign at ``champion.since`` and starts this one."""
+
+
+class Overrides(Protocol):
+    def put(self, tx: Transaction, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None: ...
+    def active(self, tx: Transaction, now: datetime) -> list[tuple[str, str, str, datetime]]:
+        """(family, unit_hmac, variant, until)."""
+
+
+class Outbox(Protocol):
+    def add(self, tx: Transaction, topic: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
+        """An unsent item of the same topic and subject is replaced: the mirror reads the store, not the payload, for bulk."""
+
+    def due(self, tx: Transaction, now: datetime, limit: int) -> list[OutboxItem]: ...
+    def sent(self, tx: Transaction, seq: int, at: datetime) -> None: ...
+    def failed(self, tx: Transaction, seq: int, error: str, not_before: datetime) -> None: ...
+    def backlog(self, tx: Transaction) -> int: ...
+
+
+class Alerts(Protocol):
+    def open(self, tx: Transaction, alert: Alert) -> bool:
+        """False when the same (kind, family, subject) is already open."""
+
+    def close(self, tx: Transaction, kind: str, family: str | None, subject: str, at: datetime) -> int: ...
+    def list(self, tx: Transaction, *, open_only: bool) -> list[Alert]: ...
+
+
+class ApiKeys(Protocol):
+    def add(self, tx: Transaction, name: str, role: str, secret_hash: str, at: datetime) -> None: ...
+    def revoke(self, tx: Transaction, name: str, at: datetime) -> None: ...
+    def list(self, tx: Transaction) -> list[dict[str, Any]]:
+        """name, role, secret_hash, created_at, revoked_at."""
+
+
+class Audit(Protocol):
+    def add(
+        self,
+        tx: Transaction,
+        *,
+        at: datetime,
+        actor: str,
+        action: str,
+        family: str | None,
+        subject: str,
+        detail: Mapping[str, Any],
+        request_id: str | None = None,
+    ) -> None: ...
+    def list(self, tx: Transaction, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]: ...
+
+
+class ServingVersion(Protocol):
+    def bump(self, tx: Transaction) -> None: ...
+    def read(self, tx: Transaction) -> tuple[int, datetime | None]:
+        """(version, last tick)."""
+
+    def ticked(self, tx: Transaction, at: datetime) -> None: ...
+
+
+class Store(Protocol):
+    """Everything that is kept. ``write`` runs ``fn`` in the process's one writing transaction, grouped with what waits beside it."""
+
+    events: Events
+    exposures: Exposures
+    examples: Examples
+    reviews: Reviews
+    variants: Variants
+    performance: Performance
+    studies: Studies
+    journal: Journal
+    rollouts: Rollouts
+    champions: Champions
+    overrides: Overrides
+    outbox: Outbox
+    alerts: Alerts
+    api_keys: ApiKeys
+    audit: Audit
+    serving_version: ServingVersion
+
+    def read(self) -> AbstractContextManager[Transaction]: ...
+    def write(self, fn: Callable[[Transaction], T]) -> T:
+        """Returns after the commit is on disk. What ``fn`` raises undoes its own changes only, and is raised here."""
+
+    async def awrite(self, fn: Callable[[Transaction], T]) -> T: ...
+    def close(self) -> None: ...
