@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-
-from optimizer.core.canonical import canonical_json, digest
 
 Split = Literal["train", "dev", "holdout"]
 
