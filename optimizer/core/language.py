@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.variant import Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +45,25 @@ class ModelPrice:
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
+
+
+def request_for(
+    variant: Variant, messages: Sequence[Mapping[str, Any]], *, revision: str, example: str | None = None, draw: int = 0
+) -> ModelRequest:
+    """The one way from a Variant's rendered messages to a call, so that search, serving and demo share journaled answers.
+
+    At temperature 0 equal requests share one answer; above it each (variant, example, draw) is a sample of its own.
+    """
+    params = {name: value for name, value in variant.model.items() if name != "name" and value is not None}
+    if variant.tools is not None:
+        params["tools"] = [dict(tool) for tool in variant.tools]
+    if variant.response_format is not None:
+        params["response_format"] = dict(variant.response_format)
+    drawn = bool(params.get("temperature")) and example is not None
+    return ModelRequest(
+        model=variant.model["name"],
+        revision=revision,
+        messages=[dict(message) for message in messages],
+        params=params,
+        sample=f"{variant.id}:{example}:{draw}" if drawn else "0",
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
+
+from optimizer.core.errors import Fault, InvalidInput
 
 Aim = Literal["quality", "cost", "latency"]
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
@@ -29,6 +31,53 @@ class Spend:
     n_calls: int = 0
     n_lost: int = 0
     n_from_journal: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """How large a study is; every count is fixed before the first call. A file in experiments/ writes the same names."""
+
+    n_train: int = 80
+    n_dev: int = 20
+    n_holdout: int = 100
+    n_candidates: int = 8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones)
+    n_settings: int = 8  # of settings
+    max_examples: int = 4
+    threshold: float | None = None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
+    max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
+    space: Mapping[str, Any] | None = None  # None = the family's own
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], **defaults: Any) -> Definition:
+        """Checks names and ranges; raises InvalidInput with every fault at once."""
+        known = {f.name for f in fields(cls)}
+        faults = [
+            Fault(pointer=f"/definition/{name}", detail=f"unknown; known are {', '.join(sorted(known))}")
+            for name in values
+            if name not in known
+        ]
+        merged = {**defaults, **{k: v for k, v in values.items() if k in known and v is not None}}
+        for name, value in merged.items():
+            low = 1 if name in ("n_dev", "max_request_bytes") else 0
+            if name == "space":
+                wrong = None if isinstance(value, Mapping) else "needs names with ranges"
+            elif name == "threshold":
+                wrong = None if _is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
+            else:
+                wrong = (
+                    None
+                    if isinstance(value, int) and _is_number(value) and value >= low
+                    else f"needs a whole number of {low} or more, got {value!r}"
+                )
+            if wrong:
+                faults.append(Fault(pointer=f"/definition/{name}", detail=wrong))
+        if faults:
+            raise InvalidInput("The study's definition is invalid: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults)
+        return cls(**merged)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

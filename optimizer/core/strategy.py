@@ -1,0 +1,108 @@
+"""How a search is driven: a Strategy is asked for a Proposal and told its score. Sequences hand the best variant on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from optimizer.core.dataset import Example
+from optimizer.core.errors import InvalidInput, NotYet
+from optimizer.core.family import Family
+from optimizer.core.scoring import Scorer
+from optimizer.core.study import ExampleResult
+from optimizer.core.variant import Variant
+
+WORKING = ("bootstrap", "settings")
+LATER = ("mipro", "gepa", "copro", "simba", "joint", "race")
+DEFAULT_STRATEGY = "bootstrap+settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A Variant that is worth evaluating, who proposed it and with which parameters (for the record)."""
+
+    variant: Variant
+    proposer: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Strategy(Protocol):
+    """Deterministic given the setting's seed and the answers: replayed against the journal it proposes the same."""
+
+    def ask(self) -> Proposal | None:
+        """The next proposal, or None when the strategy has nothing left to try."""
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        """The mean dev score of a proposal (None: it could not be measured), whoever proposed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSetting:
+    """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach.
+
+    ``answer(variant, example)`` gives the model's text for one example, or raises ModelFailed; BudgetExhausted and
+    StudyStopped are no Exceptions and pass through. ``fits(variant)`` says whether its longest request is allowed.
+    """
+
+    family: Family
+    start: Variant
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    scorer: Scorer
+    seed: int
+    definition: Mapping[str, Any]
+    answer: Callable[[Variant, Example], str]
+    fits: Callable[[Variant], bool]
+    n_threads: int = 1
+
+
+StrategyMaker = Callable[[str, SearchSetting], Strategy]
+
+
+def parse_strategy(text: str) -> tuple[str, ...]:
+    """The names in ``a+b``, checked: InvalidInput for an unknown one, NotYet for one that comes later."""
+    names = tuple(name.strip() for name in text.split("+"))
+    for name in names:
+        if name in LATER:
+            raise NotYet(f"Strategy {name!r} comes later. Working today: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
+        if name not in WORKING:
+            raise InvalidInput(f"There is no strategy {name!r}. Known: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
+    if len(set(names)) != len(names):
+        raise InvalidInput(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
+    return names
+
+
+class Sequential:
+    """Strategies one after the other; each starts from the best variant told so far (the first of equals)."""
+
+    def __init__(self, names: Sequence[str], setting: SearchSetting, make: StrategyMaker) -> None:
+        self._waiting = list(names)
+        self._setting = setting
+        self._make = make
+        self._current: Strategy | None = None
+        self._best: tuple[float, Proposal, Sequence[ExampleResult]] | None = None
+
+    def ask(self) -> Proposal | None:
+        while True:
+            if self._current is None:
+                if not self._waiting:
+                    return None
+                self._current = self._next(self._waiting.pop(0))
+            proposal = self._current.ask()
+            if proposal is not None:
+                return proposal
+            self._current = None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        if score is not None and (self._best is None or score > self._best[0]):
+            self._best = (score, proposal, results)
+        if self._current is not None:
+            self._current.tell(proposal, score, results)
+
+    def _next(self, name: str) -> Strategy:
+        start = self._best[1].variant if self._best else self._setting.start
+        strategy = self._make(name, replace(self._setting, start=start))
+        if self._best:
+            strategy.tell(self._best[1], self._best[0], self._best[2])
+        return strategy
