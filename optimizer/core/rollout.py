@@ -1,10 +1,10 @@
-"""A Rollout and the moves it allows: pure values in, the next Rollout and its Decision out."""
+"""A Rollout, its Decisions and the Champions it makes, as values. ``moves.py`` says what may happen to a Rollout next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 Status = Literal["pending", "validating", "approved", "deploying", "deployed", "rolled_back", "failed"]
@@ -15,6 +15,10 @@ ACTIVE: tuple[Status, ...] = ("pending", "validating", "approved", "deploying")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
+    """One gradual exposure of a Candidate. All times are real time, apart from ``clock_from`` and ``clock_to`` in the stage
+    history: those are the rollout clock's, on which stages, cohorts and windows are measured.
+    """
+
     id: str
     family: str
     candidate: str
@@ -27,7 +31,7 @@ class Rollout:
     held: bool
     version: int
     settings: Mapping[str, Any]  # frozen with the rollout: margin, metric, gates, guardrails, windows …
-    stage_history: Sequence[Mapping[str, Any]]  # [{"share", "from", "to"|None}]: which share held when
+    stage_history: Sequence[Mapping[str, Any]]  # [{"share", "from", "to"|None, "clock_from", "clock_to"|None}]: which share held when
     created_at: datetime
     created_by: str
     forced: bool = False
@@ -56,7 +60,7 @@ class Decision:
 
     rollout: str
     seq: int
-    kind: str  # start, validate, approve, reject, deploy, advance, hold, resume, promote, rollback, end
+    kind: str  # start, validate, approve, reject, deploy, lapse, advance, hold, resume, promote, rollback, end
     at: datetime
     actor: str
     reason: str
@@ -80,3 +84,72 @@ class Champion:
     until: datetime | None = None
     previous: int | None = None
     rollout: str | None = None
+
+
+def identity(rollout: Rollout) -> dict[str, Any]:
+    """What stays the same from start to end, as plain JSON values."""
+    return {
+        "id": rollout.id,
+        "family": rollout.family,
+        "candidate": rollout.candidate,
+        "champion": rollout.champion,
+        "aim": rollout.aim,
+        "ladder": list(rollout.ladder),
+        "salt": rollout.salt,
+        "settings": dict(rollout.settings),
+        "study": rollout.study,
+        "simulated_clock": rollout.simulated_clock,
+        "created_at": iso(rollout.created_at),
+        "created_by": rollout.created_by,
+    }
+
+
+def state(rollout: Rollout) -> dict[str, Any]:
+    """What moves change, as plain JSON values. The lease is left out: a heartbeat is no decision."""
+    return {
+        "status": rollout.status,
+        "stage": rollout.stage,
+        "held": rollout.held,
+        "version": rollout.version,
+        "forced": rollout.forced,
+        "outcome": rollout.outcome,
+        "reason": rollout.reason,
+        "stage_history": [dict(s) for s in rollout.stage_history],
+        "stage_entered_at": iso_or_none(rollout.stage_entered_at),
+        "started_at": iso_or_none(rollout.started_at),
+        "ended_at": iso_or_none(rollout.ended_at),
+    }
+
+
+def from_record(fixed: Mapping[str, Any], changing: Mapping[str, Any]) -> Rollout:
+    """The inverse of ``identity`` and ``state``. Raises KeyError, TypeError or ValueError where one of them is damaged."""
+    times = {
+        k: None if changing[k] is None else datetime.fromisoformat(changing[k]) for k in ("stage_entered_at", "started_at", "ended_at")
+    }
+    return Rollout(
+        **{
+            **fixed,
+            **changing,
+            **times,
+            "ladder": tuple(fixed["ladder"]),
+            "created_at": datetime.fromisoformat(fixed["created_at"]),
+            "stage_history": tuple(changing["stage_history"]),
+        }
+    )
+
+
+def iso(at: datetime) -> str:
+    """RFC 3339 in UTC, always with microseconds, so that texts sort as the times do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def iso_or_none(at: datetime | None) -> str | None:
+    return None if at is None else iso(at)
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:g} %"
+
+
+def ladder_text(ladder: Sequence[float]) -> str:
+    return " > ".join(percent(share) for share in ladder)

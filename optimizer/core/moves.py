@@ -1,0 +1,256 @@
+"""What may happen to a Rollout next: a pure state machine. One act in, the next Rollout with its Decision's content out.
+
+    start -> pending -> validating -> approved -> deploying at ladder[0] -> advance … -> promote -> deployed
+    any active status -> rollback, or end by a change of champion -> rolled_back if it was ever served, else failed
+    pending, validating, approved -> reject -> failed
+
+``hold`` stands beside the status: no deploy, advance or promote while it lasts; rollback goes on acting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from optimizer.core.errors import Conflict, GateNotMet
+from optimizer.core.rollout import ACTIVE, Outcome, Rollout, Status, identity, iso, iso_or_none, ladder_text, percent, state
+
+Act = Literal["start", "validate", "approve", "reject", "deploy", "lapse", "advance", "hold", "resume", "promote", "rollback", "end"]
+OperatorAct = Literal["approve", "reject", "advance", "hold", "resume", "promote", "rollback"]
+OPERATOR_ACTS: tuple[OperatorAct, ...] = get_args(OperatorAct)
+
+FROM: Mapping[Act, tuple[Status, ...]] = {
+    "start": (),
+    "validate": ("pending",),
+    "approve": ("validating",),
+    "reject": ("pending", "validating", "approved"),
+    "deploy": ("approved",),
+    "lapse": ("deploying",),
+    "advance": ("deploying",),
+    "promote": ("deploying",),
+    "hold": ACTIVE,
+    "resume": ACTIVE,
+    "rollback": ACTIVE,
+    "end": ACTIVE,
+}
+STOPPED_BY_HOLD: tuple[Act, ...] = ("deploy", "advance", "promote")
+NO_GATE = "no gate has been evaluated, and inconclusive never ships by itself"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One act with everything that decides its result: what a Decision records and what a replay repeats.
+
+    ``at`` is real time, ``clock_at`` the rollout clock's. ``confirm`` is the family's name, typed by a person who goes past a gate.
+    """
+
+    act: Act
+    at: datetime
+    clock_at: datetime
+    actor: str
+    reason: str
+    confirm: str | None = None
+    outcome: Outcome = "cancelled"  # of rollback and end
+    lapsed_at: datetime | None = None  # of lapse: when the lease had run out
+    gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """The Rollout after a Move (``version`` + 1) and what its Decision shall say; ``changed`` is False when nothing was left to do."""
+
+    rollout: Rollout
+    move: Move
+    what: str  # "stage 1 -> 2 (10 % -> 25 %)"
+    content: Mapping[str, Any]
+    forced: bool = False
+    champion_change: str | None = None  # the Variant that reigns from now on
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Effect:
+    what: str
+    changes: Mapping[str, Any]
+    forced: bool = False
+    champion_change: str | None = None
+
+
+def start(rollout: Rollout, move: Move, *, forced: bool) -> Transition:
+    """The first link of the chain: a pending Rollout at version 1, made from the values that the job chose."""
+    pending = replace(
+        rollout, status="pending", stage=-1, held=False, version=1, forced=forced, outcome=None, reason=move.reason, stage_history=(),
+        lease_expires_at=None, stage_entered_at=None, started_at=None, ended_at=None,
+    )  # fmt: skip
+    given = {**inputs(move), "forced": forced, "rollout": identity(pending)}
+    content = {"act": "start", "inputs": given, "before": None, "after": state(pending)}
+    what = f"rollout {pending.id} of {pending.candidate} made, ladder {ladder_text(pending.ladder)}"
+    return Transition(rollout=pending, move=move, what=what, content=content, forced=forced)
+
+
+def apply(rollout: Rollout, move: Move) -> Transition:
+    """What ``move`` makes of ``rollout``.
+
+    Raises:
+        Conflict: the status, or a hold, does not allow the act; the sentence and member ``possible`` say what is.
+        GateNotMet: advance or promote without ``confirm`` = the family's name, while no gate has passed.
+    """
+    if move.act == "hold" and rollout.is_active and rollout.held:
+        return Transition(rollout=rollout, move=move, what="already held", content={}, changed=False)
+    _check_allowed(rollout, move)
+    effect = EFFECTS[move.act](rollout, move)
+    after = replace(rollout, version=rollout.version + 1, forced=rollout.forced or effect.forced, reason=move.reason, **effect.changes)
+    content = {"act": move.act, "inputs": inputs(move), "before": state(rollout), "after": state(after)}
+    return Transition(
+        rollout=after, move=move, what=effect.what, content=content, forced=effect.forced, champion_change=effect.champion_change
+    )
+
+
+def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
+    """What an operator can do now, in the order of OPERATOR_ACTS."""
+    return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None)
+
+
+def inputs(move: Move) -> dict[str, Any]:
+    """What a replay needs beside the Decision's own columns (act, at, actor, reason)."""
+    return {
+        "clock_at": iso(move.clock_at),
+        "confirm": move.confirm,
+        "outcome": move.outcome,
+        "lapsed_at": iso_or_none(move.lapsed_at),
+        "gates": [dict(g) for g in move.gates],
+    }
+
+
+def _check_allowed(rollout: Rollout, move: Move) -> None:
+    obstacle = _obstacle(rollout, move.act)
+    if obstacle is None:
+        return
+    acts = possible(rollout)
+    way_out = f"Possible now: {', '.join(acts)}." if acts else f"Start a new one: detent rollout start {rollout.family} VARIANT."
+    raise Conflict(
+        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
+        rollout=rollout.id, rollout_status=rollout.status, held=rollout.held, possible=list(acts),
+    )  # fmt: skip
+
+
+def _obstacle(rollout: Rollout, act: Act) -> str | None:
+    if not rollout.is_active:
+        return f"it has ended ({rollout.status}, outcome {rollout.outcome})"
+    if rollout.status not in FROM[act]:
+        return f"its status is {rollout.status}"
+    if rollout.held and act in STOPPED_BY_HOLD:
+        return "it is held, and until it is resumed it can only be rolled back"
+    if act == "resume" and not rollout.held:
+        return "it is not held"
+    if act == "advance" and rollout.stage >= len(rollout.ladder) - 1:
+        return f"it is at its last stage ({percent(rollout.ladder[-1])}), after which comes promote"
+    return None
+
+
+# --- what each act does ---------------------------------------------------------------------------------------------
+
+
+def _validate(rollout: Rollout, move: Move) -> _Effect:
+    missed = [g["name"] for g in move.gates if not g["met"]]
+    what = f"gates not met: {', '.join(missed)}" if missed else "all gates before a rollout are met" if move.gates else "no gate on record"
+    return _Effect(what=f"{what}; waiting for approval", changes={"status": "validating"})
+
+
+def _approve(rollout: Rollout, move: Move) -> _Effect:
+    return _Effect(what=f"approved; the worker serves {percent(rollout.ladder[0])} with its next tick", changes={"status": "approved"})
+
+
+def _deploy(rollout: Rollout, move: Move) -> _Effect:
+    share = rollout.ladder[0]
+    changes = {
+        "status": "deploying",
+        "stage": 0,
+        "stage_history": (_opened(share, move),),
+        "stage_entered_at": move.at,
+        "started_at": move.at,
+    }
+    return _Effect(what=f"{rollout.candidate} serves {percent(share)}", changes=changes)
+
+
+def _lapse(rollout: Rollout, move: Move) -> _Effect:
+    lapsed_at = min(move.lapsed_at or move.at, move.at)
+    share = rollout.ladder[rollout.stage]
+    history = (*_closed(rollout, lapsed_at, move.clock_at), _opened(share, move))
+    what = f"nobody watched from {iso(lapsed_at)} to {iso(move.at)}, so everybody got the champion; {percent(share)} goes on"
+    return _Effect(what=what, changes={"stage_history": history})
+
+
+def _advance(rollout: Rollout, move: Move) -> _Effect:
+    _need_confirmation(rollout, move)
+    old, new = rollout.ladder[rollout.stage], rollout.ladder[rollout.stage + 1]
+    history = (*_closed(rollout, move.at, move.clock_at), _opened(new, move))
+    what = f"stage {rollout.stage + 1} -> {rollout.stage + 2} ({percent(old)} -> {percent(new)})"
+    return _Effect(what=what, changes={"stage": rollout.stage + 1, "stage_history": history, "stage_entered_at": move.at}, forced=True)
+
+
+def _promote(rollout: Rollout, move: Move) -> _Effect:
+    _need_confirmation(rollout, move)
+    share = rollout.ladder[rollout.stage]
+    what = f"{rollout.candidate} is champion (from {percent(share)} to all), before it {rollout.champion}"
+    changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, move)}
+    return _Effect(what=what, changes=changes, forced=True, champion_change=rollout.candidate)
+
+
+def _hold(rollout: Rollout, move: Move) -> _Effect:
+    at = f" at {percent(rollout.share)}" if rollout.share is not None else ""
+    return _Effect(what=f"held{at}: no advance until it is resumed", changes={"held": True})
+
+
+def _resume(rollout: Rollout, move: Move) -> _Effect:
+    return _Effect(what="resumed", changes={"held": False})
+
+
+def _reject(rollout: Rollout, move: Move) -> _Effect:
+    return _Effect(what="rejected before it was served", changes={"status": "failed", "outcome": "cancelled", **_ended(rollout, move)})
+
+
+def _rollback(rollout: Rollout, move: Move) -> _Effect:
+    served = bool(rollout.stage_history)
+    what = f"rolled back: {rollout.champion} serves everybody" if served else "ended before it was served"
+    changes = {"status": "rolled_back" if served else "failed", "outcome": move.outcome, **_ended(rollout, move)}
+    return _Effect(what=what, changes=changes)
+
+
+EFFECTS: Mapping[Act, Callable[[Rollout, Move], _Effect]] = {
+    "validate": _validate, "approve": _approve, "reject": _reject, "deploy": _deploy, "lapse": _lapse, "advance": _advance,
+    "hold": _hold, "resume": _resume, "promote": _promote, "rollback": _rollback, "end": _rollback,
+}  # fmt: skip
+
+
+def _need_confirmation(rollout: Rollout, move: Move) -> None:
+    if move.confirm == rollout.family:
+        return
+    given = f" (confirm was {move.confirm!r})" if move.confirm is not None else ""
+    early = rollout.stage < len(rollout.ladder) - 1
+    skipped = (
+        f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if move.act == "promote" and early else ""
+    )
+    raise GateNotMet(
+        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {NO_GATE}{given}.{skipped} "
+        f"A person may go past that, recorded as forced, with confirm = {rollout.family} "
+        f"(detent rollout {move.act} {rollout.family} --confirm {rollout.family}).",
+        rollout=rollout.id, gates=[], confirm=rollout.family,
+    )  # fmt: skip
+
+
+def _opened(share: float, move: Move) -> dict[str, Any]:
+    return {"share": share, "from": iso(move.at), "to": None, "clock_from": iso(move.clock_at), "clock_to": None}
+
+
+def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping[str, Any], ...]:
+    """The stage history with its open entry closed; an entry never ends before it began."""
+    *past, last = rollout.stage_history
+    return (*past, {**last, "to": max(iso(at), last["from"]), "clock_to": max(iso(clock_at), last["clock_from"])})
+
+
+def _ended(rollout: Rollout, move: Move) -> dict[str, Any]:
+    history = _closed(rollout, move.at, move.clock_at) if rollout.stage_history else ()
+    return {"ended_at": move.at, "stage_history": history, "lease_expires_at": None, "held": False}
