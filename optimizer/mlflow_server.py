@@ -1,0 +1,113 @@
+"""The MLflow UI as a child of ``detent serve``: a small process of ours that starts ``mlflow server`` and ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from optimizer.config import Settings
+from optimizer.core.errors import InvalidInput
+from optimizer.logs import get_logger
+from optimizer.ports_in_use import reachable_host
+from optimizer.run_files import announce, withdraw
+
+log = get_logger(__name__)
+
+# Without these the server can deadlock at its start on a machine without a network, and runs ten processes.
+ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+NICENESS = 5  # people wait for pages; applications wait for prompts, and those come first
+
+
+def prepare_store(settings: Settings) -> None:
+    """Make the folders and the database file once. WAL is a property of the file, so it is set before MLflow opens it first."""
+    settings.mlflow_dir().mkdir(parents=True, exist_ok=True)
+    (settings.mlflow_dir() / "artifacts").mkdir(exist_ok=True)
+    connection = sqlite3.connect(settings.mlflow_dir() / "mlflow.db", timeout=30)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+
+
+def command(settings: Settings) -> list[str]:
+    """The command line of the server; mlflow/server.yaml may add ``options``."""
+    folder = settings.mlflow_dir()
+    return [
+        *(sys.executable, "-m", "mlflow", "server"),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+        *("--host", settings.host, "--port", str(settings.mlflow_port)),
+        *("--workers", "1"),
+        *read_options(settings),
+    ]
+
+
+def read_options(settings: Settings) -> list[str]:
+    """``options: {allowed-hosts: "…"}`` of mlflow/server.yaml as arguments; none without the file."""
+    path = settings.mlflow_dir() / "server.yaml"
+    if not path.exists():
+        return []
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        values: Any = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+        options = dict(values.get("options") or {})
+    except (YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {' '.join(str(error).split())}. It holds `options:` with `name: value` lines."
+        ) from None
+    return [part for name, value in options.items() for part in (f"--{name}", str(value))]
+
+
+def run(settings: Settings) -> None:
+    """Start the server, announce it when it answers, wait for its end. Runs in a process group of its own, killed as one."""
+    prepare_store(settings)
+    os.nice(NICENESS)
+    server = subprocess.Popen(
+        command(settings),
+        env={**os.environ, **ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        cwd=settings.mlflow_dir(),
+    )
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        withdraw(settings, "mlflow")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+        try:
+            server.wait(timeout=4)
+        except subprocess.TimeoutExpired:
+            os.killpg(0, signal.SIGKILL)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    url = f"http://{reachable_host(settings.host)}:{settings.mlflow_port}"
+    while server.poll() is None and not _answers(url):
+        time.sleep(0.5)
+    if server.poll() is None:
+        announce(settings, "mlflow", url)
+        server.wait()
+    withdraw(settings, "mlflow")
+    log.error("mlflow server ended", exit_code=server.returncode)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _answers(url: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(f"{url}/health", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False

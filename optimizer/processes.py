@@ -1,0 +1,119 @@
+"""Entry points of the children of ``detent serve``: ``python -m optimizer.processes api|gateway|worker|mlflow [--fd N]``.
+
+The supervisor holds the other end of a pipe on stdin. When it ends, however it ends, the pipe closes and the child
+ends too. Listening sockets come from the supervisor, so that an address survives a restart of the process behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from optimizer.config import Settings, load_settings
+from optimizer.logs import get_logger, set_up_logs
+from optimizer.ports_in_use import reachable_host
+from optimizer.run_files import announce, withdraw
+
+GRACE_S = 5.0  # between the request to end and the end
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="optimizer.processes")
+    parser.add_argument("name", choices=sorted(ENTRY_POINTS))
+    parser.add_argument("--fd", type=int, default=None, help="an inherited listening socket")
+    arguments = parser.parse_args()
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()  # everything started below here ends with one signal to the group
+    end_with_supervisor()
+    settings = load_settings()
+    set_up_logs(settings, arguments.name, terminal=settings.log_json)
+    try:
+        ENTRY_POINTS[arguments.name](settings, arguments.fd)
+    except Exception:
+        get_logger(arguments.name).exception("the process ends on an error")
+        raise
+    finally:
+        withdraw(settings, arguments.name)
+
+
+def end_with_supervisor() -> None:
+    """End this process soon after stdin closes: politely first, then by force."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
+
+
+def run_api(settings: Settings, fd: int | None) -> None:
+    from api.app import create_app
+
+    _serve(create_app(settings), settings, "api", settings.port, fd)
+
+
+def run_gateway(settings: Settings, fd: int | None) -> None:
+    from api.gateway import create_gateway
+
+    _serve(create_gateway(settings), settings, "gateway", settings.gateway_port, fd)
+
+
+def run_worker(settings: Settings, fd: int | None) -> None:
+    from optimizer.worker import Worker
+
+    Worker(settings).run()
+
+
+def run_mlflow(settings: Settings, fd: int | None) -> None:
+    from optimizer.mlflow_server import run
+
+    run(settings)
+
+
+def _serve(app: object, settings: Settings, name: str, port: int, fd: int | None) -> None:
+    import uvicorn
+
+    bound = socket.socket(fileno=fd) if fd is not None else None
+    host, port = bound.getsockname()[:2] if bound is not None else (settings.host, port)
+    url = f"http://{reachable_host(host)}:{port}"
+
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                announce(settings, name, url)
+
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # an address in a header is whatever the sender wrote
+        timeout_graceful_shutdown=3,
+        lifespan="on",
+    )
+    Announced(config).run(sockets=[bound] if bound is not None else None)
+
+
+ENTRY_POINTS: dict[str, Callable[[Settings, int | None], None]] = {
+    "api": run_api,
+    "gateway": run_gateway,
+    "worker": run_worker,
+    "mlflow": run_mlflow,
+}
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # threads that still wait for a model or a search must not hold up the end

@@ -1,0 +1,89 @@
+"""Files under var/run: who holds which lock, and under which address each running process answers."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from optimizer.config import Settings
+from optimizer.core.errors import Conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningProcess:
+    """A process that announced itself and is alive. ``url`` is None for one that listens to nobody."""
+
+    name: str
+    pid: int
+    url: str | None
+    since: datetime
+
+
+def announce(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
+    """Write var/run/<name>.json in one step, once the process is READY: a reader sees all of it or nothing."""
+    settings.run_dir().mkdir(parents=True, exist_ok=True)
+    path = settings.run_dir() / f"{name}.json"
+    part = path.with_suffix(f".{os.getpid()}.part")
+    started = psutil.Process().create_time()
+    part.write_text(json.dumps({"pid": os.getpid(), "url": url, "created": started, **more}), encoding="utf-8")
+    part.replace(path)
+
+
+def withdraw(settings: Settings, name: str) -> None:
+    """Take the address away; a missing file is fine."""
+    (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)
+
+
+def find(settings: Settings, name: str) -> RunningProcess | None:
+    """Who announced ``name``, if that process still lives; the file of a killed process counts for nothing."""
+    try:
+        values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
+        process = psutil.Process(int(values["pid"]))
+        created = process.create_time()
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return None
+    if abs(created - float(values.get("created", created))) > 2 or process.status() == psutil.STATUS_ZOMBIE:
+        return None  # the pid went to somebody else
+    return RunningProcess(name=name, pid=process.pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
+
+
+class ProcessLock:
+    """A lock that one process of a home may hold, released by the system however that process ends."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        settings.run_dir().mkdir(parents=True, exist_ok=True)
+        self._settings, self._name = settings, name
+        self._lock = FileLock(settings.run_dir() / f"{name}.lock")
+        self._holder = settings.run_dir() / f"{name}.holder"
+
+    def acquire(self, timeout_s: float = 0.0) -> bool:
+        """True when this process holds the lock now; a negative timeout waits for ever."""
+        try:
+            self._lock.acquire(timeout=timeout_s, poll_interval=0.2)
+        except Timeout:
+            return False
+        self._holder.write_text(str(os.getpid()), encoding="utf-8")
+        return True
+
+    def acquire_or_refuse(self, what: str, advice: str) -> None:
+        """Raises Conflict naming the holder: ``what`` says who is in the way, ``advice`` what to do."""
+        if not self.acquire():
+            raise Conflict(f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder())
+
+    def holder(self) -> int | None:
+        """The pid that took the lock last; meaningful only while somebody holds it."""
+        try:
+            return int(self._holder.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def release(self) -> None:
+        if self._lock.is_locked:
+            self._holder.unlink(missing_ok=True)
+            self._lock.release()

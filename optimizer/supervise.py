@@ -1,0 +1,223 @@
+"""``detent serve``: starts api, gateway, worker and mlflow, starts them again when they die, and ends them with itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from optimizer import run_files
+from optimizer.config import Settings
+from optimizer.core.errors import Refused
+from optimizer.logs import get_logger
+from optimizer.ports_in_use import Listening, is_loopback, listen, reachable_host
+
+log = get_logger(__name__)
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait
+POLL_S = 0.1
+ENDING_ORDER = (("api",), ("gateway", "worker", "mlflow"))  # no new requests first, then what they needed
+END_WAIT_S = 6.0
+
+Report = Callable[[str], None]
+Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
+
+
+@dataclass(kw_only=True)
+class Child:
+    """One process under supervision and what is known about it."""
+
+    name: str
+    listening: Listening | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0  # monotonic seconds
+    next_start_at: float = 0.0
+    n_restarts: int = 0
+    wait_s: float = FIRST_WAIT_S
+    is_ready: bool = False
+    has_alert: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+def next_wait_s(current_s: float, lived_s: float) -> float:
+    """How long to wait before the start after the next: twice as long each time, from the beginning after a stable run."""
+    return FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else min(current_s * 2, LONGEST_WAIT_S)
+
+
+def refuse_open_door(host: str, has_keys: bool) -> None:
+    """Raises Refused for an address that others can reach while nobody needs a key."""
+    if not is_loopback(host) and not has_keys:
+        raise Refused(
+            f"Without keys the server listens on this machine only, and host is {host}. "
+            "Make a key first: detent keys create NAME --role operate. Or leave host at 127.0.0.1."
+        )
+
+
+class Supervisor:
+    """The loop. ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts."""
+
+    def __init__(self, settings: Settings, *, report: Report, alarm: Alarm, mlflow: bool = True) -> None:
+        self._settings, self._report, self._alarm = settings, report, alarm
+        self._end = threading.Event()
+        self._ending_signals = 0
+        self._children = [self._listening_child("api", settings.host, settings.port)]
+        self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
+        self._children.append(Child(name="worker"))
+        if mlflow and settings.mlflow_tracking_uri is None:
+            self._children.append(self._mlflow_child())
+
+    def run(self) -> None:
+        """Until SIGTERM, SIGINT or ``stop()``; all children have ended when this returns."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, self._on_signal)
+        run_files.announce(self._settings, "serve", self.url("api"))
+        try:
+            while not self._end.is_set():
+                for child in self._children:
+                    self._look_after(child)
+                self._end.wait(POLL_S)
+        finally:
+            self._end_all()
+            run_files.withdraw(self._settings, "serve")
+
+    def stop(self) -> None:
+        self._end.set()
+
+    def url(self, name: str) -> str | None:
+        """The address of a child, known before it is ready; None for one that listens to nobody."""
+        listening = next((c.listening for c in self._children if c.name == name), None)
+        return f"http://{reachable_host(listening.host)}:{listening.port}" if listening else None
+
+    def pids(self) -> dict[str, int]:
+        return {c.name: c.process.pid for c in self._children if c.process is not None and c.is_alive}
+
+    def _listening_child(self, name: str, host: str, port: int) -> Child:
+        listening = listen(host, port, name)
+        if listening.notice:
+            self._report(listening.notice)
+        return Child(name=name, listening=listening)
+
+    def _mlflow_child(self) -> Child:
+        """MLflow binds its port itself, so the socket is only tried here and given back."""
+        child = self._listening_child("mlflow", self._settings.host, self._settings.mlflow_port)
+        assert child.listening is not None
+        child.listening.socket.close()
+        child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
+        return child
+
+    def _look_after(self, child: Child) -> None:
+        now = time.monotonic()
+        if child.process is None:
+            if now >= child.next_start_at:
+                self._start(child)
+        elif not child.is_alive:
+            self._bury(child, now)
+        elif not child.is_ready:
+            found = run_files.find(self._settings, child.name)
+            if found is not None and found.pid == child.process.pid:
+                child.is_ready = True
+                self._report(f"{child.name} is ready" + (f" at {found.url}" if found.url else "") + f" (pid {found.pid})")
+        elif child.has_alert and now - child.started_at >= STABLE_AFTER_S:
+            child.has_alert = False
+            self._alarm(child.name, "")
+
+    def _start(self, child: Child) -> None:
+        run_files.withdraw(self._settings, child.name)
+        command = [sys.executable, "-m", "optimizer.processes", child.name]
+        passed: Sequence[int] = ()
+        if child.listening is not None and child.listening.socket.fileno() >= 0:
+            passed = (child.listening.socket.fileno(),)
+            command += ["--fd", str(passed[0])]
+        output = self._settings.log_dir() / f"{child.name}.out"
+        with output.open("ab") as sink:
+            child.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # its closing is how the child learns that we are gone
+                stdout=None if self._settings.log_json else sink,
+                stderr=None if self._settings.log_json else sink,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
+                pass_fds=passed,
+                env={**os.environ, **self._environment(), **child.environment},
+            )
+        child.started_at = time.monotonic()
+        child.is_ready = False
+        log.info("started", child=child.name, pid=child.process.pid)
+
+    def _environment(self) -> dict[str, str]:
+        port = next(c.listening.port for c in self._children if c.name == "api" and c.listening)
+        return {
+            "DETENT_HOME": str(self._settings.home),
+            "DETENT_PROFILE": self._settings.profile,
+            "DETENT_HOST": self._settings.host,
+            "DETENT_PORT": str(port),
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def _bury(self, child: Child, now: float) -> None:
+        assert child.process is not None
+        pid, code = child.process.pid, child.process.returncode
+        _kill_group(pid)  # what it had started must not outlive it
+        lived_s = now - child.started_at
+        run_files.withdraw(self._settings, child.name)
+        child.wait_s = FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else child.wait_s
+        child.process, child.next_start_at = None, now + child.wait_s
+        child.n_restarts += 1
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        where = self._settings.log_dir() / f"{child.name}.log"
+        sentence = f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s; it starts again in {child.wait_s:g} s. Its log: {where}"
+        child.wait_s = next_wait_s(child.wait_s, lived_s)
+        self._report(sentence)
+        log.warning("restart", child=child.name, pid=pid, exit_code=code, lived_s=round(lived_s, 1), n_restarts=child.n_restarts)
+        child.has_alert = True
+        self._alarm(child.name, sentence)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._ending_signals += 1
+        self._end.set()
+        if self._ending_signals > 1:
+            self._kill_all()
+
+    def _end_all(self) -> None:
+        self._report("Ending: " + ", ".join(self.pids()) + ".")
+        for names in ENDING_ORDER:
+            group = [c for c in self._children if c.name in names]
+            for child in group:
+                if child.process is not None and child.is_alive:
+                    child.process.terminate()
+            until = time.monotonic() + END_WAIT_S
+            while time.monotonic() < until and any(c.is_alive for c in group):
+                time.sleep(POLL_S / 2)
+        self._kill_all()
+        for child in self._children:
+            if child.process is not None:
+                child.process.wait()
+            run_files.withdraw(self._settings, child.name)
+            if child.listening is not None:
+                child.listening.socket.close()
+        self._report("Everything has ended.")
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            if child.process is not None:
+                _kill_group(child.process.pid)
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
