@@ -1,0 +1,232 @@
+"""What a reviewer reads in MLflow: the note of a study, its tables, prompts and diffs, as plain text, JSON tables and one HTML page.
+
+Nothing here talks to MLflow. Tables show the text of released train and dev examples only; the holdout appears as wins, ties and
+losses by hashed id.
+"""
+
+from __future__ import annotations
+
+import difflib
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer.core.canonical import digest
+from optimizer.core.comparison import Interval, bootstrap_interval
+from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.variant import Variant
+from optimizer.ports import StudyEvidence
+
+N_BEST = 5
+TIE = 1e-9
+_OUTCOMES = {
+    "nominated": "a better variant was found, confirmed on the holdout and nominated",
+    "no_improvement": "nothing beat the champion on the dev examples",
+    "not_confirmed": "the best variant of the search was not confirmed on the holdout",
+    "budget_exhausted": "the budget ran out before a confirmation",
+}
+
+
+def variant_text(variant: Variant) -> str:
+    """A Variant as one readable text: settings, then messages with their examples in place. Two of these can be compared by line."""
+    lines = [f"{key}: {value}" for key, value in sorted(variant.model.items())]
+    lines += [f"policy.{key}: {value}" for key, value in sorted(variant.policy.items())]
+    for message in variant.messages:
+        if message["role"] == "examples":
+            for n, example in enumerate(variant.examples, start=1):
+                lines += ["", f"[example {n}: {example.id}]", *(f"{k}: {v}" for k, v in example.input.items()), f"=> {example.output}"]
+            continue
+        lines += ["", f"[{message['role']}]", *str(message.get("content") or "").splitlines()]
+    return "\n".join(lines).strip() + "\n"
+
+
+def variant_diff(champion: Variant, other: Variant) -> str:
+    """Unified diff of the readable texts; empty when they are equal."""
+    before, after = variant_text(champion).splitlines(), variant_text(other).splitlines()
+    return "\n".join(difflib.unified_diff(before, after, f"champion {champion.id}", other.id, lineterm="", n=2))
+
+
+def score_interval(results: Sequence[ExampleResult], seed: int) -> Interval | None:
+    """95 % bootstrap interval of the mean score; None with fewer than two measured examples."""
+    scores = [r.score for r in results if r.score is not None]
+    return bootstrap_interval(scores, seed=seed, n_draws=2000) if len(scores) > 1 else None
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials, the best first; equal scores keep the order in which they were tried."""
+    measured = [t for t in trials if t.status == "complete" and t.score is not None]
+    return sorted(measured, key=lambda t: (-(t.score or 0.0), t.number))
+
+
+def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
+    """Variant id > file name part, for the champion, the winner and the five best."""
+    shown = {study.champion: "champion"}
+    if study.winner and study.winner not in shown:
+        shown[study.winner] = "winner"
+    best = list(dict.fromkeys(t.variant for t in ranked(trials)))[:N_BEST]
+    for place, variant in enumerate(best, start=1):
+        shown.setdefault(variant, f"best-{place}")
+    return shown
+
+
+def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> dict[str, Any]:
+    """All trials as a table that MLflow's pages draw (columns and rows)."""
+    columns = ["trial", "variant", "mark", "proposer", "status", "score", "low", "high", "vs champion", "n", "errors"]
+    columns += ["calls", "cost_usd", "p95_ms", "examples", "settings"]
+    champion = next((t.score for t in trials if t.variant == study.champion and t.score is not None), None)
+    rows = []
+    for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
+        interval = score_interval(evidence.results.get(trial.variant, ()), study.seed)
+        variant = evidence.variants.get(trial.variant)
+        lift = trial.score - champion if trial.score is not None and champion is not None else None
+        mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
+        span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
+        spent = (trial.n_calls, round(trial.cost_usd, 6), _rounded(trial.p95_ms, 1))
+        setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
+        score = (_rounded(trial.score), *span, _rounded(lift))
+        rows.append([trial.number, trial.variant, mark, trial.proposer, trial.status, *score, trial.n, trial.n_errors, *spent, *setting])
+    return {"columns": columns, "data": rows}
+
+
+def examples_table(variant: str, study: Study, evidence: StudyEvidence) -> dict[str, Any] | None:
+    """One variant on the dev examples beside the champion; None when nothing of it may be shown."""
+    champion = {r.example: r for r in evidence.results.get(study.champion, ())}
+    rows = []
+    for result in evidence.results.get(variant, ()):
+        example = evidence.examples.get(result.example)
+        if example is None:
+            continue
+        base = champion.get(result.example)
+        lift = result.score - base.score if base and base.score is not None and result.score is not None else None
+        texts = ["\n".join(str(v) for v in values.values()) for values in (example.input, example.expected)]
+        rows.append([result.example, *texts, result.output, _rounded(result.score), _rounded(lift), result.error])
+    rows.sort(key=lambda r: (r[5] is None, -(r[5] or 0.0)))
+    columns = ["example", "input", "expected", "output", "score", "vs champion", "error"]
+    return {"columns": columns, "data": rows} if rows else None
+
+
+def confirmation_table(study: Study, evidence: StudyEvidence) -> dict[str, Any] | None:
+    """Win, tie or loss of the winner for every holdout example, by a hash that leads back to no text."""
+    if not study.winner or study.winner not in evidence.confirmation:
+        return None
+    champion = {r.example: r.score for r in evidence.confirmation.get(study.champion, ())}
+    rows = []
+    for result in evidence.confirmation[study.winner]:
+        base = champion.get(result.example)
+        if base is None or result.score is None:
+            word = "not measured"
+        else:
+            word = "tie" if abs(result.score - base) <= TIE else "win" if result.score > base else "loss"
+        rows.append([digest(f"{study.id}:{result.example}".encode())[:12], word])
+    return {"columns": ["example_hash", "winner_against_champion"], "data": sorted(rows)}
+
+
+def headline(study: Study) -> str:
+    """One line: how the study stands."""
+    if study.status == "finished":
+        return _OUTCOMES.get(study.outcome or "", study.outcome or "finished")
+    return {"cancelled": "cancelled by a person", "failed": f"failed: {study.error}"}.get(study.status, study.status)
+
+
+def confirmation_lines(study: Study) -> list[str]:
+    """The confirmation's figures as bullet points; empty when nothing was confirmed."""
+    return [f"- {key.replace('_', ' ')}: {value}" for key, value in confirmation_figures(study).items()]
+
+
+def confirmation_figures(study: Study) -> dict[str, float]:
+    """Every number of the confirmation by a flat name, such as ``lift`` or ``interval.lower``."""
+    return _numbers(study.confirmation or {})
+
+
+def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
+    """The markdown on the parent run: outcome, winner, confirmation, best trials, diff, and the next command."""
+    lines = [f"### {study.family}: {headline(study)}", ""]
+    if study.simulated_clock:
+        lines += ["_Made under a simulated clock (profile demo)._", ""]
+    lines += [f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by {study.created_by}", ""]
+    lines += [f"{study.spend.n_calls} calls, {study.spend.n_from_journal} more answered from the journal, ${study.spend.usd:.4f}", ""]
+    if ranked(trials):
+        lines += ["| place | trial | variant | from | dev score | 95 % interval |", "|---|---|---|---|---|---|"]
+        for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
+            interval = score_interval(evidence.results.get(trial.variant, ()), study.seed)
+            span = f"{interval.lower:.3f} to {interval.upper:.3f}" if interval else ""
+            mark = " **(winner)**" if trial.variant == study.winner else " (champion)" if trial.variant == study.champion else ""
+            lines.append(f"| {place} | {trial.number} | `{trial.variant}`{mark} | {trial.proposer} | {trial.score:.3f} | {span} |")
+        lines.append("")
+    if study.confirmation:
+        lines += ["**Confirmation on the sealed holdout**", "", *confirmation_lines(study), ""]
+    champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
+    if winner and champion:
+        lines += [
+            f"**Winner** `{winner.id}` against champion `{champion.id}`",
+            "",
+            "```diff",
+            _cut(variant_diff(champion, winner), 4000),
+            "```",
+        ]
+        if study.outcome == "nominated":
+            lines += ["", f"Next: `detent rollout start {study.family} --variant {winner.id}`"]
+    return _cut("\n".join(lines), 7900)
+
+
+def report_page(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
+    """One self-contained HTML page: outcome, confirmation, coloured diff, all trials."""
+    champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
+    parts = [f"<h1>{html.escape(study.family)}: {html.escape(headline(study))}</h1>"]
+    parts.append(
+        f"<p>Study {study.id} · strategy {html.escape(study.strategy)} · aim {study.aim} · seed {study.seed} · {study.spend.n_calls} calls "
+        f"(+ {study.spend.n_from_journal} from the journal) · ${study.spend.usd:.4f}{' · simulated clock' if study.simulated_clock else ''}</p>"
+    )
+    if study.confirmation:
+        rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:g}</td></tr>" for k, v in confirmation_figures(study).items())
+        parts.append(f"<h2>Confirmation on the sealed holdout</h2><table>{rows}</table>")
+    if winner and champion:
+        parts.append(f"<h2>Winner {winner.id} against champion {champion.id}</h2>{_coloured(variant_diff(champion, winner))}")
+        parts.append(f"<h2>Winning prompt</h2><pre>{html.escape(variant_text(winner))}</pre>")
+    elif champion:
+        parts.append(f"<h2>Champion {champion.id}</h2><pre>{html.escape(variant_text(champion))}</pre>")
+    table = trials_table(study, trials, evidence)
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in table["columns"])
+    body = "".join(
+        f"<tr class='{row[2]}'>" + "".join(f"<td>{'' if c is None else html.escape(str(c))}</td>" for c in row) + "</tr>"
+        for row in table["data"]
+    )
+    parts.append(f"<h2>All trials, the best first</h2><table><tr>{head}</tr>{body}</table>")
+    return f"<!doctype html><html><head><meta charset='utf-8'><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+
+
+_STYLE = (
+    "body{font:14px/1.5 system-ui,sans-serif;margin:1.5rem;color:#1b1f24;max-width:72rem}h1{font-size:1.3rem}h2{font-size:1rem;margin-top:1.6rem}"
+    "table{border-collapse:collapse;font-size:12px}td,th{border:1px solid #d0d7de;padding:3px 8px;text-align:left}th{background:#f6f8fa}"
+    "tr.winner{background:#dafbe1;font-weight:600}tr.champion{background:#fff8c5}"
+    "pre{background:#f6f8fa;padding:.8rem;overflow:auto;white-space:pre-wrap;font-size:12px}"
+    ".add{background:#dafbe1;display:block}.del{background:#ffebe9;display:block}.at{color:#57606a;display:block}.same{display:block}"
+)
+
+
+def _coloured(diff: str) -> str:
+    classes = {"+": "add", "-": "del", "@": "at"}
+    lines = [f"<span class='{classes.get(line[:1], 'same')}'>{html.escape(line) or ' '}</span>" for line in diff.splitlines()]
+    return f"<pre>{''.join(lines)}</pre>" if lines else "<p>No difference.</p>"
+
+
+def _settings(variant: Variant) -> str:
+    return ", ".join(f"{k}={v}" for k, v in sorted({**variant.model, **variant.policy}.items()))
+
+
+def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, item in value.items():
+        if isinstance(item, int | float):
+            found[prefix + key] = float(item)
+        elif isinstance(item, Mapping):
+            found.update(_numbers(item, f"{prefix}{key}."))
+    return found
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 60].rstrip() + "\n… cut; the whole text is among the artifacts"

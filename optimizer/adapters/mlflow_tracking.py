@@ -1,0 +1,314 @@
+"""The mirror of studies, prompts and rollouts in MLflow, where people review them. The store is the truth; this can be lost and sent again.
+
+Start reading at ``MlflowTracker.mirror_study``. Runs are found by tag before they are made, and what was sent completely carries
+the digest of its content, so that every method may be repeated, also after a crash in the middle. Only ``MlflowClient`` with
+``log_batch`` is used: the fluent interface keeps state per thread, and the asynchronous one is many times slower.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optimizer.adapters import mlflow_pages as pages
+from optimizer.adapters.mlflow_connection import connect
+from optimizer.adapters.mlflow_prompts import PromptRegistry
+from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.rollout import Decision, Rollout
+from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.variant import Variant
+from optimizer.ports import MovedAlias, StudyEvidence
+
+BATCH = 900  # log_batch takes at most 1,000 metrics and 100 parameters
+TAG_CHARS = 4900
+_RUN_STATUS = {"finished": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "complete": "FINISHED", "stopped": "KILLED"}
+
+
+class MlflowTracker:
+    """Sends to an MLflow store (``sqlite:///…``) or server (``http://…``).
+
+    Args:
+        tracking_uri: where MLflow keeps its runs.
+        artifact_root: folder of the artifacts of a local store; by default ``artifacts`` beside its file. Unused with a server.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | None = None) -> None:
+        self._client = connect(tracking_uri)
+        self._artifact_root = artifact_root or _artifact_root(tracking_uri)
+        self._prompts = PromptRegistry(self._client)
+        self._experiments: dict[str, str] = {}
+
+    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
+        """A parent run for the study, a nested run per trial; whatever is unchanged since the last time is left alone."""
+        experiment = self._experiment(study.family, extras.description)
+        parent = self._parent(experiment, study)
+        runs = self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'")
+        known = {run.data.tags["detent.trial"]: run for run in runs}
+        for trial in trials:
+            self._mirror_trial(experiment, parent.info.run_id, study, trial, extras, known.get(str(trial.number)))
+        self._mirror_parent(parent, study, trials, extras)
+
+    def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
+        self._prompts.mirror(family, variant, aliases, tags, experiment=self._experiment(family))
+
+    def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
+        return self._prompts.restore(family, wanted)
+
+    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> None:
+        """Tags and metrics on the run of the study that nominated the candidate; a rollout without a study gets a run of its own."""
+        experiment = self._experiment(rollout.family)
+        run = self._find(experiment, "study", rollout.study) if rollout.study else None
+        if run is None:
+            run = self._find(experiment, "rollout", rollout.id) or self._client.create_run(
+                experiment,
+                start_time=_ms(rollout.created_at),
+                run_name=f"rollout of {rollout.candidate}",
+                tags={"detent.kind": "rollout", "detent.rollout": rollout.id, "detent.family": rollout.family},
+            )
+        run_id = run.info.run_id
+        prefix = f"rollout.{rollout.id}"
+        head = decisions[-1].hash if decisions else ""
+        tags = {
+            "detent.rollout": rollout.id,
+            "detent.rollout.status": rollout.status + (" (held)" if rollout.held else ""),
+            "detent.rollout.outcome": rollout.outcome or "",
+            "detent.rollout.head_hash": head,
+            "detent.rollout.forced": str(rollout.forced).lower(),
+            f"{prefix}.head_hash": head,
+        }
+        for d in decisions:
+            forced = " [forced]" if d.forced else ""
+            tags[f"{prefix}.decision.{d.seq:03d}"] = f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}: {d.reason}"
+        steps = enumerate(rollout.stage_history)
+        metrics = [("rollout.share", float(s["share"]), _ms(_when(s["from"])), n) for n, s in steps if s.get("share") is not None]
+        metrics.append(("rollout.n_decisions", float(len(decisions)), _ms(rollout.ended_at or rollout.created_at), rollout.version))
+        self._log(run_id, metrics=metrics, tags=tags)
+        if run.data.tags.get("detent.kind") == "rollout" and not rollout.is_active:
+            self._client.set_terminated(run_id, "FINISHED", _ms(rollout.ended_at or rollout.created_at))
+
+    # --- one study -----------------------------------------------------------------------------------------------------
+
+    def _parent(self, experiment: str, study: Study) -> Any:
+        found = self._find(experiment, "study", study.id)
+        if found is not None:
+            return found
+        tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
+        return self._client.create_run(experiment, start_time=_ms(study.created_at), run_name=_study_name(study), tags=tags)
+
+    def _mirror_trial(self, experiment: str, parent: str, study: Study, trial: Trial, extras: StudyEvidence, run: Any) -> None:
+        results = extras.results.get(trial.variant, ())
+        mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
+        content = [repr(trial), mark, [(r.example, r.score) for r in results]]
+        seal = digest(canonical_json(content))
+        if run is not None and run.data.tags.get("detent.digest") == seal:
+            return
+        if run is None:
+            tags = {"mlflow.parentRunId": parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": str(trial.number)}
+            run = self._client.create_run(experiment, start_time=_ms(trial.started_at or study.created_at), tags=tags)
+        run_id = run.info.run_id
+        variant = extras.variants.get(trial.variant)
+        tags = {"mlflow.runName": _trial_name(trial, mark), "detent.variant": trial.variant, "detent.proposer": trial.proposer}
+        tags |= {"detent.mark": mark, "detent.family": study.family}
+        self._log(run_id, metrics=_trial_metrics(study, trial, results), params=_missing(run, _trial_params(trial, variant)), tags=tags)
+        if trial.status in _RUN_STATUS:
+            self._client.set_terminated(run_id, _RUN_STATUS[trial.status], _ms(trial.finished_at or study.created_at))
+        self._client.set_tag(run_id, "detent.digest", seal)
+
+    def _mirror_parent(self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
+        run_id = run.info.run_id
+        rows = [(v, [(r.example, r.score) for r in results]) for v, results in sorted(extras.results.items())]
+        seal = digest(canonical_json([repr(study), [repr(t) for t in trials], rows, sorted(extras.examples)]))
+        if run.data.tags.get("detent.digest") == seal:
+            return
+        self._log(run_id, metrics=_study_metrics(study, trials), params=_missing(run, _study_params(study)), tags=_study_tags(study))
+        self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras))
+        self._log_datasets(run_id, study, extras)
+        self._log_artifacts(run_id, study, trials, extras)
+        if study.status in _RUN_STATUS:
+            self._client.set_terminated(run_id, _RUN_STATUS[study.status], _ms(study.finished_at or study.created_at))
+        self._client.set_tag(run_id, "detent.digest", seal)
+
+    def _log_artifacts(self, run_id: str, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
+        tables = {"trials.json": pages.trials_table(study, trials, extras), "confirmation.json": pages.confirmation_table(study, extras)}
+        champion = extras.variants.get(study.champion)
+        for variant_id, label in pages.shown_variants(study, trials).items():
+            variant = extras.variants.get(variant_id)
+            if variant is None:
+                continue
+            name = f"{label}-{variant_id}"
+            tables[f"examples/{name}.json"] = pages.examples_table(variant_id, study, extras)
+            self._client.log_text(run_id, pages.variant_text(variant), f"prompts/{name}.txt")
+            if champion is not None and variant_id != study.champion:
+                self._client.log_text(run_id, pages.variant_diff(champion, variant) + "\n", f"prompts/{name}.diff.txt")
+        written = {path: table for path, table in tables.items() if table is not None}
+        for path, table in written.items():
+            self._client.log_text(run_id, json.dumps(table, ensure_ascii=False), path)
+        # This tag is how MLflow's pages know a JSON file as a table; log_table itself would append on every send.
+        listed = json.dumps([{"path": path, "type": "table"} for path in written])
+        self._client.set_tag(run_id, "mlflow.loggedArtifacts", listed)
+        self._client.log_text(run_id, pages.report_page(study, trials, extras), "report.html")
+        if study.status in _RUN_STATUS:
+            from optimizer.adapters.mlflow_plots import plots_page
+
+            self._client.log_text(run_id, plots_page(study, trials, extras.variants), "plots.html")
+
+    def _log_datasets(self, run_id: str, study: Study, extras: StudyEvidence) -> None:
+        """Train and dev as dataset inputs; no source is named, since MLflow knows none for a database of ours, and never the holdout."""
+        import mlflow
+        import pandas
+        from mlflow.entities import DatasetInput, InputTag
+
+        inputs = []
+        for split in ("train", "dev"):
+            chosen = [extras.examples[i] for i in (study.dataset or {}).get(split, ()) if i in extras.examples]
+            if chosen:
+                frame = pandas.DataFrame([{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen])
+                data = mlflow.data.from_pandas(frame, name=f"{study.family}-{split}")
+                context = InputTag("mlflow.data.context", split)
+                inputs.append(DatasetInput(dataset=data._to_mlflow_entity(), tags=[context]))
+        if inputs:
+            self._client.log_inputs(run_id, datasets=inputs)
+
+    # --- MLflow --------------------------------------------------------------------------------------------------------
+
+    def _experiment(self, family: str, description: str = "") -> str:
+        if family in self._experiments:
+            return self._experiments[family]
+        name = f"detent/{family}"
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            root = self._artifact_root
+            location = (root / family).as_uri() if root is not None else None
+            tags = {"mlflow.note.content": description or f"Studies of the family {family}.", "detent.family": family}
+            tags["mlflow.experimentKind"] = "custom_model_development"  # opens on the runs, not on traces
+            self._experiments[family] = self._client.create_experiment(name, artifact_location=location, tags=tags)
+        else:
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            self._experiments[family] = found.experiment_id
+        return self._experiments[family]
+
+    def _find(self, experiment: str, kind: str, subject: str) -> Any | None:
+        runs = self._runs(experiment, f"tags.`detent.{kind}` = '{subject}' and tags.`detent.kind` = '{kind}'", limit=1)
+        return runs[0] if runs else None
+
+    def _runs(self, experiment: str, where: str, limit: int | None = None) -> list[Any]:
+        found: list[Any] = []
+        token = None
+        while True:
+            order = ["attributes.start_time ASC"]
+            page = self._client.search_runs([experiment], where, max_results=limit or 1000, page_token=token, order_by=order)
+            found += page
+            token = page.token
+            if not token or limit:
+                return found
+
+    def _log(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[tuple[str, float, int, int]] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        points = [Metric(name, value, at, step) for name, value, at, step in metrics]
+        settings = [Param(key, str(value)[:TAG_CHARS]) for key, value in (params or {}).items()]
+        marks = [RunTag(key, value[:TAG_CHARS]) for key, value in (tags or {}).items()]
+        self._client.log_batch(run_id, points[:BATCH], settings[:99], marks[:99])
+        for start in range(BATCH, len(points), BATCH):
+            self._client.log_batch(run_id, points[start : start + BATCH])
+        for start in range(99, len(marks), 99):
+            self._client.log_batch(run_id, tags=marks[start : start + 99])
+
+
+def _study_name(study: Study) -> str:
+    stand = study.outcome or study.status
+    return f"{study.created_at:%Y-%m-%d %H:%M} {study.strategy}: {stand.replace('_', ' ')}"
+
+
+def _trial_name(trial: Trial, mark: str) -> str:
+    score = "not measured" if trial.score is None else f"{trial.score:.3f}"
+    return f"{trial.number:02d} {trial.proposer} {score}" + (f" ({mark})" if mark and mark != trial.proposer else "")
+
+
+def _trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
+    params: dict[str, Any] = {"variant": trial.variant, "proposer": trial.proposer}
+    if variant is not None:
+        params |= {f"model.{k}": v for k, v in variant.model.items()} | {f"policy.{k}": v for k, v in variant.policy.items()}
+        params["n_examples"] = len(variant.examples)
+        params["example_ids"] = ", ".join(e.id for e in variant.examples)
+    params |= {f"params.{k}": v for k, v in trial.params.items() if isinstance(v, int | float | str | bool)}
+    return params
+
+
+def _trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[tuple[str, float, int, int]]:
+    at = _ms(trial.finished_at or trial.started_at or study.created_at)
+    interval = pages.score_interval(results, study.seed)
+    values: dict[str, float | None] = {"score": trial.score, "cost_usd": trial.cost_usd, "p95_ms": trial.p95_ms}
+    values |= {"calls": float(trial.n_calls), "n": float(trial.n), "errors": float(trial.n_errors)}
+    values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
+    metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]
+    total, n = 0.0, 0
+    for step, result in enumerate(results, start=1):
+        if result.score is not None:
+            total, n = total + result.score, n + 1
+            metrics.append(("mean_score_by_example", total / n, at, step))
+    return metrics
+
+
+def _study_params(study: Study) -> dict[str, Any]:
+    budget = {f"budget.{k}": v for k in ("usd", "calls", "minutes") if (v := getattr(study.budget, k)) is not None}
+    definition = {f"definition.{k}": v for k, v in study.definition.items() if isinstance(v, int | float | str | bool)}
+    sizes = {f"n_{s}": len(study.dataset[s]) for s in ("train", "dev", "holdout") if study.dataset and study.dataset.get(s) is not None}
+    return {"strategy": study.strategy, "aim": study.aim, "seed": study.seed, "champion": study.champion, **budget, **definition, **sizes}
+
+
+def _study_tags(study: Study) -> dict[str, str]:
+    tags = {"mlflow.runName": _study_name(study), "detent.status": study.status, "detent.outcome": study.outcome or ""}
+    tags |= {"detent.strategy": study.strategy, "detent.champion": study.champion, "detent.winner": study.winner or ""}
+    tags |= {"detent.scorer_version": study.scorer_version or "", "detent.simulated_clock": str(study.simulated_clock).lower()}
+    return tags | ({"detent.error": study.error} if study.error else {})
+
+
+def _study_metrics(study: Study, trials: Sequence[Trial]) -> list[tuple[str, float, int, int]]:
+    at = _ms(study.finished_at or study.started_at or study.created_at)
+    values: dict[str, float] = {"calls": study.spend.n_calls, "calls_from_journal": study.spend.n_from_journal}
+    values |= {"calls_lost": study.spend.n_lost, "cost_usd": study.spend.usd, "n_trials": len(trials)}
+    for mark, variant in (("champion", study.champion), ("winner", study.winner)):
+        score = next((t.score for t in trials if t.variant == variant and t.score is not None), None)
+        if score is not None:
+            values[f"{mark}_score"] = score
+    values |= {f"confirmation.{key}": value for key, value in pages.confirmation_figures(study).items()}
+    metrics = [(name, float(value), at, 0) for name, value in values.items()]
+    best: float | None = None
+    for trial in sorted(trials, key=lambda t: t.number):
+        if trial.status == "complete" and trial.score is not None:
+            best = trial.score if best is None else max(best, trial.score)
+            when = _ms(trial.finished_at or study.created_at)
+            metrics += [("score", trial.score, when, trial.number), ("best_score", best, when, trial.number)]
+    return metrics
+
+
+def _missing(run: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """MLflow's parameters cannot change: only those that the run does not have yet are sent."""
+    return {k: v for k, v in params.items() if k not in run.data.params}
+
+
+def _artifact_root(tracking_uri: str) -> Path | None:
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    return Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///"))).parent / "artifacts"
+
+
+def _when(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
