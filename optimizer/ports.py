@@ -6,7 +6,7 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +38,8 @@ class LanguageModel(Protocol):
     revision: str
     price: ModelPrice | None
     concurrency: int  # calls worth having in flight at once
+    retries: int  # how often a caller may repeat a call that failed for a passing reason
+    max_output_tokens: int | None  # limit of an answer where a request sets none
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, unreachable)."""
@@ -135,10 +137,19 @@ class Alert:
     closed_at: datetime | None = None
 
 
+Exposure = tuple[str, str, str | None, float | None, datetime, str, int]  # family, variant, rollout, stage, window start, client, n
+
+
 class Events(Protocol):
     def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
     def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
+    def known(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Content hashes of those (family, id) that exist as an interaction or a feedback event."""
+
     def interaction(self, tx: Transaction, id: str, family: str | None = None) -> Interaction | None: ...
+    def interactions(self, tx: Transaction, ids: Collection[str]) -> dict[str, list[Interaction]]:
+        """By id; several when families share an id."""
+
     def feedback_of(self, tx: Transaction, family: str, interaction: str) -> list[FeedbackEvent]: ...
     def page_of_feedback(
         self, tx: Transaction, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
@@ -148,12 +159,21 @@ class Events(Protocol):
 
     def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None: ...
     def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score, mean_latency_ms, cost_usd."""
+        """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score, mean_latency_ms, cost_usd.
+
+        ``n_labelled`` counts events with ``success``. Without a rollout: everything the family has.
+        """
 
 
 class Exposures(Protocol):
-    def add(self, tx: Transaction, rows: Iterable[tuple[str, str, str | None, float | None, datetime, str, int]]) -> None:
-        """(family, variant, rollout, stage, window start, client, n) each; counts of one window add up."""
+    def add(self, tx: Transaction, rows: Iterable[Exposure]) -> None:
+        """Counts of one window add up."""
+
+    def put(self, tx: Transaction, rows: Iterable[Exposure]) -> list[bool]:
+        """For clients that repeat themselves: a window keeps its largest count. False where nothing changed."""
+
+    def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
+        """Per arm: variant, rollout, stage, n_exposed."""
 
 
 class Examples(Protocol):
@@ -176,8 +196,10 @@ class Examples(Protocol):
 
 class Reviews(Protocol):
     def open(self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None: ...
+    def get(self, tx: Transaction, id: str) -> dict[str, Any] | None: ...
     def page(self, tx: Transaction, family: str | None, status: str | None) -> list[dict[str, Any]]: ...
-    def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]: ...
+    def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
+        """The review as answered. Raises NotFound, and Conflict when it has another answer already."""
 
 
 class Variants(Protocol):
@@ -186,12 +208,15 @@ class Variants(Protocol):
 
     def get(self, tx: Transaction, family: str, id: str) -> VariantRecord | None: ...
     def of_family(self, tx: Transaction, family: str) -> list[VariantRecord]: ...
+    def ids(self, tx: Transaction, family: str) -> set[str]: ...
 
 
 class Performance(Protocol):
     def add_batch(self, tx: Transaction, batch: Mapping[str, Any]) -> None: ...
     def batches(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
-    def roll_up(self, tx: Transaction, day: str) -> None: ...
+    def roll_up(self, tx: Transaction, day: str) -> None:
+        """Sums up what was received on one day (YYYY-MM-DD, UTC), in the place of an earlier sum of that day."""
+
     def daily(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
 
 
@@ -223,7 +248,9 @@ class Journal(Protocol):
     def mark_lost(self, tx: Transaction, study: str, at: datetime) -> int:
         """Calls of this study that were in flight when its process died: spent at their reserved price. Returns how many."""
 
-    def spend(self, tx: Transaction, study: str) -> Spend: ...
+    def spend(self, tx: Transaction, study: str) -> Spend:
+        """Settled and failed calls at their cost, sent and lost ones at their reserved price; ``n_from_journal`` is not known here (0)."""
+
     def calls(self, tx: Transaction, study: str) -> list[JournalEntry]: ...
 
 
@@ -253,6 +280,7 @@ class Champions(Protocol):
 
 class Overrides(Protocol):
     def put(self, tx: Transaction, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None: ...
+    def remove(self, tx: Transaction, family: str, unit_hmac: str) -> bool: ...
     def active(self, tx: Transaction, now: datetime) -> list[tuple[str, str, str, datetime]]:
         """(family, unit_hmac, variant, until)."""
 
@@ -327,8 +355,14 @@ class Store(Protocol):
     serving_version: ServingVersion
 
     def read(self) -> AbstractContextManager[Transaction]: ...
-    def write(self, fn: Callable[[Transaction], T]) -> T:
-        """Returns after the commit is on disk. What ``fn`` raises undoes its own changes only, and is raised here."""
+    def write(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T:
+        """Returns after the commit is on disk. What ``fn`` raises undoes its own changes only, and is raised here.
 
-    async def awrite(self, fn: Callable[[Transaction], T]) -> T: ...
+        ``rows`` is about how many rows ``fn`` writes; too many waiting rows raise Busy.
+        """
+
+    async def awrite(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T: ...
+    def ping(self) -> None:
+        """Raises Busy, with the reason, when the store cannot be read."""
+
     def close(self) -> None: ...

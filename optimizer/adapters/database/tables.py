@@ -29,7 +29,7 @@ class Utc(TypeDecorator[datetime]):
 
 
 def _json(nullable: bool = False) -> Any:
-    return Field(default=None, sa_type=JSON, nullable=nullable)
+    return Field(default=None, sa_type=JSON(none_as_null=True), nullable=nullable)
 
 
 def _at(nullable: bool = False, **kwargs: Any) -> Any:
@@ -218,6 +218,7 @@ class StudyRow(SQLModel, table=True):
     __tablename__ = "studies"
     id: str = Field(primary_key=True)
     family: str = Field(index=True)
+    active_family: str | None = Field(default=None, unique=True)  # the family until the study ends, then NULL: one study per family
     strategy: str
     aim: str
     status: str = Field(index=True)
@@ -293,7 +294,7 @@ class LmCallRow(SQLModel, table=True):
     attempt: int
     status: str  # sent, settled, failed, lost
     temperature: float = 0.0
-    request: dict[str, Any] = _json()
+    request: dict[str, Any] | None = _json(nullable=True)
     answer: dict[str, Any] | None = _json(nullable=True)
     error: str | None = None
     reserved_usd: float
@@ -411,6 +412,7 @@ class OutboxRow(SQLModel, table=True):
     """Written by outbox.py: what MLflow (and later webhooks) still has to hear."""
 
     __tablename__ = "outbox"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # a number is never used again: "sent" must not hit a later item
     seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
     topic: str
     subject: str
@@ -437,6 +439,7 @@ class AuditRow(SQLModel, table=True):
     """Written by audit.py: every change an actor caused."""
 
     __tablename__ = "audit"
+    __table_args__ = ({"sqlite_autoincrement": True},)
     seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
     at: datetime = _at(index=True)
     actor: str

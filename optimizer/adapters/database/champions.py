@@ -1,0 +1,34 @@
+"""Table champions: every reign of every family."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.tables import ChampionRow
+from optimizer.core.rollout import Champion
+
+CHAMPIONS = table(ChampionRow)
+
+
+class ChampionTable:
+    """ports.Champions on the database."""
+
+    def current(self, tx: Connection, family: str) -> Champion | None:
+        query = select(CHAMPIONS).where(CHAMPIONS.c.family == family, CHAMPIONS.c.current.is_(True))
+        row = tx.execute(query).mappings().first()
+        return None if row is None else _champion(row)
+
+    def history(self, tx: Connection, family: str) -> list[Champion]:
+        query = select(CHAMPIONS).where(CHAMPIONS.c.family == family).order_by(CHAMPIONS.c.seq)
+        return [_champion(row) for row in tx.execute(query).mappings()]
+
+    def put(self, tx: Connection, champion: Champion) -> None:
+        reigning = update(CHAMPIONS).where(CHAMPIONS.c.family == champion.family, CHAMPIONS.c.current.is_(True))
+        tx.execute(reigning.values(current=None, until=champion.since))
+        row = {name: getattr(champion, name) for name in Champion.__dataclass_fields__}
+        tx.execute(insert(CHAMPIONS), [{**row, "current": True}])
+
+
+def _champion(row: RowMapping) -> Champion:
+    return Champion(**{name: row[name] for name in Champion.__dataclass_fields__})

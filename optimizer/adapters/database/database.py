@@ -1,0 +1,127 @@
+"""The Store: one engine to read, one thread to write, and a repository per group of tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from optimizer.adapters.database.alerts import AlertTable
+from optimizer.adapters.database.api_keys import ApiKeyTable
+from optimizer.adapters.database.audit import AuditTable
+from optimizer.adapters.database.champions import ChampionTable
+from optimizer.adapters.database.engine import FileWatch, explain, open_engine
+from optimizer.adapters.database.events import EventTables
+from optimizer.adapters.database.examples import ExampleTables
+from optimizer.adapters.database.exposures import ExposureTable
+from optimizer.adapters.database.journal import JournalTable
+from optimizer.adapters.database.outbox import OutboxTable
+from optimizer.adapters.database.overrides import OverrideTable
+from optimizer.adapters.database.performance import PerformanceTables
+from optimizer.adapters.database.reviews import ReviewTable
+from optimizer.adapters.database.rollouts import RolloutTables
+from optimizer.adapters.database.serving_version import ServingVersionTable
+from optimizer.adapters.database.studies import StudyTables
+from optimizer.adapters.database.variants import VariantTable
+from optimizer.adapters.database.writer import Writer
+from optimizer.core.errors import Busy
+
+T = TypeVar("T")
+
+
+class Database:
+    """ports.Store on a SQLAlchemy url: ``sqlite:////srv/detent/var/detent.db`` or ``postgresql+psycopg://…``.
+
+    Nothing is opened before the first read or write. Every method raises errors.Busy, with a sentence, when the database
+    is locked for longer than ten seconds, missing, not migrated or full; callers answer 503 with Retry-After
+    (``error.members["retry_after_s"]``).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._readers = open_engine(url, "read")
+        self._writing = open_engine(url, "write")
+        self._read_watch = FileWatch(url)
+        self._write_watch = FileWatch(url)
+        self._writer = Writer(self._writing, self._guard_write)
+        self.events = EventTables()
+        self.exposures = ExposureTable()
+        self.examples = ExampleTables()
+        self.reviews = ReviewTable()
+        self.variants = VariantTable()
+        self.performance = PerformanceTables()
+        self.studies = StudyTables()
+        self.journal = JournalTable()
+        self.rollouts = RolloutTables()
+        self.champions = ChampionTable()
+        self.overrides = OverrideTable()
+        self.outbox = OutboxTable()
+        self.alerts = AlertTable()
+        self.api_keys = ApiKeyTable()
+        self.audit = AuditTable()
+        self.serving_version = ServingVersionTable()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only snapshot: what it sees does not change while it is open. Never waits for a writer."""
+        if self._read_watch.changed():
+            self._readers.dispose()
+        try:
+            with self._readers.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    def write(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
+        """Runs ``fn`` in the writing transaction and returns its result once the commit is on disk.
+
+        ``rows`` is about how many rows ``fn`` writes; the sum of what waits is bounded. ``fn`` runs at most once, on the
+        writer's thread. What it raises undoes its own changes only, and is raised here.
+        """
+        try:
+            return self._writer.wait(self._writer.submit(fn, rows))
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    async def awrite(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
+        """``write`` for asyncio: the event loop goes on meanwhile."""
+        try:
+            return await asyncio.wrap_future(self._writer.submit(fn, rows))
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    def ping(self) -> None:
+        """Returns when the database answers a read; raises errors.Busy otherwise."""
+        with self.read() as tx:
+            tx.execute(text("SELECT 1"))
+
+    def migrate(self) -> None:
+        """Brings the tables to this version; makes the file when there is none. The caller holds the lock of the installation."""
+        from optimizer.adapters.database.migrations import upgrade
+
+        try:
+            upgrade(self.url)
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    def close(self) -> None:
+        """Writes what waits, then lets go of every connection. Later writes raise errors.Busy."""
+        self._writer.close()
+        self._writing.dispose()
+        self._readers.dispose()
+
+    def _guard_write(self) -> None:
+        """Run around each group. A commit into a file that has been deleted or replaced must not be acknowledged."""
+        if self._write_watch.changed():
+            self._writing.dispose()
+            raise Busy(f"The database file of {self.url} was replaced while it was open; nothing was kept. Send again.", retry_after_s=1)
+
+    def _raise(self, error: SQLAlchemyError) -> NoReturn:
+        sentence = explain(error, self.url)
+        if sentence is None:
+            raise error
+        raise sentence from error

@@ -1,0 +1,179 @@
+"""Connections and everything that differs between SQLite and PostgreSQL: pragmas, transaction start, upserts, error sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+from sqlmodel import SQLModel
+
+from optimizer.core.errors import Busy, DetentError, InvalidInput
+
+BUSY_TIMEOUT_S = 10.0  # three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds
+READERS = 8
+READERS_AT_PEAK = 40
+Access = Literal["read", "write", "create"]
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The core table behind a SQLModel class."""
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]
+
+
+def open_engine(url: str, access: Access) -> Engine:
+    """``read``: pool of deferred, read-only transactions. ``write``: one connection, BEGIN IMMEDIATE. ``create``: also makes the file.
+
+    Connecting with ``read`` or ``write`` never creates a missing SQLite file: an empty database in the place of a lost one would
+    hide the loss.
+    """
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite_engine(sqlite_path(url), access)
+    options: dict[str, Any] = {"postgresql_readonly": True} if access == "read" else {}
+    return create_engine(url, json_serializer=_to_json, pool_pre_ping=True, execution_options=options, **_pool(access))
+
+
+def sqlite_path(url: str) -> Path:
+    name = make_url(url).database
+    if not name or name == ":memory:":
+        raise InvalidInput("An SQLite store needs a file that its processes can share, such as sqlite:////srv/detent/var/detent.db.")
+    return Path(name).absolute()
+
+
+def is_sqlite(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def _pool(access: Access) -> dict[str, Any]:
+    if access == "read":
+        return {"pool_size": READERS, "max_overflow": READERS_AT_PEAK - READERS, "pool_timeout": BUSY_TIMEOUT_S}
+    return {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
+
+
+def _sqlite_engine(path: Path, access: Access) -> Engine:
+    uri = f"{path.as_uri()}?mode={'rwc' if access == 'create' else 'rw'}"
+
+    def connect() -> sqlite3.Connection:
+        # isolation_level None: the driver starts no transaction of its own, the "begin" event below does.
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+            if access == "read":
+                connection.execute("PRAGMA query_only = ON")
+            else:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")  # an answer of 200 means: on disk
+                connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, json_serializer=_to_json, **_pool(access))
+    start = "BEGIN" if access == "read" else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(start)
+
+    return engine
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
+
+
+# --- upserts: the one construct that SQLAlchemy spells per dialect ------------------------------------------------------
+
+
+def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Inserts the rows whose key is not there yet; returns how many that were."""
+    if not rows:
+        return 0
+    statement = _insert(tx, into).on_conflict_do_nothing()
+    return tx.execute(statement, list(rows)).rowcount
+
+
+def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str] = ()) -> None:
+    """Inserts, or replaces the row of the same primary key; columns named in ``add`` are summed up instead."""
+    if not rows:
+        return
+    statement = _insert(tx, into)
+    keys = [c.name for c in into.primary_key.columns]
+    new = statement.excluded
+    changes = {name: into.c[name] + new[name] if name in add else new[name] for name in rows[0] if name not in keys}
+    tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
+
+
+def _insert(tx: Connection, into: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(into) if tx.dialect.name == "sqlite" else postgresql.insert(into)
+
+
+# --- what went wrong, as a sentence -------------------------------------------------------------------------------------
+
+
+def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
+    """The error as a sentence for people, or None when it is a fault of this program and should be seen as it is."""
+    where = make_url(url).render_as_string(hide_password=True)
+    if isinstance(error, PoolTimeout):
+        return Busy(f"All {READERS_AT_PEAK} connections to {where} were in use for {BUSY_TIMEOUT_S:g} s. Try again.", retry_after_s=1)
+    if not isinstance(error, OperationalError):
+        return None
+    cause = str(error.orig or error)
+    text = cause.lower()
+    if "locked" in text or "busy" in text:
+        why = f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try again, or end that process"
+    elif "unable to open" in text:
+        why = "the file is not there or may not be opened. Put it back, check its owner, or run `detent serve`, which makes a new one"
+    elif "no such table" in text or "no such column" in text:
+        why = "it has not been migrated to this version. Start `detent serve`, which does that"
+    elif "full" in text:
+        why = "the disk is full, and nothing was written. Free some space"
+    elif "readonly" in text or "read-only" in text:
+        why = "it may only be read. Check the owner and the mode of the file and its folder"
+    else:
+        why = "it did not answer as a database should. Check the disk and the server"
+    return Busy(f"The database {where} cannot be used: {why}. (It says: {cause}.)", retry_after_s=2)
+
+
+class FileWatch:
+    """Notices that the SQLite file was deleted or replaced under open connections, where writes would vanish with the old file."""
+
+    def __init__(self, url: str) -> None:
+        self._path = sqlite_path(url) if is_sqlite(url) else None
+        self._seen: tuple[int, int] | None = None
+
+    def changed(self) -> bool:
+        """True once when another file stands at the path than at the last call. Raises Busy when none does."""
+        if self._path is None:
+            return False
+        try:
+            status = os.stat(self._path)
+        except OSError as error:
+            raise Busy(
+                f"The database file {self._path} is not there ({error.strerror or error}). Put it back, or run `detent serve`, which "
+                "makes a new one.",
+                retry_after_s=5,
+            ) from error
+        now = (status.st_dev, status.st_ino)
+        before, self._seen = self._seen, now
+        return before is not None and before != now

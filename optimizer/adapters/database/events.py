@@ -1,0 +1,187 @@
+"""Tables interactions, feedback_events and idempotency_keys: what production reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
+
+from optimizer.adapters.database import cursors
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.hashed_rows import Name, Outcome, add_once, chunks, hashes
+from optimizer.adapters.database.tables import FeedbackEventRow, IdempotencyKeyRow, InteractionRow
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+
+INTERACTIONS = table(InteractionRow)
+FEEDBACK = table(FeedbackEventRow)
+KEYS = table(IdempotencyKeyRow)
+
+
+class EventTables:
+    """ports.Events on the database."""
+
+    def add_interactions(self, tx: Connection, rows: Sequence[Interaction]) -> list[Outcome]:
+        return add_once(tx, INTERACTIONS, [_interaction_columns(row) for row in rows])
+
+    def add_feedback(self, tx: Connection, rows: Sequence[FeedbackEvent]) -> list[Outcome]:
+        return add_once(tx, FEEDBACK, [_feedback_columns(row) for row in rows])
+
+    def known(self, tx: Connection, names: Collection[Name]) -> dict[Name, str]:
+        return {**hashes(tx, FEEDBACK, names), **hashes(tx, INTERACTIONS, names)}
+
+    def interaction(self, tx: Connection, id: str, family: str | None = None) -> Interaction | None:
+        query = select(INTERACTIONS).where(INTERACTIONS.c.id == id).order_by(INTERACTIONS.c.received_at).limit(1)
+        if family is not None:
+            query = query.where(INTERACTIONS.c.family == family)
+        row = tx.execute(query).mappings().first()
+        return None if row is None else _interaction(row)
+
+    def interactions(self, tx: Connection, ids: Collection[str]) -> dict[str, list[Interaction]]:
+        found: dict[str, list[Interaction]] = {}
+        for some in chunks(sorted(ids)):
+            for row in tx.execute(select(INTERACTIONS).where(INTERACTIONS.c.id.in_(some))).mappings():
+                found.setdefault(row["id"], []).append(_interaction(row))
+        return found
+
+    def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
+        query = select(FEEDBACK).where(FEEDBACK.c.family == family, FEEDBACK.c.interaction == interaction)
+        return [_feedback(row) for row in tx.execute(query.order_by(FEEDBACK.c.received_at, FEEDBACK.c.id)).mappings()]
+
+    def page_of_feedback(
+        self, tx: Connection, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
+    ) -> tuple[list[FeedbackEvent], str | None]:
+        f = FEEDBACK.c
+        query = select(FEEDBACK).order_by(f.received_at, f.id, f.family).limit(limit + 1)
+        if family is not None:
+            query = query.where(f.family == family)
+        if variant is not None:
+            query = query.where(f.variant == variant)
+        if since is not None:
+            query = query.where(f.received_at >= since)
+        if cursor is not None:
+            at, id, of = cursors.decode(cursor, datetime, str, str)
+            query = query.where(or_(f.received_at > at, and_(f.received_at == at, or_(f.id > id, and_(f.id == id, f.family > of)))))
+        events = [_feedback(row) for row in tx.execute(query).mappings()]
+        return cursors.page(events, limit, lambda event: (event.received_at, event.id, event.arm.family))
+
+    def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
+        query = select(KEYS.c.body_hash, KEYS.c.answer).where(KEYS.c.scope == scope, KEYS.c.key == key)
+        row = tx.execute(query).first()
+        return None if row is None else (row.body_hash, row.answer)
+
+    def store_answer(self, tx: Connection, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
+        tx.execute(insert(KEYS).values(scope=scope, key=key, body_hash=body_hash, answer=dict(answer), created_at=at))
+
+    def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
+        arms: dict[tuple[str | None, str | None], dict[str, Any]] = {}
+        for source, sums in ((INTERACTIONS, _interaction_sums()), (FEEDBACK, _feedback_sums())):
+            query = (
+                select(source.c.variant, source.c.role, *sums).where(source.c.family == family).group_by(source.c.variant, source.c.role)
+            )
+            if rollout is not None:
+                query = query.where(source.c.rollout == rollout)
+            for row in tx.execute(query).mappings():
+                arms.setdefault((row["variant"], row["role"]), dict(_EMPTY_ARM)).update(row)
+        return [arms[arm] for arm in sorted(arms, key=lambda arm: (arm[0] or "", arm[1] or ""))]
+
+
+_EMPTY_ARM: Mapping[str, Any] = {
+    "variant": None,
+    "role": None,
+    "n_interactions": 0,
+    "n_errors": 0,
+    "n_labelled": 0,
+    "n_success": 0,
+    "n_scored": 0,
+    "mean_score": None,
+    "mean_latency_ms": None,
+    "cost_usd": 0.0,
+}
+
+
+def _interaction_sums() -> list[ColumnElement[Any]]:
+    i = INTERACTIONS.c
+    return [
+        func.count().label("n_interactions"),
+        func.count(i.error).label("n_errors"),
+        func.avg(i.latency_ms).label("mean_latency_ms"),
+        func.coalesce(func.sum(i.cost_usd), 0.0).label("cost_usd"),
+    ]
+
+
+def _feedback_sums() -> list[ColumnElement[Any]]:
+    f = FEEDBACK.c
+    return [
+        func.count(f.success).label("n_labelled"),
+        func.coalesce(func.sum(case((f.success.is_(True), 1), else_=0)), 0).label("n_success"),
+        func.count(f.score).label("n_scored"),
+        func.avg(f.score).label("mean_score"),
+    ]
+
+
+def _arm_columns(arm: Arm) -> dict[str, Any]:
+    return {
+        "family": arm.family,
+        "variant": arm.variant,
+        "rollout": arm.rollout,
+        "role": arm.role,
+        "stage": arm.stage,
+        "cohort_start": arm.cohort_start,
+        "unit_hmac": arm.unit_hmac,
+    }
+
+
+def _interaction_columns(row: Interaction) -> dict[str, Any]:
+    return {
+        **_arm_columns(row.arm),
+        "id": row.id,
+        "conversation": row.conversation,
+        "model": row.model,
+        "input": None if row.input is None else dict(row.input),
+        "output": row.output,
+        "latency_ms": row.latency_ms,
+        "time_to_first_token_ms": row.time_to_first_token_ms,
+        "cost_usd": row.cost_usd,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "error": row.error,
+        "tags": dict(row.tags),
+        "content_hash": row.content_hash,
+        "occurred_at": row.occurred_at,
+        "received_at": row.received_at,
+    }
+
+
+def _feedback_columns(row: FeedbackEvent) -> dict[str, Any]:
+    return {
+        **_arm_columns(row.arm),
+        "id": row.id,
+        "interaction": row.interaction,
+        "source": row.source,
+        "score": row.score,
+        "success": row.success,
+        "label": row.label,
+        "expected": None if row.expected is None else dict(row.expected),
+        "tags": dict(row.tags),
+        "content_hash": row.content_hash,
+        "occurred_at": row.occurred_at,
+        "received_at": row.received_at,
+    }
+
+
+def _arm(row: RowMapping) -> Arm:
+    return Arm(**{name: row[name] for name in ("family", "variant", "rollout", "role", "stage", "cohort_start", "unit_hmac")})
+
+
+_INTERACTION_FIELDS = [name for name in Interaction.__dataclass_fields__ if name != "arm"]
+_FEEDBACK_FIELDS = [name for name in FeedbackEvent.__dataclass_fields__ if name != "arm"]
+
+
+def _interaction(row: RowMapping) -> Interaction:
+    return Interaction(arm=_arm(row), **{name: row[name] for name in _INTERACTION_FIELDS})
+
+
+def _feedback(row: RowMapping) -> FeedbackEvent:
+    return FeedbackEvent(arm=_arm(row), **{name: row[name] for name in _FEEDBACK_FIELDS})

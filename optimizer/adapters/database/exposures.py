@@ -1,0 +1,60 @@
+"""Table exposure_counts: how many fetches each arm had per window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from optimizer.adapters.database.engine import insert_new, table, upsert
+from optimizer.adapters.database.tables import ExposureCountRow
+from optimizer.ports import Exposure
+
+EXPOSURES = table(ExposureCountRow)
+
+
+class ExposureTable:
+    """ports.Exposures on the database."""
+
+    def add(self, tx: Connection, rows: Iterable[Exposure]) -> None:
+        sums: dict[tuple[Any, ...], int] = {}
+        for family, variant, rollout, stage, window_start, client, n in rows:
+            key = (family, variant, rollout or "", _stage(stage), window_start, client)
+            sums[key] = sums.get(key, 0) + n
+        upsert(tx, EXPOSURES, [_columns(key, n) for key, n in sums.items()], add=("n_exposed",))
+
+    def put(self, tx: Connection, rows: Iterable[Exposure]) -> list[bool]:
+        return [self._put(tx, row) for row in rows]
+
+    def totals(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
+        e = EXPOSURES.c
+        query = select(e.variant, e.rollout, e.stage, func.sum(e.n_exposed).label("n_exposed")).where(e.family == family)
+        if rollout is not None:
+            query = query.where(e.rollout == rollout)
+        rows = tx.execute(query.group_by(e.variant, e.rollout, e.stage).order_by(e.rollout, e.stage, e.variant))
+        return [
+            {
+                "variant": r.variant,
+                "rollout": r.rollout or None,
+                "stage": float(r.stage) if r.stage else None,
+                "n_exposed": int(r.n_exposed),
+            }
+            for r in rows
+        ]
+
+    def _put(self, tx: Connection, row: Exposure) -> bool:
+        family, variant, rollout, stage, window_start, client, n = row
+        columns = _columns((family, variant, rollout or "", _stage(stage), window_start, client), n)
+        if insert_new(tx, EXPOSURES, [columns]):
+            return True
+        same = and_(*(column == columns[column.name] for column in EXPOSURES.primary_key.columns))
+        return tx.execute(update(EXPOSURES).where(same, EXPOSURES.c.n_exposed < n).values(n_exposed=n)).rowcount > 0
+
+
+def _columns(key: tuple[Any, ...], n: int) -> dict[str, Any]:
+    return {**dict(zip(("family", "variant", "rollout", "stage", "window_start", "client"), key, strict=True)), "n_exposed": n}
+
+
+def _stage(share: float | None) -> str:
+    return "" if share is None else repr(float(share))

@@ -1,0 +1,53 @@
+"""Rows named by (family, id) whose content is compared by hash: written once, told apart ever after. Used by events.py and examples.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Connection, Table, select
+
+from optimizer.adapters.database.engine import insert_new
+from optimizer.core.errors import Busy
+
+T = TypeVar("T")
+Outcome = Literal["accepted", "duplicate", "id_conflict"]
+Name = tuple[str, str]  # (family, id)
+
+IDS_PER_QUERY = 500  # below every database's limit on bound values
+
+
+def chunks(items: Sequence[T], size: int = IDS_PER_QUERY) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def hashes(tx: Connection, table: Table, names: Iterable[Name]) -> dict[Name, str]:
+    """Content hashes of those rows that exist."""
+    by_family: dict[str, list[str]] = {}
+    for family, id in names:
+        by_family.setdefault(family, []).append(id)
+    found: dict[Name, str] = {}
+    for family, ids in by_family.items():
+        for some in chunks(ids):
+            query = select(table.c.id, table.c.content_hash).where(table.c.family == family, table.c.id.in_(some))
+            found.update({(family, id): content_hash for id, content_hash in tx.execute(query)})
+    return found
+
+
+def add_once(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[Outcome]:
+    """Inserts what is new; says per row whether it was, also for repetitions within ``rows``."""
+    known = hashes(tx, table, [(row["family"], row["id"]) for row in rows])
+    outcomes: list[Outcome] = []
+    new = []
+    for row in rows:
+        name = (row["family"], row["id"])
+        if name not in known:
+            known[name] = row["content_hash"]
+            new.append(row)
+            outcomes.append("accepted")
+        else:
+            outcomes.append("duplicate" if known[name] == row["content_hash"] else "id_conflict")
+    if insert_new(tx, table, new) < len(new):  # possible only where several processes write at once
+        raise Busy("Another process wrote rows with the same ids at the same moment; nothing was written. Send again.", retry_after_s=1)
+    return outcomes

@@ -1,0 +1,71 @@
+"""Table lm_calls, the journal: written before a call is sent and after it is answered, one row per attempt on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select, update
+
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.tables import LmCallRow
+from optimizer.core.errors import NotFound
+from optimizer.core.language import ModelAnswer
+from optimizer.core.study import Spend
+from optimizer.ports import JournalEntry
+
+CALLS = table(LmCallRow)
+_ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
+
+
+class JournalTable:
+    """ports.Journal on the database."""
+
+    def find(self, tx: Connection, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
+        c = CALLS.c
+        of_others: ColumnElement[bool] = and_(c.temperature == 0.0, c.settled_at >= not_before)
+        usable = of_others if study is None else or_(c.study == study, of_others)
+        own_first = case((c.study == study, 0), else_=1)
+        query = select(c.answer).where(c.key == key, c.status == "settled", usable).order_by(own_first, c.settled_at, c.id).limit(1)
+        row = tx.execute(query).first()
+        return None if row is None else replace(ModelAnswer(**row.answer), from_journal=True)
+
+    def send(self, tx: Connection, entry: JournalEntry) -> None:
+        row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+        answer = None if entry.answer is None else asdict(entry.answer)
+        tx.execute(insert(CALLS), [{**row, "request": None if entry.request is None else dict(entry.request), "answer": answer}])
+
+    def settle(self, tx: Connection, id: str, answer: ModelAnswer, at: datetime) -> None:
+        plain = {**asdict(answer), "from_journal": False}
+        sums = {name: plain[name] for name in ("cost_usd", "input_tokens", "output_tokens", "latency_ms")}
+        self._end(tx, id, status="settled", answer=plain, settled_at=at, **sums)
+
+    def fail(self, tx: Connection, id: str, error: str, cost_usd: float, at: datetime) -> None:
+        self._end(tx, id, status="failed", error=error, cost_usd=cost_usd, settled_at=at)
+
+    def mark_lost(self, tx: Connection, study: str, at: datetime) -> int:
+        in_flight = update(CALLS).where(CALLS.c.study == study, CALLS.c.status == "sent")
+        return tx.execute(in_flight.values(status="lost", settled_at=at)).rowcount
+
+    def spend(self, tx: Connection, study: str) -> Spend:
+        c = CALLS.c
+        cost = case((c.status.in_(("settled", "failed")), func.coalesce(c.cost_usd, 0.0)), else_=c.reserved_usd)
+        lost = case((c.status == "lost", 1), else_=0)
+        query = select(func.sum(cost), func.count(), func.sum(lost)).where(c.study == study)
+        usd, n_calls, n_lost = tx.execute(query).one()
+        return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
+
+    def calls(self, tx: Connection, study: str) -> list[JournalEntry]:
+        query = select(CALLS).where(CALLS.c.study == study).order_by(CALLS.c.sent_at, CALLS.c.id)
+        return [_entry(row) for row in tx.execute(query).mappings()]
+
+    def _end(self, tx: Connection, id: str, **columns: Any) -> None:
+        """A call that was counted as lost may still be settled when its answer comes after all."""
+        if tx.execute(update(CALLS).where(CALLS.c.id == id).values(**columns)).rowcount == 0:
+            raise NotFound(f"There is no journaled call {id!r}; a call must be journaled before it is sent.")
+
+
+def _entry(row: RowMapping) -> JournalEntry:
+    answer = None if row["answer"] is None else ModelAnswer(**row["answer"])
+    return JournalEntry(answer=answer, **{name: row[name] for name in _ENTRY_FIELDS})

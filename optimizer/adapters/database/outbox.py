@@ -1,0 +1,41 @@
+"""Table outbox: what MLflow still has to hear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.tables import OutboxRow
+from optimizer.ports import OutboxItem
+
+OUTBOX = table(OutboxRow)
+
+
+class OutboxTable:
+    """ports.Outbox on the database."""
+
+    def add(self, tx: Connection, topic: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
+        # Replaced by a new row, not in place: whoever is sending the old one now will mark a number that is gone.
+        o = OUTBOX.c
+        tx.execute(delete(OUTBOX).where(o.topic == topic, o.subject == subject, o.sent_at.is_(None)))
+        row = {"topic": topic, "subject": subject, "payload": dict(payload), "attempts": 0, "created_at": at, "not_before": at}
+        tx.execute(insert(OUTBOX), [row])
+
+    def due(self, tx: Connection, now: datetime, limit: int) -> list[OutboxItem]:
+        o = OUTBOX.c
+        query = select(OUTBOX).where(o.sent_at.is_(None), o.not_before <= now).order_by(o.seq).limit(limit)
+        return [OutboxItem(**{name: row[name] for name in OutboxItem.__dataclass_fields__}) for row in tx.execute(query).mappings()]
+
+    def sent(self, tx: Connection, seq: int, at: datetime) -> None:
+        tx.execute(update(OUTBOX).where(OUTBOX.c.seq == seq).values(sent_at=at, attempts=OUTBOX.c.attempts + 1, last_error=None))
+
+    def failed(self, tx: Connection, seq: int, error: str, not_before: datetime) -> None:
+        again = {"attempts": OUTBOX.c.attempts + 1, "last_error": error, "not_before": not_before}
+        tx.execute(update(OUTBOX).where(OUTBOX.c.seq == seq).values(**again))
+
+    def backlog(self, tx: Connection) -> int:
+        return tx.execute(select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None))).scalar_one()

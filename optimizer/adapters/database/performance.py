@@ -1,0 +1,122 @@
+"""Tables evaluation_batches and variant_performance: results summed up, per evaluation and per day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, select
+
+from optimizer.adapters.database.engine import insert_new, table
+from optimizer.adapters.database.events import FEEDBACK, INTERACTIONS
+from optimizer.adapters.database.tables import EvaluationBatchRow, VariantPerformanceRow
+
+BATCHES = table(EvaluationBatchRow)
+DAILY = table(VariantPerformanceRow)
+Key = tuple[str, str, str]  # (family, variant, model); "" where an event names none
+
+
+class PerformanceTables:
+    """ports.Performance on the database."""
+
+    def add_batch(self, tx: Connection, batch: Mapping[str, Any]) -> None:
+        insert_new(tx, BATCHES, [{column.name: batch.get(column.name) for column in BATCHES.columns}])
+
+    def batches(self, tx: Connection, family: str) -> list[dict[str, Any]]:
+        query = select(BATCHES).where(BATCHES.c.family == family).order_by(BATCHES.c.created_at, BATCHES.c.id)
+        return [dict(row) for row in tx.execute(query).mappings()]
+
+    def roll_up(self, tx: Connection, day: str) -> None:
+        start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+        sums: dict[Key, dict[str, Any]] = {}
+        for part in (_interactions_of(tx, start), _feedback_of(tx, start)):
+            for key, columns in part.items():
+                sums.setdefault(key, dict(_NOTHING)).update(columns)
+        tx.execute(delete(DAILY).where(DAILY.c.day == day))
+        rows = [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
+        if rows:
+            tx.execute(insert(DAILY), rows)
+
+    def daily(self, tx: Connection, family: str) -> list[dict[str, Any]]:
+        query = select(DAILY).where(DAILY.c.family == family).order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)
+        return [dict(row) for row in tx.execute(query).mappings()]
+
+
+_NOTHING: Mapping[str, Any] = {
+    "n_interactions": 0,
+    "n_errors": 0,
+    "mean_latency_ms": None,
+    "p95_latency_ms": None,
+    "cost_usd": 0.0,
+    "n_labelled": 0,
+    "n_success": 0,
+    "n_scored": 0,
+    "mean_score": None,
+}
+
+
+def _within(column: ColumnElement[datetime], start: datetime) -> ColumnElement[bool]:
+    return and_(column >= start, column < start + timedelta(days=1))
+
+
+def _interactions_of(tx: Connection, start: datetime) -> dict[Key, dict[str, Any]]:
+    i = INTERACTIONS.c
+    variant, model = func.coalesce(i.variant, "").label("variant"), func.coalesce(i.model, "").label("model")
+    query = (
+        select(
+            i.family,
+            variant,
+            model,
+            func.count().label("n_interactions"),
+            func.count(i.error).label("n_errors"),
+            func.count(i.latency_ms).label("n_timed"),
+            func.avg(i.latency_ms).label("mean_latency_ms"),
+            func.coalesce(func.sum(i.cost_usd), 0.0).label("cost_usd"),
+        )
+        .where(_within(i.received_at, start))
+        .group_by(i.family, variant, model)
+    )
+    found: dict[Key, dict[str, Any]] = {}
+    for row in tx.execute(query).mappings().all():
+        key = (row["family"], row["variant"], row["model"])
+        columns = {name: row[name] for name in ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd")}
+        found[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
+    return found
+
+
+def _p95(tx: Connection, key: Key, start: datetime, n: int) -> float | None:
+    """Nearest rank: the smallest latency that at least 95 % of the day's do not exceed."""
+    if n == 0:
+        return None
+    i = INTERACTIONS.c
+    family, variant, model = key
+    query = (
+        select(i.latency_ms)
+        .where(i.family == family, func.coalesce(i.variant, "") == variant, func.coalesce(i.model, "") == model)
+        .where(_within(i.received_at, start), i.latency_ms.is_not(None))
+        .order_by(i.latency_ms)
+    )
+    return float(tx.execute(query.offset(ceil(0.95 * n) - 1).limit(1)).scalar_one())
+
+
+def _feedback_of(tx: Connection, start: datetime) -> dict[Key, dict[str, Any]]:
+    f, i = FEEDBACK.c, INTERACTIONS.c
+    variant, model = func.coalesce(f.variant, "").label("variant"), func.coalesce(i.model, "").label("model")
+    query = (
+        select(
+            f.family,
+            variant,
+            model,
+            func.count(f.success).label("n_labelled"),
+            func.coalesce(func.sum(case((f.success.is_(True), 1), else_=0)), 0).label("n_success"),
+            func.count(f.score).label("n_scored"),
+            func.avg(f.score).label("mean_score"),
+        )
+        .select_from(FEEDBACK.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id)))
+        .where(_within(f.received_at, start))
+        .group_by(f.family, variant, model)
+    )
+    names = ("n_labelled", "n_success", "n_scored", "mean_score")
+    return {(row["family"], row["variant"], row["model"]): {name: row[name] for name in names} for row in tx.execute(query).mappings()}

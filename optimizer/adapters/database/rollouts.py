@@ -1,0 +1,98 @@
+"""Tables rollouts and decisions: the state machine's rows and its hash chain, one transaction for both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.tables import DecisionRow, RolloutRow
+from optimizer.core.canonical import canonical_json
+from optimizer.core.errors import Conflict, NotFound, StaleVersion
+from optimizer.core.rollout import Decision, Rollout
+
+ROLLOUTS = table(RolloutRow)
+DECISIONS = table(DecisionRow)
+
+
+class RolloutTables:
+    """ports.Rollouts on the database."""
+
+    def add(self, tx: Connection, rollout: Rollout) -> None:
+        active = self.active(tx, rollout.family) if rollout.is_active else None
+        if active is not None:
+            raise Conflict(
+                f"Family {rollout.family!r} has rollout {active.id} ({active.status}) already, and a family has one at a time. "
+                f"End it first: `detent rollout rollback {rollout.family}` or `detent rollout promote {rollout.family}`.",
+                rollout=active.id,
+            )
+        tx.execute(insert(ROLLOUTS), [_columns(rollout)])
+
+    def get(self, tx: Connection, id: str) -> Rollout | None:
+        row = tx.execute(select(ROLLOUTS).where(ROLLOUTS.c.id == id)).mappings().first()
+        return None if row is None else _rollout(row)
+
+    def active(self, tx: Connection, family: str) -> Rollout | None:
+        row = tx.execute(select(ROLLOUTS).where(ROLLOUTS.c.active_family == family)).mappings().first()
+        return None if row is None else _rollout(row)
+
+    def latest(self, tx: Connection, family: str) -> Rollout | None:
+        newest = select(ROLLOUTS).where(ROLLOUTS.c.family == family).order_by(ROLLOUTS.c.created_at.desc(), ROLLOUTS.c.id.desc()).limit(1)
+        row = tx.execute(newest).mappings().first()
+        return None if row is None else _rollout(row)
+
+    def all_active(self, tx: Connection) -> list[Rollout]:
+        query = select(ROLLOUTS).where(ROLLOUTS.c.active_family.is_not(None)).order_by(ROLLOUTS.c.family)
+        return [_rollout(row) for row in tx.execute(query).mappings()]
+
+    def save(self, tx: Connection, rollout: Rollout, decision: Decision | None) -> None:
+        before = ROLLOUTS.c.version == rollout.version - 1
+        change = update(ROLLOUTS).where(ROLLOUTS.c.id == rollout.id, before).values(**_columns(rollout))
+        if tx.execute(change).rowcount == 0:
+            stored = tx.execute(select(ROLLOUTS.c.version).where(ROLLOUTS.c.id == rollout.id)).scalar()
+            if stored is None:
+                raise NotFound(f"There is no rollout {rollout.id!r}.")
+            raise StaleVersion(
+                f"Rollout {rollout.id} is at version {stored} by now, and this change was made for version {rollout.version - 1}. "
+                "Look at it again, then repeat the change if it still makes sense.",
+                version=stored,
+            )
+        if decision is not None:
+            tx.execute(insert(DECISIONS), [_decision_columns(decision)])
+
+    def renew_lease(self, tx: Connection, id: str, until: datetime) -> None:
+        tx.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == id).values(lease_expires_at=until))
+
+    def decisions(self, tx: Connection, rollout: str) -> list[Decision]:
+        query = select(DECISIONS).where(DECISIONS.c.rollout == rollout).order_by(DECISIONS.c.seq)
+        return [_decision(row) for row in tx.execute(query).mappings()]
+
+
+def _columns(rollout: Rollout) -> dict[str, Any]:
+    return {
+        **{name: getattr(rollout, name) for name in Rollout.__dataclass_fields__},
+        "ladder": list(rollout.ladder),
+        "settings": dict(rollout.settings),
+        "stage_history": [dict(stage) for stage in rollout.stage_history],
+        "active_family": rollout.family if rollout.is_active else None,
+    }
+
+
+def _rollout(row: RowMapping) -> Rollout:
+    fields = {name: row[name] for name in Rollout.__dataclass_fields__}
+    history: Sequence[Any] = tuple(row["stage_history"])
+    return Rollout(**{**fields, "ladder": tuple(row["ladder"]), "stage_history": history})
+
+
+def _decision_columns(decision: Decision) -> dict[str, Any]:
+    columns = {name: getattr(decision, name) for name in Decision.__dataclass_fields__}
+    return {**columns, "content": canonical_json(decision.content).decode()}
+
+
+def _decision(row: RowMapping) -> Decision:
+    fields = {name: row[name] for name in Decision.__dataclass_fields__}
+    return Decision(**{**fields, "content": json.loads(row["content"])})

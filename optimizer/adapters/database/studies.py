@@ -1,0 +1,114 @@
+"""Tables studies, trials and trial_results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
+
+from optimizer.adapters.database import cursors
+from optimizer.adapters.database.engine import table, upsert
+from optimizer.adapters.database.tables import StudyRow, TrialResultRow, TrialRow
+from optimizer.core.errors import Conflict, NotFound
+from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
+
+STUDIES = table(StudyRow)
+TRIALS = table(TrialRow)
+RESULTS = table(TrialResultRow)
+ACTIVE = ("queued", "running", "confirming")
+_RESULT_FIELDS = tuple(ExampleResult.__dataclass_fields__)
+
+
+class StudyTables:
+    """ports.Studies on the database."""
+
+    def add(self, tx: Connection, study: Study) -> None:
+        if study.status in ACTIVE:
+            running = tx.execute(select(STUDIES.c.id, STUDIES.c.status).where(STUDIES.c.active_family == study.family)).first()
+            if running is not None:
+                raise Conflict(
+                    f"Family {study.family!r} has study {running.id} ({running.status}) already, and a family has one at a time. "
+                    f"Wait for it, or stop it with `detent study cancel {running.id}`.",
+                    study=running.id,
+                )
+        columns = {name: getattr(study, name) for name in Study.__dataclass_fields__}
+        tx.execute(insert(STUDIES), [{**_plain(columns), "active_family": _active_family(study.family, study.status)}])
+
+    def get(self, tx: Connection, id: str) -> Study | None:
+        row = tx.execute(select(STUDIES).where(STUDIES.c.id == id)).mappings().first()
+        return None if row is None else _study(row)
+
+    def page(
+        self, tx: Connection, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[Study], str | None]:
+        s = STUDIES.c
+        query = select(STUDIES).order_by(s.created_at.desc(), s.id.desc()).limit(limit + 1)
+        if family is not None:
+            query = query.where(s.family == family)
+        if status is not None:
+            query = query.where(s.status == status)
+        if cursor is not None:
+            at, id = cursors.decode(cursor, datetime, str)
+            query = query.where(or_(s.created_at < at, and_(s.created_at == at, s.id < id)))
+        studies = [_study(row) for row in tx.execute(query).mappings()]
+        return cursors.page(studies, limit, lambda study: (study.created_at, study.id))
+
+    def update(self, tx: Connection, id: str, **changes: Any) -> Study:
+        before = self.get(tx, id)
+        if before is None:
+            raise NotFound(f"There is no study {id!r}; `detent study list` shows those that exist.")
+        if unknown := changes.keys() - Study.__dataclass_fields__.keys():
+            raise ValueError(f"a study has no {', '.join(sorted(unknown))}")
+        if changes:
+            columns = _plain(changes)
+            if "status" in changes:
+                columns["active_family"] = _active_family(before.family, changes["status"])
+            tx.execute(update(STUDIES).where(STUDIES.c.id == id).values(**columns))
+        after = self.get(tx, id)
+        assert after is not None
+        return after
+
+    def put_trial(self, tx: Connection, trial: Trial) -> None:
+        row = {name: getattr(trial, name) for name in Trial.__dataclass_fields__}
+        upsert(tx, TRIALS, [{**row, "params": dict(trial.params)}])
+
+    def trials(self, tx: Connection, study: str) -> list[Trial]:
+        query = select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number)
+        return [Trial(**{name: row[name] for name in Trial.__dataclass_fields__}) for row in tx.execute(query).mappings()]
+
+    def put_results(self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None:
+        name = {"study": study, "purpose": purpose, "variant": variant}
+        upsert(tx, RESULTS, [{**name, **{field: getattr(result, field) for field in _RESULT_FIELDS}} for result in results])
+
+    def results(self, tx: Connection, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
+        r = RESULTS.c
+        query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
+        if variant is not None:
+            query = query.where(r.variant == variant)
+        found: dict[str, list[ExampleResult]] = {}
+        for row in tx.execute(query).mappings():
+            found.setdefault(row["variant"], []).append(ExampleResult(**{name: row[name] for name in _RESULT_FIELDS}))
+        return found
+
+
+def _active_family(family: str, status: str) -> str | None:
+    return family if status in ACTIVE else None
+
+
+def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as columns hold them: dataclasses and mappings as JSON objects."""
+    plain: dict[str, Any] = {}
+    for name, value in columns.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            plain[name] = asdict(value)
+        else:
+            plain[name] = dict(value) if isinstance(value, Mapping) else value
+    return plain
+
+
+def _study(row: RowMapping) -> Study:
+    fields = {name: row[name] for name in Study.__dataclass_fields__}
+    return Study(**{**fields, "budget": Budget(**row["budget"]), "spend": Spend(**row["spend"])})
