@@ -8,6 +8,8 @@ from typing import Any
 
 import rfc8785
 
+_EXACT_BELOW = 2**53  # whole numbers up to here are the same in every JSON reader
+
 
 def canonical_json(value: Any) -> bytes:
     """Bytes that are equal for equal content. Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity)."""
@@ -24,7 +26,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         rounded = round(value, 6)
-        return int(rounded) if rounded.is_integer() else rounded  # 0.0 and 0 are one setting; -0.0 has no place in an id
+        # 0.0 and 0 are one setting; -0.0 has no place in an id
+        return int(rounded) if rounded.is_integer() and abs(rounded) < _EXACT_BELOW else rounded
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value]

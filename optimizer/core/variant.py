@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,8 +52,7 @@ class Variant:
         if not any(m.get("role") == "user" for m in self.messages):
             faults.append(Fault(pointer="/messages", detail="a prompt needs at least one user message"))
         for i, example in enumerate(self.examples):
-            texts = [example.output, *(v for v in example.input.values() if isinstance(v, str))]
-            if any(VARIABLE.search(t) for t in texts):
+            if any(VARIABLE.search(text) for text in _texts([example.output, example.input])):
                 faults.append(
                     Fault(
                         pointer=f"/examples/{i}",
@@ -98,3 +97,14 @@ class Variant:
             response_format=content.get("response_format"),
             policy=dict(content.get("policy") or {}),
         )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value.keys(), *value.values()])
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _texts(item)

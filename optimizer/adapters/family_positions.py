@@ -1,0 +1,75 @@
+"""Reads a family's YAML as plain data, and remembers in which line each key stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from optimizer.core.errors import Fault
+from optimizer.core.family_faults import pointer_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """``data`` is None when the text is no YAML; ``faults`` then says why. Lines count from 1."""
+
+    data: Any
+    lines: Mapping[str, int]  # JSON pointer -> line
+    faults: tuple[Fault, ...] = ()
+
+    def line_of(self, pointer: str) -> int:
+        """The line of the place, or of the nearest one around it that stands in the file."""
+        while pointer and pointer not in self.lines:
+            pointer = pointer.rpartition("/")[0]
+        return self.lines.get(pointer, 1)
+
+
+def read_yaml(text: str) -> Source:
+    """YAML 1.2 as plain data; keys that stand twice and broken syntax become faults with their line."""
+    try:
+        root = _yaml().compose(text)
+        data = _yaml().load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(part for part in (error.context, error.problem) if part)
+        detail = f"this is no YAML: {said}; correct the text there, or a line or two above it"
+        return Source(data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=mark.line + 1 if mark else None),))
+    except (YAMLError, ValueError, RecursionError) as error:
+        return Source(data=None, lines={}, faults=(Fault(pointer="", detail=f"this is no YAML: {error}; correct the text", line=1),))
+    lines: dict[str, int] = {"": 1}
+    faults: list[Fault] = []
+    if root is not None:
+        _walk(root, [], lines, faults, set())
+    return Source(data=data, lines=lines, faults=tuple(faults))
+
+
+def _yaml() -> Any:
+    yaml = YAML(typ="safe", pure=True)  # pure: the C reader knows YAML 1.1 only, where `no` is a boolean
+    yaml.allow_duplicate_keys = True  # found below, all of them and not only the first
+    return yaml
+
+
+def _walk(node: Node, path: list[Any], lines: dict[str, int], faults: list[Fault], seen: set[int]) -> None:
+    if id(node) in seen:  # an alias: its content has been read where it is anchored
+        return
+    seen.add(id(node))
+    if isinstance(node, MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            place = [*path, name]
+            if name in first and name != "<<":
+                detail = f"the key {name!r} stands twice (first in line {first[name]}), and only one can count; remove one"
+                faults.append(Fault(pointer=pointer_of(place), detail=detail, line=line))
+            first.setdefault(name, line)
+            lines[pointer_of(place)] = line
+            _walk(value, place, lines, faults, seen)
+    elif isinstance(node, SequenceNode):
+        for i, item in enumerate(node.value):
+            lines[pointer_of([*path, i])] = item.start_mark.line + 1
+            _walk(item, [*path, i], lines, faults, seen)

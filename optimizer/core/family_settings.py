@@ -1,0 +1,140 @@
+"""The parts of a family.yaml that steer what surrounds its prompt: limits, triggers, rollout, personal data."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+
+from optimizer.core.cron import check_cron
+from optimizer.core.privacy import check_rule
+
+Number = Annotated[float, Strict()]
+Count = Annotated[int, Strict()]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+Word = Annotated[str, Field(min_length=1)]
+
+
+class Declared(BaseModel):
+    """Base of everything a family file declares: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, protected_namespaces=())
+
+
+class Constraints(Declared):
+    """What no candidate may exceed; None = no limit."""
+
+    p95_latency_ms: Annotated[float, Strict(), Field(gt=0)] | None = 5000.0
+    cost_usd_per_call: Annotated[float, Strict(), Field(ge=0)] | None = 0.05
+
+
+class Schedule(Declared):
+    """When a study starts by itself: five fields in UTC, or None for never."""
+
+    cron: Annotated[str, AfterValidator(check_cron)] | None = "0 3 * * *"
+
+
+class FeedbackTrigger(Declared):
+    """Enough feedback within a window, bad on average."""
+
+    count: Annotated[int, Strict(), Field(ge=1)] = 50
+    window_hours: Annotated[float, Strict(), Field(gt=0)] = 6.0
+    mean_below: Share = 0.5
+
+
+class Triggers(Declared):
+    """What starts a study between schedules; None switches a trigger off."""
+
+    degradation: Annotated[float, Strict(), Field(gt=0, le=1)] | None = 0.15
+    feedback: FeedbackTrigger | None = FeedbackTrigger()
+
+
+class Metric(Declared):
+    """One field of one source decides a rollout."""
+
+    field: Literal["success", "score"] = "success"
+    source: Literal["user", "person", "judge", "system"] = "user"
+
+
+class FeedbackWindow(Declared):
+    """How long an outcome may come after its interaction."""
+
+    hours: Literal["auto"] | Annotated[float, Strict(), Field(gt=0)] = "auto"
+    floor_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
+
+
+class Gates(Declared):
+    """What the sealed holdout has to show before a rollout starts."""
+
+    aim: Literal["quality", "cost", "latency"] = "quality"
+    improvement: Annotated[float, Strict(), Field(ge=0)] = 0.15
+    confidence: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.8
+    max_risk: Share = 0.3
+    n: Annotated[int, Strict(), Field(ge=1)] = 100
+
+
+class Guardrails(Declared):
+    """How much worse than the champion a candidate may look in errors, latency and cost."""
+
+    error_margin: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.01
+    latency_margin: Annotated[float, Strict(), Field(ge=0)] = 0.025
+    cost_ratio: Annotated[float, Strict(), Field(ge=1)] = 1.10
+    min_history: Annotated[int, Strict(), Field(ge=0)] = 500
+
+
+def _check_ladder(ladder: tuple[float, ...]) -> tuple[float, ...]:
+    if not ladder:
+        raise ValueError(
+            "the ladder is empty, so a candidate would go from 0 to everybody at once; give at least one share, such as [0.10]"
+        )
+    outside = [s for s in ladder if not 0 < s < 1]
+    if outside:
+        raise ValueError(
+            f"{', '.join(f'{s:g}' for s in outside)} is not between 0 and 1 (both excluded): shares are fractions, 0.10 is 10 %, "
+            "and the last step to 1.0 is added by itself"
+        )
+    if any(b <= a for a, b in pairwise(ladder)):
+        raise ValueError(
+            f"the ladder {list(ladder)} must rise at every step, because a larger share never takes a unit back; sort it and drop repeats"
+        )
+    return ladder
+
+
+class RolloutSettings(Declared):
+    """How a candidate is exposed, watched and decided on."""
+
+    ladder: Annotated[tuple[Number, ...], AfterValidator(_check_ladder)] = (0.10, 0.25, 0.50, 0.75)
+    metric: Metric | None = None  # None: the one with most labels in 30 days
+    margin: Annotated[float, Strict(), Field(gt=0, lt=1)] | None = None  # None: from the champion's mean, printed at start
+    min_labelled_per_stage: Annotated[int, Strict(), Field(ge=1)] = 200
+    min_duration_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
+    min_dwell_minutes: Annotated[float, Strict(), Field(ge=0)] = 0.0
+    max_labelled: Annotated[int, Strict(), Field(ge=1)] = 8000
+    max_days: Annotated[float, Strict(), Field(gt=0)] = 30.0
+    cohort_minutes: Annotated[float, Strict(), Field(gt=0)] = 60.0
+    feedback_window: FeedbackWindow = FeedbackWindow()
+    approve: Literal["person", "auto"] = "person"
+    gates: Gates = Gates()
+    guardrails: Guardrails = Guardrails()
+
+
+class MaskPattern(Declared):
+    """A rule of the user's own: what the regular expression finds becomes ``replacement``."""
+
+    pattern: Word
+    replacement: str = "[masked]"
+
+
+def _check_mask(rule: Any) -> Any:
+    check_rule(rule.model_dump() if isinstance(rule, MaskPattern) else rule)
+    return rule
+
+
+class Privacy(Declared):
+    """What is kept of a request's text, and who may see it in a prompt."""
+
+    store: Literal["full", "masked", "metadata"] = "full"
+    mask: tuple[Annotated[str | MaskPattern, AfterValidator(_check_mask)], ...] = ()
+    retain_days: Annotated[int, Strict(), Field(ge=1)] = 90
+    examples_from: Literal["reviewed", "any"] = "reviewed"

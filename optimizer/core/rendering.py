@@ -1,0 +1,132 @@
+"""The one way from a Variant to the messages a model is sent: scoring, serving and export all come through here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from optimizer.core.dataset import Example
+from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.family import Family
+from optimizer.core.parsing import expected_text
+from optimizer.core.variant import VARIABLE, FewShot, Message, Variant
+
+_CHAT_ROLES = ("system", "user", "assistant", "tool", "developer")
+
+
+def render(
+    variant: Variant, variables: Mapping[str, Any], history: Sequence[Message] = (), *, declared: Collection[str] | None = None
+) -> list[Message]:
+    """``fill(render_open(variant), variables, history)``: what the model is sent, byte for byte the same wherever it is made."""
+    return fill(render_open(variant), variables, history, declared=declared)
+
+
+def render_open(variant: Variant) -> list[Message]:
+    """Messages with the examples in place as user/assistant pairs; ``{{variables}}`` and {role: history} stay open.
+
+    Without {role: examples} the pairs stand before the last user message, and before a history that stands directly before it.
+    An example's user message is the Variant's last user message with the example's input filled in.
+
+    Raises:
+        InvalidInput: an example lacks an input that the prompt asks for.
+    """
+    messages = [dict(m) for m in variant.messages]
+    at = next((i for i, m in enumerate(messages) if m["role"] == "examples"), None)
+    template = messages[_last_user(messages)]["content"]
+    pairs = [message for example in variant.examples for message in _pair(template, example)]
+    if at is not None:
+        return messages[:at] + pairs + messages[at + 1 :]
+    at = _last_user(messages)
+    if at and messages[at - 1]["role"] == "history":
+        at -= 1
+    return messages[:at] + pairs + messages[at:]
+
+
+def fill(
+    messages: Sequence[Message], variables: Mapping[str, Any], history: Sequence[Message] = (), *, declared: Collection[str] | None = None
+) -> list[Message]:
+    """Open messages with every variable replaced once, left to right: a ``{{name}}`` inside a value stays as it is.
+
+    Texts go in as they are, other values as JSON. Earlier turns stand where {role: history} stands, else before the last
+    user message, after the examples.
+
+    Args:
+        declared: names that may be given although these messages do not use them (a Family's inputs); None: none but the used ones.
+    Raises:
+        InvalidInput: names every variable that is missing or unknown, and every turn of the history that is no chat message.
+    """
+    used = list(dict.fromkeys(name for m in messages for name in VARIABLE.findall(m.get("content") or "")))
+    known = [*used, *(n for n in declared or () if n not in used)]
+    faults = [
+        Fault(pointer=f"/variables/{n}", detail=f"variable {n!r} is missing; the prompt asks for it") for n in used if n not in variables
+    ]
+    faults += [
+        Fault(pointer=f"/variables/{n}", detail=f"variable {n!r} is unknown; the prompt asks for {', '.join(known) or 'none'}")
+        for n in variables
+        if n not in known
+    ]
+    faults += _history_faults(history)
+    if faults:
+        raise InvalidInput("Cannot fill in the prompt: " + "; ".join(f.detail for f in faults) + ".", faults)
+    turns = [dict(turn) for turn in history]
+    has_slot = any(m["role"] == "history" for m in messages)
+    last = _last_user(messages)
+    filled: list[Message] = []
+    for i, message in enumerate(messages):
+        if message["role"] == "history" or (i == last and not has_slot):
+            filled += turns
+        if message["role"] != "history":
+            filled.append({**message, "content": _substitute(message["content"], variables)})
+    return filled
+
+
+def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables with each text cut to its input's ``max_chars``; the same cut for search and serving."""
+    clipped = dict(variables)
+    for name, declared in family.inputs.items():
+        value = clipped.get(name)
+        if isinstance(value, str) and declared.max_chars is not None:
+            clipped[name] = value[: declared.max_chars]
+    return clipped
+
+
+def few_shot(family: Family, example: Example) -> FewShot:
+    """An Example as it may stand in a Variant: declared inputs only, cut as in serving; the output as the model should write it."""
+    declared = {name: example.input[name] for name in family.inputs if name in example.input}
+    return FewShot(id=example.id, input=clip_inputs(family, declared), output=expected_text(family.output, example.expected))
+
+
+def value_text(value: Any) -> str:
+    """A value as it stands in a prompt: text as it is, anything else as JSON with sorted keys."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _pair(template: str, example: FewShot) -> tuple[Message, Message]:
+    missing = [n for n in dict.fromkeys(VARIABLE.findall(template)) if n not in example.input]
+    if missing:
+        raise InvalidInput(
+            f"Example {example.id!r} lacks {', '.join(missing)}, which the prompt asks for. Leave it out of the variant, or complete its input."
+        )
+    question = _substitute(template, example.input)
+    if VARIABLE.search(question):
+        raise InvalidInput(f"Example {example.id!r} makes a {{{{variable}}}} when it is put into the prompt. Leave it out of the variant.")
+    return {"role": "user", "content": question}, {"role": "assistant", "content": example.output}
+
+
+def _substitute(template: str, values: Mapping[str, Any]) -> str:
+    return VARIABLE.sub(lambda m: value_text(values[m.group(1)]), template)
+
+
+def _last_user(messages: Sequence[Message]) -> int:
+    return max(i for i, m in enumerate(messages) if m["role"] == "user")
+
+
+def _history_faults(history: Sequence[Message]) -> list[Fault]:
+    return [
+        Fault(
+            pointer=f"/history/{i}", detail=f"turn {i} of the history is no chat message; give role ({', '.join(_CHAT_ROLES)}) and content"
+        )
+        for i, turn in enumerate(history)
+        if not isinstance(turn, Mapping) or turn.get("role") not in _CHAT_ROLES
+    ]
