@@ -13,7 +13,9 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
 from optimizer.core.dataset import Example, Split
-from optimizer.core.feedback import FeedbackEvent, Interaction
+from optimizer.core.errors import InvalidFamily
+from optimizer.core.family import Family
+from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.study import ExampleResult, Spend, Study, Trial
@@ -23,7 +25,23 @@ T = TypeVar("T")
 Transaction = Any  # sqlalchemy.Connection in the database adapter
 
 
+class FamilySource(Protocol):
+    """The family files: the last good definition of each, and what is wrong with the present file."""
+
+    @property
+    def families(self) -> Mapping[str, Family]: ...
+    @property
+    def problems(self) -> Mapping[str, InvalidFamily]: ...
+    def changed(self) -> bool:
+        """Cheap: looks at times and sizes only."""
+
+    def load(self) -> None:
+        """Read what changed; a file that is wrong leaves its last good definition standing."""
+
+
 class Clock(Protocol):
+    scale: float  # of rollout_now against now; 1.0 = both are real time
+
     def now(self) -> datetime:
         """Real time, UTC: leases, ticks, timeouts, tokens."""
 
@@ -163,6 +181,9 @@ class Events(Protocol):
 
         ``n_labelled`` counts events with ``success``. Without a rollout: everything the family has.
         """
+
+    def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
+        """Labels received since then, by variant, field and source, in that order."""
 
 
 class Exposures(Protocol):

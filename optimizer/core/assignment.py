@@ -70,9 +70,9 @@ def unit_hmac(key: bytes, unit: str) -> str:
     return hmac.new(key, _utf8(unit), hashlib.sha256).hexdigest()
 
 
-def cohort_start(at: datetime, cohort_minutes: int) -> datetime:
+def cohort_start(at: datetime, cohort_minutes: float) -> datetime:
     """``at`` floored to a multiple of ``cohort_minutes`` since 1970-01-01 UTC: all who were assigned in one cohort share it."""
-    seconds = cohort_minutes * 60
+    seconds = max(1, round(cohort_minutes * 60))
     return datetime.fromtimestamp(math.floor(at.timestamp()) // seconds * seconds, UTC)
 
 

@@ -57,3 +57,14 @@ class FeedbackEvent:
     label: str | None = None
     expected: Mapping[str, Any] | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelSummary:
+    """How many labels of one field and source a Variant has had, and their mean in [0, 1]."""
+
+    variant: str | None
+    field: Literal["success", "score"]
+    source: Source
+    n: int
+    mean: float

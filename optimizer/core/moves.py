@@ -154,7 +154,7 @@ def _obstacle(rollout: Rollout, act: Act) -> str | None:
 
 
 def _validate(rollout: Rollout, move: Move) -> _Effect:
-    missed = [g["name"] for g in move.gates if not g["met"]]
+    missed = [g["name"] for g in move.gates if g["verdict"] != "pass"]
     what = f"gates not met: {', '.join(missed)}" if missed else "all gates before a rollout are met" if move.gates else "no gate on record"
     return _Effect(what=f"{what}; waiting for approval", changes={"status": "validating"})
 

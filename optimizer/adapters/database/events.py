@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
 
@@ -12,7 +12,7 @@ from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import Name, Outcome, add_once, chunks, hashes
 from optimizer.adapters.database.tables import FeedbackEventRow, IdempotencyKeyRow, InteractionRow
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary
 
 INTERACTIONS = table(InteractionRow)
 FEEDBACK = table(FeedbackEventRow)
@@ -86,7 +86,25 @@ class EventTables:
                 arms.setdefault((row["variant"], row["role"]), dict(_EMPTY_ARM)).update(row)
         return [arms[arm] for arm in sorted(arms, key=lambda arm: (arm[0] or "", arm[1] or ""))]
 
+    def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
+        f = FEEDBACK.c
+        success, n_success = case((f.success.is_(True), 1.0), (f.success.is_(False), 0.0)), func.count(f.success)
+        query = (
+            select(f.variant, f.source, n_success.label("n_success"), func.avg(success).label("success"))
+            .add_columns(func.count(f.score).label("n_score"), func.avg(f.score).label("score"))
+            .where(f.family == family, f.received_at >= since)
+            .group_by(f.variant, f.source)
+        )
+        found = [
+            LabelSummary(variant=row["variant"], field=field, source=row["source"], n=row[f"n_{field}"], mean=float(row[field]))
+            for row in tx.execute(query).mappings()
+            for field in _LABEL_FIELDS
+            if row[f"n_{field}"]
+        ]
+        return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
 
+
+_LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 _EMPTY_ARM: Mapping[str, Any] = {
     "variant": None,
     "role": None,

@@ -1,0 +1,58 @@
+"""Serves the prompt version that a family's file names, at once and recorded as forced."""
+
+from __future__ import annotations
+
+from optimizer.core import champion as champions
+from optimizer.core.errors import Refused
+from optimizer.core.family import Family
+from optimizer.core.rollout import Champion, Decision
+from optimizer.jobs.file_versions import crown_file_version, store_file_version
+from optimizer.jobs.record_change import Told, checked_reason, log_head, record_reign
+from optimizer.ports import Clock, Store, Transaction
+
+
+def adopt_file_version(family: Family, *, actor: str, confirm: str | None, store: Store, clock: Clock, reason: str | None = None) -> Told:
+    """Makes ``prompt.current`` of the file the champion, without study or rollout; an active rollout ends with it.
+
+    Raises:
+        Refused: ``confirm`` is not the family's name.
+        Conflict: the file's version already serves.
+        NotFound: the file has no such prompt version.
+    """
+    name, version = family.name, family.prompt.current
+    wanted = family.variant(version).id
+    if confirm != name:
+        raise Refused(
+            f"Cannot serve version {version} of {name}'s file ({wanted}) at once: it was not compared with the champion on anything. "
+            f"Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout: "
+            f"detent rollout start {name} {wanted}.",
+            confirm=name, variant=wanted,
+        )  # fmt: skip
+    why = checked_reason(reason)
+
+    def change(tx: Transaction) -> tuple[Champion | None, Champion, Decision | None]:
+        at, reason_on_record = clock.now(), f"adopted version {version} of the file: {why}"
+        store_file_version(tx, store, family, version, at)
+        current = store.champions.current(tx, name)
+        if current is None:
+            reign = champions.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
+            record_reign(tx, store, reign, action="champion.first")
+            return None, reign, None
+        reign, ended = crown_file_version(
+            tx, store, family, wanted, current=current, at=at, clock_at=clock.rollout_now(), actor=actor, why=reason_on_record
+        )
+        return current, reign, ended
+
+    before, reign, ended = store.write(change)
+    log_head(ended)
+    instead = f", instead of {before.variant}" if before else ""
+    return Told(
+        family=name,
+        what=f"{reign.variant} (version {version} of the file) is champion{instead}"
+        + (f"; rollout {ended.rollout} ended" if ended else ""),
+        why=why,
+        undo=f"detent champion rollback {name}" if before else None,
+        forced=reign.forced,
+        champion=reign,
+        decision=ended,
+    )

@@ -1,0 +1,118 @@
+"""Stores a variant that a person made: from messages, or from another variant with changes. Nothing is served by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.errors import Fault, InvalidInput, NotFound
+from optimizer.core.family import Family
+from optimizer.core.variant import Variant
+from optimizer.ports import Clock, Store, Transaction, VariantRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """The stored variant; ``new`` is False when the family held this content already, whoever made it."""
+
+    record: VariantRecord
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantDraft:
+    """What a person asks for. None = as in ``from_variant``, or as the family's file has it."""
+
+    messages: Sequence[Mapping[str, Any]] | None = None
+    from_variant: str | None = None
+    examples: Sequence[Mapping[str, Any]] | None = None  # {"id", "input", "output"}
+    model: Mapping[str, Any] | None = None  # laid over the settings that are there
+    policy: Mapping[str, Any] | None = None  # likewise
+    note: str = ""
+
+
+def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> Created:
+    """Checks and stores the variant.
+
+    Raises:
+        InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, or an example of
+            the sealed holdout.
+        NotFound: the family has no variant ``from_variant``.
+    """
+    if draft.messages is None and draft.from_variant is None:
+        fault = Fault(pointer="/messages", detail="give messages, or from = a variant to change")
+        raise InvalidInput("Cannot make a variant of nothing: give messages, or from = a variant to change.", [fault])
+
+    def change(tx: Transaction) -> Created:
+        parent = _parent(tx, store, family, draft)
+        variant = _build(parent, draft)
+        _check_inputs(family, variant)
+        _check_holdout(family, variant, sealed={id for id, _ in store.examples.holdout_ids(tx, family.name)} if variant.examples else set())
+        at = clock.now()
+        record = VariantRecord(
+            family=family.name, variant=variant, source="person", created_at=at, created_by=actor, note=draft.note, parent=draft.from_variant
+        )  # fmt: skip
+        new = store.variants.add(tx, record)
+        if new:
+            detail = {"from": draft.from_variant, "note": draft.note}
+            store.audit.add(tx, at=at, actor=actor, action="variant.create", family=family.name, subject=variant.id, detail=detail)
+        return Created(record=store.variants.get(tx, family.name, variant.id) or record, new=new)
+
+    return store.write(change)
+
+
+def _parent(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> Variant:
+    if draft.from_variant is None:
+        return family.variant()
+    record = store.variants.get(tx, family.name, draft.from_variant)
+    if record is None:
+        raise NotFound(
+            f"Family {family.name!r} has no variant {draft.from_variant!r} to start from. See them with: detent variant list {family.name}.",
+            family=family.name, variant=draft.from_variant,
+        )  # fmt: skip
+    return record.variant
+
+
+def _build(parent: Variant, draft: VariantDraft) -> Variant:
+    content = parent.content()
+    if draft.messages is not None:
+        content["messages"] = [dict(m) for m in draft.messages]
+    if draft.examples is not None:
+        content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
+    content["model"] = {**content["model"], **(draft.model or {})}
+    content["policy"] = {**content["policy"], **(draft.policy or {})}
+    return Variant.from_content(content)
+
+
+def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(example.get("id"), str) and isinstance(example.get("input"), Mapping) and isinstance(example.get("output"), str):
+        return example
+    detail = "an example needs id (text), input (an object with the family's inputs) and output (text, as the model should write it)"
+    raise InvalidInput(f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)])
+
+
+def _check_inputs(family: Family, variant: Variant) -> None:
+    known = ", ".join(family.inputs)
+    faults = [
+        Fault(pointer="/messages", detail=f"{{{{{name}}}}} is no input of {family.name}; its inputs: {known}")
+        for name in variant.variables
+        if name not in family.inputs
+    ]
+    if not variant.variables:
+        faults.append(Fault(pointer="/messages", detail=f"no input stands in the messages; write at least one of {{{{name}}}}: {known}"))
+    for i, example in enumerate(variant.examples):
+        if set(example.input) != set(family.inputs):
+            faults.append(Fault(pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}"))
+    if faults:
+        raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults), faults)
+
+
+def _check_holdout(family: Family, variant: Variant, *, sealed: set[str]) -> None:
+    faults = [
+        Fault(pointer=f"/examples/{i}/id", detail=f"example {e.id!r} belongs to the sealed holdout, which only confirmation may read")
+        for i, e in enumerate(variant.examples)
+        if e.id in sealed
+    ]
+    if faults:
+        raise InvalidInput("; ".join(f.detail for f in faults) + ". Choose another example.", faults)

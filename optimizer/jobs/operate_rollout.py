@@ -1,0 +1,110 @@
+"""Carries out an operator's act on a rollout: approve, reject, advance, hold, resume, promote, rollback."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from optimizer.core import champion as champions
+from optimizer.core.errors import Conflict, InvalidInput, NotFound, StaleVersion
+from optimizer.core.moves import Move, OperatorAct, Transition, apply
+from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.jobs.record_change import Told, checked_reason, log_head, record_move, record_reign
+from optimizer.ports import Clock, Store, Transaction
+
+
+def operate(
+    rollout_id: str,
+    act: OperatorAct,
+    *,
+    actor: str,
+    reason: str | None,
+    store: Store,
+    clock: Clock,
+    confirm: str | None = None,
+    if_version: int | None = None,
+) -> Told:
+    """Applies one act in one transaction. ``if_version``: the version that the operator looked at; hold and rollback ignore it.
+
+    Raises:
+        NotFound: no such rollout.
+        Conflict: the rollout's state does not allow the act; StaleVersion when it moved since ``if_version``.
+        GateNotMet: advance or promote past a gate that has not passed, without ``confirm`` = the family's name.
+    """
+    if act not in get_args(OperatorAct):
+        raise InvalidInput(f"Unknown act {act!r} on a rollout; known: {', '.join(get_args(OperatorAct))}.")
+    why = checked_reason(reason)
+
+    def change(tx: Transaction) -> Told:
+        rollout = store.rollouts.get(tx, rollout_id)
+        if rollout is None:
+            raise NotFound(f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id)
+        if if_version is not None and act not in ("hold", "rollback") and rollout.version != if_version:
+            raise StaleVersion(
+                f"Rollout {rollout_id} moved since you looked: it is at version {rollout.version}, you meant {if_version}. "
+                "Look at its status and say it again if it is still meant.",
+                rollout=rollout_id, version=rollout.version,
+            )  # fmt: skip
+        move = Move(act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=actor, reason=why, confirm=confirm)
+        transition = apply(rollout, move)
+        if not transition.changed:
+            return Told(family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout)
+        decision = record_move(tx, store, transition)
+        return _told(transition, decision, _crown(tx, store, transition))
+
+    told = store.write(change)
+    log_head(told.decision)
+    return told
+
+
+def _crown(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
+    """The new reign that a promotion brings, on top of the one that the rollout was compared with."""
+    if transition.champion_change is None:
+        return None
+    rollout, move = transition.rollout, transition.move
+    current = store.champions.current(tx, rollout.family)
+    if current is None or current.variant != rollout.champion:
+        raise Conflict(
+            f"Cannot promote rollout {rollout.id}: it was compared with {rollout.champion}, but the champion of {rollout.family} is "
+            f"{current.variant if current else 'nobody'}. Start a new rollout against the present champion.",
+            rollout=rollout.id,
+        )
+    reign = champions.succeed(
+        current, variant=transition.champion_change, at=move.at, by=move.actor, why=f"promoted: {move.reason}", forced=transition.forced,
+        rollout=rollout.id,
+    )  # fmt: skip
+    record_reign(tx, store, reign, action="champion.promote")
+    return reign
+
+
+def _told(transition: Transition, decision: Decision, reign: Champion | None) -> Told:
+    rollout, act = transition.rollout, transition.move.act
+    undo, following = _commands(rollout, act)
+    return Told(
+        family=rollout.family,
+        what=transition.what,
+        why=transition.move.reason,
+        undo=undo,
+        next=following,
+        forced=transition.forced,
+        rollout=rollout,
+        champion=reign,
+        decision=decision,
+    )
+
+
+def _commands(rollout: Rollout, act: str) -> tuple[str | None, str | None]:
+    """(the command that takes the act back, the one that goes on)."""
+    f = rollout.family
+    back = f"detent rollout rollback {f}"
+    again = f"detent rollout start {f} {rollout.candidate}"
+    last = rollout.stage == len(rollout.ladder) - 1
+    onward = f"detent rollout {'promote' if last else 'advance'} {f} --confirm {f}" if rollout.stage >= 0 else f"detent rollout status {f}"
+    return {
+        "approve": (back, f"detent rollout status {f}"),
+        "reject": (again, None),
+        "advance": (back, onward),
+        "hold": (f"detent rollout resume {f}", None),
+        "resume": (f"detent rollout hold {f}", onward),
+        "promote": (f"detent champion rollback {f}", f"detent rollout report {f}"),
+        "rollback": (again, f"detent rollout log {f}"),
+    }[act]

@@ -1,0 +1,98 @@
+"""Writes what a change of a rollout or champion leaves behind, in the caller's transaction: decision, reign, audit, outbox, version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from optimizer.core.decisions import next_decision
+from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.moves import Move, Transition, apply
+from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.ports import Store, Transaction
+
+MAX_REASON_CHARS = 2000
+log = structlog.get_logger("detent.decisions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a change did, why, and how to take it back or go on. ``changed`` is False where there was nothing left to do."""
+
+    family: str
+    what: str
+    why: str
+    undo: str | None = None
+    next: str | None = None
+    forced: bool = False
+    changed: bool = True
+    rollout: Rollout | None = None
+    champion: Champion | None = None
+    decision: Decision | None = None
+
+    @property
+    def text(self) -> str:
+        """One line for a terminal or a log."""
+        line = f"{self.family}: {self.what}{' (forced)' if self.forced else ''}. Why: {self.why}."
+        line += f" Next: {self.next}." if self.next else ""
+        return line + (f" Undo: {self.undo}" if self.undo else "")
+
+
+def checked_reason(reason: str | None) -> str:
+    """The reason as it goes into the record: never empty, of bounded length, storable as UTF-8."""
+    text = (reason or "").strip() or "no reason given"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("The reason is no valid Unicode text.", [Fault(pointer="/reason", detail="half a surrogate pair")]) from None
+    if len(text) > MAX_REASON_CHARS:
+        detail = f"it has {len(text)} characters, at most {MAX_REASON_CHARS} are kept for ever in the record; shorten it"
+        raise InvalidInput(f"The reason is too long: {detail}.", [Fault(pointer="/reason", detail=detail)])
+    return text
+
+
+def record_move(tx: Transaction, store: Store, transition: Transition) -> Decision:
+    """Appends the decision, saves the rollout and tells audit, outbox and serving processes. Raises StaleVersion when it was overtaken."""
+    rollout, move = transition.rollout, transition.move
+    earlier = store.rollouts.decisions(tx, rollout.id)
+    decision = next_decision(transition, earlier[-1] if earlier else None)
+    store.rollouts.save(tx, rollout, decision)
+    detail: dict[str, Any] = {"what": transition.what, "why": move.reason, "forced": transition.forced, "hash": decision.hash}
+    _tell(tx, store, f"rollout.{move.act}", rollout.family, rollout.id, detail, actor=move.actor, at=move.at)
+    store.outbox.add(tx, "rollout", rollout.id, {"seq": decision.seq, "hash": decision.hash}, move.at)
+    return decision
+
+
+def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str) -> None:
+    """Ends the current reign, starts this one and tells audit, outbox and serving processes."""
+    store.champions.put(tx, reign)
+    detail = {"variant": reign.variant, "why": reign.why, "forced": reign.forced, "seq": reign.seq}
+    _tell(tx, store, action, reign.family, reign.variant, detail, actor=reign.by, at=reign.since)
+    store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
+
+
+def end_active_rollout(
+    tx: Transaction, store: Store, family: str, *, at: datetime, clock_at: datetime, actor: str, why: str
+) -> Decision | None:
+    """Ends the family's active rollout because its champion changes in this same transaction; None when there is none."""
+    rollout = store.rollouts.active(tx, family)
+    if rollout is None:
+        return None
+    move = Move(act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}", outcome="champion_changed")
+    return record_move(tx, store, apply(rollout, move))
+
+
+def log_head(decision: Decision | None) -> None:
+    """Says the head hash of a chain aloud after its commit: who can rewrite the database cannot rewrite the log."""
+    if decision is not None:
+        log.info("decision", rollout=decision.rollout, seq=decision.seq, kind=decision.kind, forced=decision.forced, head=decision.hash)
+
+
+def _tell(
+    tx: Transaction, store: Store, action: str, family: str, subject: str, detail: dict[str, Any], *, actor: str, at: datetime
+) -> None:
+    store.audit.add(tx, at=at, actor=actor, action=action, family=family, subject=subject, detail=detail)
+    store.serving_version.bump(tx)

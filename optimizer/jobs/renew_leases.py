@@ -1,0 +1,101 @@
+"""The tick: the worker says that it watches. Leases are renewed, approved rollouts begin, lapsed ones go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from optimizer.core.assignment import leased
+from optimizer.core.errors import StaleVersion
+from optimizer.core.moves import Act, Move, apply
+from optimizer.core.rollout import Decision, Rollout
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_change import log_head, record_move
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+ACTOR = "system:tick"
+UNWATCHED = "rollout_unwatched"
+Done = Literal["renewed", "deployed", "resumed", "left"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickReport:
+    """What one tick did, by rollout id. ``overtaken``: somebody moved the rollout meanwhile; the next tick sees to it."""
+
+    at: datetime
+    done: dict[str, Done] = field(default_factory=dict)
+    overtaken: tuple[str, ...] = ()
+
+
+def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
+    """Sees to every active rollout, each in its own transaction; two ticks at once, or one twice, do no harm.
+
+    ``at`` is max(last tick, clock), so that decisions never go back in time. A lease counts from the clock itself: a clock
+    that was once ahead must not keep an unwatched candidate alive.
+    """
+
+    def begin(tx: Transaction) -> tuple[datetime, list[str]]:
+        _, last = store.serving_version.read(tx)
+        at = max(last, clock.now()) if last is not None else clock.now()
+        store.serving_version.ticked(tx, at)
+        return at, [rollout.id for rollout in store.rollouts.all_active(tx)]
+
+    at, ids = store.write(begin)
+    done: dict[str, Done] = {}
+    overtaken = []
+    for id in ids:
+        try:
+            done[id], decision = store.write(lambda tx, id=id: _see_to(tx, store, clock, id, at, lease_seconds))  # type: ignore[misc]
+        except StaleVersion:
+            overtaken.append(id)
+        else:
+            log_head(decision)
+    return TickReport(at=at, done=done, overtaken=tuple(overtaken))
+
+
+def report_unwatched(store: Store, clock: Clock) -> list[str]:
+    """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids. For processes beside the worker."""
+    with store.read() as tx:
+        lapsed = [r for r in store.rollouts.all_active(tx) if r.status == "deploying" and not leased(r, clock.now())]
+    for rollout in lapsed:
+        store.write(lambda tx, rollout=rollout: store.alerts.open(tx, _alert(rollout, clock.now())))  # type: ignore[misc]
+    return [rollout.id for rollout in lapsed]
+
+
+def _see_to(tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> tuple[Done, Decision | None]:
+    rollout = store.rollouts.get(tx, id)
+    until = clock.now() + timedelta(seconds=lease_seconds)
+    if rollout is None or rollout.status not in ("approved", "deploying"):
+        return "left", None
+    if rollout.status == "approved":
+        if rollout.held:
+            return "left", None
+        return "deployed", _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
+    if leased(rollout, clock.now()):
+        store.rollouts.renew_lease(tx, id, until)
+        return "renewed", None
+    decision = _move(tx, store, rollout, "lapse", "the lease had run out; the worker watches again", at, clock, until)
+    store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
+    store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
+    return "resumed", decision
+
+
+def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:
+    move = Move(act=act, at=at, clock_at=clock.rollout_now(), actor=ACTOR, reason=reason, lapsed_at=rollout.lease_expires_at)
+    transition = apply(rollout, move)
+    return record_move(tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until)))
+
+
+def _alert(rollout: Rollout, at: datetime) -> Alert:
+    since = rollout.lease_expires_at.isoformat() if rollout.lease_expires_at else "its start"
+    return Alert(
+        id=new_id("al"),
+        kind=UNWATCHED,
+        level="critical",
+        family=rollout.family,
+        subject=rollout.id,
+        opened_at=at,
+        detail=f"Nobody watches rollout {rollout.id} of {rollout.family} since {since}: the worker does not tick, so everybody gets the "
+        "champion. Look at the worker (detent status), or end it: detent rollout rollback " + rollout.family,
+    )

@@ -1,0 +1,42 @@
+"""Brings back the champion before the present one, at once."""
+
+from __future__ import annotations
+
+from optimizer.core import champion as champions
+from optimizer.core.errors import NotFound
+from optimizer.core.rollout import Decision
+from optimizer.jobs.record_change import Told, checked_reason, end_active_rollout, log_head, record_reign
+from optimizer.ports import Clock, Store, Transaction
+
+
+def roll_back_champion(family: str, *, actor: str, reason: str | None, store: Store, clock: Clock, expect: str | None = None) -> Told:
+    """Ends an active rollout and lets the reign below serve, in one transaction; a second time goes further down or is refused.
+
+    Raises:
+        NotFound: the family has no champion.
+        Conflict: nothing below, or ``expect`` (the variant that shall be replaced) does not reign.
+    """
+    why = checked_reason(reason)
+
+    def change(tx: Transaction) -> tuple[Told, Decision | None]:
+        history = store.champions.history(tx, family)
+        if not history:
+            raise NotFound(f"Family {family!r} has no champion. See the families with: detent family list.", family=family)
+        at = clock.now()
+        reign = champions.fall_back(history, expect=expect, at=at, by=actor, why=f"champion rollback: {why}")
+        before = champions.reigning(history)
+        ended = end_active_rollout(tx, store, family, at=at, clock_at=clock.rollout_now(), actor=actor, why=reign.why)
+        record_reign(tx, store, reign, action="champion.rollback")
+        told = Told(
+            family=family,
+            what=f"{reign.variant} is champion again, instead of {before.variant}" + (f"; rollout {ended.rollout} ended" if ended else ""),
+            why=why,
+            undo=f"detent rollout start {family} {before.variant}",
+            champion=reign,
+            decision=ended,
+        )
+        return told, ended
+
+    told, ended = store.write(change)
+    log_head(ended)
+    return told

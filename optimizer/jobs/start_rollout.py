@@ -1,0 +1,206 @@
+"""Starts a rollout: fixes its settings, looks at the gates on record, and waits for approval."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, get_args
+
+from optimizer.core.errors import Conflict, GateNotMet, InvalidInput, NotFound
+from optimizer.core.family import Family
+from optimizer.core.moves import Move, Transition, apply, start
+from optimizer.core.rollout import Decision, Rollout, ladder_text
+from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, frozen, gates_on_record, missed
+from optimizer.core.study import Aim, Study
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_change import Told, checked_reason, log_head, record_move
+from optimizer.ports import Clock, Store, Transaction
+
+AUTO_CONFIDENCE = 0.95
+AUTO_ACTOR = "system:auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a start did, or under ``dry_run`` would do: the rollout with its frozen settings, and the gates that speak for it."""
+
+    rollout: Rollout
+    gates: Sequence[Mapping[str, Any]]
+    told: Told
+    dry_run: bool = False
+
+
+def start_rollout(
+    family: Family,
+    variant: str,
+    *,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    confirm: str | None = None,
+    aim: Aim | None = None,
+    ladder: Sequence[float] | None = None,
+    margin: float | None = None,
+    dry_run: bool = False,
+    study: str | None = None,
+    reason: str | None = None,
+) -> Start:
+    """Makes a rollout of ``variant`` against the champion, in one transaction; ``dry_run`` only says what would happen.
+
+    Raises:
+        NotFound: the family has no such variant or no champion, or there is no such study.
+        InvalidInput: ladder, margin or aim out of range.
+        Conflict: the variant is the champion, or another rollout is active.
+        GateNotMet: a gate has not passed and ``confirm`` is not the family's name.
+    """
+    if aim is not None and aim not in get_args(Aim):
+        raise InvalidInput(f"Unknown aim {aim!r}; known: {', '.join(get_args(Aim))}.")
+    request = _Request(
+        family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin, study=study,
+        reason=checked_reason(reason) if reason else "started by hand",
+    )  # fmt: skip
+    if dry_run:
+        with store.read() as tx:
+            draft = _draft(tx, store, clock, request)
+        return _as_start(draft.rollout, draft, None, dry_run=True)
+    made, decisions = store.write(lambda tx: _make(tx, store, clock, request))
+    for decision in decisions:
+        log_head(decision)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    family: Family
+    variant: str
+    actor: str
+    confirm: str | None
+    aim: Aim | None
+    ladder: Sequence[float] | None
+    margin: float | None
+    study: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A rollout that nobody has stored yet."""
+
+    rollout: Rollout
+    gates: Sequence[Mapping[str, Any]]
+    request: _Request
+
+    @property
+    def missed(self) -> list[Mapping[str, Any]]:
+        return missed(self.gates)
+
+
+def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _Draft:
+    name, variant = request.family.name, request.variant
+    settings = chosen(request.family.rollout, ladder=request.ladder, margin=request.margin)
+    if store.variants.get(tx, name, variant) is None:
+        raise NotFound(
+            f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.", family=name, variant=variant
+        )
+    champion = store.champions.current(tx, name)
+    if champion is None:
+        raise NotFound(f"Family {name!r} has no champion to compare with. Serve a first one: detent family adopt {name} --confirm {name}.")
+    if champion.variant == variant:
+        raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
+    active = store.rollouts.active(tx, name)
+    if active is not None:
+        raise Conflict(
+            f"Cannot start a rollout of {variant}: {name} has rollout {active.id} of {active.candidate} ({active.status}). "
+            f"End that one first (detent rollout rollback {name}), or wait for it.",
+            rollout=active.id, rollout_status=active.status,
+        )  # fmt: skip
+    evidence = _evidence(tx, store, request)
+    aim = request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
+    now = clock.now()
+    labels = store.events.label_summary(tx, name, now - timedelta(days=LABEL_WINDOW_DAYS))
+    rollout = Rollout(
+        id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
+        salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
+        settings=frozen(settings, champion=champion.variant, labels=labels), stage_history=(), created_at=now, created_by=request.actor,
+        study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
+    )  # fmt: skip
+    gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)
+    return _Draft(rollout=rollout, gates=gates, request=request)
+
+
+def _evidence(tx: Transaction, store: Store, request: _Request) -> Study | None:
+    """The study named, else the last one that confirmed this variant."""
+    if request.study is not None:
+        study = store.studies.get(tx, request.study)
+        if study is None or study.family != request.family.name:
+            raise NotFound(f"Family {request.family.name!r} has no study {request.study!r}.", study=request.study)
+        return study
+    cursor: str | None = None
+    own: list[Study] = []
+    while True:
+        page, cursor = store.studies.page(tx, family=request.family.name, status="finished", cursor=cursor)
+        own += [s for s in page if s.winner == request.variant and s.confirmation]
+        if cursor is None:
+            return max(own, key=lambda s: (s.finished_at or s.created_at, s.id), default=None)
+
+
+def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tuple[Start, list[Decision]]:
+    draft = _draft(tx, store, clock, request)
+    forced = bool(draft.missed)
+    if forced and request.confirm != request.family.name:
+        raise _refusal(draft)
+    store.rollouts.add(tx, draft.rollout)
+
+    def move(act: Any, actor: str, reason: str) -> Move:
+        now = draft.rollout.created_at
+        return Move(act=act, at=now, clock_at=clock.rollout_now(), actor=actor, reason=reason, confirm=request.confirm, gates=draft.gates)
+
+    transitions = [start(draft.rollout, move("start", request.actor, request.reason), forced=forced)]
+    transitions.append(apply(transitions[-1].rollout, move("validate", request.actor, _gates_text(draft))))
+    if _approves_itself(draft):
+        why = f"approve: auto, every gate is met at confidence {AUTO_CONFIDENCE:g} or more"
+        transitions.append(apply(transitions[-1].rollout, move("approve", AUTO_ACTOR, why)))
+    decisions = [record_move(tx, store, t) for t in transitions]
+    return _as_start(transitions[-1].rollout, draft, transitions[-1]), decisions
+
+
+def _approves_itself(draft: _Draft) -> bool:
+    """Never for a forced start, and only on evidence that a report may call an improvement."""
+    confident = any(g["name"] == "confidence" and (g["value"] or 0) >= AUTO_CONFIDENCE for g in draft.gates)
+    return draft.rollout.settings["approve"] == "auto" and not draft.missed and confident
+
+
+def _gates_text(draft: _Draft) -> str:
+    return "; ".join(str(g["reason"]) for g in draft.gates)
+
+
+def _refusal(draft: _Draft) -> GateNotMet:
+    name, variant = draft.request.family.name, draft.request.variant
+    why = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
+    wrong = f" (confirm was {draft.request.confirm!r})" if draft.request.confirm is not None else ""
+    return GateNotMet(
+        f"Cannot start a rollout of {variant}: not every gate is met. {why}. Collect the evidence (detent study run {name}), or start it "
+        f"as forced with confirm = {name}{wrong}: detent rollout start {name} {variant} --confirm {name}.",
+        gates=[dict(g) for g in draft.missed], confirm=name,
+    )  # fmt: skip
+
+
+def _as_start(rollout: Rollout, draft: _Draft, last: Transition | None, *, dry_run: bool = False) -> Start:
+    name = rollout.family
+    margin = f"margin {rollout.settings['margin']:g} ({rollout.settings['margin_from']})"
+    plan = f"{rollout.candidate} against {rollout.champion}, ladder {ladder_text(rollout.ladder)} > 100 %, aim {rollout.aim}, {margin}"
+    forced = bool(draft.missed)
+    if dry_run:
+        what = f"would start a rollout of {plan}" + ("; refused unless confirmed, since not every gate is met" if forced else "")
+        following = f"detent rollout start {name} {rollout.candidate}" + (f" --confirm {name}" if forced else "")
+        told = Told(family=name, what=what, why=_gates_text(draft), next=following, forced=forced, changed=False, rollout=rollout)
+    else:
+        waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
+        following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
+        told = Told(
+            family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft), undo=f"detent rollout rollback {name}",
+            next=following, forced=forced, rollout=rollout,
+        )  # fmt: skip
+    return Start(rollout=rollout, gates=draft.gates, told=told, dry_run=dry_run)

@@ -1,0 +1,88 @@
+"""Brings the families' files into the store: their prompt versions as Variants, and a first champion where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimizer.core import champion as champions
+from optimizer.core.family import Family
+from optimizer.core.rollout import Champion, Decision
+from optimizer.jobs.file_versions import FILE_ACTOR, crown_file_version, store_file_version
+from optimizer.jobs.record_change import log_head, record_reign
+from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilySync:
+    """What the sync of one family found and did. ``edited`` names the file's Variant when it is not what serves."""
+
+    family: str
+    champion: str
+    added: tuple[str, ...] = ()  # Variants of the file that the store did not hold
+    crowned: bool = False
+    edited: str | None = None
+
+    @property
+    def text(self) -> str:
+        if self.crowned:
+            return f"{self.family}: {self.champion} of the file serves"
+        if self.edited is None:
+            return f"{self.family}: the file's version {self.champion} serves"
+        return (
+            f"{self.family}: the file's version {self.edited} is edited, not served ({self.champion} serves). "
+            f"Compare: detent variant diff {self.family} {self.edited}. Go on by evidence: detent rollout start {self.family} {self.edited}. "
+            f"Or serve it at once: detent family adopt {self.family} --confirm {self.family}"
+        )
+
+
+def sync_families(families: Mapping[str, Family], store: Store, clock: Clock, *, serve_file_edits: bool = False) -> list[FamilySync]:
+    """Stores every prompt version; never switches traffic, unless ``serve_file_edits`` (profile dev) is on. Safe to repeat.
+
+    Under ``serve_file_edits`` the file's version reigns when its content is new, and as long as the champion came from the
+    file; a champion that was promoted or brought back by a person stays until the file says something new.
+    """
+    done = []
+    for family in families.values():
+        if family.prompt.versions and family.prompt.current in family.prompt.versions and not _in_step(family, store):
+            sync, ended = store.write(lambda tx, family=family: _sync(tx, store, clock, family, serve_file_edits))  # type: ignore[misc]
+            log_head(ended)
+            done.append(sync)
+    return done
+
+
+def _in_step(family: Family, store: Store) -> bool:
+    """True when nothing has to be written: the usual case, at every reload and in every process."""
+    with store.read() as tx:
+        current = store.champions.current(tx, family.name)
+        if current is None or current.variant != family.variant().id:
+            return False
+        return all(store.variants.get(tx, family.name, family.variant(v).id) is not None for v in family.prompt.versions)
+
+
+def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_file_edits: bool) -> tuple[FamilySync, Decision | None]:
+    at = clock.now()
+    added = []
+    for version in family.prompt.versions:
+        record, new = store_file_version(tx, store, family, version, at)
+        if new:
+            added.append(record.variant.id)
+    wanted = family.variant().id
+    current = store.champions.current(tx, family.name)
+    if current is None:
+        why = f"version {family.prompt.current} of the file: the store had no champion"
+        record_reign(tx, store, champions.first(family=family.name, variant=wanted, at=at, by=FILE_ACTOR, why=why), action="champion.first")
+        return FamilySync(family=family.name, champion=wanted, added=tuple(added), crowned=True), None
+    if current.variant == wanted:
+        return FamilySync(family=family.name, champion=wanted, added=tuple(added)), None
+    if serve_file_edits and (wanted in added or _came_from_file(current)):
+        why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
+        _, ended = crown_file_version(
+            tx, store, family, wanted, current=current, at=at, clock_at=clock.rollout_now(), actor=FILE_ACTOR, why=why
+        )
+        return FamilySync(family=family.name, champion=wanted, added=tuple(added), crowned=True), ended
+    return FamilySync(family=family.name, champion=current.variant, added=tuple(added), edited=wanted), None
+
+
+def _came_from_file(reign: Champion) -> bool:
+    return reign.by == FILE_ACTOR

@@ -1,0 +1,47 @@
+"""Checks a rollout's record: the hash chain, a replay of every decision, and the state that stands in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optimizer.core.decisions import Problem, compare, replay, verify_chain
+from optimizer.core.errors import NotFound
+from optimizer.ports import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """``head`` is the last hash: compare it with the one in the log or in MLflow, since a whole chain can be rebuilt."""
+
+    rollout: str
+    n_decisions: int
+    head: str | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def text(self) -> str:
+        if self.ok:
+            return f"{self.rollout}: {self.n_decisions} decisions, every link and every replayed state fits. Head: {self.head}"
+        return f"{self.rollout}: {len(self.problems)} problems\n" + "\n".join(f"  {p.detail}" for p in self.problems)
+
+
+def verify_rollout(id: str, store: Store) -> VerifyReport:
+    """Reads the rollout with its decisions and names everything that does not fit. Raises NotFound for an unknown rollout."""
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, id)
+        if rollout is None:
+            raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
+        decisions = store.rollouts.decisions(tx, id)
+        reigns = [c for c in store.champions.history(tx, rollout.family) if c.rollout == id]
+    replayed, problems = replay(decisions)
+    problems = [*verify_chain(decisions), *problems, *compare(replayed, rollout)]
+    promoted = rollout.outcome == "promoted"
+    if promoted != bool(reigns):
+        detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
+        problems.append(Problem(seq=None, detail=f"the rollout {detail}"))
+    head = decisions[-1].hash if decisions else None
+    return VerifyReport(rollout=id, n_decisions=len(decisions), head=head, problems=tuple(problems))
