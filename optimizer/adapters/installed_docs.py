@@ -23,7 +23,7 @@ MIN_CHARS = 60  # shorter descriptions say no more than their summary
 MIN_SUMMARY_CHARS = 15
 # Public places of SciPy's own API reference; deprecated namespaces (scipy.stats.mvn, scipy.linalg.basic, …) are not among them.
 PUBLIC = (
-    *("cluster.hierarchy", "cluster.vq", "constants", "datasets", "differentiate", "fft", "integrate", "interpolate", "io"),
+    *("cluster.hierarchy", "cluster.vq", "constants", "differentiate", "fft", "integrate", "interpolate", "io"),
     *("linalg", "ndimage", "optimize", "signal", "signal.windows", "sparse", "sparse.csgraph", "sparse.linalg", "spatial"),
     *("spatial.distance", "spatial.transform", "special", "stats", "stats.contingency", "stats.qmc", "stats.mstats", "odr"),
 )

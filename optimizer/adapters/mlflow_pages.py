@@ -91,7 +91,7 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
 def examples_table(variant: str, study: Study, evidence: StudyEvidence) -> dict[str, Any] | None:
     """One variant on the dev examples beside the champion; None when nothing of it may be shown."""
     champion = {r.example: r for r in evidence.results.get(study.champion, ())}
-    rows = []
+    rows: list[list[Any]] = []
     for result in evidence.results.get(variant, ()):
         example = evidence.examples.get(result.example)
         if example is None:

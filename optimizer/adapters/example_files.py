@@ -1,0 +1,107 @@
+"""Files of a person's own: JSON lines of examples or feedback events, and CSV with named columns. Read as a stream, line by line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from optimizer.core.errors import InvalidInput, NotFound
+
+Kind = Literal["examples", "feedback", "dialogs", "csv"]
+Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
+_EVENT_FIELDS = {"score", "success", "label", "output", "assignment", "interaction", "error", "latency_ms"}
+_DIALOG_FIELDS = {"dialog_id", "prompts", "turns", "messages"}
+MAX_LINE_CHARS = 4_000_000
+
+
+def kind_of(path: Path) -> Kind:
+    """What a file holds, told by its name and its first readable line.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is neither CSV nor JSON lines of a known shape; the sentence shows the shapes.
+    """
+    if not path.is_file():
+        raise NotFound(f"Cannot import {str(path)!r}: there is no such file. The other source is 'installed-docs'.")
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return "csv"
+    first = next((record for _, record, _ in read_json_lines(path) if record is not None), None)
+    if first is not None:
+        if "input" in first and "expected" in first and not _EVENT_FIELDS & first.keys():
+            return "examples"
+        if _DIALOG_FIELDS & first.keys():
+            return "dialogs"
+        if _EVENT_FIELDS & first.keys() or "expected" in first:
+            return "feedback"
+    raise InvalidInput(
+        f'Cannot tell what {path.name!r} holds. Examples look like {{"input": {{...}}, "expected": {{...}}}}, feedback events like '
+        f'{{"id": "...", "unit": "...", "score": 0.8}}, one JSON object per line; a table ends in .csv and needs --input and --output.'
+    )
+
+
+def read_json_lines(path: Path) -> Iterator[Record]:
+    """Every line that is not blank: (line n, object, None) or (line n, None, why)."""
+    with path.open("rb") as file:
+        for n, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            where = f"line {n}"
+            if len(raw) > MAX_LINE_CHARS:
+                yield where, None, f"longer than {MAX_LINE_CHARS:,} characters"
+                continue
+            try:
+                record = json.loads(raw)
+            except (ValueError, RecursionError):
+                yield where, None, "no JSON object in one line"
+                continue
+            if isinstance(record, dict):
+                yield where, record, None
+            else:
+                yield where, None, "no JSON object in one line"
+
+
+def read_csv(path: Path) -> Iterator[Record]:
+    """Every row as an object by the names of the first line; a tab separates where the file ends in .tsv."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        for n, row in enumerate(reader, start=2):
+            if None in row:
+                yield f"row {n}", None, "more cells than the first line names"
+            else:
+                yield f"row {n}", row, None
+
+
+def columns_of(path: Path) -> list[str]:
+    """The names in the first line of a CSV file."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        return next(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), [])
+
+
+def column_mapping(columns: Sequence[str], inputs: Sequence[str], output: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Field of the family > column of the file: as given, else the column of the same name; a lone input takes the lone column left.
+
+    Args:
+        given: from --input FIELD=COLUMN and --output FIELD=COLUMN (or the column alone).
+    Raises:
+        InvalidInput: a field has no column, or a column named does not exist.
+    """
+    mapping = {name: given.get(name, name) for name in (*inputs, output)}
+    missing = {field: column for field, column in mapping.items() if column not in columns}
+    if missing:
+        options = " ".join(f"--{'output' if f == output else 'input'} {f}=COLUMN" for f in missing)
+        raise InvalidInput(
+            f"The file has no column {', '.join(map(repr, missing.values()))}; its columns are {', '.join(map(repr, columns)) or 'none'}. "
+            f"Name the right ones with {options}."
+        )
+    return mapping
+
+
+def json_or_text(text: str) -> Any:
+    """The JSON value that a cell holds, else its text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,96 @@
+"""One door to everything that can be imported: ``open_source`` turns a name or path into rows for the import job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optimizer.adapters import example_files as files
+from optimizer.core.errors import InvalidInput, NotYet
+from optimizer.core.family import Family
+from optimizer.jobs.import_examples import SourceRow
+
+INSTALLED_DOCS = "installed-docs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What was opened. ``rows`` for examples, ``events`` for feedback: (where, event or None, why not)."""
+
+    kind: files.Kind
+    curated: bool  # released for few-shot examples unless the person says otherwise
+    rows: Iterator[SourceRow] | None = None
+    events: Iterator[files.Record] | None = None
+
+
+def open_source(source: str, family: Family, columns: Mapping[str, str] | None = None) -> Source:
+    """Opens ``installed-docs`` or a file.
+
+    Args:
+        columns: field of the family > column, for CSV.
+    Raises:
+        NotFound: no such file.
+        InvalidInput: a file of no known shape, a CSV without the columns, or a family that the source cannot serve.
+        NotYet: a file of dialogs.
+    """
+    if source == INSTALLED_DOCS:
+        return Source(kind="examples", curated=True, rows=_installed_docs(family))
+    path = Path(source).expanduser()
+    kind = files.kind_of(path)
+    if kind == "dialogs":
+        raise NotYet(f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be imported.")
+    if kind == "feedback":
+        return Source(kind=kind, curated=False, events=files.read_json_lines(path))
+    if kind == "csv":
+        mapping = files.column_mapping(files.columns_of(path), list(family.inputs), family.output.field, columns or {})
+        return Source(kind=kind, curated=False, rows=_csv_rows(path, family, mapping))
+    return Source(kind=kind, curated=False, rows=_json_rows(path))
+
+
+def _installed_docs(family: Family) -> Iterator[SourceRow]:
+    from optimizer.adapters.installed_docs import docs_for
+
+    texts = [name for name, declared in family.inputs.items() if declared.type == "text"]
+    if len(family.inputs) != 1 or not texts:
+        raise InvalidInput(
+            f"The source 'installed-docs' fills one text input, and {family.name!r} has {', '.join(family.inputs)}. Import a file of your own."
+        )
+    output = family.output
+    docs = docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=tuple(output.labels or ()))
+    return (SourceRow(where=d.name, input=d.input, expected=d.expected, rejected=d.rejected) for d in docs)
+
+
+def _json_rows(path: Path) -> Iterator[SourceRow]:
+    for where, record, why in files.read_json_lines(path):
+        if record is None:
+            yield SourceRow(where=where, rejected=why)
+        elif not isinstance(record.get("input"), dict) or not isinstance(record.get("expected"), dict):
+            yield SourceRow(where=where, rejected='"input" and "expected" have to be objects')
+        else:
+            id, group = (None if record.get(k) in (None, "") else str(record[k]) for k in ("id", "group"))
+            yield SourceRow(where=where, input=record["input"], expected=record["expected"], id=id, group=group)
+
+
+def _csv_rows(path: Path, family: Family, mapping: Mapping[str, str]) -> Iterator[SourceRow]:
+    field = family.output.field
+    for where, record, why in files.read_csv(path):
+        if record is None:
+            yield SourceRow(where=where, rejected=why)
+            continue
+        input = {name: _cell(record.get(mapping[name]), family.inputs[name].type) for name in family.inputs}
+        expected = {field: _expected(record.get(mapping[field]), family.output.parser)}
+        id, group = ((record.get(k) or None) if k not in mapping.values() else None for k in ("id", "group"))
+        yield SourceRow(where=where, input=input, expected=expected, id=id, group=group)
+
+
+def _cell(text: str | None, type: str) -> Any:
+    """A table holds text only: numbers, truth values and JSON are read as such where the family declares them."""
+    if text is None or type == "text":
+        return text
+    return files.json_or_text(text)
+
+
+def _expected(text: str | None, parser: str) -> Any:
+    return text if text is None or parser in ("text", "label") else files.json_or_text(text)

@@ -1,0 +1,166 @@
+"""Examples from a source into the store: each checked, masked, given its split for ever, and counted; nothing is dropped silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from optimizer.core.dataset import Example, Split, make_example
+from optimizer.core.errors import InvalidInput
+from optimizer.core.family import Family
+from optimizer.core.parsing import expected_text, parse_output
+from optimizer.core.privacy import Masker, masker_of
+from optimizer.ports import Clock, Store
+
+BATCH = 500  # rows per transaction
+N_SHOWN = 5  # rejected rows named per reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """One row as a source gives it. ``where`` names it for a person (line 12, scipy.fft.fft); ``rejected`` says why it is no example."""
+
+    where: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+    group: str | None = None
+    rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What was taken, what was not, and why. ``reasons``: reason > number of rows; ``cases``: reason > the first rows it met."""
+
+    family: str
+    n_read: int
+    n_accepted: int
+    n_duplicate: int
+    n_rejected: int
+    reasons: Mapping[str, int]
+    cases: Mapping[str, Sequence[str]]
+    splits: Mapping[Split, int]  # of the whole family, after this import
+    n_gate: int  # holdout examples that the family's gates ask for
+
+    @property
+    def n_holdout(self) -> int:
+        return self.splits.get("holdout", 0)
+
+    def sentences(self) -> list[str]:
+        """The report for a person, one sentence per fact."""
+        lines = [
+            f"{self.family}: {self.n_read} rows read, {self.n_accepted} taken, {self.n_duplicate} there already, {self.n_rejected} not taken."
+        ]
+        for reason, n in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0])):
+            lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason])})")
+        total = sum(self.splits.values())
+        lines.append(
+            f"The family now has {total} examples: {self.splits.get('train', 0)} train, {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
+        )
+        if self.n_holdout >= self.n_gate:
+            lines.append(f"The gates ask for {self.n_gate} holdout examples: enough.")
+        else:
+            lines.append(
+                f"The gates ask for {self.n_gate} holdout examples and there are {self.n_holdout}: about {round(self.n_gate / 0.18)} examples give "
+                f"so many. Until then a rollout has to be forced, or gates.n lowered in families/{self.family}/family.yaml."
+            )
+        return lines
+
+
+def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, clock: Clock, actor: str, curated: bool) -> ImportReport:
+    """Reads ``rows`` once, in batches of 500, each in a transaction of its own: an import that was broken off can be repeated.
+
+    Args:
+        curated: a person vouches for these texts, so they may become few-shot examples without a review.
+    Returns:
+        The report; a row that cannot be taken is counted there with its reason and stops nothing.
+    """
+    rules = [r if isinstance(r, str) else r.model_dump() for r in family.privacy.mask]
+    masker = masker_of(family.privacy.store, rules)
+    n_read, seen = 0, Counter[str]()
+    reasons, cases = Counter[str](), dict[str, list[str]]()
+
+    def reject(row: SourceRow, reason: str) -> None:
+        reasons[reason] += 1
+        cases.setdefault(reason, [])
+        if len(cases[reason]) < N_SHOWN:
+            cases[reason].append(row.where)
+
+    for batch in _batches(rows):
+        n_read += len(batch)
+        examples: list[tuple[SourceRow, Example]] = []
+        for row in batch:
+            reason = row.rejected or fault_of(row, family)
+            if reason is not None:
+                reject(row, reason)
+                continue
+            examples.append((row, _example(row, family, masker, clock, curated)))
+        verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
+        for (row, _), verdict in zip(examples, verdicts, strict=True):
+            if verdict == "id_conflict":
+                reject(row, "the same input or id is there with another content")
+            else:
+                seen[verdict] += 1
+    with store.read() as tx:
+        splits = store.examples.counts(tx, family.name)
+    report = ImportReport(
+        family=family.name,
+        n_read=n_read,
+        n_accepted=seen["accepted"],
+        n_duplicate=seen["duplicate"],
+        n_rejected=reasons.total(),
+        reasons=dict(reasons),
+        cases=cases,
+        splits=splits,
+        n_gate=family.rollout.gates.n,
+    )
+    detail = {"n_read": n_read, "n_accepted": report.n_accepted, "n_duplicate": report.n_duplicate, "n_rejected": report.n_rejected}
+    store.write(
+        lambda tx: store.audit.add(
+            tx, at=clock.now(), actor=actor, action="import", family=family.name, subject="examples", detail={**detail, "curated": curated}
+        )
+    )
+    return report
+
+
+def fault_of(row: SourceRow, family: Family) -> str | None:
+    """Why this row cannot be an example of the family, in words that many rows share; None when it can."""
+    missing = [name for name in family.inputs if row.input.get(name) in (None, "")]
+    if missing:
+        return f"the input {missing[0]!r} is missing or empty"
+    unknown = [name for name in row.input if name not in family.inputs]
+    if unknown:
+        return f"the family has no input {unknown[0]!r}"
+    wrong = [n for n, declared in family.inputs.items() if declared.type == "text" and not isinstance(row.input[n], str)]
+    if wrong:
+        return f"the input {wrong[0]!r} is no text"
+    if row.expected.get(family.output.field) in (None, ""):
+        return f"expected has no {family.output.field!r}"
+    try:
+        parsed = parse_output(family.output, expected_text(family.output, row.expected))
+    except InvalidInput as e:
+        return e.detail
+    if parsed.error:
+        return f"the expected {family.output.field} does not pass the family's own parser ({family.output.parser})"
+    return None
+
+
+def _example(row: SourceRow, family: Family, masker: Masker, clock: Clock, curated: bool) -> Example:
+    return make_example(
+        family=family.name,
+        id=row.id,
+        group=row.group,
+        input=masker.mask(dict(row.input)),
+        expected=masker.mask(dict(row.expected)),
+        origin="curated" if curated else "import",
+        created_at=clock.now(),
+    )
+
+
+def _batches(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch

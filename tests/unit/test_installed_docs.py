@@ -1,0 +1,105 @@
+"""The documentation of SciPy as examples: clean text, no giveaways, every object once."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from optimizer.adapters.installed_docs import MAX_CHARS, DocExample, Documented, docs_for, read_installed_docs
+from optimizer.adapters.installed_docs_text import clean_prose, cut_at_sentence, sections_of
+from optimizer.core.errors import InvalidInput
+
+pytest.importorskip("scipy", reason="SciPy is not installed")
+
+
+@cache
+def documented() -> tuple[Documented, ...]:
+    return tuple(read_installed_docs())
+
+
+@cache
+def taken(parser: str) -> tuple[DocExample, ...]:
+    labels = tuple({d.topic for d in documented()})
+    rows = docs_for(input_field="document", output_field="answer", parser=parser, labels=labels)
+    return tuple(r for r in rows if r.rejected is None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("Uses `~scipy.fft.fft` on ``x``.", "Uses fft on x.", id="roles and code become their words"),
+        pytest.param("See :func:`scipy.linalg.inv` and *this* **one**.", "See inv and this one.", id="function role and emphasis"),
+        pytest.param("It is fast [1]_. It was shown in [2]_.", "It is fast.", id="a citation goes; a sentence that leans on one goes with it"),
+        pytest.param("A :ref:`guide <the-guide>` helps.", "A guide helps.", id="reference with text"),
+        pytest.param("Here :math:`n` is a number.", "Here n is a number.", id="a plain symbol may stay"),
+        pytest.param("First. Here :math:`\\frac{a}{b}` is. Last.", "First. Last.", id="a formula takes its sentence along"),
+        pytest.param(
+            "It solves\n\n.. math::\n\n   x = \\frac{1}{2}\n\nwhere x is big. It is stable.", "It is stable.", id="a formula block and its where-clause"
+        ),
+        pytest.param("Example::\n\n    >>> f(1)\n    2\n\nAfter it.", "After it.", id="code blocks go"),
+        pytest.param(".. versionadded:: 1.2\n   New.\n\nText stays.", "Text stays.", id="directives go with their body"),
+        pytest.param("It knows\n\n- one\n- two", "It knows one two", id="list markers go"),
+    ],
+)
+def test_markup_becomes_prose(text: str, expected: str) -> None:
+    assert clean_prose(text) == expected
+
+
+def test_the_summary_is_the_first_paragraph_after_the_signature_and_the_description_ends_before_the_parameters() -> None:
+    doc = "gamma(z, out=None)\n\nGamma function\nof z.\n\nIt grows fast.\n\nParameters\n----------\nz : array"
+    assert sections_of(doc, "gamma") == ("Gamma function of z.", "It grows fast.")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        pytest.param("Short.", 10, "Short.", id="short text stays"),
+        pytest.param("One two three. Four five six.", 20, "One two three.", id="cut after a sentence"),
+        pytest.param("A. Then a very long sentence follows here", 24, "A. Then a very long", id="cut after a word when the last sentence ends early"),
+        pytest.param("It uses e.g. a tree. Then more words", 16, "It uses e.g. a", id="an abbreviation ends no sentence"),
+    ],
+)
+def test_long_documents_end_with_a_sentence_or_a_word(text: str, limit: int, expected: str) -> None:
+    assert cut_at_sentence(text, limit) == expected
+
+
+def test_every_object_is_read_once_and_private_or_deprecated_places_are_not() -> None:
+    names = [d.name for d in documented()]
+    assert len(names) == len(set(names))
+    assert not [n for n in names if any(part.startswith("_") for part in n.split("."))]
+    assert "scipy.linalg.inv" in names
+    assert "scipy.linalg.basic.inv" not in names
+
+
+@pytest.mark.parametrize("parser", ["text", "label"])
+def test_documents_are_clean_short_and_many(parser: str) -> None:
+    rows = taken(parser)
+    assert len(rows) >= 560, "fewer give no 100 holdout examples"
+    for row in rows:
+        document = row.input["document"]
+        assert len(document) <= MAX_CHARS
+        assert not re.search(r":\w+:`|\.\. \w+::|\\[a-z]+|>>>|\]_", document), row.name
+
+
+def test_no_document_contains_its_own_summary() -> None:
+    for row in taken("text"):
+        assert row.expected["answer"].lower().rstrip(".") not in row.input["document"].lower(), row.name
+
+
+def test_topics_are_subpackages_and_documents_do_not_spell_their_path() -> None:
+    rows = taken("label")
+    assert {r.expected["answer"] for r in rows} >= {"linalg", "stats", "signal", "special", "sparse", "optimize"}
+    assert not [r.name for r in rows if f"scipy.{r.expected['answer']}" in r.input["document"]]
+
+
+def test_a_topic_that_is_no_label_of_the_family_is_refused_with_its_reason() -> None:
+    rows = list(docs_for(input_field="document", output_field="topic", parser="label", labels=("linalg",)))
+    assert {r.expected["topic"] for r in rows if r.rejected is None} == {"linalg"}
+    assert any("no label of this family" in (r.rejected or "") for r in rows)
+
+
+def test_a_family_with_json_output_is_told_to_bring_a_file() -> None:
+    with pytest.raises(InvalidInput, match="file of your own"):
+        next(docs_for(input_field="document", output_field="x", parser="json", labels=()))
