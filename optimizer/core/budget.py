@@ -1,0 +1,153 @@
+"""What a call may cost at most, and whether it still fits: values in, a decision out.
+
+A cap holds because every call is counted at its highest possible price before it is sent, and at its real price after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.canonical import canonical_json
+from optimizer.core.errors import BudgetTooSmall
+from optimizer.core.language import ModelPrice, ModelRequest
+from optimizer.core.study import Budget, Spend
+
+TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
+READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format")  # parameters that reach the model as text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """What the search must leave over: the confirmation, at its longest allowed requests."""
+
+    usd: float = 0.0
+    n_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """The call fits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The call would pass a cap; ``reason`` is a sentence for the study's page."""
+
+    reason: str
+
+
+def prompt_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> int:
+    """UTF-8 bytes of what the model reads: a byte-level tokenizer never makes more tokens than bytes."""
+    texts = sum(_bytes(message.get("content")) + _bytes(message.get("tool_calls")) for message in messages)
+    return texts + sum(_bytes(params.get(name)) for name in READ_BY_THE_MODEL)
+
+
+def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: ModelPrice) -> float:
+    """The most that a call of this size can cost, in dollars.
+
+    Args:
+        n_bytes: UTF-8 bytes of the request.
+        n_messages: messages in it, each counted with 16 tokens for its frame.
+        max_tokens: the limit of the answer.
+    """
+    input_tokens = n_bytes + TOKENS_PER_MESSAGE * n_messages
+    return (input_tokens * price.input_usd_per_mtok + max_tokens * price.output_usd_per_mtok) / 1e6
+
+
+def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens: int | None = None) -> float:
+    """The most that this request can cost, in dollars; 0.0 where the price is unknown, which only a study without a dollar cap allows.
+
+    Args:
+        max_tokens: the limit of the answer; default the request's own.
+    """
+    limit = max_tokens if max_tokens is not None else request.params.get("max_tokens")
+    if price is None:
+        return 0.0
+    return upper_bound_usd(prompt_bytes(request.messages, request.params), len(request.messages), int(limit or 0), price)
+
+
+def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None, budget: Budget) -> None:
+    """Raises BudgetTooSmall under a dollar cap when nothing bounds what one call may cost."""
+    if budget.usd is None:
+        return
+    if price is None:
+        raise BudgetTooSmall(
+            f"Model {model!r} has no known price, so a cap of ${budget.usd:g} could not be kept. "
+            f"Give it a price in config/models.yaml (price: {{input_usd_per_mtok, output_usd_per_mtok}}), or set a budget in calls instead.",
+            model=model,
+        )
+    if price.output_usd_per_mtok > 0 and not max_tokens:
+        raise BudgetTooSmall(
+            f"Calls of model {model!r} have no output limit, so a cap of ${budget.usd:g} could not be kept. "
+            "Set model.max_tokens in the family, or max_output_tokens in config/models.yaml.",
+            model=model,
+        )
+
+
+def may_spend(
+    budget: Budget,
+    spend: Spend,
+    reserve_usd: float,
+    held: HeldBack | None = None,
+    elapsed_minutes: float = 0.0,
+) -> Allowed | Denied:
+    """Whether one more call fits under every cap.
+
+    Args:
+        spend: used so far; calls in flight or lost count at their reserved price.
+        reserve_usd: the most that the call can cost.
+        held: what must be left over afterwards.
+        elapsed_minutes: running time of the study so far.
+    """
+    kept = held or HeldBack()
+    if budget.calls is not None and spend.n_calls + 1 + kept.n_calls > budget.calls:
+        return Denied(
+            reason=f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are used{_kept(kept.n_calls, 'calls')}."
+        )
+    if budget.usd is not None and _dollars(spend.usd + reserve_usd + kept.usd) > _dollars(budget.usd):
+        return Denied(
+            reason=f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
+            f"${spend.usd:.6f} is used or reserved{_kept(round(kept.usd, 6), 'dollars')}."
+        )
+    if budget.minutes is not None and elapsed_minutes >= budget.minutes:
+        return Denied(reason=f"The study has run for {elapsed_minutes:.1f} of its {budget.minutes:g} minutes.")
+    return Allowed()
+
+
+def charge_after_failure(kind: str, status: int | None, sent: bool, reserved_usd: float) -> float:
+    """What a failed attempt counts as: nothing when the provider cannot have billed it, else its reserved price.
+
+    Args:
+        kind: of the ModelFailed.
+        status: of the HTTP answer, where there was one.
+        sent: False when the request never left, as with a refused connection.
+    """
+    if not sent or kind == "rate_limit" or (status is not None and 400 <= status < 500):
+        return 0.0
+    return reserved_usd
+
+
+def worth_a_retry(kind: str, status: int | None) -> bool:
+    """Whether the same request may succeed a moment later."""
+    return kind in ("timeout", "rate_limit", "unreachable") or (kind == "http" and status is not None and status >= 500)
+
+
+def sample_of(variant_id: str, example_id: str, k: int, temperature: float) -> str:
+    """The sample number of a call. At temperature 0 equal messages share one answer, whichever variant and example they came from."""
+    return "0" if temperature == 0 and k == 0 else f"{variant_id}:{example_id}:{k}"
+
+
+def _bytes(value: Any) -> int:
+    if value is None:
+        return 0
+    return len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else len(canonical_json(value))
+
+
+def _dollars(amount: float) -> float:
+    return round(amount, 12)  # sums of floats: 0.1 + 0.2 fits under 0.3
+
+
+def _kept(amount: float, unit: str) -> str:
+    return f", and {amount} {unit} are held back for the confirmation" if amount else ""
