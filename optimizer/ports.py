@@ -55,9 +55,12 @@ class LanguageModel(Protocol):
     name: str
     revision: str
     price: ModelPrice | None
-    concurrency: int  # calls worth having in flight at once
     retries: int  # how often a caller may repeat a call that failed for a passing reason
     max_output_tokens: int | None  # limit of an answer where a request sets none
+
+    @property
+    def concurrency(self) -> int:
+        """Calls worth having in flight at once."""
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, unreachable)."""

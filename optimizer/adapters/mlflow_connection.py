@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ def connect(tracking_uri: str) -> Any:
         path = Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///")))
         path.parent.mkdir(parents=True, exist_ok=True)
         _tune(path)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)

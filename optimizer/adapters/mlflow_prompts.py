@@ -89,10 +89,20 @@ class PromptRegistry:
                 return found
 
     def _aliases(self, name: str) -> dict[str, int]:
-        if self._client.get_prompt(name) is None:
-            return {}
-        model = self._client.get_registered_model(name)
-        return {alias: int(version) for alias, version in dict(model.aliases).items() if alias in ALIASES}
+        """Where our aliases stand. Asked one by one: lists of versions come without them, and so does the prompt itself."""
+        from mlflow.exceptions import MlflowException
+
+        found: dict[str, int] = {}
+        for alias in ALIASES if self._client.get_prompt(name) is not None else ():
+            try:
+                version = self._client.get_prompt_version_by_alias(name, alias)
+            except MlflowException as e:
+                if e.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                continue
+            if version is not None:
+                found[alias] = int(version.version)
+        return found
 
 
 def prompt_name(family: str) -> str:

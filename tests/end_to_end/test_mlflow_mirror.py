@@ -1,0 +1,249 @@
+"""What people find in MLflow: complete, without holdout text, the same after sending twice, and repaired after a crash or a hand move."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import mlflow_story as story
+from mlflow_story import FAMILY, STUDY, VARIANTS, FixedClock
+
+from optimizer.adapters.database import Database
+from optimizer.adapters.mlflow_tracking import MlflowTracker
+from optimizer.core.rollout import Champion
+from optimizer.jobs.mirror_outbox import mirror_once, wait_s
+
+WINNER = VARIANTS[4].id
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow store for the module: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator[tuple[Database, MlflowTracker]]:
+    store = story.open_database(tmp_path_factory.mktemp("home"))
+    story.tell(store)
+    tracker = MlflowTracker(mlflow_uri)
+    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    yield store, tracker
+    store.close()
+
+
+def runs(tracker: MlflowTracker, where: str) -> list[Any]:
+    client = tracker._client
+    experiment = client.get_experiment_by_name(f"detent/{FAMILY}")
+    return list(client.search_runs([experiment.experiment_id], where))
+
+
+def parent(tracker: MlflowTracker) -> Any:
+    (found,) = runs(tracker, f"tags.`detent.study` = '{STUDY}' and tags.`detent.kind` = 'study'")
+    return found
+
+
+def artifact(tracker: MlflowTracker, path: str, folder: Path) -> str:
+    return Path(tracker._client.download_artifacts(parent(tracker).info.run_id, path, str(folder))).read_text(encoding="utf-8")
+
+
+def paths(tracker: MlflowTracker, under: str = "") -> list[str]:
+    found = []
+    for item in tracker._client.list_artifacts(parent(tracker).info.run_id, under or None):
+        found += paths(tracker, item.path) if item.is_dir else [item.path]
+    return found
+
+
+def test_a_study_is_a_parent_run_and_every_trial_a_nested_one(mirrored: tuple[Database, MlflowTracker]) -> None:
+    _, tracker = mirrored
+    run = parent(tracker)
+    trials = runs(tracker, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert len(trials) == len(VARIANTS)
+    best = next(t for t in trials if t.data.tags["detent.variant"] == WINNER)
+    assert best.data.tags["detent.mark"] == "winner"
+    assert best.data.params["variant"] == WINNER
+    assert best.data.params["n_examples"] == "4"
+    assert best.data.metrics["score_low"] < best.data.metrics["score"] < best.data.metrics["score_high"]
+    assert {"cost_usd", "p95_ms", "calls"} <= best.data.metrics.keys()
+    curve = tracker._client.get_metric_history(best.info.run_id, "mean_score_by_example")
+    assert [p.step for p in curve] == list(range(1, len(curve) + 1))
+    assert curve[-1].value == pytest.approx(best.data.metrics["score"])
+
+
+def test_the_parent_run_says_outcome_winner_and_diff_at_once(mirrored: tuple[Database, MlflowTracker]) -> None:
+    _, tracker = mirrored
+    run = parent(tracker)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["detent.winner"] == WINNER
+    note = run.data.tags["mlflow.note.content"]
+    assert WINNER in note
+    assert "+[example 1: ex_0]" in note
+    assert f"detent rollout start {FAMILY} --variant {WINNER}" in note
+    assert run.data.metrics["confirmation.lift"] == pytest.approx(0.07)
+    assert run.data.metrics["confirmation.interval.lower"] == pytest.approx(0.03)
+
+
+def test_dataset_inputs_are_train_and_dev_only(mirrored: tuple[Database, MlflowTracker]) -> None:
+    _, tracker = mirrored
+    inputs = tracker._client.get_run(parent(tracker).info.run_id).inputs.dataset_inputs
+    assert sorted(i.dataset.name for i in inputs) == [f"{FAMILY}-dev", f"{FAMILY}-train"]
+
+
+def test_artifacts_hold_the_trials_the_prompts_the_plots_and_no_unreleased_or_held_out_text(
+    mirrored: tuple[Database, MlflowTracker], tmp_path: Path
+) -> None:
+    _, tracker = mirrored
+    found = paths(tracker)
+    assert {"trials.json", "confirmation.json", "report.html", "plots.html", f"prompts/best-1-{WINNER}.txt"} - set(found) <= {
+        f"prompts/best-1-{WINNER}.txt"
+    }
+    assert f"prompts/winner-{WINNER}.diff.txt" in found
+    assert f"examples/champion-{VARIANTS[0].id}.json" in found
+    everything = "".join(artifact(tracker, path, tmp_path) for path in found)
+    assert "Document number" in everything
+    assert story.HELD_OUT_TEXT not in everything
+    assert story.UNRELEASED_TEXT not in everything
+    assert "kept out" not in everything
+    table = json.loads(artifact(tracker, "trials.json", tmp_path))
+    assert table["data"][0][table["columns"].index("mark")] == "winner"
+    plots = artifact(tracker, "plots.html", tmp_path)
+    assert "Pareto front" in plots
+    assert "fANOVA" in plots
+    assert '<script src="http' not in plots
+
+
+def test_the_confirmation_table_names_examples_by_a_hash_only(mirrored: tuple[Database, MlflowTracker], tmp_path: Path) -> None:
+    store, tracker = mirrored
+    table = json.loads(artifact(tracker, "confirmation.json", tmp_path))
+    assert {row[1] for row in table["data"]} == {"win", "tie", "loss"}
+    with store.read() as tx:
+        ids = {id for id, _ in store.examples.holdout_ids(tx, FAMILY)}
+    assert not ids & {row[0] for row in table["data"]}
+
+
+def test_sending_again_adds_no_run_no_metric_and_no_prompt_version(mirrored: tuple[Database, MlflowTracker]) -> None:
+    store, tracker = mirrored
+    before = {r.info.run_id for r in runs(tracker, "")}
+    points = len(tracker._client.get_metric_history(parent(tracker).info.run_id, "score"))
+    versions = len(tracker._client.search_prompt_versions(f"detent-{FAMILY}"))
+    story.queue(store, "study", STUDY)
+    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    assert {r.info.run_id for r in runs(tracker, "")} == before
+    assert len(tracker._client.get_metric_history(parent(tracker).info.run_id, "score")) == points
+    assert len(tracker._client.search_prompt_versions(f"detent-{FAMILY}")) == versions
+
+
+def test_nominated_and_served_variants_are_in_the_prompt_registry_as_chat_templates(mirrored: tuple[Database, MlflowTracker]) -> None:
+    _, tracker = mirrored
+    client = tracker._client
+    champion = client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion")
+    assert champion.tags["detent.variant"] == VARIANTS[0].id
+    assert champion.template[-1] == {"role": "user", "content": "Document: {{document}}\nSummary:"}
+    by_variant = {v.tags["detent.variant"] for v in client.search_prompt_versions(f"detent-{FAMILY}")}
+    assert by_variant == {VARIANTS[0].id, WINNER}
+
+
+def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previous(mirrored: tuple[Database, MlflowTracker]) -> None:
+    store, tracker = mirrored
+    promoted = Champion(family=FAMILY, seq=2, variant=WINNER, since=story.START + timedelta(hours=1), why="promoted", by="t", previous=1)
+    store.write(lambda tx: store.champions.put(tx, promoted))
+    story.queue(store, "prompt", FAMILY)
+    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    client = tracker._client
+    assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion").tags["detent.variant"] == WINNER
+    assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "previous").tags["detent.variant"] == VARIANTS[0].id
+
+
+def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command(mirrored: tuple[Database, MlflowTracker]) -> None:
+    store, tracker = mirrored
+    client, name = tracker._client, f"detent-{FAMILY}"
+    with store.read() as tx:
+        served = store.champions.current(tx, FAMILY)
+    assert served is not None
+    other = next(v for v in client.search_prompt_versions(name) if v.tags["detent.variant"] != served.variant)
+    client.set_prompt_alias(name, "champion", int(other.version))
+    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 0
+    assert client.get_prompt_version_by_alias(name, "champion").tags["detent.variant"] == served.variant
+    with store.read() as tx:
+        (alert,) = [a for a in store.alerts.all(tx, open_only=True) if a.kind == "alias_moved"]
+    assert f"detent rollout start {FAMILY} --variant {other.tags['detent.variant']}" in alert.detail
+
+
+def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
+    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = story.open_database(tmp_path)
+    study = story.tell(store)
+    other = replace(study, id="st_01k000000000000000000000bb")
+    with store.read() as tx:
+        trials = [replace(t, study=other.id) for t in store.studies.trials(tx, STUDY)]
+    tracker = MlflowTracker(mlflow_uri)
+    sent = 0
+    real = tracker._client.log_batch
+
+    def breaks(*args: Any, **kwargs: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        if sent > 3:
+            raise ConnectionError("the server went away")
+        return real(*args, **kwargs)
+
+    from optimizer.ports import StudyEvidence
+
+    evidence = StudyEvidence(variants={v.id: v for v in VARIANTS}, results={}, examples={}, confirmation={})
+    monkeypatch.setattr(tracker._client, "log_batch", breaks)
+    with pytest.raises(ConnectionError):
+        tracker.mirror_study(other, trials, evidence)
+    monkeypatch.undo()
+    MlflowTracker(mlflow_uri).mirror_study(other, trials, evidence)
+    found = runs(tracker, f"tags.`detent.study` = '{other.id}'")
+    assert len(found) == 1 + len(trials)
+    assert all("detent.digest" in r.data.tags for r in found)
+    store.close()
+
+
+class Away:
+    """A Tracker whose server does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fails(*_: Any, **__: Any) -> None:
+            raise ConnectionError("nobody listens")
+
+        return fails
+
+
+def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_path: Path, mlflow_uri: str) -> None:
+    store = story.open_database(tmp_path)
+    story.tell(store)
+    clock = FixedClock()
+    assert mirror_once(store, Away(), clock, [FAMILY]) == 0
+    with store.read() as tx:
+        assert store.outbox.backlog(tx) == 1
+        assert store.outbox.due(tx, clock.now(), 10) == [], "it waits before the next attempt"
+    assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 0
+    clock.at += timedelta(seconds=wait_s(1))
+    assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 1
+    with store.read() as tx:
+        assert store.outbox.backlog(tx) == 0
+    store.close()
+
+
+def test_the_store_s_own_database_keeps_its_full_durability_beside_mlflow_s_file(tmp_path: Path, mlflow_uri: str) -> None:
+    MlflowTracker(mlflow_uri)
+    store = story.open_database(tmp_path)
+    level = store.write(lambda tx: tx.exec_driver_sql("PRAGMA synchronous").scalar())
+    assert level == 2, "2 is FULL"
+    store.close()
+
+
+@pytest.mark.parametrize(("attempts", "expected"), [(1, 5), (2, 10), (5, 80), (40, 3600)])
+def test_the_wait_between_attempts_doubles_up_to_an_hour(attempts: int, expected: int) -> None:
+    assert wait_s(attempts) == expected
