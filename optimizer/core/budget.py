@@ -134,11 +134,6 @@ def worth_a_retry(kind: str, status: int | None) -> bool:
     return kind in ("timeout", "rate_limit", "unreachable") or (kind == "http" and status is not None and status >= 500)
 
 
-def sample_of(variant_id: str, example_id: str, k: int, temperature: float) -> str:
-    """The sample number of a call. At temperature 0 equal messages share one answer, whichever variant and example they came from."""
-    return "0" if temperature == 0 and k == 0 else f"{variant_id}:{example_id}:{k}"
-
-
 def _bytes(value: Any) -> int:
     if value is None:
         return 0
