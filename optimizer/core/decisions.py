@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import rfc8785
-
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.errors import DetentError
 from optimizer.core.moves import Move, Transition, apply, start
@@ -132,12 +130,12 @@ def _hash_of(d: Decision) -> str | None:
         return link_hash(
             previous_hash=d.previous_hash, seq=d.seq, kind=d.kind, at=d.at, actor=d.actor, reason=d.reason, forced=d.forced, content=d.content
         )  # fmt: skip
-    except (rfc8785.CanonicalizationError, ValueError):
+    except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
         return None
 
 
 def _bytes(value: Any) -> bytes | None:
     try:
         return canonical_json(value)
-    except (rfc8785.CanonicalizationError, ValueError):
+    except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
         return None

@@ -35,7 +35,11 @@ def verify_rollout(id: str, store: Store) -> VerifyReport:
         rollout = store.rollouts.get(tx, id)
         if rollout is None:
             raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
-        decisions = store.rollouts.decisions(tx, id)
+        try:
+            decisions = store.rollouts.decisions(tx, id)
+        except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none
+            problem = Problem(seq=None, detail=f"a decision cannot be read from the store: {broken}")
+            return VerifyReport(rollout=id, n_decisions=0, head=None, problems=(problem,))
         reigns = [c for c in store.champions.history(tx, rollout.family) if c.rollout == id]
     replayed, problems = replay(decisions)
     problems = [*verify_chain(decisions), *problems, *compare(replayed, rollout)]

@@ -95,4 +95,15 @@ def _decision_columns(decision: Decision) -> dict[str, Any]:
 
 def _decision(row: RowMapping) -> Decision:
     fields = {name: row[name] for name in Decision.__dataclass_fields__}
-    return Decision(**{**fields, "content": json.loads(row["content"])})
+    return Decision(**{**fields, "content": _content(row["content"])})
+
+
+def _content(text: str) -> Any:
+    """The content of a decision; what is not the canonical JSON that was hashed is handed on as it is, for verification to name."""
+    try:
+        content = json.loads(text)
+        if canonical_json(content).decode() == text:
+            return content
+    except ValueError:  # broken JSON, or values that canonical JSON cannot hold
+        pass
+    return {"unreadable": text}
