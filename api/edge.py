@@ -1,0 +1,90 @@
+"""The outermost layer of every request: its id in and out and in each log line, and the size of its body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from time import perf_counter
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+from ulid import ULID
+
+from api import problems
+from optimizer.core.errors import TooLarge
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")
+
+log = structlog.get_logger("api")
+
+
+class Edge:
+    """ASGI middleware. Later layers find ``request_id`` in the scope's state and may add ``headers`` there for the answer."""
+
+    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
+        self.app = app
+        self.body_bytes = body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id, declared = _read(scope)
+        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["headers"] = {}
+        started = perf_counter()
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                headers.append((b"x-request-id", request_id.encode()))
+                headers.extend((name.lower().encode(), value.encode()) for name, value in state["headers"].items())
+                if message["status"] >= 500 or scope["method"] not in ("GET", "HEAD"):
+                    log.info(
+                        "answered",
+                        method=scope["method"],
+                        path=scope["path"],
+                        status=message["status"],
+                        ms=round((perf_counter() - started) * 1000, 1),
+                    )
+            await send(message)
+
+        with bound_contextvars(request_id=request_id):
+            if declared > self.body_bytes:
+                await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
+                return
+            await self.app(scope, self._counted(receive), answer)
+
+    def _counted(self, receive: Receive) -> Receive:
+        n_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            if message["type"] == "http.request":
+                n_bytes += len(message.get("body", b""))
+                if n_bytes > self.body_bytes:
+                    raise self._too_large()
+            return message
+
+        return counted
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"The body is larger than {self.body_bytes:,} bytes. Send it in smaller parts, or raise limits.body_bytes.",
+            limit_bytes=self.body_bytes,
+        )
+
+
+def _read(scope: Scope) -> tuple[str, int]:
+    """The request's id (the sender's if it is a plain word of at most 128 characters, else a new one) and declared body size."""
+    request_id, declared = None, 0
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            request_id = value.decode()
+        elif name == b"content-length" and value.isdigit():
+            declared = int(value)
+    return request_id or str(ULID()).lower(), declared

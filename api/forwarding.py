@@ -1,0 +1,85 @@
+"""Requests that the gateway answers, passed on over loopback with their bytes untouched, streams included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from api.problems import GatewayUnavailable
+
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host content-length expect".split()
+)
+SET_HERE = frozenset({b"x-detent-actor", b"x-detent-role", b"x-request-id"})  # never taken from the sender
+NOT_FROM_ANSWER = HOP_BY_HOP - {b"content-length"} | {b"date", b"server", b"x-request-id"}
+TIMEOUT = httpx.Timeout(connect=2.0, read=600.0, write=60.0, pool=30.0)  # a model may think for minutes; the gateway has limits of its own
+
+
+class Gateway:
+    """The gateway process as its run file names it. The address is read again only when it has changed or failed."""
+
+    def __init__(self, run_file: Path) -> None:
+        self._run_file = run_file
+        self._client: httpx.AsyncClient | None = None
+
+    def address(self) -> str:
+        """Base URL of the gateway; raises GatewayUnavailable when it has not said where it listens."""
+        try:
+            url = json.loads(self._run_file.read_text(encoding="utf-8"))["url"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _away("it has not said where it listens") from error
+        if not isinstance(url, str):
+            raise _away("its address file names no URL")
+        return url.rstrip("/")
+
+    async def forward(self, request: Request) -> Response:
+        """The gateway's answer as it comes. X-Detent-Actor and -Role tell it who was let in here, since it checks no keys itself."""
+        url = self.address() + request.url.path
+        headers = [(name, value) for name, value in request.headers.raw if name not in HOP_BY_HOP | SET_HERE]
+        if "accept-encoding" not in request.headers:
+            headers.append((b"accept-encoding", b"identity"))  # httpx would ask for gzip, which this sender did not
+        headers += [
+            (b"x-detent-actor", request.state.caller.actor.encode()),
+            (b"x-detent-role", request.state.caller.role.encode()),
+            (b"x-request-id", request.state.request_id.encode()),
+        ]
+        body = await request.body()
+        outgoing = self._http().build_request(request.method, url, headers=headers, content=body, params=request.url.query or None)
+        try:
+            answer = await self._http().send(outgoing, stream=True)
+        except httpx.TimeoutException as error:
+            raise _away("it did not answer in time") from error
+        except httpx.TransportError as error:
+            raise _away("nothing answers at its address") from error
+        response = StreamingResponse(_bytes_of(answer), status_code=answer.status_code)
+        response.raw_headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_FROM_ANSWER]
+        return response
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None))
+        return self._client
+
+
+async def _bytes_of(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+def _away(why: str) -> GatewayUnavailable:
+    return GatewayUnavailable(
+        f"The gateway cannot be reached: {why}. It starts with `detent serve`, which also restarts it; try again in a few seconds.",
+        retry_after_s=2,
+    )

@@ -1,0 +1,213 @@
+"""RFC 9457 problem documents: one table from error class to status, and the handlers that turn every error into one.
+
+Errors of the core know nothing of HTTP. Those that only HTTP can cause are declared here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from optimizer.core import errors
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "/problems/"  # a relative reference: the server answers it with this page's section on the problem
+
+log = structlog.get_logger("api")
+
+
+class MalformedBody(errors.InvalidInput):
+    slug = "malformed-body"
+    title = "Malformed body"
+
+
+class UnknownParameter(errors.InvalidInput):
+    slug = "unknown-parameter"
+    title = "Unknown query parameter"
+
+
+class PreconditionFailed(errors.StaleVersion):
+    slug = "precondition-failed"
+    title = "Precondition failed"
+
+
+class GatewayUnavailable(errors.Busy):
+    slug = "gateway-unavailable"
+    title = "Gateway unavailable"
+
+
+class MethodNotAllowed(errors.DetentError):
+    slug = "method-not-allowed"
+    title = "Method not allowed"
+
+
+class UnsupportedMediaType(errors.DetentError):
+    slug = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
+class Internal(errors.DetentError):
+    slug = "internal-error"
+    title = "Internal error"
+
+
+STATUS: Mapping[type[errors.DetentError], int] = {
+    MalformedBody: 400,
+    UnknownParameter: 400,
+    errors.InvalidInput: 422,
+    errors.InvalidFamily: 422,
+    errors.KeyReused: 422,
+    errors.NotAuthenticated: 401,
+    errors.NotAuthorised: 403,
+    errors.NotFound: 404,
+    MethodNotAllowed: 405,
+    errors.Conflict: 409,
+    errors.Refused: 409,
+    errors.GateNotMet: 409,
+    errors.BudgetTooSmall: 409,
+    errors.DatasetTooSmall: 409,
+    errors.StaleVersion: 412,
+    PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    UnsupportedMediaType: 415,
+    errors.TooMany: 429,
+    Internal: 500,
+    errors.DetentError: 500,
+    errors.NotYet: 501,
+    errors.ModelFailed: 502,
+    errors.Busy: 503,
+    GatewayUnavailable: 503,
+}
+
+
+EXPLAINED: Mapping[type[errors.DetentError], str] = {
+    MalformedBody: "The body is not the UTF-8 JSON that was announced, or holds values that no JSON reader keeps (NaN, U+0000, integers beyond 2^53). Correct what `detail` and `errors` name.",
+    UnknownParameter: "The query holds parameters that this route does not have; `detail` lists those it has. Nothing was done.",
+    errors.InvalidInput: "The request was read, but its content cannot be used. `errors` lists every fault with a JSON pointer; correct them all and send again. For a single event, `rejected` says what became of it.",
+    errors.InvalidFamily: "A family.yaml cannot be used. `errors` lists every fault with file, line and what to do. The last good version goes on serving.",
+    errors.KeyReused: "The Idempotency-Key came with another body before. Use a new key for a new request.",
+    errors.NotAuthenticated: "No key, or one that is unknown or revoked. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes keys.",
+    errors.NotAuthorised: "The key's role does not reach (`needed` says which does), or the server has no keys and the request did not come from this machine.",
+    errors.NotFound: "What the path or body names does not exist here: a family, variant, study, rollout, interaction, or the route itself.",
+    MethodNotAllowed: "The path exists, the method does not. The header `Allow` lists what does.",
+    errors.Conflict: "The present state does not allow this: another study or rollout is active, or a rollout is not at the stage that the act needs. `detail` says what is possible.",
+    errors.Refused: "A limit or rule says no. `detail` says which, and whether a person may go past it.",
+    errors.GateNotMet: "A gate before a rollout, an advance or a promotion has not passed; `gates` names them. Collect the evidence, or send `confirm` with the family's name: it is then recorded as forced.",
+    errors.BudgetTooSmall: "The budget cannot pay for the search and its confirmation. Nothing was spent; the members say how much is needed.",
+    errors.DatasetTooSmall: "The family has too few examples for this. The members say how many there are and how many are needed.",
+    errors.StaleVersion: "The thing changed since it was read. Read it again, decide anew, send again.",
+    PreconditionFailed: "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now.",
+    errors.TooLarge: "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts.",
+    UnsupportedMediaType: "A body of JSON must be declared as `Content-Type: application/json`.",
+    errors.TooMany: "More requests or events in a minute than the limit allows. Wait as long as `Retry-After` says.",
+    Internal: "A fault of the server. The log holds it under `request_id`; please report it with that.",
+    errors.NotYet: "The contract names this, and a later version brings it.",
+    errors.ModelFailed: "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, unreachable.",
+    errors.Busy: "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds.",
+    GatewayUnavailable: "Model calls are answered by the gateway process, which is not there. `detent serve` starts it again by itself.",
+}
+
+
+def explanations() -> dict[str, str]:
+    """What each problem means and what to do, by slug: answered at /problems/{slug}, and the text of docs/reference/problems.md."""
+    return {cls.slug: f"{cls.title} ({STATUS[cls]})\n\n{text}\n" for cls, text in EXPLAINED.items()}
+
+
+def status_of(error: errors.DetentError) -> int:
+    """The status of the nearest class in the table: a new subclass answers like its parent until it has a row."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def document(error: errors.DetentError, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
+    """The problem as JSON values. Members of the error never replace the five members that RFC 9457 names."""
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + error.slug,
+        "title": error.title,
+        "status": status_of(error),
+        "detail": error.detail,
+    }
+    if instance is not None:
+        body["instance"] = instance
+    for name, value in error.members.items():
+        body.setdefault(name, value)
+    if request_id is not None:
+        body["request_id"] = request_id
+    return body
+
+
+def response(error: errors.DetentError, scope: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    state = scope.get("state") or {}
+    body = document(error, instance=quote(scope.get("path", "")), request_id=state.get("request_id"))
+    all_headers = dict(headers or {})
+    if isinstance(error, errors.NotAuthenticated):
+        all_headers.setdefault("WWW-Authenticate", "Bearer")
+    retry_after = error.members.get("retry_after_s")
+    if retry_after is not None:
+        all_headers.setdefault("Retry-After", str(retry_after))
+    elif body["status"] == 503:
+        all_headers.setdefault("Retry-After", "1")
+    return Response(
+        json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace"), body["status"], all_headers, media_type=MEDIA_TYPE
+    )
+
+
+def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:
+    """Pydantic's faults, all of them, as one InvalidInput; ``pointer`` is a JSON pointer into the body, or names the parameter."""
+    faults = []
+    for fault in found:
+        where, *path = fault["loc"] or ("body",)
+        pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+        faults.append({"in": str(where), "pointer": pointer, "detail": str(fault["msg"])})
+    count = "One fault" if len(faults) == 1 else f"{len(faults)} faults"
+    listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
+    more = f"; and {len(faults) - 5} more in `errors`" if len(faults) > 5 else ""
+    return errors.InvalidInput(f"{count} in the request: {listed}{more}. Correct them and send it again.", errors=faults)
+
+
+def from_http(error: HTTPException, method: str, path: str) -> errors.DetentError:
+    """Errors that Starlette and FastAPI raise themselves, as ours."""
+    if error.status_code == 404:
+        return errors.NotFound(f"There is nothing at {path}. The routes of this server are listed at /docs.")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow") or "another method"
+        return MethodNotAllowed(f"{path} does not answer {method}; it answers {allowed}.")
+    if error.status_code < 500:
+        return MalformedBody(f"The request could not be read: {error.detail}")
+    return Internal(f"The request failed: {error.detail}")
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of this application a problem document."""
+
+    async def on_detent_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.DetentError)
+        return response(error, request.scope)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return response(from_validation(error.errors()), request.scope)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return response(from_http(error, request.method, request.url.path), request.scope, error.headers)
+
+    async def on_bug(request: Request, error: Exception) -> Response:
+        log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+        failure = Internal(
+            "The server met a fault of its own while answering. Nothing about the request needs to change; "
+            "the log holds the details under this request_id."
+        )
+        return response(failure, request.scope)
+
+    app.add_exception_handler(errors.DetentError, on_detent_error)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Exception, on_bug)

@@ -1,0 +1,107 @@
+"""What a unit is served, as the wire shows it: one shape for prompt, render and snapshot, prebuilt but for its token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from api.etags import etag_of
+from optimizer.core.assignment import Assignment, Choice, Keys, cohort_start, sign_token
+from optimizer.core.family import Family
+from optimizer.core.rendering import render_open
+from optimizer.core.rollout import Champion, Rollout
+from optimizer.core.variant import Variant
+
+DEFAULT_COHORT_MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prebuilt:
+    """JSON of a prompt up to the token: ``head + token + '"}'``. The tag covers everything but the token."""
+
+    head: bytes
+    etag: str
+
+    def with_token(self, token: str) -> bytes:
+        return self.head + token.encode() + b'"}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFamily:
+    """All that is needed to serve one family from memory. ``definition`` is None when its file cannot be read and never could be."""
+
+    name: str
+    definition: Family | None
+    champion: Champion
+    variants: Mapping[str, Variant]  # champion, candidate, and those of overrides
+    reigned: frozenset[str]  # every variant that ever was champion
+    rollout: Rollout | None
+    overrides: Mapping[str, tuple[str, datetime]]
+    _prebuilt: dict[tuple[str, str, str | None, float | None], Prebuilt] = field(default_factory=dict, compare=False)
+
+    def lease_of(self, choice: Choice) -> datetime | None:
+        return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None
+
+    def shape(self, choice: Choice) -> dict[str, Any]:
+        """The contract's object without its assignment."""
+        variant = self.variants[choice.variant]
+        return {
+            "family": self.name,
+            "variant": choice.variant,
+            "role": choice.role,
+            "rollout": choice.rollout,
+            "stage": choice.stage,
+            "lease_expires_at": _time(self.lease_of(choice)),
+            "messages": render_open(variant),
+            "example_ids": [example.id for example in variant.examples],
+            "variables": list(variant.variables),
+            "model": dict(variant.model),
+            "tools": variant.tools,
+            "response_format": variant.response_format,
+            "policy": dict(variant.policy),
+        }
+
+    def prebuilt(self, choice: Choice) -> Prebuilt:
+        key = (choice.variant, choice.role, choice.rollout, choice.stage)
+        found = self._prebuilt.get(key)
+        if found is None:
+            body = to_json(self.shape(choice))
+            found = self._prebuilt[key] = Prebuilt(head=body[:-1] + b',"assignment":"', etag=etag_of(body))
+        return found
+
+    def token(self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: Keys) -> str:
+        assignment = Assignment(
+            family=self.name,
+            variant=choice.variant,
+            role=choice.role,
+            rollout=choice.rollout,
+            stage=choice.stage,
+            unit_hmac=unit_hmac,
+            issued_at=now,
+            cohort_start=cohort_start(rollout_now, self._cohort_minutes()) if choice.rollout is not None else None,
+        )
+        return sign_token(assignment, keys)
+
+    def _cohort_minutes(self) -> Any:
+        frozen = self.rollout.settings.get("cohort_minutes") if self.rollout is not None else None
+        return frozen or (self.definition.rollout.cohort_minutes if self.definition is not None else DEFAULT_COHORT_MINUTES)
+
+
+def to_json(value: Any) -> bytes:
+    """Compact UTF-8 JSON with keys in the order given."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence | frozenset | set):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at is not None else None

@@ -1,0 +1,210 @@
+"""Events in: interactions and feedback as they happened, one or up to 1,000 at once, answered once they are on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
+
+from api import shapes
+from api.bodies import check_media_type, read_json
+from api.idempotency import idempotency_of
+from api.pagination import Cursor, Limit, page
+from api.problems import MalformedBody
+from api.routing import guarded, router
+from api.services import Services, Shared
+from optimizer.core.assignment import unit_hmac, verify_token
+from optimizer.core.errors import Fault, InvalidInput, NotFound, TooLarge
+from optimizer.core.event_fields import CHECKS
+from optimizer.jobs.ingest_feedback import aingest, ingest
+from optimizer.ports import Transaction
+
+FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
+EVENT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Needs `assignment`, or `family` and `unit`, or `interaction`; and at least one thing that it reports.",
+    "additionalProperties": False,
+    "properties": {name: {"description": "See docs/reference/rest.md"} for name in CHECKS},
+}
+BODY: dict[str, Any] = {
+    "required": True,
+    "content": {"application/json": {"schema": {"anyOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA, "minItems": 1}]}}},
+}
+LINES: dict[str, Any] = {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
+KEY_HEADER: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "description": "Same key and body: the first answer again. Same key, other body: 422.",
+}
+
+routes: APIRouter = router("Events")
+
+
+def _with_body(body: dict[str, Any]) -> dict[str, Any]:
+    arguments = guarded("feedback")
+    arguments["openapi_extra"] |= {"requestBody": body, "parameters": [KEY_HEADER]}
+    return arguments
+
+
+@routes.post("/v1/feedback", **_with_body(BODY))
+async def feedback(request: Request, shared: Shared) -> dict[str, Any]:
+    """Takes one event or a list; 200 once all that was accepted is on disk.
+
+    In a list, events that cannot be taken are named in `rejected` and the others are kept. A single malformed event, or one
+    with a forged, foreign or expired token, is a problem document with the same members.
+    """
+    return await _take(request, shared)
+
+
+@routes.post("/v1/interactions", **_with_body(BODY))
+async def interactions(request: Request, shared: Shared) -> dict[str, Any]:
+    """The same as POST /v1/feedback: an event may report what was answered, how it turned out, or both."""
+    return await _take(request, shared)
+
+
+@routes.post("/v1/interactions/import", **_with_body(LINES))
+async def import_interactions(request: Request, shared: Shared) -> dict[str, Any]:
+    """JSON lines of events, as many as the body holds; kept in parts of 1,000. `index` counts lines from 0.
+
+    An import that broke off may be sent again: events with an id are kept once.
+    """
+    with shared.backpressure.hold(_declared(request, shared)):
+        body = await request.body()
+        events, rejected = _lines(body)
+        _count_events(request, shared, len(events))
+        answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
+        size = shared.settings.limits.batch
+        for start in range(0, len(events), size):
+            part = events[start : start + size]
+            kept = await _ingest(shared, [event for _, event in part], request.state.caller.actor, None)
+            answer["accepted"] += kept["accepted"]
+            answer["duplicates"] += kept["duplicates"]
+            rejected += [{**one, "index": part[one["index"]][0]} for one in kept["rejected"]]
+        rejected.sort(key=lambda one: one["index"])
+        return answer
+
+
+@routes.get("/v1/feedback", **guarded("read"))
+def list_feedback(
+    shared: Shared,
+    family: Annotated[str | None, Query(max_length=200)] = None,
+    variant: Annotated[str | None, Query(max_length=200)] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Received at or after this time")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """Feedback events, oldest first."""
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        events, next_cursor = shared.store.events.page_of_feedback(
+            tx, family=family, variant=variant, since=_usable(since), cursor=cursor, limit=limit
+        )
+        return page([shapes.feedback(event) for event in events], next_cursor)
+
+    return shared.read(read)
+
+
+@routes.get("/v1/interactions/{id}", **guarded("read"))
+def interaction(id: str, shared: Shared, family: Annotated[str | None, Query(max_length=200)] = None) -> dict[str, Any]:
+    """One interaction with the feedback on it. Ids are unique within a family: name it where two families share an id."""
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        found = shared.store.events.interaction(tx, id, family)
+        if found is None:
+            raise NotFound(f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id)
+        outcomes = shared.store.events.feedback_of(tx, found.arm.family, id)
+        return {**shapes.interaction(found), "feedback": [shapes.feedback(outcome) for outcome in outcomes]}
+
+    return shared.read(read)
+
+
+async def _take(request: Request, shared: Services) -> dict[str, Any]:
+    check_media_type(request)
+    with shared.backpressure.hold(_declared(request, shared)):
+        body = await request.body()
+        value = read_json(body)
+        events = value if isinstance(value, list) else [value]
+        _check_batch(events, shared.settings.limits.batch)
+        _count_events(request, shared, len(events))
+        answer = await _ingest(shared, events, request.state.caller.actor, idempotency_of(request, body))
+    if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
+        raise _as_problem(answer)
+    return answer
+
+
+async def _ingest(shared: Services, events: Sequence[Any], actor: str, idempotency: tuple[str, str, str] | None) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "store": shared.store,
+        "clock": shared.clock,
+        "families": shared.families.families,
+        "verify": lambda token: verify_token(token, shared.serving.token_keys, shared.clock.now()),
+        "hmac_unit": partial(unit_hmac, shared.secrets.unit_key),
+        "actor": actor,
+        "idempotency": idempotency,
+    }
+    if len(events) <= FEW:
+        return await aingest(events, **arguments)
+    return await asyncio.to_thread(lambda: ingest(events, **arguments))
+
+
+def _check_batch(events: Sequence[Any], limit: int) -> None:
+    if not events:
+        raise InvalidInput("The list of events is empty. Send one event or a list of them.", [Fault(pointer="", detail="no event")])
+    if len(events) > limit:
+        raise TooLarge(
+            f"The list has {len(events):,} events, and one request takes {limit:,}. Send it in parts.", limit=limit, n=len(events)
+        )
+
+
+def _count_events(request: Request, shared: Services, n: int) -> None:
+    quota, refusal = shared.event_windows.take(request.state.caller.quota, n)
+    request.state.headers.update(quota.headers())
+    if refusal is not None:
+        raise refusal
+
+
+def _lines(body: bytes) -> tuple[list[tuple[int, Any]], list[dict[str, Any]]]:
+    """(line number from 0, event) of each line that is JSON, and the others as rejected."""
+    events: list[tuple[int, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    for index, line in enumerate(body.split(b"\n")):
+        if not line.strip():
+            continue
+        try:
+            event = read_json(line)
+        except MalformedBody as error:
+            rejected.append({"index": index, "type": "malformed", "detail": error.detail})
+            continue
+        if isinstance(event, dict) and isinstance(event.get("prompts"), list):
+            detail = "The line is a dialog; importing dialogs comes later. Send its interactions as events."
+            rejected.append({"index": index, "type": "not-yet", "detail": detail})
+            continue
+        events.append((index, event))
+    if not events and not rejected:
+        raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
+    return events, rejected
+
+
+def _as_problem(answer: dict[str, Any]) -> InvalidInput:
+    refused = answer["rejected"][0]
+    return InvalidInput(
+        refused["detail"], **answer, reason=refused["type"], errors=refused.get("errors") or [{"pointer": "", "detail": refused["detail"]}]
+    )
+
+
+def _declared(request: Request, shared: Services) -> int:
+    """Bytes to hold for this body: as declared, or the most there may be where the sender does not say."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else shared.settings.limits.body_bytes
+
+
+def _usable(since: datetime | None) -> datetime | None:
+    """Times at the ends of the calendar have no UTC form; they mean the beginning of it."""
+    return since if since is None or 1 < since.year < 9999 else None

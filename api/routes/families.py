@@ -1,0 +1,144 @@
+"""Families: what is declared, what is served, and how the two differ."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request, Response
+
+from api import shapes
+from api.etags import check_preconditions, etag_of
+from api.pagination import page
+from api.prompt import ServedFamily, to_json
+from api.routing import guarded, router
+from api.schemas import ChampionRollbackBody, OverrideBody
+from api.services import Services, Shared
+from optimizer.core.assignment import unit_hmac
+from optimizer.core.family import Family
+from optimizer.jobs.put_override import put_override
+from optimizer.jobs.roll_back_champion import roll_back_champion
+
+routes: APIRouter = router("Families")
+
+
+@routes.get("/v1/families", **guarded("read"))
+def families(shared: Shared) -> dict[str, Any]:
+    """Every family with what it serves; ``degraded`` ones serve their last good version because their file cannot be used."""
+    names = sorted(shared.serving.now_served.families.keys() | shared.families.families.keys() | shared.families.problems.keys())
+    return page([_summary(shared, name) for name in names])
+
+
+@routes.get("/v1/families/{family}", **guarded("read"))
+def family(family: str, shared: Shared) -> dict[str, Any]:
+    """One family: its definition as the file has it, its champion, its rollout, and what is wrong with the file if anything is."""
+    definition = shared.families.families.get(family)
+    summary = _summary(shared, family)
+    return {**summary, "definition": definition.model_dump(mode="json", by_alias=True) if definition is not None else None}
+
+
+@routes.get("/v1/families/{family}/history", **guarded("read"))
+def history(family: str, shared: Shared) -> dict[str, Any]:
+    """Every champion this family has had, oldest first: why, by whom, from when to when."""
+    reigns = shared.read(lambda tx: shared.store.champions.history(tx, family))
+    if not reigns:
+        shared.family(family)
+    return page([shapes.champion(reign) for reign in reigns])
+
+
+@routes.post("/v1/families/{family}/champion/rollback", **guarded("operate", "never-refused"))
+def champion_rollback(family: str, shared: Shared, request: Request, body: ChampionRollbackBody | None = None) -> dict[str, Any]:
+    """The champion before this one serves again, at once; an active rollout ends in the same transaction."""
+    body = body or ChampionRollbackBody()
+    told = roll_back_champion(
+        family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, store=shared.store, clock=shared.clock
+    )
+    shared.serving.refresh()
+    return shapes.told(told)
+
+
+@routes.put("/v1/families/{family}/overrides/{unit}", **guarded("operate", "limited"))
+def override(
+    family: str,
+    unit: Annotated[str, Path(min_length=1, max_length=512)],
+    body: OverrideBody,
+    shared: Shared,
+    request: Request,
+    response: Response,
+    if_match: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> dict[str, Any]:
+    """Serves one unit a named variant until a time, for testing, counted in no arm of a rollout. A time that is over ends the override."""
+    shared.serving.now_served.family(family)
+    now = shared.clock.now()
+    until = body.until or now + timedelta(days=1)
+    hashed = unit_hmac(shared.secrets.unit_key, unit)
+    known = next((row for row in shared.read(lambda tx: shared.store.overrides.active(tx, now)) if row[:2] == (family, hashed)), None)
+    current = _override_tag(known[2], known[3]) if known is not None else None
+    check_preconditions(current, if_match=if_match, if_none_match=if_none_match)
+    put_override(
+        family, unit, variant=body.variant, until=until, actor=request.state.caller.actor, store=shared.store, clock=shared.clock,
+        unit_key=shared.secrets.unit_key,
+    )  # fmt: skip
+    shared.serving.refresh()
+    response.headers["ETag"] = _override_tag(body.variant, until)
+    return {"family": family, "unit": unit, "variant": body.variant, "until": until}
+
+
+def _override_tag(variant: str, until: datetime) -> str:
+    return etag_of(to_json([variant, until.timestamp()]))
+
+
+def _summary(shared: Services, name: str) -> dict[str, Any]:
+    definition = shared.families.families.get(name)
+    problem = shared.families.problems.get(name)
+    served = shared.serving.now_served.families.get(name)
+    if definition is None and problem is None and served is None:
+        shared.serving.now_served.family(name)
+    return {
+        "name": name,
+        "description": definition.description if definition else "",
+        "kind": definition.kind if definition else None,
+        "champion": shapes.champion(served.champion) if served else None,
+        "rollout": _rollout(served) if served else None,
+        "degraded": problem is not None,
+        "problem": {"detail": problem.detail, **problem.members} if problem is not None else None,
+        "file": _file_state(definition, served) if definition is not None and served is not None else None,
+    }
+
+
+def _rollout(served: ServedFamily) -> dict[str, Any] | None:
+    rollout = served.rollout
+    if rollout is None:
+        return None
+    return {
+        "id": rollout.id,
+        "status": rollout.status,
+        "candidate": rollout.candidate,
+        "stage": rollout.stage,
+        "share": rollout.share,
+        "held": rollout.held,
+        "lease_expires_at": rollout.lease_expires_at,
+    }
+
+
+def _file_state(definition: Family, served: ServedFamily) -> dict[str, Any] | None:
+    """How the file's version relates to the champion: served, edited and not served yet, or left behind by a promotion."""
+    if definition.prompt.current not in definition.prompt.versions:
+        return None  # a policy family without a prompt of its own
+    variant = definition.variant().id
+    base = {"version": definition.prompt.current, "variant": variant}
+    name = definition.name
+    if variant == served.champion.variant:
+        return {**base, "state": "served", "commands": []}
+    if variant in served.reigned:
+        return {**base, "state": "left behind", "commands": [f"detent variant export {name} --format yaml"]}
+    return {
+        **base,
+        "state": "edited, not served",
+        "commands": [
+            f"detent variant diff {name} {variant}",
+            f"detent rollout start {name} {variant}",
+            f"detent family adopt {name} --confirm {name}",
+        ],
+    }

@@ -1,0 +1,47 @@
+"""Routes of the contract that come later: they exist, ask for the same keys as they will, and say that they are not there yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+
+from api.auth import Role
+from api.routing import guarded, router
+from optimizer.core.errors import NotYet
+
+routes: APIRouter = router("Later")
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    method: str
+    path: str
+    role: Role
+    instead: str
+
+
+LATER = (
+    Later("POST", "/v1/exposures", "feedback", "Fetches over this API are counted by themselves."),
+    Later("POST", "/ofrep/v1/evaluate/flags/{key}", "read", "Fetch the prompt with GET /v1/families/{family}/prompt."),
+    Later("POST", "/ofrep/v1/evaluate/flags", "read", "Fetch all families with GET /v1/snapshot."),
+    Later("POST", "/v1/traces", "feedback", "Send interactions with POST /v1/interactions."),
+    Later("GET", "/v1/rollouts/{id}/forecast", "read", "GET /v1/rollouts/{id} shows how many labels each arm has and needs."),
+    Later("POST", "/v1/freeze", "operate", "Hold each rollout with POST /v1/rollouts/{id}/hold."),
+    Later("POST", "/v1/unfreeze", "operate", "Resume each rollout with POST /v1/rollouts/{id}/resume."),
+    Later("PUT", "/v1/families/{family}/schedule", "operate", "Start studies with POST /v1/families/{family}/studies."),
+    Later("DELETE", "/v1/units/{unit}", "admin", "Nothing was deleted."),
+    Later("GET", "/metrics", "read", "GET /v1/status has the figures that exist."),
+    Later("GET", "/dashboard", "read", "MLflow shows studies, /docs lists the routes, `detent status` sums up."),
+)
+
+
+def _add(later: Later) -> None:
+    async def answer(request: Request) -> Response:
+        raise NotYet(f"{later.method} {later.path} comes with a later version. {later.instead}")
+
+    routes.add_api_route(later.path, answer, methods=[later.method], include_in_schema=False, **guarded(later.role))
+
+
+for _later in LATER:
+    _add(_later)

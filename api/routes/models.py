@@ -1,0 +1,33 @@
+"""Model calls: answered by the gateway process, passed on untouched so that clients see one address."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from api.auth import Caller
+from api.limits import MinuteWindows
+from api.routing import guarded, router
+from api.services import Shared
+
+routes: APIRouter = router("Models")
+
+
+@routes.post("/v1/chat/completions", **guarded("read"))
+async def chat_completions(request: Request, shared: Shared) -> Response:
+    """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
+    if not shared.serving.now_served.has_keys:
+        _count_keyless(request.state.caller, request, shared.chat_windows)
+    return await shared.gateway.forward(request)
+
+
+@routes.get("/v1/models", **guarded("read"))
+async def models(request: Request, shared: Shared) -> Response:
+    """The families, as OpenAI lists models."""
+    return await shared.gateway.forward(request)
+
+
+def _count_keyless(caller: Caller, request: Request, windows: MinuteWindows) -> None:
+    quota, refusal = windows.take(caller.quota)
+    request.state.headers.update(quota.headers())
+    if refusal is not None:
+        raise refusal

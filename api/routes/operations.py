@@ -1,0 +1,150 @@
+"""Operations: is it alive, can it serve, what is going on, who did what."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from api import shapes
+from api.pagination import Cursor, Limit, page, slice_of
+from api.routing import guarded, router
+from api.services import Services, Shared
+from optimizer import run_files
+from optimizer.ports import Transaction
+
+PROCESSES = ("api", "gateway", "worker", "mlflow")
+BUSY = ("queued", "running", "confirming")
+TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
+
+routes: APIRouter = router("Operations")
+
+
+@routes.get("/health", **guarded(None))
+async def health() -> dict[str, Any]:
+    """Alive: answers whatever else is down."""
+    return {"status": "ok"}
+
+
+@routes.get("/ready", **guarded(None))
+def ready(shared: Shared, response: Response) -> dict[str, Any]:
+    """Whether requests can be served: 503 until the store was read once. What is away is named, with its age.
+
+    A family whose file cannot be used is in `degraded`, and its last good version goes on serving: that is 200.
+    """
+    can_serve = shared.serving.now_served.version is not None
+    if not can_serve:
+        response.status_code = 503
+        response.headers["Retry-After"] = "1"
+    return {
+        "status": "ready" if can_serve else "not ready",
+        "degraded": sorted(shared.families.problems),
+        "dependencies": _dependencies(shared),
+    }
+
+
+@routes.get("/v1/status", **guarded("read"))
+def status(shared: Shared) -> dict[str, Any]:
+    """One page for an operator: families with champion and rollout, running studies, open alerts, processes, what waits."""
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        studies = [study for state in BUSY for study in shared.store.studies.page(tx, status=state)[0]]
+        return {
+            "studies": [shapes.study(study) for study in studies],
+            "alerts": [shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True)],
+            "outbox_waiting": shared.store.outbox.backlog(tx),
+        }
+
+    served = shared.serving.now_served
+    return {
+        "profile": shared.settings.profile,
+        "simulated_clock": shared.settings.simulated_clock,
+        "frozen": False,
+        "families": [
+            {
+                "name": name,
+                "champion": family.champion.variant,
+                "since": family.champion.since,
+                "rollout": shapes.rollout(family.rollout) if family.rollout is not None else None,
+                "degraded": name in shared.families.problems,
+            }
+            for name, family in sorted(served.families.items())
+        ],
+        "degraded": sorted(shared.families.problems),
+        "dependencies": _dependencies(shared),
+        "exposures_waiting": shared.exposures.n_waiting,
+        **shared.read(read),
+    }
+
+
+@routes.get("/v1/jobs", **guarded("read"))
+def jobs(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+    """Work that runs or waits in the worker, studies first started first."""
+    studies = shared.read(lambda tx: [study for state in BUSY for study in shared.store.studies.page(tx, status=state, limit=1000)[0]])
+    items = [
+        {
+            "id": study.id,
+            "kind": "study",
+            "family": study.family,
+            "status": study.status,
+            "created_at": study.created_at,
+            "started_at": study.started_at,
+            "created_by": study.created_by,
+            "stop_requested": study.stop_requested,
+            "location": f"/v1/studies/{study.id}",
+        }
+        for study in sorted(studies, key=lambda study: study.created_at)
+    ]
+    shown, next_cursor = slice_of(items, cursor, limit)
+    return page(shown, next_cursor)
+
+
+@routes.get("/v1/alerts", **guarded("read"))
+def alerts(
+    shared: Shared, open: Annotated[bool, Query(description="Only those still open")] = True, cursor: Cursor = None, limit: Limit = 100
+) -> dict[str, Any]:
+    found = shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open))
+    shown, next_cursor = slice_of(found, cursor, limit)
+    return page([shapes.alert(alert) for alert in shown], next_cursor)
+
+
+@routes.get("/v1/audit", **guarded("read"))
+def audit(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+    """Every change that somebody caused."""
+    entries, next_cursor = shared.read(lambda tx: shared.store.audit.page(tx, cursor, limit))
+    return page(entries, next_cursor)
+
+
+@routes.get("/v1/reviews", **guarded("read"))
+def reviews(
+    shared: Shared,
+    family: Annotated[str | None, Query()] = None,
+    status: Annotated[str | None, Query(description="open or answered")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """Questions that wait for a person, such as whether an example may stand in a prompt."""
+    found = shared.read(lambda tx: shared.store.reviews.page(tx, family, status))
+    shown, next_cursor = slice_of(found, cursor, limit)
+    return page(shown, next_cursor)
+
+
+def _dependencies(shared: Services) -> dict[str, Any]:
+    served = shared.serving.now_served
+    now = shared.clock.now()
+    tick_age = _age(served.ticked_at, now)
+    found: dict[str, Any] = {
+        "store": {"ok": shared.serving.store_error is None, "age_s": _age(served.read_at, now), "detail": shared.serving.store_error},
+        "families": {"ok": not shared.families.problems, "degraded": sorted(shared.families.problems)},
+    }
+    for name in PROCESSES[1:]:
+        running = run_files.find(shared.settings, name)
+        found[name] = {"ok": running is not None, "age_s": _age(running.since, now) if running is not None else None}
+    found["worker"]["last_tick_age_s"] = tick_age
+    found["worker"]["ok"] = tick_age is not None and tick_age < TICKS_MISSED * shared.settings.tick_seconds
+    return found
+
+
+def _age(since: datetime | None, now: datetime) -> float | None:
+    return None if since is None else round((now - since).total_seconds(), 3)

@@ -1,0 +1,160 @@
+"""Rollouts: start one, look at it, and the operator's acts. Every act answers with what it did, why, and how to take it back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+
+from api import shapes
+from api.pagination import Cursor, Limit, page, slice_of
+from api.problems import PreconditionFailed
+from api.routing import Change, guarded, router
+from api.schemas import ActBody, RolloutBody
+from api.services import Services, Shared
+from optimizer.core.errors import NotFound
+from optimizer.core.moves import OPERATOR_ACTS, OperatorAct
+from optimizer.core.rollout import Rollout
+from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.start_rollout import start_rollout
+from optimizer.ports import Transaction
+
+ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = ("hold", "rollback", "reject")  # what stops a candidate never waits for a limit or an If-Match
+
+routes: APIRouter = router("Rollouts")
+
+
+@routes.post("/v1/families/{family}/rollouts", status_code=201, **guarded("operate", "limited"))
+def start(family: str, body: RolloutBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
+    """Starts a rollout against the champion. With `dry_run` nothing is made, and 200 says what would happen.
+
+    A gate that is not met is 409 `gate-not-met` naming it, unless `confirm` is the family's name: then it starts as forced.
+    """
+    started = start_rollout(
+        shared.family(family),
+        body.variant,
+        actor=request.state.caller.actor,
+        store=shared.store,
+        clock=shared.clock,
+        confirm=body.confirm,
+        aim=body.aim,
+        ladder=body.ladder,
+        margin=body.margin,
+        dry_run=body.dry_run,
+        reason=body.reason or None,
+    )
+    if started.dry_run:
+        response.status_code = 200
+    else:
+        shared.serving.refresh()
+        response.headers["Location"] = f"/v1/rollouts/{started.rollout.id}"
+    forecast = None  # what it needs is named in `settings`; how long it takes needs traffic, and comes with /forecast
+    return {**shapes.told(started.told), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
+
+
+@routes.get("/v1/families/{family}/rollout", **guarded("read"))
+def current(family: str, shared: Shared, response: Response) -> dict[str, Any]:
+    """The active rollout of a family, else its last one, with both arms as they stand."""
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        rollout = shared.store.rollouts.active(tx, family) or shared.store.rollouts.latest(tx, family)
+        if rollout is None:
+            shared.family(family)
+            raise NotFound(f"Family {family!r} has had no rollout yet. Start one: detent rollout start {family} VARIANT.", family=family)
+        response.headers["ETag"] = _tag(rollout)
+        return _with_arms(tx, shared, rollout)
+
+    return shared.read(read)
+
+
+@routes.get("/v1/rollouts/{id}", **guarded("read"))
+def rollout(id: str, shared: Shared, response: Response) -> dict[str, Any]:
+    """One rollout with both arms as they stand. Its ETag is its version."""
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        found = _require(shared.store.rollouts.get(tx, id), id)
+        response.headers["ETag"] = _tag(found)
+        return _with_arms(tx, shared, found)
+
+    return shared.read(read)
+
+
+@routes.get("/v1/rollouts/{id}/decisions", **guarded("read"))
+def decisions(id: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+    """The rollout's hash chain, oldest first. `detent rollout verify` replays it."""
+
+    def read(tx: Transaction) -> list[Any]:
+        _require(shared.store.rollouts.get(tx, id), id)
+        return shared.store.rollouts.decisions(tx, id)
+
+    shown, next_cursor = slice_of(shared.read(read), cursor, limit)
+    return page([shapes.decision(decision) for decision in shown], next_cursor)
+
+
+def _act_route(act: OperatorAct) -> None:
+    change: Change = "never-refused" if act in ALWAYS_POSSIBLE else "limited"
+
+    def route(
+        id: str,
+        shared: Shared,
+        request: Request,
+        response: Response,
+        body: ActBody | None = None,
+        if_match: Annotated[str | None, Header()] = None,
+    ) -> dict[str, Any]:
+        given = body or ActBody()
+        told = operate(
+            id,
+            act,
+            actor=request.state.caller.actor,
+            reason=given.reason,
+            confirm=given.confirm,
+            if_version=None if act in ALWAYS_POSSIBLE else _version(if_match),
+            store=shared.store,
+            clock=shared.clock,
+        )
+        shared.serving.refresh()
+        if told.rollout is not None:
+            response.headers["ETag"] = _tag(told.rollout)
+        return shapes.told(told)
+
+    route.__doc__ = DOCS[act]
+    routes.post(f"/v1/rollouts/{{id}}/{act}", name=act, **guarded("operate", change))(route)
+
+
+DOCS: dict[OperatorAct, str] = {
+    "approve": "Lets the rollout begin with the worker's next tick.",
+    "reject": "Ends a rollout that has not been served yet.",
+    "advance": "The next share of the ladder. Past a gate that has not passed it needs `confirm` = the family's name, recorded as forced.",
+    "hold": "No advance until resumed; guardrails and rollback go on acting. Safe to repeat.",
+    "resume": "Takes a hold back.",
+    "promote": "The candidate becomes champion. Past a gate that has not passed it needs `confirm` = the family's name, recorded as forced.",
+    "rollback": "Everybody gets the champion again, at once, and the rollout ends.",
+}
+for _act in OPERATOR_ACTS:
+    _act_route(_act)
+
+
+def _version(if_match: str | None) -> int | None:
+    """The version that If-Match names; None where any will do."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tag = if_match.strip().removeprefix("W/").strip('"')
+    if not (tag.isascii() and tag.isdigit() and len(tag) < 10):
+        raise PreconditionFailed(f"If-Match asked for {if_match}, and no rollout has such a tag. Send the ETag of the rollout as it came.")
+    return int(tag)
+
+
+def _with_arms(tx: Transaction, shared: Services, found: Rollout) -> dict[str, Any]:
+    exposed = shared.store.exposures.totals(tx, found.family, found.id)
+    return {**shapes.rollout(found), "arms": shared.store.events.arm_summary(tx, found.family, found.id), "exposures": exposed}
+
+
+def _tag(found: Rollout) -> str:
+    return f'"{found.version}"'
+
+
+def _require(found: Rollout | None, id: str) -> Rollout:
+    if found is None:
+        raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
+    return found

@@ -1,0 +1,156 @@
+"""Serving: the prompt of a unit, filled in or open, and the snapshot from which clients decide in process. No route here writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from time import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Header, Query, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api import services
+from api.etags import etag_of, is_listed
+from api.prompt import ServedFamily, to_json
+from api.routing import admit, check_query, guarded, router
+from api.schemas import RenderBody
+from api.services import Services, Shared
+from optimizer.core.assignment import Choice, choose, leased, unit_hmac
+from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.rendering import clip_inputs, render
+
+PATH = "/v1/families/{family}/prompt"
+PROMPT_QUERY = frozenset({"unit"})
+MAX_UNIT_CHARS = 512
+CACHING = {"Cache-Control": "private, no-cache", "Vary": "X-Detent-Unit, Authorization, X-API-Key"}
+
+routes: APIRouter = router("Serving")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One answer to "what does this unit get now": the choice with its token."""
+
+    family: ServedFamily
+    choice: Choice
+    token: str
+
+
+def serve(shared: Services, name: str, unit: str | None) -> Served:
+    """Decides from memory and counts the fetch; raises NotFound for an unknown family."""
+    family = shared.serving.now_served.family(name)
+    now = shared.clock.now()
+    hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
+    choice = choose(
+        family=name,
+        unit=unit,
+        unit_hmac=hashed,
+        champion=family.champion.variant,
+        rollout=family.rollout,
+        overrides=family.overrides,
+        now=now,
+    )
+    token = family.token(choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)
+    shared.exposures.count(family, choice, time())
+    return Served(family=family, choice=choice, token=token)
+
+
+async def prompt(request: Request) -> Response:
+    """The prompt that this unit gets now, with its examples in place and its variables open.
+
+    The token in `assignment` goes back with feedback. Send the ETag of the last answer as `If-None-Match`: 304 says that
+    nothing but the token has changed; a fresh token is in the header `X-Detent-Assignment` either way.
+    """
+    admit(request, "read")
+    check_query(request, PROMPT_QUERY)
+    served = serve(services.of(request), request.path_params["family"], unit_of(request))
+    prebuilt = served.family.prebuilt(served.choice)
+    headers = {"ETag": prebuilt.etag, "X-Detent-Assignment": served.token, **CACHING}
+    if is_listed(prebuilt.etag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    return Response(prebuilt.with_token(served.token), headers=headers, media_type="application/json")
+
+
+def unit_of(request: Request) -> str | None:
+    """The unit of X-Detent-Unit or ?unit=, as sent; None without one. Raises InvalidInput when the two differ or it cannot be a unit."""
+    header = next((value for name, value in request.headers.raw if name == b"x-detent-unit"), None)
+    query = request.query_params.get("unit")
+    try:
+        from_header = header.decode() if header is not None else None
+    except UnicodeDecodeError:
+        raise _bad_unit("the header X-Detent-Unit is not UTF-8") from None
+    if from_header is not None and query is not None and from_header != query:
+        raise _bad_unit("the header X-Detent-Unit and ?unit= name different units")
+    unit = from_header if from_header is not None else query
+    if unit is not None and not 0 < len(unit) <= MAX_UNIT_CHARS:
+        raise _bad_unit(f"a unit has 1 to {MAX_UNIT_CHARS} characters, and this one has {len(unit)}")
+    return unit
+
+
+@routes.post("/v1/families/{family}/render", **guarded("read"))
+async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Response:
+    """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte."""
+    served = serve(shared, family, body.unit)
+    definition = served.family.definition
+    variables = clip_inputs(definition, body.variables) if definition is not None else body.variables
+    messages = render(
+        served.family.variants[served.choice.variant],
+        variables,
+        body.history,
+        declared=definition.inputs if definition is not None else None,
+    )
+    answer = {**served.family.shape(served.choice), "messages": messages, "assignment": served.token}
+    return Response(to_json(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+@routes.get("/v1/snapshot", **guarded("read"))
+async def snapshot(shared: Shared, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+    """Champions, candidates, salts, shares and leases of all families, for clients that decide in process.
+
+    Such a client finds bucket and candidate by the same formula as the server, and counts a lease from the answer's Date header.
+    """
+    now = shared.clock.now()
+    families = {name: _snapshot_of(family, now) for name, family in sorted(shared.serving.now_served.families.items())}
+    body = to_json({"families": families})
+    headers = {"ETag": etag_of(body), **CACHING}
+    if is_listed(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
+    champion = family.champion.variant
+    rollout = family.rollout if family.rollout is not None and family.rollout.share is not None and leased(family.rollout, now) else None
+    entry: dict[str, Any] = {"champion": family.shape(Choice(variant=champion, role="champion")), "rollout": None}
+    if rollout is not None:
+        candidate = Choice(variant=rollout.candidate, role="candidate", rollout=rollout.id, stage=rollout.share)
+        entry["rollout"] = {
+            "id": rollout.id,
+            "salt": rollout.salt,
+            "share": rollout.share,
+            "lease_expires_at": family.shape(candidate)["lease_expires_at"],
+            "cohort_minutes": rollout.settings.get("cohort_minutes"),
+            "candidate": family.shape(candidate),
+        }
+    return entry
+
+
+def _bad_unit(why: str) -> InvalidInput:
+    return InvalidInput(f"The unit cannot be used: {why}.", [Fault(pointer="/unit", detail=why)])
+
+
+def install(app: FastAPI) -> None:
+    """The hot GET is a plain Starlette route, ahead of all others: FastAPI's own handling of a request costs more than the answer."""
+    app.router.routes.insert(0, Route(PATH, prompt, methods=["GET"], include_in_schema=False))
+
+
+@routes.get(PATH, **guarded("read"))
+async def documented_prompt(
+    request: Request, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
+) -> Response:
+    return await prompt(request)
+
+
+documented_prompt.__doc__ = prompt.__doc__

@@ -1,0 +1,115 @@
+"""Variants: the settings that were found, edited or made by a person."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api import shapes
+from api.pagination import Cursor, Limit, page, slice_of
+from api.routing import guarded, router
+from api.schemas import VariantBody
+from api.services import Services, Shared
+from optimizer.core.errors import NotFound
+from optimizer.jobs.create_variant import VariantDraft
+from optimizer.jobs.create_variant import create_variant as create_variant_job
+from optimizer.ports import Transaction, VariantRecord
+
+routes: APIRouter = router("Variants")
+OfFamily = Annotated[str | None, Query(description="Where several families hold the same content: which one is meant")]
+
+
+@routes.get("/v1/families/{family}/variants", **guarded("read"))
+def variants(family: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+    """All variants of a family, oldest first, whatever their source."""
+    records = shared.read(lambda tx: shared.store.variants.of_family(tx, family))
+    if not records:
+        shared.family(family)
+    shown, next_cursor = slice_of(records, cursor, limit)
+    return page([shapes.variant(record) for record in shown], next_cursor)
+
+
+@routes.post("/v1/families/{family}/variants", status_code=201, **guarded("operate", "limited"))
+def create_variant(family: str, body: VariantBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
+    """A variant made by a person; nothing is served by it. 200 instead of 201 when the family holds this content already."""
+    draft = VariantDraft(
+        messages=body.messages,
+        from_variant=body.from_,
+        examples=[example.model_dump() for example in body.examples] if body.examples is not None else None,
+        model=body.model,
+        policy=body.policy,
+        note=body.note,
+    )
+    created = create_variant_job(shared.family(family), draft, actor=request.state.caller.actor, store=shared.store, clock=shared.clock)
+    if not created.new:
+        response.status_code = 200
+    response.headers["Location"] = f"/v1/variants/{created.record.variant.id}"
+    return shapes.variant(created.record)
+
+
+@routes.get("/v1/variants/{variant}", **guarded("read"))
+def variant(variant: str, shared: Shared, family: OfFamily = None) -> dict[str, Any]:
+    """One variant: messages, examples, model settings, tools, response format, policy, and where it came from."""
+    return shapes.variant(shared.read(lambda tx: _find(tx, shared, variant, family)))
+
+
+@routes.get("/v1/variants/{variant}/diff", **guarded("read"))
+def diff(
+    variant: str,
+    shared: Shared,
+    against: Annotated[str, Query(description="`champion`, or the id of another variant of the family")] = "champion",
+    family: OfFamily = None,
+) -> dict[str, Any]:
+    """What differs from the champion (or another variant): a unified diff of the content, and each changed part before and after."""
+
+    def both(tx: Transaction) -> tuple[VariantRecord, VariantRecord]:
+        after = _find(tx, shared, variant, family)
+        other = against
+        if against == "champion":
+            champion = shared.store.champions.current(tx, after.family)
+            if champion is None:
+                raise NotFound(f"Family {after.family!r} has no champion to compare with. Name a variant: ?against=v_…")
+            other = champion.variant
+        return _require(shared.store.variants.get(tx, after.family, other), other, after.family), after
+
+    before, after = shared.read(both)
+    old, new = before.variant.content(), after.variant.content()
+    lines = difflib.unified_diff(_lines(old), _lines(new), before.variant.id, after.variant.id, lineterm="")
+    return {
+        "family": after.family,
+        "variant": after.variant.id,
+        "against": before.variant.id,
+        "same": before.variant.id == after.variant.id,
+        "changes": {part: {"before": old[part], "after": new[part]} for part in new if old[part] != new[part]},
+        "diff": "\n".join(lines),
+    }
+
+
+def _find(tx: Transaction, shared: Services, variant: str, family: str | None) -> VariantRecord:
+    names = [family] if family is not None else sorted(shared.serving.now_served.families.keys() | shared.families.families.keys())
+    found = (shared.store.variants.get(tx, name, variant) for name in names)
+    return _require(next((record for record in found if record is not None), None), variant, family)
+
+
+def _require(record: VariantRecord | None, variant: str | None, family: str | None) -> VariantRecord:
+    if record is None:
+        where = f"Family {family!r} has" if family is not None else "No family here has"
+        raise NotFound(
+            f"{where} {'no' if family is not None else 'a'} variant {variant!r}. `detent variant list` shows them.", variant=variant
+        )
+    return record
+
+
+def _lines(content: dict[str, Any]) -> list[str]:
+    """Content as text to compare: long texts on lines of their own, so that a changed sentence shows as one."""
+    lines: list[str] = []
+    for part, value in content.items():
+        lines.append(f"{part}:")
+        entries = value if isinstance(value, list) else [value]
+        for entry in entries:
+            text = json.dumps(entry, ensure_ascii=False, indent=2, sort_keys=True)
+            lines += [f"  {line}" for line in text.replace("\\n", "\n").splitlines()]
+    return lines

@@ -1,0 +1,99 @@
+"""Bodies of requests. Unknown members are refused: a misspelt option must not be taken for the default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+Aim = Literal["quality", "cost", "latency"]
+Reason = Annotated[str, Field(max_length=2000)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class RenderBody(Body):
+    unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    variables: dict[str, Any]
+    history: Annotated[list[dict[str, Any]], Field(description="Earlier turns, oldest first, where the prompt has {role: history}")] = []
+
+
+class OverrideBody(Body):
+    variant: Name
+    until: Annotated[AwareDatetime | None, Field(description="Default: a day from now")] = None
+
+
+class BudgetBody(Body):
+    usd: Annotated[float, Field(ge=0)] | None = None
+    calls: Annotated[int, Field(ge=0)] | None = None
+    minutes: Positive | None = None
+
+
+class StudyBody(Body):
+    """What to search for and what it may spend, confirmation included."""
+
+    strategy: Name | None = None
+    aim: Aim | None = None
+    budget: BudgetBody
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    space: dict[str, Any] | None = None
+    proposer: Name | None = None
+    definition: Annotated[
+        dict[str, Any], Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples")
+    ] = {}
+    dry_run: bool = False
+
+
+class NominateBody(Body):
+    variant: Name
+    aim: Aim = "quality"
+
+
+class FewShotBody(Body):
+    id: Name
+    input: dict[str, Any]
+    output: str
+
+
+class VariantBody(Body):
+    """Either whole messages, or another variant to start from; what is not given stays as it is there."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    from_: Annotated[Name | None, Field(alias="from")] = None
+    examples: list[FewShotBody] | None = None
+    model: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    note: Annotated[str, Field(max_length=2000)] = ""
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> VariantBody:
+        if self.messages is None and self.from_ is None:
+            raise ValueError("give `messages`, or `from` with the variant to start from")
+        return self
+
+
+class RolloutBody(Body):
+    variant: Name
+    aim: Aim | None = None
+    ladder: Annotated[list[Share], Field(min_length=1, max_length=50)] | None = None
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    dry_run: bool = False
+    confirm: Annotated[str | None, Field(description="The family's name: starts past a gate that is not met, recorded as forced")] = None
+    reason: Reason = ""
+
+
+class ActBody(Body):
+    reason: Reason = ""
+    confirm: Annotated[str | None, Field(description="The family's name: goes past a gate that has not passed, recorded as forced")] = None
+
+
+class ChampionRollbackBody(Body):
+    reason: Reason = ""
+    expect: Annotated[str | None, Field(description="The variant that must be champion now; else 409 and nothing happens")] = None

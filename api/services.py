@@ -1,0 +1,77 @@
+"""What every route of this process shares: settings, store, clock, families and what is served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from api.auth import Caller, local_actor
+from api.exposures import ExposureCounts
+from api.forwarding import Gateway
+from api.limits import Backpressure, MinuteWindows
+from api.serving import FamilySource, ServingState
+from optimizer.config import Settings
+from optimizer.core.errors import InvalidFamily, NotFound
+from optimizer.core.family import Family
+from optimizer.ports import Clock, Store, Transaction
+
+T = TypeVar("T")
+BACKPRESSURE_BODIES = 8  # bodies of the largest size that may be in work at once
+
+
+@dataclass(kw_only=True)
+class Services:
+    """Built once per process, in the application's lifespan."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    families: FamilySource
+    secrets: Any
+    serving: ServingState
+    gateway: Gateway
+    exposures: ExposureCounts = field(default_factory=ExposureCounts)
+    actor_without_key: str = field(default_factory=local_actor)
+    operator_windows: MinuteWindows = field(init=False)
+    event_windows: MinuteWindows = field(init=False)
+    chat_windows: MinuteWindows = field(init=False)
+    backpressure: Backpressure = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.settings.limits
+        self.operator_windows = MinuteWindows(limits.operator_per_minute, "changes")
+        self.event_windows = MinuteWindows(limits.events_per_minute, "events")
+        self.chat_windows = MinuteWindows(limits.operator_per_minute, "chat requests without a key")
+        self.backpressure = Backpressure(limits.body_bytes * BACKPRESSURE_BODIES)
+
+    def family(self, name: str) -> Family:
+        """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""
+        found = self.families.families.get(name)
+        if found is not None:
+            return found
+        problem = self.families.problems.get(name)
+        if problem is not None:
+            raise InvalidFamily(problem.detail, problem.faults)
+        known = ", ".join(sorted(self.families.families)) or "none"
+        raise NotFound(f"There is no family {name!r}. Families here: {known}.", family=name)
+
+    def read(self, fn: Callable[[Transaction], T]) -> T:
+        with self.store.read() as tx:
+            return fn(tx)
+
+
+def of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Shared = Annotated[Services, Depends(of)]
+Sender = Annotated[Caller, Depends(_caller)]

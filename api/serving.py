@@ -1,0 +1,183 @@
+"""What is served, in memory: read from the store whenever its serving version changes, kept when the store cannot be read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import monotonic
+from typing import Any, Protocol
+
+import structlog
+
+from api.auth import Keys
+from api.prompt import ServedFamily
+from optimizer.core.assignment import Keys as TokenKeys
+from optimizer.core.assignment import leased, overrides_by_family
+from optimizer.core.errors import Busy, InvalidFamily, NotFound
+from optimizer.core.family import Family
+from optimizer.core.rollout import Rollout
+from optimizer.core.variant import Variant
+from optimizer.jobs.renew_leases import report_unwatched
+from optimizer.ports import Clock, Store, Transaction
+
+log = structlog.get_logger("api.serving")
+
+SYNC_AGAIN_S = 5.0  # after a failed attempt to tell the store what the family files hold
+
+
+class FamilySource(Protocol):
+    """The family files: the last good definition of each, and what is wrong with the present file."""
+
+    @property
+    def families(self) -> Mapping[str, Family]: ...
+    @property
+    def problems(self) -> Mapping[str, InvalidFamily]: ...
+    def changed(self) -> bool: ...
+    def load(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """One consistent picture. A request takes it once and answers from it alone."""
+
+    version: int | None = None  # None: the store has not been read since this process started
+    families: Mapping[str, ServedFamily] = field(default_factory=dict)
+    keys: Keys | None = None
+    ticked_at: datetime | None = None  # the worker's last tick
+    read_at: datetime | None = None
+
+    @property
+    def has_keys(self) -> bool:
+        return self.keys is not None and self.keys.any_exist
+
+    def family(self, name: str) -> ServedFamily:
+        """Raises NotFound for a family that is served nowhere, Busy while nothing could be read yet."""
+        found = self.families.get(name)
+        if found is None:
+            if self.version is None:
+                raise Busy(
+                    "The store has not been read since the server started, so nothing can be served yet. /ready says what is missing."
+                )
+            known = ", ".join(sorted(self.families)) or "none"
+            raise NotFound(f"There is no family {name!r}. Families served here: {known}.", family=name)
+        return found
+
+
+class ServingState:
+    """Keeps ``now_served`` fresh. ``refresh`` is called by a loop every 0.25 s and after each local write, from any thread."""
+
+    def __init__(self, store: Store, families: FamilySource, clock: Clock, token_keys: TokenKeys, sync: Callable[[], object]) -> None:
+        self.now_served = Serving()
+        self.token_keys = token_keys
+        self.store_error: str | None = None
+        self._store = store
+        self._families = families
+        self._clock = clock
+        self._tell_store = sync
+        self._lock = threading.Lock()
+        self._sync_due: float | None = 0.0  # monotonic; None while the store knows what the files hold
+        self._alerted: set[str] = set()
+
+    def refresh(self) -> None:
+        """Never raises for a store or file that cannot be read: what was served goes on, and ``store_error`` says why."""
+        with self._lock:
+            self._load_files()
+            self._sync()
+            try:
+                with self._store.read() as tx:
+                    served = self._read(tx)
+            except Exception as error:
+                # Whatever keeps the store away (locked, gone, disk full), serving from memory is right and stopping is not.
+                if self.store_error is None:
+                    log.warning("store unreadable, serving from memory", error=str(error), exc_info=error)
+                self.store_error = str(error)
+                return
+            if self.store_error is not None:
+                log.info("store readable again")
+                self.store_error = None
+            self.now_served = served
+        self._alert_unwatched(served)
+
+    def _load_files(self) -> None:
+        if self._families.changed():
+            self._families.load()
+            self._sync_due = 0.0
+
+    def _sync(self) -> None:
+        if self._sync_due is None or monotonic() < self._sync_due:
+            return
+        try:
+            self._tell_store()
+            self._sync_due = None
+        except Exception as error:
+            self._sync_due = monotonic() + SYNC_AGAIN_S
+            log.warning("family files not synced, will try again", error=str(error), exc_info=error)
+
+    def _read(self, tx: Transaction) -> Serving:
+        before = self.now_served
+        version, ticked_at = self._store.serving_version.read(tx)
+        now = self._clock.now()
+        rollouts = {rollout.family: rollout for rollout in self._store.rollouts.all_active(tx)}
+        overrides = overrides_by_family(self._store.overrides.active(tx, now))
+        names = self._families.families.keys() | self._families.problems.keys()
+        families: dict[str, ServedFamily] = {}
+        for name in names:
+            known = before.families.get(name) if version == before.version else None
+            family = self._family(tx, name, known, rollouts.get(name), overrides.get(name, {}))
+            if family is not None:
+                families[name] = family
+        keys = Keys.from_rows(self._store.api_keys.all(tx))
+        return Serving(version=version, families=families, keys=keys, ticked_at=ticked_at, read_at=now)
+
+    def _family(
+        self, tx: Transaction, name: str, known: ServedFamily | None, rollout: Rollout | None, overrides: Mapping[str, Any]
+    ) -> ServedFamily | None:
+        """The family as it was when nothing about it changed, so that prebuilt answers live on; None without a champion."""
+        definition = self._families.families.get(name) or (known.definition if known else None)
+        if known is not None and known.definition is definition:
+            if known.rollout == rollout and known.overrides == overrides:
+                return known
+            champion, reigned = known.champion, known.reigned
+        else:
+            found = self._store.champions.current(tx, name)
+            if found is None:
+                return None
+            champion, reigned = found, frozenset(reign.variant for reign in self._store.champions.history(tx, name))
+        wanted = [champion.variant, *(variant for variant, _ in overrides.values())]
+        if rollout is not None:
+            wanted.append(rollout.candidate)
+        variants = self._variants(tx, name, wanted, known.variants if known else {})
+        if champion.variant not in variants:
+            log.error("champion is missing from the store", family=name, variant=champion.variant)
+            return known
+        if rollout is not None and rollout.candidate not in variants:
+            log.error("candidate is missing from the store, not served", family=name, variant=rollout.candidate)
+            rollout = None
+        usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}
+        return ServedFamily(
+            name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout, overrides=usable
+        )
+
+    def _variants(self, tx: Transaction, family: str, ids: Iterable[str], known: Mapping[str, Variant]) -> dict[str, Variant]:
+        found = {}
+        for id in set(ids):
+            if id in known:
+                found[id] = known[id]
+            elif (record := self._store.variants.get(tx, family, id)) is not None:
+                found[id] = record.variant
+        return found
+
+    def _alert_unwatched(self, served: Serving) -> None:
+        """A candidate whose lease ran out is no longer served; somebody should know, once, if the store can be written at all."""
+        now = self._clock.now()
+        active = [family.rollout for family in served.families.values() if family.rollout is not None]
+        lapsed = {rollout.id for rollout in active if rollout.share is not None and not leased(rollout, now)}
+        if lapsed <= self._alerted:
+            self._alerted = lapsed
+            return
+        try:
+            self._alerted = set(report_unwatched(self._store, self._clock))
+        except Exception as error:
+            log.warning("alert not written, will try again", rollouts=sorted(lapsed), error=str(error))

@@ -1,0 +1,85 @@
+"""Values of the core as the wire shows them: JSON types, snake_case, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.core.study import Study, Trial
+from optimizer.jobs.record_change import Told
+from optimizer.ports import Alert, VariantRecord
+
+
+def rollout(value: Rollout) -> dict[str, Any]:
+    return {**asdict(value), "share": value.share, "is_active": value.is_active}
+
+
+def decision(value: Decision) -> dict[str, Any]:
+    return asdict(value)
+
+
+def champion(value: Champion) -> dict[str, Any]:
+    return asdict(value)
+
+
+def study(value: Study) -> dict[str, Any]:
+    return asdict(value)
+
+
+def trial(value: Trial) -> dict[str, Any]:
+    return asdict(value)
+
+
+def alert(value: Alert) -> dict[str, Any]:
+    return asdict(value)
+
+
+def variant(value: VariantRecord) -> dict[str, Any]:
+    """The content with what is known about its origin; the prompt of a family is under ``/prompt``, this is the setting itself."""
+    return {
+        "variant": value.variant.id,
+        "family": value.family,
+        "source": value.source,
+        "created_at": value.created_at,
+        "created_by": value.created_by,
+        "note": value.note,
+        "file_version": value.file_version,
+        "parent": value.parent,
+        "study": value.study,
+        "variables": list(value.variant.variables),
+        **value.variant.content(),
+    }
+
+
+def interaction(value: Interaction) -> dict[str, Any]:
+    return {**_without_arm(asdict(value)), **_arm(value.arm)}
+
+
+def feedback(value: FeedbackEvent) -> dict[str, Any]:
+    return {**_without_arm(asdict(value)), **_arm(value.arm)}
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    return asdict(arm)
+
+
+def _without_arm(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in ("arm", "content_hash")}
+
+
+def told(value: Told) -> dict[str, Any]:
+    """What a change did, with the rollout and champion as they are now."""
+    shown: dict[str, Any] = {
+        "family": value.family,
+        "what": value.what,
+        "why": value.why,
+        "undo": value.undo,
+        "next": value.next,
+        "forced": value.forced,
+        "changed": value.changed,
+        "decision": decision(value.decision) if value.decision is not None else None,
+        "champion": champion(value.champion) if value.champion is not None else None,
+    }
+    return {**rollout(value.rollout), **shown} if value.rollout is not None else shown
