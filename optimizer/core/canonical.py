@@ -12,7 +12,7 @@ _EXACT_BELOW = 2**53  # whole numbers up to here are the same in every JSON read
 
 
 def canonical_json(value: Any) -> bytes:
-    """Bytes that are equal for equal content. Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity)."""
+    """Bytes that are equal for equal content; whole numbers from 2**53 on are written as texts. Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity)."""
     return rfc8785.dumps(_plain(value))
 
 
@@ -22,12 +22,15 @@ def digest(data: bytes) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bool | None | str | int):
+    if isinstance(value, bool | None | str):
         return value
     if isinstance(value, float):
         rounded = round(value, 6)
-        # 0.0 and 0 are one setting; -0.0 has no place in an id
-        return int(rounded) if rounded.is_integer() and abs(rounded) < _EXACT_BELOW else rounded
+        if not rounded.is_integer():
+            return rounded
+        value = int(rounded)  # 0.0 and 0 are one setting; -0.0 has no place in an id
+    if isinstance(value, int):
+        return value if abs(value) < _EXACT_BELOW else str(value)  # as RFC 7493 advises: two long ids must not become one number
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value]

@@ -17,11 +17,14 @@ _PATTERNS = {
 }
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> list[Fault]:
-    """One Fault per wrong place with its JSON pointer; alternatives that pydantic tried for one place are told once."""
+def faults_of(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any] | None = None) -> list[Fault]:
+    """One Fault per wrong place with its JSON pointer; alternatives that pydantic tried for one place are told once.
+
+    ``data`` is what was validated; without it a pointer may also name the branch of a union that pydantic tried.
+    """
     faults: dict[str, Fault] = {}
     for entry in error.errors(include_url=False):
-        path = _path_in(data, entry)
+        path = list(entry["loc"]) if data is None else _path_in(data, entry)
         if "[key]" in entry["loc"]:
             path.append(entry["input"])
         pointer = pointer_of(path)
