@@ -2,13 +2,15 @@
 
     DetentError
     ├── InvalidInput          the request, file or command is malformed; carries every fault at once
-    │   └── InvalidFamily     a family.yaml that cannot be served
+    │   ├── InvalidFamily     a family.yaml that cannot be served
+    │   └── KeyReused         an Idempotency-Key that came with another body before
     ├── NotFound              a family, variant, study, rollout, interaction … that does not exist
     ├── Conflict              the state does not allow this now
     │   └── StaleVersion      somebody changed the thing in between (If-Match)
     ├── Refused               a gate, limit or budget says no; a person may be able to force it
-    │   └── GateNotMet
-    ├── BudgetTooSmall        refused before any money is spent
+    │   ├── GateNotMet
+    │   ├── BudgetTooSmall    refused before any money is spent
+    │   └── DatasetTooSmall
     ├── NotAuthenticated · NotAuthorised
     ├── TooLarge · TooMany · Busy
     ├── ModelFailed           a model call that gave no usable answer
@@ -63,6 +65,11 @@ class InvalidFamily(InvalidInput):
     title = "Invalid family file"
 
 
+class KeyReused(InvalidInput):
+    slug = "idempotency-key-reused"
+    title = "Idempotency-Key reused"
+
+
 class NotFound(DetentError):
     slug = "not-found"
     title = "Not found"
@@ -91,6 +98,11 @@ class GateNotMet(Refused):
 class BudgetTooSmall(Refused):
     slug = "budget-too-small"
     title = "Budget too small"
+
+
+class DatasetTooSmall(Refused):
+    slug = "dataset-too-small"
+    title = "Dataset too small"
 
 
 class NotAuthenticated(DetentError):

@@ -1,4 +1,4 @@
-"""Interactions (one served request as reported) and FeedbackEvents (one observed outcome): how they arrive and what they must hold."""
+"""Interactions (one served request as reported) and FeedbackEvents (one observed outcome), as stored. ``report.py`` reads what clients send."""
 
 from __future__ import annotations
 

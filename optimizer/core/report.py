@@ -1,0 +1,138 @@
+"""One event as a client sends it: read, stripped of personal data, and turned into the Interaction and the FeedbackEvent that it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.errors import InvalidInput
+from optimizer.core.event_fields import read_fields
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.privacy import Masker
+
+OF_INTERACTION = ("output", "latency_ms", "time_to_first_token_ms", "cost_usd", "input_tokens", "output_tokens", "error")
+OF_FEEDBACK = ("score", "success", "label", "expected")
+TEXTS = ("input", "output", "expected", "label", "tags")
+NOT_KEPT = "(text not kept)"  # an error without its text is still an error
+_WHO_AND_WHERE = ("assignment", "unit", "family", "variant", "rollout", "assigned_at")  # stand in the arm
+
+
+class EventRejected(InvalidInput):
+    """One event that is not taken. ``type`` is the word for it in the answer's list of rejected events."""
+
+    slug = "event-rejected"
+    title = "Event rejected"
+
+    def __init__(self, type: str, detail: str) -> None:
+        super().__init__(detail, type=type)
+        self.type = type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``values`` holds those fields of the contract that were given, checked. A report may be of an interaction, of an outcome, or of both."""
+
+    values: Mapping[str, Any]
+    is_interaction: bool
+    is_feedback: bool
+
+    def get(self, name: str) -> Any:
+        return self.values.get(name)
+
+
+def read_report(raw: Any, *, now: datetime) -> Report:
+    """Raises EventRejected (malformed) with everything that is wrong."""
+    if not isinstance(raw, Mapping):
+        raise EventRejected("malformed", "An event is a JSON object with the fields of the reference, such as assignment and success.")
+    values, faults = read_fields(raw, now=now)
+    problems = [f"{fault.pointer} {fault.detail}" for fault in faults] or _gaps(values)
+    if problems:
+        raise EventRejected("malformed", "The event is malformed: " + "; ".join(problems) + ".")
+    return Report(
+        values=values,
+        is_interaction=any(name in values for name in OF_INTERACTION),
+        is_feedback=any(name in values for name in OF_FEEDBACK),
+    )
+
+
+def _gaps(values: Mapping[str, Any]) -> list[str]:
+    gaps = []
+    if not any(name in values for name in (*OF_INTERACTION, *OF_FEEDBACK)):
+        gaps.append(f"it reports nothing; give at least one of {', '.join((*OF_INTERACTION, *OF_FEEDBACK))}")
+    if not ("assignment" in values or "interaction" in values or ("family" in values and "unit" in values)):
+        gaps.append("it belongs to nothing; give the assignment token, or family and unit, or the id of its interaction")
+    if "assignment" not in values and "rollout" in values and not {"family", "variant", "unit", "assigned_at"} <= values.keys():
+        gaps.append("a rollout without a token needs family, variant, unit and assigned_at beside it")
+    if "assigned_at" in values and "rollout" not in values:
+        gaps.append("assigned_at only has a meaning beside a rollout")
+    return gaps
+
+
+def protect(report: Report, *, store: str, masker: Masker) -> Report:
+    """The report as it may be kept under a Family's ``privacy``: ``metadata`` drops every text, else texts are masked."""
+    values = dict(report.values)
+    for name in (*TEXTS, "error", "conversation"):
+        if name not in values:
+            continue
+        if store == "metadata" and name in TEXTS:
+            del values[name]
+        elif store == "metadata" and name == "error":
+            values[name] = NOT_KEPT
+        elif masker:
+            values[name] = masker.mask(values[name])
+    return replace(report, values=values)
+
+
+def content_hash(report: Report, sent: Arm) -> str:
+    """Equal for an event that is sent again, also under a newer token of the same arm; of what is kept, never of what was masked.
+
+    ``sent`` is the arm as token or event name it.
+    """
+    content = {name: value for name, value in report.values.items() if name not in _WHO_AND_WHERE}
+    if "occurred_at" in content:
+        content["occurred_at"] = content["occurred_at"].timestamp()
+    return digest(canonical_json({**content, "arm": [sent.variant, sent.rollout, sent.unit_hmac]}))
+
+
+def interaction_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> Interaction:
+    get = report.get
+    return Interaction(
+        id=id,
+        arm=arm,
+        occurred_at=get("occurred_at") or received_at,
+        received_at=received_at,
+        content_hash=content_hash,
+        input=get("input"),
+        output=get("output"),
+        model=get("model"),
+        latency_ms=get("latency_ms"),
+        time_to_first_token_ms=get("time_to_first_token_ms"),
+        cost_usd=get("cost_usd"),
+        input_tokens=get("input_tokens"),
+        output_tokens=get("output_tokens"),
+        error=get("error"),
+        conversation=get("conversation"),
+        tags=get("tags") or {},
+    )
+
+
+def feedback_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> FeedbackEvent:
+    """An outcome that comes with its interaction belongs to it by the shared id."""
+    get = report.get
+    return FeedbackEvent(
+        id=id,
+        arm=arm,
+        occurred_at=get("occurred_at") or received_at,
+        received_at=received_at,
+        content_hash=content_hash,
+        source=get("source") or "user",
+        interaction=get("interaction") or (id if report.is_interaction else None),
+        score=get("score"),
+        success=get("success"),
+        label=get("label"),
+        expected=get("expected"),
+        tags=get("tags") or {},
+    )

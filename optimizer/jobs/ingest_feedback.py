@@ -1,0 +1,229 @@
+"""Everything that production reports comes in here: one request, one transaction, one answer that says what became of each event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.arms import arm_of_token
+from optimizer.core.assignment import Assignment
+from optimizer.core.correction import check_correction, example_of
+from optimizer.core.dataset import Example
+from optimizer.core.errors import InvalidInput, KeyReused
+from optimizer.core.family import Family
+from optimizer.core.feedback import Arm
+from optimizer.core.privacy import Masker, masker_of
+from optimizer.core.report import EventRejected, Report, protect, read_report
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.place_events import Placed, Placing, Read
+from optimizer.ports import Clock, Store, Transaction
+
+Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
+Rejection = dict[str, Any]  # {"index", "type", "detail"}
+
+RELEASE_EXAMPLE = "release_example"  # the kind of review that asks whether a correction may be quoted in prompts
+
+
+def ingest(
+    events: Sequence[Any],
+    *,
+    store: Store,
+    clock: Clock,
+    families: Mapping[str, Family],
+    verify: Callable[[str], Assignment],
+    hmac_unit: Callable[[str], str],
+    actor: str,
+    idempotency: Idempotency | None = None,
+) -> dict[str, Any]:
+    """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail"}]} after the commit.
+
+    Args:
+        verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
+        hmac_unit: unit as sent -> the only form in which it is stored.
+    Raises:
+        KeyReused: the idempotency key came with another body before.
+        Busy: the store takes no more now; nothing was kept.
+    """
+    intake = Intake(store, clock, families, verify, hmac_unit, actor, idempotency)
+    reads = intake.read(events)
+    return store.write(lambda tx: intake.keep(tx, reads), rows=len(events))
+
+
+async def aingest(
+    events: Sequence[Any],
+    *,
+    store: Store,
+    clock: Clock,
+    families: Mapping[str, Family],
+    verify: Callable[[str], Assignment],
+    hmac_unit: Callable[[str], str],
+    actor: str,
+    idempotency: Idempotency | None = None,
+) -> dict[str, Any]:
+    """``ingest`` for asyncio: reading the events takes the event loop's time, waiting for the commit does not."""
+    intake = Intake(store, clock, families, verify, hmac_unit, actor, idempotency)
+    reads = intake.read(events)
+    return await store.awrite(lambda tx: intake.keep(tx, reads), rows=len(events))
+
+
+class Intake:
+    """One request on its way in: ``read`` needs no database, ``keep`` runs inside the writing transaction."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        families: Mapping[str, Family],
+        verify: Callable[[str], Assignment],
+        hmac_unit: Callable[[str], str],
+        actor: str,
+        idempotency: Idempotency | None,
+    ) -> None:
+        self._store = store
+        self._clock_scale = clock.scale
+        self._received_at: datetime = clock.now()
+        self._families = families
+        self._verify = verify
+        self._hmac_unit = hmac_unit
+        self._actor = actor
+        self._idempotency = idempotency
+        self._maskers: dict[str, Masker] = {}
+        self._rejected: list[Rejection] = []
+
+    # --- before the transaction -----------------------------------------------------------------------------------------
+
+    def read(self, events: Sequence[Any]) -> list[Read]:
+        reads = []
+        for index, raw in enumerate(events):
+            try:
+                reads.append(self._read(index, raw))
+            except EventRejected as error:
+                self._reject(index, error)
+        return reads
+
+    def _read(self, index: int, raw: Any) -> Read:
+        report = read_report(raw, now=self._received_at)
+        get = report.get
+        unit_hmac = self._hmac_unit(get("unit")) if get("unit") is not None else None
+        if get("assignment") is not None:
+            sent = arm_of_token(report, self._verified(get("assignment")), unit_hmac)
+        else:
+            sent = Arm(family=get("family") or "", variant=get("variant"), rollout=get("rollout"), unit_hmac=unit_hmac)
+        if sent.family:
+            report = self._protected(report, sent)
+        return Read(index=index, report=report, sent=sent, by_token=get("assignment") is not None)
+
+    def _verified(self, token: str) -> Assignment:
+        try:
+            return self._verify(token)
+        except InvalidInput as error:
+            raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
+
+    def _protected(self, report: Report, arm: Arm) -> Report:
+        """Checked against its family and without what may not be kept: nothing else is ever hashed, stored or logged."""
+        family = self._family(arm.family)
+        check_correction(family, report)
+        conversation = report.get("conversation")
+        if conversation is not None and self._hmac_unit(conversation) == arm.unit_hmac:  # the unit is the conversation's key
+            report = replace(report, values={**report.values, "conversation": arm.unit_hmac})
+        return protect(report, store=family.privacy.store, masker=self._masker(family))
+
+    def _family(self, name: str) -> Family:
+        family = self._families.get(name)
+        if family is None:
+            raise EventRejected("unknown_family", f"There is no family {name!r} here; `detent family list` shows those that exist.")
+        return family
+
+    def _masker(self, family: Family) -> Masker:
+        if family.name not in self._maskers:
+            rules = [rule if isinstance(rule, str) else rule.model_dump() for rule in family.privacy.mask]
+            self._maskers[family.name] = masker_of(family.privacy.store, rules)
+        return self._maskers[family.name]
+
+    def _reject(self, index: int, error: EventRejected) -> None:
+        self._rejected.append({"index": index, "type": error.type, "detail": error.detail})
+
+    # --- inside the transaction -----------------------------------------------------------------------------------------
+
+    def keep(self, tx: Transaction, reads: Sequence[Read]) -> dict[str, Any]:
+        before = self._answer_before(tx)
+        if before is not None:
+            return before
+        placed = self._place_all(tx, reads)
+        fresh, n_duplicates = self._new_ones(tx, placed)
+        self._add(tx, fresh)
+        answer = {"accepted": len(fresh), "duplicates": n_duplicates, "rejected": sorted(self._rejected, key=lambda r: r["index"])}
+        if self._idempotency is not None:
+            self._store.events.store_answer(tx, *self._idempotency, answer, self._received_at)
+        return answer
+
+    def _answer_before(self, tx: Transaction) -> dict[str, Any] | None:
+        if self._idempotency is None:
+            return None
+        scope, key, body_hash = self._idempotency
+        stored = self._store.events.stored_answer(tx, scope, key)
+        if stored is None:
+            return None
+        if stored[0] != body_hash:
+            raise KeyReused(f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key)
+        return dict(stored[1])
+
+    def _place_all(self, tx: Transaction, reads: Sequence[Read]) -> list[Placed]:
+        """Those that name nothing but an interaction come last: it may be reported in the same request."""
+        placing = Placing(self._store, tx, reads, self._clock_scale)
+        placed = []
+        for read in sorted(reads, key=lambda read: not read.sent.family):
+            try:
+                arm = placing.arm_of(read)
+                report = read.report if read.sent.family else self._protected(read.report, arm)
+                placed.append(placing.place(replace(read, report=report), arm))
+            except EventRejected as error:
+                self._reject(read.index, error)
+        return sorted(placed, key=lambda one: one.index)
+
+    def _new_ones(self, tx: Transaction, placed: Sequence[Placed]) -> tuple[list[Placed], int]:
+        known = self._store.events.known(tx, {one.name for one in placed})
+        fresh, n_duplicates = [], 0
+        for one in placed:
+            if one.name not in known:
+                known[one.name] = one.content_hash
+                fresh.append(one)
+            elif known[one.name] == one.content_hash:
+                n_duplicates += 1
+            else:
+                self._reject(one.index, _conflict(one))
+        return fresh, n_duplicates
+
+    def _add(self, tx: Transaction, fresh: Sequence[Placed]) -> None:
+        at = self._received_at
+        interactions = [one.interaction(at) for one in fresh if one.report.is_interaction]
+        self._store.events.add_interactions(tx, interactions)
+        self._store.events.add_feedback(tx, [one.feedback(at) for one in fresh if one.report.is_feedback])
+        corrections = [one for one in fresh if one.report.get("expected") is not None]
+        examples = [example for one in corrections if (example := self._example(tx, one)) is not None]
+        for example, outcome in zip(examples, self._store.examples.add(tx, examples), strict=True):
+            if outcome == "accepted":
+                self._ask_for_release(tx, example)
+
+    def _example(self, tx: Transaction, one: Placed) -> Example | None:
+        event, input = one.feedback(self._received_at), one.report.get("input")
+        if input is None and event.interaction is not None:
+            interaction = self._store.events.interaction(tx, event.interaction, one.arm.family)
+            input = interaction.input if interaction is not None else None
+        return example_of(self._families[one.arm.family], event, input)
+
+    def _ask_for_release(self, tx: Transaction, example: Example) -> None:
+        if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
+            return
+        payload = {"example": example.id, "split": example.split, "sent_by": self._actor}
+        self._store.reviews.open(tx, new_id("rv"), example.family, RELEASE_EXAMPLE, example.id, payload, self._received_at)
+
+
+def _conflict(one: Placed) -> EventRejected:
+    return EventRejected(
+        "id_conflict",
+        f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a new event a new id; "
+        "an outcome names its interaction by `interaction`.",
+    )

@@ -1,0 +1,109 @@
+"""Between reading and storing: which id and which arm an event has, as far as only the store can say. Part of ingest_feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from optimizer.core.arms import arm_of_rollout, arm_of_unit, check_interaction
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.report import EventRejected, Report, content_hash, feedback_of, interaction_of
+from optimizer.core.rollout import Rollout
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One event after everything that needs no database. ``sent`` is the arm as its token or its own fields name it."""
+
+    index: int
+    report: Report
+    sent: Arm  # family "" when only the interaction can say
+    by_token: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One event with its id and the arm it counts in."""
+
+    index: int
+    report: Report
+    arm: Arm
+    id: str
+    content_hash: str
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.arm.family, self.id
+
+    def interaction(self, at: datetime) -> Interaction:
+        return interaction_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+
+    def feedback(self, at: datetime) -> FeedbackEvent:
+        return feedback_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+
+
+class Placing:
+    """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them."""
+
+    def __init__(self, store: Store, tx: Transaction, reads: Iterable[Read], clock_scale: float) -> None:
+        self._store = store
+        self._tx = tx
+        self._clock_scale = clock_scale
+        named = {id for read in reads if (id := read.report.get("interaction")) is not None}
+        found = store.events.interactions(tx, named) if named else {}
+        self._stored = {(one.arm.family, one.id) for ones in found.values() for one in ones}
+        self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in found.items()}
+        self._variants: dict[str, set[str]] = {}
+        self._rollouts: dict[str, Rollout | None] = {}
+
+    def arm_of(self, read: Read) -> Arm:
+        served = self._arm_of_interaction(read)
+        if served is not None:
+            check_interaction(read.sent, served)
+        if read.by_token:
+            return read.sent
+        if served is not None:
+            return served
+        if not read.sent.family or read.sent.unit_hmac is None:
+            raise EventRejected(
+                "unknown_interaction",
+                f"There is no interaction {read.report.get('interaction')!r} to take the arm from. Report it first, or send its assignment token.",
+            )
+        return self._arm_of_unit(read)
+
+    def place(self, read: Read, arm: Arm) -> Placed:
+        report, named = read.report, read.report.get("interaction")
+        id = report.get("id")
+        if id is None and named is not None and report.is_interaction:
+            if (arm.family, named) in self._stored and report.is_feedback:
+                report = replace(report, is_interaction=False)  # what was reported first of an interaction stays; the outcome counts
+            else:
+                id = named
+        if id is None:
+            id = new_id("in" if report.is_interaction else "fb")
+        if report.is_interaction:
+            self._arms.setdefault(id, {}).setdefault(arm.family, arm)
+        return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content_hash(report, read.sent))
+
+    def _arm_of_interaction(self, read: Read) -> Arm | None:
+        arms = self._arms.get(read.report.get("interaction"), {})
+        if read.sent.family or len(arms) < 2:
+            return arms.get(read.sent.family) if read.sent.family else next(iter(arms.values()), None)
+        raise EventRejected(
+            "unknown_interaction",
+            f"Families {', '.join(sorted(arms))} all have an interaction {read.report.get('interaction')!r}; name the family.",
+        )
+
+    def _arm_of_unit(self, read: Read) -> Arm:
+        family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac
+        assert unit_hmac is not None
+        if rollout is None:
+            if family not in self._variants:
+                self._variants[family] = self._store.variants.ids(self._tx, family)
+            return arm_of_unit(read.report, unit_hmac, self._variants[family])
+        if rollout not in self._rollouts:
+            self._rollouts[rollout] = self._store.rollouts.get(self._tx, rollout)
+        return arm_of_rollout(read.report, self._rollouts[rollout], unit_hmac, clock_scale=self._clock_scale)
