@@ -39,14 +39,18 @@ class StudyBody(Body):
 
     strategy: Name | None = None
     aim: Aim | None = None
-    budget: BudgetBody
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    budget: Annotated[BudgetBody | None, Field(description="Default: 1,000 calls")] = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     space: dict[str, Any] | None = None
     proposer: Name | None = None
     definition: Annotated[
         dict[str, Any], Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples")
     ] = {}
     dry_run: bool = False
+
+
+class ReasonBody(Body):
+    reason: Reason = ""
 
 
 class NominateBody(Body):
@@ -85,6 +89,9 @@ class RolloutBody(Body):
     ladder: Annotated[list[Share], Field(min_length=1, max_length=50)] | None = None
     margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     dry_run: bool = False
+    study: Annotated[
+        str | None, Field(description="The study whose confirmation speaks for the candidate; default: the last one that did")
+    ] = None
     confirm: Annotated[str | None, Field(description="The family's name: starts past a gate that is not met, recorded as forced")] = None
     reason: Reason = ""
 

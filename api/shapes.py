@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from optimizer.core.estimate import Estimate
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.study import Study, Trial
@@ -70,7 +71,7 @@ def _without_arm(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(value: Told) -> dict[str, Any]:
-    """What a change did, with the rollout and champion as they are now."""
+    """What a change did, why, and how to take it back; with the members of the rollout as it is now, if one is concerned."""
     shown: dict[str, Any] = {
         "family": value.family,
         "what": value.what,
@@ -80,6 +81,12 @@ def told(value: Told) -> dict[str, Any]:
         "forced": value.forced,
         "changed": value.changed,
         "decision": decision(value.decision) if value.decision is not None else None,
-        "champion": champion(value.champion) if value.champion is not None else None,
     }
-    return {**rollout(value.rollout), **shown} if value.rollout is not None else shown
+    reign = champion(value.champion) if value.champion is not None else None
+    if value.rollout is None:
+        return {**shown, "champion": reign}
+    return {**rollout(value.rollout), **shown, "reign": reign}  # the rollout's own "champion" is the variant it was compared with
+
+
+def estimate(family: str, value: Estimate) -> dict[str, Any]:
+    return {"family": family, "dry_run": True, "estimate": asdict(value)}

@@ -41,6 +41,7 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
         ladder=body.ladder,
         margin=body.margin,
         dry_run=body.dry_run,
+        study=body.study,
         reason=body.reason or None,
     )
     if started.dry_run:

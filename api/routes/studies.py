@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from api import shapes
 from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import guarded, router
+from api.schemas import NominateBody, ReasonBody, StudyBody
 from api.services import Shared
-from optimizer.core.errors import NotFound
-from optimizer.core.study import Study
+from optimizer import wiring
+from optimizer.core.errors import NotFound, NotYet
+from optimizer.core.estimate import Estimate
+from optimizer.core.study import Budget, Study
+from optimizer.jobs.create_study import create_study, request_stop
+from optimizer.jobs.nominate import nominate
 from optimizer.ports import Transaction
 
 StatusFilter = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
@@ -48,6 +53,47 @@ def trials(id: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -
 
     shown, next_cursor = slice_of(shared.read(read), cursor, limit)
     return page([shapes.trial(trial) for trial in shown], next_cursor)
+
+
+@routes.post("/v1/families/{family}/studies", status_code=202, **guarded("operate", "limited"))
+def create(family: str, body: StudyBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
+    """Queues a study for the worker: 202 with its Location. With `dry_run` it is 200 with calls, dollars and minutes expected, and nothing is spent.
+
+    409 when one is under way, when the budget cannot pay for the confirmation (with figures), or when there are too few examples.
+    """
+    if body.proposer is not None:
+        raise NotYet("A proposer for one study comes later; the family file's `model.proposer` names one for all. Leave `proposer` out.")
+    definition = {**body.definition, **({"space": body.space} if body.space is not None else {})}
+    made = create_study(
+        shared.family(family),
+        strategy=body.strategy,
+        aim=body.aim or "quality",
+        budget=Budget(**body.budget.model_dump()) if body.budget is not None else None,
+        seed=body.seed,
+        definition=definition,
+        actor=request.state.caller.actor,
+        store=shared.store,
+        clock=shared.clock,
+        models=wiring.open_models(shared.settings),
+        dry_run=body.dry_run,
+    )
+    if isinstance(made, Estimate):
+        response.status_code = 200
+        return shapes.estimate(family, made)
+    response.headers["Location"] = f"/v1/studies/{made.id}"
+    return shapes.study(made)
+
+
+@routes.post("/v1/studies/{id}/cancel", **guarded("operate", "limited"))
+def cancel(id: str, shared: Shared, request: Request, body: ReasonBody | None = None) -> dict[str, Any]:
+    """Stops the study before its next call; what it found stays. Safe to repeat."""
+    return shapes.study(request_stop(id, actor=request.state.caller.actor, store=shared.store, clock=shared.clock))
+
+
+@routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited"))
+def nominate_variant(id: str, body: NominateBody, shared: Shared) -> dict[str, Any]:
+    """Names a variant of this study as candidate for a rollout: the confirmed winner today, other points of the search later."""
+    return shapes.study(nominate(id, variant=body.variant, aim=body.aim, store=shared.store))
 
 
 def _require(found: Study | None, id: str) -> Study:

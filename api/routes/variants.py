@@ -47,7 +47,7 @@ def create_variant(family: str, body: VariantBody, shared: Shared, request: Requ
     if not created.new:
         response.status_code = 200
     response.headers["Location"] = f"/v1/variants/{created.record.variant.id}"
-    return shapes.variant(created.record)
+    return {**shapes.variant(created.record), "new": created.new}
 
 
 @routes.get("/v1/variants/{variant}", **guarded("read"))
