@@ -109,8 +109,8 @@ def apply(rollout: Rollout, move: Move) -> Transition:
 
 
 def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
-    """What an operator can do now, in the order of OPERATOR_ACTS."""
-    return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None)
+    """What an operator can change now, in the order of OPERATOR_ACTS; confirmation may still be asked for."""
+    return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and rollout.held))
 
 
 def inputs(move: Move) -> dict[str, Any]:

@@ -1,0 +1,117 @@
+"""Single cases of choosing and signing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from optimizer.core.assignment import Assignment, choose, overrides_by_family, sign_token, unit_hmac, verify_token
+from optimizer.core.errors import InvalidInput
+from optimizer.core.rollout import Rollout
+
+T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))
+EVERYBODY = Rollout(
+    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(1.0,), salt="s", status="deploying", stage=0, held=False,
+    version=4, settings={}, stage_history=(), created_at=T0, created_by="ann", lease_expires_at=T0 + timedelta(seconds=60),
+)  # fmt: skip
+ASSIGNMENT = Assignment(
+    family="f", variant="v_c", role="candidate", issued_at=T0, rollout="ro_1", stage=0.1, cohort_start=T0, unit_hmac=unit_hmac(b"k", "ann")
+)  # fmt: skip
+
+
+def chosen(**changes):
+    given = {"family": "f", "unit": "ann", "unit_hmac": "h", "champion": "v_a", "rollout": EVERYBODY, "overrides": {}, "now": T0}
+    return choose(**{**given, **changes})
+
+
+def test_without_a_unit_the_champion_is_served_outside_the_arms():
+    choice = chosen(unit=None, unit_hmac=None)
+    assert (choice.variant, choice.role, choice.rollout) == ("v_a", "champion", None)
+
+
+@pytest.mark.parametrize("status", ["pending", "validating", "approved", "deployed", "rolled_back", "failed"])
+def test_only_a_deploying_rollout_serves_its_candidate(status):
+    assert chosen(rollout=replace(EVERYBODY, status=status)).variant == "v_a"
+
+
+def test_a_rollout_of_another_family_has_no_say():
+    assert chosen(rollout=replace(EVERYBODY, family="g")).variant == "v_a"
+
+
+def test_a_rollout_that_never_had_a_lease_is_unwatched():
+    assert chosen(rollout=replace(EVERYBODY, lease_expires_at=None)).unwatched
+
+
+def test_a_held_rollout_goes_on_serving_its_share():
+    assert chosen(rollout=replace(EVERYBODY, held=True)).variant == "v_c"
+
+
+@pytest.mark.parametrize(("variant", "role"), [("v_a", "champion"), ("v_c", "candidate"), ("v_x", "candidate")])
+def test_an_override_wins_and_counts_in_no_arm(variant, role):
+    choice = chosen(overrides={"h": (variant, T0 + timedelta(seconds=1))})
+    assert (choice.variant, choice.role, choice.rollout, choice.counted) == (variant, role, None, False)
+
+
+def test_an_override_ends_at_its_time():
+    assert chosen(overrides={"h": ("v_x", T0)}).variant == "v_c"
+
+
+def test_the_stores_overrides_are_sorted_by_family():
+    rows = [("f", "h1", "v_1", T0), ("g", "h1", "v_2", T0), ("f", "h2", "v_3", T0)]
+    assert overrides_by_family(rows) == {"f": {"h1": ("v_1", T0), "h2": ("v_3", T0)}, "g": {"h1": ("v_2", T0)}}
+
+
+def test_a_token_is_what_the_reference_says():
+    body, _, signature = sign_token(ASSIGNMENT, KEYS).partition(".")
+    payload = json.loads(base64.urlsafe_b64decode(body + "=="))
+    assert payload == {
+        "k": "k2", "family": "f", "variant": "v_c", "rollout": "ro_1", "role": "candidate", "stage": 0.1,
+        "cohort_start": 1795165200, "unit_hmac": unit_hmac(b"k", "ann"), "issued_at": 1795165200,
+    }  # fmt: skip
+    expected = hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()
+    assert base64.urlsafe_b64decode(signature + "=") == expected
+
+
+def refusal(token: str, *, keys=KEYS, now=T0) -> str:
+    with pytest.raises(InvalidInput) as refused:
+        verify_token(token, keys, now)
+    return refused.value.members["type"]
+
+
+def test_an_older_key_still_verifies():
+    token = sign_token(ASSIGNMENT, KEYS[1:])
+    assert verify_token(token, KEYS, T0) == ASSIGNMENT
+
+
+def test_a_key_that_was_taken_away_is_unknown():
+    assert refusal(sign_token(ASSIGNMENT, KEYS[1:]), keys=KEYS[:1]) == "unknown_key"
+
+
+def test_another_installations_key_of_the_same_name_is_forged():
+    assert refusal(sign_token(ASSIGNMENT, [("k2", b"x" * 32)])) == "forged_token"
+
+
+def test_a_token_is_valid_for_thirty_days():
+    token = sign_token(ASSIGNMENT, KEYS)
+    assert verify_token(token, KEYS, T0 + timedelta(days=30)) == ASSIGNMENT
+    assert refusal(token, now=T0 + timedelta(days=30, seconds=1)) == "expired_token"
+
+
+@pytest.mark.parametrize("token", ["", ".", "a.b", "a.b.c", "e30.e30", "bnVsbA.x", "ü.x", "W10.x", None], ids=str)
+def test_what_is_no_token_is_malformed(token):
+    assert refusal(token) == "malformed_token"
+
+
+@pytest.mark.parametrize("payload", [{}, {"role": "king"}, {"issued_at": "noon"}, {"issued_at": 10**30}], ids=str)
+def test_a_signed_payload_that_is_no_assignment_is_malformed(payload):
+    full = {"family": "f", "variant": "v", "rollout": None, "role": "champion", "stage": None, "cohort_start": None, "unit_hmac": None}
+    body = base64.urlsafe_b64encode(json.dumps({"k": "k2", **(full if payload else {}), **payload}).encode()).rstrip(b"=").decode()
+    signature = base64.urlsafe_b64encode(hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
+    assert refusal(f"{body}.{signature}") == "malformed_token"

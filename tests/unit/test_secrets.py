@@ -1,0 +1,102 @@
+"""Keys are made once, privately, and agreed on."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.secrets import Secrets, parse_keys
+from optimizer.core.errors import InvalidInput
+
+HEX = "ab" * 32
+
+
+@dataclass
+class Home:
+    path: Path
+    token_keys: str | None = None
+
+    def var(self) -> Path:
+        return self.path / "var"
+
+
+def test_absent_keys_are_made_for_the_owner_only_and_kept(tmp_path: Path):
+    first = Secrets.load(Home(tmp_path))
+    assert Secrets.load(Home(tmp_path)) == first
+    folder = tmp_path / "var" / "keys"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {f.name: f.stat().st_mode & 0o777 for f in folder.iterdir()} == {"unit.key": 0o600, "token.keys": 0o600}
+    assert len(first.unit_key) == len(first.token_keys[0][1]) == 32
+
+
+def test_installations_do_not_share_keys(tmp_path: Path):
+    one, other = Secrets.load(Home(tmp_path / "a")), Secrets.load(Home(tmp_path / "b"))
+    assert one.unit_key != other.unit_key
+    assert one.token_keys[0][1] != other.token_keys[0][1]
+
+
+def test_processes_that_start_at_once_agree(tmp_path: Path):
+    loaded: list[Secrets] = []
+    barrier = threading.Barrier(8)
+
+    def load() -> None:
+        barrier.wait()
+        loaded.append(Secrets.load(Home(tmp_path)))
+
+    threads = [threading.Thread(target=load) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(loaded) == 8
+    assert all(keys == loaded[0] for keys in loaded)
+
+
+def test_keys_from_the_environment_are_taken_in_their_order(tmp_path: Path):
+    found = Secrets.load(Home(tmp_path, token_keys=f"new:{HEX}, old:{'cd' * 16}"))
+    assert found.token_keys == (("new", bytes.fromhex(HEX)), ("old", bytes.fromhex("cd" * 16)))
+    assert not (tmp_path / "var" / "keys" / "token.keys").exists()
+
+
+def test_a_key_that_others_could_read_is_closed_again(tmp_path: Path):
+    Secrets.load(Home(tmp_path))
+    key = tmp_path / "var" / "keys" / "unit.key"
+    key.chmod(0o644)
+    Secrets.load(Home(tmp_path))
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEX, "no usable id"),
+        (f":{HEX}", "no usable id"),
+        (f"k 1:{HEX}", "no usable id"),
+        ("k1:abcd", "16 bytes"),
+        ("k1:secret-that-is-no-hex-but-long-enough", "16 bytes"),
+        ("k1:", "16 bytes"),
+        (f"k1:{HEX},k1:{HEX}", "twice"),
+        (f"k1:{HEX},", "no usable id"),
+    ],
+)
+def test_unusable_keys_are_refused_without_quoting_them(text: str, said: str):
+    with pytest.raises(InvalidInput, match=said) as refused:
+        parse_keys(text, where="DETENT_TOKEN_KEYS")
+    assert HEX not in refused.value.detail
+    assert "secret-that" not in refused.value.detail
+
+
+def test_secrets_are_not_shown_by_repr(tmp_path: Path):
+    found = Secrets.load(Home(tmp_path))
+    assert found.unit_key.hex() not in repr(found)
+    assert repr(found) == "Secrets()"
+
+
+def test_a_damaged_key_file_is_named(tmp_path: Path):
+    Secrets.load(Home(tmp_path))
+    (tmp_path / "var" / "keys" / "unit.key").write_text("oops")
+    with pytest.raises(InvalidInput, match=r"unit\.key"):
+        Secrets.load(Home(tmp_path))
