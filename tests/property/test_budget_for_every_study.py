@@ -1,0 +1,84 @@
+"""Whatever prices, failures, retries, threads and processes: what a study has spent never passes its cap."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import stamina
+
+from optimizer.adapters.database import Database
+from optimizer.core.errors import BudgetExhausted, ModelFailed
+from optimizer.core.language import ModelPrice
+from optimizer.core.study import Budget
+from optimizer.jobs.call_model import JournaledModel
+from tests.scripted_model import ScriptedModel, failed, request
+
+N_STUDIES = 200
+KINDS = [("timeout", None, True), ("rate_limit", 429, True), ("http", 500, True), ("http", 400, True), ("unreachable", None, False)]
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    rollout_now = now
+
+
+def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
+    """One study: two processes' worth of JournaledModel over one store, several threads each, until the cap stops them."""
+    rng = random.Random(seed)
+    price = ModelPrice(input_usd_per_mtok=rng.choice([0.0, 0.15, 3.0]), output_usd_per_mtok=rng.choice([0.0, 0.6, 15.0]))
+    failure_rate = rng.choice([0.0, 0.3, 0.8])
+    dice = random.Random(seed + 1)
+
+    def script(r, n):
+        if dice.random() < failure_rate:
+            kind, status, sent = dice.choice(KINDS)
+            raise failed(kind, status=status, sent=sent)
+        return f"answer {n}"
+
+    model = ScriptedModel(script, price=price, retries=rng.randint(0, 4), concurrency=4, cost_share=rng.random())
+    budget = Budget(usd=rng.choice([None, 0.0, rng.uniform(0, 0.003)]), calls=rng.choice([None, rng.randint(0, 12)]))
+    study = f"st_{seed}"
+    halves = [
+        JournaledModel(model, store=store, clock=RealClock(), study=study, family="f", budget=budget, purpose="search") for _ in range(2)
+    ]
+    texts = [f"{seed}: {i % 15} " + "x" * rng.randint(0, 200) for i in range(16)]
+    temperature = rng.choice([0.0, 0.7])
+
+    def ask(i: int) -> None:
+        try:
+            halves[i % 2].complete(request(texts[i], temperature=temperature, max_tokens=rng.randint(1, 40)))
+        except (ModelFailed, BudgetExhausted):
+            pass  # the next call may be cheaper
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(len(texts))))
+    return budget, study, model
+
+
+@pytest.mark.timeout(240)
+def test_what_a_study_spends_never_passes_its_cap():
+    with tempfile.TemporaryDirectory() as folder, stamina.set_testing(True, attempts=5, cap=True):
+        store = Database(f"sqlite:///{Path(folder) / 'detent.db'}")
+        store.migrate()
+        n_stopped = n_sent = 0
+        for seed in range(N_STUDIES):
+            budget, study, model = simulate(store, seed)
+            with store.read() as tx:
+                spend = store.journal.spend(tx, study)
+                calls = store.journal.calls(tx, study)
+            assert budget.usd is None or spend.usd <= budget.usd + 1e-12, seed
+            assert budget.calls is None or spend.n_calls <= budget.calls, seed
+            assert len(calls) == len(model.requests), "one row per attempt on the wire"
+            assert all(c.status in ("settled", "failed") for c in calls), seed
+            n_stopped += budget.calls is not None and spend.n_calls == budget.calls
+            n_sent += len(model.requests)
+        store.close()
+    assert n_sent > 500
+    assert n_stopped > 10, "the caps must have been reached for this to say anything"
