@@ -71,7 +71,7 @@ def mcnemar_p(wins: int, losses: int) -> float:
     if wins < 0 or losses < 0:
         raise ValueError(f"counts of wins and losses are at least 0, got {wins} and {losses}")
     n = wins + losses
-    return sum(comb(n, k) for k in range(wins, n + 1)) / 2**n
+    return sum(comb(n, k) for k in range(wins, n + 1)) / (1 << n)
 
 
 def sign_flip_p(differences: Sequence[float], *, seed: int, n_draws: int = N_DRAWS) -> float:

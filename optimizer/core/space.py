@@ -1,4 +1,4 @@
-"""The declared space of settings: what ``settings`` may vary, and how a point of it becomes a Variant."""
+"""The dimensions of a search over settings: drawn from the declared space, and back from a point to a Variant."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.errors import InvalidInput
+from optimizer.core.family_space import space_faults
 from optimizer.core.variant import Variant
 
-MODEL_SETTINGS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "presence_penalty")
 N_ORDERS = 6  # order 0 leaves the examples as they are
 
 
@@ -41,25 +41,17 @@ Point = Mapping[str, Any]  # dimension name -> value
 def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: int) -> tuple[Dimension, ...]:
     """Dimensions that a search over settings may vary around ``start``.
 
-    ``{"temperature": {"float": [0, 1]}, "max_tokens": {"int": [16, 64]}, "policy.accept": {"choice": [.5, .9]}}``;
-    ``examples: {max: 6, order: true}`` varies how many of the start's examples are kept and, with ``order``, their
-    order; ``instruction: {propose: true}`` is for strategies that write instructions and is no dimension here.
-    A dimension with one possible value is left out.
+    ``examples: {max: 6, order: true}`` varies how many of the start's examples are kept and, with ``order``, their order.
+    ``instruction: {propose: true}`` is for strategies that write instructions, and no dimension here. A dimension with one
+    possible value is left out.
 
     Raises:
         InvalidInput: names every entry that is no range, with its JSON pointer.
     """
-    dimensions: list[Dimension] = []
-    faults: list[Fault] = []
-    for name, entry in declared.items():
-        if name == "instruction":
-            continue
-        try:
-            dimensions += _examples(entry, start, max_examples) if name == "examples" else [_dimension(name, entry)]
-        except (ValueError, TypeError) as problem:
-            faults.append(Fault(pointer=f"/space/{name}", detail=str(problem)))
+    faults = space_faults(declared)
     if faults:
         raise InvalidInput("The declared space cannot be searched: " + "; ".join(f"{f.pointer}: {f.detail}" for f in faults), faults)
+    dimensions = [d for name, entry in declared.items() for d in _dimensions(name, entry, start, max_examples)]
     return tuple(d for d in dimensions if not _is_fixed(d))
 
 
@@ -77,53 +69,34 @@ def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any
 def apply_point(start: Variant, point: Point) -> Variant:
     """``start`` with the point's settings; everything the point does not name stays as it is."""
     model, policy, examples = dict(start.model), dict(start.policy), list(start.examples)
+    messages = start.messages
     for name, value in point.items():
         if name.startswith("policy."):
             policy[name.removeprefix("policy.")] = value
-        elif name in MODEL_SETTINGS:
-            model[name] = value
+        elif name == "instruction":
+            messages = _with_instruction(start, value)
+        elif not name.startswith("examples"):
+            model["name" if name == "model" else name] = value
     order = point.get("examples.order", 0)
     if order:
         random.Random(order).shuffle(examples)
-    return replace(start, model=model, policy=policy, examples=tuple(examples[: point.get("examples", len(examples))]))
+    kept = examples[: point.get("examples", len(examples))]
+    return replace(start, messages=messages, model=model, policy=policy, examples=tuple(kept))
 
 
-def _examples(entry: Any, start: Variant, max_examples: int) -> list[Dimension]:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("max"), int) or entry["max"] < 0:
-        raise ValueError("examples need a whole number {max: N} of 0 or more")
-    n = min(entry["max"], max_examples, len(start.examples))
-    dimensions: list[Dimension] = [IntRange(name="examples", low=0, high=n)]
-    if entry.get("order") and len(start.examples) > 1:
-        dimensions.append(IntRange(name="examples.order", low=0, high=N_ORDERS - 1))
-    return dimensions
-
-
-def _dimension(name: str, entry: Any) -> Dimension:
-    if name not in MODEL_SETTINGS and not name.startswith("policy."):
-        raise ValueError(f"unknown setting; known are examples, instruction, policy.<name>, {', '.join(MODEL_SETTINGS)}")
-    if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise ValueError("a range is one of {float: [low, high]}, {int: [low, high]}, {choice: [values]}")
-    ((kind, values),) = entry.items()
-    if kind == "choice":
-        if not isinstance(values, list | tuple) or not values:
-            raise ValueError("a choice needs at least one value")
-        return Choice(name=name, options=tuple(values))
-    if kind not in ("float", "int"):
-        raise ValueError(f"unknown kind of range {kind!r}; known are float, int, choice")
-    if (
-        not isinstance(values, list | tuple)
-        or len(values) != 2
-        or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values)
-    ):
-        raise ValueError(f"{kind} needs two numbers [low, high], got {values!r}")
-    low, high = values
-    if low > high:
-        raise ValueError(f"the low end {low} lies above the high end {high}")
-    if kind == "float":
-        return FloatRange(name=name, low=float(low), high=float(high))
-    if int(low) != low or int(high) != high:
-        raise ValueError(f"int needs whole numbers, got {values!r}")
-    return IntRange(name=name, low=int(low), high=int(high))
+def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_examples: int) -> list[Dimension]:
+    if name == "examples":
+        n = min(entry["max"], max_examples, len(start.examples))
+        counts: list[Dimension] = [IntRange(name="examples", low=0, high=n)]
+        return [*counts, IntRange(name="examples.order", low=0, high=N_ORDERS - 1)] if entry.get("order") and n > 1 else counts
+    ((form, value),) = entry.items()
+    if form == "choices":
+        return [Choice(name=name, options=tuple(value))]
+    if form == "float":
+        return [FloatRange(name=name, low=float(value[0]), high=float(value[1]))]
+    if form == "int":
+        return [IntRange(name=name, low=value[0], high=value[1])]
+    return []
 
 
 def _is_fixed(dimension: Dimension) -> bool:
@@ -143,6 +116,20 @@ def _value_of(variant: Variant, name: str) -> Any:
         return len(variant.examples)
     if name == "examples.order":
         return 0
+    if name == "instruction":
+        return _instruction_of(variant)
     if name.startswith("policy."):
         return variant.policy.get(name.removeprefix("policy."))
-    return variant.model.get(name)
+    return variant.model.get("name" if name == "model" else name)
+
+
+def _instruction_of(variant: Variant) -> str | None:
+    return next((m["content"] for m in variant.messages if m["role"] == "system"), None)
+
+
+def _with_instruction(variant: Variant, text: str) -> tuple[dict[str, Any], ...]:
+    """The first system message says ``text``; a variant without one gets it at the front."""
+    if _instruction_of(variant) is None:
+        return ({"role": "system", "content": text}, *variant.messages)
+    at = next(i for i, m in enumerate(variant.messages) if m["role"] == "system")
+    return (*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :])

@@ -60,7 +60,7 @@ class SearchSetting:
 StrategyMaker = Callable[[str, SearchSetting], Strategy]
 
 
-def parse_strategy(text: str) -> tuple[str, ...]:
+def check_strategy(text: str) -> tuple[str, ...]:
     """The names in ``a+b``, checked: InvalidInput for an unknown one, NotYet for one that comes later."""
     names = tuple(name.strip() for name in text.split("+"))
     for name in names:

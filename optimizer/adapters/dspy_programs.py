@@ -1,0 +1,211 @@
+"""Strategy ``bootstrap``: DSPy's random search over few-shot examples, scored on exactly the messages that are served.
+
+A Family becomes a one-step DSPy program. Our adapter renders its prompt through the one render function and reads its
+answer with the family's parser; our engine sends the call through the journal, so that what DSPy has evaluated costs
+nothing when the study evaluates it again. Import this module only where a search runs: DSPy takes a second to load.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import dspy
+import tqdm  # type: ignore[import-untyped]
+from dspy.lm15 import Message, Response, Usage
+from dspy.teleprompt import BootstrapFewShotWithRandomSearch, bootstrap, random_search
+from dspy.utils import parallelizer
+
+from optimizer.core.dataset import Example
+from optimizer.core.errors import InvalidInput
+from optimizer.core.parsing import expected_text, parse_output
+from optimizer.core.rendering import few_shot, render, render_open
+from optimizer.core.strategy import Proposal, SearchSetting
+from optimizer.core.study import ExampleResult
+from optimizer.core.variant import VARIABLE, FewShot, Variant
+
+KEY = "example_id"  # travels with every DSPy example and demo, so that an example keeps its name all the way into the Variant
+OUTPUT = "output_text"
+FIRST_SEED = -3  # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1 unshuffled; from 0 on shuffled by the seed
+NEVER = 10**9  # errors before DSPy gives up: a failed example is a scored failure, it does not end a search
+
+
+class BootstrapStrategy:
+    """One candidate seed of BootstrapFewShotWithRandomSearch per ask; each variant is proposed once."""
+
+    def __init__(self, setting: SearchSetting) -> None:
+        silence_dspy()
+        self._setting = setting
+        self._start = replace(setting.start, examples=())
+        self._program = Program(setting, self._start)
+        self._train = [self._program.as_dspy(e) for e in _usable(setting)]
+        if setting.seed:
+            random.Random(setting.seed).shuffle(self._train)
+        self._dev = [self._program.as_dspy(e) for e in setting.dev]
+        self._max_examples = int(setting.definition["max_examples"])
+        n_candidates = int(setting.definition["n_candidates"]) if self._train and self._max_examples else 0
+        self._seeds = list(range(FIRST_SEED, n_candidates if n_candidates else FIRST_SEED + 1))
+        self._n_candidates = n_candidates
+        self._told: dict[str, float | None] = {}
+        threshold = setting.definition.get("threshold")
+        self._threshold = None if threshold is None else float(threshold)
+
+    def ask(self) -> Proposal | None:
+        while self._seeds:
+            seed = self._seeds.pop(0)
+            variant = self._start if seed == FIRST_SEED else self._compile(seed)
+            if variant.id not in self._told and self._setting.fits(variant):
+                self._told[variant.id] = None
+                return Proposal(variant=variant, proposer="bootstrap", params={"seed": seed, "n_examples": len(variant.examples)})
+        return None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        self._told[proposal.variant.id] = score
+        if self._threshold is None and proposal.variant.id == self._setting.start.id and score is not None:
+            self._threshold = score  # an output worse than what is reached already teaches nothing
+
+    def _compile(self, seed: int) -> Variant:
+        """DSPy's candidate of one seed, evaluated by DSPy on the way (which fills the journal)."""
+        search = BootstrapFewShotWithRandomSearch(
+            metric=self._program.metric(self._threshold or 0.0),
+            max_bootstrapped_demos=self._max_examples,
+            max_labeled_demos=self._max_examples,
+            num_candidate_programs=self._n_candidates,
+            num_threads=self._setting.n_threads,
+            max_errors=NEVER,
+        )
+        with self._program.context():
+            best = search.compile(self._program.student(), trainset=self._train, valset=self._dev, restrict=[seed])
+        (predictor,) = best.predictors()
+        return replace(self._start, examples=tuple(_few_shots(predictor.demos, self._program)))
+
+
+class Program:
+    """A Family and a start variant as DSPy sees them: signature, examples, metric, adapter and engine."""
+
+    def __init__(self, setting: SearchSetting, start: Variant) -> None:
+        self.start = start
+        self.family = setting.family
+        self._setting = setting
+        self._examples = {e.id: e for e in (*setting.train, *setting.dev)}
+        self._names = {name: f"input_{name}" for name in setting.family.inputs}  # DSPy reserves names such as "config" and "demos"
+        inputs = {name: (Any, dspy.InputField()) for name in (KEY, *self._names.values())}
+        # One class per study: some of DSPy's optimizers change the signature they are given.
+        self.signature = dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, setting.family.description or setting.family.name)
+        self._call = threading.local()
+
+    def student(self) -> Any:
+        return dspy.Predict(self.signature)
+
+    def context(self) -> Any:
+        """DSPy's settings for this thread and those it starts; nothing global is touched."""
+        lm = dspy.LM(f"detent/{self.start.model.get('name', 'model')}", engine=_Engine(self), cache=False, num_retries=0)
+        return dspy.context(lm=lm, adapter=TemplateAdapter(self), warn_on_type_mismatch=False, provide_traceback=False)
+
+    def as_dspy(self, example: Example) -> Any:
+        values = {self._names[name]: value for name, value in example.input.items() if name in self._names}
+        try:
+            output = expected_text(self.family.output, example.expected)
+        except InvalidInput:
+            output = ""  # an example without an expected output is never a demo and scores nothing
+        return dspy.Example(**{KEY: example.id, OUTPUT: output}, **values).with_inputs(KEY, *values)
+
+    def metric(self, threshold: float) -> Any:
+        """DSPy's metric: the family's score, and while bootstrapping whether the output is good enough for an example."""
+
+        def score(example: Any, prediction: Any, trace: Any = None) -> float | bool:
+            text = getattr(prediction, OUTPUT, None)
+            ours = self._examples[example[KEY]]
+            value = self._setting.scorer.score(ours.expected, text, ours.input).value if text else None
+            if trace is None:
+                return value or 0.0
+            return value is not None and value > 0 and value >= threshold
+
+        return score
+
+    def variant(self, demos: Sequence[Mapping[str, Any]]) -> Variant:
+        return replace(self.start, examples=tuple(_few_shots(demos, self)))
+
+    def example(self, id: str) -> Example:
+        return self._examples[id]
+
+    def prepare(self, variant: Variant, example: Example) -> None:
+        """Remembers, for this thread, what the call about to be made asks: the engine sends our request, not DSPy's copy."""
+        if not self._setting.fits(variant):
+            raise InvalidInput(f"Variant {variant.id} may make a longer request than this study allows, so it is no candidate.")
+        self._call.pending = (variant, example)
+
+    def answer(self) -> str:
+        variant, example = self._call.pending
+        return self._setting.answer(variant, example)
+
+
+class TemplateAdapter(dspy.Adapter):  # type: ignore[misc]  # DSPy carries no types
+    """Formats a call as the family's prompt and parses the answer with the family's parser."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, signature: Any, demos: list[Mapping[str, Any]], inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+        variant, example = self._program.variant(demos), self._program.example(inputs[KEY])
+        self._program.prepare(variant, example)
+        return render(variant, example.input, declared=self._program.family.inputs)
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        parsed = parse_output(self._program.family.output, completion)
+        if parsed.error is not None:
+            raise dspy.AdapterParseError("TemplateAdapter", signature, completion, message=parsed.error)
+        return {OUTPUT: completion}
+
+
+class _Engine:
+    """DSPy's engine protocol on top of the journaled model."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def complete(self, request: Any) -> Any:
+        text = self._program.answer()
+        usage = Usage(input_tokens=None, output_tokens=None)  # counted by the journal
+        return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
+
+
+def silence_dspy() -> None:
+    """DSPy's optimizers print, draw progress bars on stdout and log every failed example; the study reports these itself."""
+    logging.getLogger("dspy").setLevel(logging.CRITICAL)
+    for module in (bootstrap, random_search):
+        module.print = lambda *_, **__: None
+    for module in (bootstrap, parallelizer):
+        module.tqdm = SimpleNamespace(tqdm=_SilentBar)
+
+
+class _SilentBar(tqdm.tqdm):  # type: ignore[type-arg,misc,unused-ignore]
+    _instances: set[Any] = set()  # noqa: RUF012  # DSPy clears it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})
+
+
+def _usable(setting: SearchSetting) -> list[Example]:
+    """Released training examples that may stand in a prompt: one with a {{variable}} would be filled in by a client."""
+    return [e for e in setting.train if e.released and _servable(setting, e)]
+
+
+def _servable(setting: SearchSetting, example: Example) -> bool:
+    try:
+        render_open(replace(setting.start, examples=(few_shot(setting.family, example),)))
+    except InvalidInput:
+        return False
+    return True
+
+
+def _few_shots(demos: Sequence[Mapping[str, Any]], program: Program) -> list[FewShot]:
+    """DSPy's demos as our examples: a bootstrapped one carries the model's own output, a labelled one the expected text."""
+    shots = [FewShot(id=d[KEY], input=dict(program.example(d[KEY]).input), output=str(d[OUTPUT]).strip()) for d in demos]
+    return [s for s in shots if not VARIABLE.search(s.output)]

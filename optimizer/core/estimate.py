@@ -1,0 +1,234 @@
+"""What a study will cost before it runs: calls, dollars, minutes with their spread, and the reserve of its confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
+from optimizer.core.dataset import Example
+from optimizer.core.errors import BudgetTooSmall
+from optimizer.core.family import Family
+from optimizer.core.language import ModelPrice
+from optimizer.core.rendering import render
+from optimizer.core.study import Budget, Definition
+from optimizer.core.variant import FewShot, Variant
+
+BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
+MAX_BYTES_PER_OUTPUT_TOKEN = 6
+DEFAULT_MAX_CHARS = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The least, the expected and the most."""
+
+    low: float
+    expected: float
+    high: float
+
+    def plus(self, other: Spread) -> Spread:
+        return Spread(low=self.low + other.low, expected=self.expected + other.expected, high=self.high + other.high)
+
+    def times(self, factor: float) -> Spread:
+        return Spread(low=self.low * factor, expected=self.expected * factor, high=self.high * factor)
+
+    def capped(self, cap: float) -> Spread:
+        return Spread(low=min(self.low, cap), expected=min(self.expected, cap), high=min(self.high, cap))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """The answer of a dry run. ``usd`` is None where the model has no known price; ``reserved_usd`` is the confirmation's."""
+
+    calls: Spread
+    usd: Spread | None
+    minutes: Spread
+    n_trials: int
+    n_confirmation_calls: int
+    reserved_usd: float | None
+    longest_request_bytes: int
+    parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation
+
+
+def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> int:
+    """UTF-8 bytes of what the model reads and 16 per message: the contract's upper bound of input tokens."""
+    return prompt_bytes(messages, params or {}) + TOKENS_PER_MESSAGE * len(messages)
+
+
+def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
+    """Filler inputs as long as the family allows, at the bytes per character of the examples seen."""
+    texts = [str(value) for example in seen for value in example.input.values()]
+    ratio = max((len(t.encode()) / len(t) for t in texts if t), default=1.0)
+    return {name: "x" * ceil((field.max_chars or DEFAULT_MAX_CHARS) * ratio) for name, field in family.inputs.items()}
+
+
+def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
+    """Bytes of this variant's request on the longest inputs."""
+    params = {"tools": variant.tools, "response_format": variant.response_format}
+    return request_bytes(render(variant, inputs, declared=inputs), params)
+
+
+def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: Definition) -> int:
+    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples.
+
+    The definition may set it; it is never below what the champion itself needs.
+    """
+    own = longest_of(champion, inputs)
+    if definition.max_request_bytes is not None:
+        return max(own, definition.max_request_bytes)
+    output = "x" * (int(champion.model.get("max_tokens") or 256) * MAX_BYTES_PER_OUTPUT_TOKEN)
+    filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
+    return max(own, longest_of(replace(champion, examples=filler), inputs))
+
+
+def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
+    """Upper bound of one call: every byte an input token, every allowed output token used."""
+    return upper_bound_usd(ceil(n_bytes), 0, ceil(max_tokens), price)
+
+
+def confirmation_usd(
+    champion: Variant, space: Mapping[str, Any], *, n_calls: int, longest_bytes: int, price_of: Callable[[str], ModelPrice | None]
+) -> float | None:
+    """What the confirmation may cost at most, whichever variant of the space wins; None where a model's price is unknown."""
+    models = {str(champion.model["name"]), *map(str, _options(space, "model"))}
+    max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, _options(space, "max_tokens"))])
+    prices = [price_of(name) for name in models]
+    known = [price for price in prices if price is not None]
+    if len(known) < len(prices):
+        return None
+    return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known)
+
+
+def _options(space: Mapping[str, Any], name: str) -> list[Any]:
+    entry = space.get(name) or {}
+    return list(entry.get("choices") or entry.get("int") or ())
+
+
+def confirmation_calls(n_holdout_selected: int) -> int:
+    """Champion and winner once on each selected holdout example."""
+    return 2 * n_holdout_selected
+
+
+def holdout_size(available: int, definition: Definition, gates_n: int) -> int:
+    """min(available, what the definition fixes, 2 x gates.n)."""
+    return min(available, definition.n_holdout, 2 * gates_n)
+
+
+def expected_calls(
+    strategies: Sequence[str], definition: Definition, *, n_train: int, n_dev: int, n_holdout: int, n_champion_examples: int
+) -> dict[str, Spread]:
+    """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread."""
+    parts = {"champion": _exactly(n_dev)}
+    for name in strategies:
+        if name == "bootstrap":
+            parts[name] = _bootstrap_calls(definition, n_train, n_dev, n_champion_examples)
+        elif name == "settings":
+            parts[name] = Spread(low=0, expected=definition.n_settings * n_dev * 0.8, high=definition.n_settings * n_dev)
+    confirmation = confirmation_calls(n_holdout)
+    parts["confirmation"] = Spread(low=0, expected=confirmation, high=confirmation)
+    return parts
+
+
+def trials_of(strategies: Sequence[str], definition: Definition) -> int:
+    """The most trials a study can have, the champion's included."""
+    return 1 + sum({"bootstrap": definition.n_candidates + 3, "settings": definition.n_settings}.get(name, 0) for name in strategies)
+
+
+def estimate_study(
+    parts: Mapping[str, Spread],
+    *,
+    budget: Budget,
+    n_trials: int,
+    n_confirmation: int,
+    longest_bytes: int,
+    typical_bytes: float,
+    max_tokens: int,
+    price: ModelPrice | None,
+    reserved_usd: float | None,
+    seconds_per_call: Spread,
+    concurrency: int,
+) -> Estimate:
+    """Puts prices and durations on the calls, never above the budget."""
+    calls = Spread(low=0, expected=0, high=0)
+    for part in parts.values():
+        calls = calls.plus(part)
+    if budget.calls is not None:
+        calls = calls.capped(budget.calls)
+    usd = None
+    if price is not None:
+        tokens = typical_bytes / BYTES_PER_TOKEN
+        usd = Spread(
+            low=calls.low * usd_of(tokens * 0.8, 1, price),
+            expected=calls.expected * usd_of(tokens, max_tokens / 2, price),
+            high=calls.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
+        )
+        usd = usd.capped(budget.usd) if budget.usd is not None else usd
+    minutes = Spread(
+        low=calls.low * seconds_per_call.low, expected=calls.expected * seconds_per_call.expected, high=calls.high * seconds_per_call.high
+    ).times(1 / 60 / max(1, concurrency))
+    return Estimate(
+        calls=calls,
+        usd=usd,
+        minutes=minutes.capped(budget.minutes) if budget.minutes is not None else minutes,
+        n_trials=n_trials,
+        n_confirmation_calls=n_confirmation,
+        reserved_usd=reserved_usd,
+        longest_request_bytes=longest_bytes,
+        parts=parts,
+    )
+
+
+def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | None, n_dev: int, seconds_per_call: float | None) -> Budget:
+    """What the search may spend once the confirmation is set aside.
+
+    Raises:
+        BudgetTooSmall: nothing would be left to evaluate the champion with. The sentence carries the figures.
+    """
+    calls = None if budget.calls is None else budget.calls - n_confirmation
+    if calls is not None and calls < n_dev:
+        raise BudgetTooSmall(
+            f"A budget of {budget.calls} calls cannot pay for this study: its confirmation needs {n_confirmation} calls and the champion's own "
+            f"evaluation {n_dev}. Give at least {n_confirmation + n_dev} calls and what the search may use, or lower n_holdout or n_dev.",
+            n_confirmation_calls=n_confirmation,
+            n_required=n_confirmation + n_dev,
+            n_given=budget.calls,
+        )
+    usd = budget.usd
+    if usd is not None and reserved_usd is not None:
+        if usd < reserved_usd or (usd <= 0 and reserved_usd > 0):
+            raise BudgetTooSmall(
+                f"A budget of ${usd:.4f} cannot pay for this study: its confirmation alone reserves ${reserved_usd:.4f} ({n_confirmation} calls at the "
+                "longest allowed request). Give more, lower n_holdout, or set max_request_bytes in the definition.",
+                reserved_usd=reserved_usd,
+                given_usd=usd,
+            )
+        usd = usd - reserved_usd
+    minutes = budget.minutes
+    if minutes is not None:
+        needed = 0.0 if seconds_per_call is None else n_confirmation * seconds_per_call / 60
+        if minutes <= 0 or minutes < needed:
+            raise BudgetTooSmall(
+                f"A budget of {minutes:g} minutes cannot pay for this study: its confirmation is expected to take {needed:.1f} minutes. "
+                "Give more, or lower n_holdout.",
+                required_minutes=needed,
+                given_minutes=minutes,
+            )
+        minutes = minutes - needed
+    return Budget(usd=usd, calls=calls, minutes=minutes)
+
+
+def _bootstrap_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:
+    rounds = definition.n_candidates + 1  # the unshuffled one and the shuffled ones ask the model for examples
+    asked = Spread(
+        low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=rounds * n_train if definition.max_examples else 0
+    )
+    without_examples = 0 if n_champion_examples == 0 else 1  # otherwise it is the champion itself
+    evaluated = n_dev * (definition.n_candidates + 2 + without_examples)
+    return asked.plus(Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated))
+
+
+def _exactly(n: float) -> Spread:
+    return Spread(low=n, expected=n, high=n)

@@ -1,0 +1,131 @@
+"""The one look at the sealed holdout: champion and winner on the same examples, tested, and judged by the four gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from optimizer.core.comparison import Comparison, compare_scores
+from optimizer.core.dataset import Example
+from optimizer.core.family import Family
+from optimizer.core.gates import Evidence, GateResult, GateSettings, all_passed, as_record, confidence_of, evaluate_gates, quality_margin
+from optimizer.core.study import ExampleResult
+from optimizer.core.variant import Variant
+from optimizer.jobs.build_dataset import open_holdout
+from optimizer.jobs.evaluation import Evaluator
+from optimizer.jobs.study_run import StopFlag, StudyRun
+
+IMPROVED = 0.95  # reports say "improved" only from this confidence on
+
+
+def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[Literal["nominated", "not_confirmed"], dict[str, Any]]:
+    """(outcome, confirmation as stored). Records the look, asks what the journal does not hold, tests and judges.
+
+    The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties, losses,
+    improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
+    """
+    dataset = run.study.dataset or {}
+    examples, looks = open_holdout(run.family, dataset, run.study.id, run.store, run.clock.now())
+    evaluator = run.evaluator(purpose="confirmation", stop=stop)
+    champion_results = _evaluate(run, evaluator, run.champion, examples)
+    winner_results = _evaluate(run, evaluator, winner, examples)
+    run.n_from_journal += evaluator.n_from_journal
+    before, after = _paired(champion_results, winner_results)
+    if not before:
+        return "not_confirmed", _nothing_scored(len(examples), looks)
+    comparison = compare_scores(before, after, seed=run.study.seed)
+    settings = gate_settings(run.family)
+    evidence = Evidence(
+        champion=comparison.champion_mean,
+        candidate=comparison.candidate_mean,
+        champion_quality=comparison.champion_mean,
+        p=comparison.p,
+        looks=looks,
+        drops=[c - b for b, c in zip(before, after, strict=True)],
+    )
+    gates = evaluate_gates(evidence, settings)
+    outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
+    margin = quality_margin(comparison.champion_mean, settings.margin)
+    record = _record(comparison, gates, looks=looks, margin=margin, n_unscored=len(examples) - comparison.n)
+    return outcome, {**record, "selection_lift": _selection_lift(run, winner), "summary": _summary(comparison, gates, looks)}
+
+
+def gate_settings(family: Family) -> GateSettings:
+    """The family's gates, with its rollout's explicit margin."""
+    gates = family.rollout.gates
+    return GateSettings(
+        improvement=gates.improvement, confidence=gates.confidence, max_risk=gates.max_risk, n=gates.n, margin=family.rollout.margin
+    )
+
+
+def _evaluate(run: StudyRun, evaluator: Evaluator, variant: Variant, examples: Sequence[Example]) -> list[ExampleResult]:
+    with run.store.read() as tx:
+        stored = run.store.studies.results(tx, run.study.id, "confirmation", variant.id)
+    known = {r.example: r for r in stored.get(variant.id, [])}
+    new: list[ExampleResult] = []
+    try:
+        return evaluator.evaluate(variant, examples, known=known, keep=new.append)
+    finally:
+        if new:
+            run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant.id, new))
+
+
+def _paired(champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> tuple[list[float], list[float]]:
+    """Scores of the examples on which both were measured; a missing score is not a 0."""
+    pairs = [(b.score, c.score) for b, c in zip(champion, winner, strict=True)]
+    both = [(b, c) for b, c in pairs if b is not None and c is not None]
+    return [b for b, _ in both], [c for _, c in both]
+
+
+def _selection_lift(run: StudyRun, winner: Variant) -> float | None:
+    """The winner's lead on dev, where it was chosen for being best."""
+    with run.store.read() as tx:
+        results = run.store.studies.results(tx, run.study.id, "search")
+    champion = {r.example: r.score for r in results.get(run.champion.id, [])}
+    pairs = [(champion.get(r.example), r.score) for r in results.get(winner.id, [])]
+    leads = [c - b for b, c in pairs if b is not None and c is not None]
+    return sum(leads) / len(leads) if leads else None
+
+
+def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, margin: float, n_unscored: int) -> dict[str, Any]:
+    by_name: Mapping[str, GateResult] = {g.name: g for g in gates}
+    return {
+        "n": comparison.n,
+        "n_unscored": n_unscored,
+        "champion_mean": comparison.champion_mean,
+        "winner_mean": comparison.candidate_mean,
+        "lift": comparison.lift,
+        "lift_low": comparison.interval.lower,
+        "lift_high": comparison.interval.upper,
+        "p": comparison.p,
+        "test": comparison.test,
+        "looks": looks,
+        "confidence": confidence_of(comparison.p, looks),
+        "improvement": by_name["improvement"].value,
+        "risk": by_name["risk"].value,
+        "margin": margin,
+        "wins": comparison.wins,
+        "ties": comparison.ties,
+        "losses": comparison.losses,
+        "gates": [as_record(g) for g in gates],
+    }
+
+
+def _summary(comparison: Comparison, gates: Sequence[GateResult], looks: int) -> str:
+    confidence = confidence_of(comparison.p, looks)
+    low, high = comparison.interval.lower, comparison.interval.upper
+    figures = (
+        f"{comparison.champion_mean:.3f} to {comparison.candidate_mean:.3f} on {comparison.n} holdout examples "
+        f"(lift {comparison.lift:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p {comparison.p:.3g}, look {looks})"
+    )
+    failed = [g.reason for g in gates if g.verdict.value != "pass"]
+    if failed:
+        return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}."
+    word = "Improved" if confidence >= IMPROVED else "Nominated, not yet called improved"
+    return f"{word}: {figures}."
+
+
+def _nothing_scored(n: int, looks: int) -> dict[str, Any]:
+    reason = "the holdout is empty" if n == 0 else f"on none of the {n} holdout examples both variants could be scored"
+    gate = {"name": "n", "verdict": "fail", "value": 0, "required": 1, "reason": reason}
+    return {"n": 0, "n_unscored": n, "looks": looks, "gates": [gate], "summary": f"Not confirmed: {reason}."}

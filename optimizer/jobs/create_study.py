@@ -1,0 +1,259 @@
+"""Creates a study: checks strategy, space and budget, fixes its dataset, and queues it. Or, as a dry run, says what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+from optimizer.core.dataset import Example
+from optimizer.core.errors import Conflict, InvalidInput, NotFound, NotYet
+from optimizer.core.estimate import (
+    Estimate,
+    Spread,
+    confirmation_calls,
+    confirmation_usd,
+    estimate_study,
+    expected_calls,
+    longest_allowed,
+    longest_inputs,
+    longest_of,
+    request_bytes,
+    search_budget,
+    trials_of,
+)
+from optimizer.core.family import Family
+from optimizer.core.language import ModelPrice
+from optimizer.core.rendering import render
+from optimizer.core.space import parse_space
+from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy
+from optimizer.core.study import Aim, Budget, Definition, Study
+from optimizer.core.variant import FewShot, Variant
+from optimizer.jobs.build_dataset import build_dataset, load_examples
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Clock, Store, Transaction
+
+DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
+EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
+EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
+REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider nobody has measured here yet
+
+
+class ModelFacts(Protocol):
+    """What a models file says about a model; reading it starts nothing."""
+
+    @property
+    def embedded(self) -> bool: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def processes(self) -> int | str:
+        """Of the embedded model: a number, or "auto"."""
+
+
+class ModelCatalogue(Protocol):
+    """config/models.yaml, as the api process may read it."""
+
+    def describe(self, name: str) -> Any: ...
+    def price(self, name: str) -> ModelPrice | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """A study worked out to the last figure, before anything is written."""
+
+    strategy: str
+    definition: Definition
+    budget: Budget
+    champion: str
+    dataset: Mapping[str, Any]
+    estimate: Estimate
+
+
+def create_study(
+    family: Family,
+    *,
+    strategy: str | None = None,
+    aim: Aim = "quality",
+    budget: Budget | None = None,
+    seed: int = 0,
+    definition: Mapping[str, Any] | None = None,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+    dry_run: bool = False,
+) -> Study | Estimate:
+    """The queued study, or with ``dry_run`` its Estimate (which writes and spends nothing).
+
+    Raises:
+        InvalidInput: unknown strategy, a definition or space that cannot be read, a budget that is no budget.
+        NotYet: a strategy or aim that comes later.
+        NotFound: the family's model is in no models file.
+        Conflict: the family has no champion yet, or a study that has not ended.
+        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
+    """
+    if family.kind != "prompt":
+        raise NotYet(
+            f"Family {family.name!r} is of kind {family.kind}; studies of its thresholds come later. Kind prompt can be searched today."
+        )
+    if aim != "quality":
+        raise NotYet(f"Aim {aim!r} comes later. Studies search for quality today; leave the aim out, or name quality.")
+    if not 0 <= seed < 2**32:
+        raise InvalidInput(f"A seed is a whole number from 0 to 4294967295, not {seed}.")
+    plan = _plan(family, strategy or DEFAULT_STRATEGY, _checked(budget or DEFAULT_BUDGET), definition or {}, store, models)
+    if dry_run:
+        return plan.estimate
+    now = clock.now()
+    study = Study(
+        id=new_id("st"),
+        family=family.name,
+        strategy=plan.strategy,
+        aim=aim,
+        status="queued",
+        seed=seed,
+        budget=plan.budget,
+        definition={k: v for k, v in asdict(plan.definition).items() if v is not None},
+        champion=plan.champion,
+        created_at=now,
+        created_by=actor,
+        dataset=plan.dataset,
+        simulated_clock=getattr(clock, "scale", 1.0) != 1.0,
+    )
+
+    def add(tx: Transaction) -> None:
+        store.studies.add(tx, study)
+        detail = {"strategy": study.strategy, "budget": asdict(study.budget), "seed": seed, "dataset": plan.dataset["hash"]}
+        store.audit.add(tx, at=now, actor=actor, action="study_create", family=family.name, subject=study.id, detail=detail)
+
+    store.write(add)
+    return study
+
+
+def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> Study:
+    """Asks a study to stop before its next call; one that no worker has taken up yet is cancelled at once. Safe to repeat."""
+    now = clock.now()
+
+    def stop(tx: Transaction) -> Study:
+        study = store.studies.get(tx, study_id)
+        if study is None:
+            raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
+        if study.status in ("finished", "cancelled", "failed"):
+            return study
+        store.audit.add(tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={})
+        if study.status == "queued":
+            return store.studies.update(tx, study_id, stop_requested=True, status="cancelled", finished_at=now)
+        return store.studies.update(tx, study_id, stop_requested=True)
+
+    return store.write(stop)
+
+
+def _plan(family: Family, strategy: str, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue) -> _Plan:
+    names = check_strategy(strategy)
+    definition = parse_definition(family, values)
+    champion_id, champion = _champion(family, store)
+    space = family.space if definition.space is None else definition.space
+    parse_space(space, champion, max_examples=definition.max_examples)
+    model = str(champion.model["name"])
+    facts, price = models.describe(model), models.price(model)
+    dataset = build_dataset(family, definition, store)
+    train, dev = load_examples(family, dataset, store)
+    longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition)
+    n_confirmation = confirmation_calls(len(dataset["holdout"]))
+    typical = _typical_bytes(champion, train, dev, family, definition)
+    max_tokens = int(champion.model.get("max_tokens") or 0)
+    seconds = _seconds_per_call(facts, typical, max_tokens) if (known := _measured_seconds(family, model, store)) is None else known
+    concurrency = facts.concurrency if not facts.embedded else facts.processes if isinstance(facts.processes, int) else 1
+    parts = expected_calls(
+        names,
+        definition,
+        n_train=len(train),
+        n_dev=len(dev),
+        n_holdout=len(dataset["holdout"]),
+        n_champion_examples=len(champion.examples),
+    )
+    estimate = estimate_study(
+        parts,
+        budget=budget,
+        n_trials=trials_of(names, definition),
+        n_confirmation=n_confirmation,
+        longest_bytes=longest,
+        typical_bytes=typical,
+        max_tokens=max_tokens,
+        price=price,
+        reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price),
+        seconds_per_call=seconds,
+        concurrency=concurrency,
+    )
+    search_budget(
+        budget,
+        n_confirmation=n_confirmation,
+        reserved_usd=estimate.reserved_usd,
+        n_dev=len(dev),
+        seconds_per_call=None if known is None else known.expected / concurrency,
+    )
+    return _Plan(strategy="+".join(names), definition=definition, budget=budget, champion=champion_id, dataset=dataset, estimate=estimate)
+
+
+def parse_definition(family: Family, values: Mapping[str, Any]) -> Definition:
+    """The definition with the family's own defaults: gates.n holdout examples, at most the examples its space allows."""
+    most = family.space.get("examples", {}).get("max")
+    definition = Definition.parse(values, n_holdout=family.rollout.gates.n)
+    return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
+
+
+def _checked(budget: Budget) -> Budget:
+    for name, value in asdict(budget).items():
+        if value is not None and not (value >= 0 and value < float("inf")):
+            raise InvalidInput(
+                f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of that kind."
+            )
+    return budget
+
+
+def _champion(family: Family, store: Store) -> tuple[str, Variant]:
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+        record = store.variants.get(tx, family.name, champion.variant) if champion else None
+    if champion is None or record is None:
+        raise Conflict(
+            f"Family {family.name!r} has no champion to search from yet. The first is made from its file when the server or worker starts; "
+            f"see `detent family validate {family.name}`."
+        )
+    return champion.variant, record.variant
+
+
+def _typical_bytes(champion: Variant, train: Sequence[Example], dev: Sequence[Example], family: Family, definition: Definition) -> float:
+    """A request of middle length with half of the examples a candidate may carry."""
+    n = min(len(train), (definition.max_examples + 1) // 2)
+    shots = tuple(FewShot(id=e.id, input=e.input, output="x" * 20) for e in train[:n])
+    sizes = sorted(
+        request_bytes(render(champion, e.input, declared=family.inputs)) for e in dev[:50] if set(champion.variables) <= set(e.input)
+    )
+    middle = float(sizes[len(sizes) // 2]) if sizes else 1000.0
+    inputs = {name: "" for name in champion.variables}
+    try:
+        with_examples = longest_of(replace(champion, examples=(*champion.examples, *shots)), inputs) - longest_of(champion, inputs)
+    except InvalidInput:  # an example that may not stand in a prompt; the search leaves it out
+        with_examples = int(n * middle)
+    return middle + with_examples
+
+
+def _measured_seconds(family: Family, model: str, store: Store) -> Spread | None:
+    """What calls took in this family's last study, by the journal; None without one."""
+    with store.read() as tx:
+        studies, _ = store.studies.page(tx, family=family.name, limit=5)
+        for study in studies:
+            answers = [c.answer for c in store.journal.calls(tx, study.id) if c.answer is not None and c.model == model]
+            if len(answers) >= 20:
+                times = sorted(a.latency_ms / 1000 for a in answers)
+                return Spread(low=times[len(times) // 4], expected=sum(times) / len(times), high=times[len(times) * 3 // 4] * 1.5)
+    return None
+
+
+def _seconds_per_call(facts: ModelFacts, typical_bytes: float, max_tokens: int) -> Spread:
+    if not facts.embedded:
+        return REMOTE_SECONDS
+    reading = typical_bytes / EMBEDDED_PROMPT_BYTES_PER_S
+    writing = max_tokens / EMBEDDED_OUTPUT_TOKENS_PER_S
+    return Spread(low=reading * 0.2, expected=reading * 0.5 + writing * 0.3, high=reading + writing)  # shared prefixes are read once

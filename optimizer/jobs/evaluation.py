@@ -1,0 +1,153 @@
+"""Variant x examples -> ExampleResults: the one way in which search, confirmation and evaluation batches measure."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from optimizer.core.comparison import p95
+from optimizer.core.dataset import Example
+from optimizer.core.errors import InvalidInput, ModelFailed
+from optimizer.core.family import Family
+from optimizer.core.language import ModelAnswer, ModelRequest, request_for
+from optimizer.core.rendering import render
+from optimizer.core.scoring import Scorer
+from optimizer.core.study import ExampleResult
+from optimizer.core.variant import Variant
+
+
+class Completes(Protocol):
+    """A model behind the journal and a budget."""
+
+    def complete(self, request: ModelRequest) -> ModelAnswer: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """A named model as an evaluation uses it."""
+
+    calls: Completes
+    revision: str
+    concurrency: int
+
+
+class Evaluator:
+    """Asks, scores and remembers. Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
+
+    Args:
+        open_model: name in config/models.yaml -> the model behind journal and budget.
+        on_call: told after every answer: the latency in ms of one asked freshly, None for one from the journal.
+        own: request key -> answer that the same study asked for in an earlier run: its latency counts as measured.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        scorer: Scorer,
+        open_model: Callable[[str], OpenModel],
+        *,
+        on_call: Callable[[float | None], None] = lambda latency_ms: None,
+        own: Mapping[str, ModelAnswer] | None = None,
+    ) -> None:
+        self.family = family
+        self.scorer = scorer
+        self._open_model = open_model
+        self._on_call = on_call
+        self._models: dict[str, OpenModel] = {}
+        self._asked = dict(own or {})  # by request key: answers asked for here, not found
+        self._found: set[str] = set()  # request keys that others' answers were found for
+        self._lock = threading.Lock()
+        self.n_fresh = 0
+
+    @property
+    def n_from_journal(self) -> int:
+        """Requests that somebody else had asked before."""
+        return len(self._found)
+
+    def model(self, variant: Variant) -> OpenModel:
+        name = str(variant.model["name"])
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = self._open_model(name)
+            return self._models[name]
+
+    def ask(self, variant: Variant, example: Example) -> tuple[ModelAnswer, str]:
+        """(answer, request key). Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
+        model = self.model(variant)
+        messages = render(variant, example.input, declared=self.family.inputs)
+        request = request_for(variant, messages, revision=model.revision, example=example.id)
+        key = request.key
+        answer = model.calls.complete(request)
+        with self._lock:
+            if not answer.from_journal:
+                self._asked[key] = answer
+                self.n_fresh += 1
+            elif key not in self._asked:
+                self._found.add(key)
+        self._on_call(None if answer.from_journal else answer.latency_ms)
+        return answer, key
+
+    def text(self, variant: Variant, example: Example) -> str:
+        """The model's text, as strategies ask for it."""
+        return self.ask(variant, example)[0].text
+
+    def evaluate(
+        self,
+        variant: Variant,
+        examples: Sequence[Example],
+        *,
+        known: Mapping[str, ExampleResult] | None = None,
+        keep: Callable[[ExampleResult], None] = lambda result: None,
+    ) -> list[ExampleResult]:
+        """One result per example, in order: all examples of one variant in a row, so that a model's prefix cache stays warm.
+
+        ``known`` results are used again; every new one goes to ``keep`` as soon as it is there, so that an interrupted
+        evaluation loses nothing. With a concurrency above 1 as many examples are asked at once.
+        """
+        known = known or {}
+
+        def measure(example: Example) -> ExampleResult:
+            if example.id in known:
+                return known[example.id]
+            result = self.measure(variant, example)
+            keep(result)
+            return result
+
+        n_workers = min(self.model(variant).concurrency, len(examples))
+        if n_workers <= 1:
+            return [measure(example) for example in examples]
+        with ThreadPoolExecutor(max_workers=n_workers) as pool:
+            futures = [pool.submit(measure, example) for example in examples]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)  # what is in flight is paid for, so it is waited for and kept
+                raise
+
+    def measure(self, variant: Variant, example: Example) -> ExampleResult:
+        """A failed call or a broken example has no score; an answer that cannot be read scores 0, since the model did answer."""
+        try:
+            answer, key = self.ask(variant, example)
+            score = self.scorer.score(example.expected, answer.text, example.input)
+        except (ModelFailed, InvalidInput) as failure:
+            return ExampleResult(example=example.id, score=None, output=None, error=failure.detail)
+        fresh = self._asked.get(key)
+        return ExampleResult(
+            example=example.id,
+            score=score.value,
+            output=answer.text,
+            error=score.error,
+            cost_usd=answer.cost_usd,
+            latency_ms=fresh.latency_ms if fresh else None,
+            from_journal=fresh is None,
+            call_key=key,
+        )
+
+
+def p95_ms(results: Sequence[ExampleResult]) -> float | None:
+    """p95 latency of the freshly asked; None where the journal answered everything."""
+    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
+    return p95(fresh) if fresh else None

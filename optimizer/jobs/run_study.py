@@ -1,0 +1,222 @@
+"""Runs one study from wherever it stands: dataset, search, confirmation, finish. May be killed and run again at any point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from optimizer.core.budget import HeldBack
+from optimizer.core.errors import BudgetExhausted, DetentError, NotFound, StudyStopped
+from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_inputs, search_budget, trials_of
+from optimizer.core.family import Family
+from optimizer.core.language import ModelPrice
+from optimizer.core.scoring import Scorer
+from optimizer.core.strategy import StrategyMaker, check_strategy
+from optimizer.core.study import Definition, Study
+from optimizer.jobs.build_dataset import build_dataset, load_examples
+from optimizer.jobs.confirm_winner import confirm_winner
+from optimizer.jobs.run_search import Found, run_search
+from optimizer.jobs.study_progress import ProgressCallback, unwatched
+from optimizer.jobs.study_run import ModelSource, StopFlag, StudyRun, variant_of
+from optimizer.ports import Clock, Store, Transaction
+
+ENDED = ("finished", "cancelled", "failed")
+log = structlog.get_logger("detent.study")
+
+
+class FamilySource(Protocol):
+    """The last good families."""
+
+    @property
+    def families(self) -> Mapping[str, Family]: ...
+
+
+def run_study(
+    study_id: str,
+    *,
+    store: Store,
+    clock: Clock,
+    families: FamilySource,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+    strategies: StrategyMaker,
+    progress: ProgressCallback = unwatched,
+) -> Study:
+    """The whole job. A study that has ended is returned as it is; one that was interrupted goes on from the journal.
+
+    What a user caused (a model that does not answer, a family that is gone) ends the study as failed with its sentence.
+    Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run again.
+    """
+    study = _get(store, study_id)
+    if study.status in ENDED:
+        return study
+    try:
+        family = families.families.get(study.family)
+        if family is None:
+            raise NotFound(f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family validate`.")
+        run = _begin(study, family, store, clock, models, scorer_for, strategies, progress)
+        return _search_and_confirm(run)
+    except DetentError as problem:
+        return _fail(store, clock, study_id, problem.detail)
+    except Exception as problem:
+        _fail(store, clock, study_id, f"Unexpected {type(problem).__name__}: {problem}. The log of the worker shows where.")
+        raise
+
+
+def _begin(
+    study: Study,
+    family: Family,
+    store: Store,
+    clock: Clock,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+    strategies: StrategyMaker,
+    progress: ProgressCallback,
+) -> StudyRun:
+    """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs."""
+    definition = Definition.parse(study.definition)
+    dataset = study.dataset or build_dataset(family, definition, store)
+    scorer = scorer_for(family)
+    now = clock.now()
+
+    def begin(tx: Transaction) -> Study:
+        n_lost = store.journal.mark_lost(tx, study.id, now)
+        if n_lost:
+            log.warning("calls_lost", study=study.id, n_lost=n_lost)
+        changes: dict[str, Any] = {"dataset": dataset, "scorer_version": study.scorer_version or scorer.version}
+        changes["status"] = study.status if study.status == "confirming" and study.winner else "running"
+        changes["started_at"] = study.started_at or now
+        store.outbox.add(tx, "study", study.id, {}, now)
+        return store.studies.update(tx, study.id, **changes)
+
+    study = store.write(begin)
+    champion = variant_of(store, family.name, study.champion)
+    train, dev = load_examples(family, dataset, store)
+    with store.read() as tx:
+        own = {entry.key: entry.answer for entry in store.journal.calls(tx, study.id) if entry.answer is not None}
+    return StudyRun(
+        study=study,
+        family=family,
+        definition=definition,
+        champion=champion,
+        train=train,
+        dev=dev,
+        store=store,
+        clock=clock,
+        models=models,
+        scorer=scorer,
+        strategies=strategies,
+        progress=progress,
+        n_trials_most=trials_of(check_strategy(study.strategy), definition),
+        longest_bytes=longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition),
+        own=own,
+    )
+
+
+def _search_and_confirm(run: StudyRun) -> Study:
+    n_confirmation = 2 * len((run.study.dataset or {}).get("holdout", ()))
+    if run.study.status != "confirming":
+        sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_confirmation // 2} holdout examples"
+        run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
+        stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, n_confirmation))
+        found = run_search(run, held=_held_back(run, n_confirmation), stop=stop)
+        log.info("search_ended", study=run.study.id, ended=found.ended, reason=found.reason, winner=found.winner)
+        if found.ended == "cancelled":
+            return _finish(run, f"Cancelled. {_best_so_far(found)}", status="cancelled", winner=found.winner)
+        if found.winner is None:
+            return _finish_without_winner(run, found)
+        winner = found.winner
+        run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
+    assert run.study.winner is not None
+    return _confirm(run, run.study.winner, n_confirmation)
+
+
+def _confirm(run: StudyRun, winner: str, n_confirmation: int) -> Study:
+    run.tell("confirming", f"{winner} beats the champion on dev; {n_confirmation // 2} sealed holdout examples decide")
+    stop = StopFlag(run.store, run.clock, run.study.id)
+    try:
+        outcome, confirmation = confirm_winner(run, variant_of(run.store, run.family.name, winner), stop=stop)
+    except StudyStopped:
+        return _finish(run, f"Cancelled during the confirmation; {winner} was the best on dev.", status="cancelled")
+    except BudgetExhausted as exhausted:
+        return _finish(run, f"Not confirmed: {exhausted}", status="finished", outcome="budget_exhausted")
+    return _finish(run, confirmation["summary"], status="finished", outcome=outcome, confirmation=confirmation)
+
+
+def _finish_without_winner(run: StudyRun, found: Found) -> Study:
+    """Nothing beat the champion; if not one candidate could be paid for, that is what the outcome says."""
+    if found.n_candidates == 0 and found.ended in ("budget", "time"):
+        return _finish(run, f"Nothing could be compared: {found.reason}", status="finished", outcome="budget_exhausted")
+    text = f"None of {found.n_candidates} candidates beat the champion on dev, so the holdout was not looked at."
+    return _finish(run, text, status="finished", outcome="no_improvement")
+
+
+def _held_back(run: StudyRun, n_confirmation: int) -> HeldBack:
+    """The confirmation's reserve. Raises BudgetTooSmall when it leaves nothing for the search, before any call."""
+    space = run.family.space if run.definition.space is None else run.definition.space
+
+    def price_of(model: str) -> ModelPrice | None:
+        return run.models.get(model).price
+
+    usd = confirmation_usd(run.champion, space, n_calls=n_confirmation, longest_bytes=run.longest_bytes, price_of=price_of)
+    search_budget(run.study.budget, n_confirmation=n_confirmation, reserved_usd=usd, n_dev=len(run.dev), seconds_per_call=None)
+    return HeldBack(usd=usd or 0.0, n_calls=n_confirmation)
+
+
+def _search_deadline(run: StudyRun, n_confirmation: int) -> datetime | None:
+    """When the search must end so that the confirmation still fits, at the pace of the calls so far; downtime counts as time."""
+    minutes, started = run.study.budget.minutes, run.study.started_at
+    if minutes is None or started is None:
+        return None
+    confirmation_s = n_confirmation * (run.seconds_per_call() or 0.0) / run.concurrency
+    return started + timedelta(minutes=minutes) - timedelta(seconds=confirmation_s)
+
+
+def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
+    """The last write: outcome, audit and outbox in one transaction."""
+    now = run.clock.now()
+
+    def finish(tx: Transaction) -> None:
+        run.update(tx, finished_at=now, **changes)
+        detail = {"outcome": run.study.outcome, "winner": run.study.winner, "spend": asdict(run.study.spend)}
+        run.store.audit.add(
+            tx,
+            at=now,
+            actor=f"study:{run.study.id}",
+            action=f"study_{run.study.status}",
+            family=run.family.name,
+            subject=run.study.id,
+            detail=detail,
+        )
+
+    run.store.write(finish)
+    run.tell("finished", text)
+    return run.study
+
+
+def _fail(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
+    now = clock.now()
+
+    def fail(tx: Transaction) -> Study:
+        store.outbox.add(tx, "study", study_id, {}, now)
+        spend = store.journal.spend(tx, study_id)
+        return store.studies.update(tx, study_id, status="failed", error=reason, finished_at=now, spend=spend)
+
+    log.error("study_failed", study=study_id, reason=reason)
+    return store.write(fail)
+
+
+def _best_so_far(found: Found) -> str:
+    return f"Best on dev so far: {found.winner}, not confirmed." if found.winner else "Nothing better than the champion had been found."
+
+
+def _get(store: Store, study_id: str) -> Study:
+    with store.read() as tx:
+        study = store.studies.get(tx, study_id)
+    if study is None:
+        raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
+    return study

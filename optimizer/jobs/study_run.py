@@ -1,0 +1,168 @@
+"""What every step of one study's run shares: the study, its family, its examples, its evaluator, and what it tells the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+from optimizer.core.budget import HeldBack
+from optimizer.core.dataset import Example
+from optimizer.core.errors import NotFound, StudyStopped
+from optimizer.core.family import Family
+from optimizer.core.scoring import Scorer
+from optimizer.core.strategy import StrategyMaker
+from optimizer.core.study import Budget, Definition, Spend, Study, Trial
+from optimizer.core.variant import Variant
+from optimizer.jobs.call_model import JournaledModel
+from optimizer.jobs.evaluation import Evaluator, OpenModel
+from optimizer.jobs.study_progress import ProgressCallback, StudyProgress
+from optimizer.ports import Clock, LanguageModel, Store, Transaction
+
+STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
+
+
+class ModelSource(Protocol):
+    """Names of config/models.yaml -> models."""
+
+    def get(self, name: str) -> LanguageModel: ...
+
+
+class StopFlag:
+    """Read before every call: why the study must stop now, or None. The store is asked at most twice a second."""
+
+    def __init__(self, store: Store, clock: Clock, study: str, deadline: Callable[[], datetime | None] = lambda: None) -> None:
+        self._store, self._clock, self._study, self._deadline = store, clock, study, deadline
+        self._read_at: datetime | None = None
+        self.cancelled = False
+        self.out_of_time = False
+
+    def __call__(self) -> str | None:
+        now = self._clock.now()
+        if not self.cancelled and (self._read_at is None or (now - self._read_at).total_seconds() >= STOP_CACHE_S):
+            self._read_at = now
+            with self._store.read() as tx:
+                study = self._store.studies.get(tx, self._study)
+            self.cancelled = study is not None and study.stop_requested
+        if self.cancelled:
+            return f"Study {self._study} was cancelled."
+        deadline = self._deadline()
+        self.out_of_time = deadline is not None and now >= deadline
+        return f"Study {self._study} has used its time." if self.out_of_time else None
+
+    def check(self) -> None:
+        """Raises StudyStopped, for places between calls."""
+        reason = self()
+        if reason:
+            raise StudyStopped(reason)
+
+
+@dataclass(kw_only=True)
+class StudyRun:
+    """One run of one study in this process. Mutable: ``study`` follows the store, ``pace`` what calls take."""
+
+    study: Study
+    family: Family
+    definition: Definition
+    champion: Variant
+    train: list[Example]
+    dev: list[Example]
+    store: Store
+    clock: Clock
+    models: ModelSource
+    scorer: Scorer
+    strategies: StrategyMaker
+    progress: ProgressCallback
+    n_trials_most: int
+    longest_bytes: int
+    own: dict[str, Any] = field(default_factory=dict)  # request key -> answer that this study asked for before this run
+    fresh_ms: list[float] = field(default_factory=list)
+    n_trials: int = 0
+    best_score: float | None = None
+    champion_score: float | None = None
+    n_from_journal: int = 0
+    last_call_event_at: datetime | None = None
+
+    @cached_property
+    def concurrency(self) -> int:
+        """Calls of the champion's model worth having in flight at once; asking may start an embedded model."""
+        return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
+
+    def evaluator(self, *, purpose: str, stop: StopFlag, held: HeldBack | None = None) -> Evaluator:
+        """An Evaluator whose calls count for this study and this purpose; ``held`` must be left over afterwards.
+
+        Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
+        """
+        budget = Budget(usd=self.study.budget.usd, calls=self.study.budget.calls)
+
+        def open_model(name: str) -> OpenModel:
+            model = self.models.get(name)
+            calls = JournaledModel(
+                model,
+                store=self.store,
+                clock=self.clock,
+                study=self.study.id,
+                family=self.family.name,
+                budget=budget,
+                purpose=purpose,
+                stop=stop,
+                concurrency=model.concurrency,
+                held=held,
+            )
+            return OpenModel(calls=calls, revision=model.revision, concurrency=model.concurrency)
+
+        return Evaluator(self.family, self.scorer, open_model, on_call=self._called, own=self.own)
+
+    def spend(self, tx: Transaction) -> Spend:
+        spend = self.store.journal.spend(tx, self.study.id)
+        return Spend(usd=spend.usd, n_calls=spend.n_calls, n_lost=spend.n_lost, n_from_journal=self.n_from_journal)
+
+    def update(self, tx: Transaction, **changes: Any) -> None:
+        """Changes the study's row, its spend included, and lets the mirror know."""
+        self.study = self.store.studies.update(tx, self.study.id, spend=self.spend(tx), **changes)
+        self.store.outbox.add(tx, "study", self.study.id, {}, self.clock.now())
+
+    def seconds_per_call(self) -> float | None:
+        """What a fresh call took on average in this run; None before the first."""
+        return sum(self.fresh_ms) / len(self.fresh_ms) / 1000 if self.fresh_ms else None
+
+    def tell(self, kind: Any, text: str, *, trial: Trial | None = None, eta_s: float | None = None) -> None:
+        with self.store.read() as tx:
+            spend = self.store.journal.spend(tx, self.study.id)
+        self.progress(
+            StudyProgress(
+                kind=kind,
+                study=self.study.id,
+                family=self.family.name,
+                text=text,
+                n_trials=self.n_trials,
+                n_trials_most=self.n_trials_most,
+                n_calls=spend.n_calls,
+                n_calls_budget=self.study.budget.calls,
+                usd=spend.usd,
+                best_score=self.best_score,
+                champion_score=self.champion_score,
+                eta_s=eta_s,
+                trial=trial,
+            )
+        )
+
+    def _called(self, latency_ms: float | None) -> None:
+        """At most two events a second: enough for a progress line, no load on the store."""
+        if latency_ms is not None:
+            self.fresh_ms.append(latency_ms)
+        now = self.clock.now()
+        if self.last_call_event_at is None or (now - self.last_call_event_at).total_seconds() >= STOP_CACHE_S:
+            self.last_call_event_at = now
+            self.tell("call", "asking the model")
+
+
+def variant_of(store: Store, family: str, id: str) -> Variant:
+    """A stored Variant; raises NotFound."""
+    with store.read() as tx:
+        record = store.variants.get(tx, family, id)
+    if record is None:
+        raise NotFound(f"Family {family!r} has no variant {id!r}; `detent variant list {family}` shows those that exist.")
+    return record.variant
