@@ -22,8 +22,7 @@ from optimizer.ports import Clock, Store, Transaction
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
 Rejection = dict[str, Any]  # {"index", "type", "detail"}
-
-RELEASE_EXAMPLE = "release_example"  # the kind of review that asks whether a correction may be quoted in prompts
+RELEASE_EXAMPLE = "release_example"  # the review that release_example.py answers
 
 
 def ingest(
