@@ -15,18 +15,27 @@ from optimizer.ports import Clock, Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilySync:
-    """What the sync of one family found and did. ``edited`` names the file's Variant when it is not what serves."""
+    """What the sync of one family found and did.
+
+    ``edited`` names the file's Variant when it has never served, ``behind`` when it has, and a rollout or a rollback has passed it.
+    """
 
     family: str
     champion: str
     added: tuple[str, ...] = ()  # Variants of the file that the store did not hold
     crowned: bool = False
     edited: str | None = None
+    behind: str | None = None
 
     @property
     def text(self) -> str:
         if self.crowned:
             return f"{self.family}: {self.champion} of the file serves"
+        if self.behind is not None:
+            return (
+                f"{self.family}: {self.champion} serves; the file still names {self.behind}, which served before. "
+                f"To write what serves into the file: detent variant export {self.family} --format yaml"
+            )
         if self.edited is None:
             return f"{self.family}: the file's version {self.champion} serves"
         return (
@@ -67,6 +76,8 @@ def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_fil
         record, new = store_file_version(tx, store, family, version, at)
         if new:
             added.append(record.variant.id)
+    if added:
+        store.serving_version.bump(tx)
     wanted = family.variant().id
     current = store.champions.current(tx, family.name)
     if current is None:
@@ -81,6 +92,8 @@ def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_fil
             tx, store, family, wanted, current=current, at=at, clock_at=clock.rollout_now(), actor=FILE_ACTOR, why=why
         )
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), crowned=True), ended
+    if any(reign.variant == wanted for reign in store.champions.history(tx, family.name)):
+        return FamilySync(family=family.name, champion=current.variant, added=tuple(added), behind=wanted), None
     return FamilySync(family=family.name, champion=current.variant, added=tuple(added), edited=wanted), None
 
 

@@ -182,7 +182,9 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
 
 def test_with_serve_file_edits_new_content_serves_at_once_and_a_promotion_stays(store, clock, candidate, deploying):
     operate(deploying.id, "promote", actor="ann", reason="", confirm=F, store=store, clock=clock)
-    sync_families({F: family()}, store, clock, serve_file_edits=True)
+    [sync] = sync_families({F: family()}, store, clock, serve_file_edits=True)
+    assert (sync.edited, sync.behind) == (None, family().variant().id)
+    assert "served before" in sync.text
     assert champion(store) == candidate
     edited = family("Be brief.")
     sync_families({F: edited}, store, clock, serve_file_edits=True)
