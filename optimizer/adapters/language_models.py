@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Protocol
 
 from optimizer.adapters.embedded_model import EmbeddedModel
 from optimizer.adapters.litellm_models import LiteLLMModel
@@ -16,21 +15,13 @@ from optimizer.core.language import ModelPrice
 from optimizer.ports import LanguageModel
 
 
-class Places(Protocol):
-    """The part of the settings that models need."""
-
-    @property
-    def models_file(self) -> Path: ...
-    def run_dir(self) -> Path: ...
-
-
 class Models:
     """Thread-safe. ``close`` ends what was started for them, the embedded model's processes among it."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, models_file: Path, run_dir: Path) -> None:
         """Raises InvalidInput with every fault of the file."""
-        self._file = places.models_file
-        self._run_dir = places.run_dir()
+        self._file = models_file
+        self._run_dir = run_dir
         self._settings = read_models(self._file)
         self._made: dict[str, EmbeddedModel | LiteLLMModel | OpenAICompatible] = {}
         self._lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -52,10 +53,8 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
     temperature = rng.choice([0.0, 0.7])
 
     def ask(i: int) -> None:
-        try:
+        with contextlib.suppress(ModelFailed, BudgetExhausted):  # the next call may be cheaper
             halves[i % 2].complete(request(texts[i], temperature=temperature, max_tokens=rng.randint(1, 40)))
-        except (ModelFailed, BudgetExhausted):
-            pass  # the next call may be cheaper
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(len(texts))))
