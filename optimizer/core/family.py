@@ -35,7 +35,7 @@ class Output(Declared):
 class PromptVersion(Declared):
     """One version of the prompt; versions are kept, so that what served last month can still be read."""
 
-    created_at: datetime | date | None = None
+    created_at: date | datetime | None = None
     description: str = ""
     content: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] | None = None

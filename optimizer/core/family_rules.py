@@ -112,7 +112,7 @@ def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any])
         if isinstance(message, Mapping):
             yield from _message(message, [*at, i], inputs)
     roles = [m.get("role") for m in messages if isinstance(m, Mapping)]
-    if "user" not in roles:
+    if "user" not in roles and set(roles) <= set(ROLES):  # else the unknown role may be the user's, mistyped
         yield Fault(
             pointer=pointer_of(at),
             detail="there is no user message, so a model would have nothing to answer; add {role: user, content: ...}",

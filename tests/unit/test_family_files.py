@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.family_files import FamilyFiles, parse_family_text, read_family
+from optimizer.core.errors import InvalidFamily, NotFound
+
+GOOD = textwrap.dedent("""\
+    name: triage
+    inputs: {ticket: {type: text, max_chars: 400}}
+    output: {field: team, parser: label, labels: [billing, support, no]}
+    prompt:
+      current: "1"
+      versions:
+        "1":
+          created_at: 2026-11-20
+          content:
+            - {role: user, content: "Ticket: {{ticket}}\\nTeam:"}
+    """)
+
+
+def write(folder: Path, text: str, name: str = "triage") -> Path:
+    file = folder / name / "family.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".tmp")  # as editors do: a new file takes the old one's place
+    fresh.write_bytes(text.encode())
+    os.replace(fresh, file)
+    return file
+
+
+def loaded(folder: Path, **kwargs) -> FamilyFiles:
+    files = FamilyFiles(folder, **kwargs)
+    files.load()
+    return files
+
+
+def places(error: InvalidFamily) -> list[tuple[str | None, int | None, str]]:
+    return [(f.file, f.line, f.pointer) for f in error.faults]
+
+
+def test_a_good_file_is_a_family_and_no_label_is_taken_for_a_boolean(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    assert files.families["triage"].output.labels == ("billing", "support", "no")
+    assert not files.problems
+    assert files.source_text("triage") == GOOD
+
+
+def test_every_fault_is_told_with_file_and_line():
+    text = (
+        GOOD.replace("max_chars: 400", "max_chars: 0").replace('current: "1"', 'current: "2"')
+        + "rollout:\n  ladder: [0.5, 0.1]\n  gates:\n    n: none\n"
+    )
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(text, file="families/triage/family.yaml")
+    file = "families/triage/family.yaml"
+    assert places(error.value) == [
+        (file, 2, "/inputs/ticket/max_chars"),
+        (file, 5, "/prompt/current"),
+        (file, 12, "/rollout/ladder"),
+        (file, 14, "/rollout/gates/n"),
+    ]
+    assert "families/triage/family.yaml:12 /rollout/ladder: " in error.value.detail
+
+
+def test_a_missing_key_is_placed_at_what_should_hold_it():
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(GOOD.replace('  current: "1"\n', ""), file="f")
+    assert places(error.value) == [("f", 4, "/prompt/current")]
+
+
+def test_every_key_that_stands_twice_is_told_beside_the_other_faults():
+    text = GOOD + "description: a\nmodel: {temperature: 9, temperature: 0}\ndescription: b\ntempo: 1\n"
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(text, file="f")
+    assert places(error.value) == [("f", 12, "/model/temperature"), ("f", 13, "/description"), ("f", 14, "/tempo")]
+    assert "first in line 11" in error.value.faults[1].detail
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("name: triage\ninputs: {ticket: \n", 3, id="an open brace"),
+        pytest.param("name: triage\n\tkind: prompt\n", 2, id="a tab"),
+        pytest.param("name: *nobody\n", 1, id="an unknown alias"),
+        pytest.param("name: triage\n---\nname: other\n", 2, id="two documents"),
+        pytest.param("name: triage\nkind: \x00\n", 1, id="a control character"),
+        pytest.param("", 1, id="an empty file"),
+        pytest.param("- name\n", 1, id="a list"),
+        pytest.param("name: !!python/object:os.system x\n", 1, id="a tag that runs code"),
+        pytest.param("a: &a [*a]\n", 1, id="a list that holds itself"),
+    ],
+)
+def test_what_is_no_family_at_all_is_one_fault_with_its_line(text, line):
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(text, file="f")
+    assert error.value.faults[0].line == line
+
+
+def test_the_folder_and_the_family_have_one_name(tmp_path):
+    file = write(tmp_path, GOOD, name="other")
+    with pytest.raises(InvalidFamily) as error:
+        read_family(file)
+    assert [(f.pointer, f.line) for f in error.value.faults] == [("/name", 1)]
+    assert read_family(write(tmp_path, GOOD).parent).name == "triage"
+
+
+def test_a_file_that_is_not_there_or_not_utf_8_is_an_invalid_family(tmp_path):
+    with pytest.raises(InvalidFamily, match="no such file"):
+        read_family(tmp_path / "triage" / "family.yaml")
+    file = write(tmp_path, GOOD)
+    file.write_bytes(b"name: \xff\n")
+    with pytest.raises(InvalidFamily, match="not UTF-8"):
+        read_family(file)
+
+
+def test_an_edit_is_noticed_without_opening_a_file_and_read_by_load(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    assert not files.changed()
+    write(tmp_path, GOOD.replace("400", "500"))
+    assert files.changed()
+    files.load()
+    assert files.families["triage"].inputs["ticket"].max_chars == 500
+    assert not files.changed()
+
+
+def test_an_unchanged_family_stays_the_same_object(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    before = files.families["triage"]
+    write(tmp_path, GOOD.replace("triage", "other"), name="other")
+    files.load()
+    assert files.families["triage"] is before
+    assert set(files.families) == {"triage", "other"}
+
+
+def test_a_bad_edit_leaves_the_last_good_version_and_says_what_is_wrong(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    write(tmp_path, GOOD + "tempo: 1\n")
+    files.load()
+    assert files.families["triage"].inputs["ticket"].max_chars == 400
+    assert [f.pointer for f in files.problems["triage"].faults] == ["/tempo"]
+    assert files.source_text("triage") == GOOD
+    write(tmp_path, GOOD)
+    files.load()
+    assert not files.problems
+
+
+def test_a_bad_edit_leaves_the_last_good_version_across_a_restart_too(tmp_path):
+    kept = tmp_path / "var" / "families"
+    write(tmp_path / "families", GOOD)
+    loaded(tmp_path / "families", last_good_dir=kept)
+    write(tmp_path / "families", "name: [")
+    restarted = loaded(tmp_path / "families", last_good_dir=kept)
+    assert restarted.families["triage"].inputs["ticket"].max_chars == 400
+    assert "triage" in restarted.problems
+    assert "triage" not in loaded(tmp_path / "families").families
+
+
+def test_a_file_that_is_gone_is_a_problem_and_a_folder_that_is_gone_is_a_family_less(tmp_path):
+    kept = tmp_path / "var"
+    file = write(tmp_path / "families", GOOD)
+    files = loaded(tmp_path / "families", last_good_dir=kept)
+    file.unlink()
+    assert files.changed()
+    files.load()
+    assert "triage" in files.families
+    assert "no such file" in files.problems["triage"].detail
+    file.parent.rmdir()
+    assert files.changed()
+    files.load()
+    assert not files.families
+    assert not files.problems
+    assert not list(kept.iterdir())
+
+
+def test_a_family_that_never_was_good_is_a_problem_only(tmp_path):
+    write(tmp_path, "name: [")
+    files = loaded(tmp_path)
+    assert not files.families
+    assert set(files.problems) == {"triage"}
+    with pytest.raises(NotFound, match="no family 'triage'"):
+        files.source_text("triage")
+
+
+def test_a_profiles_values_lie_over_the_files(tmp_path):
+    write(tmp_path, GOOD + "rollout: {max_days: 3, gates: {n: 50}}\n")
+    files = loaded(tmp_path, overrides={"rollout": {"min_labelled_per_stage": 40, "gates": {"confidence": 0.9}}})
+    rollout = files.families["triage"].rollout
+    assert (rollout.min_labelled_per_stage, rollout.max_days, rollout.gates.n, rollout.gates.confidence) == (40, 3, 50, 0.9)
+
+
+def test_a_missing_families_folder_holds_no_families(tmp_path):
+    files = loaded(tmp_path / "none")
+    assert not files.families
+    assert not files.changed()
+
+
+@pytest.mark.parametrize("name", ["summarization", "document_analysis"])
+def test_the_families_of_this_repository_are_good(name):
+    family = read_family(Path(__file__).parents[2] / "families" / name)
+    assert family.variant().variables == ("document",)
+    assert family.inputs["document"].max_chars == 600
