@@ -1,0 +1,289 @@
+"""Kill -9 each process at random moments of studies and of a stream of feedback; then count what was lost, asked twice or half-written.
+
+    python bench/crash.py [--kills 20] [--seed 1]
+
+Two installations run the same studies with the same seeds on the embedded model: one in peace, one under fire. Prints one
+JSON object; exits 1 when a promise was broken. Everything happens below a temporary folder and on loopback ports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+DETENT = str(Path(sys.executable).with_name("detent"))
+FAMILY = "document_analysis"
+DEFINITION = {"n_train": 30, "n_dev": 11, "n_holdout": 11, "n_candidates": 2, "n_settings": 2, "max_examples": 3}
+SPACE = {"examples": {"max": 3}, "max_tokens": {"int": [4, 8]}}  # temperature stays 0: the same answers in both installations
+TARGETS = ("api", "gateway", "worker", "mlflow", "embedded")
+BACK_WITHIN_S = 90
+
+
+@dataclass(kw_only=True)
+class Installation:
+    """One ``detent serve`` in a home of its own."""
+
+    home: Path
+    process: subprocess.Popen[bytes] | None = None
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20))
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run([DETENT, *words], env=self._environment(), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"detent {' '.join(words)} failed with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def start(self) -> None:
+        with (self.home / "serve.out").open("ab") as out:
+            self.process = subprocess.Popen([DETENT, "serve"], env=self._environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        self.wait(lambda: all(self.pid(name) for name in TARGETS), "all processes are up")
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+
+    def pid(self, name: str) -> int | None:
+        """The living process behind a name; the embedded model's is the first child of its owner's pool."""
+        try:
+            note = json.loads((self.home / "var/run" / f"{name}.json").read_text())
+            pids = [int(p) for p in note.get("pids") or [note["pid"]]]
+        except (OSError, ValueError, KeyError):
+            return None
+        return next((pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE), None)
+
+    @property
+    def url(self) -> str:
+        return str(json.loads((self.home / "var/run/api.json").read_text())["url"])
+
+    def get(self, path: str) -> Any:
+        """The answer, asked again while the api is being restarted."""
+        until = time.monotonic() + BACK_WITHIN_S
+        while True:
+            try:
+                answer = self.http.get(self.url + path)
+                if answer.status_code < 500:
+                    answer.raise_for_status()
+                    return answer.json()
+            except (httpx.TransportError, OSError, ValueError, KeyError):
+                pass
+            if time.monotonic() > until:
+                raise TimeoutError(f"{path} did not answer within {BACK_WITHIN_S} s; see {self.home}/var/logs")
+            time.sleep(0.1)
+
+    def study(self, seed: int) -> str:
+        """Posts a study; when the answer was lost with the process, finds the one that was made."""
+        body = {"seed": seed, "budget": {"calls": 400}, "definition": DEFINITION, "space": SPACE}
+        until = time.monotonic() + BACK_WITHIN_S
+        while time.monotonic() < until:
+            with contextlib.suppress(httpx.TransportError, OSError, ValueError, KeyError):
+                answer = self.http.post(f"{self.url}/v1/families/{FAMILY}/studies", json=body)
+                if answer.status_code == 202:
+                    return str(answer.json()["id"])
+                if answer.status_code == 409 and (found := [s for s in self.get("/v1/studies")["items"] if s["seed"] == seed]):
+                    return str(found[0]["id"])
+                if answer.status_code < 500:
+                    raise RuntimeError(f"the study was refused: {answer.text}")
+            time.sleep(0.2)
+        raise TimeoutError("no study could be posted")
+
+    def wait(self, condition: Any, what: str, within_s: float = BACK_WITHIN_S) -> None:
+        until = time.monotonic() + within_s
+        while not condition():
+            if self.process is not None and self.process.poll() is not None:
+                raise RuntimeError(f"detent serve ended with {self.process.returncode}; see {self.home}/serve.out")
+            if time.monotonic() > until:
+                raise TimeoutError(f"not within {within_s:g} s: {what}; see {self.home}/var/logs")
+            time.sleep(0.05)
+
+    def _environment(self) -> dict[str, str]:
+        ports = {"DETENT_PORT": "0", "DETENT_MLFLOW_PORT": "0", "DETENT_RESTART_WAIT_MAX_SECONDS": "0.5"}
+        return {**os.environ, "DETENT_HOME": str(self.home), "DETENT_PROFILE": "dev", **ports}
+
+
+class FeedbackStream(threading.Thread):
+    """Posts batches without end and remembers what was acknowledged. A batch without an answer is sent again, as a client would."""
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(daemon=True)
+        self.installation = installation
+        self.acknowledged: list[str] = []
+        self.n_sent = 0
+        self.n_unanswered = 0
+        self.wrong: list[str] = []
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        http = httpx.Client(timeout=20)
+        while not self._end.is_set():
+            ids = [f"crash-{self.n_sent}-{i}" for i in range(20)]
+            events = [
+                {"id": id, "family": FAMILY, "unit": f"u{i}", "success": i % 3 > 0, "output": "stats", "latency_ms": 12.5}
+                for i, id in enumerate(ids)
+            ]
+            self.n_sent += 1
+            while True:
+                try:
+                    answer = http.post(self.installation.url + "/v1/feedback", json=events)
+                    if answer.status_code == 200:
+                        told = answer.json()
+                        if told["rejected"]:
+                            self.wrong.append(str(told["rejected"][:2]))
+                        self.acknowledged += ids
+                        break
+                    if answer.status_code < 500:
+                        self.wrong.append(answer.text[:300])
+                        break
+                except (httpx.TransportError, OSError, ValueError, KeyError):
+                    pass
+                self.n_unanswered += 1
+                time.sleep(0.1)
+            time.sleep(0.05)
+
+    def finish(self) -> None:
+        self._end.set()
+        self.join(timeout=BACK_WITHIN_S)
+
+
+@contextlib.contextmanager
+def installation(folder: Path, name: str) -> Iterator[Installation]:
+    home = folder / name
+    home.mkdir(parents=True)
+    for part in ("families", "config"):
+        shutil.copytree(ROOT / part, home / part)
+    made = Installation(home=home)
+    made.run("import", "installed-docs", "--family", FAMILY)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def finished(place: Installation, id: str) -> bool:
+    return place.get(f"/v1/studies/{id}")["status"] in ("finished", "failed", "cancelled")
+
+
+def run_in_peace(place: Installation, seed: int) -> dict[str, Any]:
+    id = place.study(seed)
+    place.wait(lambda: finished(place, id), f"study {seed} in peace", within_s=600)
+    return dict(place.get(f"/v1/studies/{id}"))
+
+
+def run_under_fire(
+    place: Installation, kills: int, rng: random.Random, stream: FeedbackStream
+) -> tuple[dict[int, dict[str, Any]], Counter[str]]:
+    """Studies one after the other until every process was killed ``kills`` times while one ran; the last one ends in peace."""
+    done: dict[int, dict[str, Any]] = {}
+    killed: Counter[str] = Counter()
+    seed = 0
+    while min(killed[t] for t in TARGETS) < kills:
+        seed += 1
+        id = place.study(seed)
+        while not finished(place, id):
+            open_targets = [t for t in TARGETS if killed[t] < kills]
+            if open_targets:
+                time.sleep(rng.uniform(0.1, 3.0))
+                target = rng.choice(open_targets)
+                if (pid := place.pid(target)) is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        killed[target] += 1
+                    place.wait(lambda t=target, p=pid: place.pid(t) not in (None, p), f"{target} is back")  # type: ignore[misc]
+            else:
+                time.sleep(0.2)
+        done[seed] = dict(place.get(f"/v1/studies/{id}"))
+    return done, killed
+
+
+def broken_promises(place: Installation, stream: FeedbackStream) -> tuple[list[str], dict[str, int]]:
+    """Reads the database of a stopped installation."""
+    db = sqlite3.connect(place.home / "var/detent.db")
+    broken = list(stream.wrong)
+    for table in ("feedback_events", "interactions"):
+        kept = {row[0] for row in db.execute(f"SELECT id FROM {table} WHERE id LIKE 'crash-%'")}
+        if missing := set(stream.acknowledged) - kept:
+            broken.append(f"{len(missing)} acknowledged events are not in {table}, such as {sorted(missing)[:3]}")
+        batches = Counter(id.rsplit("-", 1)[0] for id in kept)
+        if halves := [b for b, n in batches.items() if n != 20]:
+            broken.append(f"half-written batches in {table}: {halves[:3]}")
+    twice = db.execute(
+        "SELECT a.study, a.key FROM lm_calls a JOIN lm_calls b ON a.study = b.study AND a.key = b.key AND a.id <> b.id "
+        "WHERE a.status = 'settled' AND b.sent_at >= a.settled_at"
+    ).fetchall()
+    if twice:
+        broken.append(f"{len(twice)} journaled answers were asked for again, such as {twice[0]}")
+    open_calls = db.execute("SELECT count(*) FROM lm_calls WHERE status = 'sent' AND study IS NOT NULL").fetchone()[0]
+    if open_calls:
+        broken.append(f"{open_calls} calls of finished studies are still open in the journal")
+    if (check := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+        broken.append(f"the database is damaged: {check}")
+    counts = {status: n for status, n in db.execute("SELECT status, count(*) FROM lm_calls WHERE study IS NOT NULL GROUP BY status")}
+    return broken, counts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20, help="of each process (default 20)")
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments")
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="detent-crash-"))
+    started = time.monotonic()
+    try:
+        with installation(folder, "fire") as place:
+            stream = FeedbackStream(place)
+            stream.start()
+            under_fire, killed = run_under_fire(place, args.kills, random.Random(args.seed), stream)
+            stream.finish()
+        broken, journal = broken_promises(place, stream)
+        with installation(folder, "peace") as quiet:
+            in_peace = {seed: run_in_peace(quiet, seed) for seed in under_fire}
+        for seed, study in under_fire.items():
+            if study["status"] != "finished" or in_peace[seed]["status"] != "finished":
+                broken.append(
+                    f"study {seed} ended {study['status']} ({study.get('error')}), in peace {in_peace[seed]['status']} ({in_peace[seed].get('error')})"
+                )
+            elif study["winner"] != in_peace[seed]["winner"]:
+                broken.append(f"study {seed} found {study['winner']}, in peace {in_peace[seed]['winner']}")
+        result = {
+            "kills": dict(killed),
+            "studies": len(under_fire),
+            "acknowledged_events": len(stream.acknowledged),
+            "unanswered_posts": stream.n_unanswered,
+            "journal": journal,
+            "lost_calls": sum(s["spend"]["n_lost"] for s in under_fire.values()),
+            "broken": broken,
+            "minutes": round((time.monotonic() - started) / 60, 1),
+        }
+        print(json.dumps(result, indent=1))
+        return 1 if broken else 0
+    finally:
+        if args.keep:
+            print(f"kept: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
