@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from optimizer.core.errors import InvalidInput
+from optimizer.core.family import Output
+from optimizer.core.parsing import expected_text, parse_output
+
+TOPICS = Output(field="topic", parser="label", labels=("physics", "astrophysics", "machine learning", "learning", "C++", "C"))
+ENTITIES = Output(
+    field="entities",
+    parser="json",
+    json_schema={"type": "array", "items": {"type": "object", "required": ["text"]}},
+)
+ITEMS = Output(field="items", parser="list")
+SUMMARY = Output(field="summary", parser="text")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        pytest.param("physics", "physics", id="exactly"),
+        pytest.param("  Physics.\n", "physics", id="case and punctuation"),
+        pytest.param("\n\nphysics", "physics", id="after empty lines"),
+        pytest.param("Topic: physics", "physics", id="inside the first line"),
+        pytest.param("physics\nmachine learning", "physics", id="the second line does not count"),
+        pytest.param("It is astrophysics", "astrophysics", id="a label inside a longer word does not count"),
+        pytest.param("machine learning, I think", "machine learning", id="a label inside a longer label does not count"),
+        pytest.param("Machine-Learning", "machine learning", id="a hyphen for a space"),
+        pytest.param("c++", "C++", id="signs tell labels apart"),
+        pytest.param("C", "C", id="the label without signs"),
+        pytest.param("physics physics", "physics", id="the same one twice"),
+    ],
+)
+def test_a_label_is_read(text, label):
+    assert parse_output(TOPICS, text).value == label
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        pytest.param("biology", "no label", id="another word"),
+        pytest.param("", "no label: empty output", id="nothing"),
+        pytest.param("physics or learning", "no label: learning, physics all stand in the first line", id="two labels"),
+        pytest.param("biology\nphysics", "no label", id="only in the second line"),
+    ],
+)
+def test_no_label_has_its_reason(text, error):
+    parsed = parse_output(TOPICS, text)
+    assert (parsed.value, parsed.error) == (None, error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"text": "Bonn"}]', 'Here:\n```json\n[{"text": "Bonn"}]\n```\nDone.', 'I found [{"text": "Bonn"}] in it'],
+    ids=["bare", "in a fence", "inside a sentence"],
+)
+def test_json_is_found(text):
+    assert parse_output(ENTITIES, text).value == [{"text": "Bonn"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        pytest.param("", "no JSON: empty output", id="nothing"),
+        pytest.param("none", "no JSON: there is no object or array in it", id="prose"),
+        pytest.param('[{"text": ', "no JSON: ", id="cut off"),
+        pytest.param("[NaN]", "no JSON: NaN is no JSON value", id="NaN"),
+        pytest.param('[{"name": "Bonn"}]', "JSON against the schema at /0: 'text' is a required property", id="another form"),
+    ],
+)
+def test_unreadable_json_has_its_reason(text, error):
+    parsed = parse_output(ENTITIES, text)
+    assert parsed.value is None
+    assert parsed.error.startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        pytest.param("a\n\nb", ["a", "b"], id="lines"),
+        pytest.param("- a\n* b\n3. c\n4) d", ["a", "b", "c", "d"], id="bullets and numbers"),
+        pytest.param('["a", "b"]', ["a", "b"], id="a JSON array"),
+        pytest.param("[a] or b", ["[a] or b"], id="a bracket that opens no array"),
+        pytest.param("", [], id="nothing is an empty list"),
+    ],
+)
+def test_a_list_is_read(text, items):
+    assert parse_output(ITEMS, text).value == items
+
+
+def test_a_text_is_stripped_and_an_empty_one_is_an_error():
+    assert parse_output(SUMMARY, "  one\ntwo ").value == "one\ntwo"
+    assert parse_output(SUMMARY, " \n").error == "empty output"
+
+
+@pytest.mark.parametrize(
+    ("output", "value", "text"),
+    [
+        pytest.param(SUMMARY, " A summary. ", "A summary.", id="text"),
+        pytest.param(SUMMARY, ["first", "second"], "first", id="the first of several good texts"),
+        pytest.param(TOPICS, "physics", "physics", id="label"),
+        pytest.param(ENTITIES, [{"text": "Köln", "a": 1}], '[{"a": 1, "text": "Köln"}]', id="json"),
+        pytest.param(ITEMS, ["a", "b"], "a\nb", id="list"),
+        pytest.param(ITEMS, ["- a", "b"], '["- a", "b"]', id="a list whose lines would read differently"),
+    ],
+)
+def test_an_expected_output_is_written_as_the_model_should_write_it(output, value, text):
+    assert expected_text(output, {output.field: value}) == text
+
+
+def test_an_example_without_the_field_is_refused_with_the_fields_it_has():
+    with pytest.raises(InvalidInput, match=r"no 'summary', only topic"):
+        expected_text(SUMMARY, {"topic": "x"})

@@ -1,0 +1,141 @@
+"""What a model is sent, byte for byte. The golden files are refreshed by DETENT_REFRESH_GOLDEN=1, and their diff is read by a person."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.canonical import canonical_json
+from optimizer.core.dataset import make_example
+from optimizer.core.errors import InvalidInput
+from optimizer.core.family import parse_family
+from optimizer.core.rendering import clip_inputs, few_shot, render, render_open
+from optimizer.core.variant import FewShot, Message, Variant
+from tests.strategies import NOW
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "rendering"
+SYSTEM = {"role": "system", "content": "Summarize the document in one sentence."}
+USER = {"role": "user", "content": "Document: {{document}}\nSummary:"}
+SHOTS = (
+    FewShot(id="ex_1", input={"document": "Tides follow the moon."}, output="Tides."),
+    FewShot(id="ex_2", input={"document": "Die Bäume blühen.\n“Früh”"}, output="Bäume."),
+)
+HISTORY: list[Message] = [{"role": "user", "content": "Hi {{document}}"}, {"role": "assistant", "content": "Hello"}]
+MODEL = {"name": "embedded", "temperature": 0.0, "max_tokens": 40, "stop": ["\n"]}
+
+
+def variant(*messages: Message, examples: tuple[FewShot, ...] = SHOTS) -> Variant:
+    return Variant(messages=messages, examples=examples, model=MODEL)
+
+
+def roles_and_starts(messages: list[Message]) -> list[str]:
+    return [f"{m['role']}: {m.get('content', '')[:16]}" for m in messages]
+
+
+CASES: dict[str, tuple[Variant, dict[str, Any], list[Message]]] = {
+    "plain": (variant(SYSTEM, USER, examples=()), {"document": "Water is wet."}, []),
+    "examples_in_their_slot": (variant({"role": "examples"}, SYSTEM, USER), {"document": "Water is wet."}, []),
+    "examples_without_a_slot": (variant(SYSTEM, USER), {"document": "Wasser ist naß. \U0001f4a7"}, []),
+    "examples_and_history_in_slots": (variant(SYSTEM, {"role": "examples"}, {"role": "history"}, USER), {"document": "It."}, HISTORY),
+    "history_without_a_slot": (variant(SYSTEM, {"role": "examples"}, USER), {"document": "It."}, HISTORY),
+    "values_that_look_like_variables": (variant(SYSTEM, USER), {"document": "{{document}} {{other}} \\1 \\g<0>"}, []),
+    "values_that_are_no_texts": (
+        variant({"role": "user", "content": "{{a}} {{ b }} {{c}} {{a}}"}, examples=()),
+        {"a": {"z": 1, "a": [True, None, 0.5]}, "b": 3, "c": "ä"},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rendered_bytes_are_those_of_the_golden_file(name):
+    rendered, variables, history = CASES[name]
+    content = canonical_json({"variant": rendered.id, "messages": render(rendered, variables, history)}) + b"\n"
+    file = GOLDEN / f"{name}.json"
+    if os.environ.get("DETENT_REFRESH_GOLDEN") == "1":
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    assert content == file.read_bytes()
+
+
+def test_open_messages_keep_their_variables_and_the_place_of_the_history():
+    opened = render_open(variant(SYSTEM, {"role": "examples"}, {"role": "history"}, USER))
+    assert [m["role"] for m in opened] == ["system", "user", "assistant", "user", "assistant", "history", "user"]
+    assert opened[-1] == USER
+    assert opened[1] == {"role": "user", "content": "Document: Tides follow the moon.\nSummary:"}
+
+
+def test_without_a_slot_examples_stand_before_a_history_that_comes_right_before_the_last_user_message():
+    opened = render_open(variant(SYSTEM, {"role": "history"}, USER))
+    assert [m["role"] for m in opened] == ["system", "user", "assistant", "user", "assistant", "history", "user"]
+
+
+def test_examples_are_written_like_the_last_user_message_and_leave_earlier_ones_alone():
+    rendered = render(variant({"role": "user", "content": "Ready?"}, {"role": "assistant", "content": "Yes."}, USER), {"document": "d"})
+    assert roles_and_starts(rendered)[:4] == ["user: Ready?", "assistant: Yes.", "user: Document: Tides ", "assistant: Tides."]
+
+
+def test_rendering_leaves_the_variant_as_it_was():
+    rendered = variant(SYSTEM, {"role": "examples"}, USER)
+    before = rendered.id
+    render_open(rendered)[0]["content"] = "changed"
+    assert rendered.id == before
+
+
+@pytest.mark.parametrize(
+    ("variables", "history", "pointers"),
+    [
+        pytest.param({}, [], ["/variables/document"], id="missing"),
+        pytest.param({"document": "d", "doc": "x"}, [], ["/variables/doc"], id="unknown"),
+        pytest.param({"doc": "x"}, [{"role": "examples"}, "hello"], ["/variables/document", "/variables/doc", "/history/0", "/history/1"], id="all at once"),
+    ],
+)  # fmt: skip
+def test_everything_wrong_with_the_values_is_named(variables, history, pointers):
+    with pytest.raises(InvalidInput) as error:
+        render(variant(SYSTEM, USER), variables, history)
+    assert [f.pointer for f in error.value.faults] == pointers
+
+
+def test_an_example_without_an_input_that_the_prompt_asks_for_is_named():
+    with pytest.raises(InvalidInput, match=r"'ex_9' lacks document"):
+        render_open(variant(USER, examples=(FewShot(id="ex_9", input={"text": "x"}, output="y"),)))
+
+
+def test_an_example_that_would_make_a_variable_inside_the_prompt_is_refused():
+    shot = FewShot(id="ex_9", input={"document": "{name}"}, output="y")
+    with pytest.raises(InvalidInput, match=r"'ex_9' makes a \{\{variable\}\}"):
+        render_open(variant({"role": "user", "content": "{{{document}}}"}, examples=(shot,)))
+
+
+FAMILY = parse_family(
+    {
+        "name": "summarization",
+        "inputs": {"document": {"max_chars": 5}, "n": {"type": "number"}},
+        "output": {"field": "summary"},
+        "prompt": {"current": "1", "versions": {"1": {"content": [USER]}}},
+    }
+)
+
+
+def test_inputs_are_cut_by_characters_and_nothing_else_changes():
+    assert clip_inputs(FAMILY, {"document": "äöüßé€", "n": 123456, "other": "stays whole"}) == {
+        "document": "äöüßé",
+        "n": 123456,
+        "other": "stays whole",
+    }
+    assert clip_inputs(FAMILY, {}) == {}
+
+
+def test_a_few_shot_example_is_cut_as_in_serving_and_holds_declared_inputs_only():
+    example = make_example(
+        family="summarization",
+        id="ex_1",
+        input={"document": "1234567", "source": "web"},
+        expected={"summary": " s "},
+        origin="curated",
+        created_at=NOW,
+    )
+    assert few_shot(FAMILY, example) == FewShot(id="ex_1", input={"document": "12345"}, output="s")
