@@ -15,8 +15,9 @@ from optimizer import wiring
 from optimizer.core.errors import NotFound, NotYet
 from optimizer.core.estimate import Estimate
 from optimizer.core.study import Budget, Study
-from optimizer.jobs.create_study import create_study, request_stop
+from optimizer.jobs.create_study import create_study
 from optimizer.jobs.nominate import nominate
+from optimizer.jobs.request_stop import request_stop
 from optimizer.ports import Transaction
 
 StatusFilter = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]

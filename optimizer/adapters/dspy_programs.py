@@ -35,7 +35,7 @@ FIRST_SEED = -3  # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1
 NEVER = 10**9  # errors before DSPy gives up: a failed example is a scored failure, it does not end a search
 
 
-class BootstrapStrategy:
+class BootstrapSearch:
     """One candidate seed of BootstrapFewShotWithRandomSearch per ask; each variant is proposed once."""
 
     def __init__(self, setting: SearchSetting) -> None:

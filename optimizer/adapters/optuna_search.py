@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from optimizer.core.space import Choice, Dimension, FloatRange, apply_point, parse_space, point_of
+from optimizer.core.space import Choice, Dimension, FloatRange, apply_point, neighbours, parse_space, point_of
 from optimizer.core.strategy import Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
 
@@ -13,8 +13,11 @@ MAX_REPEATS = 5  # proposals in a row that were seen before: the space has nothi
 N_STARTUP = 4  # random points before TPE models the scores
 
 
-class SettingsStrategy:
-    """Proposes settings around the start variant; the start itself is told first, so that TPE knows what to beat."""
+class SettingsSearch:
+    """Proposes settings around the start variant, which is told first, so that TPE knows what to beat.
+
+    Half of the proposals may go to its neighbours, one setting changed at a time; TPE has the rest.
+    """
 
     def __init__(self, setting: SearchSetting) -> None:
         import optuna
@@ -61,8 +64,11 @@ class SettingsStrategy:
         import optuna
 
         point = point_of(self._start, self._dimensions)
-        if point:
-            self._study.add_trial(optuna.trial.create_trial(params=point, distributions=self._distributions, value=score))
+        if not point:
+            return
+        self._study.add_trial(optuna.trial.create_trial(params=point, distributions=self._distributions, value=score))
+        for beside in neighbours(point, self._dimensions)[: self._left // 2]:
+            self._study.enqueue_trial(beside)
 
     def _tell_optuna(self, trial: Any, score: float | None) -> None:
         import optuna

@@ -84,6 +84,20 @@ def apply_point(start: Variant, point: Point) -> Variant:
     return replace(start, messages=messages, model=model, policy=policy, examples=tuple(kept))
 
 
+def neighbours(point: Point, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
+    """Points that differ from ``point`` in one dimension: what tells most about each setting when few may be tried."""
+    return [{**point, d.name: value} for d in dimensions for value in _beside(d, point[d.name])]
+
+
+def _beside(dimension: Dimension, value: Any) -> list[Any]:
+    if isinstance(dimension, Choice):
+        return [option for option in dimension.options if option != value]
+    low, high = dimension.low, dimension.high
+    if isinstance(dimension, IntRange):
+        return [n for n in (int(value) - 1, int(value) + 1) if low <= n <= high]
+    return [value + step for step in ((low - value) / 2, (high - value) / 2) if step]
+
+
 def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_examples: int) -> list[Dimension]:
     if name == "examples":
         n = min(entry["max"], max_examples, len(start.examples))

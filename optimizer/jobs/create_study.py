@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from optimizer.core.dataset import Example
-from optimizer.core.errors import Conflict, InvalidInput, NotFound, NotYet
+from optimizer.core.errors import Conflict, InvalidInput, NotYet
 from optimizer.core.estimate import (
     Estimate,
     Spread,
@@ -128,24 +128,6 @@ def create_study(
 
     store.write(add)
     return study
-
-
-def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> Study:
-    """Asks a study to stop before its next call; one that no worker has taken up yet is cancelled at once. Safe to repeat."""
-    now = clock.now()
-
-    def stop(tx: Transaction) -> Study:
-        study = store.studies.get(tx, study_id)
-        if study is None:
-            raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
-        if study.status in ("finished", "cancelled", "failed"):
-            return study
-        store.audit.add(tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={})
-        if study.status == "queued":
-            return store.studies.update(tx, study_id, stop_requested=True, status="cancelled", finished_at=now)
-        return store.studies.update(tx, study_id, stop_requested=True)
-
-    return store.write(stop)
 
 
 def _plan(family: Family, strategy: str, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue) -> _Plan:

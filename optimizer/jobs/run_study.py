@@ -89,7 +89,7 @@ def _begin(
             log.warning("calls_lost", study=study.id, n_lost=n_lost)
         changes: dict[str, Any] = {"dataset": dataset, "scorer_version": study.scorer_version or scorer.version}
         changes["status"] = study.status if study.status == "confirming" and study.winner else "running"
-        changes["started_at"] = study.started_at or now
+        changes |= {"started_at": study.started_at or now, "outcome": None, "error": None, "finished_at": None}
         store.outbox.add(tx, "study", study.id, {}, now)
         return store.studies.update(tx, study.id, **changes)
 

@@ -1,0 +1,111 @@
+"""Evaluates one Variant on train or dev examples, outside a study, and keeps the sums as an evaluation batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.comparison import bootstrap_interval
+from optimizer.core.dataset import Example, class_of, select
+from optimizer.core.errors import DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.family import Family
+from optimizer.core.scoring import Scorer
+from optimizer.core.study import Budget, ExampleResult, mean_score
+from optimizer.core.variant import Variant
+from optimizer.jobs.build_dataset import as_served
+from optimizer.jobs.call_model import JournaledModel
+from optimizer.jobs.evaluation import Evaluator, OpenModel, p95_ms
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.study_run import ModelSource
+from optimizer.ports import Clock, Store
+
+DEFAULT_N = 50
+
+
+def evaluate_variant(
+    family: Family,
+    variant: Variant,
+    *,
+    split: Literal["train", "dev"] = "dev",
+    n: int = DEFAULT_N,
+    budget: Budget | None = None,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+    on_call: Callable[[float | None], None] = lambda latency_ms: None,
+) -> dict[str, Any]:
+    """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as stored.
+
+    The holdout cannot be evaluated here: only a study's confirmation looks at it.
+
+    Raises:
+        InvalidInput: n below 1, or a split that is not train or dev.
+        DatasetTooSmall: the split is empty.
+        ModelFailed: not one example was answered.
+        BudgetExhausted: the budget ran out; what was answered stays in the journal.
+    """
+    if split not in ("train", "dev"):
+        raise InvalidInput(f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for confirmations.")
+    if n < 1:
+        raise InvalidInput(f"An evaluation needs at least one example, not {n}.")
+    examples = _examples(family, split, n, store)
+    scorer = scorer_for(family)
+    evaluator = Evaluator(family, scorer, _opener(family, budget or Budget(), store, clock, models), on_call=on_call)
+    results = evaluator.evaluate(variant, examples)
+    if all(r.output is None for r in results):
+        raise ModelFailed(f"The model answered none of the {len(results)} examples. First failure: {results[0].error}", kind="unreachable")
+    batch = _batch(family, variant, split, examples, results, scorer, evaluator.n_fresh) | {"created_by": actor, "created_at": clock.now()}
+    store.write(lambda tx: store.performance.add_batch(tx, batch))
+    return batch
+
+
+def _opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource) -> Callable[[str], OpenModel]:
+    def open_model(name: str) -> OpenModel:
+        model = models.get(name)
+        calls = JournaledModel(model, store=store, clock=clock, study=None, family=family.name, budget=budget, purpose="evaluation")
+        return OpenModel(calls=calls, revision=model.revision, concurrency=model.concurrency)
+
+    return open_model
+
+
+def _examples(family: Family, split: Literal["train", "dev"], n: int, store: Store) -> list[Example]:
+    with store.read() as tx:
+        everything = {e.id: e for e in store.examples.of_split(tx, family.name, split=split)}
+    if not everything:
+        raise DatasetTooSmall(f"Family {family.name!r} has no {split} examples. Import some: detent import FILE --family {family.name}.")
+    labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in everything.values()]
+    ids = select(labels, n, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
+    return [as_served(family, everything[id]) for id in ids]
+
+
+def _batch(
+    family: Family,
+    variant: Variant,
+    split: str,
+    examples: Sequence[Example],
+    results: Sequence[ExampleResult],
+    scorer: Scorer,
+    n_calls: int,
+) -> dict[str, Any]:
+    scores = [r.score for r in results if r.score is not None]
+    interval = bootstrap_interval(scores, seed=0) if scores else None
+    return {
+        "id": new_id("eb"),
+        "family": family.name,
+        "variant": variant.id,
+        "model": str(variant.model["name"]),
+        "dataset_hash": digest(canonical_json({"family": family.name, split: [e.id for e in examples]})),
+        "split": split,
+        "scorer_version": scorer.version,
+        "n": len(results),
+        "n_errors": sum(r.error is not None for r in results),
+        "mean_score": mean_score(results),
+        "score_low": interval.lower if interval else None,
+        "score_high": interval.upper if interval else None,
+        "cost_usd": sum(r.cost_usd for r in results),
+        "p95_latency_ms": p95_ms(results),
+        "n_calls": n_calls,
+    }
