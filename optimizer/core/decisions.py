@@ -117,12 +117,17 @@ def _again(d: Decision, rollout: Rollout | None) -> Transition:
         reason=d.reason,
         confirm=given["confirm"],
         outcome=given["outcome"],
-        lapsed_at=None if given["lapsed_at"] is None else datetime.fromisoformat(given["lapsed_at"]),
+        lapsed_at=_time(given["lapsed_at"]),
+        lapsed_clock_at=_time(given["lapsed_clock_at"]),
         gates=given["gates"],
     )
     if rollout is not None:
         return apply(rollout, move)
     return start(from_record(given["rollout"], d.content["after"]), move, forced=given["forced"])
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _hash_of(d: Decision) -> str | None:

@@ -53,7 +53,8 @@ class Move:
     reason: str
     confirm: str | None = None
     outcome: Outcome = "cancelled"  # of rollback and end
-    lapsed_at: datetime | None = None  # of lapse: when the lease had run out
+    lapsed_at: datetime | None = None  # of lapse: when the lease had run out …
+    lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
     gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
 
 
@@ -120,6 +121,7 @@ def inputs(move: Move) -> dict[str, Any]:
         "confirm": move.confirm,
         "outcome": move.outcome,
         "lapsed_at": iso_or_none(move.lapsed_at),
+        "lapsed_clock_at": iso_or_none(move.lapsed_clock_at),
         "gates": [dict(g) for g in move.gates],
     }
 
@@ -178,7 +180,7 @@ def _deploy(rollout: Rollout, move: Move) -> _Effect:
 def _lapse(rollout: Rollout, move: Move) -> _Effect:
     lapsed_at = min(move.lapsed_at or move.at, move.at)
     share = rollout.ladder[rollout.stage]
-    history = (*_closed(rollout, lapsed_at, move.clock_at), _opened(share, move))
+    history = (*_closed(rollout, lapsed_at, min(move.lapsed_clock_at or move.clock_at, move.clock_at)), _opened(share, move))
     what = f"nobody watched from {iso(lapsed_at)} to {iso(move.at)}, so everybody got the champion; {percent(share)} goes on"
     return _Effect(what=what, changes={"stage_history": history})
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optimizer.core.canonical import canonical_json
 from optimizer.core.errors import Fault, InvalidInput, NotFound
 from optimizer.core.family import Family
 from optimizer.core.variant import Variant
@@ -82,7 +83,17 @@ def _build(parent: Variant, draft: VariantDraft) -> Variant:
         content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
     content["model"] = {**content["model"], **(draft.model or {})}
     content["policy"] = {**content["policy"], **(draft.policy or {})}
-    return Variant.from_content(content)
+    return _checked(Variant.from_content(content))
+
+
+def _checked(variant: Variant) -> Variant:
+    """Raises InvalidInput for values that have no canonical JSON, and so no id: infinite numbers, broken Unicode."""
+    try:
+        canonical_json(variant.content())
+    except (ValueError, TypeError) as broken:
+        fault = Fault(pointer="", detail=f"a value in it cannot be written as JSON: {broken}")
+        raise InvalidInput(f"This is no servable variant: {fault.detail}.", [fault]) from None
+    return variant
 
 
 def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:

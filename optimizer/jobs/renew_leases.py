@@ -82,7 +82,11 @@ def _see_to(tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, 
 
 
 def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:
-    move = Move(act=act, at=at, clock_at=clock.rollout_now(), actor=ACTOR, reason=reason, lapsed_at=rollout.lease_expires_at)
+    clock_at, lapsed_at = clock.rollout_now(), rollout.lease_expires_at
+    lapsed_clock_at = clock_at - (clock.now() - lapsed_at) * clock.scale if lapsed_at is not None else None
+    move = Move(
+        act=act, at=at, clock_at=clock_at, actor=ACTOR, reason=reason, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at
+    )  # fmt: skip
     transition = apply(rollout, move)
     return record_move(tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until)))
 

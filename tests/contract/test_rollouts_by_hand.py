@@ -524,6 +524,20 @@ def test_the_gap_of_a_lapsed_lease_stands_in_the_stage_history(store, clock, dep
     assert verify_rollout(deploying.id, store).ok
 
 
+def test_on_a_scaled_clock_the_gap_is_as_long_as_that_clock_says(store, clock, candidate):
+    clock.scale = 60.0
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+    assert started.rollout.simulated_clock
+    operate(started.rollout.id, "approve", actor="bob", reason="", store=store, clock=clock)
+    tick(store, clock)
+    clock.pass_seconds(200)
+    tick(store, clock)
+    first, second = load(store, started.rollout.id).stage_history
+    assert datetime.fromisoformat(first["clock_to"]) == T0 + timedelta(minutes=60)
+    assert datetime.fromisoformat(second["clock_from"]) == T0 + timedelta(minutes=200)
+    assert verify_rollout(started.rollout.id, store).ok
+
+
 def test_a_tick_renews_without_a_decision_and_may_come_twice(store, clock, deploying):
     clock.pass_seconds(10)
     for _ in range(2):
@@ -632,6 +646,11 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
         (VariantDraft(messages=[{"role": "user", "content": "{{dokument}}"}]), "dokument"),
         (VariantDraft(messages=[{"role": "user", "content": "Hello"}]), "no input stands"),
         (VariantDraft(messages=[{"role": "user"}]), "needs a text"),
+        (VariantDraft(messages=[{"role": "user", "content": "{{document}} \ud800"}]), "cannot be written as JSON"),
+        (
+            VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], model={"temperature": float("nan")}),
+            "cannot be written as JSON",
+        ),
         (VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], examples=[{"id": "e"}]), "an example needs"),
         (
             VariantDraft(
