@@ -1,0 +1,63 @@
+"""What every HTTP process of this package does around its requests: opens what they share, repeats its loops, closes in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from api.forwarding import Gateway
+from api.services import Services
+from api.serving import ServingState
+from optimizer import wiring
+from optimizer.config import Settings
+
+POLL_S = 0.25
+FLUSH_S = 1.0
+
+log = structlog.get_logger("api")
+
+
+def open_services(settings: Settings) -> Services:
+    store = wiring.open_store(settings)
+    clock = wiring.open_clock(settings)
+    files = wiring.load_families(settings)
+    secrets = wiring.open_secrets(settings)
+    state = ServingState(store, files, clock, secrets.token_keys, sync=lambda: wiring.sync_families(settings, files, store, clock))
+    state.refresh()
+    return Services(
+        settings=settings,
+        store=store,
+        clock=clock,
+        families=files,
+        secrets=secrets,
+        serving=state,
+        gateway=Gateway(settings.run_dir() / "gateway.json"),
+    )
+
+
+def close_services(shared: Services) -> None:
+    """Writes the last exposures; what cannot be written is lost with this process, and the log says how many."""
+    try:
+        shared.exposures.flush(shared.store)
+    except Exception as error:
+        log.error("exposures lost at shutdown", n=shared.exposures.n_waiting, error=str(error))
+    shared.store.close()
+
+
+async def repeat(seconds: float, act: Callable[[], Any], what: str) -> None:
+    """Runs ``act`` in a thread again and again. A failure is logged once until it works again; the loop itself never ends."""
+    failing = False
+    while True:
+        started = monotonic()
+        try:
+            await asyncio.to_thread(act)
+            failing = False
+        except Exception as error:
+            if not failing:
+                log.warning(f"{what} failed, will try again", error=str(error), exc_info=error)
+            failing = True
+        await asyncio.sleep(max(0.01, seconds - (monotonic() - started)))
