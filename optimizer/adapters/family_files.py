@@ -153,20 +153,26 @@ class FamilyFiles:
             (self._last_good_dir / f"{name}.yaml").unlink(missing_ok=True)
 
     def _signatures(self) -> dict[str, _Signature | None]:
-        """Of every folder that holds, or held, a family; None: the folder is there and its file is not."""
-        found: dict[str, _Signature | None] = {}
+        """Of every folder that holds, or held, a family; None: its file is not there."""
+        return {name: found for name in self._names() if (found := _signature(self.directory / name / FILE_NAME)) or self._was_good(name)}
+
+    def _names(self) -> list[str]:
         try:
-            folders = sorted(e.name for e in os.scandir(self.directory) if e.is_dir() and not e.name.startswith((".", "_")))
-        except FileNotFoundError:
-            folders = []
-        for name in folders:
-            try:
-                stat = os.stat(self.directory / name / FILE_NAME)
-                found[name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            except OSError:
-                if name in self._loaded:
-                    found[name] = None
-        return found
+            return sorted(e.name for e in os.scandir(self.directory) if e.is_dir() and not e.name.startswith((".", "_")))
+        except OSError:  # a disk that is not there is no order to remove every family
+            kept = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
+            return sorted({*self._loaded, *(file.stem for file in kept)})
+
+    def _was_good(self, name: str) -> bool:
+        return name in self._loaded or (self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists())
+
+
+def _signature(file: Path) -> _Signature | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _read(file: Path) -> str:

@@ -86,19 +86,21 @@ def _keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     """The keys that the model at this path knows."""
     here: Any = model
     for part in path:
-        field = next((f for name, f in _fields(here) if name == part), None)
-        models = _models_in(field.annotation) if field is not None else [here]  # no field: an index or a free name inside a container
+        field = next((f for name, f in fields_of(here) if name == part), None)
+        models = models_in(field.annotation) if field is not None else [here]  # no field: an index or a free name inside a container
         if not models:
             return []
         here = models[0]
-    return [name for name, _ in _fields(here)]
+    return [name for name, _ in fields_of(here)]
 
 
-def _fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
+def fields_of(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    """(key as it stands in the file, field) of a model."""
     return [(field.alias or name, field) for name, field in model.model_fields.items()]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation names, at any depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [m for inner in get_args(annotation) for m in _models_in(inner)]
+    return [m for inner in get_args(annotation) for m in models_in(inner)]

@@ -14,7 +14,7 @@ DEFAULT_SPACE: Mapping[str, Mapping[str, Any]] = {
 }
 
 _RANGES = ("float", "int", "choices")
-_FORMS: Mapping[str, tuple[str, ...]] = {
+FORMS: Mapping[str, tuple[str, ...]] = {
     "instruction": ("propose", "choices"),
     "examples": ("max",),
     "temperature": ("float", "choices"),
@@ -47,9 +47,9 @@ def space_faults(space: Any, pointer: str = "/space") -> list[Fault]:
 
 def _slot_problem(slot: str, entry: Any) -> str | None:
     is_policy = slot.startswith("policy.") and len(slot) > len("policy.")
-    forms = _RANGES if is_policy else _FORMS.get(slot)
+    forms = _RANGES if is_policy else FORMS.get(slot)
     if forms is None:
-        return f"there is no slot {slot!r} to vary; use {', '.join(_FORMS)} or policy.<name>"
+        return f"there is no slot {slot!r} to vary; use {', '.join(FORMS)} or policy.<name>"
     expected = f"give {slot} as {' or '.join(_SHOWN[f] for f in forms)}"
     if not isinstance(entry, Mapping):
         return f"{entry!r} is no range; {expected}"

@@ -180,6 +180,33 @@ def test_a_file_that_is_gone_is_a_problem_and_a_folder_that_is_gone_is_a_family_
     assert not list(kept.iterdir())
 
 
+def test_a_file_that_is_gone_at_a_restart_leaves_the_last_good_version(tmp_path):
+    kept = tmp_path / "var"
+    file = write(tmp_path / "families", GOOD)
+    loaded(tmp_path / "families", last_good_dir=kept)
+    file.unlink()
+    restarted = loaded(tmp_path / "families", last_good_dir=kept)
+    assert "triage" in restarted.families
+    assert "triage" in restarted.problems
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["while it runs", "at a restart"])
+def test_a_families_folder_that_is_not_there_removes_no_family(tmp_path, restart):
+    kept = tmp_path / "var"
+    write(tmp_path / "families", GOOD)
+    files = loaded(tmp_path / "families", last_good_dir=kept)
+    (tmp_path / "families").rename(tmp_path / "elsewhere")
+    if restart:
+        files = FamilyFiles(tmp_path / "families", last_good_dir=kept)
+    assert files.changed()
+    files.load()
+    assert "triage" in files.families
+    assert "triage" in files.problems
+    (tmp_path / "elsewhere").rename(tmp_path / "families")
+    files.load()
+    assert not files.problems
+
+
 def test_a_family_that_never_was_good_is_a_problem_only(tmp_path):
     write(tmp_path, "name: [")
     files = loaded(tmp_path)

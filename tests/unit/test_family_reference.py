@@ -1,0 +1,49 @@
+"""docs/reference/family.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from optimizer.adapters.family_files import parse_family_text
+from optimizer.core.family import Family
+from optimizer.core.family_faults import fields_of, models_in
+from optimizer.core.family_rules import BUILT_IN_METRICS
+from optimizer.core.family_space import FORMS
+from optimizer.core.privacy import BUILT_IN_RULES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "family.md").read_text(encoding="utf-8")
+SMALLEST, WHOLE = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+
+
+def keys(model: type[BaseModel]) -> set[str]:
+    found = {name for name, _ in fields_of(model)}
+    return found.union(*(keys(inner) for _, field in fields_of(model) for inner in models_in(field.annotation)))
+
+
+@pytest.mark.parametrize("text", [SMALLEST, WHOLE], ids=["the smallest", "the whole"])
+def test_the_pages_families_are_good(text):
+    assert parse_family_text(text, file="docs/reference/family.md").variant().messages
+
+
+def test_the_whole_family_shows_the_defaults():
+    shown = parse_family_text(WHOLE, file="page")
+    shortest = parse_family_text(
+        re.sub(r"(?ms)^(model|scorer|space|sample|constraints|schedule|triggers|rollout|privacy):.*?(?=^\S|\Z)", "", WHOLE), file="page"
+    )
+    assert shown.model_dump(exclude={"scorer"}) == shortest.model_dump(exclude={"scorer"})
+    assert shown.metrics == shortest.metrics
+
+
+@pytest.mark.parametrize("key", sorted(keys(Family)))
+def test_every_key_is_on_the_page(key: Any):
+    assert re.search(rf"\b{key}\b", PAGE)
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN_METRICS, *FORMS, *BUILT_IN_RULES])
+def test_every_metric_slot_and_mask_is_on_the_page(name):
+    assert f"`{name}`" in PAGE or f"`{name}:" in PAGE
