@@ -44,6 +44,15 @@ def listen(host: str, wanted: int, what: str) -> Listening:
     raise Conflict(f"{notice}, and so are the {N_TRIES - 1} ports after it. Free one, or set another port for {what}.")
 
 
+def is_free(host: str, port: int) -> bool:
+    """Whether the port could be bound right now."""
+    try:
+        _bind(host, port).close()
+    except OSError:
+        return False
+    return True
+
+
 def owner_of(port: int) -> str:
     """Who listens on the port, where the system tells."""
     try:

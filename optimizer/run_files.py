@@ -12,7 +12,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from optimizer.config import Settings
-from optimizer.core.errors import Conflict
+from optimizer.core.errors import Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,14 @@ def find(settings: Settings, name: str) -> RunningProcess | None:
     return RunningProcess(name=name, pid=process.pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
 
 
+def note(settings: Settings, name: str, member: str) -> str | None:
+    """A further member that a living process announced, such as the profile of ``serve``."""
+    if find(settings, name) is None:
+        return None
+    value = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8")).get(member)
+    return str(value) if value is not None else None
+
+
 class ProcessLock:
     """A lock that one process of a home may hold, released by the system however that process ends."""
 
@@ -72,9 +80,9 @@ class ProcessLock:
         return True
 
     def acquire_or_refuse(self, what: str, advice: str) -> None:
-        """Raises Conflict naming the holder: ``what`` says who is in the way, ``advice`` what to do."""
+        """Raises Refused naming the holder: ``what`` says who is in the way, ``advice`` what to do."""
         if not self.acquire():
-            raise Conflict(f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder())
+            raise Refused(f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder())
 
     def holder(self) -> int | None:
         """The pid that took the lock last; meaningful only while somebody holds it."""

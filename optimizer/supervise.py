@@ -83,7 +83,7 @@ class Supervisor:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
-        run_files.announce(self._settings, "serve", self.url("api"))
+        run_files.announce(self._settings, "serve", self.url("api"), profile=self._settings.profile)
         try:
             while not self._end.is_set():
                 for child in self._children:

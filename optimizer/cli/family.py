@@ -1,0 +1,228 @@
+"""``detent family``: the tasks of this project and their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.session import Session
+from optimizer.cli.told import show_told
+from optimizer.core.errors import InvalidFamily
+
+app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
+
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+
+
+@app.command("list")
+def list_families(as_json: Json = False) -> None:
+    """Every family: what serves, what the file says, how many examples.
+
+    Example: detent family list
+    """
+    session = Session()
+    store, files = session.store, session.families
+    rows = []
+    with store.read() as tx:
+        for name in sorted(files.families.keys() | files.problems.keys()):
+            champion = store.champions.current(tx, name)
+            active = store.rollouts.active(tx, name)
+            splits = store.examples.counts(tx, name)
+            rows.append(
+                {
+                    "family": name,
+                    "champion": champion.variant if champion else None,
+                    "file": _file_state(session, name, champion.variant if champion else None),
+                    "rollout": f"{active.id} ({active.status})" if active else None,
+                    "n_train": splits.get("train", 0),
+                    "n_dev": splits.get("dev", 0),
+                    "n_holdout": splits.get("holdout", 0),
+                }
+            )
+    columns = {
+        "family": "Family", "champion": "Champion", "file": "File", "rollout": "Rollout", "n_train": "Train", "n_dev": "Dev", "n_holdout": "Holdout",
+    }  # fmt: skip
+    empty = f"No families in {session.settings.families_dir}. Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
+    show(as_json, {"items": rows}, table(rows, columns, empty=empty))
+
+
+def _file_state(session: Session, name: str, champion: str | None) -> str:
+    if name in session.families.problems:
+        return "faulty, last good version serves" if champion else "faulty"
+    family = session.families.families[name]
+    if not family.prompt.versions:
+        return "policy only"
+    wanted = family.variant().id
+    return f"version {family.prompt.current}" + ("" if champion in (None, wanted) else f" ({wanted}) edited, not served")
+
+
+@app.command("show")
+def show_family(family: FamilyName, as_json: Json = False) -> None:
+    """One family: its file, its champion, its examples."""
+    session = Session()
+    declared = session.family(family)
+    store = session.store
+    with store.read() as tx:
+        champion = store.champions.current(tx, family)
+        splits = store.examples.counts(tx, family)
+    problem = session.families.problems.get(family)
+    values = {"family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None}
+
+    def view(out: Any) -> None:
+        out.print(f"Family    {family}: {declared.description}", style="bold", markup=False)
+        out.print(f"Champion  {champion.variant if champion else 'none yet'}", markup=False)
+        out.print(f"File      {_file_state(session, family, champion.variant if champion else None)}", markup=False)
+        out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)
+        out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
+        out.print(f"Model     {declared.model.default}", markup=False)
+        out.print(f"Scorer    {', '.join(f'{k} {v:g}' for k, v in declared.metrics.items())}", markup=False)
+        out.print(f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout", markup=False)
+        out.print(f"Next      detent study run {family} --dry-run", markup=False)
+
+    show(as_json, values, view)
+    if problem is not None:
+        say(f"The file as it stands cannot be used; its last good version serves.\n{problem.detail}", "yellow")
+
+
+@app.command()
+def validate(
+    family: Annotated[str | None, typer.Argument(help="Name of the family; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check family files: every fault with file, line, what, why and what to do.
+
+    Example: detent family validate triage
+    """
+    session = Session()
+    files = session.families
+    names = [family] if family is not None else sorted(files.families.keys() | files.problems.keys())
+    if family is not None and family not in files.problems:
+        session.family(family)
+    problems = {name: files.problems[name] for name in names if name in files.problems}
+    faults = [{"family": name, **row} for name, problem in problems.items() for row in problem.members.get("errors", ())]
+    show(as_json, {"valid": not problems, "families": names, "errors": faults}, lambda out: None)
+    for problem in problems.values():
+        say(problem.detail, "red")
+    if problems:
+        raise typer.Exit(2)
+    say(f"{', '.join(names) or 'No family'}: {'valid' if names else 'nothing to check'}.")
+
+
+@app.command()
+def adopt(
+    family: FamilyName,
+    confirm: Annotated[str | None, typer.Option(help="The family's name.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the file's current version at once, without a rollout; recorded as forced.
+
+    Example: detent family adopt triage --confirm triage
+    """
+    from optimizer.jobs.adopt_file_version import adopt_file_version
+
+    session = Session()
+    declared = session.family(family)
+    if family in session.families.problems:
+        problem = session.families.problems[family]
+        raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
+    told = adopt_file_version(declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock, reason=reason)
+    show_told(as_json, told)
+
+
+@app.command()
+def evaluate(
+    family: FamilyName,
+    variant: Annotated[str, typer.Option(help="Id of the variant, or champion, or candidate.")] = "champion",
+    split: Annotated[str, typer.Option(help="dev or train; the holdout is sealed.")] = "dev",
+    n: Annotated[int, typer.Option(help="Examples at most.", min=1)] = 20,
+    budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure one variant on examples, with an interval.
+
+    Example: detent family evaluate triage --n 40
+    """
+    from optimizer import wiring
+    from optimizer.cli.variant import find_variant
+    from optimizer.core.study import Budget
+    from optimizer.jobs.evaluate_variant import evaluate_variant
+
+    session = Session()
+    declared = session.family(family)
+    record = find_variant(session, family, variant)
+    models = wiring.open_models(session.settings)
+    try:
+        batch = evaluate_variant(
+            declared,
+            record.variant,
+            split=split,  # type: ignore[arg-type]
+            n=n,
+            budget=Budget(usd=budget_usd),
+            actor=session.actor,
+            store=session.store,
+            clock=session.clock,
+            models=models,
+            scorer_for=wiring.scorers(session.settings),
+        )
+    finally:
+        models.close()
+
+    def view(out: Any) -> None:
+        score = "no score" if batch["mean_score"] is None else f"{batch['mean_score']:.3f}"
+        interval = "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
+        out.print(
+            f"{family} {record.variant.id}: {score}{interval} on {batch['n']} {split} examples, {batch['n_errors']} errors", markup=False
+        )
+
+    show(as_json, batch, view)
+
+
+@app.command()
+def create(
+    family: FamilyName,
+    prompt: Annotated[Path, typer.Option("--from", help="A text file with {{name}} placeholders.", show_default=False)],
+    examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
+    input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
+    output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
+    parser: Annotated[str | None, typer.Option(help="text, label, json or list; default: told by the examples.")] = None,
+    model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
+    description: Annotated[str, typer.Option(help="One sentence.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a family from a prompt and examples: families/NAME/family.yaml and examples.jsonl, imported at once.
+
+    Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output topic=Category
+    """
+    from optimizer import wiring
+    from optimizer.core.new_family import FamilyDraft
+    from optimizer.jobs.create_family import create_family, read_prompt
+    from optimizer.jobs.import_examples import import_examples
+
+    session = Session()
+    names, rows = wiring.read_rows(examples)
+    draft = FamilyDraft(
+        name=family, prompt=read_prompt(prompt), columns=names, rows=rows, inputs=tuple(input or ()), output=output, parser=parser, model=model,
+        description=description,
+    )  # fmt: skip
+    made = create_family(draft, families_dir=session.settings.families_dir, today=session.clock.now().date())
+    session.families.load()
+    declared = session.family(family)
+    source = wiring.open_source(str(made.examples_file), declared)
+    assert source.rows is not None
+    report = import_examples(source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True)
+    wiring.sync_families(session.settings, session.families, session.store, session.clock)
+    show(as_json, {"family": family, "files": [made.family_file, made.examples_file], "import": report}, lambda out: None)
+    if made.n_skipped:
+        say(f"{made.n_skipped} rows without an input or an answer were left out.")
+    for sentence in report.sentences():
+        say(sentence)
+    tell_change(
+        f"{family}: made {made.family_file} and {made.examples_file}; its prompt serves from now on.",
+        why="",
+        undo=f"remove the folder {made.family_file.parent}",
+        then=f"read the file, then: detent study run {family} --dry-run",
+    )

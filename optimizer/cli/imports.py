@@ -1,0 +1,110 @@
+"""``detent import``: examples and feedback from a file or an installed source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli.output import Json, say, show
+from optimizer.cli.session import Session
+from optimizer.core.errors import InvalidInput
+
+
+def register(app: typer.Typer) -> None:
+    app.command("import")(import_)
+
+
+def import_(
+    source: Annotated[str, typer.Argument(help="A file (JSON lines or CSV), or installed-docs.", show_default=False)],
+    family: Annotated[str, typer.Option(help="The family it belongs to.", show_default=False)],
+    input: Annotated[list[str] | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone; may be repeated.")] = None,
+    output: Annotated[str | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone.")] = None,
+    curated: Annotated[bool | None, typer.Option(help="Whether a person vouches for the texts: they may be quoted in prompts.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take examples or feedback in; says what was taken, what was not, and why. Safe to repeat.
+
+    Examples:
+      detent import installed-docs --family summarization
+      detent import tickets.csv --family triage --input text=Body --output topic=Category
+      detent import feedback.jsonl --family triage
+    """
+    from optimizer import wiring
+
+    session = Session()
+    declared = session.family(family)
+    opened = wiring.open_source(source, declared, columns(list(declared.inputs), declared.output.field, input or [], output))
+    if opened.rows is not None:
+        from optimizer.jobs.import_examples import import_examples
+
+        released = opened.curated if curated is None else curated
+        report = import_examples(
+            opened.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=released
+        )
+        show(as_json, report, lambda out: None)
+        for sentence in report.sentences():
+            say(sentence)
+        if not released and report.n_accepted:
+            say("The texts may not be quoted in prompts until a person releases them; --curated says that one vouches for all of them.")
+        if report.n_accepted == report.n_duplicate == 0:
+            raise typer.Exit(1)
+        return
+    assert opened.events is not None
+    counts = _import_events(session, family, opened.events)
+    show(as_json, counts, lambda out: None)
+    say(f"{family}: {counts['accepted']} events taken, {counts['duplicates']} there already, {len(counts['rejected'])} not taken.")
+    for rejected in counts["rejected"][:10]:
+        say(f"  {rejected['where']}: {rejected['detail']}")
+    if counts["accepted"] == counts["duplicates"] == 0:
+        raise typer.Exit(1)
+
+
+def columns(inputs: list[str], output_field: str, given: list[str], output: str | None) -> dict[str, str]:
+    """Field of the family > column: ``FIELD=COLUMN`` as said; a column alone means the only input, or the output."""
+    mapping: dict[str, str] = {}
+    for pair in given:
+        name, equals, column = pair.partition("=")
+        if not equals and len(inputs) != 1:
+            raise InvalidInput(f"--input {pair} names no field; the family has {', '.join(inputs)}, so write FIELD=COLUMN.")
+        mapping[name if equals else inputs[0]] = column if equals else name
+    if output is not None:
+        name, equals, column = output.partition("=")
+        mapping[name if equals else output_field] = column if equals else name
+    unknown = [name for name in mapping if name not in (*inputs, output_field)]
+    if unknown:
+        raise InvalidInput(
+            f"The family has no field {', '.join(unknown)}; its inputs are {', '.join(inputs)}, its output is {output_field}."
+        )
+    return mapping
+
+
+def _import_events(session: Session, family: str, records: Any) -> dict[str, Any]:
+    """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
+    from itertools import islice
+
+    from optimizer import wiring
+    from optimizer.core.assignment import unit_hmac, verify_token
+    from optimizer.jobs.ingest_feedback import ingest
+
+    secrets = wiring.open_secrets(session.settings)
+    total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
+    stream = iter(records)
+    while batch := list(islice(stream, session.settings.limits.batch)):
+        readable = [(where, {"family": family, **event}) for where, event, _ in batch if event is not None]
+        total["rejected"] += [{"where": where, "type": "malformed", "detail": why} for where, event, why in batch if event is None]
+        if not readable:
+            continue
+        answer = ingest(
+            [event for _, event in readable],
+            store=session.store,
+            clock=session.clock,
+            families=session.families.families,
+            verify=lambda token: verify_token(token, secrets.token_keys, session.clock.now()),
+            hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
+            actor=session.actor,
+        )
+        total["accepted"] += answer["accepted"]
+        total["duplicates"] += answer["duplicates"]
+        total["rejected"] += [{"where": readable[r["index"]][0], **r} for r in answer["rejected"]]
+    return total

@@ -1,0 +1,66 @@
+"""Commands that the contract names and a later version brings. They say so in one sentence instead of being unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from optimizer.cli.output import Json
+from optimizer.core.errors import NotYet
+
+Words = Annotated[list[str] | None, typer.Argument(help="Ignored for now.", show_default=False)]
+ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+PLAIN = {
+    "freeze": "stop every change of what is served",
+    "unfreeze": "end a freeze",
+    "backup": "write a consistent copy of the store",
+    "restore": "bring a copy back",
+    "mcp": "offer the commands as tools of the Model Context Protocol",
+}
+GROUPS = {
+    "quality": {"monitor": "show quality over time", "analytics": "break quality down"},
+    "dialogs": {"analyze": "read whole conversations"},
+    "thresholds": {"recommend": "recommend thresholds from what was collected"},
+    "data": {"forget": "forget a person", "export": "write the data out", "prune": "delete what is older than its retention"},
+}
+ADDED = {
+    "study": {"report": "write a report of a study"},
+    "rollout": {
+        "forecast": "say how long a rollout will take",
+        "report": "write a report of a rollout",
+        "selftest": "replay a rollout without traffic",
+    },
+}
+
+
+def not_yet(name: str, purpose: str) -> Callable[..., None]:
+    """A command that takes anything and answers one sentence with exit code 1."""
+
+    def command(words: Words = None, as_json: Json = False) -> None:
+        raise NotYet(f"`detent {name}` will {purpose}; this version cannot do it yet.", command=name)
+
+    command.__doc__ = f"Not yet: will {purpose}."
+    return command
+
+
+def add(app: typer.Typer, name: str, path: str, purpose: str) -> None:
+    app.command(name, context_settings=dict(ANYTHING), rich_help_panel="Not yet in this version")(not_yet(path, purpose))
+
+
+def add_to(app: typer.Typer, group: str) -> None:
+    """The later commands of a noun that has others already."""
+    for name, purpose in ADDED[group].items():
+        add(app, name, f"{group} {name}", purpose)
+
+
+def register(app: typer.Typer) -> None:
+    for name, purpose in PLAIN.items():
+        add(app, name, name, purpose)
+    for group, commands in GROUPS.items():
+        sub = typer.Typer(name=group, no_args_is_help=True, help="Not yet in this version.")
+        for name, purpose in commands.items():
+            add(sub, name, f"{group} {name}", purpose)
+        app.add_typer(sub, rich_help_panel="Not yet in this version")

@@ -1,0 +1,114 @@
+"""What is printed where: data to stdout, messages to stderr, one JSON document with --json. NO_COLOR and pipes get no colour."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that wraps only on a terminal: what goes into a pipe is for programs and searches."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else 200
+    return Console(stderr=stderr, highlight=False, width=width, soft_wrap=not stream.isatty())
+
+
+def say(text: str, style: str | None = None) -> None:
+    """A message for the person at the terminal; never data."""
+    console(stderr=True).print(text, style=style, markup=False)
+
+
+def show(as_json: bool, value: Any, view: Callable[[Console], None]) -> None:
+    """The result of a command: ``value`` as JSON, or ``view`` for people."""
+    if as_json:
+        print(json.dumps(value, default=plain, ensure_ascii=False, indent=2))
+    else:
+        view(console())
+
+
+def tell_change(what: str, *, why: str, undo: str, then: str) -> None:
+    """Every change of state says what happened, why, how to take it back, and what comes next."""
+    out = console(stderr=True)
+    out.print(what, style="bold", markup=False)
+    for label, text in (("Why: ", why), ("Undo:", undo), ("Next:", then)):
+        if text:
+            out.print(f"  {label} {text}", markup=False)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> Callable[[Console], None]:
+    """A view of rows: ``columns`` maps the key in a row to its heading; keys of numbers are aligned right."""
+
+    def view(out: Console) -> None:
+        if not rows:
+            say(empty)
+            return
+        from rich.table import Table
+
+        grid = Table(box=None, pad_edge=False, header_style="bold")
+        for key, heading in columns.items():
+            right = all(isinstance(row.get(key), int | float | None) for row in rows)
+            grid.add_column(heading, justify="right" if right else "left", overflow="fold")
+        for row in rows:
+            grid.add_row(*(cell(row.get(key)) for key in columns))
+        out.print(grid)
+
+    return view
+
+
+def cell(value: Any) -> str:
+    """One value for people: shares of time and numbers short, nothing as an en dash."""
+    from rich.markup import escape
+
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, datetime):
+        return when(value)
+    return escape(str(value))
+
+
+def when(value: datetime | None) -> str:
+    return "–" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.3g} %"
+
+
+def dollars(amount: float | None) -> str:
+    return "–" if amount is None else f"${amount:.4f}" if 0 < amount < 1 else f"${amount:.2f}"
+
+
+def plain(value: Any) -> Any:
+    """What ``json`` cannot write by itself."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

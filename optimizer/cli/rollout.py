@@ -1,0 +1,245 @@
+"""``detent rollout``: let a candidate out step by step, watch it, take it back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli import later
+from optimizer.cli.output import Json, percent, say, show, table, when
+from optimizer.cli.rollout_picture import picture, picture_values
+from optimizer.cli.session import Session, check_one_of
+from optimizer.cli.told import show_told
+from optimizer.core.errors import Conflict, InvalidInput
+
+app = typer.Typer(name="rollout", no_args_is_help=True, help="Gradual exposure of a candidate: start, watch, advance, promote, roll back.")
+
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
+Confirm = Annotated[str | None, typer.Option(help="The family's name: go past a gate that has not passed, recorded as forced.")]
+AIMS = ("quality", "cost", "latency")
+
+
+@app.command()
+def start(
+    family: FamilyName,
+    variant: Annotated[str | None, typer.Argument(help="The candidate; default: the winner of the last study that nominated one.")] = None,
+    named: Annotated[str | None, typer.Option("--variant", help="The candidate, as an option.")] = None,
+    aim: Annotated[str | None, typer.Option(help="quality, cost or latency; default: the study's.")] = None,
+    ladder: Annotated[str | None, typer.Option(help='Shares of units such as "0.10,0.25,0.50"; the last step to 1.0 is added.')] = None,
+    margin: Annotated[float | None, typer.Option(help="How much worse is still acceptable, absolute.")] = None,
+    study: Annotated[str | None, typer.Option(help="The study whose confirmation speaks for the candidate.")] = None,
+    reason: Reason = None,
+    confirm: Confirm = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a rollout of a candidate against the champion.
+
+    Example: detent rollout start triage --dry-run
+    """
+    check_one_of("--aim", aim, AIMS)
+    session = Session()
+    declared = session.family(family)
+    if variant and named and variant != named:
+        raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
+    candidate = variant or named or _last_nominated(session, family)
+    shares = _shares(ladder)
+    if session.server is not None and study is None:
+        body = {
+            "variant": candidate,
+            "aim": aim,
+            "ladder": shares,
+            "margin": margin,
+            "dry_run": dry_run,
+            "confirm": confirm,
+            "reason": reason,
+        }
+        show_told(as_json, session.server.post(f"/v1/families/{family}/rollouts", body))
+        return
+    from optimizer.jobs.start_rollout import start_rollout
+
+    begun = start_rollout(
+        declared,
+        candidate,
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        confirm=confirm,
+        aim=aim,  # type: ignore[arg-type]
+        ladder=shares,
+        margin=margin,
+        dry_run=dry_run,
+        study=study,
+        reason=reason,
+    )
+    show_told(as_json, begun.told)
+
+
+def _shares(ladder: str | None) -> list[float] | None:
+    if ladder is None:
+        return None
+    try:
+        return [float(part) for part in ladder.replace(",", " ").split()]
+    except ValueError:
+        raise InvalidInput(f"--ladder needs shares between 0 and 1, such as 0.10,0.25,0.50, not {ladder!r}.") from None
+
+
+def _last_nominated(session: Session, family: str) -> str:
+    with session.store.read() as tx:
+        finished, _ = session.store.studies.page(tx, family=family, status="finished")
+    nominated = [s for s in finished if s.outcome == "nominated" and s.winner]
+    if not nominated:
+        raise InvalidInput(
+            f"No study of {family} has nominated a variant, so name the candidate: detent rollout start {family} VARIANT. "
+            f"`detent variant list {family}` shows them."
+        )
+    return str(max(nominated, key=lambda s: s.finished_at or s.created_at).winner)
+
+
+def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:
+    """One act on the active rollout, by the server where one runs."""
+    session = Session()
+    rollout = session.active_rollout(family)
+    if session.server is not None:
+        body = {"reason": reason, "confirm": confirm}
+        show_told(as_json, session.server.post(f"/v1/rollouts/{rollout.id}/{act}", body))
+        return
+    from optimizer.jobs.operate_rollout import operate
+
+    told = operate(
+        rollout.id,
+        act,  # type: ignore[arg-type]
+        actor=session.actor,
+        reason=reason,
+        confirm=confirm,
+        store=session.store,
+        clock=session.clock,
+    )
+    show_told(as_json, told)
+    if session.settings and told.rollout is not None and told.rollout.status == "approved":
+        say("No server runs here: the candidate is served once `detent serve` ticks.")
+
+
+@app.command()
+def approve(family: FamilyName, reason: Reason = None, confirm: Confirm = None, as_json: Json = False) -> None:
+    """Let a validated rollout begin with its first share.
+
+    Example: detent rollout approve triage --reason "diff reviewed"
+    """
+    _act("approve", family, reason, confirm, as_json)
+
+
+@app.command()
+def reject(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """End a rollout before its candidate is served."""
+    _act("reject", family, reason, None, as_json)
+
+
+@app.command()
+def advance(
+    family: FamilyName,
+    reason: Reason = None,
+    confirm: Confirm = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which share comes next; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give the candidate its next share.
+
+    Example: detent rollout advance triage --confirm triage
+    """
+    if dry_run:
+        session = Session()
+        rollout = session.active_rollout(family)
+        following = rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None
+        values = {"rollout": rollout.id, "share": rollout.share, "next_share": following, "dry_run": True}
+        show(as_json, values, lambda out: out.print(f"{family}: would go from {percent(rollout.share)} to {percent(following or 1.0)}"))
+        return
+    _act("advance", family, reason, confirm, as_json)
+
+
+@app.command()
+def hold(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """Stop advancing; guardrails and rollback go on acting."""
+    _act("hold", family, reason, None, as_json)
+
+
+@app.command()
+def resume(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """End a hold."""
+    _act("resume", family, reason, None, as_json)
+
+
+@app.command()
+def promote(family: FamilyName, reason: Reason = None, confirm: Confirm = None, as_json: Json = False) -> None:
+    """Make the candidate the champion.
+
+    Example: detent rollout promote triage --confirm triage
+    """
+    _act("promote", family, reason, confirm, as_json)
+
+
+@app.command()
+def rollback(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """End the active rollout at once; everybody gets the champion. Asks nothing, and is refused when none is active.
+
+    Example: detent rollout rollback triage --reason "wrong language"
+    """
+    _act("rollback", family, reason, None, as_json)
+
+
+@app.command()
+def status(family: FamilyName, as_json: Json = False) -> None:
+    """Who is served what: ladder, share, both arms, lease, and what comes next.
+
+    Example: detent rollout status triage
+    """
+    session = Session()
+    session.family(family)
+    values = picture_values(session, family)
+    show(as_json, values, lambda out: picture(out, values, session.clock.now()))
+
+
+@app.command()
+def log(family: FamilyName, as_json: Json = False) -> None:
+    """Every decision of the family's latest rollout, oldest first."""
+    session = Session()
+    session.family(family)
+    with session.store.read() as tx:
+        rollout = session.store.rollouts.active(tx, family) or session.store.rollouts.latest(tx, family)
+        decisions = session.store.rollouts.decisions(tx, rollout.id) if rollout else []
+    if rollout is None:
+        raise Conflict(f"{family} has had no rollout yet. Start one: detent rollout start {family} VARIANT.")
+    rows = [
+        {"seq": d.seq, "at": when(d.at), "kind": d.kind + (" (forced)" if d.forced else ""), "actor": d.actor, "reason": d.reason}
+        for d in decisions
+    ]
+    columns = {"seq": "#", "at": "At", "kind": "Decision", "actor": "By", "reason": "Why"}
+    show(as_json, {"rollout": rollout, "items": decisions}, table(rows, columns, empty="No decisions."))
+    say(f"Rollout {rollout.id}. Check the chain: detent rollout verify {rollout.id}")
+
+
+@app.command()
+def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", show_default=False)], as_json: Json = False) -> None:
+    """Check a rollout's record: hash chain, replay of every decision, state in the store.
+
+    Example: detent rollout verify ro_01…
+    """
+    from optimizer.jobs.verify_rollout import verify_rollout
+
+    session = Session()
+    report = verify_rollout(rollout, session.store)
+    values: dict[str, Any] = {
+        "rollout": report.rollout,
+        "ok": report.ok,
+        "n_decisions": report.n_decisions,
+        "head": report.head,
+        "problems": report.problems,
+    }
+    show(as_json, values, lambda out: out.print(report.text, markup=False))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+later.add_to(app, "rollout")

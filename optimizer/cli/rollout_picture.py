@@ -1,0 +1,103 @@
+"""The readable picture of a rollout: ladder, arms, lease, and what comes next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from optimizer.cli.feedback import ARM_COLUMNS, arm_row
+from optimizer.cli.output import percent, table, when
+from optimizer.cli.session import Session
+from optimizer.core.rollout import Rollout
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def picture_values(session: Session, family: str) -> dict[str, Any]:
+    """Everything the picture shows, as plain data."""
+    store = session.store
+    with store.read() as tx:
+        champion = store.champions.current(tx, family)
+        rollout = store.rollouts.active(tx, family) or store.rollouts.latest(tx, family)
+        arms = store.events.arm_summary(tx, family, rollout.id) if rollout else []
+        _, ticked_at = store.serving_version.read(tx)
+        decisions = store.rollouts.decisions(tx, rollout.id) if rollout else []
+    now = session.clock.now()
+    return {
+        "family": family,
+        "champion": champion,
+        "rollout": rollout,
+        "share": rollout.share if rollout else None,
+        "is_active": rollout.is_active if rollout else False,
+        "served": _is_served(rollout, now),
+        "arms": arms,
+        "last_tick_at": ticked_at,
+        "last_decision": decisions[-1] if decisions else None,
+        "next": _next(family, rollout, now),
+    }
+
+
+def picture(out: Console, values: dict[str, Any], now: datetime) -> None:
+    """Print it."""
+    champion, rollout = values["champion"], values["rollout"]
+    out.print(f"Family    {values['family']}", style="bold", markup=False)
+    if champion is not None:
+        out.print(f"Champion  {champion.variant} since {when(champion.since)}: {champion.why}", markup=False)
+    if rollout is None:
+        out.print("Rollout   none yet", markup=False)
+    else:
+        _print_rollout(out, rollout, now)
+        decision = values["last_decision"]
+        if decision is not None:
+            out.print(f"Last      {decision.kind} by {decision.actor} at {when(decision.at)}: {decision.reason}", markup=False)
+        out.print("")
+        table([arm_row(r) for r in values["arms"]], ARM_COLUMNS, empty="Nothing was reported for this rollout yet.")(out)
+        out.print("")
+    out.print(f"Next      {values['next']}", markup=False)
+
+
+def ladder(rollout: Rollout) -> str:
+    """``10 % > [25 %] > 50 % > 100 %`` with the present share in brackets."""
+    steps = [percent(s) for s in rollout.ladder] + ["100 %"]
+    place = len(steps) - 1 if rollout.status == "deployed" else rollout.stage
+    return " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
+
+
+def _print_rollout(out: Console, rollout: Rollout, now: datetime) -> None:
+    flags = [text for text, on in (("held", rollout.held), ("forced", rollout.forced), ("simulated clock", rollout.simulated_clock)) if on]
+    state = rollout.status + (f" ({rollout.outcome})" if rollout.outcome else "") + (f", {', '.join(flags)}" if flags else "")
+    out.print(f"Rollout   {rollout.id}: {state}", markup=False)
+    out.print(f"Candidate {rollout.candidate} against {rollout.champion}, aim {rollout.aim}", markup=False)
+    out.print(f"Ladder    {ladder(rollout)}", markup=False)
+    if rollout.status == "deploying":
+        expires = rollout.lease_expires_at
+        if _is_served(rollout, now) and expires is not None:
+            out.print(f"Lease     good for {max(0, (expires - now).total_seconds()):.0f} s; the worker renews it", markup=False)
+        else:
+            out.print(
+                f"Lease     ran out at {when(expires)}: everybody gets the champion until a worker ticks", style="yellow", markup=False
+            )
+    if rollout.reason:
+        out.print(f"Reason    {rollout.reason}", markup=False)
+
+
+def _is_served(rollout: Rollout | None, now: datetime) -> bool:
+    """Whether the candidate is served right now: a stage, and a lease that has not run out."""
+    return rollout is not None and rollout.share is not None and rollout.lease_expires_at is not None and rollout.lease_expires_at > now
+
+
+def _next(family: str, rollout: Rollout | None, now: datetime) -> str:
+    """The command that goes on from here."""
+    if rollout is None or not rollout.is_active:
+        return f"find a candidate: detent study run {family} --dry-run"
+    if rollout.held:
+        return f"it is held; go on with: detent rollout resume {family}"
+    if rollout.status in ("pending", "validating"):
+        return f"a person approves: detent rollout approve {family} (or: detent rollout reject {family})"
+    if rollout.status == "approved":
+        return "the worker's next tick serves the first share; `detent serve` runs one"
+    if not _is_served(rollout, now):
+        return "start the worker (`detent serve`); the stage resumes with its next tick"
+    verb = "advance" if rollout.stage + 1 < len(rollout.ladder) else "promote"
+    return f"detent rollout {verb} {family} --confirm {family} (no gate has been evaluated, so it is recorded as forced)"

@@ -1,0 +1,111 @@
+"""What a command works with: settings, the store, and the server of this home when one runs.
+
+Reading commands read the store. Changing commands go through the API when a server runs, else they act on the store.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from optimizer.core.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from optimizer.api_client import ApiClient
+    from optimizer.config import Settings
+    from optimizer.core.family import Family
+    from optimizer.core.rollout import Rollout
+    from optimizer.ports import Clock, FamilySource, Store
+
+
+class Session:
+    """Opened once per command; everything in it is opened when first used."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Under a running server its profile holds, so that both read the same clock."""
+        from optimizer import run_files
+        from optimizer.config import load_settings
+
+        settings = load_settings()
+        if "DETENT_PROFILE" in os.environ:
+            return settings
+        profile = run_files.note(settings, "serve", "profile")
+        return load_settings(profile) if profile and profile != settings.profile else settings
+
+    @cached_property
+    def server(self) -> ApiClient | None:
+        from optimizer.api_client import ApiClient
+
+        return ApiClient.of_running_server(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, migrated where no server does that, and knowing what the family files hold."""
+        from optimizer import run_files, wiring
+
+        if run_files.find(self.settings, "serve") is None:
+            wiring.migrate_store(self.settings)
+        store = wiring.open_store(self.settings)
+        if self.server is None:
+            wiring.sync_families(self.settings, self.families, store, self.clock)
+        return store
+
+    @cached_property
+    def clock(self) -> Clock:
+        from optimizer import wiring
+
+        return wiring.open_clock(self.settings)
+
+    @cached_property
+    def families(self) -> FamilySource:
+        from optimizer import wiring
+
+        return wiring.load_families(self.settings)
+
+    @cached_property
+    def actor(self) -> str:
+        return local_actor()
+
+    def family(self, name: str) -> Family:
+        """Raises InvalidFamily where the file is wrong and nothing good is known, NotFound with the known names otherwise."""
+        found = self.families.families.get(name)
+        if found is not None:
+            return found
+        problem = self.families.problems.get(name)
+        if problem is not None:
+            raise problem
+        known = ", ".join(sorted(self.families.families)) or "none yet; `detent family create` makes one"
+        raise NotFound(f"There is no family {name!r} in {self.settings.families_dir}. Families here: {known}.", family=name)
+
+    def active_rollout(self, family: str) -> Rollout:
+        """Raises NotFound when none is pending, validating, approved or deploying."""
+        self.family(family)
+        with self.store.read() as tx:
+            rollout = self.store.rollouts.active(tx, family)
+        if rollout is None:
+            raise NotFound(f"{family} has no active rollout. Start one: detent rollout start {family} --variant VARIANT.", family=family)
+        return rollout
+
+    def record(self, action: str, family: str | None, subject: str, detail: dict[str, Any]) -> None:
+        """One line of the audit for a change made here rather than through the API."""
+        self.store.write(
+            lambda tx: self.store.audit.add(
+                tx, at=self.clock.now(), actor=self.actor, action=action, family=family, subject=subject, detail=detail
+            )
+        )
+
+
+def local_actor() -> str:
+    """Who typed the command, as decisions and the audit name them."""
+    try:
+        return f"local:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"local:{os.getuid()}"
+
+
+def check_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise InvalidInput(f"{option} must be one of {', '.join(known)}, not {value!r}.")

@@ -1,0 +1,86 @@
+"""``detent status``: what runs, what is served, what needs a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from optimizer.cli.output import Json, say, show, table, when
+from optimizer.cli.session import Session
+
+PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(as_json: Json = False) -> None:
+    """Processes, families, studies and open alerts of this home.
+
+    Example: detent status --json
+    """
+    from optimizer import run_files
+
+    session = Session()
+    store, settings = session.store, session.settings
+    processes = []
+    for name in PROCESSES:
+        found = run_files.find(settings, name)
+        processes.append(
+            {
+                "process": name,
+                "pid": found.pid if found else None,
+                "url": found.url if found else None,
+                "since": found.since if found else None,
+            }
+        )
+    with store.read() as tx:
+        _, ticked_at = store.serving_version.read(tx)
+        families = [_family_row(session, tx, name) for name in sorted(session.families.families.keys() | session.families.problems.keys())]
+        studies = [s for state in ("queued", "running", "confirming") for s in store.studies.page(tx, status=state)[0]]
+        alerts = store.alerts.all(tx, open_only=True)
+        backlog = store.outbox.backlog(tx)
+    values = {
+        "home": settings.home,
+        "profile": settings.profile,
+        "simulated_clock": settings.simulated_clock,
+        "processes": processes,
+        "last_tick_at": ticked_at,
+        "families": families,
+        "studies": studies,
+        "alerts": alerts,
+        "outbox_waiting": backlog,
+    }
+
+    def view(out: Any) -> None:
+        out.print(f"Home      {settings.home}, profile {settings.profile}", style="bold", markup=False)
+        age = "no tick yet" if ticked_at is None else f"{(session.clock.now() - ticked_at).total_seconds():.0f} s ago"
+        out.print(f"Tick      {age}; {backlog} items wait for MLflow", markup=False)
+        out.print("")
+        columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
+        table(processes, columns, empty="")(out)
+        out.print("")
+        columns = {"family": "Family", "champion": "Champion", "rollout": "Rollout", "problem": "Problem"}
+        table(families, columns, empty="No families yet.")(out)
+        if studies:
+            out.print("")
+            rows = [{"id": s.id, "family": s.family, "status": s.status, "n_calls": s.spend.n_calls} for s in studies]
+            table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
+        for alert in alerts:
+            say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")
+
+    show(as_json, values, view)
+
+
+def _family_row(session: Session, tx: Any, name: str) -> dict[str, Any]:
+    champion = session.store.champions.current(tx, name)
+    active = session.store.rollouts.active(tx, name)
+    share = f" at {100 * active.share:.3g} %" if active and active.share is not None else ""
+    return {
+        "family": name,
+        "champion": champion.variant if champion else None,
+        "rollout": f"{active.id} {active.status}{share}" if active else None,
+        "problem": "faulty file, last good version serves" if name in session.families.problems else None,
+    }

@@ -1,0 +1,226 @@
+"""``detent study``: search for a better variant, watch the search, stop it and take it up again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli import later
+from optimizer.cli.output import Json, dollars, say, show, table, tell_change, when
+from optimizer.cli.session import Session, check_one_of
+from optimizer.core.errors import NotFound
+from optimizer.core.study import Study
+
+app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume.")
+
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for its latest.", show_default=False)]
+UNFINISHED = ("queued", "running", "confirming")
+
+
+@app.command()
+def run(
+    family: FamilyName,
+    strategy: Annotated[str | None, typer.Option(help="bootstrap, settings, or both: bootstrap+settings.")] = None,
+    aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(help="Dollars at most, confirmation included.")] = None,
+    budget_calls: Annotated[int | None, typer.Option(help="Model calls at most, confirmation included.")] = None,
+    budget_minutes: Annotated[float | None, typer.Option(help="Minutes at most, confirmation included.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed and answers, same study.")] = None,
+    definition: Annotated[Path | None, typer.Option(help="A study definition such as experiments/quick.yaml.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; spend nothing.")] = False,
+    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Search for a better variant, then compare winner and champion on the sealed holdout.
+
+    Examples:
+      detent study run triage --dry-run
+      detent study run triage --budget-usd 2
+      detent study run triage --strategy bootstrap --budget-calls 400
+    """
+    from optimizer.cli import study_run
+
+    check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    session = Session()
+    declared = session.family(family)
+    values = study_run.read_definition(definition)
+    request = study_run.Request.of(
+        values, strategy=strategy, aim=aim, usd=budget_usd, calls=budget_calls, minutes=budget_minutes, seed=seed
+    )
+    if dry_run:
+        estimate = study_run.estimate(session, declared, request)
+        show(
+            as_json, {"family": family, "dry_run": True, "estimate": estimate}, lambda out: study_run.view_estimate(out, declared, estimate)
+        )
+        return
+    study = study_run.begin(session, declared, request, follow=follow, quiet=as_json)
+    _show_study(session, study, as_json)
+    if study.status == "failed":
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_studies(
+    family: Annotated[str | None, typer.Argument(help="Only of this family.")] = None,
+    status: Annotated[str | None, typer.Option(help="queued, running, confirming, finished, cancelled or failed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Studies, newest first."""
+    check_one_of("--status", status, (*UNFINISHED, "finished", "cancelled", "failed"))
+    session = Session()
+    if family is not None:
+        session.family(family)
+    with session.store.read() as tx:
+        studies, _ = session.store.studies.page(tx, family=family, status=status)
+    studies = sorted(studies, key=lambda s: s.created_at, reverse=True)
+    rows = [
+        {
+            "id": s.id,
+            "family": s.family,
+            "status": s.status + (f": {s.outcome}" if s.outcome else ""),
+            "strategy": s.strategy,
+            "n_calls": s.spend.n_calls,
+            "usd": s.spend.usd,
+            "winner": s.winner,
+            "created_at": s.created_at,
+        }
+        for s in studies
+    ]
+    columns = {
+        "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls", "usd": "Spent $", "winner": "Winner",
+        "created_at": "Made",
+    }  # fmt: skip
+    show(as_json, {"items": studies}, table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"))
+
+
+@app.command("show")
+def show_study(study: StudyId, as_json: Json = False) -> None:
+    """One study: trials, spend, confirmation, outcome.
+
+    Example: detent study show triage
+    """
+    session = Session()
+    _show_study(session, find_study(session, study), as_json)
+
+
+@app.command()
+def cancel(study: StudyId, as_json: Json = False) -> None:
+    """Stop a study before its next call. What it found stays."""
+    session = Session()
+    found = find_study(session, study)
+    if found.status not in UNFINISHED:
+        show(as_json, found, lambda out: None)
+        say(f"Study {found.id} is {found.status} already; nothing changed.")
+        return
+    if session.server is not None:
+        session.server.post(f"/v1/studies/{found.id}/cancel", {})
+    else:
+        from optimizer.jobs.request_stop import request_stop
+
+        request_stop(found.id, actor=session.actor, store=session.store, clock=session.clock)
+    show(as_json, find_study(session, found.id), lambda out: None)
+    tell_change(
+        f"{found.family}: study {found.id} stops before its next call.",
+        why="",
+        undo=f"detent study resume {found.id}",
+        then=f"detent study show {found.id}",
+    )
+
+
+@app.command()
+def resume(
+    study: StudyId,
+    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study that was cancelled, failed or interrupted. Nothing that was answered is asked again."""
+    from optimizer.cli import study_run
+
+    session = Session()
+    found = find_study(session, study)
+    ended = study_run.take_up_again(session, found, follow=follow, quiet=as_json)
+    _show_study(session, ended, as_json)
+    if ended.status == "failed":
+        raise typer.Exit(1)
+
+
+def find_study(session: Session, name: str) -> Study:
+    """By id, or the latest of a family."""
+    with session.store.read() as tx:
+        study = session.store.studies.get(tx, name)
+        if study is None and name in session.families.families:
+            page, _ = session.store.studies.page(tx, family=name)
+            study = max(page, key=lambda s: s.created_at, default=None)
+            if study is None:
+                raise NotFound(f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name)
+    if study is None:
+        raise NotFound(f"There is no study {name!r}. See them with: detent study list.", study=name)
+    return study
+
+
+def _show_study(session: Session, study: Study, as_json: bool) -> None:
+    with session.store.read() as tx:
+        trials = session.store.studies.trials(tx, study.id)
+    show(as_json, {"study": study, "trials": trials}, lambda out: _view(out, study, trials))
+
+
+def _view(out: Any, study: Study, trials: list[Any]) -> None:
+    state = study.status + (f": {study.outcome}" if study.outcome else "") + (", simulated clock" if study.simulated_clock else "")
+    out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
+    out.print(
+        f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by {study.created_by}", markup=False
+    )
+    spend = study.spend
+    lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
+    out.print(
+        f"Spent     {spend.n_calls} calls, {dollars(spend.usd)}, {spend.n_from_journal} answered from the journal{lost}", markup=False
+    )
+    if study.error:
+        out.print(f"Error     {study.error}", style="red", markup=False)
+    out.print("")
+    rows = [
+        {
+            "number": t.number,
+            "variant": t.variant + (" *" if t.variant == study.winner else ""),
+            "proposer": t.proposer,
+            "score": t.score,
+            "n": t.n,
+            "n_errors": t.n_errors,
+            "p95_ms": t.p95_ms,
+            "status": t.status,
+        }
+        for t in trials
+    ]
+    columns = {
+        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors", "p95_ms": "p95 ms",
+        "status": "Status",
+    }  # fmt: skip
+    table(rows, columns, empty="No trial yet.")(out)
+    if study.confirmation:
+        from optimizer.cli.study_run import confirmation_lines
+
+        out.print("")
+        for line in confirmation_lines(study):
+            out.print(line, markup=False)
+    out.print("")
+    out.print(f"Next      {next_step(study)}", markup=False)
+
+
+def next_step(study: Study) -> str:
+    """The command that goes on from here."""
+    family = study.family
+    if study.status in UNFINISHED:
+        return f"detent study show {study.id} (again), or: detent study cancel {study.id}"
+    if study.status in ("cancelled", "failed"):
+        return f"detent study resume {study.id}"
+    if study.outcome == "nominated" and study.winner:
+        return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
+    if study.outcome == "not_confirmed" and study.winner:
+        return f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family} {study.winner}"
+    return f"nothing was better; another search: detent study run {family} --dry-run"
+
+
+later.add_to(app, "study")

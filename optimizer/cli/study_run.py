@@ -1,0 +1,279 @@
+"""Begins a study, by the server's worker or in this process, and shows how it goes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizer import run_files
+from optimizer.cli.output import console, dollars, say
+from optimizer.cli.session import Session
+from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.study import Aim, Budget, Study
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.core.estimate import Estimate
+    from optimizer.core.family import Family
+
+ENDED = ("finished", "cancelled", "failed")
+POLL_S = 0.5
+NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for: options beat the definition file, which beats the defaults of the job."""
+
+    strategy: str | None
+    aim: Aim
+    budget: Budget
+    seed: int
+    definition: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], **options: Any) -> Request:
+        caps = dict(values.get("budget") or {})
+        unknown = sorted(caps.keys() - {"usd", "calls", "minutes"})
+        if unknown:
+            raise InvalidInput(f"The definition's budget has {', '.join(unknown)}; it knows usd, calls and minutes.")
+        caps.update({name: options[name] for name in ("usd", "calls", "minutes") if options.get(name) is not None})
+        sizes = {k: v for k, v in values.items() if k not in (*NAMES, "family", "name", "description")}
+        definition = {**sizes, **dict(values.get("definition") or {})}
+        if values.get("space"):
+            definition["space"] = values["space"]
+        if not any(cap is not None for cap in caps.values()):
+            from optimizer.jobs.create_study import DEFAULT_BUDGET
+
+            caps = {k: v for k, v in asdict(DEFAULT_BUDGET).items() if v is not None}
+        seed = options.get("seed")
+        return cls(
+            strategy=options.get("strategy") or values.get("strategy"),
+            aim=options.get("aim") or values.get("aim") or "quality",
+            budget=Budget(**caps),
+            seed=int(seed if seed is not None else values.get("seed") or 0),
+            definition=definition,
+        )
+
+
+def read_definition(path: Path | None) -> Mapping[str, Any]:
+    """A study definition as YAML; empty without a file."""
+    if path is None:
+        return {}
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not path.is_file():
+        raise NotFound(f"There is no study definition {path}. Those of this project stand in experiments/.")
+    try:
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise InvalidInput(f"{path} must hold `name: value` lines, such as `strategy: bootstrap` and `n_train: 80`.")
+    return values
+
+
+def estimate(session: Session, family: Family, request: Request) -> Estimate:
+    """What the study would take; nothing is written and nothing is spent."""
+    made: Estimate = _create(session, family, request, dry_run=True)
+    return made
+
+
+def view_estimate(out: Console, family: Family, made: Estimate) -> None:
+    """The estimate for people: each figure with its spread."""
+
+    def spread(values: Any, unit: str = "") -> str:
+        return f"{values.expected:.3g}{unit} expected ({values.low:.3g} to {values.high:.3g})"
+
+    out.print(f"{family.name}: a study of at most {made.n_trials} trials with model {family.model.default}", style="bold", markup=False)
+    out.print(f"Calls     {spread(made.calls)}", markup=False)
+    for name, part in made.parts.items():
+        out.print(f"  {name:<14}{spread(part)}", markup=False)
+    usd = f"${spread(made.usd)}" if made.usd is not None else "unknown: the model has no price in config/models.yaml"
+    out.print(f"Dollars   {usd}", markup=False)
+    out.print(f"Minutes   {spread(made.minutes)}", markup=False)
+    reserved = f"{made.n_confirmation_calls} calls" + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
+    out.print(f"Reserved  for the confirmation on the holdout: {reserved}", markup=False)
+    budget = max(1, round(made.calls.high))
+    out.print(f"Next      detent study run {family.name} --budget-calls {budget}", markup=False)
+
+
+def begin(session: Session, family: Family, request: Request, *, follow: bool, quiet: bool) -> Study:
+    """Start the study and, with ``follow``, wait for its end."""
+    if session.server is not None:
+        body = {
+            "strategy": request.strategy,
+            "aim": request.aim,
+            "budget": {k: v for k, v in asdict(request.budget).items() if v is not None},
+            "seed": request.seed,
+            "definition": dict(request.definition) or None,
+        }
+        answer = session.server.post(f"/v1/families/{family.name}/studies", body)
+        return _by_worker(session, str(answer["id"]), follow, quiet)
+    return _here_or_by_worker(session, lambda: _create(session, family, request, dry_run=False).id, follow, quiet)
+
+
+def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) -> Study:
+    """Queue the study again and, with ``follow``, wait for its end."""
+    from optimizer.jobs.resume_study import resume_study
+
+    def queue() -> str:
+        return resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock).id
+
+    if session.server is not None:
+        return _by_worker(session, queue(), follow, quiet)
+    return _here_or_by_worker(session, queue, follow, quiet)
+
+
+def confirmation_lines(study: Study) -> list[str]:
+    """The confirmation in words, as the job summed it up."""
+    found = study.confirmation or {}
+    lines = [f"Holdout   {found['summary']}"] if found.get("summary") else []
+    for gate in found.get("gates") or ():
+        lines.append(f"  {gate.get('name', 'gate'):<14}{gate.get('verdict', '')}: {gate.get('reason', '')}")
+    return lines
+
+
+def _create(session: Session, family: Family, request: Request, *, dry_run: bool) -> Any:
+    from optimizer import wiring
+    from optimizer.jobs.create_study import create_study
+
+    return create_study(
+        family,
+        strategy=request.strategy,
+        aim=request.aim,
+        budget=request.budget,
+        seed=request.seed,
+        definition=request.definition,
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        models=wiring.open_models(session.settings),
+        dry_run=dry_run,
+    )
+
+
+def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Study:
+    if not follow:
+        say(f"Study {study_id} is queued. Follow it: detent study show {study_id}")
+        return _read(session, study_id)
+    try:
+        return _watch(session, study_id, quiet, lambda: True)
+    except KeyboardInterrupt:
+        say(f"Study {study_id} goes on in the worker. Look: detent study show {study_id}. Stop it: detent study cancel {study_id}")
+        return _read(session, study_id)
+
+
+def _here_or_by_worker(session: Session, queue: Any, follow: bool, quiet: bool) -> Study:
+    """Without a server this process is the worker for as long as the study takes; a worker that runs alone is left to do it."""
+    lock = run_files.ProcessLock(session.settings, "worker")
+    if not lock.acquire():
+        study_id = queue()
+        say(f"The worker with pid {lock.holder()} runs study {study_id}.")
+        return _by_worker(session, study_id, follow, quiet)
+    try:
+        return _here(session, queue(), quiet)
+    finally:
+        lock.release()
+
+
+def _here(session: Session, study_id: str, quiet: bool) -> Study:
+    """Runs the study in a thread of this process and shows the store's picture of it."""
+    from optimizer import wiring
+    from optimizer.jobs.run_study import run_study
+    from optimizer.logs import set_up_logs
+
+    settings = session.settings
+    set_up_logs(settings, "cli", terminal=False)
+    models = wiring.open_models(settings)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run_study(
+                study_id,
+                store=session.store,
+                clock=session.clock,
+                families=session.families,
+                models=models,
+                scorer_for=wiring.scorers(settings),
+                strategies=wiring.strategy_for,
+            )
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="study", daemon=True)
+    thread.start()
+    try:
+        study = _watch(session, study_id, quiet, thread.is_alive)
+        thread.join()
+    except KeyboardInterrupt:
+        models.close()
+        say(f"Interrupted. Everything answered so far is kept; go on with: detent study resume {study_id}")
+        os._exit(1)  # the search's threads cannot be stopped in the middle of a call
+    models.close()
+    if failures:
+        raise failures[0]
+    return study
+
+
+def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study:
+    """Until the study has ended, or nobody runs it any more: a line per trial, and on a terminal a line that moves."""
+    out = console(stderr=True)
+    began, first_calls, n_shown = time.monotonic(), None, 0
+    status = out.status("starting") if out.is_terminal and not quiet else None
+    if status:
+        status.start()
+    try:
+        while True:
+            alive = is_alive()
+            with session.store.read() as tx:
+                study = session.store.studies.get(tx, study_id)
+                trials = session.store.studies.trials(tx, study_id)
+                spend = session.store.journal.spend(tx, study_id)
+            if study is None:
+                raise NotFound(f"Study {study_id} is gone from the store.")
+            first_calls = spend.n_calls if first_calls is None else first_calls
+            best = max((t.score for t in trials if t.score is not None), default=None)
+            if not quiet:
+                for trial in trials[n_shown:]:
+                    score = "no score" if trial.score is None else f"{trial.score:.3f}"
+                    out.print(f"trial {trial.number} ({trial.proposer}): {score} on {trial.n} dev examples, {trial.variant}", markup=False)
+                n_shown = len(trials)
+            if study.status in ENDED or not alive:
+                return study
+            if status:
+                status.update(_moving_line(study, len(trials), best, spend, time.monotonic() - began, spend.n_calls - first_calls))
+            time.sleep(POLL_S)
+    finally:
+        if status:
+            status.stop()
+
+
+def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, elapsed_s: float, n_fresh: int) -> str:
+    calls = f"{spend.n_calls}" + (f" of {study.budget.calls}" if study.budget.calls is not None else "") + " calls"
+    parts = [study.status, f"{n_trials} trials", "no score yet" if best is None else f"best {best:.3f}", calls, dollars(spend.usd)]
+    left_s = None
+    if study.budget.calls is not None and n_fresh >= 5:
+        left_s = (study.budget.calls - spend.n_calls) * elapsed_s / n_fresh
+    if study.budget.minutes is not None:
+        minutes_s = study.budget.minutes * 60 - elapsed_s
+        left_s = minutes_s if left_s is None else min(left_s, minutes_s)
+    if left_s is not None:
+        parts.append(f"at most {max(0.0, left_s) / 60:.1f} min more")
+    return " · ".join(parts)
+
+
+def _read(session: Session, study_id: str) -> Study:
+    with session.store.read() as tx:
+        study = session.store.studies.get(tx, study_id)
+    if study is None:
+        raise NotFound(f"There is no study {study_id!r}.", study=study_id)
+    return study

@@ -1,0 +1,203 @@
+"""``detent variant``: the settings of a family that exist, what differs, and new ones by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.session import Session
+from optimizer.cli.variant_text import differences, reading
+from optimizer.core.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from optimizer.ports import VariantRecord
+
+app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
+
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+VariantId = Annotated[str, typer.Argument(help="Id of the variant, or champion, or candidate.", show_default=False)]
+
+
+@app.command("list")
+def list_variants(family: FamilyName, as_json: Json = False) -> None:
+    """Every variant of a family, newest first, with what it is used for.
+
+    Example: detent variant list triage
+    """
+    session = Session()
+    session.family(family)
+    store = session.store
+    with store.read() as tx:
+        records = store.variants.of_family(tx, family)
+        champion = store.champions.current(tx, family)
+        active = store.rollouts.active(tx, family)
+    uses = {champion.variant: "champion"} if champion else {}
+    if active:
+        uses[active.candidate] = "candidate"
+    rows = [
+        {
+            "variant": r.variant.id,
+            "use": uses.get(r.variant.id, ""),
+            "source": r.source,
+            "n_examples": len(r.variant.examples),
+            "created_at": r.created_at,
+            "created_by": r.created_by,
+            "note": r.note or (f"version {r.file_version} of the file" if r.file_version else ""),
+        }
+        for r in sorted(records, key=lambda r: r.created_at, reverse=True)
+    ]
+    columns = {
+        "variant": "Variant", "use": "Use", "source": "Source", "n_examples": "Examples", "created_at": "Made", "created_by": "By", "note": "Note",
+    }  # fmt: skip
+    show(as_json, {"items": rows}, table(rows, columns, empty=f"{family} has no variants yet."))
+
+
+@app.command("show")
+def show_variant(family: FamilyName, variant: VariantId = "champion", as_json: Json = False) -> None:
+    """One variant in full: messages, few-shot examples, model settings."""
+    session = Session()
+    record = find_variant(session, family, variant)
+    values = {"variant": record.variant.id, "family": family, "source": record.source, "note": record.note, **record.variant.content()}
+    show(as_json, values, lambda out: out.print(reading(record), markup=False))
+
+
+@app.command()
+def diff(
+    family: FamilyName,
+    variant: VariantId,
+    against: Annotated[str, typer.Option(help="The variant to compare with.")] = "champion",
+    as_json: Json = False,
+) -> None:
+    """What differs between two variants, line by line.
+
+    Example: detent variant diff triage candidate
+    """
+    session = Session()
+    new, old = find_variant(session, family, variant), find_variant(session, family, against)
+    lines = differences(old, new)
+    values = {"family": family, "variant": new.variant.id, "against": old.variant.id, "diff": lines}
+
+    def view(out: Any) -> None:
+        if not lines:
+            say(f"{new.variant.id} and {old.variant.id} are the same setting.")
+        for line in lines:
+            colour = "green" if line.startswith("+") else "red" if line.startswith("-") else None
+            out.print(line, style=colour, markup=False)
+
+    show(as_json, values, view)
+
+
+@app.command()
+def create(
+    family: FamilyName,
+    start: Annotated[str, typer.Option("--from", help="The variant to change.")] = "champion",
+    messages: Annotated[Path | None, typer.Option(help="A JSON file with the list of messages.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model setting such as temperature=0.2; may be repeated.")] = None,
+    without_examples: Annotated[bool, typer.Option("--without-examples", help="Drop the few-shot examples.")] = False,
+    note: Annotated[str, typer.Option(help="What is different, for people.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a variant by hand. Nothing is served by it.
+
+    Example: detent variant create triage --from champion --model temperature=0.2 --note "warmer"
+    """
+    session = Session()
+    declared = session.family(family)
+    parent = find_variant(session, family, start)
+    given: dict[str, Any] = {
+        "messages": _messages(messages),
+        "model": _settings(model),
+        "examples": [] if without_examples else None,
+        "note": note,
+    }
+    if session.server is not None:
+        answer = session.server.post(f"/v1/families/{family}/variants", {"from": parent.variant.id, **given})
+        made, new = str(answer["variant"]), bool(answer.get("new", True))
+        values: Any = answer
+    else:
+        from optimizer.jobs.create_variant import VariantDraft, create_variant
+
+        draft = VariantDraft(
+            messages=given["messages"], from_variant=parent.variant.id, examples=given["examples"], model=given["model"], note=note
+        )
+        created = create_variant(declared, draft, actor=session.actor, store=session.store, clock=session.clock)
+        made, new = created.record.variant.id, created.new
+        values = {"variant": made, "new": new, **created.record.variant.content()}
+    show(as_json, values, lambda out: out.print(made))
+    tell_change(
+        f"{family}: variant {made} {'made' if new else 'was there already, with the same content'}.",
+        why=note,
+        undo="nothing to undo: a variant is served only after a rollout",
+        then=f"detent variant diff {family} {made}; detent rollout start {family} {made} --dry-run",
+    )
+
+
+@app.command()
+def export(
+    family: FamilyName,
+    variant: VariantId = "champion",
+    format: Annotated[str, typer.Option(help="messages, yaml, dspy, mlflow or langchain.")] = "messages",
+    as_json: Json = False,
+) -> None:
+    """Print a variant for use elsewhere; yaml is the block to commit to family.yaml.
+
+    Example: detent variant export triage --format yaml
+    """
+    from optimizer.jobs.export_variant import export_variant
+
+    session = Session()
+    record = find_variant(session, family, variant)
+    text = export_variant(session.family(family), record, format)
+    values = {"family": family, "variant": record.variant.id, "format": format, "text": text}
+    show(as_json, values, lambda out: print(text, end=""))
+
+
+def find_variant(session: Session, family: str, name: str) -> VariantRecord:
+    """By id, by a unique beginning of it, or by use: champion, candidate."""
+    session.family(family)
+    store = session.store
+    with store.read() as tx:
+        if name == "champion":
+            champion = store.champions.current(tx, family)
+            name = champion.variant if champion else name
+        elif name == "candidate":
+            active = store.rollouts.active(tx, family)
+            name = active.candidate if active else name
+        found = store.variants.get(tx, family, name)
+        if found is None and name.startswith("v_"):
+            fitting = [r for r in store.variants.of_family(tx, family) if r.variant.id.startswith(name)]
+            found = fitting[0] if len(fitting) == 1 else None
+    if found is None:
+        raise NotFound(f"{family} has no variant {name!r}. See them with: detent variant list {family}.", family=family, variant=name)
+    return found
+
+
+def _messages(path: Path | None) -> list[dict[str, Any]] | None:
+    if path is None:
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(values, list) or not all(isinstance(m, dict) for m in values):
+        raise InvalidInput(f'{path} must hold a list of messages, such as [{{"role": "user", "content": "..."}}].')
+    return values
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any] | None:
+    if not pairs:
+        return None
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InvalidInput(f"--model takes NAME=VALUE, such as temperature=0.2, not {pair!r}.")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values

@@ -1,0 +1,192 @@
+"""A family file from what people have: a prompt as text and a sheet of examples."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.variant import VARIABLE
+
+MAX_LABELS = 30
+MAX_LABEL_CHARS = 60
+PARSERS = ("text", "label", "json", "list")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyDraft:
+    """What a person gives. ``inputs`` and ``output`` are columns, or FIELD=COLUMN; empty and None: told by names."""
+
+    name: str
+    prompt: str
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    inputs: Sequence[str] = ()
+    output: str | None = None
+    parser: str | None = None
+    model: str = "embedded"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFamily:
+    """``data`` is the content of family.yaml, ``examples`` the lines of examples.jsonl."""
+
+    data: dict[str, Any]
+    examples: list[dict[str, Any]]
+    n_skipped: int  # rows without an output or an input
+
+
+def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
+    """Raises InvalidInput, with every fault, when prompt, columns and examples do not fit together."""
+    variables = list(dict.fromkeys(VARIABLE.findall(draft.prompt)))
+    faults: list[Fault] = []
+    given = dict(_pair(text) for text in draft.inputs)
+    if not variables and not given:
+        faults.append(Fault(pointer="/from", detail="the prompt has no {{placeholder}}, so say which column goes in: --input COLUMN"))
+    by_field = {name: given.get(name, name) for name in variables} or {name: column for name, column in given.items()}
+    if variables:
+        unused = [name for name in given if name not in variables]
+        if len(variables) == len(given) == 1 and unused:
+            by_field = {variables[0]: given[unused[0]]}  # one input, one column: no other reading is possible
+        else:
+            faults += [
+                Fault(pointer="/input", detail=f"--input {n}: the prompt has no {{{{{n}}}}}; it has {_names(variables)}") for n in unused
+            ]
+    field, column = _output(draft, by_field, faults)
+    for name, source in {**by_field, **({field: column} if column else {})}.items():
+        if source not in draft.columns:
+            option = "output" if name == field else "input"
+            detail = f"there is no column {source!r} for {name}; the columns are {_names(draft.columns)}. Say --{option} {name}=COLUMN"
+            faults.append(Fault(pointer=f"/{option}/{name}", detail=detail))
+    if draft.parser is not None and draft.parser not in PARSERS:
+        faults.append(Fault(pointer="/parser", detail=f"there is no parser {draft.parser!r}; known are {', '.join(PARSERS)}"))
+    if faults:
+        raise InvalidInput(f"Cannot make family {draft.name!r}: " + "; ".join(f.detail for f in faults) + ".", faults)
+    rows = [r for r in draft.rows if all(_filled(r.get(c)) for c in (*by_field.values(), column))]
+    if not rows:
+        raise InvalidInput(f"Cannot make family {draft.name!r}: no row has a value in each of {_names([*by_field.values(), column])}.")
+    parser = draft.parser or tell_parser([r[column] for r in rows])
+    examples = [_example(r, by_field, field, column, parser, draft.columns) for r in rows]
+    data = _data(draft, list(by_field), field, parser, examples, today)
+    return NewFamily(data=data, examples=examples, n_skipped=len(draft.rows) - len(rows))
+
+
+def tell_parser(outputs: Sequence[Any]) -> str:
+    """label for few short values that repeat, json and list for values that are such, else text."""
+    values = [json_or_same(o) for o in outputs]
+    if all(isinstance(v, dict) for v in values):
+        return "json"
+    if all(isinstance(v, list) for v in values):
+        return "list"
+    texts = [str(o).strip() for o in outputs]
+    distinct = set(texts)
+    short = all(len(t) <= MAX_LABEL_CHARS and "\n" not in t for t in distinct)
+    return "label" if short and len(distinct) <= min(MAX_LABELS, len(texts) / 2) else "text"
+
+
+def json_or_same(value: Any) -> Any:
+    """A cell that holds a JSON object or list, as that; anything else as it is."""
+    if isinstance(value, str) and value.strip()[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def messages_of(prompt: str, inputs: Sequence[str]) -> list[dict[str, str]]:
+    """The prompt as messages, with a place for examples.
+
+    Paragraphs before the first one with a placeholder become the system message: they are said once, and the rest is
+    what repeats with each example. A prompt without placeholders is all system message, and the inputs follow it.
+    """
+    text = prompt.strip().replace("\r\n", "\n")
+    if not VARIABLE.search(text):
+        asked = "\n".join(f"{{{{{name}}}}}" if len(inputs) == 1 else f"{name}: {{{{{name}}}}}" for name in inputs)
+        return [{"role": "system", "content": text}, {"role": "examples"}, {"role": "user", "content": asked}]
+    paragraphs = re.split(r"\n[ \t]*\n", text)
+    first = next(i for i, p in enumerate(paragraphs) if VARIABLE.search(p))
+    system = [{"role": "system", "content": "\n\n".join(paragraphs[:first])}] if first else []
+    return [*system, {"role": "examples"}, {"role": "user", "content": "\n\n".join(paragraphs[first:])}]
+
+
+def _data(
+    draft: FamilyDraft, inputs: Sequence[str], field: str, parser: str, examples: Sequence[Mapping[str, Any]], today: date
+) -> dict[str, Any]:
+    outputs = [e["expected"][field] for e in examples]
+    longest = {name: max(len(str(e["input"][name])) for e in examples) for name in inputs}
+    output: dict[str, Any] = {"field": field, "parser": parser}
+    if parser == "label":
+        output["labels"] = sorted({str(o) for o in outputs})
+    n_chars = max(len(o if isinstance(o, str) else json.dumps(o)) for o in outputs)
+    scorer = {"text": {"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3}, "label": {"label_match": 1.0}, "list": {"list_f1": 1.0}}
+    data: dict[str, Any] = {
+        "name": draft.name,
+        "description": draft.description or f"{field} from {', '.join(inputs)}.",
+        "kind": "prompt",
+        "inputs": {name: {"type": "text", "max_chars": _round_up(min(longest[name], 4000))} for name in inputs},
+        "output": output,
+        "prompt": {
+            "current": "1",
+            "versions": {"1": {"created_at": today, "description": "as it was", "content": messages_of(draft.prompt, inputs)}},
+        },
+        "model": {"default": draft.model, "temperature": 0.0, "max_tokens": max(8, min(512, n_chars // 2 + 4))},
+        "scorer": scorer.get(parser, {"exact_match": 1.0}),
+        "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
+    }
+    if parser == "label":
+        data["sample"] = {"balance": field}
+    return data
+
+
+def _output(draft: FamilyDraft, by_field: Mapping[str, str], faults: list[Fault]) -> tuple[str, str]:
+    if draft.output is not None:
+        return _pair(draft.output)
+    left = [c for c in draft.columns if c not in by_field.values() and c not in ("id", "group")]
+    if len(left) == 1:
+        return _field_name(left[0]), left[0]
+    if "output" in left:
+        return "output", "output"
+    faults.append(Fault(pointer="/output", detail=f"say which column is the answer: --output COLUMN; left are {_names(left)}"))
+    return "output", ""
+
+
+def _example(
+    row: Mapping[str, Any], by_field: Mapping[str, str], field: str, column: str, parser: str, columns: Sequence[str]
+) -> dict[str, Any]:
+    value = row[column]
+    expected = json_or_same(value) if parser in ("json", "list") else str(value).strip()
+    example: dict[str, Any] = {"input": {name: str(row[source]) for name, source in by_field.items()}, "expected": {field: expected}}
+    used = {*by_field.values(), column}
+    for name in ("group", "id"):
+        if name in columns and name not in used and _filled(row.get(name)):
+            example = {name: str(row[name]), **example}
+    return example
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """``FIELD=COLUMN``, or a column whose name becomes the field's."""
+    name, equals, column = text.partition("=")
+    return (name.strip(), column.strip()) if equals else (_field_name(text), text)
+
+
+def _field_name(column: str) -> str:
+    name = re.sub(r"[^a-z0-9_]+", "_", column.strip().lower()).strip("_")
+    return name if name[:1].isalpha() else f"field_{name}".rstrip("_")
+
+
+def _filled(value: Any) -> bool:
+    return value is not None and str(value).strip() != ""
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(repr(n) for n in names) or "none"
+
+
+def _round_up(n: int) -> int:
+    return max(200, -(-n // 100) * 100)

@@ -1,0 +1,138 @@
+"""Studies as DBOS workflows: the workflow's id is the study's, so that one study runs once, and again after a kill -9."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from optimizer import wiring
+from optimizer.config import Settings
+from optimizer.core.study import Study
+from optimizer.logs import get_logger
+from optimizer.ports import Clock, FamilySource, Store
+
+log = get_logger(__name__)
+
+EXECUTOR = "detent-worker"  # fixed: the next worker takes up what this one left
+VERSION = "1"  # fixed: a new release takes up the studies of the one before it
+KEEP_FINISHED = timedelta(days=1)
+
+
+class StudyWorkflows:
+    """Begins queued studies, at most ``max_studies`` at once, and takes up those that a dead worker left."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock, families: FamilySource) -> None:
+        from dbos import DBOS
+
+        self._settings, self._store, self._clock, self._families = settings, store, clock, families
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
+        self._models: Any = None
+        database = settings.var() / "dbos.sqlite"
+        DBOS(
+            config={
+                "name": "detent",
+                "system_database_url": f"sqlite:///{database}",
+                "application_version": VERSION,
+                "executor_id": EXECUTOR,
+                "log_level": "WARNING",
+                "enable_otlp": False,
+            }
+        )
+
+        @DBOS.workflow(name="run_study", max_recovery_attempts=1000)  # type: ignore[untyped-decorator]
+        def run_study(study_id: str) -> str:
+            return self._run(study_id)
+
+        self._workflow = run_study
+        DBOS.launch()
+        for handler in list(logging.getLogger("dbos").handlers):
+            logging.getLogger("dbos").removeHandler(handler)  # our own handlers write its warnings already
+        self._dbos = DBOS
+
+    def take_up(self, unfinished: Sequence[Study]) -> None:
+        """Start workflows for studies that nobody runs, oldest first."""
+        for study in unfinished:
+            with self._lock:
+                if study.id in self._running:
+                    continue
+                if len(self._running) >= self._settings.max_studies:
+                    return
+            self._start(study)
+
+    def purge(self) -> None:
+        """Forget finished workflows: the studies table is what people read."""
+        before = datetime.now(UTC) - KEEP_FINISHED
+        done = self._dbos.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            completed_before=before.isoformat(),
+            load_input=False,
+        )
+        if done:
+            self._dbos.delete_workflows([workflow.workflow_id for workflow in done])
+            log.info("workflows purged", n=len(done))
+
+    def _start(self, study: Study) -> None:
+        from dbos import SetWorkflowID
+
+        workflow_id = self._free_id(study.id)
+        if workflow_id is None:
+            return
+        with self._lock:
+            self._running.add(study.id)
+        log.info("study begins", study=study.id, family=study.family, workflow=workflow_id)
+        with SetWorkflowID(workflow_id):
+            self._dbos.start_workflow(self._workflow, study.id)
+
+    def _free_id(self, study_id: str) -> str | None:
+        """The study's id, or with ``.2``, ``.3`` … when an earlier workflow of it ended and the study was resumed.
+
+        None while DBOS itself still has one pending, which its recovery at launch takes up.
+        """
+        attempt = 1
+        while True:
+            candidate = study_id if attempt == 1 else f"{study_id}.{attempt}"
+            status = self._dbos.get_workflow_status(candidate)
+            if status is None:
+                return candidate
+            if status.status in ("PENDING", "ENQUEUED"):
+                return None
+            attempt += 1
+
+    def _run(self, study_id: str) -> str:
+        """The whole study. An error that the job did not expect ends the study as failed, with its sentence."""
+        from optimizer.jobs.run_study import run_study
+
+        with self._lock:
+            self._running.add(study_id)
+        try:
+            study = run_study(
+                study_id,
+                store=self._store,
+                clock=self._clock,
+                families=self._families,
+                models=self._open_models(),
+                scorer_for=wiring.scorers(self._settings),
+                strategies=wiring.strategy_for,
+            )
+            log.info("study ended", study=study_id, status=study.status, outcome=study.outcome)
+            return study.status
+        except Exception as error:
+            log.exception("study failed", study=study_id)
+            message, at = str(error), self._clock.now()
+            self._store.write(
+                lambda tx: self._store.studies.update(tx, study_id, status="failed", error=message, finished_at=at),
+            )
+            return "failed"
+        finally:
+            with self._lock:
+                self._running.discard(study_id)
+
+    def _open_models(self) -> Any:
+        with self._lock:
+            if self._models is None:
+                self._models = wiring.open_models(self._settings)
+            return self._models

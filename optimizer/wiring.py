@@ -1,0 +1,161 @@
+"""The one place where adapters meet ports. Everything heavy is imported inside the function that needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from optimizer.config import Settings
+
+if TYPE_CHECKING:
+    from optimizer.adapters.family_files import FamilyFiles
+    from optimizer.adapters.language_models import Models
+    from optimizer.adapters.secrets import Secrets
+    from optimizer.adapters.sources import Source
+    from optimizer.core.family import Family
+    from optimizer.core.scoring import Scorer
+    from optimizer.core.strategy import SearchSetting, Strategy
+    from optimizer.jobs.sync_families import FamilySync
+    from optimizer.ports import Clock, FamilySource, Store, Tracker
+
+
+def open_store(settings: Settings) -> Store:
+    """The store as this process reads and writes it; nothing is opened before the first use."""
+    from optimizer.adapters.database import Database
+
+    return cast("Store", Database(settings.db_url()))
+
+
+def migrate_store(settings: Settings) -> None:
+    """Bring the tables to this version, one process at a time; makes the file where there is none."""
+    from filelock import FileLock
+
+    from optimizer.adapters.database import Database
+
+    settings.run_dir().mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.run_dir() / "migrate.lock", timeout=120):
+        store = Database(settings.db_url())
+        try:
+            store.migrate()
+        finally:
+            store.close()
+
+
+def open_clock(settings: Settings) -> Clock:
+    """Real time, and beside it the clock of rollouts, which all processes of a home scale from the same moment."""
+    from optimizer.adapters.clock import SystemClock
+
+    anchor = clock_anchor(settings, datetime.now(UTC)) if settings.simulated_clock else None
+    return SystemClock(scale=settings.clock_scale, anchor=anchor)
+
+
+def clock_anchor(settings: Settings, now: datetime) -> datetime:
+    """The moment at which scaled and real time were equal: kept in var/clock.json, so that restarts and processes agree.
+
+    With another scale than last time the anchor moves such that rollout time goes on from where it was and never jumps back.
+    """
+    from filelock import FileLock
+
+    settings.run_dir().mkdir(parents=True, exist_ok=True)
+    path = settings.var() / "clock.json"
+    with FileLock(settings.run_dir() / "clock.lock", timeout=10):
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if kept is not None and kept["scale"] == settings.clock_scale:
+            return datetime.fromisoformat(kept["anchor"])
+        anchor = now
+        if kept is not None:
+            ahead = (kept["scale"] - 1) * (now - datetime.fromisoformat(kept["anchor"]))
+            anchor = now - ahead / (settings.clock_scale - 1)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({"scale": settings.clock_scale, "anchor": anchor.isoformat()}), encoding="utf-8")
+        part.replace(path)
+        return anchor
+
+
+def load_families(settings: Settings) -> FamilyFiles:
+    """The families' files, read once; the profile's ``family_overrides`` lie over each."""
+    from optimizer.adapters.family_files import FamilyFiles
+
+    files = FamilyFiles(settings.families_dir, settings.var() / "last_good", settings.family_overrides)
+    files.load()
+    return files
+
+
+def sync_families(settings: Settings, families: FamilySource, store: Store, clock: Clock) -> list[FamilySync]:
+    """Tell the store what the family files hold, under the profile's rule for edited files."""
+    from optimizer.jobs import sync_families as job
+
+    return job.sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
+
+
+def open_source(source: str, family: Family, columns: Mapping[str, str] | None = None) -> Source:
+    """A file or ``installed-docs``, opened as rows for the import job."""
+    from optimizer.adapters import sources
+
+    return sources.open_source(source, family, columns)
+
+
+def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """(names of the columns, rows) of a CSV file or of JSON lines; of examples their inputs and expected fields, flattened."""
+    from optimizer.adapters import example_files as files
+    from optimizer.core.errors import InvalidInput
+
+    if files.kind_of(path) == "csv":
+        return files.columns_of(path), [dict(row) for _, row, _ in files.read_csv(path) if row is not None]
+    rows = []
+    for where, record, why in files.read_json_lines(path):
+        if record is None:
+            raise InvalidInput(f"{path}, {where}: {why}.")
+        rows.append({**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})})
+    names = dict.fromkeys(name for row in rows for name in row if name not in ("input", "expected"))
+    return list(names), rows
+
+
+def open_models(settings: Settings) -> Models:
+    """The models that config/models.yaml names. No model is loaded before the first call."""
+    from optimizer.adapters.language_models import Models
+
+    return Models(settings.models_file, settings.run_dir())
+
+
+def open_scorer(family: Family, settings: Settings) -> Scorer:
+    """The family's scorer; its user's own metrics are looked for in the home folder last."""
+    from optimizer.adapters.text_metrics import build_scorer
+
+    return build_scorer(family, settings.home)
+
+
+def scorers(settings: Settings) -> Callable[[Family], Scorer]:
+    """``open_scorer`` with the settings filled in, as jobs take it."""
+    return lambda family: open_scorer(family, settings)
+
+
+def open_tracker(settings: Settings) -> Tracker:
+    """MLflow at the configured address, else in the home's own database file."""
+    from optimizer.adapters.mlflow_tracking import MlflowTracker
+
+    return MlflowTracker(settings.tracking_uri(), None if settings.mlflow_tracking_uri else settings.mlflow_dir() / "artifacts")
+
+
+def open_secrets(settings: Settings) -> Secrets:
+    """Keys of tokens and of units' HMACs, made under var/ (mode 600) where there are none."""
+    from optimizer.adapters.secrets import Secrets
+
+    return Secrets.load(settings)
+
+
+def strategy_for(name: str, setting: SearchSetting) -> Strategy:
+    """The strategy of one word of a study; raises NotYet for those that come later and InvalidInput for unknown ones."""
+    from optimizer.core.strategy import check_strategy
+
+    check_strategy(name)
+    if name == "bootstrap":
+        from optimizer.adapters.dspy_programs import BootstrapSearch
+
+        return BootstrapSearch(setting)
+    from optimizer.adapters.optuna_search import SettingsSearch
+
+    return SettingsSearch(setting)

@@ -1,0 +1,173 @@
+"""The worker: exactly one per database. Ticks, studies as DBOS workflows, the mirror to MLflow, daily roll-ups.
+
+Each duty has a thread of its own, so that the tick goes on while a search computes or MLflow hangs. DBOS keeps which
+studies were begun: after a kill -9 the next worker's launch takes them up again, and the study's journal answers what was
+already asked. Heavy libraries are imported when the first study or mirror needs them, after the first tick.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+
+from optimizer import run_files, wiring
+from optimizer.config import Settings
+from optimizer.core.study import Study
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
+from optimizer.jobs.renew_leases import tick
+from optimizer.jobs.roll_up_performance import roll_up_performance
+from optimizer.logs import get_logger
+from optimizer.ports import Alert, Tracker
+from optimizer.study_workflows import StudyWorkflows
+
+log = get_logger(__name__)
+
+LOOK_SECONDS = 1.0  # how often queued studies and changed family files are looked for
+MIRROR_SECONDS = 2.0
+ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
+ROLL_UP_SECONDS = 60.0
+PURGE_SECONDS = 3600.0
+UNFINISHED = ("queued", "running", "confirming")
+
+
+class Worker:
+    """Holds the lock for as long as it lives; ``run`` returns after SIGTERM, SIGINT or ``stop()``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = run_files.ProcessLock(settings, "worker")
+        self._end = threading.Event()
+        self._tracker: Tracker | None = None
+
+    def run(self, *, wait: bool = True, on_wait: Callable[[int | None], None] | None = None) -> None:
+        """Do the worker's duties until told to end.
+
+        Args:
+            wait: stand by until the lock is free; False raises Refused naming the holder.
+            on_wait: told once, with the holder's pid, before standing by.
+        """
+        self._listen_to_signals()
+        if not self._take_lock(wait, on_wait):
+            return
+        self._store = wiring.open_store(self._settings)
+        self._clock = wiring.open_clock(self._settings)
+        self._families = wiring.load_families(self._settings)
+        duties = [
+            self._thread("tick", self._tick, self._settings.tick_seconds),
+            self._thread("mirror", self._mirror, MIRROR_SECONDS),
+            self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
+        ]
+        run_files.announce(self._settings, "worker")
+        self._studies = StudyWorkflows(self._settings, self._store, self._clock, self._families)
+        duties.append(self._thread("studies", self._look_around, LOOK_SECONDS))
+        duties.append(self._thread("purge", self._studies.purge, PURGE_SECONDS))
+        while not self._end.wait(0.5):
+            pass
+        for duty in duties:
+            duty.join(timeout=2)
+        self._store.close()
+        run_files.withdraw(self._settings, "worker")
+        self._lock.release()
+
+    def stop(self) -> None:
+        self._end.set()
+
+    def _listen_to_signals(self) -> None:
+        def end(number: int, _frame: FrameType | None) -> None:
+            log.info("ending", signal=number)
+            self._end.set()
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, end)
+            signal.signal(signal.SIGINT, end)
+
+    def _take_lock(self, wait: bool, on_wait: Callable[[int | None], None] | None) -> bool:
+        if not wait:
+            self._lock.acquire_or_refuse(
+                "Another worker serves this database", "There is exactly one; `detent worker --wait` stands by until it has ended."
+            )
+            return True
+        if self._lock.acquire():
+            return True
+        log.info("standing by", holder=self._lock.holder())
+        if on_wait is not None:
+            on_wait(self._lock.holder())
+        while not self._end.is_set():
+            if self._lock.acquire(timeout_s=0.5):
+                return True
+        return False
+
+    def _thread(self, name: str, duty: Callable[[], None], every_s: float) -> threading.Thread:
+        """Runs ``duty`` now and then every so often. What it raises is logged, alerted, and does not end the others."""
+
+        def loop() -> None:
+            while not self._end.is_set():
+                began = time.monotonic()
+                try:
+                    duty()
+                except Exception as error:  # one bad round must not stop the leases of everybody
+                    log.exception("duty failed", duty=name)
+                    self._alert(name, error)
+                self._end.wait(max(0.05, every_s - (time.monotonic() - began)))
+
+        thread = threading.Thread(target=loop, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _alert(self, duty: str, error: Exception) -> None:
+        alert = Alert(
+            id=new_id("al"),
+            kind="worker_duty_failed",
+            subject=duty,
+            level="warning",
+            opened_at=datetime.now(UTC),
+            detail=f"The worker's duty {duty!r} failed: {error}. It goes on trying; var/logs/worker.log has the whole story.",
+        )
+        try:
+            self._store.write(lambda tx: self._store.alerts.open(tx, alert))
+        except Exception:
+            log.exception("alert not written", duty=duty)
+
+    def _tick(self) -> None:
+        report = tick(self._store, self._clock, self._settings.lease_seconds)
+        if report.done or report.overtaken:
+            log.debug("tick", at=report.at, done=report.done, overtaken=report.overtaken)
+
+    def _look_around(self) -> None:
+        if self._families.changed():
+            self._families.load()
+            for sync in wiring.sync_families(self._settings, self._families, self._store, self._clock):
+                log.info("family synced", family=sync.family, champion=sync.champion, edited=sync.edited, crowned=sync.crowned)
+        self._studies.take_up(self._unfinished())
+
+    def _unfinished(self) -> list[Study]:
+        found: list[Study] = []
+        with self._store.read() as tx:
+            for status in UNFINISHED:
+                found += self._store.studies.page(tx, status=status)[0]
+        return sorted(found, key=lambda study: study.created_at)
+
+    def _mirror(self) -> None:
+        """Everything that is due, then the aliases now and then. MLflow is opened only when there is something to say to it."""
+        now = self._clock.now()
+        with self._store.read() as tx:
+            is_due = any(item.topic in TOPICS for item in self._store.outbox.due(tx, now, 20))
+        if not is_due and (self._tracker is None or time.monotonic() < self._aliases_due):
+            return
+        mirror_once(self._store, self._open_tracker, self._clock, self._families.families)
+        self._aliases_due = time.monotonic() + ALIASES_SECONDS
+
+    _aliases_due = 0.0
+
+    def _open_tracker(self) -> Tracker:
+        if self._tracker is None:
+            self._tracker = wiring.open_tracker(self._settings)
+        return self._tracker
+
+    def _roll_up(self) -> None:
+        roll_up_performance(store=self._store, clock=self._clock)
