@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
-from optimizer.core.errors import InvalidInput
+from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.event_fields import read_fields
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.privacy import Masker
@@ -26,8 +26,8 @@ class EventRejected(InvalidInput):
     slug = "event-rejected"
     title = "Event rejected"
 
-    def __init__(self, type: str, detail: str) -> None:
-        super().__init__(detail, type=type)
+    def __init__(self, type: str, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail, faults, type=type)
         self.type = type
 
 
@@ -50,7 +50,7 @@ def read_report(raw: Any, *, now: datetime) -> Report:
     values, faults = read_fields(raw, now=now)
     problems = [f"{fault.pointer} {fault.detail}" for fault in faults] or _gaps(values)
     if problems:
-        raise EventRejected("malformed", "The event is malformed: " + "; ".join(problems) + ".")
+        raise EventRejected("malformed", "The event is malformed: " + "; ".join(problems) + ".", faults)
     return Report(
         values=values,
         is_interaction=any(name in values for name in OF_INTERACTION),

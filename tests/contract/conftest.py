@@ -1,0 +1,59 @@
+"""Each contract runs against every adapter that offers it: dictionaries in memory, and a database file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.adapters.memory import MemoryEvents, MemoryJournal
+from tests.stores import new_database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path)
+    yield database
+    database.close()
+
+
+@dataclass
+class Adapter:
+    """One implementation of a port, and how its transactions are had."""
+
+    port: Any
+    database: Database | None = None
+
+    def read(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.database is None else self.database.read()
+
+    def write(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        method = getattr(self.port, name)
+        if self.database is None:
+            return method(None, *args, **kwargs)
+        return self.database.write(lambda tx: method(tx, *args, **kwargs))
+
+    def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        with self.read() as tx:
+            return getattr(self.port, name)(tx, *args, **kwargs)
+
+
+@pytest.fixture(params=["memory", "database"])
+def events(request: pytest.FixtureRequest) -> Adapter:
+    if request.param == "memory":
+        return Adapter(MemoryEvents())
+    database = request.getfixturevalue("database")
+    return Adapter(database.events, database)
+
+
+@pytest.fixture(params=["memory", "database"])
+def journal(request: pytest.FixtureRequest) -> Adapter:
+    if request.param == "memory":
+        return Adapter(MemoryJournal())
+    database = request.getfixturevalue("database")
+    return Adapter(database.journal, database)

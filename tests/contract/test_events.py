@@ -1,0 +1,174 @@
+"""What every ports.Events must do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from optimizer.core.errors import InvalidInput
+from optimizer.core.feedback import LabelSummary
+from tests.contract.conftest import Adapter
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
+
+
+class TestAdding:
+    @pytest.mark.parametrize(
+        ("add", "event"), [("add_interactions", interaction()), ("add_feedback", feedback())], ids=["interaction", "feedback"]
+    )
+    def test_an_event_sent_again_is_a_duplicate_and_one_with_other_content_a_conflict(
+        self, events: Adapter, add: str, event: object
+    ) -> None:
+        other = replace(event, content_hash="another")  # type: ignore[type-var]
+        assert events.write(add, [event]) == ["accepted"]
+        assert events.write(add, [event, other]) == ["duplicate", "id_conflict"]
+
+    def test_repetitions_within_one_batch_are_told_apart(self, events: Adapter) -> None:
+        first, other = feedback("a"), feedback("a", content_hash="another")
+        assert events.write("add_feedback", [first, first, other, feedback("b")]) == ["accepted", "duplicate", "id_conflict", "accepted"]
+
+    def test_families_do_not_share_ids(self, events: Adapter) -> None:
+        elsewhere = feedback("a", of=arm(family="triage"), content_hash="another")
+        assert events.write("add_feedback", [feedback("a"), elsewhere]) == ["accepted", "accepted"]
+
+    def test_more_events_than_a_query_can_name_are_taken_at_once(self, events: Adapter) -> None:
+        rows = [feedback(f"fb_{i}") for i in range(1201)]
+        assert set(events.write("add_feedback", rows)) == {"accepted"}
+        assert set(events.write("add_feedback", rows)) == {"duplicate"}
+
+    def test_known_names_both_kinds_by_content(self, events: Adapter) -> None:
+        events.write("add_interactions", [interaction("i")])
+        events.write("add_feedback", [feedback("f")])
+        found = events.ask("known", {(FAMILY, "i"), (FAMILY, "f"), (FAMILY, "x"), ("triage", "i")})
+        assert found == {(FAMILY, "i"): "hash of i", (FAMILY, "f"): "hash of f"}
+
+    def test_no_events_are_no_work(self, events: Adapter) -> None:
+        assert events.write("add_feedback", []) == []
+
+
+class TestReading:
+    def test_an_interaction_comes_back_as_it_was_written(self, events: Adapter) -> None:
+        written = interaction(
+            of=arm(cohort_start=NOW),
+            input={"document": "Füße", "list": [1, None, {"a": 0.5}]},
+            cost_usd=0.001,
+            input_tokens=3,
+            error="timeout",
+            tags={"a": 1},
+            conversation="c",
+        )
+        events.write("add_interactions", [written])
+        assert events.ask("interaction", "in_1") == written
+        assert events.ask("interaction", "in_1", FAMILY) == written
+        assert events.ask("interaction", "in_1", "triage") is None
+        assert events.ask("interactions", {"in_1", "in_2"}) == {"in_1": [written]}
+
+    def test_feedback_comes_back_as_it_was_written(self, events: Adapter) -> None:
+        outcomes = [
+            feedback("a", interaction="in_1", expected={"summary": "x"}, score=0.25, success=None, label="good"),
+            feedback("b", interaction="in_1", success=False, source="judge"),
+        ]
+        events.write("add_feedback", [*outcomes, feedback("c")])
+        assert events.ask("feedback_of", FAMILY, "in_1") == outcomes
+
+
+class TestPages:
+    def test_pages_hold_every_event_once_in_the_order_of_arrival(self, events: Adapter) -> None:
+        rows = [feedback(f"fb_{i:02}", received_at=minutes(i // 3)) for i in range(10)]  # several of one moment
+        events.write("add_feedback", rows[::-1])
+        seen, cursor = [], None
+        while True:
+            page, cursor = events.ask("page_of_feedback", family=FAMILY, variant=None, since=None, cursor=cursor, limit=4)
+            seen += page
+            if cursor is None:
+                break
+        assert seen == rows
+
+    def test_family_variant_and_time_narrow_the_page(self, events: Adapter) -> None:
+        late, other = feedback("late", received_at=minutes(5)), feedback("other", of=arm(variant="v_bbbbbbbbbbbb"))
+        events.write("add_feedback", [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])
+
+        def ids(**filters: object) -> list[str]:
+            page, _ = events.ask(
+                "page_of_feedback", **{"family": None, "variant": None, "since": None, "cursor": None, "limit": 9, **filters}
+            )
+            return [event.id for event in page]
+
+        assert ids(family="triage") == ["x"]
+        assert ids(family=FAMILY, variant="v_bbbbbbbbbbbb") == ["other"]
+        assert ids(since=minutes(5)) == ["late"]
+
+    @pytest.mark.parametrize("cursor", ["", "nonsense", "bnVsbA", "WyJhIiwgImIiXQ", "é"])
+    def test_a_cursor_from_elsewhere_is_refused(self, events: Adapter, cursor: str) -> None:
+        events.write("add_feedback", [feedback()])
+        with pytest.raises(InvalidInput, match="cursor"):
+            events.ask("page_of_feedback", family=None, variant=None, since=None, cursor=cursor, limit=1)
+
+
+class TestAnswers:
+    def test_an_answer_is_found_under_its_sender_and_key_only(self, events: Adapter) -> None:
+        events.write("store_answer", "app", "key", "hash", {"accepted": 1}, NOW)
+        assert events.ask("stored_answer", "app", "key") == ("hash", {"accepted": 1})
+        assert events.ask("stored_answer", "other app", "key") is None
+        assert events.ask("stored_answer", "app", "other key") is None
+
+
+class TestSums:
+    def test_arms_are_summed_up_without_counting_what_is_missing_as_zero(self, events: Adapter) -> None:
+        candidate = arm(variant="v_bbbbbbbbbbbb", role="candidate")
+        events.write(
+            "add_interactions",
+            [
+                interaction("1", latency_ms=10.0, cost_usd=0.5),
+                interaction("2", latency_ms=None, error="timeout"),
+                interaction("3", of=candidate, latency_ms=None),
+            ],
+        )
+        events.write(
+            "add_feedback",
+            [
+                feedback("1", score=1.0),
+                feedback("2", success=False),
+                feedback("3", success=None, score=0.5),
+                feedback("4", success=None, label="x"),
+            ],
+        )
+        champion_sums = {
+            "variant": "v_aaaaaaaaaaaa",
+            "role": "champion",
+            "n_interactions": 2,
+            "n_errors": 1,
+            "n_labelled": 2,
+            "n_success": 1,
+            "n_scored": 2,
+            "mean_score": 0.75,
+            "mean_latency_ms": 10.0,
+            "cost_usd": 0.5,
+        }
+        candidate_sums = {
+            **dict.fromkeys(champion_sums, 0),
+            "variant": "v_bbbbbbbbbbbb",
+            "role": "candidate",
+            "n_interactions": 1,
+            "mean_score": None,
+            "mean_latency_ms": None,
+            "cost_usd": 0.0,
+        }
+        assert events.ask("arm_summary", FAMILY, "ro_1") == [champion_sums, candidate_sums]
+        assert events.ask("arm_summary", FAMILY, None) == [champion_sums, candidate_sums]
+        assert events.ask("arm_summary", FAMILY, "ro_2") == []
+
+    def test_labels_are_counted_by_variant_field_and_source_since_a_time(self, events: Adapter) -> None:
+        old = feedback("old", received_at=NOW - timedelta(days=1))
+        events.write(
+            "add_feedback",
+            [old, feedback("1"), feedback("2", success=False, score=0.5), feedback("3", success=None, score=1.0, source="judge")],
+        )
+        summary = events.ask("label_summary", FAMILY, NOW)
+        of = {"variant": "v_aaaaaaaaaaaa"}
+        assert summary == [
+            LabelSummary(**of, field="score", source="judge", n=1, mean=1.0),
+            LabelSummary(**of, field="score", source="user", n=1, mean=0.5),
+            LabelSummary(**of, field="success", source="user", n=2, mean=0.5),
+        ]

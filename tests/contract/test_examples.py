@@ -1,0 +1,101 @@
+"""What every ports.Examples must do: the holdout has one door, and whoever passes it leaves a trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.dataset import Example, Split
+from optimizer.core.errors import NotFound
+from tests.stores import FAMILY, NOW
+
+
+def example(id: str, split: Split = "train", **changes: Any) -> Example:
+    usual: dict[str, Any] = {
+        "family": FAMILY,
+        "input": {"document": f"text {id}"},
+        "expected": {"summary": id},
+        "group": f"group {id}",
+        "origin": "import",
+        "released": False,
+        "created_at": NOW,
+    }
+    return Example(id=id, split=split, **{**usual, **changes})
+
+
+SOME = [example("t1"), example("t2", released=True), example("d1", "dev"), example("h1", "holdout"), example("h2", "holdout")]
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    database.write(lambda tx: database.examples.add(tx, SOME))
+    return database
+
+
+class TestAdding:
+    def test_the_same_content_is_a_duplicate_and_other_content_a_conflict(self, filled: Database) -> None:
+        again, other = example("t1", created_at=NOW.replace(hour=10)), example("t1", expected={"summary": "changed"})
+        assert filled.write(lambda tx: filled.examples.add(tx, [again, other, example("t3")])) == ["duplicate", "id_conflict", "accepted"]
+        with filled.read() as tx:
+            assert filled.examples.of_split(tx, FAMILY, split="train")[0] == SOME[0]
+
+    def test_counts_name_every_split(self, filled: Database) -> None:
+        with filled.read() as tx:
+            assert filled.examples.counts(tx, FAMILY) == {"train": 2, "dev": 1, "holdout": 2}
+            assert filled.examples.counts(tx, "triage") == {"train": 0, "dev": 0, "holdout": 0}
+
+
+class TestReading:
+    def test_a_split_is_read_whole_or_only_what_was_released(self, filled: Database) -> None:
+        with filled.read() as tx:
+            assert filled.examples.of_split(tx, FAMILY, split="train") == SOME[:2]
+            assert filled.examples.of_split(tx, FAMILY, split="train", released_only=True) == [SOME[1]]
+
+    @pytest.mark.parametrize("split", ["holdout", "test", "", None])
+    def test_nothing_but_train_and_dev_can_be_asked_for(self, filled: Database, split: Any) -> None:
+        with filled.read() as tx, pytest.raises(ValueError, match="only train and dev"):
+            filled.examples.of_split(tx, FAMILY, split=split)
+
+    def test_a_person_releases_an_example(self, filled: Database) -> None:
+        filled.write(lambda tx: filled.examples.release(tx, FAMILY, "t1", "anna"))
+        with filled.read() as tx:
+            assert [e.id for e in filled.examples.of_split(tx, FAMILY, split="train", released_only=True)] == ["t1", "t2"]
+        with pytest.raises(NotFound):
+            filled.write(lambda tx: filled.examples.release(tx, FAMILY, "t9", "anna"))
+
+
+class TestHoldout:
+    def test_its_ids_can_be_had_without_any_text(self, filled: Database) -> None:
+        with filled.read() as tx:
+            ids = filled.examples.holdout_ids(tx, FAMILY)
+        assert ids == [(id, digest(canonical_json({"summary": id}))) for id in ("h1", "h2")]
+
+    def test_every_look_is_counted_once_per_study(self, filled: Database) -> None:
+        def look(study: str, ids: list[str] | None) -> list[Example]:
+            return filled.write(lambda tx: filled.examples.sealed_holdout(tx, FAMILY, study, ids, NOW))
+
+        assert look("st_1", ["h2", "h1"]) == [SOME[4], SOME[3]]  # in the order asked for
+        assert look("st_1", None) == SOME[3:]
+        assert look("st_2", ["h2", "t1"]) == [SOME[4]]  # train cannot be had through this door
+        with filled.read() as tx:
+            assert filled.examples.looks(tx, FAMILY, ["h1"]) == 1
+            assert filled.examples.looks(tx, FAMILY, ["h1", "h2"]) == 2
+            assert filled.examples.looks(tx, FAMILY, ["t1"]) == 0
+            assert filled.examples.looks(tx, FAMILY, []) == 0
+
+    def test_a_look_whose_transaction_failed_was_none(self, filled: Database) -> None:
+        def look_and_fail(tx: Any) -> None:
+            filled.examples.sealed_holdout(tx, FAMILY, "st_1", None, NOW)
+            raise RuntimeError("afterwards")
+
+        with pytest.raises(RuntimeError, match="afterwards"):
+            filled.write(look_and_fail)
+        with filled.read() as tx:
+            assert filled.examples.looks(tx, FAMILY, ["h1"]) == 0
+
+    def test_it_cannot_be_read_without_leaving_a_trace(self, filled: Database) -> None:
+        with filled.read() as tx, pytest.raises(Exception, match="readonly"):
+            filled.examples.sealed_holdout(tx, FAMILY, "st_1", None, NOW)

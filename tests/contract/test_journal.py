@@ -1,0 +1,100 @@
+"""What every ports.Journal must do: no answer is lost, asked for twice, or spent without being counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from optimizer.core.errors import NotFound
+from optimizer.core.study import Spend
+from tests.contract.conftest import Adapter
+from tests.stores import NOW, answer, call, minutes
+
+LONG_AGO = NOW - timedelta(days=365)
+
+
+class TestFinding:
+    def test_a_study_finds_its_own_answer_at_any_age_and_temperature(self, journal: Adapter) -> None:
+        journal.write("send", call(temperature=0.7))
+        journal.write("settle", "ca_1", answer(), LONG_AGO)
+        assert journal.ask("find", "key 1", study="st_1", not_before=NOW) == replace(answer(), from_journal=True)
+
+    @pytest.mark.parametrize("study", ["st_2", None])
+    @pytest.mark.parametrize(
+        ("temperature", "settled_at", "found"),
+        [(0.0, NOW, True), (0.0, NOW - timedelta(seconds=1), False), (0.1, NOW, False)],
+        ids=["cold and young", "too old", "warm"],
+    )
+    def test_others_find_it_only_cold_and_young(
+        self, journal: Adapter, study: str | None, temperature: float, settled_at: object, found: bool
+    ) -> None:
+        journal.write("send", call(temperature=temperature))
+        journal.write("settle", "ca_1", answer(), settled_at)
+        assert (journal.ask("find", "key 1", study=study, not_before=NOW) is not None) == found
+
+    def test_its_own_answer_comes_before_an_older_one_of_another_study(self, journal: Adapter) -> None:
+        journal.write("send", call("ca_1", study="st_2"))
+        journal.write("settle", "ca_1", answer("theirs"), NOW)
+        journal.write("send", call("ca_2"))
+        journal.write("settle", "ca_2", answer("own"), minutes(1))
+        found = journal.ask("find", "key 1", study="st_1", not_before=NOW)
+        assert found.text == "own"
+
+    def test_what_was_sent_failed_or_lost_is_no_answer(self, journal: Adapter) -> None:
+        for id in ("ca_1", "ca_2", "ca_3"):
+            journal.write("send", call(id, study="st_2" if id == "ca_3" else "st_1"))
+        journal.write("fail", "ca_1", "timeout", 0.0, NOW)
+        journal.write("mark_lost", "st_2", NOW)
+        assert journal.ask("find", "key 1", study="st_1", not_before=LONG_AGO) is None
+
+    def test_another_key_is_another_answer(self, journal: Adapter) -> None:
+        journal.write("send", call())
+        journal.write("settle", "ca_1", answer(), NOW)
+        assert journal.ask("find", "key 2", study="st_1", not_before=NOW) is None
+
+
+class TestSpending:
+    def test_calls_in_flight_and_lost_count_at_their_reserved_price_and_others_at_their_cost(self, journal: Adapter) -> None:
+        for id in ("settled", "failed", "lost"):
+            journal.write("send", call(id))
+        journal.write("settle", "settled", answer(cost_usd=0.25), NOW)
+        journal.write("fail", "failed", "http 500", 0.125, NOW)
+        assert journal.write("mark_lost", "st_1", NOW) == 1
+        journal.write("send", call("sent"))
+        journal.write("send", call("of another study", study="st_2", reserved_usd=100.0))
+        assert journal.ask("spend", "st_1") == Spend(usd=0.25 + 0.125 + 0.5 + 0.5, n_calls=4, n_lost=1)
+
+    def test_a_study_without_calls_has_spent_nothing(self, journal: Adapter) -> None:
+        assert journal.ask("spend", "st_1") == Spend()
+
+    def test_marking_lost_twice_counts_once(self, journal: Adapter) -> None:
+        journal.write("send", call())
+        assert [journal.write("mark_lost", "st_1", NOW), journal.write("mark_lost", "st_1", NOW)] == [1, 0]
+
+    def test_an_answer_to_a_lost_call_is_kept_when_it_comes_after_all(self, journal: Adapter) -> None:
+        journal.write("send", call())
+        journal.write("mark_lost", "st_1", NOW)
+        journal.write("settle", "ca_1", answer(), minutes(1))
+        assert journal.ask("find", "key 1", study="st_1", not_before=NOW) is not None
+        assert journal.ask("spend", "st_1") == Spend(usd=0.25, n_calls=1, n_lost=0)
+
+
+class TestRows:
+    def test_calls_come_back_as_they_were_written_in_the_order_sent(self, journal: Adapter) -> None:
+        second, first = call("ca_1", sent_at=minutes(1), request={"messages": []}), call("ca_2", attempt=2)
+        journal.write("send", second)
+        journal.write("send", first)
+        journal.write("settle", "ca_1", answer(raw_message={"tool_calls": []}), minutes(2))
+        journal.write("fail", "ca_2", "timeout", 0.0, minutes(3))
+        assert journal.ask("calls", "st_1") == [
+            replace(first, status="failed", error="timeout", settled_at=minutes(3)),
+            replace(second, status="settled", answer=answer(raw_message={"tool_calls": []}), settled_at=minutes(2)),
+        ]
+
+    def test_a_call_that_was_never_journaled_cannot_be_settled(self, journal: Adapter) -> None:
+        with pytest.raises(NotFound, match="journaled"):
+            journal.write("settle", "ca_9", answer(), NOW)
+        with pytest.raises(NotFound, match="journaled"):
+            journal.write("fail", "ca_9", "timeout", 0.0, NOW)

@@ -1,0 +1,199 @@
+"""What ports.Variants, Reviews, Outbox, Alerts, ApiKeys, Audit, Exposures and Performance must do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.core.errors import Conflict, InvalidInput, NotFound
+from optimizer.ports import Alert, VariantRecord
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, variant
+
+
+class TestVariants:
+    def test_equal_content_is_stored_once_per_family(self, database: Database) -> None:
+        def record(family: str, note: str) -> VariantRecord:
+            return VariantRecord(family=family, variant=variant(), source="person", created_at=NOW, created_by="anna", note=note)
+
+        added = [
+            database.write(lambda tx, r=r: database.variants.add(tx, r))
+            for r in (record(FAMILY, "1"), record(FAMILY, "2"), record("triage", "3"))
+        ]
+        assert added == [True, False, True]
+        with database.read() as tx:
+            assert database.variants.get(tx, FAMILY, variant().id) == record(FAMILY, "1")
+            assert database.variants.of_family(tx, FAMILY) == [record(FAMILY, "1")]
+            assert database.variants.ids(tx, FAMILY) == {variant().id}
+            assert database.variants.get(tx, "other", variant().id) is None
+
+
+class TestReviews:
+    @pytest.fixture
+    def asked(self, database: Database) -> Database:
+        database.write(lambda tx: database.reviews.open(tx, "rv_1", FAMILY, "release_example", "ex_1", {"split": "train"}, NOW))
+        return database
+
+    def test_an_answer_stays(self, asked: Database) -> None:
+        answered = asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "release", "anna", minutes(1)))
+        assert (answered["status"], answered["answer"], answered["answered_by"], answered["answered_at"]) == (
+            "answered",
+            "release",
+            "anna",
+            minutes(1),
+        )
+        assert asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "release", "ben", minutes(2))) == answered
+        with pytest.raises(Conflict, match="anna"):
+            asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "keep_back", "ben", minutes(2)))
+
+    def test_open_ones_can_be_listed(self, asked: Database) -> None:
+        with asked.read() as tx:
+            assert [review["id"] for review in asked.reviews.page(tx, FAMILY, "open")] == ["rv_1"]
+            assert asked.reviews.page(tx, "triage", None) == []
+            assert asked.reviews.page(tx, None, "answered") == []
+
+    def test_an_unknown_review_is_named(self, database: Database) -> None:
+        with pytest.raises(NotFound, match="rv_9"):
+            database.write(lambda tx: database.reviews.answer(tx, "rv_9", "release", "anna", NOW))
+
+
+class TestOutbox:
+    @staticmethod
+    def due(database: Database, at: Any = NOW) -> list[Any]:
+        with database.read() as tx:
+            return database.outbox.due(tx, at, 10)
+
+    def test_what_was_not_sent_is_replaced_by_the_next_of_its_subject(self, database: Database) -> None:
+        for topic, subject, n in (("study", "st_1", 1), ("study", "st_2", 2), ("study", "st_1", 3)):
+            database.write(lambda tx, t=topic, s=subject, n=n: database.outbox.add(tx, t, s, {"n": n}, NOW))
+        assert [(item.subject, item.payload["n"]) for item in self.due(database)] == [("st_2", 2), ("st_1", 3)]
+
+    def test_a_change_made_while_the_one_before_is_being_sent_is_not_marked_as_sent(self, database: Database) -> None:
+        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {"n": 1}, NOW))
+        (sending,) = self.due(database)
+        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {"n": 2}, NOW))
+        database.write(lambda tx: database.outbox.sent(tx, sending.seq, NOW))
+        assert [item.payload for item in self.due(database)] == [{"n": 2}]
+
+    def test_a_failure_comes_back_later_and_a_sent_item_never(self, database: Database) -> None:
+        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {}, NOW))
+        (item,) = self.due(database)
+        database.write(lambda tx: database.outbox.failed(tx, item.seq, "refused", minutes(1)))
+        assert self.due(database) == []
+        (again,) = self.due(database, minutes(1))
+        assert again.attempts == 1
+        database.write(lambda tx: database.outbox.sent(tx, again.seq, minutes(1)))
+        assert self.due(database, minutes(9)) == []
+        with database.read() as tx:
+            assert database.outbox.backlog(tx) == 0
+
+
+class TestAlerts:
+    def test_one_alert_of_a_kind_is_open_at_a_time(self, database: Database) -> None:
+        def opened(id: str, **changes: Any) -> bool:
+            alert = Alert(
+                **{"id": id, "kind": "rollout_unwatched", "detail": "…", "level": "warning", "opened_at": NOW, "family": FAMILY, **changes}
+            )
+            return database.write(lambda tx: database.alerts.open(tx, alert))
+
+        assert opened("al_1")
+        assert not opened("al_2")
+        assert opened("al_3", family=None)
+        assert not opened("al_4", family=None)
+        assert database.write(lambda tx: database.alerts.close(tx, "rollout_unwatched", FAMILY, "", minutes(1))) == 1
+        assert database.write(lambda tx: database.alerts.close(tx, "rollout_unwatched", FAMILY, "", minutes(1))) == 0
+        assert opened("al_5")
+        with database.read() as tx:
+            assert {alert.id for alert in database.alerts.all(tx, open_only=True)} == {"al_3", "al_5"}
+            assert {alert.id for alert in database.alerts.all(tx, open_only=False)} == {"al_1", "al_3", "al_5"}
+
+
+class TestApiKeys:
+    def test_a_name_is_given_once_and_stays_when_revoked(self, database: Database) -> None:
+        database.write(lambda tx: database.api_keys.add(tx, "app", "feedback", "hash", NOW))
+        with pytest.raises(Conflict, match="app"):
+            database.write(lambda tx: database.api_keys.add(tx, "app", "admin", "other", NOW))
+        for at in (minutes(1), minutes(2)):
+            database.write(lambda tx, at=at: database.api_keys.revoke(tx, "app", at))
+        with database.read() as tx:
+            (key,) = database.api_keys.all(tx)
+        assert key == {"name": "app", "role": "feedback", "secret_hash": "hash", "created_at": NOW, "revoked_at": minutes(1)}
+        with pytest.raises(NotFound, match="nobody"):
+            database.write(lambda tx: database.api_keys.revoke(tx, "nobody", NOW))
+
+
+class TestAudit:
+    def test_pages_go_from_new_to_old(self, database: Database) -> None:
+        for i in range(5):
+            database.write(
+                lambda tx, i=i: database.audit.add(tx, at=NOW, actor="anna", action=f"act {i}", family=None, subject="", detail={"i": i})
+            )
+        with database.read() as tx:
+            first, cursor = database.audit.page(tx, None, 3)
+            second, end = database.audit.page(tx, cursor, 3)
+            assert [row["action"] for row in first + second] == ["act 4", "act 3", "act 2", "act 1", "act 0"]
+            assert end is None
+            with pytest.raises(InvalidInput):
+                database.audit.page(tx, "x", 3)
+
+
+class TestExposures:
+    ROW = (FAMILY, "v_a", "ro_1", 0.1, NOW, "api", 3)
+
+    def test_counts_of_one_window_add_up(self, database: Database) -> None:
+        other_client, outside = (*self.ROW[:5], "app", 1), (FAMILY, "v_a", None, None, NOW, "api", 7)
+        for rows in ([self.ROW, self.ROW], [self.ROW, other_client, outside]):
+            database.write(lambda tx, rows=rows: database.exposures.add(tx, rows))
+        with database.read() as tx:
+            assert database.exposures.totals(tx, FAMILY, "ro_1") == [{"variant": "v_a", "rollout": "ro_1", "stage": 0.1, "n_exposed": 10}]
+            assert {"variant": "v_a", "rollout": None, "stage": None, "n_exposed": 7} in database.exposures.totals(tx, FAMILY, None)
+
+    def test_a_client_that_repeats_a_window_is_counted_once_at_its_largest(self, database: Database) -> None:
+        def put(n: int) -> list[bool]:
+            return database.write(lambda tx: database.exposures.put(tx, [(*self.ROW[:6], n)]))
+
+        assert [put(3), put(3), put(2), put(5)] == [[True], [False], [False], [True]]
+        with database.read() as tx:
+            assert database.exposures.totals(tx, FAMILY, "ro_1")[0]["n_exposed"] == 5
+
+
+class TestPerformance:
+    def test_a_day_is_summed_up_by_variant_and_model_however_often(self, database: Database) -> None:
+        timed = [interaction(f"in_{i}", model="m", latency_ms=float(i), cost_usd=0.25) for i in range(1, 21)]
+        untimed = interaction("in_x", model="m", latency_ms=None, error="timeout")
+        next_day = interaction("in_y", model="m", received_at=NOW + timedelta(days=1))
+        outcomes = [
+            feedback("fb_1", interaction="in_1", score=0.5),
+            feedback("fb_2", interaction="in_2", success=False),
+            feedback("fb_3", of=arm(variant=None), score=1.0, success=None),
+        ]
+        database.write(lambda tx: database.events.add_interactions(tx, [*timed, untimed, next_day]))
+        database.write(lambda tx: database.events.add_feedback(tx, outcomes))
+        for _ in range(2):
+            database.write(lambda tx: database.performance.roll_up(tx, "2026-11-20"))
+        with database.read() as tx:
+            rows = database.performance.daily(tx, FAMILY)
+        assert rows == [
+            {
+                **{"family": FAMILY, "variant": "", "model": "", "day": "2026-11-20", "n_interactions": 0, "n_errors": 0, "cost_usd": 0.0},
+                **{"mean_latency_ms": None, "p95_latency_ms": None, "n_labelled": 0, "n_success": 0, "n_scored": 1, "mean_score": 1.0},
+            },
+            {
+                **{"family": FAMILY, "variant": "v_aaaaaaaaaaaa", "model": "m", "day": "2026-11-20", "n_interactions": 21, "n_errors": 1},
+                **{"cost_usd": 5.0, "mean_latency_ms": 10.5, "p95_latency_ms": 19.0},
+                **{"n_labelled": 2, "n_success": 1, "n_scored": 1, "mean_score": 0.5},
+            },
+        ]
+
+    def test_batches_are_kept_and_repeating_one_changes_nothing(self, database: Database) -> None:
+        batch = {
+            **{"id": "eb_1", "family": FAMILY, "variant": "v_a", "model": "m", "dataset_hash": "h", "split": "dev", "scorer_version": "1"},
+            **{"n": 10, "n_errors": 1, "mean_score": 0.5, "score_low": None, "score_high": None, "cost_usd": 0.1, "p95_latency_ms": None},
+            **{"n_calls": 10, "created_by": "anna", "created_at": NOW},
+        }
+        for _ in range(2):
+            database.write(lambda tx: database.performance.add_batch(tx, batch))
+        with database.read() as tx:
+            assert database.performance.batches(tx, FAMILY) == [batch]

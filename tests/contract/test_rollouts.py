@@ -1,0 +1,118 @@
+"""What every ports.Rollouts, Champions, Overrides and ServingVersion must do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.core.errors import Conflict, NotFound, StaleVersion
+from optimizer.core.rollout import Champion, Decision
+from tests.stores import FAMILY, NOW, minutes, rollout
+
+DECISION = Decision(
+    rollout="ro_1",
+    seq=1,
+    kind="start",
+    at=NOW,
+    actor="anna",
+    reason="a try",
+    forced=False,
+    content={"b": 1, "a": 0.5},
+    previous_hash="",
+    hash="x",
+)
+
+
+class TestRollouts:
+    def test_a_rollout_comes_back_as_it_was_written(self, database: Database) -> None:
+        history = ({"share": 0.1, "from": NOW.isoformat(), "to": None},)
+        written = rollout(stage_history=history, lease_expires_at=NOW, outcome=None, forced=True, study="st_1")
+        database.write(lambda tx: database.rollouts.add(tx, written))
+        with database.read() as tx:
+            assert database.rollouts.get(tx, "ro_1") == written
+            assert database.rollouts.active(tx, FAMILY) == written
+            assert database.rollouts.get(tx, "ro_9") is None
+
+    def test_a_family_has_one_active_rollout(self, database: Database) -> None:
+        database.write(lambda tx: database.rollouts.add(tx, rollout("ro_1")))
+        with pytest.raises(Conflict, match="ro_1"):
+            database.write(lambda tx: database.rollouts.add(tx, rollout("ro_2")))
+        database.write(lambda tx: database.rollouts.save(tx, rollout("ro_1", status="failed", version=2), None))
+        later = rollout("ro_2", created_at=minutes(1))
+        database.write(lambda tx: database.rollouts.add(tx, later))
+        with database.read() as tx:
+            assert database.rollouts.active(tx, FAMILY) == later
+            assert database.rollouts.latest(tx, FAMILY) == later
+            assert database.rollouts.all_active(tx) == [later]
+
+    def test_a_change_made_for_an_older_version_is_refused_with_its_decision(self, database: Database) -> None:
+        database.write(lambda tx: database.rollouts.add(tx, rollout()))
+        database.write(lambda tx: database.rollouts.save(tx, rollout(version=2, held=True), DECISION))
+        with pytest.raises(StaleVersion, match="version 2"):
+            database.write(lambda tx: database.rollouts.save(tx, rollout(version=2), replace(DECISION, seq=2)))
+        with pytest.raises(NotFound):
+            database.write(lambda tx: database.rollouts.save(tx, rollout("ro_9", version=2), None))
+        with database.read() as tx:
+            assert database.rollouts.get(tx, "ro_1") == rollout(version=2, held=True)
+            assert database.rollouts.decisions(tx, "ro_1") == [DECISION]
+
+    def test_two_decisions_cannot_have_one_number(self, database: Database) -> None:
+        database.write(lambda tx: database.rollouts.add(tx, rollout()))
+        database.write(lambda tx: database.rollouts.save(tx, rollout(version=2), DECISION))
+        with pytest.raises(Exception, match="UNIQUE"):
+            database.write(lambda tx: database.rollouts.save(tx, rollout(version=3), DECISION))
+        with database.read() as tx:
+            assert database.rollouts.get(tx, "ro_1") == rollout(version=2)
+
+    def test_a_lease_is_renewed_without_a_new_version(self, database: Database) -> None:
+        database.write(lambda tx: database.rollouts.add(tx, rollout()))
+        database.write(lambda tx: database.rollouts.renew_lease(tx, "ro_1", minutes(1)))
+        with database.read() as tx:
+            assert database.rollouts.get(tx, "ro_1") == rollout(lease_expires_at=minutes(1))
+
+
+class TestChampions:
+    def test_a_new_reign_ends_the_one_before(self, database: Database) -> None:
+        first = Champion(family=FAMILY, seq=1, variant="v_a", since=NOW, why="first", by="anna")
+        second = Champion(family=FAMILY, seq=2, variant="v_b", since=minutes(5), why="promoted", by="anna", previous=1, rollout="ro_1")
+        other = Champion(family="triage", seq=1, variant="v_c", since=NOW, why="first", by="anna")
+        for champion in (first, other, second):
+            database.write(lambda tx, champion=champion: database.champions.put(tx, champion))
+        with database.read() as tx:
+            assert database.champions.current(tx, FAMILY) == second
+            assert database.champions.history(tx, FAMILY) == [replace(first, until=minutes(5)), second]
+            assert database.champions.current(tx, "triage") == other
+            assert database.champions.current(tx, "unknown") is None
+
+
+class TestOverrides:
+    def test_the_last_word_on_a_unit_holds_until_its_time(self, database: Database) -> None:
+        until = NOW + timedelta(hours=1)
+        for variant in ("v_a", "v_b"):
+            database.write(lambda tx, v=variant: database.overrides.put(tx, FAMILY, "u1", v, until, "anna", NOW))
+        with database.read() as tx:
+            assert database.overrides.active(tx, NOW) == [(FAMILY, "u1", "v_b", until)]
+            assert database.overrides.active(tx, until) == []
+
+    def test_an_override_can_be_taken_back(self, database: Database) -> None:
+        database.write(lambda tx: database.overrides.put(tx, FAMILY, "u1", "v_a", minutes(9), "anna", NOW))
+        assert database.write(lambda tx: database.overrides.remove(tx, FAMILY, "u1"))
+        assert not database.write(lambda tx: database.overrides.remove(tx, FAMILY, "u1"))
+
+
+class TestServingVersion:
+    def test_it_rises_with_every_change_and_not_with_a_tick(self, database: Database) -> None:
+        def read() -> object:
+            with database.read() as tx:
+                return database.serving_version.read(tx)
+
+        assert read() == (0, None)
+        database.write(lambda tx: database.serving_version.ticked(tx, NOW))
+        assert read() == (0, NOW)
+        for _ in range(2):
+            database.write(database.serving_version.bump)
+        database.write(lambda tx: database.serving_version.ticked(tx, minutes(1)))
+        assert read() == (2, minutes(1))

@@ -1,0 +1,92 @@
+"""What every ports.Studies must do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.core.errors import Conflict, NotFound
+from optimizer.core.study import Budget, ExampleResult, Spend, Trial
+from tests.stores import NOW, minutes, study
+
+
+def test_a_study_comes_back_as_it_was_written(database: Database) -> None:
+    written = study(
+        budget=Budget(usd=1.5, minutes=3), dataset={"hash": "x", "train": ["a"]}, confirmation=None, spend=Spend(usd=0.5, n_calls=2)
+    )
+    database.write(lambda tx: database.studies.add(tx, written))
+    with database.read() as tx:
+        assert database.studies.get(tx, "st_1") == written
+        assert database.studies.get(tx, "st_2") is None
+
+
+@pytest.mark.parametrize("status", ["queued", "running", "confirming"])
+def test_a_family_has_one_study_at_a_time(database: Database, status: str) -> None:
+    database.write(lambda tx: database.studies.add(tx, study("st_1", status=status)))
+    with pytest.raises(Conflict, match="st_1"):
+        database.write(lambda tx: database.studies.add(tx, study("st_2")))
+    database.write(lambda tx: database.studies.add(tx, study("st_3", family="triage")))
+    database.write(lambda tx: database.studies.update(tx, "st_1", status="finished"))
+    database.write(lambda tx: database.studies.add(tx, study("st_2")))
+
+
+def test_changes_change_nothing_else(database: Database) -> None:
+    database.write(lambda tx: database.studies.add(tx, study()))
+    changes = {"status": "running", "spend": Spend(usd=2.0), "started_at": NOW, "winner": "v_bbbbbbbbbbbb"}
+    changed = database.write(lambda tx: database.studies.update(tx, "st_1", **changes))
+    assert changed == replace(study(), **changes)
+    with database.read() as tx:
+        assert database.studies.get(tx, "st_1") == changed
+
+
+def test_unknown_studies_and_fields_are_refused(database: Database) -> None:
+    database.write(lambda tx: database.studies.add(tx, study()))
+    with pytest.raises(NotFound):
+        database.write(lambda tx: database.studies.update(tx, "st_9", status="running"))
+    with pytest.raises(ValueError, match="colour"):
+        database.write(lambda tx: database.studies.update(tx, "st_1", colour="red"))
+
+
+def test_pages_go_from_new_to_old_and_hold_every_study_once(database: Database) -> None:
+    written = [study(f"st_{i}", family=f"family{i}", created_at=minutes(i // 2)) for i in range(5)]
+    for one in written:
+        database.write(lambda tx, one=one: database.studies.add(tx, one))
+    seen, cursor = [], None
+    with database.read() as tx:
+        for _ in range(3):
+            page, cursor = database.studies.page(tx, cursor=cursor, limit=2)
+            seen += page
+        assert cursor is None
+        assert seen == written[::-1]
+        assert database.studies.page(tx, family="family3")[0] == [written[3]]
+        assert database.studies.page(tx, status="running")[0] == []
+
+
+def test_a_trial_is_replaced_by_its_number(database: Database) -> None:
+    trial = Trial(study="st_1", number=1, variant="v_a", proposer="bootstrap", params={"k": 3}, status="running", started_at=NOW)
+    done = replace(trial, status="complete", score=0.5, n=10)
+    for one in (trial, replace(trial, number=0), done):
+        database.write(lambda tx, one=one: database.studies.put_trial(tx, one))
+    with database.read() as tx:
+        assert database.studies.trials(tx, "st_1") == [replace(trial, number=0), done]
+
+
+def test_results_are_kept_by_purpose_and_variant_and_replaced_by_example(database: Database) -> None:
+    first = [
+        ExampleResult(example="a", score=None, output=None, error="timeout"),
+        ExampleResult(example="b", score=1.0, output="x", latency_ms=3.5),
+    ]
+    again = [ExampleResult(example="a", score=0.5, output="y", from_journal=True, call_key="k")]
+    for purpose, variant, results in (
+        ("search", "v_a", first),
+        ("search", "v_a", again),
+        ("search", "v_b", first),
+        ("confirmation", "v_a", first),
+    ):
+        database.write(lambda tx, p=purpose, v=variant, r=results: database.studies.put_results(tx, "st_1", p, v, r))
+    with database.read() as tx:
+        assert database.studies.results(tx, "st_1", "search") == {"v_a": [again[0], first[1]], "v_b": first}
+        assert database.studies.results(tx, "st_1", "confirmation", "v_a") == {"v_a": first}
+        assert database.studies.results(tx, "st_2", "search") == {}

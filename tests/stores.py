@@ -1,0 +1,132 @@
+"""Stores and values for tests of the store: a migrated database is copied rather than migrated anew."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from optimizer.adapters.database import Database
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.language import ModelAnswer
+from optimizer.core.rollout import Rollout
+from optimizer.core.study import Budget, Study
+from optimizer.core.variant import Variant
+from optimizer.ports import JournalEntry
+
+NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+FAMILY = "summarization"
+
+
+@cache
+def _migrated() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="detent-template-")
+    _KEPT.append(folder)
+    path = Path(folder.name) / "detent.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def new_database(folder: Path) -> Database:
+    shutil.copy(_migrated(), folder / "detent.db")
+    return Database(f"sqlite:///{folder / 'detent.db'}")
+
+
+@contextmanager
+def temporary_database() -> Iterator[Database]:
+    """For property tests, where every example needs its own."""
+    with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:
+        database = new_database(Path(folder))
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+def minutes(n: float) -> datetime:
+    return NOW + timedelta(minutes=n)
+
+
+def arm(**changes: Any) -> Arm:
+    return Arm(
+        **{"family": FAMILY, "variant": "v_aaaaaaaaaaaa", "rollout": "ro_1", "role": "champion", "stage": 0.1, "unit_hmac": "u1", **changes}
+    )
+
+
+def interaction(id: str = "in_1", *, of: Arm | None = None, **changes: Any) -> Interaction:
+    usual = {"occurred_at": NOW, "received_at": NOW, "content_hash": f"hash of {id}", "output": "A text.", "latency_ms": 12.5}
+    return Interaction(id=id, arm=of or arm(), **{**usual, **changes})
+
+
+def feedback(id: str = "fb_1", *, of: Arm | None = None, **changes: Any) -> FeedbackEvent:
+    usual = {"occurred_at": NOW, "received_at": NOW, "content_hash": f"hash of {id}", "source": "user", "success": True}
+    return FeedbackEvent(id=id, arm=of or arm(), **{**usual, **changes})
+
+
+def study(id: str = "st_1", **changes: Any) -> Study:
+    usual: dict[str, Any] = {
+        "family": FAMILY,
+        "strategy": "bootstrap",
+        "aim": "quality",
+        "status": "queued",
+        "seed": 0,
+        "budget": Budget(calls=100),
+        "definition": {"n_train": 10},
+        "champion": "v_aaaaaaaaaaaa",
+        "created_at": NOW,
+        "created_by": "tester",
+    }
+    return Study(id=id, **{**usual, **changes})
+
+
+def rollout(id: str = "ro_1", **changes: Any) -> Rollout:
+    usual: dict[str, Any] = {
+        "family": FAMILY,
+        "candidate": "v_bbbbbbbbbbbb",
+        "champion": "v_aaaaaaaaaaaa",
+        "aim": "quality",
+        "ladder": (0.1, 0.5),
+        "salt": "salt",
+        "status": "pending",
+        "stage": -1,
+        "held": False,
+        "version": 1,
+        "settings": {"margin": 0.02},
+        "stage_history": (),
+        "created_at": NOW,
+        "created_by": "tester",
+    }
+    return Rollout(id=id, **{**usual, **changes})
+
+
+def variant(text: str = "Summarize: {{document}}") -> Variant:
+    return Variant(messages=({"role": "user", "content": text},))
+
+
+def call(id: str = "ca_1", **changes: Any) -> JournalEntry:
+    usual: dict[str, Any] = {
+        "key": "key 1",
+        "status": "sent",
+        "purpose": "search",
+        "model": "embedded",
+        "attempt": 1,
+        "reserved_usd": 0.5,
+        "sent_at": NOW,
+        "study": "st_1",
+        "family": FAMILY,
+    }
+    return JournalEntry(id=id, **{**usual, **changes})
+
+
+def answer(text: str = "An answer.", **changes: Any) -> ModelAnswer:
+    return ModelAnswer(text=text, **{"input_tokens": 10, "output_tokens": 5, "cost_usd": 0.25, "latency_ms": 80.0, **changes})
