@@ -51,6 +51,9 @@ class Models:
                 made = self._made[name] = self._make(name, self.describe(name))
             return made
 
+    def is_embedded(self, name: str) -> bool:
+        return name in self._settings and self._settings[name].embedded
+
     def embedded(self) -> EmbeddedModel | None:
         """The embedded model, where the file names one and it is installed."""
         for name, settings in self._settings.items():
