@@ -15,25 +15,20 @@ def adopt_file_version(family: Family, *, actor: str, confirm: str | None, store
     """Makes ``prompt.current`` of the file the champion, without study or rollout; an active rollout ends with it.
 
     Raises:
-        Refused: ``confirm`` is not the family's name.
+        Refused: ``confirm`` is not the family's name, and there is a champion to be replaced.
         Conflict: the file's version already serves.
         NotFound: the file has no such prompt version.
     """
     name, version = family.name, family.prompt.current
     wanted = family.variant(version).id
-    if confirm != name:
-        raise Refused(
-            f"Cannot serve version {version} of {name}'s file ({wanted}) at once: it was not compared with the champion on anything. "
-            f"Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout: "
-            f"detent rollout start {name} {wanted}.",
-            confirm=name, variant=wanted,
-        )  # fmt: skip
     why = checked_reason(reason)
 
     def change(tx: Transaction) -> tuple[Champion | None, Champion, Decision | None]:
         at, reason_on_record = clock.now(), f"adopted version {version} of the file: {why}"
         store_file_version(tx, store, family, version, at)
         current = store.champions.current(tx, name)
+        if current is not None and current.variant != wanted and confirm != name:
+            raise _unconfirmed(name, version, wanted)
         if current is None:
             reign = champions.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
             record_reign(tx, store, reign, action="champion.first")
@@ -56,3 +51,12 @@ def adopt_file_version(family: Family, *, actor: str, confirm: str | None, store
         champion=reign,
         decision=ended,
     )
+
+
+def _unconfirmed(name: str, version: str, variant: str) -> Refused:
+    return Refused(
+        f"Cannot serve version {version} of {name}'s file ({variant}) at once: it was not compared with the champion on anything. "
+        f"Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout: "
+        f"detent rollout start {name} {variant}.",
+        confirm=name, variant=variant,
+    )  # fmt: skip

@@ -105,6 +105,6 @@ def _commands(rollout: Rollout, act: str) -> tuple[str | None, str | None]:
         "advance": (back, onward),
         "hold": (f"detent rollout resume {f}", None),
         "resume": (f"detent rollout hold {f}", onward),
-        "promote": (f"detent champion rollback {f}", f"detent rollout report {f}"),
+        "promote": (f"detent champion rollback {f}", f"detent variant export {f} --format yaml"),
         "rollback": (again, f"detent rollout log {f}"),
     }[act]

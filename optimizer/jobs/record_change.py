@@ -36,7 +36,7 @@ class Told:
     @property
     def text(self) -> str:
         """One line for a terminal or a log."""
-        line = f"{self.family}: {self.what}{' (forced)' if self.forced else ''}. Why: {self.why}."
+        line = f"{self.family}: {self.what}{' (forced)' if self.forced else ''}. Why: {self.why.rstrip('.')}."
         line += f" Next: {self.next}." if self.next else ""
         return line + (f" Undo: {self.undo}" if self.undo else "")
 

@@ -195,7 +195,7 @@ def _as_start(rollout: Rollout, draft: _Draft, last: Transition | None, *, dry_r
     if dry_run:
         what = f"would start a rollout of {plan}" + ("; refused unless confirmed, since not every gate is met" if forced else "")
         following = f"detent rollout start {name} {rollout.candidate}" + (f" --confirm {name}" if forced else "")
-        told = Told(family=name, what=what, why=_gates_text(draft), next=following, forced=forced, changed=False, rollout=rollout)
+        told = Told(family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout)
     else:
         waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
         following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"

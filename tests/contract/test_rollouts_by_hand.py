@@ -176,8 +176,16 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
     assert champion(store) == edited.variant().id
     assert told.forced
     assert told.undo == f"detent champion rollback {F}"
-    with pytest.raises(Conflict, match="already is the champion"):
-        adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
+    for confirm in (F, None):
+        with pytest.raises(Conflict, match="already is the champion"):
+            adopt_file_version(edited, actor="ann", confirm=confirm, store=store, clock=clock)
+
+
+def test_a_file_that_was_never_synced_can_be_adopted_without_forcing_anything(store, clock):
+    other = family().model_copy(update={"name": "other"})
+    told = adopt_file_version(other, actor="ann", confirm=None, store=store, clock=clock)
+    assert not told.forced
+    assert told.undo is None
 
 
 def test_with_serve_file_edits_new_content_serves_at_once_and_a_promotion_stays(store, clock, candidate, deploying):
