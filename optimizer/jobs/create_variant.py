@@ -116,7 +116,7 @@ def _check_inputs(family: Family, variant: Variant) -> None:
         if set(example.input) != set(family.inputs):
             faults.append(Fault(pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}"))
     if faults:
-        raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults), faults)
+        raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
 
 
 def _check_holdout(family: Family, variant: Variant, *, sealed: set[str]) -> None:
