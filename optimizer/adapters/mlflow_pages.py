@@ -71,8 +71,8 @@ def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
 
 def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> dict[str, Any]:
     """All trials as a table that MLflow's pages draw (columns and rows)."""
-    columns = ["trial", "variant", "mark", "proposer", "status", "score", "low", "high", "vs champion", "n", "errors"]
-    columns += ["calls", "cost_usd", "p95_ms", "examples", "settings"]
+    columns = ["trial", "mark", "score", "low", "high", "vs champion", "variant", "proposer", "examples", "settings"]
+    columns += ["n", "errors", "calls", "cost_usd", "p95_ms", "status"]
     champion = next((t.score for t in trials if t.variant == study.champion and t.score is not None), None)
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
@@ -84,7 +84,7 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
         spent = (trial.n_calls, round(trial.cost_usd, 6), _rounded(trial.p95_ms, 1))
         setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
         score = (_rounded(trial.score), *span, _rounded(lift))
-        rows.append([trial.number, trial.variant, mark, trial.proposer, trial.status, *score, trial.n, trial.n_errors, *spent, *setting])
+        rows.append([trial.number, mark, *score, trial.variant, trial.proposer, *setting, trial.n, trial.n_errors, *spent, trial.status])
     return {"columns": columns, "data": rows}
 
 
@@ -128,9 +128,11 @@ def headline(study: Study) -> str:
     return {"cancelled": "cancelled by a person", "failed": f"failed: {study.error}"}.get(study.status, study.status)
 
 
-def confirmation_lines(study: Study) -> list[str]:
-    """The confirmation's figures as bullet points; empty when nothing was confirmed."""
-    return [f"- {key.replace('_', ' ')}: {value}" for key, value in confirmation_figures(study).items()]
+def verdict_lines(study: Study) -> list[str]:
+    """The confirmation in words: its summary, then one line per gate; empty when nothing was confirmed."""
+    confirmation = study.confirmation or {}
+    lines = [str(confirmation["summary"])] if confirmation.get("summary") else []
+    return lines + [f"Gate {gate.get('name')}: {gate.get('verdict')}. {gate.get('reason', '')}" for gate in confirmation.get("gates", ())]
 
 
 def confirmation_figures(study: Study) -> dict[str, float]:
@@ -141,6 +143,8 @@ def confirmation_figures(study: Study) -> dict[str, float]:
 def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     """The markdown on the parent run: outcome, winner, confirmation, best trials, diff, and the next command."""
     lines = [f"### {study.family}: {headline(study)}", ""]
+    verdict = verdict_lines(study)
+    lines += [*verdict[:1], ""] if verdict else []
     if study.simulated_clock:
         lines += ["_Made under a simulated clock (profile demo)._", ""]
     lines += [f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by {study.created_by}", ""]
@@ -154,7 +158,7 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
             lines.append(f"| {place} | {trial.number} | `{trial.variant}`{mark} | {trial.proposer} | {trial.score:.3f} | {span} |")
         lines.append("")
     if study.confirmation:
-        lines += ["**Confirmation on the sealed holdout**", "", *confirmation_lines(study), ""]
+        lines += ["**Confirmation on the sealed holdout**", "", *(f"- {line}" for line in verdict), ""]
     champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
     if winner and champion:
         lines += [
@@ -179,7 +183,8 @@ def report_page(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) 
     )
     if study.confirmation:
         rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:g}</td></tr>" for k, v in confirmation_figures(study).items())
-        parts.append(f"<h2>Confirmation on the sealed holdout</h2><table>{rows}</table>")
+        words = "".join(f"<li>{html.escape(line)}</li>" for line in verdict_lines(study))
+        parts.append(f"<h2>Confirmation on the sealed holdout</h2><ul>{words}</ul><table>{rows}</table>")
     if winner and champion:
         parts.append(f"<h2>Winner {winner.id} against champion {champion.id}</h2>{_coloured(variant_diff(champion, winner))}")
         parts.append(f"<h2>Winning prompt</h2><pre>{html.escape(variant_text(winner))}</pre>")
@@ -188,7 +193,7 @@ def report_page(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) 
     table = trials_table(study, trials, evidence)
     head = "".join(f"<th>{html.escape(c)}</th>" for c in table["columns"])
     body = "".join(
-        f"<tr class='{row[2]}'>" + "".join(f"<td>{'' if c is None else html.escape(str(c))}</td>" for c in row) + "</tr>"
+        f"<tr class='{row[1]}'>" + "".join(f"<td>{'' if c is None else html.escape(str(c))}</td>" for c in row) + "</tr>"
         for row in table["data"]
     )
     parts.append(f"<h2>All trials, the best first</h2><table><tr>{head}</tr>{body}</table>")

@@ -29,7 +29,7 @@ class PromptRegistry:
             version = self._register(name, variant, tags, experiment)
         else:
             for key, value in tags.items():
-                if version.tags.get(key) != value:
+                if value and version.tags.get(key) != value:
                     self._client.set_prompt_version_tag(name, version.version, key, value)
         current = self._aliases(name)
         for alias in aliases:
@@ -64,14 +64,19 @@ class PromptRegistry:
         config = model | {key: kind(variant.model[key]) for key, kind in settings.items() if variant.model.get(key) is not None}
         # Earlier turns have no place in MLflow's templates: the history slot is filled by whoever serves the prompt.
         template = [{"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"]
-        return self._client.register_prompt(
+        own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
+        version = self._client.register_prompt(
             name=name,
             template=template,
             commit_message=f"{variant.id}: {len(variant.examples)} examples",
-            tags={VARIANT_TAG: variant.id, _EXPERIMENTS_TAG: f",{experiment},", **tags},
+            tags={**own, _EXPERIMENTS_TAG: f",{experiment},"},
             model_config=config,
             response_format=dict(variant.response_format) if variant.response_format else None,
         )
+        for key in own:  # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions
+            if key != "detent.family":
+                self._client.delete_prompt_tag(name, key)
+        return version
 
     def _versions(self, name: str) -> dict[str, Any]:
         """By Variant id; {} when the prompt does not exist."""

@@ -97,13 +97,14 @@ class MlflowTracker:
         if found is not None:
             return found
         tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
+        tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
         return self._client.create_run(experiment, start_time=_ms(study.created_at), run_name=_study_name(study), tags=tags)
 
     def _mirror_trial(self, experiment: str, parent: str, study: Study, trial: Trial, extras: StudyEvidence, run: Any) -> None:
         results = extras.results.get(trial.variant, ())
         mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
         content = [repr(trial), mark, [(r.example, r.score) for r in results]]
-        seal = digest(canonical_json(content))
+        seal = digest(canonical_json(content))[:12]
         if run is not None and run.data.tags.get("detent.digest") == seal:
             return
         if run is None:
@@ -121,7 +122,7 @@ class MlflowTracker:
     def _mirror_parent(self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
         run_id = run.info.run_id
         rows = [(v, [(r.example, r.score) for r in results]) for v, results in sorted(extras.results.items())]
-        seal = digest(canonical_json([repr(study), [repr(t) for t in trials], rows, sorted(extras.examples)]))
+        seal = digest(canonical_json([repr(study), [repr(t) for t in trials], rows, sorted(extras.examples)]))[:12]
         if run.data.tags.get("detent.digest") == seal:
             return
         self._log(run_id, metrics=_study_metrics(study, trials), params=_missing(run, _study_params(study)), tags=_study_tags(study))
@@ -219,7 +220,7 @@ class MlflowTracker:
 
         points = [Metric(name, value, at, step) for name, value, at, step in metrics]
         settings = [Param(key, str(value)[:TAG_CHARS]) for key, value in (params or {}).items()]
-        marks = [RunTag(key, value[:TAG_CHARS]) for key, value in (tags or {}).items()]
+        marks = [RunTag(key, value[:TAG_CHARS]) for key, value in (tags or {}).items() if value]
         self._client.log_batch(run_id, points[:BATCH], settings[:99], marks[:99])
         for start in range(BATCH, len(points), BATCH):
             self._client.log_batch(run_id, points[start : start + BATCH])
@@ -228,8 +229,9 @@ class MlflowTracker:
 
 
 def _study_name(study: Study) -> str:
-    stand = study.outcome or study.status
-    return f"{study.created_at:%Y-%m-%d %H:%M} {study.strategy}: {stand.replace('_', ' ')}"
+    """What came out stands first: lists show the first 20 characters."""
+    stand = (study.outcome or study.status).replace("_", " ")
+    return f"{stand} {study.winner or ''} {study.strategy} {study.created_at:%Y-%m-%d %H:%M}".replace("  ", " ")
 
 
 def _trial_name(trial: Trial, mark: str) -> str:

@@ -38,7 +38,9 @@ def variant(n_examples: int = 0, temperature: float = 0.0) -> Variant:
         {"role": "examples"},
         {"role": "user", "content": "Document: {{document}}\nSummary:"},
     )
-    shots = tuple(FewShot(id=f"ex_{n}", input={"document": f"Document {n} is about trees."}, output=f"Trees, {n}.") for n in range(n_examples))
+    shots = tuple(
+        FewShot(id=f"ex_{n}", input={"document": f"Document {n} is about trees."}, output=f"Trees, {n}.") for n in range(n_examples)
+    )
     return Variant(messages=messages, examples=shots, model={"name": "embedded", "temperature": temperature, "max_tokens": 60})
 
 
@@ -102,10 +104,21 @@ def tell(store: Database, *, status: str = "finished") -> Study:
         if finished:
             winner = VARIANTS[4].id
             for v, lift in ((VARIANTS[0].id, 0.0), (winner, 0.14)):
-                results = [ExampleResult(example=id, score=0.2 + lift * ((n % 4) - 1) / 2, output="kept out") for n, id in enumerate(ids["holdout"])]
+                results = [
+                    ExampleResult(example=id, score=0.2 + lift * ((n % 4) - 1) / 2, output="kept out")
+                    for n, id in enumerate(ids["holdout"])
+                ]
                 store.studies.put_results(tx, STUDY, "confirmation", v, results)
-            confirmation = {"n": len(ids["holdout"]), "champion_mean": 0.2, "candidate_mean": 0.27, "lift": 0.07, "p": 0.004}
-            confirmation |= {"interval": {"lower": 0.03, "upper": 0.11}, "wins": 12, "ties": 6, "losses": 6, "gates": [{"name": "n"}]}
+            confirmation = {"n": len(ids["holdout"]), "champion_mean": 0.2, "winner_mean": 0.27, "lift": 0.07, "p": 0.004}
+            confirmation |= {
+                "lift_low": 0.03,
+                "lift_high": 0.11,
+                "wins": 12,
+                "ties": 6,
+                "losses": 6,
+                "summary": "Improved: 0.200 to 0.270.",
+            }
+            confirmation["gates"] = [{"name": "n", "verdict": "fail", "value": 24, "required": 100, "reason": "24 of 100 examples"}]
             spend = Spend(n_calls=290, n_from_journal=12)
             store.studies.update(
                 tx,
@@ -128,7 +141,12 @@ def tell(store: Database, *, status: str = "finished") -> Study:
 
 def put_trial(store: Database, tx: Any, number: int, v: Variant, score: float, dev: list[str]) -> None:
     results = [
-        ExampleResult(example=id, score=min(1.0, max(0.0, score + ((n * 37 + number) % 21 - 10) / 60)), output=f"Trees grew, case {n}.", latency_ms=300.0 + n)
+        ExampleResult(
+            example=id,
+            score=min(1.0, max(0.0, score + ((n * 37 + number) % 21 - 10) / 60)),
+            output=f"Trees grew, case {n}.",
+            latency_ms=300.0 + n,
+        )
         for n, id in enumerate(dev)
     ]
     mean = sum(r.score or 0.0 for r in results) / len(results)
@@ -154,5 +172,3 @@ def put_trial(store: Database, tx: Any, number: int, v: Variant, score: float, d
 
 def queue(store: Database, topic: str, subject: str, **payload: Any) -> None:
     store.write(lambda tx: store.outbox.add(tx, topic, subject, payload, START))
-
-

@@ -87,8 +87,9 @@ def test_the_parent_run_says_outcome_winner_and_diff_at_once(mirrored: tuple[Dat
     assert WINNER in note
     assert "+[example 1: ex_0]" in note
     assert f"detent rollout start {FAMILY} --variant {WINNER}" in note
+    assert "Improved: 0.200 to 0.270." in note
     assert run.data.metrics["confirmation.lift"] == pytest.approx(0.07)
-    assert run.data.metrics["confirmation.interval.lower"] == pytest.approx(0.03)
+    assert run.data.metrics["confirmation.lift_low"] == pytest.approx(0.03)
 
 
 def test_dataset_inputs_are_train_and_dev_only(mirrored: tuple[Database, MlflowTracker]) -> None:
@@ -102,9 +103,7 @@ def test_artifacts_hold_the_trials_the_prompts_the_plots_and_no_unreleased_or_he
 ) -> None:
     _, tracker = mirrored
     found = paths(tracker)
-    assert {"trials.json", "confirmation.json", "report.html", "plots.html", f"prompts/best-1-{WINNER}.txt"} - set(found) <= {
-        f"prompts/best-1-{WINNER}.txt"
-    }
+    assert {"trials.json", "confirmation.json", "report.html", "plots.html", f"prompts/winner-{WINNER}.txt"} <= set(found)
     assert f"prompts/winner-{WINNER}.diff.txt" in found
     assert f"examples/champion-{VARIANTS[0].id}.json" in found
     everything = "".join(artifact(tracker, path, tmp_path) for path in found)
