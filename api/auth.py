@@ -10,6 +10,7 @@ import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any, Literal, get_args
@@ -74,6 +75,7 @@ def require(caller: Caller, role: Role) -> None:
         )
 
 
+@lru_cache(maxsize=4096)
 def is_loopback(host: str | None) -> bool:
     if host is None or host == "localhost":
         return True  # a Unix socket has no address
@@ -99,15 +101,20 @@ def _require_this_machine(headers: Mapping[str, str], client_host: str | None) -
         )
     # A web page open in a browser on this machine reaches loopback too, by its own origin or by a name that it points here.
     origin = headers.get("origin")
-    if origin is not None and not _is_local_name(urlsplit(origin).hostname or "."):
+    if origin is not None and not _names_this_machine(origin):
         raise NotAuthorised(f"Without keys this server takes no requests from web pages of {origin}. Make a key with `detent keys`.")
     host = headers.get("host", "")
-    if not _is_local_name(urlsplit(f"//{host}").hostname or ""):
+    if not _names_this_machine(host):
         raise NotAuthorised(
             f"Without keys this server answers to this machine's own names only, not to {host!r}. Use 127.0.0.1, or make a key with `detent keys`."
         )
 
 
-def _is_local_name(host: str) -> bool:
-    """Loopback addresses and names without a dot, which no public web site can have."""
-    return is_loopback(host) or ("." not in host and ":" not in host)
+@lru_cache(maxsize=1024)
+def _names_this_machine(host_or_origin: str) -> bool:
+    """True for loopback addresses and for names without a dot, which no public web site can have."""
+    try:
+        name = urlsplit(host_or_origin if "//" in host_or_origin else f"//{host_or_origin}").hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(name) or ("." not in name and ":" not in name and host_or_origin != "null")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -20,20 +21,24 @@ class ExposureCounts:
 
     def __init__(self) -> None:
         self._counts: Counter[Arm] = Counter()
+        self._lock = threading.Lock()  # held for an addition or a swap, never while the store is written
 
     def count(self, served: ServedFamily, choice: Choice, now_s: float) -> None:
         """One fetch; overrides are tests and stand in no arm."""
         if choice.counted:
             window = int(now_s) // WINDOW_S * WINDOW_S
-            self._counts[(served.name, choice.variant, choice.rollout, choice.stage, window)] += 1
+            with self._lock:
+                self._counts[(served.name, choice.variant, choice.rollout, choice.stage, window)] += 1
 
     @property
     def n_waiting(self) -> int:
-        return sum(self._counts.values())
+        with self._lock:
+            return self._counts.total()
 
     def flush(self, store: Store) -> int:
         """Writes what was counted and returns how many fetches that were; what cannot be written is kept for the next time."""
-        taken, self._counts = self._counts, Counter()
+        with self._lock:
+            taken, self._counts = self._counts, Counter()
         if not taken:
             return 0
         rows = [
@@ -43,6 +48,7 @@ class ExposureCounts:
         try:
             store.write(lambda tx: store.exposures.add(tx, rows))
         except BaseException:
-            self._counts.update(taken)
+            with self._lock:
+                self._counts.update(taken)
             raise
-        return sum(taken.values())
+        return taken.total()

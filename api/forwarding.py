@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.problems import GatewayUnavailable
+
+if TYPE_CHECKING:
+    import httpx
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host content-length expect".split()
 )
 SET_HERE = frozenset({b"x-detent-actor", b"x-detent-role", b"x-request-id"})  # never taken from the sender
 NOT_FROM_ANSWER = HOP_BY_HOP - {b"content-length"} | {b"date", b"server", b"x-request-id"}
-TIMEOUT = httpx.Timeout(connect=2.0, read=600.0, write=60.0, pool=30.0)  # a model may think for minutes; the gateway has limits of its own
+READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits of its own
 
 
 class Gateway:
@@ -39,6 +42,8 @@ class Gateway:
 
     async def forward(self, request: Request) -> Response:
         """The gateway's answer as it comes. X-Detent-Actor and -Role tell it who was let in here, since it checks no keys itself."""
+        import httpx  # a tenth of a second that serving prompts need not wait for at the start
+
         url = self.address() + request.url.path
         headers = [(name, value) for name, value in request.headers.raw if name not in HOP_BY_HOP | SET_HERE]
         if "accept-encoding" not in request.headers:
@@ -65,8 +70,11 @@ class Gateway:
             await self._client.aclose()
 
     def _http(self) -> httpx.AsyncClient:
+        import httpx
+
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, limits=httpx.Limits(max_connections=None))
+            timeout = httpx.Timeout(connect=2.0, read=READ_TIMEOUT_S, write=60.0, pool=30.0)
+            self._client = httpx.AsyncClient(timeout=timeout, trust_env=False, limits=httpx.Limits(max_connections=None))
         return self._client
 
 

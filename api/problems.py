@@ -39,6 +39,11 @@ class PreconditionFailed(errors.StaleVersion):
     title = "Precondition failed"
 
 
+class ModelTimedOut(errors.ModelFailed):
+    slug = "model-timeout"
+    title = "Model gave no answer in time"
+
+
 class GatewayUnavailable(errors.Busy):
     slug = "gateway-unavailable"
     title = "Gateway unavailable"
@@ -83,6 +88,7 @@ STATUS: Mapping[type[errors.DetentError], int] = {
     errors.DetentError: 500,
     errors.NotYet: 501,
     errors.ModelFailed: 502,
+    ModelTimedOut: 504,
     errors.Busy: 503,
     GatewayUnavailable: 503,
 }
@@ -111,6 +117,7 @@ EXPLAINED: Mapping[type[errors.DetentError], str] = {
     Internal: "A fault of the server. The log holds it under `request_id`; please report it with that.",
     errors.NotYet: "The contract names this, and a later version brings it.",
     errors.ModelFailed: "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, unreachable.",
+    ModelTimedOut: "A model did not answer within the time that config/models.yaml allows it. The call may have cost money; send it again, or raise the timeout.",
     errors.Busy: "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds.",
     GatewayUnavailable: "Model calls are answered by the gateway process, which is not there. `detent serve` starts it again by itself.",
 }
@@ -132,7 +139,7 @@ def document(error: errors.DetentError, *, instance: str | None = None, request_
         "type": TYPE_PREFIX + error.slug,
         "title": error.title,
         "status": status_of(error),
-        "detail": error.detail,
+        "detail": error.detail if error.detail.endswith((".", "!", "?", "\n")) else error.detail + ".",
     }
     if instance is not None:
         body["instance"] = instance
@@ -205,7 +212,8 @@ def install(app: FastAPI) -> None:
             "The server met a fault of its own while answering. Nothing about the request needs to change; "
             "the log holds the details under this request_id."
         )
-        return response(failure, request.scope)
+        # This answer is made outside the layer that writes the header on all others.
+        return response(failure, request.scope, {"X-Request-ID": request.state.request_id})
 
     app.add_exception_handler(errors.DetentError, on_detent_error)
     app.add_exception_handler(RequestValidationError, on_validation)

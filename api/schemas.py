@@ -104,3 +104,8 @@ class ActBody(Body):
 class ChampionRollbackBody(Body):
     reason: Reason = ""
     expect: Annotated[str | None, Field(description="The variant that must be champion now; else 409 and nothing happens")] = None
+
+
+class ExposuresBody(Body):
+    client: Annotated[str, Field(min_length=1, max_length=512)]
+    windows: Annotated[list[dict[str, Any]], Field(description="Each: family, variant, rollout, stage, from, to, exposed")]

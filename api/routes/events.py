@@ -17,11 +17,13 @@ from api.idempotency import idempotency_of
 from api.pagination import Cursor, Limit, page
 from api.problems import MalformedBody
 from api.routing import guarded, router
+from api.schemas import ExposuresBody
 from api.services import Services, Shared
 from optimizer.core.assignment import unit_hmac, verify_token
 from optimizer.core.errors import Fault, InvalidInput, NotFound, TooLarge
 from optimizer.core.event_fields import CHECKS
 from optimizer.jobs.ingest_feedback import aingest, ingest
+from optimizer.jobs.record_exposures import record_exposures
 from optimizer.ports import Transaction
 
 FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
@@ -67,6 +69,16 @@ async def feedback(request: Request, shared: Shared) -> dict[str, Any]:
 async def interactions(request: Request, shared: Shared) -> dict[str, Any]:
     """The same as POST /v1/feedback: an event may report what was answered, how it turned out, or both."""
     return await _take(request, shared)
+
+
+@routes.post("/v1/exposures", **guarded("feedback"))
+def exposures(body: ExposuresBody, shared: Shared, request: Request) -> dict[str, int]:
+    """Counts of clients that decide in process. A window that is sent again changes nothing; a larger count replaces a smaller one."""
+    if len(body.windows) > shared.settings.limits.batch:
+        raise TooLarge(
+            f"The list has {len(body.windows):,} windows, and one request takes {shared.settings.limits.batch:,}. Send it in parts."
+        )
+    return record_exposures(body.client, body.windows, store=shared.store, clock=shared.clock, families=shared.families.families.keys())
 
 
 @routes.post("/v1/interactions/import", **_with_body(LINES))

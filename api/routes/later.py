@@ -22,7 +22,6 @@ class Later:
 
 
 LATER = (
-    Later("POST", "/v1/exposures", "feedback", "Fetches over this API are counted by themselves."),
     Later("POST", "/ofrep/v1/evaluate/flags/{key}", "read", "Fetch the prompt with GET /v1/families/{family}/prompt."),
     Later("POST", "/ofrep/v1/evaluate/flags", "read", "Fetch all families with GET /v1/snapshot."),
     Later("POST", "/v1/traces", "feedback", "Send interactions with POST /v1/interactions."),

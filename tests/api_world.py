@@ -1,0 +1,105 @@
+"""A home with one family, its API in this process, and the worker's tick when a test wants it: everything but the network is real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from api.services import Services
+from optimizer import wiring
+from optimizer.config import Settings, load_settings
+from optimizer.jobs.renew_leases import tick
+
+FAMILY = """\
+name: triage
+description: Topic of a support request.
+inputs: {text: {type: text, max_chars: 100}}
+output: {field: topic, parser: label, labels: [billing, technical]}
+prompt:
+  current: "1"
+  versions:
+    "1": {created_at: 2026-11-20, description: base, content: [
+      {role: system, content: "Is it billing or technical?"},
+      {role: examples},
+      {role: user, content: "{{text}}"}]}
+rollout: {ladder: [0.5, 0.75]}
+"""
+MODELS = """\
+embedded: {provider: embedded}
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """One running server. ``client`` speaks as this machine."""
+
+    client: TestClient
+    settings: Settings
+    app: FastAPI
+
+    @property
+    def shared(self) -> Services:
+        shared: Services = self.app.state.services
+        return shared
+
+    def get(self, path: str, **options: Any) -> Any:
+        return self.client.get(path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> Any:
+        return self.client.post(path, json=body, **options)
+
+    def tick(self, lease_seconds: float = 60.0) -> None:
+        """What the worker does every ten seconds."""
+        tick(self.shared.store, self.shared.clock, lease_seconds)
+        self.shared.serving.refresh()
+
+    def add_key(self, name: str, role: str, secret: str) -> None:
+        digest = sha256(secret.encode()).hexdigest()
+        self.shared.store.write(lambda tx: self.shared.store.api_keys.add(tx, name, role, digest, self.shared.clock.now()))
+        self.shared.serving.refresh()
+
+    def champion(self) -> str:
+        return str(self.get("/v1/families/triage").json()["champion"]["variant"])
+
+    def candidate(self, text: str = "Billing or technical? Answer with one word.") -> str:
+        """A variant made by a person."""
+        made = self.post(
+            "/v1/families/triage/variants", {"messages": [{"role": "user", "content": f"{text} {{{{text}}}}"}], "note": "shorter"}
+        )
+        assert made.status_code in (200, 201), made.text
+        return str(made.json()["variant"])
+
+    def deploying(self) -> dict[str, Any]:
+        """A rollout at its first stage, watched."""
+        started = self.post("/v1/families/triage/rollouts", {"variant": self.candidate(), "confirm": "triage", "reason": "a try"})
+        assert started.status_code == 201, started.text
+        approved = self.post(f"/v1/rollouts/{started.json()['id']}/approve", {"reason": "go"})
+        assert approved.status_code == 200, approved.text
+        self.tick()
+        rollout: dict[str, Any] = self.get(f"/v1/rollouts/{started.json()['id']}").json()
+        return rollout
+
+
+def make_home(home: Path, **explicit: Any) -> Settings:
+    """A home folder with one family and its tables."""
+    folder = home / "families" / "triage"
+    folder.mkdir(parents=True)
+    (folder / "family.yaml").write_text(FAMILY, encoding="utf-8")
+    settings = load_settings("dev", home, **explicit)
+    wiring.migrate_store(settings)
+    return settings
+
+
+@contextmanager
+def serving(settings: Settings, *, host: str = "127.0.0.1", raise_faults: bool = True) -> Iterator[World]:
+    app = create_app(settings)
+    with TestClient(app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults) as client:
+        yield World(client=client, settings=settings, app=app)

@@ -1,0 +1,192 @@
+"""Every error answer has one shape, and every problem is explained."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api import problems
+from optimizer.core import errors
+from tests.api_world import World, make_home, serving
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
+
+
+def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    """The form of every error answer: RFC 9457 with a type of ours, a sentence, and the id under which the log has it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["type"] == f"/problems/{slug}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"].endswith((".", "?")) or "\n" in document["detail"]
+    assert document["instance"].startswith("/")
+    assert document["request_id"] == answer.headers["x-request-id"]
+    for fault in document.get("errors", ()):
+        assert fault["pointer"] == "" or fault["pointer"].startswith("/")
+        assert fault["detail"]
+    return document
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with serving(make_home(tmp_path_factory.mktemp("home")), raise_faults=False) as running:
+        yield running
+
+
+CASES = [
+    ("unknown-route", "GET", "/v1/nothing", {}, 404, "not-found"),
+    ("wrong-method", "DELETE", "/v1/families", {}, 405, "method-not-allowed"),
+    ("unknown-family", "GET", "/v1/families/nope/prompt", {}, 404, "not-found"),
+    ("unknown-variant", "GET", "/v1/variants/v_0", {}, 404, "not-found"),
+    ("unknown-study", "POST", "/v1/studies/st_0/cancel", {}, 404, "not-found"),
+    ("unknown-rollout", "POST", "/v1/rollouts/ro_0/advance", {"json": {"reason": "x"}}, 404, "not-found"),
+    ("unknown-interaction", "GET", "/v1/interactions/in_0", {}, 404, "not-found"),
+    ("unknown-query-parameter", "GET", "/v1/families?colour=red", {}, 400, "unknown-parameter"),
+    ("unknown-query-parameter-on-the-hot-route", "GET", "/v1/families/triage/prompt?colour=red", {}, 400, "unknown-parameter"),
+    ("two-units", "GET", "/v1/families/triage/prompt?unit=a", {"headers": {"X-Detent-Unit": "b"}}, 422, "invalid-input"),
+    ("empty-unit", "GET", "/v1/families/triage/prompt?unit=", {}, 422, "invalid-input"),
+    ("limit-out-of-range", "GET", "/v1/feedback?limit=0", {}, 422, "invalid-input"),
+    ("foreign-cursor", "GET", "/v1/feedback?cursor=abc", {}, 422, "invalid-input"),
+    ("foreign-cursor-of-a-short-list", "GET", "/v1/families/triage/variants?cursor=abc", {}, 422, "invalid-input"),
+    ("time-without-zone", "GET", "/v1/feedback?since=2026-11-20T00:00:00", {}, 422, "invalid-input"),
+    ("no-json", "POST", "/v1/feedback", {"content": b"{", "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
+    ("not-utf8", "POST", "/v1/feedback", {"content": b'"\xff"', "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
+    (
+        "not-a-number",
+        "POST",
+        "/v1/feedback",
+        {"content": b'{"score": NaN}', "headers": {"content-type": "application/json"}},
+        400,
+        "malformed-body",
+    ),
+    ("deep", "POST", "/v1/feedback", {"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
+    (
+        "nul-in-a-name",
+        "POST",
+        "/v1/families/triage/rollouts",
+        {"content": b'{"variant": "a\\u0000b"}', "headers": {"content-type": "application/json"}},
+        400,
+        "malformed-body",
+    ),
+    ("undeclared-body", "POST", "/v1/feedback", {"content": b"{}"}, 415, "unsupported-media-type"),
+    ("form-body", "POST", "/v1/families/triage/rollouts", {"data": {"variant": "v"}}, 415, "unsupported-media-type"),
+    ("empty-list", "POST", "/v1/feedback", {"json": []}, 422, "invalid-input"),
+    ("too-many-events", "POST", "/v1/feedback", {"json": [{}] * 1001}, 413, "too-large"),
+    ("misspelt-event", "POST", "/v1/feedback", {"json": {"family": "triage", "unit": "u", "sucess": True}}, 422, "invalid-input"),
+    ("forged-token", "POST", "/v1/feedback", {"json": {"assignment": "e30.AAAA", "success": True}}, 422, "invalid-input"),
+    ("missing-variable", "POST", "/v1/families/triage/render", {"json": {"variables": {}}}, 422, "invalid-input"),
+    ("unknown-variable", "POST", "/v1/families/triage/render", {"json": {"variables": {"text": "a", "x": 1}}}, 422, "invalid-input"),
+    ("no-body", "POST", "/v1/families/triage/render", {}, 422, "invalid-input"),
+    ("variant-of-nothing", "POST", "/v1/families/triage/variants", {"json": {"note": "x"}}, 422, "invalid-input"),
+    (
+        "variant-with-a-foreign-input",
+        "POST",
+        "/v1/families/triage/variants",
+        {"json": {"messages": [{"role": "user", "content": "{{other}}"}]}},
+        422,
+        "invalid-input",
+    ),
+    ("ladder-that-falls", "POST", "/v1/families/triage/rollouts", {"json": {"variant": "v_0", "ladder": [0.5, 0.1]}}, 422, "invalid-input"),
+    ("override-of-nothing", "PUT", "/v1/families/triage/overrides/u", {"json": {"variant": "v_0"}}, 404, "not-found"),
+    ("budget-zero", "POST", "/v1/families/triage/studies", {"json": {"budget": {"calls": 0}}}, None, None),
+    ("aim-that-comes-later", "POST", "/v1/families/triage/studies", {"json": {"aim": "cost", "budget": {"calls": 10}}}, 501, "not-yet"),
+    ("proposer-that-comes-later", "POST", "/v1/families/triage/studies", {"json": {"proposer": "big"}}, 501, "not-yet"),
+    ("gateway-away", "POST", "/v1/chat/completions", {"json": {"model": "triage", "messages": []}}, 503, "gateway-unavailable"),
+    ("later", "POST", "/v1/freeze", {"json": {"reason": "x"}}, 501, "not-yet"),
+    ("later-with-parameter", "DELETE", "/v1/units/somebody", {}, 501, "not-yet"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "options", "status", "slug"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_bad_input_is_answered_with_a_problem_document(
+    world: World, method: str, path: str, options: dict[str, Any], status: int | None, slug: str | None
+) -> None:
+    answer = world.client.request(method, path, **options)
+    if slug is None:
+        assert 400 <= answer.status_code < 500
+        assert answer.headers["content-type"] == "application/problem+json"
+    else:
+        assert status is not None
+        assert_problem(answer, status, slug)
+
+
+def test_validation_lists_every_fault_with_its_pointer(world: World) -> None:
+    body = {"variant": 7, "ladder": [0.5, 1.5], "margin": "wide", "colour": "red"}
+    document = assert_problem(world.post("/v1/families/triage/rollouts", body), 422, "invalid-input")
+    assert {fault["pointer"] for fault in document["errors"]} == {"/variant", "/ladder/1", "/margin", "/colour"}
+
+
+def test_an_oversized_body_is_refused_before_it_is_read(world: World) -> None:
+    declared = world.client.post(
+        "/v1/feedback", content=b"{}", headers={"content-type": "application/json", "content-length": str(9 * 2**20)}
+    )
+    assert_problem(declared, 413, "too-large")
+
+
+def test_a_body_that_hides_its_size_is_refused_once_it_is_too_large(world: World) -> None:
+    chunks = (b" " * 2**20 for _ in range(9))
+    assert_problem(world.client.post("/v1/feedback", content=chunks, headers={"content-type": "application/json"}), 413, "too-large")
+
+
+def test_a_fault_of_the_server_says_nothing_of_its_insides(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret of the inside")
+
+    monkeypatch.setattr(world.shared.store, "read", broken)
+    document = assert_problem(world.get("/v1/audit"), 500, "internal-error")
+    assert "secret" not in str(document)
+
+
+def test_a_busy_store_is_503_with_a_time_to_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: Any, **__: Any) -> None:
+        raise errors.Busy("The store takes no more now. Send again.", retry_after_s=3)
+
+    monkeypatch.setattr(world.shared.store, "read", busy)
+    answer = world.get("/v1/audit")
+    assert_problem(answer, 503, "busy")
+    assert answer.headers["retry-after"] == "3"
+
+
+def test_a_subclass_without_a_row_answers_like_its_parent() -> None:
+    class Odd(errors.Conflict):
+        slug = "odd"
+
+    assert problems.status_of(Odd("It is odd.")) == 409
+
+
+def test_members_of_an_error_never_replace_those_of_the_rfc() -> None:
+    document = problems.document(errors.Conflict("It is so.", status="queued", study="st_1"))
+    assert document["status"] == 409
+    assert document["study"] == "st_1"
+
+
+def _declared() -> set[type[errors.DetentError]]:
+    found = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.DetentError)}
+    found |= {kind for _, kind in inspect.getmembers(problems, inspect.isclass) if issubclass(kind, errors.DetentError)}
+    return found - {errors.DetentError}
+
+
+def test_every_error_class_has_a_status_and_an_explanation() -> None:
+    assert _declared() - set(problems.STATUS) == set()
+    assert _declared() - set(problems.EXPLAINED) == set()
+
+
+def test_every_problem_has_a_heading_in_the_reference() -> None:
+    headings = set(re.findall(r"^## `([a-z-]+)`", REFERENCE.read_text(encoding="utf-8"), flags=re.M))
+    slugs = {kind.slug for kind in _declared()}
+    assert slugs - headings == set(), "add the missing headings to docs/reference/problems.md"
+    assert headings - slugs == set(), "these headings explain no problem any more"
+
+
+def test_the_type_of_a_problem_can_be_opened(world: World) -> None:
+    kind = world.get("/v1/nothing").json()["type"]
+    page = world.get(kind)
+    assert page.status_code == 200
+    assert "does not exist" in page.text
