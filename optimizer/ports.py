@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -98,6 +98,18 @@ class Tracker(Protocol):
         """Makes the aliases champion, candidate and previous agree with ``wanted`` (alias > variant id); returns what differed."""
 
     def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRow:
+    """One row as a source gives it. ``where`` names it for a person (line 12, scipy.fft.fft); ``rejected`` says why it is no example."""
+
+    where: str
+    input: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+    group: str | None = None
+    rejected: str | None = None
 
 
 # --- the store ------------------------------------------------------------------------------------------------------

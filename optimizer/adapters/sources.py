@@ -10,7 +10,7 @@ from typing import Any
 from optimizer.adapters import example_files as files
 from optimizer.core.errors import InvalidInput, NotYet
 from optimizer.core.family import Family
-from optimizer.jobs.import_examples import SourceRow
+from optimizer.ports import SourceRow
 
 INSTALLED_DOCS = "installed-docs"
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from optimizer.core.dataset import Example, Split, make_example
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
 from optimizer.core.privacy import Masker, masker_of
-from optimizer.ports import Clock, Store
+from optimizer.ports import Clock, SourceRow, Store
 
 BATCH = 500  # rows per transaction
 N_SHOWN = 5  # rejected rows named per reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceRow:
-    """One row as a source gives it. ``where`` names it for a person (line 12, scipy.fft.fft); ``rejected`` says why it is no example."""
-
-    where: str
-    input: Mapping[str, Any] = field(default_factory=dict)
-    expected: Mapping[str, Any] = field(default_factory=dict)
-    id: str | None = None
-    group: str | None = None
-    rejected: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
