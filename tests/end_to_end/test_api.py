@@ -1,0 +1,590 @@
+"""The API as a client meets it: serving, events, variants, rollouts, keys, limits, and what happens when something is away."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.bodies import MAX_INTEGER
+from optimizer.core.assignment import bucket, in_candidate, verify_token
+from optimizer.core.errors import Busy
+from tests.api_world import World, make_home, serving
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as running:
+        yield running
+
+
+def until(met: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Waits for something that another thread does; how long it takes is no subject of a test."""
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def exposures_of(world: World) -> list[dict[str, Any]]:
+    with world.shared.store.read() as tx:
+        return world.shared.store.exposures.totals(tx, "triage", None)
+
+
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_has_the_contract_s_members_in_their_order(world: World) -> None:
+    prompt = world.get("/v1/families/triage/prompt", headers={"X-Detent-Unit": "user-1"}).json()
+    assert list(prompt) == [
+        "family", "variant", "role", "rollout", "stage", "lease_expires_at", "messages", "example_ids", "variables", "model", "tools",
+        "response_format", "policy", "assignment",
+    ]  # fmt: skip
+    assert prompt["role"] == "champion"
+    assert prompt["variables"] == ["text"]
+    assert [message["role"] for message in prompt["messages"]] == ["system", "user"]
+
+
+def test_the_token_of_a_prompt_names_family_variant_and_the_unit_s_hmac_only(world: World) -> None:
+    prompt = world.get("/v1/families/triage/prompt?unit=user-1").json()
+    assignment = verify_token(prompt["assignment"], world.shared.secrets.token_keys, datetime.now(UTC))
+    assert (assignment.family, assignment.variant, assignment.role) == ("triage", prompt["variant"], "champion")
+    assert assignment.unit_hmac is not None
+    assert "user-1" not in prompt["assignment"]
+
+
+def test_the_tag_of_a_prompt_stays_while_its_token_changes(world: World) -> None:
+    first = world.get("/v1/families/triage/prompt?unit=a")
+    second = world.get("/v1/families/triage/prompt?unit=b")
+    assert first.json()["assignment"] != second.json()["assignment"]
+    assert first.headers["etag"] == second.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"
+
+
+def test_an_unchanged_prompt_is_304_with_a_fresh_token_in_its_header(world: World) -> None:
+    tag = world.get("/v1/families/triage/prompt").headers["etag"]
+    again = world.get("/v1/families/triage/prompt?unit=u", headers={"If-None-Match": f'"other", {tag}'})
+    assert again.status_code == 304
+    assert again.content == b""
+    assert verify_token(again.headers["x-detent-assignment"], world.shared.secrets.token_keys, datetime.now(UTC)).unit_hmac
+
+
+def test_a_unit_may_be_any_text_in_header_and_query_alike(world: World) -> None:
+    in_query = world.get("/v1/families/triage/prompt", params={"unit": "Zoë"}).headers["x-detent-assignment"]
+    in_header = world.get("/v1/families/triage/prompt", headers={"X-Detent-Unit": "Zoë".encode()}).headers["x-detent-assignment"]
+    keys, now = world.shared.secrets.token_keys, datetime.now(UTC)
+    assert verify_token(in_query, keys, now).unit_hmac == verify_token(in_header, keys, now).unit_hmac
+
+
+def test_render_fills_in_what_the_prompt_left_open_and_cuts_long_inputs_like_the_search_does(world: World) -> None:
+    rendered = world.post("/v1/families/triage/render", {"unit": "u", "variables": {"text": "{{x}}" + "a" * 200}}).json()
+    assert rendered["messages"][-1] == {"role": "user", "content": "{{x}}" + "a" * 95}
+    assert rendered["assignment"]
+    assert rendered["variables"] == ["text"]
+
+
+def test_the_snapshot_s_champion_is_the_prompt_without_its_token(world: World) -> None:
+    snapshot = world.get("/v1/snapshot")
+    prompt = world.get("/v1/families/triage/prompt").json()
+    prompt.pop("assignment")
+    assert snapshot.json()["families"]["triage"] == {"champion": prompt, "rollout": None}
+    assert world.get("/v1/snapshot", headers={"If-None-Match": snapshot.headers["etag"]}).status_code == 304
+
+
+def test_fetches_are_counted_and_on_disk_a_little_later(world: World) -> None:
+    for i in range(5):
+        world.get(f"/v1/families/triage/prompt?unit=u{i}")
+    until(lambda: [(arm["rollout"], arm["n_exposed"]) for arm in exposures_of(world)] == [(None, 5)])
+
+
+def test_fetches_counted_last_are_written_when_the_server_ends(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as running:
+        running.get("/v1/families/triage/prompt?unit=u")
+    with serving(settings) as again, again.shared.store.read() as tx:
+        assert again.shared.store.exposures.totals(tx, "triage", None)[0]["n_exposed"] == 1
+
+
+def test_counts_that_cannot_be_written_are_kept_for_the_next_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, exposures = world.shared.store, world.shared.exposures
+
+    def busy(*_: Any, **__: Any) -> None:
+        raise Busy("The store takes no more now.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", busy)
+        world.get("/v1/families/triage/prompt")
+        with pytest.raises(Busy):
+            exposures.flush(store)
+        assert exposures.n_waiting == 1
+    until(lambda: exposures.n_waiting == 0)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _edit(world: World, old: str, new: str) -> None:
+    file = world.settings.families_dir / "triage" / "family.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+def test_an_edited_file_is_shown_as_not_served_with_the_commands_that_go_on(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path, serve_file_edits=False)) as world:
+        before = world.champion()
+        _edit(world, "Is it billing or technical?", "Billing or technical, in one word?")
+        until(lambda: world.get("/v1/families/triage").json()["file"]["state"] != "served")
+        family = world.get("/v1/families/triage").json()
+        assert family["file"]["state"] == "edited, not served"
+        assert f"detent rollout start triage {family['file']['variant']}" in family["file"]["commands"]
+        assert world.champion() == before
+        assert family["file"]["variant"] in {v["variant"] for v in world.get("/v1/families/triage/variants").json()["items"]}
+
+
+def test_a_bad_edit_leaves_the_last_good_version_serving_and_says_so(world: World) -> None:
+    before = world.get("/v1/families/triage/prompt").json()["variant"]
+    _edit(world, "parser: label", "parser: telepathy")
+    until(lambda: world.get("/ready").json()["degraded"] == ["triage"])
+    assert world.get("/ready").status_code == 200
+    assert world.get("/v1/families/triage/prompt").json()["variant"] == before
+    problem = world.get("/v1/families/triage").json()["problem"]
+    assert any("parser" in fault["pointer"] and fault["line"] for fault in problem["errors"])
+
+
+def test_a_new_family_is_served_without_a_restart(world: World) -> None:
+    folder = world.settings.families_dir / "second"
+    folder.mkdir()
+    text = (world.settings.families_dir / "triage" / "family.yaml").read_text(encoding="utf-8")
+    (folder / "family.yaml").write_text(text.replace("name: triage", "name: second"), encoding="utf-8")
+    until(lambda: world.get("/v1/families/second/prompt").status_code == 200)
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_with_its_token_is_kept_with_its_arm(world: World) -> None:
+    prompt = world.get("/v1/families/triage/prompt?unit=u").json()
+    event = {"id": "in_1", "assignment": prompt["assignment"], "output": "billing", "latency_ms": 12.5, "success": True}
+    assert world.post("/v1/feedback", event).json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+    stored = world.get("/v1/interactions/in_1").json()
+    assert (stored["family"], stored["variant"], stored["output"], stored["latency_ms"]) == ("triage", prompt["variant"], "billing", 12.5)
+    assert [outcome["success"] for outcome in stored["feedback"]] == [True]
+
+
+def test_interactions_takes_the_same_body_as_feedback(world: World) -> None:
+    answer = world.post("/v1/interactions", [{"family": "triage", "unit": "u", "score": 0.5}])
+    assert answer.json()["accepted"] == 1
+    assert [event["score"] for event in world.get("/v1/feedback?family=triage").json()["items"]] == [0.5]
+
+
+def test_sending_an_event_again_is_a_duplicate_and_changing_it_a_conflict(world: World) -> None:
+    event = {"id": "fb_1", "family": "triage", "unit": "u", "success": True}
+    assert world.post("/v1/feedback", event).json()["accepted"] == 1
+    assert world.post("/v1/feedback", event).json()["duplicates"] == 1
+    changed = world.post("/v1/feedback", {**event, "success": False})
+    assert changed.status_code == 200
+    assert changed.json()["rejected"][0]["type"] == "id_conflict"
+
+
+def test_in_a_list_the_sound_events_are_kept_and_the_others_named(world: World) -> None:
+    events = [
+        {"family": "triage", "unit": "a", "success": True},
+        {"family": "triage", "unit": "b", "score": 7},
+        {"assignment": "no.token", "success": True},
+        "not an event",
+        {"family": "triage", "unit": "c", "success": False},
+    ]
+    answer = world.post("/v1/feedback", events)
+    assert answer.status_code == 200
+    assert answer.json()["accepted"] == 2
+    assert [one["index"] for one in answer.json()["rejected"]] == [1, 2, 3]
+    assert all(one["type"] and one["detail"] for one in answer.json()["rejected"])
+
+
+def test_a_single_event_that_is_not_taken_is_a_problem_that_also_says_what_became_of_it(world: World) -> None:
+    answer = world.post("/v1/feedback", {"assignment": "no.token", "success": True})
+    assert answer.status_code == 422
+    assert answer.json()["accepted"] == 0
+    assert answer.json()["rejected"][0]["index"] == 0
+
+
+def test_the_same_idempotency_key_gets_the_first_answer_and_another_body_is_refused(world: World) -> None:
+    key = {"Idempotency-Key": "batch-1"}
+    body = [{"family": "triage", "unit": "u", "success": True}]
+    first = world.post("/v1/feedback", body, headers=key)
+    again = world.post("/v1/feedback", body, headers=key)
+    assert first.json() == again.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+    assert len(world.get("/v1/feedback").json()["items"]) == 1
+    other = world.post("/v1/feedback", [{"family": "triage", "unit": "v", "success": True}], headers=key)
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+
+
+def test_events_with_values_that_no_database_keeps_are_rejected_one_by_one(world: World) -> None:
+    events = [
+        {"family": "triage", "unit": "a", "success": True},
+        {"family": "triage", "unit": "a\u0000b", "success": True},
+        {"family": "triage", "unit": "a", "success": True, "tags": {"n": MAX_INTEGER + 1}},
+    ]
+    answer = world.post("/v1/feedback", events).json()
+    assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [1, 2])
+
+
+def test_feedback_is_listed_page_by_page(world: World) -> None:
+    world.post("/v1/feedback", [{"id": f"fb_{i}", "family": "triage", "unit": "u", "success": True} for i in range(5)])
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = world.get(f"/v1/feedback?limit=2{cursor}").json()
+        seen += [event["id"] for event in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert sorted(seen) == [f"fb_{i}" for i in range(5)]
+
+
+def test_lines_are_imported_and_the_bad_ones_named_by_their_number(world: World) -> None:
+    lines = [json.dumps({"id": f"in_{i}", "family": "triage", "unit": "u", "output": "billing"}) for i in range(1500)]
+    lines[3] = "{broken"
+    lines[1400] = json.dumps({"family": "triage", "unit": "u", "outputt": "x"})
+    lines.append(json.dumps({"dialog_id": "d", "prompts": [{"text": "x"}]}))
+    answer = world.client.post("/v1/interactions/import", content="\n".join(lines), headers={"content-type": "application/x-ndjson"}).json()
+    assert answer["accepted"] == 1498
+    assert [(one["index"], one["type"]) for one in answer["rejected"]] == [(3, "malformed"), (1400, "malformed"), (1500, "not-yet")]
+
+
+# --- variants ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_variant_made_by_a_person_can_be_read_and_compared_and_is_not_served(world: World) -> None:
+    champion = world.champion()
+    made = world.post("/v1/families/triage/variants", {"from": champion, "model": {"temperature": 0.5}, "note": "warmer"})
+    assert made.status_code == 201
+    variant = made.json()["variant"]
+    assert made.headers["location"] == f"/v1/variants/{variant}"
+    read = world.get(f"/v1/variants/{variant}").json()
+    assert (read["source"], read["note"], read["parent"], read["model"]["temperature"]) == ("person", "warmer", champion, 0.5)
+    diff = world.get(f"/v1/variants/{variant}/diff?against=champion").json()
+    assert list(diff["changes"]) == ["model"]
+    assert '+    "temperature": 0.5' in diff["diff"]
+    assert world.champion() == champion
+
+
+def test_the_same_content_again_is_the_same_variant(world: World) -> None:
+    body = {"from": world.champion(), "model": {"temperature": 0.5}, "note": ""}
+    first, again = (world.post("/v1/families/triage/variants", body) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["variant"] == again.json()["variant"]
+    assert (first.json()["new"], again.json()["new"]) == (True, False)
+
+
+def test_an_override_serves_its_unit_the_named_variant_and_is_counted_in_no_arm(world: World) -> None:
+    candidate = world.candidate()
+    put = world.client.put("/v1/families/triage/overrides/tester", json={"variant": candidate})
+    assert put.status_code == 200
+    assert world.get("/v1/families/triage/prompt?unit=tester").json()["variant"] == candidate
+    assert world.get("/v1/families/triage/prompt?unit=other").json()["variant"] == world.champion()
+    until(lambda: len(exposures_of(world)) > 0)
+    assert {arm["variant"] for arm in exposures_of(world)} == {world.champion()}
+
+
+def test_an_override_takes_if_match(world: World) -> None:
+    path, body = "/v1/families/triage/overrides/tester", {"variant": world.candidate(), "until": "2999-01-01T00:00:00Z"}
+    assert world.client.put(path, json=body, headers={"If-Match": '"never"'}).status_code == 412
+    tag = world.client.put(path, json=body, headers={"If-None-Match": "*"}).headers["etag"]
+    assert world.client.put(path, json=body, headers={"If-None-Match": "*"}).status_code == 412
+    assert world.client.put(path, json=body, headers={"If-Match": tag}).status_code == 200
+
+
+# --- rollouts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_of_a_rollout_says_what_would_happen_and_changes_nothing(world: World) -> None:
+    answer = world.post("/v1/families/triage/rollouts", {"variant": world.candidate(), "dry_run": True})
+    assert answer.status_code == 200
+    assert answer.json()["dry_run"] is True
+    assert world.get("/v1/families/triage/rollout").status_code == 404
+
+
+def test_a_rollout_past_its_gates_needs_the_family_s_name(world: World) -> None:
+    candidate = world.candidate()
+    refused = world.post("/v1/families/triage/rollouts", {"variant": candidate})
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
+    assert refused.json()["gates"]
+    forced = world.post("/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage"})
+    assert forced.status_code == 201
+    assert forced.json()["forced"] is True
+    assert forced.headers["location"] == f"/v1/rollouts/{forced.json()['id']}"
+    again = world.post("/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage"})
+    assert (again.status_code, again.json()["type"]) == (409, "/problems/conflict")
+
+
+def test_units_are_served_by_the_contract_s_formula_and_stay_with_the_candidate_as_its_share_grows(world: World) -> None:
+    rollout = world.deploying()
+    units = [f"unit-{i}" for i in range(200)]
+    served = {unit: world.get(f"/v1/families/triage/prompt?unit={unit}").json() for unit in units}
+    for unit, prompt in served.items():
+        expected = "candidate" if in_candidate(bucket(rollout["salt"], unit), 0.5) else "champion"
+        assert (prompt["role"], prompt["rollout"], prompt["stage"]) == (expected, rollout["id"], 0.5)
+        assert prompt["lease_expires_at"] is not None
+    advanced = world.post(f"/v1/rollouts/{rollout['id']}/advance", {"reason": "fine so far", "confirm": "triage"})
+    assert advanced.json()["share"] == 0.75
+    later = {unit: world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] for unit in units}
+    assert all(later[unit] == "candidate" for unit, prompt in served.items() if prompt["role"] == "candidate")
+    assert list(later.values()).count("candidate") > [prompt["role"] for prompt in served.values()].count("candidate")
+
+
+def test_the_snapshot_holds_what_a_client_needs_to_decide_like_the_server(world: World) -> None:
+    rollout = world.deploying()
+    entry = world.get("/v1/snapshot").json()["families"]["triage"]["rollout"]
+    assert (entry["id"], entry["salt"], entry["share"]) == (rollout["id"], rollout["salt"], 0.5)
+    unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+    prompt = world.get(f"/v1/families/triage/prompt?unit={unit}").json()
+    prompt.pop("assignment")
+    assert entry["candidate"] == prompt
+
+
+def test_without_a_unit_the_champion_is_served_outside_the_arms(world: World) -> None:
+    world.deploying()
+    prompt = world.get("/v1/families/triage/prompt").json()
+    assert (prompt["role"], prompt["rollout"]) == ("champion", None)
+
+
+def test_an_operator_s_acts_answer_with_what_they_did_and_how_to_take_it_back(world: World) -> None:
+    rollout = world.deploying()
+    path = f"/v1/rollouts/{rollout['id']}"
+    held = world.post(f"{path}/hold", {"reason": "lunch"}).json()
+    assert held["held"] is True
+    assert held["undo"] == "detent rollout resume triage"
+    assert world.post(f"{path}/advance", {"reason": "x", "confirm": "triage"}).status_code == 409
+    assert world.post(f"{path}/resume").json()["held"] is False
+    refused = world.post(f"{path}/advance", {"reason": "x"})
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
+    rolled_back = world.post(f"{path}/rollback", {"reason": "enough"}).json()
+    assert (rolled_back["status"], rolled_back["share"]) == ("rolled_back", None)
+    assert world.get("/v1/families/triage/prompt?unit=u").json()["rollout"] is None
+    decisions = world.get(f"{path}/decisions").json()["items"]
+    assert [decision["kind"] for decision in decisions][-3:] == ["hold", "resume", "rollback"]
+    assert [after["previous_hash"] for after in decisions[1:]] == [before["hash"] for before in decisions[:-1]]
+    assert {decision["actor"] for decision in decisions} >= {world.shared.actor_without_key}
+
+
+def test_a_promotion_serves_everybody_and_a_champion_rollback_takes_it_back(world: World) -> None:
+    before = world.champion()
+    rollout = world.deploying()
+    promoted = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})
+    assert promoted.status_code == 200
+    assert (promoted.json()["status"], promoted.json()["outcome"], promoted.json()["champion"]) == ("deployed", "promoted", before)
+    assert promoted.json()["reign"]["variant"] == world.champion() == rollout["candidate"]
+    wrong = world.post("/v1/families/triage/champion/rollback", {"reason": "bad", "expect": before})
+    assert wrong.status_code == 409
+    back = world.post("/v1/families/triage/champion/rollback", {"reason": "bad", "expect": rollout["candidate"]})
+    assert back.status_code == 200
+    assert world.get("/v1/families/triage/prompt?unit=u").json()["variant"] == before
+    history = world.get("/v1/families/triage/history").json()["items"]
+    assert [reign["variant"] for reign in history] == [before, rollout["candidate"], before]
+
+
+def test_a_stale_if_match_stops_an_advance_but_never_a_rollback(world: World) -> None:
+    rollout = world.deploying()
+    path = f"/v1/rollouts/{rollout['id']}"
+    stale = {"If-Match": '"1"'}
+    assert world.post(f"{path}/advance", {"confirm": "triage"}, headers=stale).status_code == 412
+    tag = world.get(path).headers["etag"]
+    assert world.post(f"{path}/advance", {"confirm": "triage"}, headers={"If-Match": tag}).status_code == 200
+    assert world.post(f"{path}/rollback", headers=stale).status_code == 200
+
+
+def test_when_the_lease_runs_out_everybody_gets_the_champion_and_an_alert_says_so_until_ticks_resume(world: World) -> None:
+    rollout = world.deploying()
+    unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    world.shared.store.write(lambda tx: world.shared.store.rollouts.renew_lease(tx, rollout["id"], past))
+    world.shared.serving.refresh()
+    prompt = world.get(f"/v1/families/triage/prompt?unit={unit}").json()
+    assert (prompt["role"], prompt["rollout"], prompt["lease_expires_at"]) == ("champion", None, None)
+    assert [alert["kind"] for alert in world.get("/v1/alerts").json()["items"]] == ["rollout_unwatched"]
+    world.tick()
+    assert world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] == "candidate"
+    assert world.get("/v1/alerts").json()["items"] == []
+
+
+def test_a_lease_ends_by_its_own_time_when_the_store_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout = world.deploying()
+    unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+
+    def away(*_: Any, **__: Any) -> None:
+        raise Busy("The database cannot be opened.")
+
+    monkeypatch.setattr(world.shared.store, "read", away)
+    world.shared.serving.refresh()
+    assert world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] == "candidate"
+    assert world.get("/ready").json()["dependencies"]["store"]["ok"] is False
+    monkeypatch.setattr(world.shared.clock, "now", lambda: datetime.now(UTC) + timedelta(seconds=61))
+    assert world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] == "champion"
+
+
+# --- keys and limits --------------------------------------------------------------------------------------------------
+
+
+def test_without_keys_only_this_machine_is_answered(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path), host="192.0.2.7") as world:
+        assert world.get("/health").status_code == 200
+        for path in ("/v1/families", "/v1/families/triage/prompt", "/v1/models", "/metrics"):
+            assert world.get(path).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "rebound.example"}, {"Origin": "https://page.example"}], ids=["foreign-host", "foreign-origin"]
+)
+def test_without_keys_a_web_page_cannot_use_the_server_through_a_browser(world: World, headers: dict[str, str]) -> None:
+    assert world.get("/v1/families", headers=headers).status_code == 403
+
+
+ROLES = [
+    ("GET", "/v1/families/triage/prompt", None, "read"),
+    ("GET", "/v1/audit", None, "read"),
+    ("POST", "/v1/feedback", {"family": "triage", "unit": "u", "success": True}, "feedback"),
+    ("POST", "/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}!"}]}, "operate"),
+    ("POST", "/v1/rollouts/ro_0/rollback", None, "operate"),
+    ("DELETE", "/v1/units/somebody", None, "admin"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "needed"), ROLES, ids=[f"{m} {p}" for m, p, *_ in ROLES])
+def test_each_route_asks_for_its_role_and_takes_every_higher_one(world: World, method: str, path: str, body: Any, needed: str) -> None:
+    ranked = ["read", "feedback", "operate", "admin"]
+    for role in ranked:
+        world.add_key(f"key-{role}", role, f"secret-{role}")
+    options: dict[str, Any] = {"json": body} if body is not None else {}
+    assert world.client.request(method, path, **options).status_code == 401
+    for role in ranked:
+        answer = world.client.request(method, path, headers={"Authorization": f"Bearer secret-{role}"}, **options)
+        assert (answer.status_code == 403) == (ranked.index(role) < ranked.index(needed)), (role, answer.text)
+
+
+def test_a_key_is_taken_from_either_header_and_its_name_is_the_actor(world: World) -> None:
+    world.add_key("deploy-bot", "operate", "s3cret")
+    assert world.get("/v1/families", headers={"X-API-Key": "wrong"}).status_code == 401
+    made = world.post(
+        "/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}?"}]}, headers={"X-API-Key": "s3cret"}
+    )
+    assert made.json()["created_by"] == "deploy-bot"
+
+
+def test_revoking_the_last_key_does_not_open_the_server(world: World) -> None:
+    world.add_key("only", "read", "s3cret")
+    store = world.shared.store
+    store.write(lambda tx: store.api_keys.revoke(tx, "only", datetime.now(UTC)))
+    world.shared.serving.refresh()
+    assert world.get("/v1/families").status_code == 401
+    assert world.get("/v1/families", headers={"X-API-Key": "s3cret"}).status_code == 401
+
+
+def test_changes_are_limited_per_minute_and_a_rollback_is_never_refused(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path, limits={"operator_per_minute": 3})) as world:
+        path = "/v1/studies/st_0/cancel"
+        answers = [world.post(path) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
+        assert [answer.headers["x-ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0"]
+        assert 1 <= int(answers[3].headers["retry-after"]) <= 60
+        assert world.post("/v1/rollouts/ro_0/rollback").status_code == 404
+        assert world.get("/v1/families/triage/prompt").status_code == 200
+
+
+def test_events_are_limited_by_their_number(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path, limits={"events_per_minute": 10})) as world:
+        events = [{"family": "triage", "unit": "u", "success": True}] * 6
+        assert world.post("/v1/feedback", events).status_code == 200
+        refused = world.post("/v1/feedback", events)
+        assert (refused.status_code, refused.headers["x-ratelimit-remaining"]) == (429, "4")
+        assert world.post("/v1/feedback", events[:4]).status_code == 200
+
+
+def test_a_request_id_comes_back_and_a_strange_one_is_replaced(world: World) -> None:
+    assert world.get("/health", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
+    strange = world.get("/health", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
+    assert strange != "a b\tc"
+    assert len(strange) > 8
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_ready_names_what_the_server_leans_on_with_its_age(world: World) -> None:
+    world.tick()
+    ready = world.get("/ready").json()
+    assert ready["status"] == "ready"
+    assert set(ready["dependencies"]) == {"store", "families", "gateway", "worker", "mlflow"}
+    assert ready["dependencies"]["worker"]["last_tick_age_s"] < 60
+    assert ready["dependencies"]["gateway"] == {"ok": False, "age_s": None}
+
+
+def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
+    world.deploying()
+    status = world.get("/v1/status").json()
+    assert status["families"][0]["rollout"]["status"] == "deploying"
+    assert world.get("/v1/jobs").json() == {"items": [], "next_cursor": None}
+    assert {entry["action"] for entry in world.get("/v1/audit").json()["items"]} >= {"champion.first", "rollout.approve"}
+    assert world.get("/v1/reviews?status=open").json()["items"] == []
+
+
+def test_the_documentation_needs_no_network(world: World) -> None:
+    page = world.get("/docs").text
+    assert "http://" not in page
+    assert "https://" not in page
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        assert f"/docs/files/{file}" in page
+        assert world.get(f"/docs/files/{file}").status_code == 200
+    shown = world.get("/docs/openapi.json").json()
+    assert shown["openapi"].startswith("3.0")
+    assert '"null"' not in json.dumps(shown)
+
+
+def test_the_openapi_document_lists_the_routes_and_no_error_form_of_a_library(world: World) -> None:
+    document = world.get("/openapi.json").json()
+    assert "/v1/families/{family}/prompt" in document["paths"]
+    assert "HTTPValidationError" not in json.dumps(document)
+    prompt = document["paths"]["/v1/families/{family}/prompt"]["get"]
+    assert prompt["responses"]["4XX"]["content"].keys() == {"application/problem+json"}
+
+
+class _Gateway(BaseHTTPRequestHandler):
+    seen: list[tuple[str, dict[str, str], bytes]] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("x-detent-assignment", "TOKEN")
+        self.end_headers()
+        for part in (b"data: {}\n\n", b"data: \xff\xfe\n\n", b"data: [DONE]\n\n"):
+            self.wfile.write(part)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_model_calls_are_passed_on_with_their_bytes_untouched(world: World) -> None:
+    _Gateway.seen.clear()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        world.settings.run_dir().mkdir(parents=True, exist_ok=True)
+        address = {"pid": 1, "url": f"http://127.0.0.1:{server.server_address[1]}"}
+        (world.settings.run_dir() / "gateway.json").write_text(json.dumps(address), encoding="utf-8")
+        body = b'{"model":  "triage", "messages": []}'
+        headers = {"content-type": "application/json", "X-Detent-Actor": "somebody-else", "X-Request-ID": "r-1"}
+        answer = world.client.post("/v1/chat/completions", content=body, headers=headers)
+        server.shutdown()
+    assert answer.content == b"data: {}\n\ndata: \xff\xfe\n\ndata: [DONE]\n\n"
+    assert (answer.headers["content-type"], answer.headers["x-detent-assignment"]) == ("text/event-stream", "TOKEN")
+    (path, sent, received) = _Gateway.seen[0]
+    assert (path, received) == ("/v1/chat/completions", body)
+    assert (sent["x-detent-actor"], sent["x-request-id"]) == (world.shared.actor_without_key, "r-1")
