@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -116,7 +117,7 @@ class Writer:
             self._guard()
         except BaseException as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
             for job in group:
-                if not job.future.done():
+                with suppress(InvalidStateError):  # withdrawn by its caller at this very moment
                     job.future.set_exception(error)
             return
         for outcome in outcomes:

@@ -1,0 +1,124 @@
+"""Exposures of clients, the daily roll-up, ids and clocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.clock import SystemClock
+from optimizer.adapters.database import Database
+from optimizer.adapters.memory import MemoryClock
+from optimizer.core.errors import InvalidInput
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_exposures import record_exposures
+from optimizer.jobs.roll_up_performance import roll_up_performance
+from tests.stores import FAMILY, NOW, interaction, minutes, new_database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path)
+    yield database
+    database.close()
+
+
+class TestExposures:
+    WINDOW = {  # noqa: RUF012
+        **{"family": FAMILY, "variant": "v_a", "rollout": "ro_1", "stage": 0.1, "exposed": 3},
+        **{"from": NOW.isoformat(), "to": minutes(1).isoformat()},
+    }
+
+    def record(self, database: Database, *windows: Any, client: Any = "app") -> dict[str, int]:
+        return record_exposures(client, windows, store=database, clock=MemoryClock(NOW), families={FAMILY})
+
+    def n_exposed(self, database: Database) -> int:
+        with database.read() as tx:
+            return sum(arm["n_exposed"] for arm in database.exposures.totals(tx, FAMILY, None))
+
+    def test_a_window_counts_once_per_client(self, database: Database) -> None:
+        assert self.record(database, self.WINDOW, self.WINDOW) == {"accepted": 1, "duplicates": 1}
+        assert self.record(database, self.WINDOW) == {"accepted": 0, "duplicates": 1}
+        assert self.record(database, self.WINDOW, client="other") == {"accepted": 1, "duplicates": 0}
+        assert self.n_exposed(database) == 6
+
+    def test_outside_a_rollout_there_is_no_stage(self, database: Database) -> None:
+        self.record(database, {**self.WINDOW, "rollout": None, "stage": None})
+        assert self.n_exposed(database) == 3
+
+    @pytest.mark.parametrize(
+        ("change", "pointer"),
+        [
+            ({"family": "nobody"}, "/windows/0/family"),
+            ({"variant": ""}, "/windows/0/variant"),
+            ({"rollout": 1}, "/windows/0/rollout"),
+            ({"stage": 1.5}, "/windows/0/stage"),
+            ({"exposed": -1}, "/windows/0/exposed"),
+            ({"exposed": True}, "/windows/0/exposed"),
+            ({"exposed": 1.5}, "/windows/0/exposed"),
+            ({"from": "now"}, "/windows/0/from"),
+            ({"from": "2026-11-20T09:00:00"}, "/windows/0/from"),
+            ({"to": NOW.isoformat()}, "/windows/0/to"),
+            ({"to": (NOW + timedelta(hours=2)).isoformat()}, "/windows/0/to"),
+            ({"from": "2027-01-01T00:00:00Z", "to": "2027-01-01T00:01:00Z"}, "/windows/0/from"),
+            ({"colour": "red"}, "/windows/0/colour"),
+        ],
+    )
+    def test_every_fault_has_a_pointer_and_nothing_is_counted(self, database: Database, change: dict[str, Any], pointer: str) -> None:
+        with pytest.raises(InvalidInput) as refused:
+            self.record(database, {**self.WINDOW, **change}, self.WINDOW)
+        assert pointer in [fault.pointer for fault in refused.value.faults]
+        assert self.n_exposed(database) == 0
+
+    @pytest.mark.parametrize("client", ["api", "gateway", "", None, 7, "a\x00b"])
+    def test_a_client_has_a_name_of_its_own(self, database: Database, client: Any) -> None:
+        with pytest.raises(InvalidInput, match="/client"):
+            self.record(database, self.WINDOW, client=client)
+
+    def test_a_window_is_an_object(self, database: Database) -> None:
+        with pytest.raises(InvalidInput, match="/windows/0 must be an object"):
+            self.record(database, 7)
+
+
+def test_yesterday_and_today_are_summed_up(database: Database) -> None:
+    rows = [interaction(f"in_{day}", received_at=NOW - timedelta(days=day)) for day in range(3)]
+    database.write(lambda tx: database.events.add_interactions(tx, rows))
+    assert roll_up_performance(store=database, clock=MemoryClock(NOW)) == ["2026-11-19", "2026-11-20"]
+    with database.read() as tx:
+        assert [(row["day"], row["n_interactions"]) for row in database.performance.daily(tx, FAMILY)] == [
+            ("2026-11-19", 1),
+            ("2026-11-20", 1),
+        ]
+
+
+class TestIds:
+    def test_they_say_what_they_name_and_never_repeat(self) -> None:
+        ids = {new_id("st") for _ in range(1000)}
+        assert len(ids) == 1000
+        assert all(re.fullmatch(r"st_[0-9a-hjkmnp-tv-z]{26}", id) for id in ids)
+        assert new_id("st_").count("_") == 1
+
+
+class TestClocks:
+    def test_both_clocks_agree_unless_scaled(self) -> None:
+        clock = SystemClock()
+        assert clock.now() <= clock.rollout_now() <= clock.now()
+        assert clock.now().tzinfo is UTC
+
+    def test_a_scaled_clock_counts_from_its_anchor(self) -> None:
+        anchor = datetime.now(UTC) - timedelta(hours=1)
+        passed = SystemClock(60.0, anchor).rollout_now() - anchor
+        assert timedelta(hours=60) <= passed < timedelta(hours=120)
+
+    @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+    def test_time_cannot_stand_still_or_go_back(self, scale: float) -> None:
+        with pytest.raises(ValueError, match="above 0"):
+            SystemClock(scale, NOW)
+
+    def test_processes_must_share_the_anchor(self) -> None:
+        with pytest.raises(ValueError, match="anchor"):
+            SystemClock(60.0)
