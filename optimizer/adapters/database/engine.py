@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -109,23 +110,28 @@ def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -
     """Inserts the rows whose key is not there yet; returns how many that were."""
     if not rows:
         return 0
-    statement = _insert(tx, into).on_conflict_do_nothing()
-    return tx.execute(statement, list(rows)).rowcount
+    return tx.execute(_insert_new(tx.dialect.name, into), list(rows)).rowcount
 
 
 def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str] = ()) -> None:
     """Inserts, or replaces the row of the same primary key; columns named in ``add`` are summed up instead."""
     if not rows:
         return
-    statement = _insert(tx, into)
+    statement = _insert(tx.dialect.name, into)
     keys = [c.name for c in into.primary_key.columns]
     new = statement.excluded
     changes = {name: into.c[name] + new[name] if name in add else new[name] for name in rows[0] if name not in keys}
     tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
 
 
-def _insert(tx: Connection, into: Table) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(into) if tx.dialect.name == "sqlite" else postgresql.insert(into)
+def _insert(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(into) if dialect == "sqlite" else postgresql.insert(into)
+
+
+@cache
+def _insert_new(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
+    """Built once per table: on the hot path, building a statement costs more than running it."""
+    return _insert(dialect, into).on_conflict_do_nothing()
 
 
 # --- what went wrong, as a sentence -------------------------------------------------------------------------------------

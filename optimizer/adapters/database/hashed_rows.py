@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, select
 
 from optimizer.adapters.database.engine import insert_new
 from optimizer.core.errors import Busy
@@ -30,9 +31,17 @@ def hashes(tx: Connection, table: Table, names: Iterable[Name]) -> dict[Name, st
     found: dict[Name, str] = {}
     for family, ids in by_family.items():
         for some in chunks(ids):
-            query = select(table.c.id, table.c.content_hash).where(table.c.family == family, table.c.id.in_(some))
-            found.update({(family, id): content_hash for id, content_hash in tx.execute(query)})
+            for id, content_hash in tx.execute(_hashes_query(table), {"some_family": family, "some_ids": some}):
+                found[family, id] = content_hash
     return found
+
+
+@cache
+def _hashes_query(table: Table) -> Select[Any]:
+    """Built once per table: building it costs more than running it."""
+    family: BindParameter[str] = bindparam("some_family")
+    ids: BindParameter[str] = bindparam("some_ids", expanding=True)
+    return select(table.c.id, table.c.content_hash).where(table.c.family == family, table.c.id.in_(ids))
 
 
 def add_once(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[Outcome]:
