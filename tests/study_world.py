@@ -1,0 +1,197 @@
+"""A small world to run studies in: a real database, a family of three topics, and a model that is better with examples."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from optimizer.adapters.database import Database
+from optimizer.core.champion import first
+from optimizer.core.dataset import Example
+from optimizer.core.errors import ModelFailed
+from optimizer.core.family import Family, parse_family
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.scoring import CORE_METRICS, Scorer
+from optimizer.core.study import Budget, Study
+from optimizer.core.variant import Variant
+from optimizer.jobs.create_study import create_study
+from optimizer.jobs.run_study import run_study
+from optimizer.ports import VariantRecord
+from optimizer.wiring import strategy_for
+
+TOPICS = ("biology", "physics", "music")
+START = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+class SteadyClock:
+    """Moves a little at every look, so that durations are positive and the same in every run."""
+
+    scale = 1.0
+
+    def __init__(self, step_s: float = 0.0) -> None:
+        self.at = START
+        self.step = timedelta(seconds=step_s)
+
+    def now(self) -> datetime:
+        self.at += self.step
+        return self.at
+
+    def rollout_now(self) -> datetime:
+        return self.at
+
+
+class TopicModel:
+    """Knows the topic when the request shows at least ``needs`` examples; else it rambles. Temperature above .5 spoils it."""
+
+    name = "fake"
+    revision = "1"
+    retries = 0
+    max_output_tokens: int | None = 16
+
+    def __init__(
+        self, *, needs: int = 2, concurrency: int = 1, price: ModelPrice | None = None, before: Callable[[int], None] | None = None
+    ) -> None:
+        self.needs = needs
+        self.concurrency = concurrency
+        self.price = price or ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)
+        self.before = before
+        self.requests: list[ModelRequest] = []
+        self.lock = threading.Lock()
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        with self.lock:
+            self.requests.append(request)
+            n = len(self.requests)
+        if self.before is not None:
+            self.before(n)
+        return ModelAnswer(text=self._text(request), input_tokens=50, output_tokens=2, cost_usd=0.00001, latency_ms=10.0)
+
+    def _text(self, request: ModelRequest) -> str:
+        shown = sum(m["role"] == "assistant" for m in request.messages)
+        text = str(request.messages[-1]["content"])
+        topic = next(t for t in TOPICS if t in text)
+        luck = hashlib.sha256(text.encode()).digest()[0] / 256
+        knows = shown >= self.needs and luck < 0.9 and float(request.params.get("temperature") or 0) <= 0.5
+        return topic if knows else "I would rather not say."
+
+
+def topic_family(**changes: Any) -> Family:
+    """Text in, one of three topics out."""
+    return parse_family(
+        {
+            "name": "topics",
+            "inputs": {"document": {"type": "text", "max_chars": 200}},
+            "output": {"field": "topic", "parser": "label", "labels": list(TOPICS)},
+            "prompt": {
+                "current": "1",
+                "versions": {
+                    "1": {
+                        "content": [
+                            {"role": "system", "content": "Name the topic."},
+                            {"role": "examples"},
+                            {"role": "user", "content": "Document: {{document}}\nTopic:"},
+                        ]
+                    }
+                },
+            },
+            "model": {"default": "fake", "tiers": ["fake"], "max_tokens": 8},
+            "scorer": {"label_match": 1.0},
+            "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
+            "sample": {"balance": "topic"},
+            "rollout": {"gates": {"n": 20}},
+            **changes,
+        }
+    )
+
+
+def topic_examples(n: int, split: str, *, released: bool = True, family: str = "topics") -> list[Example]:
+    return [
+        Example(
+            id=f"{split}-{i:03d}",
+            family=family,
+            input={"document": f"Notes on {TOPICS[i % 3]}, number {i} of {split}."},
+            expected={"topic": TOPICS[i % 3]},
+            group=f"{split}-{i}",
+            split=split,  # type: ignore[arg-type]
+            origin="curated",
+            released=released,
+            created_at=START,
+        )
+        for i in range(n)
+    ]
+
+
+class World:
+    """Everything that a study needs, over one database file; make a second World on the same path for a second process."""
+
+    def __init__(
+        self, folder: Path, *, model: TopicModel | None = None, family: Family | None = None, clock: SteadyClock | None = None
+    ) -> None:
+        self.family = family or topic_family()
+        self.model = model or TopicModel()
+        self.clock = clock or SteadyClock(0.001)
+        self.store = Database(f"sqlite:///{folder / 'detent.db'}")
+        self.store.migrate()
+        self.families = SimpleNamespace(families={self.family.name: self.family})
+        self.scorer = Scorer(self.family.output, self.family.metrics, list(CORE_METRICS.values()))
+
+    def fill(self, *, n_train: int = 30, n_dev: int = 12, n_holdout: int = 24, examples: Sequence[Example] | None = None) -> World:
+        rows = examples or [*topic_examples(n_train, "train"), *topic_examples(n_dev, "dev"), *topic_examples(n_holdout, "holdout")]
+        self.store.write(lambda tx: self.store.examples.add(tx, rows))
+        self.crown(self.family.variant())
+        return self
+
+    def crown(self, variant: Variant) -> None:
+        record = VariantRecord(family=self.family.name, variant=variant, source="file", created_at=START, created_by="test")
+
+        def write(tx: Any) -> None:
+            self.store.variants.add(tx, record)
+            self.store.champions.put(tx, first(family=self.family.name, variant=variant.id, at=START, by="test", why="first"))
+
+        self.store.write(write)
+
+    def get(self, name: str) -> TopicModel:
+        """As a source of models."""
+        return self.model
+
+    def describe(self, name: str) -> Any:
+        return SimpleNamespace(embedded=False, concurrency=1, processes="auto")
+
+    def price(self, name: str) -> ModelPrice | None:
+        return self.model.price
+
+    def create(self, **options: Any) -> Any:
+        definition: Mapping[str, Any] = {
+            "n_train": 9,
+            "n_dev": 6,
+            "n_holdout": 20,
+            "n_candidates": 1,
+            "n_settings": 2,
+            **options.pop("definition", {}),
+        }
+        given = {"budget": Budget(calls=500), "actor": "test", "definition": definition, **options}
+        return create_study(self.family, store=self.store, clock=self.clock, models=self, **given)
+
+    def run(self, study: Study, **options: Any) -> Study:
+        given = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, "strategies": strategy_for, **options}
+        return run_study(study.id, store=self.store, clock=self.clock, **given)
+
+    def calls(self, study: Study) -> list[Any]:
+        with self.store.read() as tx:
+            return self.store.journal.calls(tx, study.id)
+
+    def trials(self, study: Study) -> list[Any]:
+        with self.store.read() as tx:
+            return self.store.studies.trials(tx, study.id)
+
+
+class Broken(TopicModel):
+    """Answers nothing."""
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        raise ModelFailed("The model is not reachable at its address.", kind="malformed", sent=False)

@@ -1,0 +1,162 @@
+"""Paired tests: outside vectors, an independent slow computation, and known cases."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from fractions import Fraction
+from itertools import combinations, product
+from math import factorial
+from pathlib import Path
+
+import pytest
+
+from optimizer.core.comparison import (
+    bootstrap_interval,
+    bootstrap_reduction_p,
+    compare_scores,
+    mcnemar_p,
+    not_worse_p,
+    p95,
+    paired_log_e,
+    sign_flip_p,
+)
+
+VECTORS = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared")) / "statistics" / "test_vectors.json"
+
+
+def vectors(prefix: str) -> list[dict]:
+    if not VECTORS.exists():
+        pytest.skip(f"the shared vectors are not at {VECTORS}")
+    return [v for v in json.loads(VECTORS.read_text())["vectors"] if v["id"].startswith(prefix)]
+
+
+def test_exact_mcnemar_agrees_with_the_shared_vectors():
+    cases = vectors("mcnemar")
+    assert len(cases) == 3
+    for case in cases:
+        assert mcnemar_p(**case["inputs"]) == pytest.approx(case["expected"]["p"], abs=case["abs_tol"]), case["id"]
+
+
+def test_the_paired_e_value_agrees_with_the_shared_vectors():
+    cases = vectors("paired-e")
+    assert len(cases) == 2
+    for case in cases:
+        given = case["inputs"]
+        found = paired_log_e(given["d"], margin=given["margin"], grid=given["grid"])
+        assert found == pytest.approx(case["expected"]["log_e"], abs=case["abs_tol"]), case["id"]
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 0), (3, 2), (5, 5), (9, 4), (2, 11)])
+def test_exact_mcnemar_equals_counting_every_coin_sequence(wins: int, losses: int):
+    sequences = list(product((0, 1), repeat=wins + losses))
+    assert mcnemar_p(wins, losses) == sum(sum(s) >= wins for s in sequences) / len(sequences)
+
+
+def test_exact_mcnemar_equals_a_sum_of_factorials_for_many_pairs():
+    tail = sum(Fraction(factorial(60), factorial(k) * factorial(60 - k)) for k in range(40, 61))
+    assert mcnemar_p(40, 20) == pytest.approx(float(tail / 2**60), rel=1e-12)
+
+
+def test_the_sign_flip_test_of_few_differences_equals_choosing_every_subset_to_flip():
+    differences = [0.3, -0.1, 0.25, 0.0, 0.4, -0.05, 0.2]
+    nonzero = [d for d in differences if d]
+    sums = [
+        sum(-abs(d) if i in flipped else abs(d) for i, d in enumerate(nonzero))
+        for size in range(len(nonzero) + 1)
+        for flipped in map(set, combinations(range(len(nonzero)), size))
+    ]
+    expected = sum(s >= sum(differences) - 1e-12 for s in sums) / len(sums)
+    assert sign_flip_p(differences, seed=1) == pytest.approx(expected)
+
+
+def test_the_drawn_sign_flip_test_comes_close_to_a_naive_simulation():
+    rng = random.Random(3)
+    differences = [rng.gauss(0.04, 0.2) for _ in range(60)]
+    other = random.Random(99)
+    observed = sum(differences)
+    naive = sum(sum(d * other.choice((-1, 1)) for d in differences) >= observed for _ in range(4000)) / 4000
+    assert sign_flip_p(differences, seed=5) == pytest.approx(naive, abs=0.03)
+
+
+def test_the_sign_flip_test_is_never_certain_and_repeats_with_its_seed():
+    differences = [0.5] * 40
+    assert 0 < sign_flip_p(differences, seed=1) < 0.001
+    mixed = [0.1, -0.08] * 20 + [0.02]
+    assert sign_flip_p(mixed, seed=7) == sign_flip_p(mixed, seed=7) != sign_flip_p(mixed, seed=8)
+
+
+def test_under_no_gain_the_sign_flip_test_rejects_about_as_often_as_it_says():
+    rng = random.Random(11)
+    rejected = sum(sign_flip_p([rng.uniform(-1, 1) for _ in range(25)], seed=i, n_draws=300) <= 0.1 for i in range(300))
+    assert 12 <= rejected <= 50  # 30 expected, standard deviation 5.2
+
+
+def test_scores_of_zero_and_one_are_compared_by_mcnemar_and_others_by_sign_flip():
+    assert compare_scores([0, 1, 0], [1.0, 1, 0], seed=1).test == "mcnemar"
+    assert compare_scores([0, 1, 0.5], [1.0, 1, 0], seed=1).test == "sign_flip"
+
+
+def test_a_comparison_counts_wins_ties_and_losses_and_the_lift_lies_in_its_interval():
+    found = compare_scores([0.0] * 10 + [1.0] * 5 + [0.0] * 5, [1.0] * 10 + [1.0] * 5 + [0.0] * 4 + [1.0], seed=1)
+    assert (found.wins, found.ties, found.losses) == (11, 9, 0)
+    assert found.lift == pytest.approx(found.candidate_mean - found.champion_mean) == pytest.approx(0.55)
+    assert found.interval.lower < found.lift < found.interval.upper
+    assert found.p == pytest.approx(2**-11)
+
+
+def test_a_bootstrap_interval_holds_the_true_mean_about_as_often_as_it_says():
+    rng = random.Random(2)
+    held = 0
+    for i in range(200):
+        interval = bootstrap_interval([rng.gauss(0.1, 0.3) for _ in range(40)], seed=i, n_draws=400)
+        held += interval.lower <= 0.1 <= interval.upper
+    assert 176 <= held <= 199  # 190 expected; the percentile interval is a little short
+
+
+def test_a_wider_confidence_gives_a_wider_interval():
+    differences = [0.1, -0.2, 0.3, 0.05, 0.0, 0.2]
+    narrow, wide = bootstrap_interval(differences, seed=1, confidence=0.8), bootstrap_interval(differences, seed=1, confidence=0.99)
+    assert wide.lower < narrow.lower <= narrow.upper < wide.upper
+
+
+def test_a_cost_that_is_halved_everywhere_is_a_reduction_and_an_equal_one_is_not():
+    def mean(values):
+        return sum(values) / len(values)
+
+    champion = [1.0, 2.0, 3.0, 4.0] * 5
+    assert bootstrap_reduction_p(champion, [c / 2 for c in champion], statistic=mean, seed=1, n_draws=999) == 0.001
+    assert bootstrap_reduction_p(champion, champion, statistic=mean, seed=1, n_draws=999) == 1.0
+    slower = [c * 1.1 for c in champion]
+    assert bootstrap_reduction_p(champion, slower, statistic=p95, seed=1, n_draws=999) == 1.0
+
+
+def test_a_variant_that_loses_nothing_is_shown_not_worse_and_one_that_loses_much_is_not():
+    same = [0.0, 1.0] * 100
+    assert not_worse_p(same, same, margin=0.05) < 0.05
+    worse = [0.0] * 40 + same[40:]
+    assert not_worse_p(same, worse, margin=0.05) > 0.5
+
+
+def test_the_betting_test_seldom_calls_a_variant_not_worse_that_is_worse_by_the_margin():
+    rng = random.Random(4)
+    wrong = 0
+    for _ in range(300):
+        champion = [1.0] * 100
+        candidate = [0.0 if rng.random() < 0.05 else 1.0 for _ in range(100)]
+        wrong += not_worse_p(champion, candidate, margin=0.05) <= 0.1
+    assert wrong <= 45  # at most 10 % allowed
+
+
+def test_p95_is_the_nearest_rank():
+    assert p95(list(range(1, 101))) == 95
+    assert p95([7.0]) == 7.0
+    with pytest.raises(ValueError, match="at least one"):
+        p95([])
+
+
+@pytest.mark.parametrize(("champion", "candidate"), [([], []), ([1.0], [1.0, 0.0])])
+def test_lists_that_do_not_pair_are_refused(champion: list[float], candidate: list[float]):
+    with pytest.raises(ValueError, match="same examples"):
+        compare_scores(champion, candidate, seed=1)

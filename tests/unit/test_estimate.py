@@ -1,0 +1,137 @@
+"""What a study will cost, and what is refused before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from optimizer.core.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.estimate import (
+    Spread,
+    confirmation_usd,
+    estimate_study,
+    expected_calls,
+    holdout_size,
+    longest_allowed,
+    longest_inputs,
+    longest_of,
+    request_bytes,
+    search_budget,
+    trials_of,
+    usd_of,
+)
+from optimizer.core.language import ModelPrice
+from optimizer.core.study import Budget, Definition
+from optimizer.core.variant import FewShot
+from tests.study_world import topic_examples, topic_family
+
+PRICE = ModelPrice(input_usd_per_mtok=3.0, output_usd_per_mtok=15.0)
+
+
+def test_request_bytes_are_utf8_and_sixteen_per_message():
+    assert request_bytes([{"role": "system", "content": "é"}, {"role": "user", "content": "ab"}]) == 2 + 2 + 32
+
+
+def test_a_call_is_priced_as_if_every_byte_were_a_token_and_every_output_token_used():
+    assert usd_of(1000, 100, PRICE) == pytest.approx(1000 * 3e-6 + 100 * 15e-6)
+
+
+@pytest.mark.parametrize(
+    ("available", "n_holdout", "gates_n", "size"), [(500, 100, 100, 100), (60, 100, 100, 60), (500, 400, 100, 200), (0, 100, 100, 0)]
+)
+def test_the_confirmation_uses_the_smallest_of_what_there_is_what_is_fixed_and_twice_the_gate(available, n_holdout, gates_n, size):
+    assert holdout_size(available, Definition(n_holdout=n_holdout), gates_n) == size
+
+
+def test_a_variant_with_the_most_examples_of_the_longest_inputs_is_still_allowed_and_one_more_is_not():
+    family, definition = topic_family(), Definition(max_examples=2)
+    champion = family.variant()
+    inputs = longest_inputs(family, topic_examples(3, "dev"))
+    allowed = longest_allowed(champion, inputs, definition)
+    shot = FewShot(id="e", input=inputs, output="x" * 48)
+    assert longest_of(replace(champion, examples=(shot,) * 2), inputs) <= allowed
+    assert longest_of(replace(champion, examples=(shot,) * 3), inputs) > allowed
+
+
+def test_filler_inputs_count_the_bytes_of_the_language_seen():
+    family = topic_family()
+    greek = [replace(topic_examples(1, "dev")[0], input={"document": "ααα"})]
+    assert len(longest_inputs(family, greek)["document"]) == 400
+    assert len(longest_inputs(family, [])["document"]) == 200
+
+
+def test_a_declared_limit_is_kept_but_never_below_the_champion_itself():
+    family = topic_family()
+    inputs = longest_inputs(family, [])
+    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=5000)) == 5000
+    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=1)) == longest_of(family.variant(), inputs)
+
+
+def test_the_reserve_is_for_the_dearest_variant_the_space_holds():
+    champion = topic_family().variant()
+    dear = ModelPrice(input_usd_per_mtok=30.0, output_usd_per_mtok=150.0)
+    prices = {"fake": PRICE, "dear": dear}
+    space = {"model": {"choices": ["fake", "dear"]}, "max_tokens": {"int": [8, 50]}}
+    assert confirmation_usd(champion, {}, n_calls=10, longest_bytes=100, price_of=prices.get) == pytest.approx(10 * usd_of(100, 8, PRICE))
+    assert confirmation_usd(champion, space, n_calls=10, longest_bytes=100, price_of=prices.get) == pytest.approx(
+        10 * usd_of(100, 50, dear)
+    )
+    assert confirmation_usd(champion, {"model": {"choices": ["unpriced"]}}, n_calls=1, longest_bytes=1, price_of=prices.get) is None
+
+
+def test_the_search_gets_what_the_confirmation_leaves():
+    left = search_budget(Budget(usd=1.0, calls=300, minutes=10.0), n_confirmation=200, reserved_usd=0.25, n_dev=20, seconds_per_call=1.5)
+    assert left == Budget(usd=0.75, calls=100, minutes=5.0)
+    assert search_budget(Budget(), n_confirmation=200, reserved_usd=9.0, n_dev=20, seconds_per_call=9.0) == Budget()
+
+
+@pytest.mark.parametrize(
+    ("budget", "figure"),
+    [
+        pytest.param(Budget(calls=219), "220 calls", id="calls"),
+        pytest.param(Budget(calls=0), "220 calls", id="zero calls"),
+        pytest.param(Budget(usd=0.2499), "0.2500", id="dollars"),
+        pytest.param(Budget(usd=0.0), "0.2500", id="zero dollars"),
+        pytest.param(Budget(minutes=4.0), "5.0 minutes", id="minutes"),
+        pytest.param(Budget(minutes=0.0), "minutes", id="zero minutes"),
+    ],
+)
+def test_a_budget_that_cannot_pay_for_the_confirmation_is_refused_with_figures(budget, figure):
+    with pytest.raises(BudgetTooSmall, match=figure):
+        search_budget(budget, n_confirmation=200, reserved_usd=0.25, n_dev=20, seconds_per_call=1.5)
+
+
+def test_a_free_model_needs_no_dollars():
+    assert search_budget(Budget(usd=0.0), n_confirmation=200, reserved_usd=0.0, n_dev=20, seconds_per_call=None).usd == 0.0
+
+
+def test_calls_are_counted_by_part_with_low_expected_and_high_in_order():
+    parts = expected_calls(("bootstrap", "settings"), Definition(), n_train=80, n_dev=20, n_holdout=100, n_champion_examples=0)
+    assert list(parts) == ["champion", "bootstrap", "settings", "confirmation"]
+    assert parts["champion"] == Spread(low=20, expected=20, high=20)
+    assert parts["confirmation"] == Spread(low=0, expected=200, high=200)
+    for part in parts.values():
+        assert part.low <= part.expected <= part.high
+    assert trials_of(("bootstrap", "settings"), Definition()) == 1 + 11 + 8
+
+
+def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price():
+    parts = expected_calls(("bootstrap",), Definition(), n_train=80, n_dev=20, n_holdout=100, n_champion_examples=0)
+    given = {
+        "n_trials": 12, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60, "reserved_usd": 1.0,
+        "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
+    }  # fmt: skip
+    found = estimate_study(parts, budget=Budget(calls=250, usd=0.1, minutes=3.0), price=PRICE, **given)
+    assert found.calls.high == 250
+    assert found.usd is not None
+    assert found.usd.low <= found.usd.expected <= found.usd.high == 0.1
+    assert found.minutes.high <= 3.0
+    assert estimate_study(parts, budget=Budget(), price=None, **given).usd is None
+
+
+def test_a_definition_names_every_fault_at_once():
+    with pytest.raises(InvalidInput) as caught:
+        Definition.parse({"n_dev": 0, "n_train": "many", "colour": 1, "threshold": 2, "space": []})
+    assert {f.pointer.rsplit("/", 1)[1] for f in caught.value.faults} == {"n_dev", "n_train", "colour", "threshold", "space"}
+    assert Definition.parse({"n_dev": 30}, n_holdout=50) == Definition(n_dev=30, n_holdout=50)

@@ -1,0 +1,102 @@
+"""The four gates, case by case as the contract words them."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.core.gates import (
+    Evidence,
+    GateSettings,
+    Verdict,
+    all_passed,
+    as_record,
+    confidence_of,
+    evaluate_gates,
+    improvement_of,
+    quality_margin,
+    risk_of,
+)
+
+
+def evidence(**changes):
+    given = {"champion": 0.5, "candidate": 0.6, "champion_quality": 0.5, "p": 0.01, "looks": 1, "drops": [0.1] * 100}
+    return Evidence(**{**given, **changes})
+
+
+def verdicts(found):
+    return {g.name: g.verdict.value for g in found}
+
+
+@pytest.mark.parametrize(
+    ("champion", "candidate", "passes"),
+    [
+        pytest.param(0.50, 0.575, True, id="relative gain of exactly 15 %"),
+        pytest.param(0.50, 0.574, False, id="relative gain a little below"),
+        pytest.param(0.099, 0.149, True, id="below .10 an absolute gain of .05"),
+        pytest.param(0.099, 0.148, False, id="below .10 a large relative gain is not enough"),
+        pytest.param(0.10, 0.115, True, id="from .10 on relative again"),
+        pytest.param(0.80, 0.83, True, id="from .80 on against what is left: .03 of .20"),
+        pytest.param(0.80, 0.829, False, id="from .80 on a little below"),
+        pytest.param(0.79, 0.83, False, id="just below .80 still relative"),
+        pytest.param(1.00, 1.00, False, id="nothing left to gain"),
+        pytest.param(0.0, 0.05, True, id="from zero"),
+        pytest.param(0.5, 0.4, False, id="worse"),
+    ],
+)
+def test_improvement_is_read_as_the_contract_says(champion: float, candidate: float, passes: bool):
+    found = evaluate_gates(evidence(champion=champion, candidate=candidate, champion_quality=champion), GateSettings())
+    assert (verdicts(found)["improvement"] == "pass") is passes
+
+
+@pytest.mark.parametrize("aim", ["cost", "latency"])
+def test_cost_and_latency_improve_by_one_minus_the_ratio(aim):
+    assert improvement_of(aim, 2.0, 1.5) == 0.25
+    assert improvement_of(aim, 0.0, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("quality", "explicit", "margin"),
+    [(0.05, None, 0.01), (0.3, None, 0.03), (0.9, None, 0.05), (0.9, 0.2, 0.2)],
+)
+def test_the_margin_is_explicit_or_a_tenth_of_the_quality_within_bounds(quality, explicit, margin):
+    assert quality_margin(quality, explicit) == pytest.approx(margin)
+
+
+def test_every_look_at_the_same_holdout_costs_confidence():
+    assert [confidence_of(0.05, looks) for looks in (1, 2, 10, 30)] == pytest.approx([0.95, 0.9, 0.5, 0.0])
+    assert verdicts(evaluate_gates(evidence(p=0.09, looks=2), GateSettings()))["confidence"] == "pass"
+    assert verdicts(evaluate_gates(evidence(p=0.09, looks=3), GateSettings()))["confidence"] == "fail"
+
+
+def test_risk_counts_examples_that_lose_more_than_the_larger_of_margin_and_a_tenth():
+    drops = [-0.5] * 3 + [-0.1] * 5 + [0.2] * 2
+    assert risk_of(drops, margin=0.05) == 0.3
+    assert risk_of(drops, margin=0.5) == 0.0
+    assert risk_of([0.7 - 0.8], margin=0.05) == 0.0  # a tenth, in binary a little more
+    assert verdicts(evaluate_gates(evidence(drops=[-1.0] * 30 + [1.0] * 70), GateSettings()))["risk"] == "pass"
+    assert verdicts(evaluate_gates(evidence(drops=[-1.0] * 31 + [1.0] * 69), GateSettings()))["risk"] == "fail"
+
+
+def test_fewer_holdout_examples_than_asked_for_do_not_pass():
+    found = evaluate_gates(evidence(drops=[0.1] * 99), GateSettings(n=100))
+    assert verdicts(found)["n"] == "fail"
+    assert "99, at least 100 needed" in next(g.reason for g in found if g.name == "n")
+
+
+def test_aim_cost_also_needs_quality_that_is_shown_not_lower():
+    cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0}
+    assert verdicts(evaluate_gates(evidence(**cheap), GateSettings()))["quality"] == "error"
+    assert verdicts(evaluate_gates(evidence(**cheap, p_quality=0.5), GateSettings()))["quality"] == "fail"
+    assert all_passed(evaluate_gates(evidence(**cheap, p_quality=0.1), GateSettings()))
+
+
+def test_no_gate_evaluated_is_not_a_pass():
+    assert not all_passed([])
+
+
+def test_a_gate_is_recorded_with_its_reason_in_words():
+    (record, *_) = (as_record(g) for g in evaluate_gates(evidence(), GateSettings()))
+    assert record["name"] == "improvement"
+    assert record["verdict"] == Verdict.PASS == "pass"
+    assert record["required"] == 0.15
+    assert "quality 0.5 to 0.6" in record["reason"]

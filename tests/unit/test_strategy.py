@@ -1,0 +1,96 @@
+"""Strategies by name, and sequences that hand the best variant on."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from optimizer.core.errors import InvalidInput, NotYet
+from optimizer.core.strategy import Proposal, SearchSetting, Sequential, check_strategy
+from optimizer.core.variant import Variant
+
+
+def variant(text: str) -> Variant:
+    return Variant(messages=({"role": "user", "content": text},))
+
+
+class Scripted:
+    """Proposes the texts it is given, and remembers what it started from and was told."""
+
+    def __init__(self, setting: SearchSetting, texts: list[str]) -> None:
+        self.start = setting.start
+        self.left = list(texts)
+        self.told: list[tuple[str, float | None]] = []
+
+    def ask(self):
+        return Proposal(variant=variant(self.left.pop(0)), proposer="scripted") if self.left else None
+
+    def tell(self, proposal, score, results):
+        self.told.append((proposal.variant.messages[0]["content"], score))
+
+
+def run(scores: dict[str, float | None], scripts: dict[str, list[str]]):
+    """Drives a sequence as a study does; returns the made strategies and the texts in order of proposal."""
+    made: dict[str, Scripted] = {}
+
+    def make(name, setting):
+        made[name] = Scripted(setting, scripts[name])
+        return made[name]
+
+    empty = SimpleNamespace()
+    setting = SearchSetting(
+        family=empty,
+        start=variant("champion"),
+        train=(),
+        dev=(),
+        scorer=empty,
+        seed=0,
+        definition={},
+        answer=lambda v, e: "",
+        fits=lambda v: True,
+    )
+    search = Sequential(list(scripts), setting, make)
+    proposal: Proposal | None = Proposal(variant=variant("champion"), proposer="champion")
+    asked = []
+    while proposal is not None:
+        text = proposal.variant.messages[0]["content"]
+        asked.append(text)
+        search.tell(proposal, scores[text], [])
+        proposal = search.ask()
+    return made, asked
+
+
+def test_the_second_strategy_starts_from_the_best_of_the_first():
+    made, asked = run({"champion": 0.2, "a": 0.5, "b": 0.4, "c": 0.9}, {"first": ["a", "b"], "second": ["c"]})
+    assert asked == ["champion", "a", "b", "c"]
+    assert made["first"].start == variant("champion")
+    assert made["second"].start == variant("a")
+    assert made["second"].told[0] == ("a", 0.5)
+
+
+def test_without_a_better_one_the_champion_goes_on_and_equals_keep_the_first():
+    made, _ = run({"champion": 0.5, "a": 0.5, "b": None, "c": 0.1}, {"first": ["a", "b"], "second": ["c"]})
+    assert made["second"].start == variant("champion")
+
+
+def test_a_champion_without_a_score_does_not_stand_in_the_way():
+    made, _ = run({"champion": None, "a": 0.0, "c": 0.1}, {"first": ["a"], "second": ["c"]})
+    assert made["second"].start == variant("a")
+
+
+@pytest.mark.parametrize("text", ["bootstrap", "settings", "bootstrap+settings", " settings + bootstrap "])
+def test_working_strategies_and_their_sequences_are_known(text):
+    assert set(check_strategy(text)) <= {"bootstrap", "settings"}
+
+
+@pytest.mark.parametrize("name", ["mipro", "gepa", "copro", "simba", "joint", "race", "bootstrap+mipro"])
+def test_a_strategy_of_the_contract_that_comes_later_says_what_works_today(name):
+    with pytest.raises(NotYet, match=r"Working today: bootstrap, settings"):
+        check_strategy(name)
+
+
+@pytest.mark.parametrize("text", ["", "magic", "bootstrap+", "settings+settings"])
+def test_anything_else_is_refused_with_the_known_names(text):
+    with pytest.raises(InvalidInput):
+        check_strategy(text)

@@ -1,0 +1,380 @@
+"""A study from creation to outcome, on a real database with a scripted model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+
+from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound, NotYet
+from optimizer.core.estimate import Estimate
+from optimizer.core.language import ModelPrice
+from optimizer.core.study import Budget, Study
+from optimizer.jobs.nominate import nominate
+from optimizer.jobs.request_stop import request_stop
+from optimizer.jobs.study_progress import StudyProgress
+from tests.study_world import TOPICS, Broken, SteadyClock, TopicModel, World, topic_examples, topic_family
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path).fill()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A study that ran undisturbed, with what it told on the way. Shared: tests only read it."""
+
+    world: World
+    study: Study
+    events: list[StudyProgress]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("done")).fill()
+    events: list[StudyProgress] = []
+    study = world.run(world.create(), progress=events.append)
+    return Done(world, study, events)
+
+
+def looks(world):
+    with world.store.read() as tx:
+        ids = [id for id, _ in world.store.examples.holdout_ids(tx, "topics")]
+        return world.store.examples.looks(tx, "topics", ids)
+
+
+def test_a_study_finds_confirms_and_nominates_a_better_variant(done):
+    world, study = done.world, done.study
+    assert (study.status, study.outcome) == ("finished", "nominated")
+    confirmation = study.confirmation
+    assert confirmation["champion_mean"] == 0.0
+    assert confirmation["lift"] > 0.7
+    assert confirmation["lift_low"] < confirmation["lift"] < confirmation["lift_high"]
+    assert confirmation["selection_lift"] > 0.7
+    assert confirmation["looks"] == 1
+    assert [g["verdict"] for g in confirmation["gates"]] == ["pass"] * 4
+    with world.store.read() as tx:
+        record = world.store.variants.get(tx, "topics", study.winner)
+        assert len(record.variant.examples) >= 2
+        assert (record.source, record.study, record.parent) == ("study", study.id, study.champion)
+        assert [(i.topic, i.subject) for i in world.store.outbox.due(tx, world.clock.now(), 10)] == [("study", study.id)]
+
+
+def test_trial_zero_is_the_champion_and_every_trial_has_a_result_per_dev_example(done):
+    world, study = done.world, done.study
+    trials = world.trials(study)
+    assert (trials[0].number, trials[0].proposer, trials[0].variant) == (0, "champion", study.champion)
+    assert [t.number for t in trials] == list(range(len(trials)))
+    assert len({t.variant for t in trials}) == len(trials)
+    with world.store.read() as tx:
+        results = world.store.studies.results(tx, study.id, "search")
+    assert all({r.example for r in results[t.variant]} == set(study.dataset["dev"]) for t in trials)
+
+
+def test_no_request_is_asked_twice_and_the_spend_is_what_the_journal_says(done):
+    world, study = done.world, done.study
+    calls = world.calls(study)
+    assert max(Counter(c.key for c in calls).values()) == 1
+    assert study.spend.n_calls == len(calls) == len(world.model.requests) == sum(t.n_calls for t in world.trials(study)) + 40
+    assert study.spend.usd == pytest.approx(0.00001 * len(calls))
+
+
+def test_a_second_study_of_the_same_seed_takes_the_same_way_and_pays_nothing(world):
+    first = world.run(world.create())
+    n = len(world.model.requests)
+    second = world.run(world.create())
+    assert [t.variant for t in world.trials(second)] == [t.variant for t in world.trials(first)]
+    assert second.spend.n_calls == len(world.model.requests) - n
+    searched = [c for c in world.calls(second) if c.purpose == "search" and c.temperature == 0]
+    assert searched == []
+    assert second.spend.n_from_journal > 0
+    assert looks(world) == 2
+
+
+def test_the_holdout_is_not_looked_at_when_nothing_beats_the_champion(tmp_path):
+    world = World(tmp_path, model=TopicModel(needs=99)).fill()
+    study = world.run(world.create())
+    assert (study.outcome, study.winner, study.confirmation) == ("no_improvement", None, None)
+    assert looks(world) == 0
+    assert {c.purpose for c in world.calls(study)} == {"search"}
+
+
+def test_a_lead_on_dev_that_the_holdout_does_not_show_is_not_confirmed(tmp_path):
+    class OnlyDev(TopicModel):
+        """Good with examples on dev documents, mute on the holdout."""
+
+        def _text(self, request):
+            return super()._text(request) if "of holdout" not in request.messages[-1]["content"] else "?"
+
+    world = World(tmp_path, model=OnlyDev()).fill()
+    study = world.run(world.create())
+    assert study.outcome == "not_confirmed"
+    assert study.winner
+    assert study.confirmation["p"] == 1.0
+    assert {g["name"] for g in study.confirmation["gates"] if g["verdict"] != "pass"} == {"improvement", "confidence"}
+    assert study.confirmation["summary"].startswith("Not confirmed:")
+    with pytest.raises(GateNotMet, match="improvement, confidence"):
+        nominate(study.id, variant=study.winner, aim="quality", store=world.store)
+
+
+def test_fewer_holdout_examples_than_the_gate_asks_for_are_not_enough_to_nominate(tmp_path):
+    world = World(tmp_path).fill(n_holdout=12)
+    study = world.run(world.create())
+    assert study.outcome == "not_confirmed"
+    assert [g["name"] for g in study.confirmation["gates"] if g["verdict"] != "pass"] == ["n"]
+
+
+def test_a_family_without_holdout_examples_gets_a_search_and_a_plain_word(tmp_path):
+    world = World(tmp_path).fill(n_holdout=0)
+    study = world.run(world.create())
+    assert study.outcome == "not_confirmed"
+    assert "holdout is empty" in study.confirmation["summary"]
+
+
+def test_a_budget_that_runs_out_keeps_the_best_so_far_and_still_confirms_it(world):
+    study = world.run(world.create(budget=Budget(calls=40 + 20)))
+    assert study.outcome == "nominated"
+    assert study.spend.n_calls <= 60
+    assert Counter(c.purpose for c in world.calls(study))["confirmation"] == 40
+    assert world.trials(study)[-1].status in ("stopped", "complete")
+
+
+def test_a_dollar_budget_is_never_passed(tmp_path):
+    price = ModelPrice(input_usd_per_mtok=10.0, output_usd_per_mtok=10.0)
+    world = World(tmp_path, model=TopicModel(price=price)).fill()
+    reserved = world.create(dry_run=True).reserved_usd
+    study = world.run(world.create(budget=Budget(usd=reserved + 0.1)))
+    assert study.spend.usd <= reserved + 0.1
+    assert study.outcome == "nominated"
+
+
+def test_time_that_runs_out_ends_the_search_and_leaves_the_confirmation_its_turn(tmp_path):
+    world = World(tmp_path, clock=SteadyClock(0.05)).fill()
+    study = world.run(world.create(budget=Budget(minutes=0.3)))
+    assert len(world.trials(study)) < world.create(dry_run=True).n_trials
+    assert study.outcome == "nominated"
+
+
+def test_threads_change_nothing_about_what_is_found(done, tmp_path):
+    four = World(tmp_path, model=TopicModel(concurrency=4)).fill()
+    study = four.run(four.create())
+    assert study.winner == done.study.winner
+    assert [t.score for t in four.trials(study)] == [t.score for t in done.world.trials(done.study)]
+    assert max(Counter(c.key for c in four.calls(study)).values()) == 1
+
+
+class Pulled(BaseException):
+    """The plug."""
+
+
+@pytest.mark.parametrize("at", [4, 20, 60])
+def test_a_study_that_was_torn_off_goes_on_without_asking_anything_twice(done, tmp_path, at):
+    def pull(n):
+        if n == at:
+            raise Pulled
+
+    world = World(tmp_path, model=TopicModel(before=pull)).fill()
+    study = world.create()
+    with pytest.raises(Pulled):
+        world.run(study)
+    with world.store.read() as tx:
+        assert world.store.studies.get(tx, study.id).status in ("running", "confirming")
+    resumed = World(tmp_path)
+    ended = resumed.run(study)
+    assert (ended.status, ended.outcome, ended.winner) == ("finished", "nominated", done.study.winner)
+    undisturbed = done.world.trials(done.study)
+    assert [(t.variant, t.score, t.n) for t in resumed.trials(ended)] == [(t.variant, t.score, t.n) for t in undisturbed]
+    assert max(Counter(c.key for c in resumed.calls(ended) if c.status == "settled").values()) == 1
+    assert looks(resumed) == 1
+
+
+def test_a_finished_study_run_again_is_left_as_it_is(done):
+    world, study = done.world, done.study
+    n = len(world.model.requests)
+    assert world.run(study) == study
+    assert len(world.model.requests) == n
+
+
+def test_a_cancelled_study_stops_before_its_next_call_and_keeps_what_it_found(tmp_path):
+    clock = SteadyClock(1.0)
+    world = World(tmp_path, clock=clock).fill()
+    study = world.create()
+
+    def stop(n):
+        if n == 20:
+            request_stop(study.id, actor="person", store=world.store, clock=clock)
+
+    world.model.before = stop
+    ended = world.run(study)
+    assert (ended.status, ended.outcome) == ("cancelled", None)
+    assert len(world.model.requests) == 20
+    assert ended.winner is not None
+    assert looks(world) == 0
+
+
+def test_a_queued_study_is_cancelled_at_once(world):
+    study = world.create()
+    stopped = request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+    assert stopped.status == "cancelled"
+    assert world.run(study).status == "cancelled"
+    assert world.model.requests == []
+
+
+def test_a_model_that_answers_nothing_fails_the_study_with_its_reason(tmp_path):
+    world = World(tmp_path, model=Broken()).fill()
+    study = world.run(world.create())
+    assert study.status == "failed"
+    assert "answered none of the champion's 6 dev examples" in study.error
+    assert "not reachable" in study.error
+
+
+def test_a_family_that_is_gone_fails_the_study_with_a_sentence(world):
+    study = world.create()
+    world.families.families = {}
+    assert "detent family validate" in world.run(study).error
+
+
+def test_an_unexpected_error_fails_the_study_and_is_raised(world):
+    study = world.create()
+
+    def scorer_for(family):
+        raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError):
+        world.run(study, scorer_for=scorer_for)
+    with world.store.read() as tx:
+        assert "disk on fire" in world.store.studies.get(tx, study.id).error
+
+
+def test_progress_is_told_from_start_to_finish(done):
+    events = done.events
+    kinds = [e.kind for e in events if e.kind != "call"]
+    assert kinds[0] == "started"
+    assert kinds[-2:] == ["confirming", "finished"]
+    trials = [e for e in events if e.kind == "trial"]
+    assert [e.n_trials for e in trials] == list(range(1, len(trials) + 1))
+    assert all(e.n_trials <= e.n_trials_most for e in trials)
+    assert trials[0].champion_score == 0.0
+    assert trials[-1].eta_s is not None
+
+
+# --- creating ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_says_what_it_costs_and_writes_nothing(done, world):
+    estimate = world.create(dry_run=True)
+    assert isinstance(estimate, Estimate)
+    assert estimate.n_confirmation_calls == 40
+    with world.store.read() as tx:
+        assert world.store.studies.page(tx)[0] == []
+    spent = done.study.spend
+    assert estimate.calls.low <= spent.n_calls <= estimate.calls.high
+    assert spent.usd <= estimate.usd.high
+
+
+def test_the_dataset_is_fixed_before_the_first_call_and_the_same_for_the_same_family(world):
+    study = world.create()
+    assert {name: len(ids) for name, ids in study.dataset.items() if name != "hash"} == {"train": 9, "dev": 6, "holdout": 20}
+    topic_of = {e.id: e.expected["topic"] for e in topic_examples(30, "train")}
+    assert Counter(topic_of[id] for id in study.dataset["train"]) == dict.fromkeys(TOPICS, 3)
+    request_stop(study.id, actor="t", store=world.store, clock=world.clock)
+    assert world.create(seed=99).dataset == study.dataset
+
+
+def test_a_holdout_that_was_looked_at_is_left_alone_while_there_are_fresh_examples(tmp_path):
+    world = World(tmp_path).fill(n_holdout=44)
+    first = world.run(world.create())
+    second = world.create()
+    assert not set(first.dataset["holdout"]) & set(second.dataset["holdout"])
+    assert world.run(second).confirmation["looks"] == 1
+
+
+def test_only_released_examples_are_trained_on_unless_the_family_takes_any(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    rows = [*topic_examples(6, "train", released=False), *topic_examples(6, "dev")]
+    careful = World(tmp_path / "a").fill(examples=rows)
+    assert careful.create().dataset["train"] == []
+    open_minded = World(tmp_path / "b", family=topic_family(privacy={"examples_from": "any"})).fill(examples=rows)
+    study = open_minded.create()
+    assert len(study.dataset["train"]) == 6
+    assert any(len(p.params) and p.params.get("n_examples") for p in open_minded.trials(open_minded.run(study)))
+
+
+def test_two_studies_of_one_family_at_once_are_a_conflict(world):
+    world.create()
+    with pytest.raises(Conflict, match="one at a time"):
+        world.create()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        pytest.param({"strategy": "gepa"}, NotYet, id="later strategy"),
+        pytest.param({"strategy": "luck"}, InvalidInput, id="unknown strategy"),
+        pytest.param({"aim": "cost"}, NotYet, id="later aim"),
+        pytest.param({"seed": -1}, InvalidInput, id="negative seed"),
+        pytest.param({"budget": Budget(calls=-5)}, InvalidInput, id="negative budget"),
+        pytest.param({"budget": Budget(usd=float("nan"))}, InvalidInput, id="budget that is no number"),
+        pytest.param({"budget": Budget(calls=0)}, BudgetTooSmall, id="zero budget"),
+        pytest.param({"budget": Budget(calls=40)}, BudgetTooSmall, id="only the confirmation"),
+        pytest.param({"budget": Budget(usd=0.0001)}, BudgetTooSmall, id="too few dollars"),
+        pytest.param({"definition": {"n_dve": 3}}, InvalidInput, id="misspelt size"),
+        pytest.param({"definition": {"space": {"moon": {"int": [1, 2]}}}}, InvalidInput, id="space that cannot be searched"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is_written(world, options, error):
+    with pytest.raises(error):
+        world.create(**options)
+    with world.store.read() as tx:
+        assert world.store.studies.page(tx)[0] == []
+    assert world.model.requests == []
+
+
+def test_without_dev_examples_or_a_champion_there_is_nothing_to_search(tmp_path):
+    world = World(tmp_path).fill(n_dev=1)
+    with pytest.raises(DatasetTooSmall, match="1 dev examples"):
+        world.create()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Conflict, match="no champion"):
+        World(tmp_path / "empty").create()
+
+
+# --- nominating -------------------------------------------------------------------------------------------------------
+
+
+def test_the_confirmed_winner_may_be_nominated_again_and_nothing_else(done):
+    world, study = done.world, done.study
+    assert nominate(study.id, variant=study.winner, aim="quality", store=world.store) == study
+    other = next(t.variant for t in world.trials(study) if t.variant not in (study.winner, study.champion))
+    with pytest.raises(NotYet, match="rollout start"):
+        nominate(study.id, variant=other, aim="quality", store=world.store)
+    with pytest.raises(NotYet):
+        nominate(study.id, variant=study.winner, aim="cost", store=world.store)
+    with pytest.raises(NotFound, match="no trial"):
+        nominate(study.id, variant="v_000000000000", aim="quality", store=world.store)
+    with pytest.raises(NotFound):
+        nominate("st_none", variant=study.winner, aim="quality", store=world.store)
+
+
+def test_a_study_under_way_nominates_nothing_yet(world):
+    study = world.create()
+    with pytest.raises(Conflict, match="queued"):
+        nominate(study.id, variant=study.champion, aim="quality", store=world.store)
+
+
+def test_a_candidate_with_a_missing_score_wins_nothing(tmp_path):
+    class Gaps(TopicModel):
+        """Fails on one dev document as soon as examples are shown."""
+
+        def _text(self, request):
+            if any(m["role"] == "assistant" for m in request.messages) and "number 1 of dev" in request.messages[-1]["content"]:
+                raise ModelFailed("The model gave up.", kind="malformed", status_of_model=400)
+            return super()._text(request)
+
+    world = World(tmp_path, model=Gaps()).fill(n_dev=4)
+    study = world.run(world.create(definition={"n_dev": 4}))
+    assert study.outcome == "no_improvement"
+    assert any(t.n_errors for t in world.trials(study))
