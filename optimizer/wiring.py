@@ -13,6 +13,7 @@ from optimizer.config import Settings
 if TYPE_CHECKING:
     from optimizer.adapters.family_files import FamilyFiles
     from optimizer.adapters.language_models import Models
+    from optimizer.adapters.model_settings import ModelSettings
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
@@ -119,6 +120,13 @@ def open_models(settings: Settings) -> Models:
     from optimizer.adapters.language_models import Models
 
     return Models(settings.models_file, settings.run_dir())
+
+
+def listed_model(litellm_id: str) -> ModelSettings:
+    """A model as LiteLLM's own table lists it, for estimates; nobody is asked and no key is needed."""
+    from optimizer.adapters.model_settings import ModelSettings
+
+    return ModelSettings(litellm=litellm_id)
 
 
 def open_scorer(family: Family, settings: Settings) -> Scorer:

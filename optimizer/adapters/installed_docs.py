@@ -19,7 +19,7 @@ from optimizer.adapters.installed_docs_text import clean_prose, cut_at_sentence,
 from optimizer.core.errors import InvalidInput
 
 MAX_CHARS = 600  # a document is cut at the end of a sentence, else of a word, within this length
-MIN_CHARS = 60  # shorter descriptions say no more than their summary
+MIN_CHARS = 40  # shorter texts say no more than their summary
 MIN_SUMMARY_CHARS = 15
 # Public places of SciPy's own API reference; deprecated namespaces (scipy.stats.mvn, scipy.linalg.basic, …) are not among them.
 PUBLIC = (

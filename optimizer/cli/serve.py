@@ -125,16 +125,23 @@ def worker(
     settings = load_settings()
     set_up_logs(settings, "worker")
     wiring.migrate_store(settings)
-    say(f"Worker of {settings.home}, pid {os.getpid()}. Ctrl-C ends it.")
-    Worker(settings).run(wait=wait, on_wait=lambda pid: say(f"Standing by: the worker with pid {pid} holds the lock."))
+    Worker(settings).run(
+        wait=wait,
+        on_wait=lambda pid: say(f"Standing by: the worker with pid {pid} holds the lock."),
+        on_ready=lambda: say(f"Worker of {settings.home}, pid {os.getpid()}. Ctrl-C ends it."),
+    )
     say("The worker has ended.")
     sys.stderr.flush()
     os._exit(0)  # a search in a thread may compute on for minutes; its journal makes it safe to cut off
 
 
-def demo() -> None:
-    """The whole loop once, on real text, with the embedded model: search, rollout, promotion, rollback. Under ten minutes."""
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running at the end, to look around.")] = False,
+) -> None:
+    """The whole loop once, on real text, with the embedded model: search, rollout, promotion, rollback. Under ten minutes.
+
+    Example: detent demo --keep
+    """
     from optimizer.demo import run
 
-    code = run()
-    raise typer.Exit(code or 0)
+    raise typer.Exit(run(keep))

@@ -1,0 +1,103 @@
+"""What the demo prints: numbered steps, progress, the commands as one would type them, and what they answered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+LINE_EVERY_S = 10.0  # where no terminal can show a moving bar
+
+DETENT = (sys.executable, "-c", "import sys; from optimizer.cli import main; sys.exit(main())")
+
+
+class Screen:
+    """Prints for a terminal or a pipe; counts the time of every step."""
+
+    def __init__(self) -> None:
+        width = None if sys.stdout.isatty() else 140
+        self.out = Console(highlight=False, width=width)
+        self._began = time.monotonic()
+        self._step: tuple[str, float] | None = None
+        self.seconds: dict[str, float] = {}
+
+    def step(self, title: str) -> None:
+        """Begins a step; ``seconds`` gets the time of the one before."""
+        self.finish_step()
+        self._step = (title, time.monotonic())
+        self.out.print()
+        self.out.rule(f"[bold]{escape(title)}[/]  [dim]{self.elapsed()}[/]", align="left")
+
+    def finish_step(self) -> None:
+        if self._step is not None:
+            title, began = self._step
+            self.seconds[title] = time.monotonic() - began
+            self._step = None
+
+    def elapsed(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        return f"{minutes}:{seconds:02d}"
+
+    def say(self, text: str, style: str | None = None) -> None:
+        self.out.print(text, style=style, markup=False)
+
+    def command(self, *arguments: str, show: bool = True) -> str:
+        """Runs ``detent ARGUMENTS`` as a person would, and shows what it says. Raises RuntimeError when it fails."""
+        self.out.print(f"[bold cyan]$ detent {escape(' '.join(_quoted(arguments)))}[/]")
+        done = subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False)
+        text = (done.stdout + done.stderr).strip()
+        if done.returncode != 0:
+            raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {done.returncode}:\n{text}")
+        if show:
+            for line in text.splitlines():
+                self.out.print("  " + line, markup=False)
+        return text
+
+    @contextmanager
+    def bars(self) -> Iterator[Bars]:
+        """Several progress bars, one per name, moving until the block ends."""
+        bars = Bars(self)
+        try:
+            yield bars
+        finally:
+            bars.stop()
+
+
+class Bars:
+    """Progress by name: bars on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._tasks: dict[str, TaskID] = {}
+        self._last: dict[str, float] = {}
+        columns = (SpinnerColumn(), TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=screen.out) if screen.out.is_terminal else None
+        if self._progress is not None:
+            self._progress.start()
+
+    def show(self, name: str, done: int, total: int, text: str) -> None:
+        if self._progress is not None:
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(text, total=total, name=name)
+            self._progress.update(self._tasks[name], completed=done, total=total, description=escape(text))
+        elif time.monotonic() - self._last.get(name, 0.0) >= LINE_EVERY_S or done >= total:
+            self._last[name] = time.monotonic() if done < total else float("inf")
+            self._screen.say(f"  {self._screen.elapsed()}  {name}: {text}")
+
+    def line(self, text: str) -> None:
+        """A line above the bars."""
+        self._screen.say(f"  {self._screen.elapsed()}  {text}")
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _quoted(arguments: Sequence[str]) -> list[str]:
+    return [f'"{a}"' if " " in a else a for a in arguments]

@@ -1,0 +1,91 @@
+"""``detent serve`` beside the demo: started, waited for, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+from ruamel.yaml import YAML
+
+from optimizer import run_files
+from optimizer.config import Settings
+from optimizer.core.errors import Refused
+from optimizer.demo.screen import DETENT
+
+START_S = 90.0
+END_S = 30.0
+
+
+class Servers:
+    """The supervised processes of one home. The demo is their only user; ``keep`` leaves them running."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output = settings.log_dir() / "demo-serve.out"
+
+    def start(self) -> None:
+        """Starts ``detent serve --profile demo``; taken ports move up to the next free ones."""
+        self._settings.log_dir().mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "DETENT_MODELS_FILE": str(self._models_file())}
+        with self._output.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [*DETENT, "serve", "--profile", "demo"],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env=environment,
+                start_new_session=True,  # Ctrl-C ends the demo, which then ends these in order
+            )
+
+    def wait(self, *names: str, within_s: float = START_S) -> None:
+        """Until these processes announced that they are ready. Raises Refused with the log's last lines when they do not."""
+        deadline = time.monotonic() + within_s
+        while any(run_files.find(self._settings, name) is None for name in names):
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                waiting = ", ".join(name for name in names if run_files.find(self._settings, name) is None)
+                raise Refused(f"The demo's servers did not start ({waiting} not ready). The end of {self._output}:\n{self._last_words()}")
+            time.sleep(0.1)
+
+    def url(self, name: str) -> str | None:
+        found = run_files.find(self._settings, name)
+        return found.url if found else None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def stop(self) -> None:
+        """Ends them as Ctrl-C would; safe to repeat."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _models_file(self) -> Path:
+        """The home's models, with two processes of the embedded model where there are two cores: "auto" looks whether the machine is
+        idle, which it is not while the servers start."""
+        cores = psutil.cpu_count() or 1
+        yaml = YAML()
+        values = yaml.load(self._settings.models_file.read_text(encoding="utf-8"))
+        for entry in values["models"].values():
+            if entry.get("provider") == "embedded" and entry.get("processes", "auto") == "auto":
+                entry["processes"] = min(2, cores)
+        path = self._settings.var() / "demo-models.yaml"
+        with path.open("w", encoding="utf-8") as file:
+            yaml.dump(values, file)
+        return path
+
+    def _last_words(self) -> str:
+        try:
+            return "\n".join(self._output.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        except OSError:
+            return "(nothing)"
