@@ -12,13 +12,14 @@ from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.study import Study
 from optimizer.logs import get_logger
-from optimizer.ports import Clock, FamilySource, Store
+from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 log = get_logger(__name__)
 
 EXECUTOR = "detent-worker"  # fixed: the next worker takes up what this one left
 VERSION = "1"  # fixed: a new release takes up the studies of the one before it
 KEEP_FINISHED = timedelta(days=1)
+ENDED = ("finished", "cancelled", "failed")
 
 
 class StudyWorkflows:
@@ -83,7 +84,6 @@ class StudyWorkflows:
             return
         with self._lock:
             self._running.add(study.id)
-        log.info("study begins", study=study.id, family=study.family, workflow=workflow_id)
         with SetWorkflowID(workflow_id):
             self._dbos.start_workflow(self._workflow, study.id)
 
@@ -103,11 +103,12 @@ class StudyWorkflows:
             attempt += 1
 
     def _run(self, study_id: str) -> str:
-        """The whole study. An error that the job did not expect ends the study as failed, with its sentence."""
+        """The whole study; returns how it ended."""
         from optimizer.jobs.run_study import run_study
 
         with self._lock:
             self._running.add(study_id)
+        log.info("study runs", study=study_id)
         try:
             study = run_study(
                 study_id,
@@ -122,14 +123,22 @@ class StudyWorkflows:
             return study.status
         except Exception as error:
             log.exception("study failed", study=study_id)
-            message, at = str(error), self._clock.now()
-            self._store.write(
-                lambda tx: self._store.studies.update(tx, study_id, status="failed", error=message, finished_at=at),
-            )
+            self._fail(study_id, str(error))
             return "failed"
         finally:
             with self._lock:
                 self._running.discard(study_id)
+
+    def _fail(self, study_id: str, reason: str) -> None:
+        """Where the job could not even begin (a models file that cannot be read, say), the study must not be taken up for ever."""
+        at = self._clock.now()
+
+        def fail(tx: Transaction) -> None:
+            study = self._store.studies.get(tx, study_id)
+            if study is not None and study.status not in ENDED:
+                self._store.studies.update(tx, study_id, status="failed", error=reason, finished_at=at)
+
+        self._store.write(fail)
 
     def _open_models(self) -> Any:
         with self._lock:

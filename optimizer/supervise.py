@@ -26,6 +26,7 @@ STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the fi
 POLL_S = 0.1
 ENDING_ORDER = (("api",), ("gateway", "worker", "mlflow"))  # no new requests first, then what they needed
 END_WAIT_S = 6.0
+TURN_WAIT_S = 8.0  # at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
 
 Report = Callable[[str], None]
 Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
@@ -72,6 +73,7 @@ class Supervisor:
         self._settings, self._report, self._alarm = settings, report, alarm
         self._end = threading.Event()
         self._ending_signals = 0
+        self._began_at = time.monotonic()
         self._children = [self._listening_child("api", settings.host, settings.port)]
         self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
         self._children.append(Child(name="worker"))
@@ -112,16 +114,22 @@ class Supervisor:
 
     def _mlflow_child(self) -> Child:
         """MLflow binds its port itself, so the socket is only tried here and given back."""
-        child = self._listening_child("mlflow", self._settings.host, self._settings.mlflow_port)
-        assert child.listening is not None
+        child = Child(name="mlflow")
+        self._choose_mlflow_port(child)
+        return child
+
+    def _choose_mlflow_port(self, child: Child) -> None:
+        wanted = child.listening.port if child.listening else self._settings.mlflow_port
+        child.listening = listen(self._settings.host, wanted, "mlflow")
         child.listening.socket.close()
         child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
-        return child
+        if child.listening.notice:
+            self._report(child.listening.notice)
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
         if child.process is None:
-            if now >= child.next_start_at:
+            if now >= child.next_start_at and self._is_its_turn(child, now):
                 self._start(child)
         elif not child.is_alive:
             self._bury(child, now)
@@ -134,8 +142,18 @@ class Supervisor:
             child.has_alert = False
             self._alarm(child.name, "")
 
+    def _is_its_turn(self, child: Child, now: float) -> bool:
+        """First the api, then gateway and worker, MLflow last. Only at the very start: a restart waits for nobody."""
+        if child.n_restarts or child.name == "api":
+            return True
+        before = [c for c in self._children if c.name == "api" or child.name == "mlflow"]
+        waited_s = now - self._began_at
+        return all(c.is_ready for c in before if c is not child) or waited_s >= (2 if child.name == "mlflow" else 1) * TURN_WAIT_S
+
     def _start(self, child: Child) -> None:
         run_files.withdraw(self._settings, child.name)
+        if child.name == "mlflow" and child.n_restarts:
+            self._choose_mlflow_port(child)
         command = [sys.executable, "-m", "optimizer.processes", child.name]
         passed: Sequence[int] = ()
         if child.listening is not None and child.listening.socket.fileno() >= 0:

@@ -44,12 +44,15 @@ class Worker:
         self._end = threading.Event()
         self._tracker: Tracker | None = None
 
-    def run(self, *, wait: bool = True, on_wait: Callable[[int | None], None] | None = None) -> None:
+    def run(
+        self, *, wait: bool = True, on_wait: Callable[[int | None], None] | None = None, on_ready: Callable[[], None] | None = None
+    ) -> None:
         """Do the worker's duties until told to end.
 
         Args:
             wait: stand by until the lock is free; False raises Refused naming the holder.
             on_wait: told once, with the holder's pid, before standing by.
+            on_ready: told once the lock is held and the duties have begun.
         """
         self._listen_to_signals()
         if not self._take_lock(wait, on_wait):
@@ -63,6 +66,8 @@ class Worker:
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
+        if on_ready is not None:
+            on_ready()
         self._studies = StudyWorkflows(self._settings, self._store, self._clock, self._families)
         duties.append(self._thread("studies", self._look_around, LOOK_SECONDS))
         duties.append(self._thread("purge", self._studies.purge, PURGE_SECONDS))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, tell_change
+from optimizer.cli.output import Json, say, show, tell_change
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +39,8 @@ def init(
     assert source.rows is not None
     report = import_examples(source.rows, family=family, store=store, clock=session.clock, actor=local_actor(), curated=True)
     show(as_json, {"folder": folder.absolute(), "files": written, "import": report}, lambda out: None)
+    for sentence in report.sentences():
+        say(sentence)
     here = os.path.relpath(folder)
     tell_change(
         f"{here}: made a project with the family support_topics and its {report.n_accepted} examples.",

@@ -125,6 +125,9 @@ def _data(
         output["labels"] = sorted({str(o) for o in outputs})
     n_chars = max(len(o if isinstance(o, str) else json.dumps(o)) for o in outputs)
     scorer = {"text": {"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3}, "label": {"label_match": 1.0}, "list": {"list_f1": 1.0}}
+    model: dict[str, Any] = {"default": draft.model, "temperature": 0.0, "max_tokens": max(8, min(512, n_chars // 2 + 4))}
+    if parser in ("label", "text") and not any("\n" in o for o in outputs):
+        model["stop"] = ["\n"]  # answers of one line end with it; weak models would go on
     data: dict[str, Any] = {
         "name": draft.name,
         "description": draft.description or f"{field} from {', '.join(inputs)}.",
@@ -135,7 +138,7 @@ def _data(
             "current": "1",
             "versions": {"1": {"created_at": today, "description": "as it was", "content": messages_of(draft.prompt, inputs)}},
         },
-        "model": {"default": draft.model, "temperature": 0.0, "max_tokens": max(8, min(512, n_chars // 2 + 4))},
+        "model": model,
         "scorer": scorer.get(parser, {"exact_match": 1.0}),
         "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
     }

@@ -1,0 +1,1 @@
+"""What lives here: the files that ``detent init DIR`` writes. What does not: code. Start reading at ``README.md``."""
