@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import IO
 
 import httpx
@@ -35,7 +35,11 @@ HEALTH_FAILURES = 3
 START_TIMEOUT_S = 60.0
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 60.0  # alive for so long: the next death starts the backoff anew
-IDLE_CPU_PERCENT = 30.0
+GROW_EVERY_S = 3.0
+GROW_AFTER = 2  # idle samples in a row
+MOST_BY_ITSELF = 2
+IDLE_CORES_NEEDED = 0.5
+FIRST_SAMPLE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +64,22 @@ def living_owner(run_dir: Path) -> Owner | None:
         return None
 
 
-def sensible_size() -> int:
-    """Two processes on a machine that is idle now and has two cores, else one: measured, more work than cores only slows all."""
-    cores = psutil.cpu_count() or 1
-    if cores < 2:
-        return 1
-    return 2 if psutil.cpu_percent(interval=0.3) < IDLE_CPU_PERCENT and psutil.getloadavg()[0] < cores / 2 else 1
+class IdleMeter:
+    """How many cores the rest of the machine leaves idle: all work but that of the given processes, since the last sample."""
+
+    def __init__(self) -> None:
+        self._cores = psutil.cpu_count() or 1
+        self._processes: dict[int, psutil.Process] = {}
+        psutil.cpu_percent(interval=None)  # a sample is counted from the one before
+
+    def idle_cores(self, own_pids: Sequence[int]) -> float:
+        busy = psutil.cpu_percent(interval=None) / 100 * self._cores
+        own = 0.0
+        for pid in own_pids:
+            with contextlib.suppress(psutil.Error):
+                process = self._processes.setdefault(pid, psutil.Process(pid))
+                own += process.cpu_percent(interval=None) / 100
+        return self._cores - max(0.0, busy - own)
 
 
 class EmbeddedPool:
@@ -86,10 +100,12 @@ class EmbeddedPool:
             ) from None
         try:
             self.revision = revision_of(self._weights, run_dir)
-            self.size = size or sensible_size()
+            self._may_grow = size is None
+            self._idle_samples = 0
+            self._meter = IdleMeter()
             self._closing = threading.Event()
             self._guard = threading.Lock()
-            self._children = [_Child(self._weights, run_dir / f"embedded-{i}.log") for i in range(self.size)]
+            self._children = [self._child(i) for i in range(size or self._first_size())]
             for child in self._children:
                 child.start()
             if not any(child.wait_ready() for child in self._children):
@@ -102,7 +118,12 @@ class EmbeddedPool:
         self._watcher = threading.Thread(target=self._watch, name="embedded-pool", daemon=True)
         self._watcher.start()
         atexit.register(self.close)
-        log.info("embedded model ready", processes=self.size, revision=self.revision)
+        log.info("embedded model ready", processes=len(self._children), revision=self.revision)
+
+    @property
+    def size(self) -> int:
+        """Processes there should be."""
+        return len(self._children)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -125,6 +146,24 @@ class EmbeddedPool:
         self._stop_children()
         self._lock.release()
 
+    def _child(self, number: int) -> _Child:
+        return _Child(self._weights, self._run_dir / f"embedded-{number}.log")
+
+    def _first_size(self) -> int:
+        sleep(FIRST_SAMPLE_S)
+        return max(1, min(MOST_BY_ITSELF, int(self._meter.idle_cores(()) + 1 - IDLE_CORES_NEEDED)))
+
+    def _grow_when_idle(self) -> None:
+        """One more process once the machine has had room for it for a while; the one too many on a busy machine would only share cores."""
+        n = len(self._children)
+        room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
+        self._idle_samples = self._idle_samples + 1 if room else 0
+        if self._idle_samples >= GROW_AFTER and n < MOST_BY_ITSELF:
+            child = self._child(n)
+            child.start()
+            self._children.append(child)
+            log.info("embedded model has one more process", processes=n + 1)
+
     def _stop_children(self) -> None:
         for child in getattr(self, "_children", ()):
             child.stop()
@@ -144,6 +183,7 @@ class EmbeddedPool:
     def _watch(self) -> None:
         published: Sequence[str] = self.urls
         health_due = monotonic() + HEALTH_EVERY_S
+        grow_due = monotonic() + GROW_EVERY_S
         while not self._closing.wait(WATCH_S):
             for child in self._children:
                 child.tend()
@@ -151,6 +191,9 @@ class EmbeddedPool:
                 health_due = monotonic() + HEALTH_EVERY_S
                 for child in self._children:
                     child.check_health()
+            if self._may_grow and self.size < MOST_BY_ITSELF and monotonic() >= grow_due:
+                grow_due = monotonic() + GROW_EVERY_S
+                self._grow_when_idle()
             if self.urls != published:
                 published = self.urls
                 try:

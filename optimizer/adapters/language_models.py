@@ -96,11 +96,10 @@ class Models:
                 max_output_tokens=settings.max_output_tokens,
             )
         assert settings.openai_compatible is not None
-        assert settings.model is not None
         return OpenAICompatible(
             name,
             base_url=settings.openai_compatible,
-            model_id=settings.model,
+            model_id=settings.model or name,
             api_key=key,
             price=price,
             timeout_s=settings.timeout_s,

@@ -33,7 +33,7 @@ class ModelSettings(BaseModel):
     provider: Literal["embedded"] | None = None
     litellm: str | None = Field(default=None, min_length=1)
     openai_compatible: str | None = Field(default=None, pattern=r"^https?://")
-    model: str | None = Field(default=None, min_length=1)  # its id behind openai_compatible
+    model: str | None = Field(default=None, min_length=1)  # its id behind openai_compatible; default its name here
     api_base: str | None = Field(default=None, pattern=r"^https?://")
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     price: Price | None = None
@@ -51,8 +51,6 @@ class ModelSettings(BaseModel):
             raise ValueError(
                 f"needs exactly one of provider: embedded, litellm: <id> or openai_compatible: <address>; it has {' and '.join(ways) or 'none'}"
             )
-        if self.openai_compatible is not None and self.model is None:
-            raise ValueError("openai_compatible needs model: <the model's id at that address>")
         if isinstance(self.processes, int) and not 1 <= self.processes <= 16:
             raise ValueError(f"processes must be auto or 1 to 16, not {self.processes}")
         return self
@@ -82,12 +80,11 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     if not path.exists():
         return {"embedded": ModelSettings(provider="embedded")}
     try:
-        document = YAML().load(path.read_text(encoding="utf-8"))  # keeps line numbers
+        entries = YAML().load(path.read_text(encoding="utf-8"))  # keeps line numbers
     except (YAMLError, OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}. Correct the file.") from None
-    entries = document.get("models") if isinstance(document, Mapping) else None
-    if not isinstance(entries, Mapping) or not entries or set(document) != {"models"}:
-        raise InvalidInput(f"{path} must hold `models:` with one entry per model, and nothing else. docs/reference/models.md shows it.")
+    if not isinstance(entries, Mapping) or not entries:
+        raise InvalidInput(f"{path} must hold at least one model as `name: {{settings}}`. docs/reference/models.md shows it.")
     found: dict[str, ModelSettings] = {}
     faults: list[Fault] = []
     for name, entry in entries.items():
@@ -98,7 +95,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     for name, settings in found.items():
         faults += [
             Fault(
-                pointer=f"/models/{name}/fallbacks/{i}",
+                pointer=f"/{name}/fallbacks/{i}",
                 detail=f"there is no other model {other!r} to fall back to",
                 line=_line(entries, name),
                 file=str(path),
@@ -158,7 +155,7 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
         detail = f"{name!r} is no usable name; letters, digits and . _ : / - are"
     elif "input" in error and error["type"] != "value_error":
         detail = f"{detail} (got {error['input']!r})"
-    return Fault(pointer="/".join(["", "models", str(name), *inside]), detail=detail, line=_line(entries, name, *inside), file=str(path))
+    return Fault(pointer="/".join(["", str(name), *inside]), detail=detail, line=_line(entries, name, *inside), file=str(path))
 
 
 def _line(entries: Any, *path: Any) -> int | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from optimizer.adapters import embedded_pool
 from optimizer.adapters.embedded_model import EmbeddedModel
 from optimizer.adapters.embedded_pool import EmbeddedPool, living_owner
 from optimizer.core.errors import Conflict, ModelFailed
@@ -151,3 +152,33 @@ def test_two_processes_work_side_by_side_and_each_call_has_one_to_itself(tmp_pat
         assert together == alone
     finally:
         model.close()
+
+
+@pytest.mark.parametrize(
+    ("idle_cores", "first"),
+    [pytest.param(1.9, 2, id="idle"), pytest.param(1.4, 1, id="half a core short"), pytest.param(0.1, 1, id="busy")],
+)
+def test_left_to_itself_it_starts_a_second_process_only_where_a_core_is_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_cores: float, first: int
+):
+    monkeypatch.setattr(embedded_pool.IdleMeter, "idle_cores", lambda self, own_pids: idle_cores)
+    pool = EmbeddedPool(tmp_path)
+    try:
+        assert pool.size == first
+    finally:
+        pool.close()
+
+
+def test_it_grows_when_the_machine_becomes_idle_and_then_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    idle = [0.0]
+    monkeypatch.setattr(embedded_pool.IdleMeter, "idle_cores", lambda self, own_pids: idle[0])
+    monkeypatch.setattr(embedded_pool, "GROW_EVERY_S", 0.1)
+    pool = EmbeddedPool(tmp_path)
+    try:
+        assert pool.size == 1
+        idle[0] = 4.0
+        wait_for(lambda: len(living_owner(tmp_path).urls) == 2)
+        time.sleep(0.5)
+        assert pool.size == 2
+    finally:
+        pool.close()

@@ -51,7 +51,7 @@ def make_home(folder: Path, families: dict[str, str], models: dict[str, Any]) ->
         (folder / "families" / name).mkdir(parents=True)
         (folder / "families" / name / "family.yaml").write_text(text)
     (folder / "config").mkdir()
-    (folder / "config" / "models.yaml").write_text(json.dumps({"models": models}))
+    (folder / "config" / "models.yaml").write_text(json.dumps(models))
     settings = load_settings(home=folder)
     wiring.migrate_store(settings)
     return settings

@@ -31,48 +31,45 @@ def test_a_folder_without_the_file_has_the_embedded_model():
 def test_every_fault_is_told_at_once_with_its_line(tmp_path):
     path = written(
         tmp_path,
-        "models:\n"
-        "  a:\n"
-        "    litellm: openai/gpt-4o-mini\n"
-        "    timeout_s: -1\n"
-        "    colour: red\n"
-        "  b: {}\n"
-        "  c: {openai_compatible: 'http://x/v1'}\n"
-        "  d: {provider: embedded, fallbacks: [d, nobody]}\n"
-        "  'bad name!': {provider: embedded}\n",
+        "a:\n"
+        "  litellm: openai/gpt-4o-mini\n"
+        "  timeout_s: -1\n"
+        "  colour: red\n"
+        "b: {}\n"
+        "c: {openai_compatible: 'no address'}\n"
+        "d: {provider: embedded, fallbacks: [d, nobody]}\n"
+        "'bad name!': {provider: embedded}\n",
     )
     with pytest.raises(InvalidInput) as caught:
         read_models(path)
     faults = {(f.line, f.pointer): f.detail for f in caught.value.faults}
     assert set(faults) == {
-        (4, "/models/a/timeout_s"),
-        (5, "/models/a/colour"),
-        (6, "/models/b"),
-        (7, "/models/c"),
-        (8, "/models/d/fallbacks/0"),
-        (8, "/models/d/fallbacks/1"),
-        (9, "/models/bad name!"),
+        (3, "/a/timeout_s"),
+        (4, "/a/colour"),
+        (5, "/b"),
+        (6, "/c/openai_compatible"),
+        (7, "/d/fallbacks/0"),
+        (7, "/d/fallbacks/1"),
+        (8, "/bad name!"),
     }
-    assert "exactly one of" in faults[(6, "/models/b")]
-    assert "known: provider" in faults[(5, "/models/a/colour")]
+    assert "exactly one of" in faults[(5, "/b")]
+    assert "known: provider" in faults[(4, "/a/colour")]
     assert str(path) in caught.value.detail
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("models: [", id="no YAML"),
+        pytest.param("a: [", id="no YAML"),
         pytest.param("", id="empty"),
-        pytest.param("models: {}", id="no models"),
-        pytest.param("models: []", id="a list"),
-        pytest.param("model: {a: {provider: embedded}}", id="misspelt"),
-        pytest.param("models: {a: 3}", id="an entry that is no mapping"),
-        pytest.param("models: {a: {provider: embedded, litellm: x}}", id="two ways at once"),
-        pytest.param("models: {a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}}", id="a negative price"),
-        pytest.param(
-            "models: {a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}}", id="a price that is no number"
-        ),
-        pytest.param("models: {a: {provider: embedded, processes: 0}}", id="no process"),
+        pytest.param("{}", id="no models"),
+        pytest.param("[]", id="a list"),
+        pytest.param("a: 3", id="an entry that is no mapping"),
+        pytest.param("models: {a: {provider: embedded}}", id="one level too deep"),
+        pytest.param("a: {provider: embedded, litellm: x}", id="two ways at once"),
+        pytest.param("a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}", id="a negative price"),
+        pytest.param("a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}", id="a price that is no number"),
+        pytest.param("a: {provider: embedded, processes: 0}", id="no process"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, text):
@@ -83,11 +80,10 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, text):
 def test_the_price_comes_from_the_file_else_from_litellms_table(tmp_path):
     path = written(
         tmp_path,
-        "models:\n"
-        "  listed: {litellm: openai/gpt-4o-mini}\n"
-        "  given: {litellm: openai/gpt-4o-mini, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 2}}\n"
-        "  unknown: {litellm: acme/brand-new}\n"
-        "  free: {provider: embedded}\n",
+        "listed: {litellm: openai/gpt-4o-mini}\n"
+        "given: {litellm: openai/gpt-4o-mini, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 2}}\n"
+        "unknown: {litellm: acme/brand-new}\n"
+        "free: {provider: embedded}\n",
     )
     models = Models(path, tmp_path)
     assert models.price("listed") == listed_price("openai/gpt-4o-mini") == ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
@@ -104,7 +100,7 @@ def test_an_unknown_name_is_told_with_the_known_ones(tmp_path):
 
 def test_a_missing_key_names_the_variable_that_should_hold_it(tmp_path, monkeypatch):
     monkeypatch.delenv("ACME_KEY", raising=False)
-    models = Models(written(tmp_path, "models: {a: {litellm: acme/x, api_key_env: ACME_KEY}}"), tmp_path)
+    models = Models(written(tmp_path, "a: {litellm: acme/x, api_key_env: ACME_KEY}"), tmp_path)
     with pytest.raises(InvalidInput, match="ACME_KEY"):
         models.get("a")
 
