@@ -252,6 +252,14 @@ class TestTrouble:
         database.write(database.serving_version.bump)
         assert version(database) == 1
 
+    def test_a_file_that_is_no_database_is_called_that(self, tmp_path: Path) -> None:
+        (tmp_path / "detent.db").write_text("not a database at all, " * 100)
+        database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
+        for attempt in (database.ping, lambda: database.write(database.serving_version.bump), database.migrate):
+            with pytest.raises(Busy, match="damaged or no database"):
+                attempt()
+        database.close()
+
     def test_a_closed_database_takes_no_writes_and_has_kept_those_before(self, tmp_path: Path) -> None:
         database = new_database(tmp_path)
         with Gate(database):

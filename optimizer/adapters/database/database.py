@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from optimizer.adapters.database.alerts import AlertTable
@@ -95,9 +95,9 @@ class Database:
             self._raise(error)
 
     def ping(self) -> None:
-        """Returns when the database answers a read; raises errors.Busy otherwise."""
+        """Returns when the tables can be read; raises errors.Busy otherwise."""
         with self.read() as tx:
-            tx.execute(text("SELECT 1"))
+            self.serving_version.read(tx)
 
     def migrate(self) -> None:
         """Brings the tables to this version; makes the file when there is none. The caller holds the lock of the installation."""

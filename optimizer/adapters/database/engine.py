@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlmodel import SQLModel
@@ -142,10 +142,14 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     where = make_url(url).render_as_string(hide_password=True)
     if isinstance(error, PoolTimeout):
         return Busy(f"All {READERS_AT_PEAK} connections to {where} were in use for {BUSY_TIMEOUT_S:g} s. Try again.", retry_after_s=1)
+    cause = str(error.orig or error) if isinstance(error, DBAPIError) else str(error)
+    text = cause.lower()
+    if "malformed" in text or "not a database" in text:
+        return Busy(
+            f"The file of {where} is damaged or no database ({cause}). Restore it from a backup: `detent restore`.", retry_after_s=60
+        )
     if not isinstance(error, OperationalError):
         return None
-    cause = str(error.orig or error)
-    text = cause.lower()
     if "locked" in text or "busy" in text:
         why = f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try again, or end that process"
     elif "unable to open" in text:

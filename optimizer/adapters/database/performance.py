@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, insert, literal_column, select
 
 from optimizer.adapters.database.engine import insert_new, table
 from optimizer.adapters.database.events import FEEDBACK, INTERACTIONS
@@ -15,6 +15,7 @@ from optimizer.adapters.database.tables import EvaluationBatchRow, VariantPerfor
 
 BATCHES = table(EvaluationBatchRow)
 DAILY = table(VariantPerformanceRow)
+NONE: ColumnElement[str] = literal_column("''")  # no bound value: PostgreSQL would take two of them for two groupings
 Key = tuple[str, str, str]  # (family, variant, model); "" where an event names none
 
 
@@ -31,9 +32,10 @@ class PerformanceTables:
     def roll_up(self, tx: Connection, day: str) -> None:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
         sums: dict[Key, dict[str, Any]] = {}
-        for part in (_interactions_of(tx, start), _feedback_of(tx, start)):
-            for key, columns in part.items():
-                sums.setdefault(key, dict(_NOTHING)).update(columns)
+        for family in sorted({*_families(tx, INTERACTIONS), *_families(tx, FEEDBACK)}):
+            for part in (_interactions_of(tx, family, start), _feedback_of(tx, family, start)):
+                for key, columns in part.items():
+                    sums.setdefault(key, dict(_NOTHING)).update(columns)
         tx.execute(delete(DAILY).where(DAILY.c.day == day))
         rows = [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
         if rows:
@@ -57,13 +59,21 @@ _NOTHING: Mapping[str, Any] = {
 }
 
 
+def _families(tx: Connection, table: Table) -> Iterator[str]:
+    """From one to the next by the primary key: a DISTINCT would read every event there is."""
+    last = ""
+    while (family := tx.execute(select(func.min(table.c.family)).where(table.c.family > last)).scalar()) is not None:
+        yield family
+        last = family
+
+
 def _within(column: ColumnElement[datetime], start: datetime) -> ColumnElement[bool]:
     return and_(column >= start, column < start + timedelta(days=1))
 
 
-def _interactions_of(tx: Connection, start: datetime) -> dict[Key, dict[str, Any]]:
+def _interactions_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict[str, Any]]:
     i = INTERACTIONS.c
-    variant, model = func.coalesce(i.variant, "").label("variant"), func.coalesce(i.model, "").label("model")
+    variant, model = func.coalesce(i.variant, NONE).label("variant"), func.coalesce(i.model, NONE).label("model")
     query = (
         select(
             i.family,
@@ -75,7 +85,7 @@ def _interactions_of(tx: Connection, start: datetime) -> dict[Key, dict[str, Any
             func.avg(i.latency_ms).label("mean_latency_ms"),
             func.coalesce(func.sum(i.cost_usd), 0.0).label("cost_usd"),
         )
-        .where(_within(i.received_at, start))
+        .where(i.family == family, _within(i.received_at, start))
         .group_by(i.family, variant, model)
     )
     found: dict[Key, dict[str, Any]] = {}
@@ -94,16 +104,16 @@ def _p95(tx: Connection, key: Key, start: datetime, n: int) -> float | None:
     family, variant, model = key
     query = (
         select(i.latency_ms)
-        .where(i.family == family, func.coalesce(i.variant, "") == variant, func.coalesce(i.model, "") == model)
+        .where(i.family == family, func.coalesce(i.variant, NONE) == variant, func.coalesce(i.model, NONE) == model)
         .where(_within(i.received_at, start), i.latency_ms.is_not(None))
         .order_by(i.latency_ms)
     )
     return float(tx.execute(query.offset(ceil(0.95 * n) - 1).limit(1)).scalar_one())
 
 
-def _feedback_of(tx: Connection, start: datetime) -> dict[Key, dict[str, Any]]:
+def _feedback_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict[str, Any]]:
     f, i = FEEDBACK.c, INTERACTIONS.c
-    variant, model = func.coalesce(f.variant, "").label("variant"), func.coalesce(i.model, "").label("model")
+    variant, model = func.coalesce(f.variant, NONE).label("variant"), func.coalesce(i.model, NONE).label("model")
     query = (
         select(
             f.family,
@@ -115,7 +125,7 @@ def _feedback_of(tx: Connection, start: datetime) -> dict[Key, dict[str, Any]]:
             func.avg(f.score).label("mean_score"),
         )
         .select_from(FEEDBACK.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id)))
-        .where(_within(f.received_at, start))
+        .where(f.family == family, _within(f.received_at, start))
         .group_by(f.family, variant, model)
     )
     names = ("n_labelled", "n_success", "n_scored", "mean_score")

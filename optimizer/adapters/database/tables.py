@@ -40,7 +40,12 @@ class InteractionRow(SQLModel, table=True):
     """Written by events.py."""
 
     __tablename__ = "interactions"
-    __table_args__ = (Index("ix_interactions_family_received", "family", "received_at"), Index("ix_interactions_unit", "unit_hmac"))
+    __table_args__ = (
+        Index("ix_interactions_family_received", "family", "received_at"),
+        Index("ix_interactions_id", "id"),  # outcomes may name their interaction without its family
+        Index("ix_interactions_rollout", "rollout"),
+        Index("ix_interactions_unit", "unit_hmac"),
+    )
     family: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
     variant: str | None = None
@@ -71,6 +76,7 @@ class FeedbackEventRow(SQLModel, table=True):
     __tablename__ = "feedback_events"
     __table_args__ = (
         Index("ix_feedback_family_received", "family", "received_at"),
+        Index("ix_feedback_rollout", "rollout"),
         Index("ix_feedback_unit", "unit_hmac"),
         Index("ix_feedback_interaction", "family", "interaction"),
     )

@@ -157,6 +157,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_feedback_family_received", "feedback_events", ["family", "received_at"], unique=False)
     op.create_index("ix_feedback_interaction", "feedback_events", ["family", "interaction"], unique=False)
+    op.create_index("ix_feedback_rollout", "feedback_events", ["rollout"], unique=False)
     op.create_index("ix_feedback_unit", "feedback_events", ["unit_hmac"], unique=False)
     op.create_table(
         "holdout_looks",
@@ -203,6 +204,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("family", "id"),
     )
     op.create_index("ix_interactions_family_received", "interactions", ["family", "received_at"], unique=False)
+    op.create_index("ix_interactions_id", "interactions", ["id"], unique=False)
+    op.create_index("ix_interactions_rollout", "interactions", ["rollout"], unique=False)
     op.create_index("ix_interactions_unit", "interactions", ["unit_hmac"], unique=False)
     op.create_table(
         "lm_calls",
