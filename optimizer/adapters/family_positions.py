@@ -14,6 +14,9 @@ from optimizer.core.errors import Fault
 from optimizer.core.family_faults import pointer_of
 
 
+_ENDLESS = "this alias stands inside what it stands for, so the text would never end; write out what is meant"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """``data`` is None when the text is no YAML; ``faults`` then says why. Lines count from 1."""
@@ -44,8 +47,9 @@ def read_yaml(text: str) -> Source:
     lines: dict[str, int] = {"": 1}
     faults: list[Fault] = []
     if root is not None:
-        _walk(root, [], lines, faults, set())
-    return Source(data=data, lines=lines, faults=tuple(faults))
+        _walk(root, [], lines, faults, {})
+    endless = any(f.detail == _ENDLESS for f in faults)
+    return Source(data=None if endless else data, lines=lines, faults=tuple(faults))
 
 
 def _yaml() -> Any:
@@ -54,10 +58,12 @@ def _yaml() -> Any:
     return yaml
 
 
-def _walk(node: Node, path: list[Any], lines: dict[str, int], faults: list[Fault], seen: set[int]) -> None:
-    if id(node) in seen:  # an alias: its content has been read where it is anchored
+def _walk(node: Node, path: list[Any], lines: dict[str, int], faults: list[Fault], seen: dict[int, bool]) -> None:
+    if id(node) in seen:  # an alias: its content has been read where it is anchored, or is being read around this place
+        if not seen[id(node)]:
+            faults.append(Fault(pointer=pointer_of(path), detail=_ENDLESS, line=lines[pointer_of(path)]))
         return
-    seen.add(id(node))
+    seen[id(node)] = False
     if isinstance(node, MappingNode):
         first: dict[str, int] = {}
         for key, value in node.value:
@@ -73,3 +79,4 @@ def _walk(node: Node, path: list[Any], lines: dict[str, int], faults: list[Fault
         for i, item in enumerate(node.value):
             lines[pointer_of([*path, i])] = item.start_mark.line + 1
             _walk(item, [*path, i], lines, faults, seen)
+    seen[id(node)] = True

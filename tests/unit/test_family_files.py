@@ -92,13 +92,18 @@ def test_every_key_that_stands_twice_is_told_beside_the_other_faults():
         pytest.param("", 1, id="an empty file"),
         pytest.param("- name\n", 1, id="a list"),
         pytest.param("name: !!python/object:os.system x\n", 1, id="a tag that runs code"),
-        pytest.param("a: &a [*a]\n", 1, id="a list that holds itself"),
+        pytest.param("output:\n  schema: &a\n    properties: *a\n", 3, id="a mapping that holds itself"),
     ],
 )
 def test_what_is_no_family_at_all_is_one_fault_with_its_line(text, line):
     with pytest.raises(InvalidFamily) as error:
         parse_family_text(text, file="f")
     assert error.value.faults[0].line == line
+
+
+def test_an_anchor_may_be_used_again_elsewhere():
+    text = GOOD.replace('content: "Ticket: {{ticket}}\\nTeam:"', 'content: &text "Ticket: {{ticket}}\\nTeam:"') + "description: *text\n"
+    assert parse_family_text(text, file="f").description == "Ticket: {{ticket}}\nTeam:"
 
 
 def test_the_folder_and_the_family_have_one_name(tmp_path):
