@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -56,11 +57,13 @@ class Gateway:
         body = await request.body()
         outgoing = self._http().build_request(request.method, url, headers=headers, content=body, params=request.url.query or None)
         try:
-            answer = await self._http().send(outgoing, stream=True)
+            answer = await _while_wanted(self._http().send(outgoing, stream=True), request)
         except httpx.TimeoutException as error:
             raise _away("it did not answer in time") from error
         except httpx.TransportError as error:
             raise _away("nothing answers at its address") from error
+        if answer is None:
+            return Response(status_code=499)  # nobody reads it
         response = StreamingResponse(_bytes_of(answer), status_code=answer.status_code)
         response.raw_headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_FROM_ANSWER]
         return response
@@ -76,6 +79,23 @@ class Gateway:
             timeout = httpx.Timeout(connect=2.0, read=READ_TIMEOUT_S, write=60.0, pool=30.0)
             self._client = httpx.AsyncClient(timeout=timeout, trust_env=False, limits=httpx.Limits(max_connections=None))
         return self._client
+
+
+async def _while_wanted(sending: Coroutine[Any, Any, httpx.Response], request: Request) -> httpx.Response | None:
+    """The answer, or None when the sender went away first: then the gateway is told too, and can spare itself the model call."""
+    answering, leaving = asyncio.ensure_future(sending), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return await answering if answering.done() else None
+    finally:
+        for task in (answering, leaving):
+            task.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _bytes_of(answer: httpx.Response) -> AsyncIterator[bytes]:

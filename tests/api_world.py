@@ -16,6 +16,7 @@ from api.app import create_app
 from api.services import Services
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
+from optimizer.core.dataset import make_example
 from optimizer.jobs.renew_leases import tick
 
 FAMILY = """\
@@ -31,9 +32,6 @@ prompt:
       {role: examples},
       {role: user, content: "{{text}}"}]}
 rollout: {ladder: [0.5, 0.75]}
-"""
-MODELS = """\
-embedded: {provider: embedded}
 """
 
 
@@ -65,6 +63,21 @@ class World:
         digest = sha256(secret.encode()).hexdigest()
         self.shared.store.write(lambda tx: self.shared.store.api_keys.add(tx, name, role, digest, self.shared.clock.now()))
         self.shared.serving.refresh()
+
+    def add_examples(self, n: int) -> None:
+        """Curated examples of both labels."""
+        now = self.shared.clock.now()
+        rows = [
+            make_example(
+                family="triage",
+                input={"text": f"request number {i}"},
+                expected={"topic": ("billing", "technical")[i % 2]},
+                created_at=now,
+                origin="curated",
+            )
+            for i in range(n)
+        ]
+        self.shared.store.write(lambda tx: self.shared.store.examples.add(tx, rows))
 
     def champion(self) -> str:
         return str(self.get("/v1/families/triage").json()["champion"]["variant"])
