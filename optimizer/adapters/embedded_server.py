@@ -4,8 +4,8 @@ Prints one JSON line with its address when it is ready, then serves until its st
 the process that started it ends in whatever way, also by kill -9.
 
 Chosen by measurement (docs/reference/models.md): one thread, since two spin on a busy machine; one slot, since each slot
-caches the prefix for itself; flash attention as the engine decides; prompts kept in memory, so that prefixes which take
-turns (champion and candidate) each stay warm.
+caches the prefix for itself; no flash attention, whose result depends on how many tokens were cached before; prompts kept
+in memory, so that prefixes which take turns (champion and candidate) each stay warm.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main(weights: str) -> None:
     params.verbosity = -1
     params.n_ctx = N_CTX
     params.n_parallel = 1
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.cache_ram_mib = PROMPT_CACHE_MIB
     params.cors_origins = "http://127.0.0.1"  # no page in a browser may read it
     params.ui = False

@@ -71,10 +71,24 @@ def test_it_answers_for_free_and_counts_its_tokens(model: EmbeddedModel):
     assert len(model.revision) == 16
 
 
-def test_at_temperature_zero_answers_repeat_with_a_cold_and_a_warm_cache(model: EmbeddedModel):
-    words = ["Snow", "Coal", "Blood", "The sky"]
-    first = [model.complete(ask(word)).text for word in words]
-    assert [model.complete(ask(word)).text for word in words] == first
+def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached(model: EmbeddedModel):
+    things = ["Snow", "Coal", "Blood", "The sky on a clear day in June", "A ripe lemon that hangs from a tree by the sea"]
+    cold = []
+    for thing in things:
+        model.complete(ask("Something else entirely"))
+        cold.append(model.complete(ask(thing, max_tokens=30)).text)
+    assert [model.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == cold[::-1]
+
+
+def test_a_new_process_gives_the_same_answers_as_one_with_a_warm_cache(model: EmbeddedModel, tmp_path: Path):
+    things = ["Snow", "Coal", "The sky on a clear day in June"]
+    warm = [model.complete(ask(thing, max_tokens=30)).text for thing in things]
+    model.close()
+    fresh = EmbeddedModel("embedded", tmp_path, size=1)
+    try:
+        assert [fresh.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == warm[::-1]
+    finally:
+        fresh.close()
 
 
 def test_the_same_draw_repeats_and_another_sample_number_draws_anew(model: EmbeddedModel):
