@@ -175,7 +175,7 @@ class World:
             **options.pop("definition", {}),
         }
         given = {"budget": Budget(calls=500), "actor": "test", "definition": definition, **options}
-        return create_study(self.family, store=self.store, clock=self.clock, models=self, **given)
+        return create_study(self.family, store=self.store, clock=self.clock, **{"models": self, **given})
 
     def run(self, study: Study, **options: Any) -> Study:
         given = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, "strategies": strategy_for, **options}

@@ -1,0 +1,69 @@
+"""The result file that every benchmark writes, and the same as a table. Run the other files of this folder, not this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+SHARED = Path(os.environ.get("DETENT_SHARED", ROOT.parent / "shared"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One measurement side by side. ``low`` and ``high``: 95 % interval of what ``unit`` says they bound."""
+
+    case: str
+    ours: float
+    other: float | None
+    other_name: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    n: int
+
+
+def write_result(name: str, cells: list[Cell], folder: Path = RESULTS) -> Path:
+    """Writes bench/results/<name>.json and prints the same as a table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    result = {"name": name, "commit": commit(), "machine": machine(), "cells": [asdict(cell) for cell in cells]}
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(table(cells))
+    return path
+
+
+def table(cells: list[Cell]) -> str:
+    head = ("case", "ours", "other", "ratio", "low", "high", "unit", "n")
+    rows = [
+        head,
+        *[(c.case, _shown(c.ours), _shown(c.other), _shown(c.ratio), _shown(c.low), _shown(c.high), c.unit, str(c.n)) for c in cells],
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def commit() -> str | None:
+    """The commit measured, with + when files differ from it; None outside a repository."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
