@@ -1,0 +1,89 @@
+"""What follows from the evidence after each closed block: invalid, roll back, advance, promote, inconclusive or hold, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp
+from typing import Literal
+
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, margin_needed
+
+Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "hold"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a rollout stands when it is asked what comes next. Times are already judged, so that this is a pure question."""
+
+    ladder: tuple[float, ...]
+    stage: int  # index into ladder
+    peaks: Mapping[str, float]  # latched log e-values of the quality gate: ship3, ship2, ship1, roll
+    labelled_in_stage: int
+    min_labelled: int = 200
+    dwell_over: bool = True
+    min_duration_over: bool = True
+    held: bool = False  # by a person, or by a shared incident: no advance, everything else goes on
+    sample_ratio_alarm: bool = False
+    guardrail_alarm: str | None = None  # the sentence of the guardrail that alarmed
+    budget_spent: str | None = None  # which limit was reached, as a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityDecision:
+    """``share`` = the candidate's share from now on; None where it stays as it is. Whatever is not a promotion never ships."""
+
+    action: Action
+    reason: str
+    share: float | None = None
+
+
+def decide(standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL) -> QualityDecision:
+    """The rule, from the gravest finding to none. Silence is not consent: what is missing holds, and what never comes ends inconclusive."""
+    if standing.sample_ratio_alarm:
+        reason = "the arms' sizes do not fit the shares they were given, so no comparison between them is valid"
+        return QualityDecision(action="invalid", reason=reason, share=0.0)
+    if standing.guardrail_alarm is not None:
+        return QualityDecision(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
+    if standing.peaks["roll"] >= threshold(alpha_roll):
+        reason = f"the candidate is worse: evidence {shown(standing.peaks['roll'])}, {1 / alpha_roll:.1f} suffices"
+        return QualityDecision(action="roll_back", reason=reason, share=0.0)
+    missing = _missing(standing, alpha_ship)
+    if not missing:
+        return _onwards(standing)
+    if standing.budget_spent is not None:
+        return QualityDecision(action="inconclusive", reason=f"{standing.budget_spent}; still missing: {'; '.join(missing)}", share=0.0)
+    return QualityDecision(action="hold", reason="; ".join(missing))
+
+
+def shown(log_e: float) -> str:
+    """An e-value for people: three digits, never an overflow."""
+    return f"{exp(log_e):.3g}" if log_e < 30 else f"e^{log_e:.0f}"
+
+
+def _missing(standing: Standing, alpha: float) -> list[str]:
+    is_last = standing.stage == len(standing.ladder) - 1
+    m = margin_needed(standing.ladder[standing.stage], is_last=is_last)
+    peak = standing.peaks[f"ship{m}"]
+    margins = "the margin" if m == 1 else f"{m} margins"
+    found = []
+    if standing.held:
+        found.append("the rollout is held")
+    if peak < threshold(alpha):
+        found.append(f"evidence against worse by {margins} is {shown(peak)}, {1 / alpha:.0f} is needed")
+    if standing.labelled_in_stage < standing.min_labelled:
+        found.append(f"{standing.labelled_in_stage} labelled outcomes in this stage, {standing.min_labelled} are needed")
+    if not standing.dwell_over:
+        found.append("the stage's minimum time is not over")
+    if is_last and not standing.min_duration_over:
+        found.append("the rollout's minimum duration is not over")
+    return found
+
+
+def _onwards(standing: Standing) -> QualityDecision:
+    if standing.stage == len(standing.ladder) - 1:
+        return QualityDecision(action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0)
+    share = standing.ladder[standing.stage + 1]
+    m = margin_needed(standing.ladder[standing.stage], is_last=False)
+    return QualityDecision(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)

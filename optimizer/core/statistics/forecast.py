@@ -1,0 +1,142 @@
+"""How many labelled outcomes, units and hours a rollout will take, before it starts and while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, log, sqrt
+from statistics import NormalDist
+
+from optimizer.core.statistics.block_evalue import clip_rate
+from optimizer.core.statistics.projection import null_projection
+from optimizer.core.statistics.quality_gate import ALPHA_SHIP, margin_needed
+
+KAPPA_MEAN = 0.5
+KAPPA_90 = 4.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickForecast:
+    """``labelled`` outcomes of both arms; ``exposed`` = units that get the candidate in ``hours``."""
+
+    labelled: float
+    hours: float
+    exposed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageForecast:
+    share: float
+    labelled: float
+    units: float  # distinct, both arms
+    hours: float  # the feedback window included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """To promotion, at one level of caution (``kappa``); infinite where a gate would never be passed."""
+
+    stages: tuple[StageForecast, ...]
+    labelled: float
+    units: float
+    hours: float
+    exposed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """``units_per_hour`` = new distinct units; ``label_rate`` = labelled outcomes per unit, in (0, 1]; ``window_hours`` = W."""
+
+    units_per_hour: float
+    label_rate: float
+    window_hours: float = 0.0
+
+    @property
+    def labelled_per_hour(self) -> float:
+        return self.units_per_hour * self.label_rate
+
+
+def assumed_lift(lift: float, standard_error: float, *, forced: bool = False) -> float:
+    """The lower 80 % bound of the holdout lift, at least 0; 0 for a forced start."""
+    return 0.0 if forced else max(0.0, lift - NormalDist().inv_cdf(0.8) * standard_error)
+
+
+def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) -> float:
+    """Expected log evidence per labelled outcome of ship-m at share ``w``, were the truth known; 0 where the truth is on the null's side."""
+    theta_b, theta_c = clip_rate(base), clip_rate(base + lift)
+    if theta_c - theta_b <= -m * margin:
+        return 0.0
+    return null_projection(theta_c, theta_b, w=w, d0=-m * margin).growth
+
+
+def forecast(
+    *,
+    base: float,
+    lift: float,
+    margin: float,
+    ladder: Sequence[float],
+    traffic: Traffic,
+    kappa: float = KAPPA_MEAN,
+    alpha: float = ALPHA_SHIP,
+    min_labelled: int = 200,
+) -> Forecast:
+    """The exact growth form: a gate is passed when its growth, summed over the stages, reaches log(1 / alpha) + kappa.
+
+    Args:
+        base: the champion's mean, in (0, 1).
+        lift: what the candidate is assumed to add, absolute.
+        kappa: .5 for the mean, 4.5 for 90 % of rollouts.
+    """
+    needed = log(1 / alpha) + kappa
+    grown = {m: 0.0 for m in (3, 2, 1)}
+    stages = []
+    for i, share in enumerate(ladder):
+        m = margin_needed(share, is_last=i == len(ladder) - 1)
+        rates = {k: gate_growth(base, lift, w=share, m=k, margin=margin) for k in grown}
+        missing = max(0.0, needed - grown[m])
+        n = max(float(min_labelled), missing / rates[m] if rates[m] > 0 else (inf if missing else 0.0))
+        grown = {k: grown[k] + (n * rates[k] if n < inf else 0.0) for k in grown}
+        hours = n / traffic.labelled_per_hour + traffic.window_hours
+        stages.append(StageForecast(share=share, labelled=n, units=n / traffic.label_rate, hours=hours))
+    return Forecast(
+        stages=tuple(stages),
+        labelled=sum(s.labelled for s in stages),
+        units=sum(s.units for s in stages),
+        hours=sum(s.hours for s in stages),
+        exposed=sum(s.units * s.share for s in stages),
+    )
+
+
+def smallest_feasible_margin(
+    *, base: float, lift: float, ladder: Sequence[float], traffic: Traffic, max_labelled: float, max_hours: float, min_labelled: int = 200
+) -> float | None:
+    """The smallest margin (steps of .005, up to .2) at which 90 % of rollouts end within the limits; None if there is none."""
+    for i in range(2, 41):
+        found = forecast(base=base, lift=lift, margin=i * 0.005, ladder=ladder, traffic=traffic, kappa=KAPPA_90, min_labelled=min_labelled)
+        if found.labelled <= max_labelled and found.hours <= max_hours:
+            return i * 0.005
+    return None
+
+
+def quick_forecast(*, base: float, w: float, effect: float, traffic: Traffic, alpha: float, kappa: float) -> QuickForecast:
+    """By the variance alone: n = 2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / effect^2, for one gate at one share."""
+    n = _quick_constant(base, w, alpha, kappa) / effect**2
+    hours = n / traffic.labelled_per_hour
+    return QuickForecast(labelled=n, hours=hours, exposed=hours * traffic.units_per_hour * w)
+
+
+def detectable_drop(*, base: float, w: float, traffic: Traffic, hours: float, alpha: float, kappa: float) -> float:
+    """The smallest drop (absolute) that would be found within ``hours`` at share ``w``."""
+    return sqrt(_quick_constant(base, w, alpha, kappa) / (traffic.labelled_per_hour * hours))
+
+
+def candidate_requests_to_alarm(*, base: float, bad: float, w: float, margin: float, alpha: float, kappa: float = KAPPA_MEAN) -> float:
+    """Candidate requests until a guardrail on errors or latency alarms, when its rate is ``bad`` instead of the champion's ``base``."""
+    theta_b, theta_c = clip_rate(base), clip_rate(bad)
+    if theta_c - theta_b <= margin:
+        return inf
+    return w * (log(1 / alpha) + kappa) / null_projection(theta_c, theta_b, w=w, d0=margin).growth
+
+
+def _quick_constant(base: float, w: float, alpha: float, kappa: float) -> float:
+    return 2 * base * (1 - base) * (1 / w + 1 / (1 - w)) * (log(1 / alpha) + kappa)

@@ -1,0 +1,141 @@
+"""The quality gate: five kinds of evidence on one metric, each valid at every look.
+
+    ship 3, 2, 1   "worse by at least 3, 2, 1 times the margin" is rejected: the candidate may go on
+    sup            "not better" is rejected: only this allows the word better
+    roll           "not worse" is rejected: the candidate is rolled back
+
+Nested margins need no correction: the first false gate passed is one false rejection at alpha.
+Source: Ville (1939); Grünwald, de Heide and Koolen (2024), JRSS B 86(5), 1091-1128 (safe testing); the nesting is this project's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from optimizer.core.statistics.block_evalue import bernoulli_bet, bounded_bet, clip_rate, log_e
+from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
+from optimizer.core.statistics.outcomes import Block, gather
+from optimizer.core.statistics.plug_in import PlugIn
+
+ALPHA_SHIP = 0.05
+ALPHA_ROLL = 0.03  # the other .02 of "rolled back though not worse" belongs to the guardrails
+MIN_BLOCK = 10  # labels of both arms together; 10 to 40 is best
+NESTED = (3, 2, 1)
+
+Kind = Literal["binary", "score"]
+
+
+def ship_hypothesis(m: int, margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
+    gaps = (m * margin, (m + 1) * margin, (m + 3) * margin)
+    return Hypothesis(name=f"ship{m}", boundary=-m * margin, gaps=gaps, weights=(0.6, 0.25, 0.15), alpha=alpha)
+
+
+def superiority_hypothesis(margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
+    return Hypothesis(name="sup", boundary=0.0, gaps=(margin, 2 * margin, 4 * margin), weights=(0.6, 0.25, 0.15), alpha=alpha)
+
+
+def roll_hypothesis(margin: float, *, alpha: float = ALPHA_ROLL) -> Hypothesis:
+    return Hypothesis(name="roll", boundary=0.0, gaps=(-margin, -2 * margin, -4 * margin), weights=(0.4, 0.3, 0.3), alpha=alpha)
+
+
+def hypotheses(margin: float) -> tuple[Hypothesis, ...]:
+    return (*(ship_hypothesis(m, margin) for m in NESTED), superiority_hypothesis(margin), roll_hypothesis(margin))
+
+
+def log_factors(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind) -> list[float]:
+    """One log factor per alternative; 0 where clipping left no room beyond the boundary, or for an alternative that cannot be."""
+    theta_b, d0, w = champion.mean, hypothesis.boundary, block.candidate.n / block.n
+    factors = []
+    for gap in hypothesis.gaps:
+        theta_c = clip_rate(theta_b + d0 + gap)
+        if (theta_c - theta_b - d0) * gap <= 0:
+            factors.append(0.0)
+        elif kind == "binary":
+            factors.append(log_e(bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0), block))
+        else:
+            bet = bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=candidate.variance, var_b=champion.variance)
+            factors.append(log_e(bet, block))
+    return factors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityGate:
+    """Everything the gate knows after some blocks; a replay of the same blocks gives the same value."""
+
+    margin: float
+    kind: Kind
+    champion: PlugIn
+    candidate: PlugIn
+    evidence: tuple[Evidence, ...]  # in the order of ``hypotheses``
+    min_block: int = MIN_BLOCK
+    pending: Block | None = None  # carried to the next block of the same stage
+    stage: int = 0
+    n_blocks: int = 0
+    labelled: int = 0  # used as evidence, both arms
+    labelled_in_stage: int = 0
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        margin: float,
+        champion_mean: float,
+        champion_variance: float | None = None,
+        kind: Kind = "binary",
+        prior_n: float = 50.0,
+        half_life: float | None = 300.0,
+        min_block: int = MIN_BLOCK,
+    ) -> QualityGate:
+        """Args: ``margin`` absolute, in (0, 1); ``champion_mean`` and ``champion_variance`` of its recent outcomes."""
+        if not 0 < margin < 1:
+            raise ValueError(f"a margin is a difference of means between 0 and 1 (both excluded), got {margin}")
+        prior = PlugIn(prior_mean=champion_mean, prior_variance=champion_variance, prior_n=prior_n, half_life=half_life)
+        evidence = tuple(Evidence.none(h.weights) for h in hypotheses(margin))
+        return cls(margin=margin, kind=kind, champion=prior, candidate=prior, evidence=evidence, min_block=min_block)
+
+    def after(self, block: Block) -> QualityGate:
+        """The gate one block later. A block with one arm empty or too few labels waits for the next one of its stage."""
+        merged = gather(self.pending, block)
+        in_stage = self.labelled_in_stage if block.stage == self.stage else 0
+        if merged.n < self.min_block or not merged.has_both_arms:
+            return replace(self, pending=merged, stage=block.stage, labelled_in_stage=in_stage)
+        found = zip(hypotheses(self.margin), self.evidence, strict=True)
+        return replace(
+            self,
+            evidence=tuple(e.after(log_factors(h, merged, self.champion, self.candidate, self.kind)) for h, e in found),
+            champion=self.champion.after(merged.champion),
+            candidate=self.candidate.after(merged.candidate),
+            pending=None,
+            stage=block.stage,
+            n_blocks=self.n_blocks + 1,
+            labelled=self.labelled + merged.n,
+            labelled_in_stage=in_stage + merged.n,
+        )
+
+    def after_all(self, blocks: Iterable[Block]) -> QualityGate:
+        gate = self
+        for block in blocks:
+            gate = gate.after(block)
+        return gate
+
+    def of(self, name: str) -> Evidence:
+        """Evidence by name: ship3, ship2, ship1, sup, roll."""
+        return dict(zip((h.name for h in hypotheses(self.margin)), self.evidence, strict=True))[name]
+
+    @property
+    def peaks(self) -> dict[str, float]:
+        """Latched log e-values by name; 0 before the first block."""
+        return {h.name: e.peak for h, e in zip(hypotheses(self.margin), self.evidence, strict=True)}
+
+    @property
+    def says_better(self) -> bool:
+        return self.of("sup").peak >= threshold(ALPHA_SHIP)
+
+
+def margin_needed(share: float, *, is_last: bool) -> int:
+    """How many margins the gate of a stage must rule out: 3 below a share of .25, 2 below .50, else 1; the last stage always 1."""
+    if is_last or share >= 0.50:
+        return 1
+    return 3 if share < 0.25 else 2
