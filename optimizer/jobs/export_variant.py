@@ -13,6 +13,7 @@ from optimizer.core.rendering import render_open
 from optimizer.core.variant import VARIABLE, Message, Variant
 from optimizer.ports import VariantRecord
 
+_FILE_NAMES = {"name": "default", "temperature": "temperature", "max_tokens": "max_tokens", "stop": "stop"}
 FORMATS = ("messages", "yaml", "dspy", "mlflow", "langchain")
 
 
@@ -55,13 +56,19 @@ def _yaml(family: Family, record: VariantRecord) -> str:
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format), ("policy", dict(variant.policy))):
         if value:
             version[name] = value
-    model = {("default" if name == "name" else name): value for name, value in variant.model.items()}
+    model = {_FILE_NAMES[name]: value for name, value in variant.model.items() if name in _FILE_NAMES}
+    beyond = {name: value for name, value in variant.model.items() if name not in _FILE_NAMES}
     document = {"prompt": {"current": variant.id, "versions": {variant.id: version}}, "model": model}
     writer = YAML()
     writer.width = 140
     out = StringIO()
     writer.dump(document, out)
-    return f"# {variant.id}: merge into families/{family.name}/family.yaml\n" + out.getvalue()
+    notes = [f"# {variant.id}: merge into families/{family.name}/family.yaml"]
+    if beyond:
+        notes.append(
+            f"# settings that a family file cannot hold, to be served by `detent rollout start {family.name} {variant.id}`: {beyond}"
+        )
+    return "\n".join([*notes, out.getvalue()])
 
 
 def _dspy(family: Family, record: VariantRecord) -> str:
