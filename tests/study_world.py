@@ -181,6 +181,11 @@ class World:
         given = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, "strategies": strategy_for, **options}
         return run_study(study.id, store=self.store, clock=self.clock, **given)
 
+    def only_study(self) -> Study:
+        with self.store.read() as tx:
+            (study,) = self.store.studies.page(tx)[0]
+        return study
+
     def calls(self, study: Study) -> list[Any]:
         with self.store.read() as tx:
             return self.store.journal.calls(tx, study.id)

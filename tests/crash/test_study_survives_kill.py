@@ -1,0 +1,56 @@
+"""A study whose process dies without a word goes on in the next one: nothing journaled is asked twice, the winner is the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.study_world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_AND_DIE = """
+import os, sys
+from pathlib import Path
+from tests.study_world import TopicModel, World
+
+def die(n):
+    if n == int(sys.argv[2]):
+        os._exit(9)  # as kill -9: no handler, no commit, no goodbye
+
+world = World(Path(sys.argv[1]), model=TopicModel(before=die))
+world.run(world.only_study())
+"""
+
+
+@pytest.mark.parametrize("at", [20])
+def test_a_killed_study_ends_with_the_same_winner_and_its_lost_call_counted(tmp_path, at):
+    (tmp_path / "peace").mkdir()
+    (tmp_path / "fire").mkdir()
+    peace = World(tmp_path / "peace").fill()
+    expected = peace.run(peace.create())
+
+    fire = World(tmp_path / "fire").fill()
+    study = fire.create()
+    died = subprocess.run(
+        [sys.executable, "-c", RUN_AND_DIE, str(tmp_path / "fire"), str(at)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert died.returncode == 9
+    assert Counter(c.status for c in fire.calls(study)) == {"settled": at - 1, "sent": 1}
+
+    ended = fire.run(study)
+    calls = fire.calls(study)
+    assert (ended.outcome, ended.winner) == ("nominated", expected.winner)
+    assert [(t.variant, t.score) for t in fire.trials(ended)] == [(t.variant, t.score) for t in peace.trials(expected)]
+    assert Counter(c.status for c in calls)["lost"] == ended.spend.n_lost == 1
+    assert max(Counter(c.key for c in calls if c.status == "settled").values()) == 1
+    assert max(Counter(c.key for c in calls).values()) == 2  # the lost one was sent once more
+    assert ended.spend.n_calls == expected.spend.n_calls + 1
+    assert ended.spend.usd >= expected.spend.usd  # the lost call counts at its reserved price
