@@ -148,6 +148,7 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
         answer = await _ingest(shared, events, request.state.caller.actor, idempotency_of(request, body))
     if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
+    request.state.quiet = not answer["rejected"]
     return answer
 
 

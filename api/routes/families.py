@@ -57,7 +57,7 @@ def champion_rollback(family: str, shared: Shared, request: Request, body: Champ
     return shapes.told(told)
 
 
-@routes.put("/v1/families/{family}/overrides/{unit}", **guarded("operate", "limited"))
+@routes.put("/v1/families/{family}/overrides/{unit:path}", **guarded("operate", "limited"))
 def override(
     family: str,
     unit: Annotated[str, Path(min_length=1, max_length=512)],

@@ -158,6 +158,20 @@ def test_a_bad_edit_leaves_the_last_good_version_serving_and_says_so(world: Worl
     assert any("parser" in fault["pointer"] and fault["line"] for fault in problem["errors"])
 
 
+def test_a_bad_edit_leaves_the_last_good_version_serving_after_a_restart_too(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        before = world.get("/v1/families/triage/prompt").json()
+        _edit(world, "parser: label", "parser: telepathy")
+    with serving(settings) as world:
+        ready = world.get("/ready")
+        assert (ready.status_code, ready.json()["degraded"]) == (200, ["triage"])
+        after = world.get("/v1/families/triage/prompt").json()
+        assert (after["variant"], after["messages"]) == (before["variant"], before["messages"])
+        assert world.post("/v1/families/triage/render", {"variables": {"text": "a"}}).status_code == 200
+        assert world.post("/v1/feedback", {"family": "triage", "unit": "u", "success": True}).json()["accepted"] == 1
+
+
 def test_a_new_family_is_served_without_a_restart(world: World) -> None:
     folder = world.settings.families_dir / "second"
     folder.mkdir()

@@ -1,0 +1,203 @@
+"""The small parts that every request passes: limits, tags, cursors, keys, bodies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import Headers
+
+from api.auth import Keys, identify, is_loopback
+from api.bodies import MAX_INTEGER, parse
+from api.documents import as_openapi_30
+from api.etags import check_preconditions, etag_of, is_listed
+from api.limits import Backpressure, MinuteWindows
+from api.pagination import slice_of
+from api.problems import MalformedBody, PreconditionFailed
+from optimizer.core.errors import Busy, InvalidInput, NotAuthenticated, NotAuthorised
+
+
+class Ticking:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def test_a_minute_s_allowance_comes_back_a_minute_after_its_first_use() -> None:
+    clock = Ticking()
+    windows = MinuteWindows(2, "changes", clock)
+    assert [windows.take("a")[1] for _ in range(2)] == [None, None]
+    clock.s += 59
+    quota, refusal = windows.take("a")
+    assert refusal is not None
+    assert (quota.remaining, quota.reset_s, refusal.members["retry_after_s"]) == (0, 1, 1)
+    clock.s += 1
+    assert windows.take("a")[1] is None
+
+
+def test_senders_do_not_use_up_each_other_s_allowance() -> None:
+    windows = MinuteWindows(1, "changes", Ticking())
+    assert windows.take("a")[1] is None
+    assert windows.take("b")[1] is None
+    assert windows.take("a")[1] is not None
+
+
+def test_what_does_not_fit_uses_nothing_up() -> None:
+    windows = MinuteWindows(10, "events", Ticking())
+    windows.take("a", 6)
+    assert windows.take("a", 6)[1] is not None
+    assert windows.take("a", 4)[1] is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.floats(0, 40)), max_size=60))
+def test_nobody_gets_more_than_the_limit_in_any_window(requests: list[tuple[str, int, float]]) -> None:
+    clock = Ticking()
+    windows = MinuteWindows(7, "events", clock)
+    taken: dict[str, list[tuple[float, int]]] = {"a": [], "b": []}
+    for sender, n, later in requests:
+        clock.s += later
+        if windows.take(sender, n)[1] is None:
+            taken[sender].append((clock.s, n))
+    for sender in taken:
+        starts: list[tuple[float, int]] = []
+        for at, n in taken[sender]:
+            if not starts or at - starts[-1][0] >= 60:
+                starts.append((at, 0))
+            starts[-1] = (starts[-1][0], starts[-1][1] + n)
+        assert all(n <= 7 for _, n in starts)
+
+
+def test_backpressure_lets_a_single_large_body_through_and_refuses_the_next() -> None:
+    pressure = Backpressure(10)
+    with pressure.hold(50):
+        with pytest.raises(Busy), pressure.hold(1):
+            pass
+        assert pressure.held_bytes == 50
+    with pressure.hold(6), pressure.hold(4):
+        pass
+    assert pressure.held_bytes == 0
+
+
+TAGS = [
+    ('"a"', '"a"', True),
+    ('"a"', '"b", "a"', True),
+    ('"a"', 'W/"a"', True),
+    ('"a"', "*", True),
+    ('"a"', '"b"', False),
+    ('"a"', None, False),
+]
+
+
+@pytest.mark.parametrize(("tag", "header", "listed"), TAGS, ids=[str(case[1]) for case in TAGS])
+def test_a_tag_is_listed_as_the_header_says(tag: str, header: str | None, listed: bool) -> None:
+    assert is_listed(tag, header) is listed
+
+
+def test_preconditions_hold_for_a_thing_that_was_never_written() -> None:
+    check_preconditions(None, if_match=None, if_none_match="*")
+    with pytest.raises(PreconditionFailed):
+        check_preconditions(None, if_match="*", if_none_match=None)
+    with pytest.raises(PreconditionFailed):
+        check_preconditions(etag_of(b"x"), if_match=None, if_none_match="*")
+
+
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 7))
+def test_pages_joined_are_the_list(items: list[int], limit: int) -> None:
+    seen: list[int] = []
+    cursor: str | None = None
+    while True:
+        shown, cursor = slice_of(items, cursor, limit)
+        seen += shown
+        if cursor is None:
+            break
+    assert seen == items
+
+
+@given(st.text(max_size=20))
+def test_a_cursor_that_was_not_made_here_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidInput):
+        slice_of([1, 2, 3], cursor, 2)
+
+
+HOSTS = [
+    ("127.0.0.1", True),
+    ("127.9.9.9", True),
+    ("::1", True),
+    ("::ffff:127.0.0.1", True),
+    ("localhost", True),
+    ("192.0.2.1", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("host", "expected"), HOSTS)
+def test_loopback_is_told_from_other_addresses(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+NO_KEYS = Keys(any_exist=False, by_hash={})
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8321", "10.0.0.1", "127.0.0.1.evil.example", "[2001:db8::1]"])
+def test_without_keys_a_name_that_a_web_site_can_have_is_refused(host: str) -> None:
+    with pytest.raises(NotAuthorised):
+        identify(Headers({"host": host}), "127.0.0.1", NO_KEYS, "local:me")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8321", "localhost", "[::1]:8321", "box:8321"])
+def test_without_keys_this_machine_s_names_are_answered(host: str) -> None:
+    assert identify(Headers({"host": host}), "127.0.0.1", NO_KEYS, "local:me").actor == "local:me"
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"authorization": "Basic abc"}, {"x-api-key": "nobody's"}])
+def test_with_keys_nothing_but_a_known_one_opens(headers: dict[str, str]) -> None:
+    with pytest.raises(NotAuthenticated):
+        identify(Headers(headers), "127.0.0.1", Keys(any_exist=True, by_hash={}), "local:me")
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
+)
+def test_a_body_is_read_as_it_was_written_or_refused(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if _keepable(value):
+        assert parse(text) == value
+    else:
+        with pytest.raises(MalformedBody):
+            parse(text)
+
+
+def _keepable(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_keepable(k) and _keepable(v) for k, v in value.items())
+    if isinstance(value, list):
+        return all(_keepable(v) for v in value)
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, bool) or value is None:
+        return True
+    return abs(value) <= MAX_INTEGER if isinstance(value, int) else value == value and abs(value) != float("inf")
+
+
+def test_the_older_form_of_the_document_says_the_same() -> None:
+    newer = {
+        "openapi": "3.1.0",
+        "a": {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "A"},
+        "b": {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
+        "c": {"type": "number", "exclusiveMinimum": 0},
+        "d": {"type": "string", "const": "x"},
+    }
+    assert as_openapi_30(newer) == {
+        "openapi": "3.0.3",
+        "a": {"type": "string", "title": "A", "nullable": True},
+        "b": {"anyOf": [{"type": "string"}, {"type": "integer"}], "nullable": True},
+        "c": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+        "d": {"type": "string", "enum": ["x"]},
+    }
