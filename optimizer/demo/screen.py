@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,6 +27,7 @@ class Screen:
         self._began = time.monotonic()
         self._step: tuple[str, float] | None = None
         self.seconds: dict[str, float] = {}
+        self.folder: Path | None = None  # in which commands are typed: the demo's home
 
     def step(self, title: str) -> None:
         """Begins a step; ``seconds`` gets the time of the one before."""
@@ -48,16 +50,16 @@ class Screen:
         self.out.print(text, style=style, markup=False)
 
     def command(self, *arguments: str, show: bool = True) -> str:
-        """Runs ``detent ARGUMENTS`` as a person would, and shows what it says. Raises RuntimeError when it fails."""
+        """Runs ``detent ARGUMENTS`` as a person would, shows what it says, and returns its data. Raises RuntimeError when it fails."""
         self.out.print(f"[bold cyan]$ detent {escape(' '.join(_quoted(arguments)))}[/]")
-        done = subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
         text = (done.stdout + done.stderr).strip()
         if done.returncode != 0:
             raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {done.returncode}:\n{text}")
         if show:
             for line in text.splitlines():
                 self.out.print("  " + line, markup=False)
-        return text
+        return done.stdout
 
     @contextmanager
     def bars(self) -> Iterator[Bars]:

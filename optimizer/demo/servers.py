@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
-from pathlib import Path
-
-import psutil
-from ruamel.yaml import YAML
 
 from optimizer import run_files
 from optimizer.config import Settings
@@ -31,14 +26,12 @@ class Servers:
     def start(self) -> None:
         """Starts ``detent serve --profile demo``; taken ports move up to the next free ones."""
         self._settings.log_dir().mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "DETENT_MODELS_FILE": str(self._models_file())}
         with self._output.open("ab") as sink:
             self._process = subprocess.Popen(
                 [*DETENT, "serve", "--profile", "demo"],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env=environment,
                 start_new_session=True,  # Ctrl-C ends the demo, which then ends these in order
             )
 
@@ -69,20 +62,6 @@ class Servers:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _models_file(self) -> Path:
-        """The home's models, with two processes of the embedded model where there are two cores: "auto" looks whether the machine is
-        idle, which it is not while the servers start."""
-        cores = psutil.cpu_count() or 1
-        yaml = YAML()
-        values = yaml.load(self._settings.models_file.read_text(encoding="utf-8"))
-        for entry in values["models"].values():
-            if entry.get("provider") == "embedded" and entry.get("processes", "auto") == "auto":
-                entry["processes"] = min(2, cores)
-        path = self._settings.var() / "demo-models.yaml"
-        with path.open("w", encoding="utf-8") as file:
-            yaml.dump(values, file)
-        return path
 
     def _last_words(self) -> str:
         try:

@@ -37,8 +37,11 @@ def run(keep: bool = False) -> int:
     place = choose()
     servers = Servers(place.settings)
     signal.signal(signal.SIGTERM, _interrupt)
+    screen.folder = place.settings.home
+    done = False
     try:
         _tell(screen, place, servers)
+        done = True
         if keep:
             screen.say(f"\nThe servers run on (pid {servers.pid}). End them with: kill {servers.pid}")
         return 0
@@ -50,7 +53,7 @@ def run(keep: bool = False) -> int:
         screen.say("\nInterrupted; the servers end.")
         return 130
     finally:
-        if not keep:
+        if not (keep and done):
             servers.stop()
 
 
@@ -84,20 +87,17 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
     made = {name: scorers(families.families[name]) for name in FAMILIES}
     try:
         embedded = models.get("embedded")
-        n_processes = embedded.concurrency
         users = Users(
             api_url=api,
             store=store,
             model_named=models.get,
             scorer_for=lambda name: made[name],
-            n_at_once=n_processes,
+            n_at_once=lambda: embedded.concurrency,
             success_from=SUCCESS_FROM,
         )
 
         screen.step(f"2/5  {TITLES[1]}")
-        screen.say(
-            f"Each fetches its prompt over REST with a sticky unit, asks the model ({n_processes} single-threaded processes), and reports"
-        )
+        screen.say("Each fetches its prompt over REST with a sticky unit, asks the model (one thread per process), and reports")
         screen.say("the answer with feedback. Here the feedback is the score against the author's reference, not a person's opinion.")
         _first_users(screen, users, store)
 

@@ -54,9 +54,9 @@ def run_studies(screen: Screen, definition: Path, *, settings: Settings, store: 
     where = str(definition.relative_to(settings.home))
     ids = {}
     for family in FAMILIES:
-        text = screen.command("study", "run", family, "--definition", str(definition), "--no-follow", "--json", show=False)
-        ids[family] = str(json.loads(text[text.index("{") : text.rindex("}") + 1])["id"])
-        screen.say(f"  queued {ids[family]} ({where})")
+        answer = json.loads(screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=False))
+        ids[family] = str(answer.get("study", answer)["id"])
+        screen.say(f"  queued: {ids[family]}")
     with screen.bars() as bars:
         seen = {family: 0 for family in FAMILIES}
         open_families = set(FAMILIES)

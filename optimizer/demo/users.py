@@ -71,7 +71,7 @@ class Users:
     store: Store
     model_named: Callable[[str], LanguageModel]
     scorer_for: Callable[[str], Scorer]
-    n_at_once: int
+    n_at_once: Callable[[], int]  # how many calls the model takes side by side now
     success_from: Mapping[str, float]
     n_sent: int = 0
     seen: dict[tuple[str, str], list[tuple[str, str]]] = field(
@@ -85,7 +85,7 @@ class Users:
         """Every (unit, example) once; answers are asked for as many at once as the model has processes."""
         self.scorer_for(family)  # loaded before the threads need it
         visits: list[Visit] = []
-        with ThreadPoolExecutor(max_workers=self.n_at_once) as pool:
+        with ThreadPoolExecutor(max_workers=self.n_at_once()) as pool:
             for visit in pool.map(lambda pair: self._visit(family, *pair), pairs):
                 visits.append(visit)
                 told(len(visits))

@@ -15,7 +15,8 @@ from optimizer.core.privacy import Masker, masker_of
 from optimizer.ports import Clock, SourceRow, Store
 
 BATCH = 500  # rows per transaction
-N_SHOWN = 5  # rejected rows named per reason
+N_KEPT = 5  # rejected rows kept per reason
+N_SHOWN = 2  # of these said in a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class ImportReport:
             f"{self.family}: {self.n_read} rows read, {self.n_accepted} taken, {self.n_duplicate} there already, {self.n_rejected} not taken."
         ]
         for reason, n in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0])):
-            lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason])})")
+            lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
         total = sum(self.splits.values())
         lines.append(
             f"The family now has {total} examples: {self.splits.get('train', 0)} train, {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
@@ -73,7 +74,7 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
     def reject(row: SourceRow, reason: str) -> None:
         reasons[reason] += 1
         cases.setdefault(reason, [])
-        if len(cases[reason]) < N_SHOWN:
+        if len(cases[reason]) < N_KEPT:
             cases[reason].append(row.where)
 
     for batch in _batches(rows):

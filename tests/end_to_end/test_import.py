@@ -1,0 +1,177 @@
+"""``import_examples`` from every source: what is taken, what is not and why, and that doing it twice equals doing it once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.clock import SystemClock
+from optimizer.adapters.database import Database
+from optimizer.adapters.example_files import column_mapping, kind_of
+from optimizer.adapters.sources import open_source
+from optimizer.core.errors import InvalidInput, NotFound, NotYet
+from optimizer.core.family import Family, parse_family
+from optimizer.jobs.import_examples import ImportReport, import_examples
+
+
+def family(**changes: Any) -> Family:
+    content = [{"role": "user", "content": "Topic of {{document}}:"}]
+    values: dict[str, Any] = {
+        "name": "topics",
+        "inputs": {"document": {"type": "text"}},
+        "output": {"field": "topic", "parser": "label", "labels": ["tree", "fish"]},
+        "prompt": {"current": "1", "versions": {"1": {"content": content}}},
+    }
+    return parse_family({**values, **changes})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
+    database.migrate()
+    yield database
+    database.close()
+
+
+def take(store: Database, path: Path | str, declared: Family | None = None, columns: dict[str, str] | None = None) -> ImportReport:
+    declared = declared or family()
+    source = open_source(str(path), declared, columns)
+    assert source.rows is not None
+    return import_examples(source.rows, family=declared, store=store, clock=SystemClock(), actor="local:tester", curated=source.curated)
+
+
+def write_lines(path: Path, *rows: Any) -> Path:
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows) + "\n", encoding="utf-8")
+    return path
+
+
+def row(text: str, topic: str = "tree", **more: Any) -> dict[str, Any]:
+    return {"input": {"document": text}, "expected": {"topic": topic}, **more}
+
+
+def test_good_rows_are_taken_and_every_other_one_is_counted_with_its_reason(store: Database, tmp_path: Path) -> None:
+    path = write_lines(
+        tmp_path / "rows.jsonl",
+        row("An oak grows."),
+        row("A trout swims.", "fish"),
+        "not json",
+        row(""),
+        row("A stone lies.", "stone"),
+        {"input": {"text": "other field"}, "expected": {"topic": "tree"}},
+        {"input": {"document": "no expected"}, "expected": {}},
+        {"input": "flat", "expected": "flat"},
+    )
+    report = take(store, path)
+    assert (report.n_read, report.n_accepted, report.n_duplicate, report.n_rejected) == (8, 2, 0, 6)
+    assert sum(report.reasons.values()) == 6
+    assert any("own parser" in reason for reason in report.reasons)
+    assert report.cases["no JSON object in one line"] == ["line 3"]
+
+
+def test_importing_twice_equals_importing_once(store: Database, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", *(row(f"Tree number {n} is tall.") for n in range(30)))
+    first, second = take(store, path), take(store, path)
+    assert (first.n_accepted, second.n_accepted, second.n_duplicate) == (30, 0, 30)
+    assert first.splits == second.splits
+
+
+def test_the_same_input_with_another_answer_is_rejected_and_the_first_one_stays(store: Database, tmp_path: Path) -> None:
+    take(store, write_lines(tmp_path / "a.jsonl", row("An oak grows.", "tree")))
+    report = take(store, write_lines(tmp_path / "b.jsonl", row("An oak grows.", "fish")))
+    assert report.n_accepted == 0
+    assert report.n_rejected == 1
+
+
+def test_rows_of_one_group_and_rows_that_differ_in_case_and_space_only_share_a_split(store: Database, tmp_path: Path) -> None:
+    rows = [row(f"Fish {n} swims far.", "fish", group="pond-7") for n in range(12)]
+    rows += [row("An  OAK grows."), row("an oak grows.")]
+    take(store, write_lines(tmp_path / "rows.jsonl", *rows))
+    with store.read() as tx:
+        found = [e for split in ("train", "dev") for e in store.examples.of_split(tx, "topics", split=split)]  # type: ignore[arg-type]
+        n_holdout = store.examples.counts(tx, "topics").get("holdout", 0)
+    pond = [e for e in found if e.group == "pond-7"]
+    oaks = [e for e in found if "oak" in e.input["document"].lower()]
+    assert len(pond) in (0, 12)
+    assert len(oaks) in (0, 2)
+    assert len({e.split for e in pond}) <= 1
+    assert len(found) + n_holdout == 14
+
+
+def test_a_csv_takes_columns_by_name_or_mapping_and_a_missing_one_is_named(store: Database, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text('Body,Kind,id\n"A tall, old oak.",tree,r1\nA quick trout.,fish,r2\nshort,row,r3,too,many\n', encoding="utf-8")
+    with pytest.raises(InvalidInput, match="--input document=COLUMN"):
+        open_source(str(path), family())
+    report = take(store, path, columns={"document": "Body", "topic": "Kind"})
+    assert (report.n_accepted, report.n_rejected) == (2, 1)
+    assert column_mapping(["document", "topic"], ["document"], "topic", {}) == {"document": "document", "topic": "topic"}
+
+
+def test_cells_of_number_inputs_become_numbers(store: Database, tmp_path: Path) -> None:
+    declared = family(inputs={"document": {"type": "text"}, "length": {"type": "number"}})
+    path = tmp_path / "sheet.csv"
+    path.write_text("document,length,topic\nAn oak.,12,tree\n", encoding="utf-8")
+    source = open_source(str(path), declared)
+    assert source.rows is not None
+    assert next(source.rows).input == {"document": "An oak.", "length": 12}
+
+
+def test_masking_happens_before_the_first_write(store: Database, tmp_path: Path) -> None:
+    declared = family(privacy={"mask": ["email"]})
+    take(store, write_lines(tmp_path / "rows.jsonl", *(row(f"Oak {n}, ask ann@example.org.") for n in range(20))), declared)
+    with store.read() as tx:
+        kept = store.examples.of_split(tx, "topics", split="train")
+    assert kept
+    assert all("ann@example.org" not in e.input["document"] and "[email]" in e.input["document"] for e in kept)
+
+
+def test_a_file_is_not_released_for_prompts_and_installed_docs_are(store: Database, tmp_path: Path) -> None:
+    take(store, write_lines(tmp_path / "rows.jsonl", *(row(f"Oak {n}.") for n in range(20))))
+    with store.read() as tx:
+        assert store.examples.of_split(tx, "topics", split="train")
+        assert store.examples.of_split(tx, "topics", split="train", released_only=True) == []
+    assert open_source("installed-docs", family()).curated
+
+
+def test_installed_docs_give_enough_holdout_examples_for_the_gates(store: Database) -> None:
+    pytest.importorskip("scipy", reason="SciPy is not installed")
+    declared = family(name="summaries", output={"field": "summary", "parser": "text"})
+    report = take(store, "installed-docs", declared)
+    assert report.n_holdout >= report.n_gate == 100
+    assert report.n_read == report.n_accepted + report.n_duplicate + report.n_rejected
+    with store.read() as tx:
+        assert all(e.released and e.origin == "curated" for e in store.examples.of_split(tx, "summaries", split="dev"))
+
+
+def test_the_report_says_how_many_holdout_examples_exist_and_how_many_the_gates_ask_for(store: Database, tmp_path: Path) -> None:
+    report = take(store, write_lines(tmp_path / "rows.jsonl", *(row(f"Oak {n}.") for n in range(20))))
+    last = report.sentences()[-1]
+    assert f"there are {report.n_holdout}" in last
+    assert "about 556 examples" in last
+    assert "forced" in last
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        pytest.param(row("An oak."), "examples", id="input and expected"),
+        pytest.param({"id": "e1", "unit": "u", "family": "topics", "score": 0.5}, "feedback", id="a score"),
+        pytest.param({"interaction": "in_1", "expected": {"topic": "tree"}}, "feedback", id="a correction"),
+        pytest.param({"dialog_id": "d1", "prompts": []}, "dialogs", id="a dialog"),
+    ],
+)
+def test_what_a_file_holds_is_told_by_its_first_line(tmp_path: Path, first: dict[str, Any], expected: str) -> None:
+    assert kind_of(write_lines(tmp_path / "file.jsonl", first)) == expected
+
+
+def test_an_unknown_shape_a_missing_file_and_dialogs_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="Examples look like"):
+        open_source(str(write_lines(tmp_path / "x.jsonl", {"a": 1})), family())
+    with pytest.raises(NotFound, match="installed-docs"):
+        open_source(str(tmp_path / "none.jsonl"), family())
+    with pytest.raises(NotYet, match="not built yet"):
+        open_source(str(write_lines(tmp_path / "d.jsonl", {"dialog_id": "d", "prompts": []})), family())
