@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 
-TOLERANCE = 1e-15
+TOLERANCE = 1e-12  # of a Newton step: what is left after it is of the order of its square
 MAX_STEPS = 200
 
 
@@ -51,8 +51,8 @@ def null_projection(theta_c: float, theta_b: float, *, w: float, d0: float) -> P
         else:
             low = m_b
         slope = w * (var_b + e_c * (1 - 2 * m_b)) + v * (var_c + e_b * (1 - 2 * m_c))
-        following = m_b - f / slope if slope > 0 else low
-        if not low < following < high:
+        following = m_b - f / slope if slope > 0 else inf
+        if not low < following < high and following != m_b:
             following = (low + high) / 2
         moved, m_b = abs(following - m_b), following
         if moved <= TOLERANCE:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from optimizer.core.statistics.block_evalue import bernoulli_bet, bounded_bet, clip_rate, log_e
@@ -40,6 +41,7 @@ def roll_hypothesis(margin: float, *, alpha: float = ALPHA_ROLL) -> Hypothesis:
     return Hypothesis(name="roll", boundary=0.0, gaps=(-margin, -2 * margin, -4 * margin), weights=(0.4, 0.3, 0.3), alpha=alpha)
 
 
+@lru_cache(maxsize=64)
 def hypotheses(margin: float) -> tuple[Hypothesis, ...]:
     return (*(ship_hypothesis(m, margin) for m in NESTED), superiority_hypothesis(margin), roll_hypothesis(margin))
 

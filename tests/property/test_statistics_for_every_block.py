@@ -1,0 +1,184 @@
+"""What holds for every bet, every block and every rollout's standing."""
+
+from __future__ import annotations
+
+import random
+from math import exp, sqrt
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, clip_rate, log_e, ratio_bet
+from optimizer.core.statistics.decision import Standing, decide
+from optimizer.core.statistics.guardrails import Guardrail
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import Block, Outcomes
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
+
+rates = st.floats(0.001, 0.999)
+shares = st.floats(0.01, 0.99)
+boundaries = st.floats(-0.5, 0.5)
+variances = st.floats(0.0004, 0.25)
+sizes = st.integers(1, 200)
+LADDER = (0.10, 0.25, 0.50, 0.75)
+
+
+@st.composite
+def arms(draw: st.DrawFn) -> Outcomes:
+    return Outcomes.of(draw(st.lists(st.sampled_from([0.0, 0.25, 0.6, 1.0]) | st.floats(0, 1), max_size=12)))
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> Block:
+    return Block(stage=draw(st.integers(0, 1)), candidate=draw(arms()), champion=draw(arms()))
+
+
+@st.composite
+def bets(draw: st.DrawFn) -> tuple[Bet, float, float, float]:
+    """A bet of any kind with its ratio k, boundary d0 (null: mean_c - k mean_b on one side of d0) and share w."""
+    theta_b, theta_c, w = draw(rates), draw(rates), draw(shares)
+    kind = draw(st.sampled_from(["bernoulli", "bounded", "ratio"]))
+    if kind == "ratio":
+        k = draw(st.floats(1.0, 3.0))
+        q = draw(st.floats(1.01, 5.0)) * k
+        assume(q * theta_b < 0.999)
+        return ratio_bet(mu_b=theta_b, q=q, k=k, w=w, var_c=draw(variances), var_b=draw(variances)), k, 0.0, w
+    d0 = draw(boundaries)
+    if kind == "bernoulli":
+        return bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0), 1.0, d0, w
+    return bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=draw(variances), var_b=draw(variances)), 1.0, d0, w
+
+
+@given(bets())
+def test_no_outcome_makes_a_factor_zero(found):
+    bet, _, _, _ = found
+    for y in (0.0, 1.0):
+        assert 1 + bet.a_c * (y - bet.m_c) > 0
+        assert 1 + bet.a_b * (y - bet.m_b) > 0
+
+
+@given(bets(), rates, st.floats(0, 1))
+def test_the_mean_of_e_is_at_most_one_everywhere_on_the_nulls_side(found, q_b, slack):
+    """Factors are linear in the outcome, so the mean of a block's e-value is exact, whatever the outcomes' distribution."""
+    bet, k, d0, w = found
+    line = k * q_b + d0
+    upper_null = bet.a_c >= 0  # a bet on more is a bet against "at most"
+    q_c = line - slack if upper_null else line + slack
+    assume(0 <= q_c <= 1)
+    per_outcome = (1 + bet.a_c * (q_c - bet.m_c)) ** w * (1 + bet.a_b * (q_b - bet.m_b)) ** (1 - w)
+    assert per_outcome <= 1 + 1e-9
+
+
+@given(arms(), arms(), arms())
+def test_merging_outcomes_asks_for_no_order(a, b, c):
+    assert (a + b) + c == a + (b + c) == (c + a) + b
+
+
+@given(st.lists(blocks(), max_size=8), st.sampled_from(["binary", "score"]))
+def test_replaying_the_blocks_gives_the_same_gate(found, kind):
+    start = QualityGate.start(margin=0.05, champion_mean=0.7, kind=kind)
+    stepwise = start
+    for i, block in enumerate(found):
+        before, stepwise = stepwise, stepwise.after(block)
+        assert stepwise == start.after_all(found[: i + 1])
+        assert all(stepwise.peaks[name] >= before.peaks[name] for name in before.peaks)  # latched
+
+
+@given(st.lists(blocks(), max_size=8), st.sampled_from(["errors", "latency", "cost"]), st.floats(0, 1))
+def test_a_guardrails_evidence_is_always_a_number_and_its_peak_never_falls(found, kind, mean):
+    guardrail = Guardrail.start(kind, champion_mean=mean)
+    for block in found:
+        before, guardrail = guardrail, guardrail.after(block)
+        assert guardrail.evidence.log_e == guardrail.evidence.log_e
+        assert guardrail.evidence.peak >= before.evidence.peak
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.data(), rates, st.floats(0.005, 0.3))
+def test_one_more_success_of_the_candidate_never_speaks_for_rolling_it_back(n_c, n_b, data, mean, margin):
+    s_c, s_b = data.draw(st.integers(0, n_c - 1)), data.draw(st.integers(0, n_b))
+    start = QualityGate.start(margin=margin, champion_mean=clip_rate(mean), min_block=1)
+    fewer, more = (
+        start.after(Block(stage=0, candidate=Outcomes.binary(n_c, s), champion=Outcomes.binary(n_b, s_b))) for s in (s_c, s_c + 1)
+    )
+    assert more.of("roll").log_e <= fewer.of("roll").log_e + 1e-9
+    for name in ("ship3", "ship2", "ship1", "sup"):
+        assert more.of(name).log_e >= fewer.of(name).log_e - 1e-9
+
+
+peaks = st.fixed_dictionaries({name: st.floats(0, 8) for name in ("ship3", "ship2", "ship1", "roll")})
+standings = st.builds(
+    Standing,
+    ladder=st.just(LADDER),
+    stage=st.integers(0, 3),
+    peaks=peaks,
+    labelled_in_stage=st.integers(0, 400),
+    dwell_over=st.booleans(),
+    min_duration_over=st.booleans(),
+    held=st.booleans(),
+    sample_ratio_alarm=st.booleans(),
+    guardrail_alarm=st.none() | st.just("errors"),
+    budget_spent=st.none() | st.just("labels"),
+)
+
+
+@given(standings)
+def test_exposure_grows_only_when_every_gate_passed(standing):
+    found = decide(standing)
+    last = standing.stage == 3
+    if found.action in ("advance", "promote"):
+        assert standing.peaks[f"ship{margin_needed(LADDER[standing.stage], is_last=last)}"] >= threshold(ALPHA_SHIP)
+        assert standing.labelled_in_stage >= 200
+        assert standing.peaks["roll"] < threshold(ALPHA_ROLL)
+        assert not (standing.held or standing.sample_ratio_alarm or standing.guardrail_alarm)
+        assert found.action == ("promote" if last else "advance")
+        assert found.share is not None
+        assert found.share > LADDER[standing.stage]
+    else:
+        assert found.share in (None, 0.0)
+    assert found.reason
+
+
+@given(standings)
+def test_what_hurts_users_always_ends_the_exposure(standing):
+    hurts = standing.sample_ratio_alarm or standing.guardrail_alarm or standing.peaks["roll"] >= threshold(ALPHA_ROLL)
+    if hurts or standing.budget_spent:
+        assert decide(standing).action != "hold"
+    if hurts:
+        assert decide(standing).share == 0.0
+
+
+def test_the_mean_of_e_under_the_null_is_at_most_one_within_its_error():
+    """Seeded: shares that change, a base rate that drifts, scores and successes; all hypotheses at their boundary."""
+    rng, runs = random.Random(11), 3000
+    names = {"roll": 0.0, "ship1": -0.05, "ship3": -0.15}
+    for name, gap in names.items():
+        values = []
+        for _ in range(runs):
+            gate = QualityGate.start(margin=0.05, champion_mean=0.8)
+            for i, n_c in enumerate((4, 4, 10, 20, 20)):
+                base = 0.8 - 0.02 * i
+                drawn = [sum(rng.random() < p for _ in range(n)) for n, p in ((n_c, base + gap), (40 - n_c, base))]
+                gate = gate.after(Block(stage=0, candidate=Outcomes.binary(n_c, drawn[0]), champion=Outcomes.binary(40 - n_c, drawn[1])))
+            values.append(exp(gate.of(name).log_e))
+        mean = sum(values) / runs
+        error = sqrt(sum((v - mean) ** 2 for v in values) / (runs - 1) / runs)
+        assert mean <= 1 + 3 * error
+        assert mean > 0.5  # an e-value of almost nothing would be valid and useless
+
+
+def test_scores_under_the_null_have_a_mean_e_of_at_most_one_within_its_error():
+    rng, runs, values = random.Random(12), 3000, []
+    for _ in range(runs):
+        gate = QualityGate.start(margin=0.05, champion_mean=0.75, champion_variance=0.02, kind="score")
+        for n_c in (4, 10, 20):
+            drawn = [[min(1.0, max(0.0, rng.betavariate(9 * p, 9 * (1 - p)))) for _ in range(n)] for n, p in ((n_c, 0.7), (40 - n_c, 0.75))]
+            gate = gate.after(Block(stage=0, candidate=Outcomes.of(drawn[0]), champion=Outcomes.of(drawn[1])))
+        values.append(exp(gate.of("ship1").log_e))
+    mean = sum(values) / runs
+    error = sqrt(sum((v - mean) ** 2 for v in values) / (runs - 1) / runs)
+    assert 0.5 < mean <= 1 + 3 * error
+
+
+def test_gates_and_guardrails_share_the_risk_of_rolling_back_an_equal_candidate():
+    guardrails = sum(Guardrail.start(kind, champion_mean=0.1).alpha for kind in ("errors", "latency", "cost"))
+    assert guardrails + ALPHA_ROLL <= 0.05 + 1e-12
