@@ -49,7 +49,7 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
     else:
         shared.serving.refresh()
         response.headers["Location"] = f"/v1/rollouts/{started.rollout.id}"
-    forecast = None  # what it needs is named in `settings`; how long it takes needs traffic, and comes with /forecast
+    forecast = _needs(started.rollout)
     return {**shapes.told(started.told), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
 
 
@@ -134,6 +134,18 @@ DOCS: dict[OperatorAct, str] = {
 }
 for _act in OPERATOR_ACTS:
     _act_route(_act)
+
+
+def _needs(rollout: Rollout) -> dict[str, Any]:
+    """The least that the rollout needs by its settings; how long that takes at the family's traffic is what /forecast will say."""
+    per_stage = rollout.settings["min_labelled_per_stage"]
+    return {
+        "n_stages": len(rollout.ladder),
+        "min_labelled": per_stage * len(rollout.ladder),
+        "min_labelled_per_stage": per_stage,
+        "min_duration_hours": rollout.settings["min_duration_hours"],
+        "duration_hours": None,
+    }
 
 
 def _version(if_match: str | None) -> int | None:
