@@ -1,0 +1,131 @@
+"""MLflow's pages in a real browser: a reviewer opens the study's run and finds the winner and its diff. Skipped where no browser is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "end_to_end"))
+import mlflow_story as story
+
+from optimizer.adapters.mlflow_tracking import MlflowTracker
+from optimizer.jobs.mirror_outbox import mirror_once
+from optimizer.mlflow_server import ENVIRONMENT
+
+CHROMIUM = os.environ.get("DETENT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+START_S = 120
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+WINNER = story.VARIANTS[4].id
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an MLflow server that shows the mirrored study."""
+    home = tmp_path_factory.mktemp("home")
+    uri = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+    store = story.open_database(home)
+    story.tell(store)
+    assert mirror_once(store, MlflowTracker(uri), story.FixedClock(), [story.FAMILY]) == 1
+    store.close()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, "--workers", "1"], env={**os.environ, **ENVIRONMENT}, cwd=home, stdout=log, stderr=log, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_answering(url, server, home / "server.log")
+        yield url
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(timeout=30)
+
+
+def wait_until_answering(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    pytest.fail(f"MLflow did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def run_page(mlflow: str) -> str:
+    """Address of the study's parent run."""
+    with httpx.Client(base_url=mlflow, trust_env=False) as client:
+        found = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": f"detent/{story.FAMILY}"}).json()
+        experiment = found["experiment"]["experiment_id"]
+        where = {"experiment_ids": [experiment], "filter": "tags.`detent.kind` = 'study'"}
+        run = client.post("/api/2.0/mlflow/runs/search", json=where).json()["runs"][0]["info"]["run_id"]
+    return f"{mlflow}/#/experiments/{experiment}/runs/{run}"
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1800, "height": 1100})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def test_the_run_page_names_the_outcome_the_winner_and_every_trial(page: Any, run_page: str) -> None:
+    page.goto(run_page)
+    page.wait_for_selector(f"text=nominated {WINNER}")
+    page.wait_for_selector("text=a better variant was found, confirmed on the holdout and nominated")
+    page.wait_for_selector("text=/04 bootstrap .*winner/")
+    page.wait_for_selector("text=confirmation.lift")
+
+
+def test_the_report_shows_the_winners_diff_against_the_champion(page: Any, run_page: str) -> None:
+    page.goto(f"{run_page}/artifacts")
+    page.click("text=report.html")
+    frame = page.frame_locator("iframe")
+    frame.locator(f"text=Winner {WINNER} against champion").wait_for()
+    frame.locator("span.add", has_text="[example 1: ex_0]").first.wait_for()
+    assert frame.locator("tr.winner").count() == 1
+
+
+def test_the_plots_are_drawn_without_a_network(page: Any, run_page: str) -> None:
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
+    page.goto(f"{run_page}/artifacts")
+    page.click("text=plots.html")
+    frame = page.frame_locator("iframe")
+    frame.locator("#pareto .main-svg").first.wait_for()
+    frame.locator("#importance .main-svg").first.wait_for()
+    assert len(hosts) == 1, f"asked {hosts}"
+
+
+def test_the_table_of_trials_is_drawn_as_a_table_with_the_winner_first(page: Any, run_page: str) -> None:
+    page.goto(f"{run_page}/artifacts")
+    page.click("text=trials.json")
+    page.wait_for_selector("text=View as table")
+    page.wait_for_selector("text=winner")
+
+
+def test_the_registered_prompt_shows_the_champion_alias(page: Any, mlflow: str) -> None:
+    page.goto(f"{mlflow}/#/prompts/detent-{story.FAMILY}")
+    page.wait_for_selector("text=champion")
+    page.wait_for_selector("text=Summarize the document in one sentence.")
