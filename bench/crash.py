@@ -64,13 +64,24 @@ class Installation:
             self.process.wait(timeout=60)
 
     def pid(self, name: str) -> int | None:
-        """The living process behind a name; the embedded model's is the first child of its owner's pool."""
+        """The living process behind a name, as announced; the embedded model's is a grandchild of ours with its server's name."""
+        if name == "embedded":
+            return next((p.pid for p in self._descendants() if "optimizer.adapters.embedded_server" in p.cmdline()), None)
         try:
-            note = json.loads((self.home / "var/run" / f"{name}.json").read_text())
-            pids = [int(p) for p in note.get("pids") or [note["pid"]]]
+            pid = int(json.loads((self.home / "var/run" / f"{name}.json").read_text())["pid"])
         except (OSError, ValueError, KeyError):
             return None
-        return next((pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE), None)
+        return pid if any(p.pid == pid for p in self._descendants()) else None
+
+    def _descendants(self) -> list[psutil.Process]:
+        """Only what we started may be killed."""
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children(recursive=True) if self.process else []:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if child.status() != psutil.STATUS_ZOMBIE and child.cmdline():
+                        found.append(child)
+        return found
 
     @property
     def url(self) -> str:
@@ -209,7 +220,7 @@ def run_under_fire(
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                         killed[target] += 1
-                    place.wait(lambda t=target, p=pid: place.pid(t) not in (None, p), f"{target} is back")  # type: ignore[misc]
+                    place.wait(lambda t=target, p=pid: place.pid(t) not in (None, p), f"{target} is back")
             else:
                 time.sleep(0.2)
         done[seed] = dict(place.get(f"/v1/studies/{id}"))
