@@ -1,0 +1,301 @@
+"""The command line as people type it, in a home of its own, without a server."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from optimizer.cli.app import app, exit_code
+from optimizer.core import errors
+from tests.scripted_model import chat_answer, provider
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Detent = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def module_monkeypatch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def detent(tmp_path_factory: pytest.TempPathFactory, module_monkeypatch: pytest.MonkeyPatch) -> Iterator[Detent]:
+    """Runs a command line in a project made by ``detent init`` whose model answers every question with ``payment``."""
+    home = tmp_path_factory.mktemp("project") / "home"
+    module_monkeypatch.setenv("DETENT_HOME", str(home))
+    module_monkeypatch.setenv("NO_COLOR", "1")
+    module_monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str, stdin: str = "") -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-c", "from optimizer.cli import main; main()", *words],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=120,
+            cwd=home.parent,
+        )
+        return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    with provider() as model:
+        model.answer = lambda body: (200, {}, json.dumps(chat_answer(_topic(body))).encode())
+        made = run("init", str(home), "--json")
+        assert made.code == 0, made.err
+        entry = {"openai_compatible": model.url, "model": "m", "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}}
+        (home / "config" / "models.yaml").write_text(json.dumps({"embedded": {**entry, "max_output_tokens": 8}}))
+        yield run
+
+
+def _topic(body: dict[str, Any]) -> str:
+    """Right when the prompt shows examples, else one word for everything: so a search finds something better."""
+    shown = sum(m["role"] == "assistant" for m in body["messages"])
+    asked = body["messages"][-1]["content"]
+    labels = {label: example for label, example in _examples() if example in asked} if shown else {}
+    return next(iter(labels), "payment")
+
+
+def _examples() -> list[tuple[str, str]]:
+    lines = (ROOT / "optimizer/templates/families/support_topics/examples.jsonl").read_text().splitlines()
+    return [(row["expected"]["topic"], row["input"]["message"]) for row in map(json.loads, lines)]
+
+
+def test_a_new_project_has_a_family_with_its_examples_that_serves(detent: Detent) -> None:
+    (row,) = detent("family", "list", "--json").json["items"]
+    assert row["family"] == "support_topics"
+    assert row["champion"].startswith("v_")
+    assert row["n_train"] + row["n_dev"] + row["n_holdout"] == 96
+
+
+def test_init_overwrites_nothing(detent: Detent) -> None:
+    import os
+
+    again = detent("init", os.environ["DETENT_HOME"])
+    assert again.code == 1
+    assert "nothing is overwritten" in again.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(["family", "show", "nothing"], 1, "There is no family 'nothing'", id="unknown family"),
+        pytest.param(["study", "show", "st_nothing"], 1, "no study", id="unknown study"),
+        pytest.param(["rollout", "rollback", "support_topics"], 1, "no active rollout", id="nothing to roll back"),
+        pytest.param(["rollout", "verify", "ro_nothing"], 1, "no rollout", id="unknown rollout"),
+        pytest.param(["champion", "rollback", "support_topics"], 1, "no champion before", id="no champion before this one"),
+        pytest.param(["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay", id="too small a budget"),
+        pytest.param(["study", "run", "support_topics", "--budget-calls", "0"], 3, "cannot pay", id="no budget at all"),
+        pytest.param(["study", "run", "support_topics", "--strategy", "magic"], 2, "magic", id="unknown strategy"),
+        pytest.param(["study", "run", "support_topics", "--strategy", "gepa"], 1, "comes later", id="a later strategy"),
+        pytest.param(["study", "run", "support_topics", "--aim", "beauty"], 2, "quality", id="unknown aim"),
+        pytest.param(["rollout", "start", "support_topics"], 2, "name the candidate", id="no nominated variant"),
+        pytest.param(["family", "adopt", "support_topics"], 1, "already is the champion", id="nothing to adopt"),
+        pytest.param(["family", "evaluate", "support_topics", "--split", "holdout"], 2, "sealed", id="the holdout is sealed"),
+        pytest.param(["import", "nothing.csv", "--family", "support_topics"], 1, "no such file", id="no such file"),
+        pytest.param(["keys", "create", "bob", "--role", "king"], 2, "read, feedback, operate, admin", id="unknown role"),
+        pytest.param(["family", "list", "--colour"], 2, "No such option", id="unknown option"),
+        pytest.param(["fly"], 2, "No such command", id="unknown command"),
+        pytest.param(["freeze"], 1, "not yet|cannot do it yet", id="a later command"),
+        pytest.param(["data", "forget", "--unit", "u"], 1, "cannot do it yet", id="a later command with options"),
+        pytest.param(["study", "report", "x"], 1, "cannot do it yet", id="a later verb"),
+    ],
+)
+def test_what_cannot_be_done_says_why_on_stderr_with_its_exit_code(detent: Detent, words: list[str], code: int, says: str) -> None:
+    ran = detent(*words)
+    assert (ran.code, ran.out) == (code, ""), ran.err
+    assert re.search(says, ran.err), ran.err
+
+
+def test_a_failure_is_one_json_document_too(detent: Detent) -> None:
+    ran = detent("family", "show", "nothing", "--json")
+    assert ran.code == 1
+    assert ran.json["error"]["type"] == "not-found"
+    assert "nothing" in ran.json["error"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.GateNotMet("x"), 3),
+        (errors.BudgetTooSmall("x"), 3),
+        (errors.TooMany("x"), 3),
+        (errors.InvalidFamily("x"), 2),
+        (errors.Conflict("x"), 1),
+        (errors.NotYet("x"), 1),
+        (errors.Busy("x"), 1),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(error: errors.DetentError, code: int) -> None:
+    assert exit_code(error) == code
+
+
+def test_a_dry_run_names_calls_dollars_and_minutes_and_writes_no_study(detent: Detent) -> None:
+    ran = detent("study", "run", "support_topics", "--dry-run")
+    assert ran.code == 0, ran.err
+    assert all(word in ran.out for word in ("Calls", "Dollars", "Minutes", "Reserved"))
+    assert detent("study", "list", "--json").json["items"] == []
+
+
+def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> None:
+    ran = detent("study", "run", "support_topics", "--strategy", "bootstrap", "--budget-calls", "400", "--json")
+    assert ran.code == 0, ran.err
+    study = ran.json["study"]
+    assert study["status"] == "finished", study
+    winner = study["winner"]
+    assert winner, study
+    champion = study["champion"]
+
+    diff = detent("variant", "diff", "support_topics", winner, "--json").json
+    assert any(line.startswith("+  ") for line in diff["diff"])
+
+    assert detent("rollout", "start", "support_topics", winner, "--dry-run").code == 0
+    refused = detent("rollout", "start", "support_topics", winner)
+    assert refused.code == 3
+    assert "at least 100 needed" in refused.err
+    started = detent("rollout", "start", "support_topics", winner, "--confirm", "support_topics")
+    assert started.code == 0, started.err
+    for word in ("forced", "Why:", "Undo: detent rollout rollback support_topics", "Next: detent rollout approve support_topics"):
+        assert word in started.err
+
+    assert detent("rollout", "hold", "support_topics").code == 0
+    assert detent("rollout", "resume", "support_topics").code == 0
+    status = detent("rollout", "status", "support_topics", "--json").json
+    assert (status["rollout"]["status"], status["served"]) == ("validating", False)
+    assert "detent rollout approve" in status["next"]
+    assert detent("rollout", "approve", "support_topics", "--reason", "looked at the diff").code == 0
+    assert detent("rollout", "advance", "support_topics", "--confirm", "support_topics").code == 1, "it is not served before a tick"
+    assert detent("rollout", "rollback", "support_topics", "--reason", "enough").code == 0
+    assert detent("rollout", "rollback", "support_topics").code == 1
+
+    rollout = status["rollout"]["id"]
+    verified = detent("rollout", "verify", rollout, "--json")
+    assert (verified.code, verified.json["ok"]) == (0, True)
+    log = detent("rollout", "log", "support_topics", "--json").json["items"]
+    assert [d["kind"] for d in log] == ["start", "validate", "hold", "resume", "approve", "rollback"]
+    assert all(d["actor"].startswith("local:") for d in log if d["kind"] != "validate")
+
+    history = detent("champion", "history", "support_topics", "--json").json["items"]
+    assert [reign["variant"] for reign in history] == [champion]
+
+
+def test_a_finished_study_is_not_resumed(detent: Detent) -> None:
+    ran = detent("study", "resume", "support_topics")
+    assert ran.code == 1
+    assert "finished" in ran.err
+
+
+def test_a_family_is_made_from_a_prompt_and_a_sheet(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Name the team.\n\nTicket: {{ticket}}\nTeam:")
+    rows = "\n".join(f'"words of ticket {i}",{("sales", "support")[i % 2]}' for i in range(40))
+    (tmp_path / "sheet.csv").write_text(f"Body,Team\n{rows}\n,nobody\n")
+    words = ["--from", str(tmp_path / "prompt.txt"), "--examples", str(tmp_path / "sheet.csv"), "--input", "Body", "--output", "Team"]
+    ran = detent("family", "create", "triage", *words)
+    assert ran.code == 0, ran.err
+    assert "1 rows without an input or an answer were left out" in ran.err
+    assert "holdout" in ran.err
+    assert detent("family", "validate", "triage").code == 0
+    shown = detent("variant", "show", "triage", "--json").json
+    assert [m["role"] for m in shown["messages"]] == ["system", "examples", "user"]
+    again = detent("import", str(tmp_path / "sheet.csv"), "--family", "triage", "--input", "Body", "--output", "team=Team", "--json").json
+    assert (again["n_accepted"], again["n_duplicate"], again["n_rejected"]) == (0, 40, 1)
+
+
+def test_a_variant_made_by_hand_serves_nothing(detent: Detent) -> None:
+    made = detent("variant", "create", "support_topics", "--model", "temperature=0.5", "--note", "warmer", "--json")
+    assert made.code == 0, made.err
+    listed = {row["variant"]: row for row in detent("variant", "list", "support_topics", "--json").json["items"]}
+    assert listed[made.json["variant"]]["use"] == ""
+    exported = detent("variant", "export", "support_topics", made.json["variant"], "--format", "yaml")
+    assert "temperature: 0.5" in exported.out
+
+
+def test_feedback_from_a_file_is_taken_once(detent: Detent, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"id": "e1", "unit": "u1", "score": 0.8}\nnot json\n{"id": "e2", "unit": "u2", "score": 8}\n')
+    first = detent("import", str(file), "--family", "support_topics", "--json").json
+    assert (first["accepted"], len(first["rejected"])) == (1, 2)
+    second = detent("import", str(file), "--family", "support_topics", "--json").json
+    assert (second["accepted"], second["duplicates"]) == (0, 1)
+
+
+def test_a_key_is_shown_once_and_never_again(detent: Detent) -> None:
+    made = detent("keys", "create", "web", "--role", "feedback", "--json").json
+    assert made["secret"].startswith("dk_")
+    listed = detent("keys", "list", "--json")
+    assert made["secret"] not in listed.out
+    assert "hash" not in listed.out
+    assert detent("keys", "create", "web").code == 1
+    assert detent("keys", "revoke", "web", "--json").json["changed"] is True
+    assert detent("keys", "revoke", "web", "--json").json["changed"] is False
+
+
+def test_a_faulty_family_file_is_told_with_every_fault(detent: Detent) -> None:
+    import os
+
+    folder = Path(os.environ["DETENT_HOME"]) / "families" / "broken"
+    folder.mkdir()
+    try:
+        (folder / "family.yaml").write_text("name: broken\ninputs: {}\nrollout: {ladder: [0.5, 0.2]}\n")
+        ran = detent("family", "validate", "broken", "--json")
+        assert ran.code == 2
+        assert len(ran.json["errors"]) >= 2
+        assert all(fault["line"] for fault in ran.json["errors"])
+        assert detent("serve", "--strict").code == 3
+    finally:
+        (folder / "family.yaml").unlink()
+        folder.rmdir()
+
+
+def test_the_doctor_finds_a_healthy_project(detent: Detent) -> None:
+    ran = detent("doctor", "--json")
+    assert ran.code == 0, ran.out
+    assert {f["check"] for f in ran.json["findings"]} >= {"python", "disk", "store", "family", "model", "ports", "mlflow"}
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from optimizer.cli.app import run; run(['--help']); "
+        "heavy = {'pydantic', 'sqlalchemy', 'httpx', 'mlflow', 'dspy', 'litellm', 'optuna', 'dbos', 'psutil', 'structlog'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def commands(group: Any = None, path: str = "detent") -> Iterator[tuple[str, Any]]:
+    group = group or typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+@pytest.mark.parametrize(("path", "command"), [pytest.param(path, command, id=path) for path, command in commands()])
+def test_every_command_is_documented_and_takes_json(path: str, command: Any) -> None:
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    assert f"\n## {path}\n" in text or f"`{path}`" in text, f"docs/reference/cli.md does not name {path}"
+    assert command.help, "a command needs a sentence of help"
+    if path not in ("detent serve", "detent worker", "detent demo"):
+        assert any("--json" in p.opts for p in command.params)

@@ -1,0 +1,239 @@
+"""``detent serve`` with real processes: ready, killed, started again, ended together. MLflow is left out, a provider on loopback answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from optimizer.config import Settings, load_settings
+from optimizer.jobs.init_project import init_project
+from optimizer.run_files import ProcessLock, find
+from tests.scripted_model import Provider, chat_answer, provider
+
+CLI = [sys.executable, "-c", "from optimizer.cli import main; main()"]
+CHILDREN = ("api", "gateway", "worker")
+PATIENCE_S = 90.0
+
+
+def until(what: str, check: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """The first true answer of ``check``; a machine may be slow, so patience is long and success is immediate."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        found = check()
+        if found:
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"waited {patience_s:g} s for {what}")
+
+
+class Server:
+    """One ``detent serve`` on a home of its own."""
+
+    def __init__(self, home: Path, *words: str) -> None:
+        self.home = home
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
+            "DETENT_HOME": str(home),
+            "NO_COLOR": "1",
+        }
+        self.settings: Settings = load_settings(home=home)
+        self.process = subprocess.Popen(
+            [*CLI, "serve", "--no-mlflow", *words],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    @property
+    def told(self) -> str:
+        return "".join(self.lines)
+
+    def pid(self, name: str) -> int | None:
+        found = find(self.settings, name)
+        return found.pid if found else None
+
+    def wait_ready(self) -> dict[str, int]:
+        return until(
+            "all processes", lambda: self.process.poll() is None and all(map(self.pid, CHILDREN)) and {n: self.pid(n) for n in CHILDREN}
+        )
+
+    @property
+    def url(self) -> str:
+        found = find(self.settings, "api")
+        assert found is not None
+        assert found.url is not None
+        return found.url
+
+    def detent(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*CLI, *words], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.home)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Provider]:
+    with provider() as made:
+        made.answer = lambda body: (200, {}, json.dumps(chat_answer("payment")).encode())
+        yield made
+
+
+def make_home(folder: Path, model: Provider) -> Path:
+    init_project(folder)
+    entry = {"openai_compatible": model.url, "model": "m", "concurrency": 1, "max_output_tokens": 8}
+    entry["price"] = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
+    (folder / "config" / "models.yaml").write_text(json.dumps({"embedded": entry}))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "config" / "dev.yaml").write_text(f"port: {port}\ntick_seconds: 1\nlease_seconds: 4\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[Server]:
+    """Shared by the tests below, in their order; the last one kills it."""
+    made = Server(make_home(tmp_path_factory.mktemp("serve") / "home", model))
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_second_server_and_a_second_worker_are_refused_and_told_who_is_there(server: Server) -> None:
+    pids = server.wait_ready()
+    second = server.detent("serve")
+    assert second.returncode == 3
+    assert f"pid {server.process.pid}" in second.stderr
+    worker = server.detent("worker")
+    assert worker.returncode == 3
+    assert f"pid {pids['worker']}" in worker.stderr
+
+
+def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_so(server: Server) -> None:
+    first = server.wait_ready()
+    url = server.url
+    for name in CHILDREN:
+        os.kill(first[name], signal.SIGKILL)
+    assert httpx.get(f"{url}/health", timeout=60).status_code == 200, "a request during the restart waits and is answered"
+    second = until("new processes", lambda: (now := server.wait_ready()) and not set(now.values()) & set(first.values()) and now)
+    assert server.url == url
+    assert set(second) == set(first)
+    status = json.loads(server.detent("status", "--json").stdout)
+    assert {a["subject"] for a in status["alerts"] if a["kind"] == "process_restarted"} == set(CHILDREN)
+    assert all(f"{name} (pid {first[name]}) was killed by signal 9" in server.told for name in CHILDREN)
+
+
+def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_wait_for_it(server: Server, model: Provider) -> None:
+    """The journal answers what was asked before; between the kills at most the one call in flight is asked twice."""
+
+    def slowly(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        time.sleep(0.05)
+        return 200, {}, json.dumps(chat_answer("payment")).encode()
+
+    model.answer = slowly
+    server.wait_ready()
+    examples = str(server.home / "families" / "support_topics" / "examples.jsonl")
+    assert server.detent("import", examples, "--family", "support_topics", "--curated").returncode == 0
+    ran = server.detent("study", "run", "support_topics", "--strategy", "bootstrap", "--budget-calls", "150", "--no-follow", "--json")
+    assert ran.returncode == 0, ran.stderr
+    study = json.loads(ran.stdout)["study"]["id"]
+
+    n_kills = 0
+    for enough in (5, 40):
+        until(f"{enough} calls", lambda enough=enough: len(model.bodies) > enough)
+        worker = server.pid("worker")
+        if worker is not None:
+            os.kill(worker, signal.SIGKILL)
+            n_kills += 1
+        until("another worker", lambda worker=worker: server.pid("worker") not in (None, worker))
+    before = _ticked_at(server)
+    until("a tick during the study", lambda: _ticked_at(server) > before)
+
+    ended = until(
+        "the study's end",
+        lambda: (s := httpx.get(f"{server.url}/v1/studies/{study}", timeout=30).json())["status"] in ("finished", "failed") and s,
+        patience_s=150,
+    )
+    assert ended["status"] == "finished", ended["error"]
+    asked = [json.dumps(body, sort_keys=True) for body in model.bodies]
+    assert len(asked) - len(set(asked)) <= n_kills
+
+
+def _ticked_at(server: Server) -> str:
+    return str(json.loads(server.detent("status", "--json").stdout)["last_tick_at"])
+
+
+def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
+    pids = server.wait_ready()
+    server.process.kill()
+    server.process.wait()
+    until("the children's end", lambda: all(map(gone, pids.values())))
+    assert ProcessLock(server.settings, "serve").acquire(), "and the next server may start"
+
+
+def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_path: Path, model: Provider) -> None:
+    home = make_home(tmp_path / "home", model)
+    wanted = load_settings(home=home).port
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", wanted))
+        taken.listen()
+        server = Server(home)
+        try:
+            pids = server.wait_ready()
+            assert not server.url.endswith(f":{wanted}")
+            assert f"Port {wanted} is taken by" in server.told
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(timeout=60) == 0
+        finally:
+            server.end()
+    assert all(map(gone, pids.values()))
+    assert not list(server.settings.run_dir().glob("*.json"))
+    until("its last words", lambda: "Everything has ended" in server.told)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(["--host", "0.0.0.0"], 3, "detent keys create", id="open to others without a key"),
+        pytest.param(["--profile", "production"], 2, "demo, dev, staging, prod", id="unknown profile"),
+    ],
+)
+def test_a_start_that_must_not_be_is_refused(tmp_path: Path, model: Provider, words: list[str], code: int, says: str) -> None:
+    refused = Server(make_home(tmp_path / "home", model), *words)
+    try:
+        assert refused.process.wait(timeout=60) == code
+        until("its last words", lambda: says in refused.told)
+    finally:
+        refused.end()

@@ -1,0 +1,114 @@
+"""Settings: which source wins, what is refused, and that the documentation names each of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optimizer.config import PROFILES, Limits, Settings, load_settings
+from optimizer.core.errors import InvalidInput
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [n for n in os.environ if n.startswith("DETENT_")]:
+        monkeypatch.delenv(name)
+
+
+def home_with(folder: Path, **profiles: str) -> Path:
+    (folder / "config").mkdir()
+    for name, text in profiles.items():
+        (folder / "config" / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def test_the_environment_beats_the_profile_which_beats_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = home_with(tmp_path, dev="port: 9000\nmlflow_port: 9001\n")
+    monkeypatch.setenv("DETENT_PORT", "9100")
+    settings = load_settings(home=home)
+    assert (settings.port, settings.mlflow_port, settings.host) == (9100, 9001, "127.0.0.1")
+
+
+def test_an_option_of_the_command_line_beats_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETENT_PORT", "9100")
+    monkeypatch.setenv("DETENT_HOME", "/nowhere")
+    settings = load_settings("prod", home=tmp_path, port=9200, host=None)
+    assert (settings.port, settings.home, settings.profile, settings.host) == (9200, tmp_path, "prod", "127.0.0.1")
+
+
+def test_one_limit_can_be_set_without_repeating_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = home_with(tmp_path, dev="limits: {batch: 10}\n")
+    monkeypatch.setenv("DETENT_LIMITS__BODY_BYTES", "2048")
+    assert load_settings(home=home).limits == Limits(batch=10, body_bytes=2048)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("prot: 9000\n", "there is no such setting", id="misspelt"),
+        pytest.param("port: many\n", "port", id="not a number"),
+        pytest.param("port: [\n", "cannot be read", id="broken YAML"),
+        pytest.param("- 1\n", "name: value", id="a list"),
+        pytest.param("home: /tmp\n", "only the environment", id="home in a profile"),
+        pytest.param("tick_seconds: 40\n", "at least twice", id="a lease that would run out between ticks"),
+    ],
+)
+def test_a_faulty_profile_is_refused_with_its_file_and_reason(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says) as refused:
+        load_settings(home=home_with(tmp_path, dev=text))
+    assert "dev.yaml" in str(refused.value)
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="demo, dev, staging, prod"):
+        load_settings("production", home=tmp_path)
+
+
+def test_a_scaled_clock_is_refused_in_prod_and_taken_in_staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETENT_CLOCK_SCALE", "60")
+    assert load_settings("staging", home=tmp_path).simulated_clock
+    with pytest.raises(InvalidInput, match="DETENT_CLOCK_SCALE"):
+        load_settings("prod", home=tmp_path)
+
+
+def test_the_home_is_the_nearest_folder_upwards_with_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "families" / "triage").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "families" / "triage")
+    assert load_settings().home == tmp_path
+
+
+def test_secrets_do_not_show_when_settings_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETENT_TOKEN_KEYS", "k1:0011")
+    monkeypatch.setenv("DETENT_API_KEY", "dk_secret")
+    shown = repr(load_settings(home=tmp_path))
+    assert "0011" not in shown
+    assert "dk_secret" not in shown
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_of_this_project_loads(profile: str) -> None:
+    settings = load_settings(profile, home=ROOT)
+    assert settings.simulated_clock == (profile == "demo")
+
+
+def test_profile_demo_asks_for_less_evidence_and_nothing_else_of_a_rollout() -> None:
+    assert load_settings("demo", home=ROOT).family_overrides == {
+        "rollout": {"min_labelled_per_stage": 40, "feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}}
+    }
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_new_project_gets_the_same_profiles_as_this_one(profile: str) -> None:
+    assert (ROOT / f"optimizer/templates/config/{profile}.yaml").read_bytes() == (ROOT / f"config/{profile}.yaml").read_bytes()
+
+
+def test_every_setting_has_a_heading_in_its_reference() -> None:
+    names = [*Settings.model_fields, *(f"limits.{name}" for name in Limits.model_fields)]
+    text = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    missing = [name for name in names if f"### `{name}`" not in text]
+    assert not missing, f"docs/reference/settings.md has no heading for {missing}"

@@ -1,0 +1,52 @@
+"""The folder mlflow/ of a home must never hide the installed MLflow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from optimizer.config import load_settings
+from optimizer.core.errors import InvalidInput
+from optimizer.mlflow_server import ENVIRONMENT, command, prepare_store
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_folder_holds_no_init_file() -> None:
+    assert (ROOT / "mlflow" / "README.md").exists()
+    assert not list((ROOT / "mlflow").rglob("__init__.py"))
+
+
+def test_from_the_project_folder_the_installed_mlflow_is_imported() -> None:
+    code = "import mlflow; assert hasattr(mlflow, 'start_run'), mlflow"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_the_server_starts_without_network_helpers_or_telemetry() -> None:
+    assert ENVIRONMENT["LITELLM_LOCAL_MODEL_COST_MAP"] == "True"
+    assert ENVIRONMENT["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert ENVIRONMENT["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_its_database_is_in_wal_mode_before_mlflow_opens_it(tmp_path: Path) -> None:
+    import sqlite3
+
+    settings = load_settings(home=tmp_path)
+    prepare_store(settings)
+    prepare_store(settings)
+    connection = sqlite3.connect(tmp_path / "mlflow" / "mlflow.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_options_of_the_server_file_end_up_on_its_command_line(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "server.yaml").write_text("options: {allowed-hosts: example.org}\n")
+    assert command(settings)[-2:] == ["--allowed-hosts", "example.org"]
+    (tmp_path / "mlflow" / "server.yaml").write_text("options: [1]\n")
+    with pytest.raises(InvalidInput, match=r"server\.yaml"):
+        command(settings)

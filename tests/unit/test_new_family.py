@@ -1,0 +1,121 @@
+"""A family from a prompt and a sheet, as people have them."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import Conflict, InvalidInput
+from optimizer.core.family import parse_family
+from optimizer.core.new_family import FamilyDraft, draft_family, messages_of, tell_parser
+from optimizer.jobs.create_family import create_family, read_prompt
+
+TODAY = date(2026, 11, 20)
+ROWS = [{"Body": f"message {i}", "Team": ("sales", "support")[i % 2], "Date": "x"} for i in range(10)]
+
+
+def draft(**changes: Any) -> FamilyDraft:
+    values = {"name": "triage", "prompt": "Ticket: {{ticket}}\nTeam:", "columns": ("Body", "Team", "Date"), "rows": ROWS}
+    return FamilyDraft(**{**values, "inputs": ("ticket=Body",), "output": "Team", **changes})
+
+
+def test_the_file_that_is_made_is_a_valid_family_with_its_examples() -> None:
+    made = draft_family(draft(), today=TODAY)
+    family = parse_family(made.data)
+    assert list(family.inputs) == ["ticket"]
+    assert (family.output.field, family.output.parser, family.output.labels) == ("team", "label", ("sales", "support"))
+    assert family.sample.balance == "team"
+    assert made.examples[0] == {"input": {"ticket": "message 0"}, "expected": {"team": "sales"}}
+
+
+def test_paragraphs_before_the_first_placeholder_become_the_system_message() -> None:
+    assert messages_of("You sort tickets.\n\nBe brief.\n\nTicket: {{t}}\n\nTeam:", ["t"]) == [
+        {"role": "system", "content": "You sort tickets.\n\nBe brief."},
+        {"role": "examples"},
+        {"role": "user", "content": "Ticket: {{t}}\n\nTeam:"},
+    ]
+
+
+def test_a_prompt_without_placeholders_is_followed_by_its_input() -> None:
+    made = draft_family(draft(prompt="You sort tickets.", inputs=("Body",)), today=TODAY)
+    messages = parse_family(made.data).variant().messages
+    assert [m.get("content") for m in messages] == ["You sort tickets.", None, "{{body}}"]
+
+
+def test_one_placeholder_and_one_column_need_no_further_word() -> None:
+    made = draft_family(draft(inputs=("Body",)), today=TODAY)
+    assert made.examples[1]["input"] == {"ticket": "message 1"}
+
+
+def test_the_only_column_left_is_the_answer() -> None:
+    made = draft_family(draft(columns=("ticket", "team"), rows=[{"ticket": "a", "team": "b"}], inputs=(), output=None), today=TODAY)
+    assert made.examples == [{"input": {"ticket": "a"}, "expected": {"team": "b"}}]
+
+
+def test_columns_named_id_and_group_are_kept_as_such() -> None:
+    rows = [{"id": "7", "group": "g", "ticket": "a", "team": "b"}]
+    made = draft_family(draft(columns=("id", "group", "ticket", "team"), rows=rows, inputs=(), output=None), today=TODAY)
+    assert {k: made.examples[0][k] for k in ("id", "group")} == {"id": "7", "group": "g"}
+
+
+def test_rows_without_an_answer_are_left_out_and_counted() -> None:
+    made = draft_family(draft(rows=[*ROWS, {"Body": "x", "Team": " ", "Date": ""}]), today=TODAY)
+    assert (len(made.examples), made.n_skipped) == (10, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"inputs": ()}, "--input ticket=COLUMN", id="no column of the placeholder's name"),
+        pytest.param({"output": None}, "--output COLUMN", id="several columns could be the answer"),
+        pytest.param({"output": "Teem"}, "no column 'Teem'", id="misspelt column"),
+        pytest.param({"inputs": ("ticket=Body", "colour=Date")}, "no {{colour}}", id="an input that the prompt does not have"),
+        pytest.param({"prompt": "Sort it.", "inputs": ()}, "no {{placeholder}}", id="nothing goes in"),
+        pytest.param({"parser": "xml"}, "no parser 'xml'", id="unknown parser"),
+        pytest.param({"rows": []}, "no row", id="an empty sheet"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_option_that_helps(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        draft_family(draft(**changes), today=TODAY)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "parser"),
+    [
+        (["a", "b"] * 3, "label"),
+        (["one", "two", "three"], "text"),
+        (["a long answer that is different " + str(i) for i in range(9)], "text"),
+        (['{"a": 1}', '{"a": 2}'], "json"),
+        (['["a"]', "[]"], "list"),
+        (['["a"]', "b", "b", "b"], "label"),
+    ],
+)
+def test_the_parser_is_told_by_the_answers(outputs: list[str], parser: str) -> None:
+    assert tell_parser(outputs) == parser
+
+
+def test_an_existing_folder_is_never_touched(tmp_path: Path) -> None:
+    (tmp_path / "triage").mkdir()
+    with pytest.raises(Conflict, match="already"):
+        create_family(draft(), families_dir=tmp_path, today=TODAY)
+    assert list((tmp_path / "triage").iterdir()) == []
+
+
+def test_a_name_that_is_no_family_name_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="small letter"):
+        create_family(draft(name="Triage"), families_dir=tmp_path, today=TODAY)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "no prompt file"), (b"", "empty"), (b"\xff\xfe\x00", "UTF-8")])
+def test_a_prompt_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "prompt.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=says):
+        read_prompt(path)

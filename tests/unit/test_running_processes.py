@@ -1,0 +1,162 @@
+"""Addresses, locks, ports and the rules of supervision."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from optimizer import run_files, supervise
+from optimizer.config import Settings, load_settings
+from optimizer.core.errors import Conflict, Refused
+from optimizer.ports_in_use import is_free, is_loopback, listen, reachable_host
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from optimizer.config import load_settings
+from optimizer.run_files import ProcessLock
+lock = ProcessLock(load_settings(home=Path(sys.argv[1])), "worker")
+print(lock.acquire(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(home=tmp_path)
+
+
+def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) -> None:
+    run_files.announce(settings, "api", "http://127.0.0.1:1", profile="demo")
+    found = run_files.find(settings, "api")
+    assert found is not None
+    assert (found.pid, found.url) == (os.getpid(), "http://127.0.0.1:1")
+    assert run_files.note(settings, "api", "profile") == "demo"
+    run_files.withdraw(settings, "api")
+    assert run_files.find(settings, "api") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param('{"pid": 4194304, "url": "x"}', id="a pid that nobody has"),
+        pytest.param(json.dumps({"pid": os.getpid(), "url": "x", "created": 1.0}), id="a pid that went to somebody else"),
+        pytest.param('{"pid": ', id="half a file"),
+        pytest.param("{}", id="no pid"),
+    ],
+)
+def test_the_file_of_a_dead_process_counts_for_nothing(settings: Settings, content: str) -> None:
+    settings.run_dir().mkdir(parents=True)
+    (settings.run_dir() / "api.json").write_text(content)
+    assert run_files.find(settings, "api") is None
+
+
+def test_a_lock_is_held_by_one_process_named_to_others_and_free_after_a_kill(settings: Settings) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(settings.home)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        with pytest.raises(Refused, match=f"Another worker .*pid {holder.pid}"):
+            run_files.ProcessLock(settings, "worker").acquire_or_refuse("Another worker runs", "Wait.")
+    finally:
+        holder.kill()
+        holder.wait()
+    assert run_files.ProcessLock(settings, "worker").acquire(timeout_s=10)
+
+
+def test_a_taken_port_is_named_with_its_owner_and_the_next_one_used() -> None:
+    first = listen("127.0.0.1", 0, "api")
+    try:
+        assert first.notice is None
+        assert not is_free("127.0.0.1", first.port)
+        second = listen("127.0.0.1", first.port, "api")
+        second.socket.close()
+        assert second.port > first.port
+        assert second.notice is not None
+        assert f"Port {first.port} is taken by" in second.notice
+        assert f"api uses {second.port}" in second.notice
+        if sys.platform == "linux":
+            assert f"pid {os.getpid()}" in second.notice
+    finally:
+        first.socket.close()
+
+
+def test_an_address_of_another_machine_is_a_conflict() -> None:
+    with pytest.raises(Conflict, match=r"192\.0\.2\.1"):
+        listen("192.0.2.1", 8321, "api")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback", "opened"),
+    [
+        ("127.0.0.1", True, "127.0.0.1"),
+        ("localhost", True, "localhost"),
+        ("::1", True, "[::1]"),
+        ("0.0.0.0", False, "127.0.0.1"),
+        ("::", False, "[::1]"),
+        ("10.0.0.5", False, "10.0.0.5"),
+        ("example.org", False, "example.org"),
+    ],
+)
+def test_hosts(host: str, loopback: bool, opened: str) -> None:
+    assert (is_loopback(host), reachable_host(host)) == (loopback, opened)
+
+
+def test_without_keys_only_this_machine_is_served() -> None:
+    supervise.refuse_open_door("127.0.0.1", has_keys=False)
+    supervise.refuse_open_door("0.0.0.0", has_keys=True)
+    with pytest.raises(Refused, match="detent keys create"):
+        supervise.refuse_open_door("0.0.0.0", has_keys=False)
+
+
+def test_waits_between_restarts_double_up_to_a_limit_and_begin_anew_after_a_stable_run() -> None:
+    waits = [supervise.FIRST_WAIT_S]
+    for _ in range(10):
+        waits.append(supervise.next_wait_s(waits[-1], lived_s=1.0))
+    assert waits[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert waits[-1] == supervise.LONGEST_WAIT_S
+    assert supervise.next_wait_s(waits[-1], lived_s=supervise.STABLE_AFTER_S) == supervise.FIRST_WAIT_S
+
+
+def test_a_child_that_dies_is_reported_alarmed_and_started_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children that end at once, in place of the real ones: what happens around them is the same."""
+    settings.log_dir().mkdir(parents=True)
+    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
+    told: list[str] = []
+    alarms: list[tuple[str, str]] = []
+    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
+    supervisor = supervise.Supervisor(quiet, report=told.append, alarm=lambda name, text: alarms.append((name, text)), mlflow=False)
+
+    def stop_after_restarts(sentence: str) -> None:
+        told.append(sentence)
+        if sum("starts again" in t for t in told) >= 4:
+            supervisor.stop()
+
+    supervisor._report = stop_after_restarts
+    supervisor.run()
+    assert sum("api" in t and "exit code 1" in t for t in told) >= 2
+    assert any("starts again in 1 s" in t for t in told)
+    assert {name for name, _ in alarms} <= {"api", "gateway", "worker"}
+    assert supervisor.pids() == {}
+    assert run_files.find(quiet, "serve") is None
+
+
+def test_the_listening_socket_outlives_the_process_behind_it(settings: Settings) -> None:
+    """A client that connects while the api starts again waits instead of being refused."""
+    supervisor = supervise.Supervisor(
+        settings.model_copy(update={"port": 0, "mlflow_port": 0}), report=lambda text: None, alarm=lambda name, text: None, mlflow=False
+    )
+    url = supervisor.url("api")
+    assert url is not None
+    client = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=5)
+    client.close()
+    supervisor.stop()
+    time.sleep(0)
+    supervisor.run()

@@ -1,0 +1,63 @@
+"""What wiring decides itself: the anchor of the scaled clock, and which strategy a name means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer import wiring
+from optimizer.adapters.clock import SystemClock
+from optimizer.config import load_settings
+from optimizer.core.errors import InvalidInput, NotYet
+
+START = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def rollout_time(anchor: datetime, scale: float, now: datetime) -> datetime:
+    return anchor + (now - anchor) * scale
+
+
+def test_processes_and_restarts_share_one_anchor(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, clock_scale=60)
+    first = wiring.clock_anchor(settings, START)
+    assert first == START
+    assert wiring.clock_anchor(settings, START + timedelta(hours=5)) == first
+
+
+def test_another_scale_goes_on_from_where_rollout_time_was(tmp_path: Path) -> None:
+    wiring.clock_anchor(load_settings(home=tmp_path, clock_scale=60), START)
+    now = START + timedelta(hours=1)
+    before = rollout_time(START, 60, now)
+    anchor = wiring.clock_anchor(load_settings(home=tmp_path, clock_scale=1440), now)
+    rounding = timedelta(milliseconds=1)  # a microsecond of the anchor, scaled
+    assert abs(rollout_time(anchor, 1440, now) - before) < rounding
+    assert abs(rollout_time(anchor, 1440, now + timedelta(minutes=1)) - before - timedelta(days=1)) < rounding
+
+
+def test_an_unscaled_clock_keeps_no_anchor(tmp_path: Path) -> None:
+    clock = wiring.open_clock(load_settings(home=tmp_path))
+    assert isinstance(clock, SystemClock)
+    assert abs(clock.rollout_now() - clock.now()) < timedelta(seconds=1)
+    assert not (tmp_path / "var" / "clock.json").exists()
+
+
+@pytest.mark.parametrize(("name", "error"), [("gepa", NotYet), ("magic", InvalidInput)])
+def test_a_strategy_that_cannot_be_built_is_refused(name: str, error: type[Exception]) -> None:
+    setting: Any = None
+    with pytest.raises(error, match=name):
+        wiring.strategy_for(name, setting)
+
+
+def test_a_profile_lies_over_every_family(tmp_path: Path) -> None:
+    folder = tmp_path / "families" / "triage"
+    folder.mkdir(parents=True)
+    (folder / "family.yaml").write_text(
+        'name: triage\ninputs: {text: {type: text}}\nprompt: {current: "1", versions: {"1": {content: [{role: user, content: "{{text}}"}]}}}\n'
+        "rollout: {min_labelled_per_stage: 300, max_days: 7}\n"
+    )
+    settings = load_settings(home=tmp_path, family_overrides={"rollout": {"min_labelled_per_stage": 40}})
+    rollout = wiring.load_families(settings).families["triage"].rollout
+    assert (rollout.min_labelled_per_stage, rollout.max_days) == (40, 7)
