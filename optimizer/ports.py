@@ -90,7 +90,9 @@ class MovedAlias:
 class Tracker(Protocol):
     """The mirror of studies and rollouts that people review (MLflow). Every method may be repeated without harm."""
 
-    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None: ...
+    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str | None:
+        """Returns the id under which people find the study there."""
+
     def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
         """Registers the Variant (once) and points exactly these aliases at it."""
 

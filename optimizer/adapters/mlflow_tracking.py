@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,12 @@ class MlflowTracker:
         self._prompts = PromptRegistry(self._client)
         self._experiments: dict[str, str] = {}
 
-    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
-        """A parent run for the study, a nested run per trial; whatever is unchanged since the last time is left alone."""
+    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str:
+        """A parent run for the study, a nested run per trial; whatever is unchanged since the last time is left alone.
+
+        Returns the parent run's id.
+        """
+        study = replace(study, mlflow_run_id=None)  # not part of what is shown, and known only after the first send
         experiment = self._experiment(study.family, extras.description)
         parent = self._parent(experiment, study)
         runs = self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'")
@@ -51,6 +56,7 @@ class MlflowTracker:
         for trial in trials:
             self._mirror_trial(experiment, parent.info.run_id, study, trial, extras, known.get(str(trial.number)))
         self._mirror_parent(parent, study, trials, extras)
+        return str(parent.info.run_id)
 
     def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
         self._prompts.mirror(family, variant, aliases, tags, experiment=self._experiment(family))

@@ -89,7 +89,9 @@ def _send_study(id: str, store: Store, tracker: Tracker, families: Mapping[str, 
         trials = store.studies.trials(tx, id)
         evidence = _evidence(store, tx, study, {t.variant for t in trials})
     described = families.get(study.family) if isinstance(families, Mapping) else None
-    tracker.mirror_study(study, trials, replace(evidence, description=str(getattr(described, "description", "") or "")))
+    run = tracker.mirror_study(study, trials, replace(evidence, description=str(getattr(described, "description", "") or "")))
+    if run is not None and run != study.mlflow_run_id:
+        store.write(lambda tx: store.studies.update(tx, id, mlflow_run_id=run))
     return study.family if study.outcome == "nominated" else None
 
 

@@ -83,6 +83,10 @@ def test_the_parent_run_says_outcome_winner_and_diff_at_once(mirrored: tuple[Dat
     run = parent(tracker)
     assert run.info.status == "FINISHED"
     assert run.data.tags["detent.winner"] == WINNER
+    with mirrored[0].read() as tx:
+        study = mirrored[0].studies.get(tx, STUDY)
+    assert study is not None
+    assert study.mlflow_run_id == run.info.run_id
     note = run.data.tags["mlflow.note.content"]
     assert WINNER in note
     assert "+[example 1: ex_0]" in note

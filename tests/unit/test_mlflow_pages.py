@@ -1,0 +1,148 @@
+"""The texts and plots that reviewers read: what they say for each outcome, and what they never show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from optimizer.adapters import mlflow_pages as pages
+from optimizer.adapters.mlflow_plots import importances, pareto_front, plots_page
+from optimizer.core.dataset import make_example
+from optimizer.core.study import Budget, ExampleResult, Study, Trial
+from optimizer.core.variant import FewShot, Variant
+from optimizer.ports import StudyEvidence
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def variant(n_examples: int = 0, temperature: float = 0.0) -> Variant:
+    messages: Any = ({"role": "system", "content": "Say <what> it is."}, {"role": "examples"}, {"role": "user", "content": "{{text}}"})
+    shots = tuple(FewShot(id=f"ex_{n}", input={"text": f"in {n}"}, output=f"out {n}") for n in range(n_examples))
+    return Variant(messages=messages, examples=shots, model={"name": "m", "temperature": temperature})
+
+
+CHAMPION, WINNER = variant(), variant(2)
+
+
+def study(**changes: Any) -> Study:
+    values: dict[str, Any] = {"id": "st_1", "family": "f", "strategy": "bootstrap", "aim": "quality", "status": "finished", "seed": 1}
+    values |= {"budget": Budget(calls=10), "definition": {}, "champion": CHAMPION.id, "created_at": NOW, "created_by": "local:t"}
+    return Study(**{**values, "outcome": "nominated", "winner": WINNER.id, **changes})
+
+
+def trial(number: int, made: Variant, score: float | None, **changes: Any) -> Trial:
+    status: Any = "complete"
+    return Trial(
+        **{
+            "study": "st_1",
+            "number": number,
+            "variant": made.id,
+            "proposer": "p",
+            "params": {},
+            "status": status,
+            "score": score,
+            "n": 4,
+            **changes,
+        }
+    )
+
+
+def evidence(**changes: Any) -> StudyEvidence:
+    values: dict[str, Any] = {"variants": {v.id: v for v in (CHAMPION, WINNER)}, "results": {}, "examples": {}, "confirmation": {}}
+    return StudyEvidence(**{**values, **changes})
+
+
+def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() -> None:
+    diff = pages.variant_diff(CHAMPION, WINNER)
+    added = [line for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
+    assert "+[example 1: ex_0]" in added
+    assert "+=> out 1" in added
+    assert not [line for line in diff.splitlines() if line.startswith("-") and not line.startswith("---")]
+    assert pages.variant_diff(CHAMPION, CHAMPION) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, "confirmed on the holdout and nominated", id="nominated"),
+        pytest.param({"outcome": "no_improvement", "winner": None}, "nothing beat the champion", id="nothing better"),
+        pytest.param({"outcome": "not_confirmed"}, "was not confirmed", id="not confirmed"),
+        pytest.param({"status": "failed", "outcome": None, "error": "no model"}, "failed: no model", id="failed"),
+        pytest.param({"status": "running", "outcome": None}, "running", id="running"),
+    ],
+)
+def test_the_headline_says_plainly_how_a_study_stands(changes: dict[str, Any], expected: str) -> None:
+    assert expected in pages.headline(study(**changes))
+
+
+def test_only_a_nominated_winner_comes_with_the_command_that_goes_on() -> None:
+    trials = [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4)]
+    assert "detent rollout start f --variant" in pages.note(study(), trials, evidence())
+    assert "detent rollout start" not in pages.note(study(outcome="not_confirmed"), trials, evidence())
+
+
+def test_a_note_fits_into_a_tag_of_mlflow_however_long_the_prompt_is() -> None:
+    long = replace(WINNER, examples=tuple(FewShot(id=f"e{n}", input={"text": "word " * 200}, output="x") for n in range(40)))
+    note = pages.note(study(winner=long.id), [trial(1, long, 0.4)], evidence(variants={CHAMPION.id: CHAMPION, long.id: long}))
+    assert len(note) <= 7900
+
+
+def test_text_in_prompts_cannot_become_markup_of_the_report() -> None:
+    page = pages.report_page(study(), [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4)], evidence())
+    assert "Say &lt;what&gt; it is." in page
+    assert "<what>" not in page
+
+
+def test_trials_without_a_score_stand_last_and_their_score_stays_empty() -> None:
+    table = pages.trials_table(study(), [trial(0, CHAMPION, None), trial(1, WINNER, 0.4)], evidence())
+    scores = [row[table["columns"].index("score")] for row in table["data"]]
+    assert scores == [0.4, None]
+
+
+def test_the_examples_table_leaves_out_examples_whose_text_may_not_be_shown() -> None:
+    shown = make_example(family="f", input={"text": "public"}, expected={"o": "x"}, created_at=NOW, origin="curated", id="a")
+    results = [ExampleResult(example=id, score=0.5, output=f"output of {id}") for id in ("a", "hidden")]
+    table = pages.examples_table(WINNER.id, study(), evidence(results={WINNER.id: results}, examples={"a": shown}))
+    assert table is not None
+    assert [row[0] for row in table["data"]] == ["a"]
+    assert pages.examples_table(WINNER.id, study(), evidence(results={WINNER.id: results})) is None
+
+
+def test_the_confirmation_names_wins_ties_losses_and_what_was_not_measured_by_hash() -> None:
+    before = [ExampleResult(example=id, score=0.5, output=None) for id in "abcd"]
+    after = [ExampleResult(example=id, score=s, output=None) for id, s in zip("abcd", (0.6, 0.5, 0.4, None), strict=True)]
+    table = pages.confirmation_table(study(), evidence(confirmation={CHAMPION.id: before, WINNER.id: after}))
+    assert table is not None
+    assert sorted(row[1] for row in table["data"]) == ["loss", "not measured", "tie", "win"]
+    assert all(len(row[0]) == 12 for row in table["data"])
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        pytest.param([(1.0, 0.5), (2.0, 0.4), (3.0, 0.9)], [(1.0, 0.5), (3.0, 0.9)], id="a dearer and worse one is not on it"),
+        pytest.param([(1.0, 0.5), (1.0, 0.7)], [(1.0, 0.7)], id="the better of equally dear ones"),
+        pytest.param([(1.0, 0.5), (1.0, 0.5)], [(1.0, 0.5)], id="equal ones once"),
+        pytest.param([], [], id="nothing"),
+    ],
+)
+def test_the_pareto_front(points: list[tuple[float, float]], front: list[tuple[float, float]]) -> None:
+    assert pareto_front(points) == front
+
+
+def test_importance_finds_the_setting_that_decides_and_is_silent_with_too_few_trials() -> None:
+    made = [variant(n, t) for n in (0, 1, 2, 3) for t in (0.0, 0.5, 1.0)]
+    trials = [trial(i, v, 0.2 * len(v.examples)) for i, v in enumerate(made)]
+    found = importances(trials, {v.id: v for v in made}, seed=1)
+    assert max(found, key=lambda name: found[name]) == "n_examples"
+    assert importances(trials[:3], {v.id: v for v in made}, seed=1) == {}
+
+
+def test_the_plots_page_carries_its_script_and_says_why_a_plot_is_missing() -> None:
+    page = plots_page(study(), [trial(0, CHAMPION, 0.1, p95_ms=10.0)], {CHAMPION.id: CHAMPION})
+    assert "plotly.js" in page[:2000]
+    assert 'src="http' not in page
+    assert "Not drawn: it needs at least" in page
