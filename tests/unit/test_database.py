@@ -13,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 from optimizer.adapters.database import Database, engine, writer
@@ -39,6 +40,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Datab
 def version(database: Database) -> int:
     with database.read() as tx:
         return database.serving_version.read(tx)[0]
+
+
+def test_an_error_of_the_database_tells_the_log_nothing_of_the_values_concerned(database: Database) -> None:
+    with pytest.raises(OperationalError) as failed, database.read() as tx:
+        tx.execute(text("SELECT :secret FROM nowhere"), {"secret": "jane.doe@example.org"})
+    assert "jane.doe" not in str(failed.value)
 
 
 class Gate:
