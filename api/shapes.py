@@ -71,7 +71,10 @@ def _without_arm(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(value: Told) -> dict[str, Any]:
-    """What a change did, why, and how to take it back; with the members of the rollout as it is now, if one is concerned."""
+    """What a change did, why, and how to take it back; with the members of the rollout as it is now, if one is concerned.
+
+    Where both have a member it is the rollout's (``champion``, ``forced``), as GET shows it; the act's own ``forced`` stands in ``decision``.
+    """
     shown: dict[str, Any] = {
         "family": value.family,
         "what": value.what,
@@ -85,7 +88,7 @@ def told(value: Told) -> dict[str, Any]:
     reign = champion(value.champion) if value.champion is not None else None
     if value.rollout is None:
         return {**shown, "champion": reign}
-    return {**rollout(value.rollout), **shown, "reign": reign}  # the rollout's own "champion" is the variant it was compared with
+    return {**shown, **rollout(value.rollout), "reign": reign}
 
 
 def estimate(family: str, value: Estimate) -> dict[str, Any]:

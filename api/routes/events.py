@@ -123,7 +123,7 @@ def list_feedback(
     return shared.read(read)
 
 
-@routes.get("/v1/interactions/{id}", **guarded("read"))
+@routes.get("/v1/interactions/{id:path}", **guarded("read"))  # ids are the sender's, a slash included
 def interaction(id: str, shared: Shared, family: Annotated[str | None, Query(max_length=200)] = None) -> dict[str, Any]:
     """One interaction with the feedback on it. Ids are unique within a family: name it where two families share an id."""
 

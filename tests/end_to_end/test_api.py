@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -190,6 +191,12 @@ def test_an_event_with_its_token_is_kept_with_its_arm(world: World) -> None:
     stored = world.get("/v1/interactions/in_1").json()
     assert (stored["family"], stored["variant"], stored["output"], stored["latency_ms"]) == ("triage", prompt["variant"], "billing", 12.5)
     assert [outcome["success"] for outcome in stored["feedback"]] == [True]
+
+
+@pytest.mark.parametrize("id", ["order/17", "a b", "é%"])
+def test_an_interaction_is_found_by_whatever_id_its_sender_chose(world: World, id: str) -> None:
+    world.post("/v1/interactions", {"id": id, "family": "triage", "unit": "u", "output": "billing"})
+    assert world.get(f"/v1/interactions/{quote(id, safe='')}").json()["id"] == id
 
 
 def test_interactions_takes_the_same_body_as_feedback(world: World) -> None:
@@ -427,6 +434,8 @@ def test_an_operator_s_acts_answer_with_what_they_did_and_how_to_take_it_back(wo
     held = world.post(f"{path}/hold", {"reason": "lunch"}).json()
     assert held["held"] is True
     assert held["undo"] == "detent rollout resume triage"
+    assert held["forced"] is world.get(path).json()["forced"] is True  # it was started past a gate; holding it was not forced
+    assert held["decision"]["forced"] is False
     assert world.post(f"{path}/advance", {"reason": "x", "confirm": "triage"}).status_code == 409
     assert world.post(f"{path}/resume").json()["held"] is False
     refused = world.post(f"{path}/advance", {"reason": "x"})
