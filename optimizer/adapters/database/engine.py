@@ -40,7 +40,9 @@ def open_engine(url: str, access: Access) -> Engine:
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite_engine(sqlite_path(url), access)
     options: dict[str, Any] = {"postgresql_readonly": True} if access == "read" else {}
-    return create_engine(url, json_serializer=_to_json, hide_parameters=True, pool_pre_ping=True, execution_options=options, **_pool(access))
+    return create_engine(
+        url, json_serializer=_to_json, hide_parameters=True, pool_pre_ping=True, execution_options=options, **_pool(access)
+    )
 
 
 def sqlite_path(url: str) -> Path:
@@ -79,7 +81,9 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
             raise
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, json_serializer=_to_json, hide_parameters=True, **_pool(access))
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, json_serializer=_to_json, hide_parameters=True, **_pool(access)
+    )
     start = "BEGIN" if access == "read" else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "begin")
