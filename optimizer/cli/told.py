@@ -16,7 +16,7 @@ def show_told(as_json: bool, told: Any) -> None:
     show(as_json, values, lambda out: None)
     family = values.get("family") or subject.get("family") or ""
     what = values.get("what") or f"now {subject.get('status') or subject.get('variant') or 'changed'}"
-    act = isinstance(told, Mapping) and values.get("decision") or values  # the server's `forced` is the whole rollout's
+    act = (isinstance(told, Mapping) and values.get("decision")) or values  # the server's `forced` is the whole rollout's
     forced = " (forced)" if act.get("forced") else ""
     tell_change(
         f"{family}: {what}{forced}.",
