@@ -3,30 +3,37 @@
     python bench/rollout_statistics.py [--runs 2000] [--seed 1] [--only A,B,C,drift]
 
 A: a fixed ramp watched by many rules. B: rules that drive the ramp themselves. C: guardrails in seconds. drift: B's gate while the base
-rate moves. Base .80, margin .05, blocks of 40 labelled outcomes. One process, one core; about half an hour for 2,000 runs on an idle one.
+rate moves. Base .80, margin .05, blocks of 40 labelled outcomes. A run of all tables with 2,000 runs or more writes the result and
+docs/reference/statistics-measured.md; any other writes bench/results/rollout_statistics_part.json. One process, one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 
-from common import write_result
+from common import ROOT, write_result
 from simulations.fixed_ramp import table_a
 from simulations.guardrail_alarms import table_c
 from simulations.own_ramps import table_b, table_drift
+from simulations.page import page
 
+FULL = 2000
 TABLES = {"A": table_a, "B": table_b, "drift": table_drift, "C": table_c}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=FULL)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(TABLES), help="tables, with commas between them")
     arguments = parser.parse_args()
     cells = [cell for name in arguments.only.split(",") for cell in TABLES[name](arguments.runs, arguments.seed)]
-    name = "rollout_statistics" if arguments.only == ",".join(TABLES) else f"rollout_statistics_{arguments.only.replace(',', '_')}"
-    write_result(name, cells)
+    if arguments.only != ",".join(TABLES) or arguments.runs < FULL:
+        write_result("rollout_statistics_part", cells)
+        return
+    result = json.loads(write_result("rollout_statistics", cells).read_text(encoding="utf-8"))
+    (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(page(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

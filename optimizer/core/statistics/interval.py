@@ -16,8 +16,8 @@ STEP = 0.01
 def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: float = STEP) -> Interval:
     """Confidence interval of mean_c - mean_b, valid at every look; confidence 1 - .05 - .03 = .92.
 
-    Differences on a grid are tested with the gate's own alternatives: the interval lies above -margin exactly when ship1 has passed
-    at the grid's point, and below 0 when the candidate would be rolled back.
+    Differences on a grid are tested with the gate's own alternatives, so the interval tells what the gates tell: -margin is tested as
+    ship1 does, 0 as roll does. It reaches from the lowest to the highest difference that is not rejected.
 
     Args:
         start: the gate before its first block.
