@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from ulid import ULID
 
 from api import problems
+from api.logged_path import logged_path
 from optimizer.core.errors import TooLarge
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")
@@ -49,7 +50,7 @@ class Edge:
                     log.info(
                         "answered",
                         method=scope["method"],
-                        path=scope["path"],
+                        path=logged_path(scope),
                         status=message["status"],
                         ms=round((perf_counter() - started) * 1000, 1),
                     )

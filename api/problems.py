@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.logged_path import logged_path
 from optimizer.core import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -207,7 +208,7 @@ def install(app: FastAPI) -> None:
         return response(from_http(error, request.method, request.url.path), request.scope, error.headers)
 
     async def on_bug(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+        log.error("request failed", path=logged_path(request.scope), method=request.method, exc_info=error)
         failure = Internal(
             "The server met a fault of its own while answering. Nothing about the request needs to change; "
             "the log holds the details under this request_id."

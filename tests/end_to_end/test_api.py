@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from api import edge
 from api.bodies import MAX_INTEGER
 from optimizer.core.assignment import bucket, in_candidate, verify_token
 from optimizer.core.errors import Busy
@@ -586,6 +588,20 @@ def test_a_request_id_comes_back_and_a_strange_one_is_replaced(world: World) -> 
     strange = world.get("/health", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
     assert strange != "a b\tc"
     assert len(strange) > 8
+
+
+def test_a_unit_in_a_path_does_not_reach_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(edge, "log", SimpleNamespace(info=lambda event, **values: lines.append(values)))
+    jane, champion = "jane.doe@example.org", world.champion()
+    for path in (f"/v1/families/triage/overrides/{jane}", f"/v1/families/triage/overrides/a/{jane}"):
+        assert world.client.put(path, json={"variant": champion}).status_code == 200
+    world.client.post(f"/v1/families/triage/overrides/{jane}")
+    world.client.delete(f"/v1/units/{jane}")
+    world.client.delete(f"/v1/unit/{jane}")
+    world.client.put(f"/v1/families/triage/overrides/{jane}", content=b"x" * (world.settings.limits.body_bytes + 1))
+    override = "/v1/families/triage/overrides/{unit}"
+    assert [line["path"] for line in lines] == [override] * 3 + ["/v1/units/{unit}", "/v1/unit/…", "/v1/families/…"]
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,18 @@
+"""The path of a request as logs may hold it: a unit is stored as its HMAC only, and a log is a store too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+KNOWN_SEGMENTS = 2  # of a path that no route answers: what follows may be anything
+
+
+def logged_path(scope: Mapping[str, Any]) -> str:
+    """The path with ``{unit}`` in the place of a unit; of a request that met no route its first two segments."""
+    path, found = str(scope["path"]), scope.get("path_params")
+    if found is None:
+        start, rest = path.split("/")[: KNOWN_SEGMENTS + 1], path.split("/")[KNOWN_SEGMENTS + 1 :]
+        return "/".join([*start, "…"] if rest else start)
+    unit = found.get("unit")
+    return path if not unit else path.removesuffix(str(unit)) + "{unit}"
