@@ -236,6 +236,14 @@ def test_a_single_event_that_is_not_taken_is_a_problem_that_also_says_what_becam
     assert answer.status_code == 422
     assert answer.json()["accepted"] == 0
     assert answer.json()["rejected"][0]["index"] == 0
+    wrong = {"family": "triage", "unit": "u", "score": 7, "sucess/1": True}
+    for headers in ({}, {"Idempotency-Key": "k"}, {"Idempotency-Key": "k"}):
+        problem = world.post("/v1/feedback", wrong, headers=headers).json()
+        assert [fault["pointer"] for fault in problem["errors"]] == ["/score", "/sucess~11"]
+        assert set(problem["rejected"][0]) == {"index", "type", "detail"}
+    assert set(world.post("/v1/feedback", [wrong]).json()["rejected"][0]) == {"index", "type", "detail"}
+    correction = world.post("/v1/feedback", {"family": "triage", "unit": "u", "expected": {"topik": "billing"}}).json()
+    assert [fault["pointer"] for fault in correction["errors"]] == ["/expected"]
 
 
 def test_the_same_idempotency_key_gets_the_first_answer_and_another_body_is_refused(world: World) -> None:

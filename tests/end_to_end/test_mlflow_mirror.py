@@ -18,7 +18,7 @@ from mlflow_story import FAMILY, STUDY, VARIANTS, FixedClock
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.mlflow_tracking import MlflowTracker
-from optimizer.core.rollout import Champion
+from optimizer.core.rollout import Champion, Rollout
 from optimizer.jobs.mirror_outbox import mirror_once, wait_s
 
 WINNER = VARIANTS[4].id
@@ -163,6 +163,33 @@ def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previ
     client = tracker._client
     assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion").tags["detent.variant"] == WINNER
     assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "previous").tags["detent.variant"] == VARIANTS[0].id
+
+
+def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(mirrored: tuple[Database, MlflowTracker]) -> None:
+    store, tracker = mirrored
+    rollout = Rollout(
+        id="ro_1", family=FAMILY, candidate=VARIANTS[2].id, champion=VARIANTS[0].id, aim="quality", ladder=(0.1,), salt="s", status="deploying",
+        stage=0, held=False, version=1, settings={}, stage_history=[{"share": 0.1, "from": story.START.isoformat(), "to": None}],
+        created_at=story.START, created_by="t",
+    )  # fmt: skip
+    store.write(lambda tx: store.rollouts.add(tx, rollout))
+    story.queue(store, "rollout", "ro_1")
+    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    client, name = tracker._client, f"detent-{FAMILY}"
+    assert client.get_prompt_version_by_alias(name, "candidate").tags["detent.variant"] == VARIANTS[2].id
+    with store.read() as tx:
+        n_alerts = len(store.alerts.all(tx, open_only=False))
+    ended = replace(rollout, status="rolled_back", outcome="cancelled", version=2, ended_at=story.START)
+    store.write(lambda tx: store.rollouts.save(tx, ended, None))
+    story.queue(store, "rollout", "ro_1")
+    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 0
+    assert "candidate" not in tracker._prompts._aliases(name)
+    with store.read() as tx:
+        assert len(store.alerts.all(tx, open_only=False)) == n_alerts
+    (run,) = runs(tracker, "tags.`detent.rollout` = 'ro_1'")
+    assert run.data.tags["detent.rollout.outcome"] == "cancelled"
+    assert run.info.status == "FINISHED"
 
 
 def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command(mirrored: tuple[Database, MlflowTracker]) -> None:

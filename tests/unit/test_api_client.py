@@ -1,0 +1,39 @@
+"""Problem documents come back to the command line as the errors they were."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from optimizer.api_client import problem
+from optimizer.core import errors
+from optimizer.core.errors import DetentError
+
+
+@pytest.mark.parametrize(
+    ("slug", "kind"),
+    [
+        ("gate-not-met", errors.GateNotMet),
+        ("budget-too-small", errors.BudgetTooSmall),
+        ("not-found", errors.NotFound),
+        ("conflict", errors.Conflict),
+        ("invalid-input", errors.InvalidInput),
+        ("model-failed", errors.ModelFailed),
+        ("something-new", DetentError),
+    ],
+)
+def test_the_type_of_a_problem_names_the_error(slug: str, kind: type[DetentError]) -> None:
+    document = {"type": f"https://docs.example/problems/{slug}", "title": "T", "status": 409, "detail": "Because.", "gates": [1]}
+    error = problem(httpx.Response(409, json=document))
+    assert type(error) is kind
+    assert error.detail == "Because."
+    assert error.members == {"gates": [1]}
+
+
+def test_a_missing_key_says_where_the_command_line_takes_it_from() -> None:
+    error = problem(httpx.Response(401, json={"type": "not-authenticated", "detail": "A key is needed."}))
+    assert "DETENT_API_KEY" in error.detail
+
+
+def test_an_answer_that_is_no_problem_document_is_an_error_all_the_same() -> None:
+    assert "502" in problem(httpx.Response(502, text="<html>")).detail

@@ -1,0 +1,52 @@
+"""Logs: JSON lines with a request id, one file per process."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from optimizer.config import load_settings
+from optimizer.logs import MAX_FILE_BYTES, get_logger, request_id, set_up_logs
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Iterator[Path]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    set_up_logs(load_settings(home=tmp_path), "api", terminal=False)
+    yield tmp_path / "var" / "logs" / "api.log"
+    for handler in root.handlers:
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_every_line_is_json_and_carries_process_and_request_id_also_from_other_libraries(lines: Path) -> None:
+    with request_id("r-1"):
+        get_logger("detent").info("exposed", n=3)
+        logging.getLogger("somebody.else").warning("careful: %s", "x")
+    get_logger("detent").info("later")
+    first, second, third = (json.loads(line) for line in lines.read_text().splitlines())
+    assert (first["event"], first["n"], first["request_id"], first["process"]) == ("exposed", 3, "r-1", "api")
+    assert (second["event"], second["request_id"], second["level"]) == ("careful: x", "r-1", "warning")
+    assert "request_id" not in third
+
+
+def test_an_exception_keeps_its_traceback(lines: Path) -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        get_logger("detent").exception("failed")
+    line = json.loads(lines.read_text())
+    assert "ValueError: broken" in line["exception"]
+
+
+def test_a_full_file_is_set_aside(lines: Path) -> None:
+    log = get_logger("detent")
+    for _ in range(3):
+        log.info("x" * (MAX_FILE_BYTES // 2))
+    assert (lines.parent / "api.log.1").exists()
