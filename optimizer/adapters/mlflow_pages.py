@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from optimizer.core.variant import Variant
 from optimizer.ports import StudyEvidence
 
 N_BEST = 5
+NOTE_COLUMNS = 88
 TIE = 1e-9
 _OUTCOMES = {
     "nominated": "a better variant was found, confirmed on the holdout and nominated",
@@ -165,7 +167,7 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
             f"**Winner** `{winner.id}` against champion `{champion.id}`",
             "",
             "```diff",
-            _cut(variant_diff(champion, winner), 4000),
+            _cut(_narrow(variant_diff(champion, winner)), 4000),
             "```",
         ]
         if study.outcome == "nominated":
@@ -213,6 +215,16 @@ def _coloured(diff: str) -> str:
     classes = {"+": "add", "-": "del", "@": "at"}
     lines = [f"<span class='{classes.get(line[:1], 'same')}'>{html.escape(line) or ' '}</span>" for line in diff.splitlines()]
     return f"<pre>{''.join(lines)}</pre>" if lines else "<p>No difference.</p>"
+
+
+def _narrow(diff: str) -> str:
+    """Long lines go on in further ones with the same sign: MLflow's page would grow as wide as the longest."""
+    lines: list[str] = []
+    for line in diff.splitlines():
+        sign = line[:1] if line[:1] in ("+", "-", " ") and not line.startswith(("+++", "---")) else ""
+        parts = textwrap.wrap(line[len(sign) :], NOTE_COLUMNS, break_on_hyphens=False) or [""]
+        lines += [sign + part for part in parts]
+    return "\n".join(lines)
 
 
 def _settings(variant: Variant) -> str:

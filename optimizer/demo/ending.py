@@ -39,7 +39,7 @@ def say_ending(
         figures = "not confirmed, since nothing was better on dev"
         if "winner_mean" in confirmation:
             figures = (
-                f"{confirmation['champion_mean']:.3f} > {confirmation['winner_mean']:.3f} on {confirmation['n']} sealed documents, "
+                f"{confirmation['champion_mean']:.3f} to {confirmation['winner_mean']:.3f} on {confirmation['n']} sealed documents, "
                 f"95 % interval of the lift {confirmation['lift_low']:+.3f} to {confirmation['lift_high']:+.3f}, p {confirmation['p']:.2g}"
             )
         screen.say(f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')}; {figures}")
@@ -58,7 +58,8 @@ def say_ending(
     family = next(iter(studies))
     screen.say("Try next:", "bold")
     screen.say(f"  {home}detent serve --profile demo                 the same servers again, everything is kept")
-    screen.say(f"  {home}detent study report {family}        detent rollout log {family}        detent family show {family}")
+    study = studies[family].study.id
+    screen.say(f"  {home}detent study show {study}        detent rollout log {family}        detent variant list {family}")
     _say_own(screen, place, families, studies, store, clock)
 
 

@@ -29,6 +29,7 @@ class Rollouts:
         self.n_from_journal = 0
         self.forced: list[str] = []
         self.ids: dict[str, str] = {}
+        self._shown: set[str] = set()  # families whose status was printed in full
         self.promoted: dict[str, tuple[str, str]] = {}  # family > (champion before, promoted)
 
     def up_and_promote(self, searched: Searched) -> None:
@@ -93,6 +94,11 @@ class Rollouts:
             self._screen.command("rollout", "start", study.family, candidate, "--confirm", study.family, "--reason", "forced by the demo")
         self.ids[study.family] = str(self._rollout(study.family)["id"])
         self._screen.command("rollout", "approve", study.family, "--reason", "diff reviewed")
+        if not self.n_visits:
+            self._screen.say(
+                "  Most requests below are about documents of the study, so that its journal can answer them. The candidate was chosen on"
+            )
+            self._screen.say("  these documents, so its arm looks better here than it is: what counts is the confirmation on sealed ones.")
         deadline = time.monotonic() + SERVED_WITHIN_S
         while self._rollout(study.family)["status"] != "deploying":  # by the worker's next tick
             if time.monotonic() > deadline:
@@ -121,7 +127,9 @@ class Rollouts:
             f"  {len(traffic.visits)} requests: {traffic.n_from_journal} answered from the journal, "
             f"{len(traffic.visits) - traffic.n_from_journal} by the model; {traffic.n_accepted} events accepted"
         )
-        self._screen.command("rollout", "status", study.family)
+        short = study.family in self._shown
+        self._shown.add(study.family)
+        self._screen.command("rollout", "status", study.family, show=_arms_only if short else _everything)
         return traffic
 
     def _documents(self, searched: Searched) -> tuple[list[Example], list[Example]]:
@@ -147,3 +155,12 @@ class Rollouts:
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
         return body
+
+
+def _everything(line: str) -> bool:
+    return True
+
+
+def _arms_only(line: str) -> bool:
+    """The ladder and the table of the arms."""
+    return line.startswith(("Ladder", "Variant", "v_"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,15 +49,18 @@ class Screen:
     def say(self, text: str, style: str | None = None) -> None:
         self.out.print(text, style=style, markup=False)
 
-    def command(self, *arguments: str, show: bool = True) -> str:
-        """Runs ``detent ARGUMENTS`` as a person would, shows what it says, and returns its data. Raises RuntimeError when it fails."""
+    def command(self, *arguments: str, show: Callable[[str], bool] = lambda line: True) -> str:
+        """Runs ``detent ARGUMENTS`` as a person would, shows what it says (the lines that ``show`` lets through), and returns its data.
+
+        Raises RuntimeError when the command fails.
+        """
         self.out.print(f"[bold cyan]$ detent {escape(' '.join(_quoted(arguments)))}[/]")
         done = subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
         text = (done.stdout + done.stderr).strip()
         if done.returncode != 0:
             raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {done.returncode}:\n{text}")
-        if show:
-            for line in text.splitlines():
+        for line in text.splitlines():
+            if show(line):
                 self.out.print("  " + line, markup=False)
         return done.stdout
 

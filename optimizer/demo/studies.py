@@ -54,7 +54,7 @@ def run_studies(screen: Screen, definition: Path, *, settings: Settings, store: 
     where = str(definition.relative_to(settings.home))
     ids = {}
     for family in FAMILIES:
-        answer = json.loads(screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=False))
+        answer = json.loads(screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=lambda line: False))
         ids[family] = str(answer.get("study", answer)["id"])
         screen.say(f"  queued: {ids[family]}")
     with screen.bars() as bars:

@@ -145,6 +145,8 @@ def _send_prompts(family: str, store: Store, tracker: Tracker) -> None:
         tags = {"detent.family": family, "detent.source": record.source, "detent.study": record.study or ""}
         aliases = [alias for alias, variant in wanted.items() if variant == record.variant.id]
         tracker.mirror_prompt(family, record.variant, aliases, tags)
+    if wanted:
+        tracker.restore_aliases(family, wanted)  # a candidate that was neither nominated nor promoted loses its alias here
 
 
 def _restore_aliases(

@@ -88,6 +88,7 @@ def test_a_note_fits_into_a_tag_of_mlflow_however_long_the_prompt_is() -> None:
     long = replace(WINNER, examples=tuple(FewShot(id=f"e{n}", input={"text": "word " * 200}, output="x") for n in range(40)))
     note = pages.note(study(winner=long.id), [trial(1, long, 0.4)], evidence(variants={CHAMPION.id: CHAMPION, long.id: long}))
     assert len(note) <= 7900
+    assert max(len(line) for line in note.split("```diff")[1].splitlines()) <= 90, "one long line would widen the whole page"
 
 
 def test_text_in_prompts_cannot_become_markup_of_the_report() -> None:
