@@ -33,7 +33,7 @@ lock: $(VENV)/.synced ## refresh requirements.lock (no address ends up in it)
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 
 bench: $(VENV)/.synced ## side-by-side measurements; results in bench/results
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out bench/common.py,$(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

@@ -207,22 +207,20 @@ def run_under_fire(
     """Studies one after the other until every process was killed ``kills`` times while one ran; the last one ends in peace."""
     done: dict[int, dict[str, Any]] = {}
     killed: Counter[str] = Counter()
+    last: dict[str, int] = {}
     seed = 0
     while min(killed[t] for t in TARGETS) < kills:
         seed += 1
         id = place.study(seed)
         while not finished(place, id):
-            open_targets = [t for t in TARGETS if killed[t] < kills]
-            if open_targets:
-                time.sleep(rng.uniform(0.1, 3.0))
-                target = rng.choice(open_targets)
-                if (pid := place.pid(target)) is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                        killed[target] += 1
-                    place.wait(lambda t=target, p=pid: place.pid(t) not in (None, p), f"{target} is back")
-            else:
-                time.sleep(0.2)
+            time.sleep(rng.uniform(0.1, 3.0))
+            up = {t: pid for t in TARGETS if killed[t] < kills and (pid := place.pid(t)) is not None and pid != last.get(t)}
+            if up:
+                target = rng.choice(sorted(up))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(up[target], signal.SIGKILL)
+                    killed[target] += 1
+                    last[target] = up[target]
         done[seed] = dict(place.get(f"/v1/studies/{id}"))
     return done, killed
 
