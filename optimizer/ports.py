@@ -229,6 +229,9 @@ class Examples(Protocol):
     def looks(self, tx: Transaction, family: str, ids: Sequence[str]) -> int:
         """The largest number of studies that have looked at any of these examples."""
 
+    def looked_at(self, tx: Transaction, family: str, study: str | None = None) -> set[str]:
+        """Ids of the holdout examples that any study, or this one, has looked at."""
+
     def release(self, tx: Transaction, family: str, id: str, by: str) -> None: ...
 
 
@@ -289,7 +292,14 @@ class Journal(Protocol):
     def spend(self, tx: Transaction, study: str) -> Spend:
         """Settled and failed calls at their cost, sent and lost ones at their reserved price; ``n_from_journal`` is not known here (0)."""
 
-    def calls(self, tx: Transaction, study: str) -> list[JournalEntry]: ...
+    def answers(self, tx: Transaction, study: str) -> dict[str, ModelAnswer]:
+        """The study's settled answers by request key, without the requests."""
+
+    def latencies(self, tx: Transaction, study: str, model: str) -> list[float]:
+        """Of the study's settled calls to one model, in ms, ascending."""
+
+    def calls(self, tx: Transaction, study: str) -> list[JournalEntry]:
+        """Everything, requests included: for reading a journal, not for running a study."""
 
 
 class Rollouts(Protocol):

@@ -207,6 +207,15 @@ class MemoryJournal:
         usd = sum(call.entry.reserved_usd if call.entry.status in ("sent", "lost") else call.cost_usd for call in calls)
         return Spend(usd=usd, n_calls=len(calls), n_lost=sum(call.entry.status == "lost" for call in calls))
 
+    def answers(self, tx: Transaction, study: str) -> dict[str, ModelAnswer]:
+        settled = [e for e in self.calls(tx, study) if e.status == "settled" and e.answer is not None and e.settled_at is not None]
+        newest_first = sorted(settled, key=lambda e: (e.settled_at, e.id), reverse=True)
+        return {e.key: e.answer for e in newest_first if e.answer is not None}
+
+    def latencies(self, tx: Transaction, study: str, model: str) -> list[float]:
+        entries = self._of(lambda e: e.study == study and e.status == "settled" and e.model == model)
+        return sorted(e.answer.latency_ms for e in entries if e.answer is not None)
+
     def calls(self, tx: Transaction, study: str) -> list[JournalEntry]:
         return sorted(self._of(lambda e: e.study == study), key=lambda e: (e.sent_at, e.id))
 

@@ -84,9 +84,8 @@ def as_served(family: Family, example: Example) -> Example:
 def _holdout(family: Family, definition: Definition, store: Store, tx: Transaction) -> list[tuple[str, str | None]]:
     everything: list[tuple[str, str | None]] = list(store.examples.holdout_ids(tx, family.name))
     wanted = holdout_size(len(everything), definition, family.rollout.gates.n)
-    if not everything or store.examples.looks(tx, family.name, [id for id, _ in everything]) == 0:
-        return everything
-    fresh = [(id, label) for id, label in everything if store.examples.looks(tx, family.name, [id]) == 0]
+    seen = store.examples.looked_at(tx, family.name)
+    fresh = [(id, label) for id, label in everything if id not in seen]
     return fresh if len(fresh) >= wanted else everything
 
 

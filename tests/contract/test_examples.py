@@ -85,6 +85,9 @@ class TestHoldout:
             assert filled.examples.looks(tx, FAMILY, ["h1", "h2"]) == 2
             assert filled.examples.looks(tx, FAMILY, ["t1"]) == 0
             assert filled.examples.looks(tx, FAMILY, []) == 0
+            assert filled.examples.looked_at(tx, FAMILY) == filled.examples.looked_at(tx, FAMILY, "st_1") == {"h1", "h2"}
+            assert filled.examples.looked_at(tx, FAMILY, "st_2") == {"h2"}
+            assert filled.examples.looked_at(tx, "another") == filled.examples.looked_at(tx, FAMILY, "st_3") == set()
 
     def test_a_look_whose_transaction_failed_was_none(self, filled: Database) -> None:
         def look_and_fail(tx: Any) -> None:

@@ -55,6 +55,23 @@ class TestFinding:
         assert journal.ask("find", "key 2", study="st_1", not_before=NOW) is None
 
 
+class TestReading:
+    def test_a_study_has_its_first_answer_per_key_and_the_latencies_per_model(self, journal: Adapter) -> None:
+        made = {
+            "ca_1": ("st_1", "key 1", 30.0),
+            "ca_2": ("st_1", "key 1", 20.0),
+            "ca_3": ("st_1", "key 2", 10.0),
+            "ca_4": ("st_2", "key 3", 5.0),
+        }
+        for n, (id, (study, key, latency_ms)) in enumerate(made.items()):
+            journal.write("send", replace(call(id, study=study), key=key))
+            journal.write("settle", id, replace(answer(id), latency_ms=latency_ms), minutes(n))
+        journal.write("send", call("ca_5"))
+        assert {key: found.text for key, found in journal.ask("answers", "st_1").items()} == {"key 1": "ca_1", "key 2": "ca_3"}
+        assert journal.ask("latencies", "st_1", call().model) == [10.0, 20.0, 30.0]
+        assert journal.ask("latencies", "st_1", "another") == []
+
+
 class TestSpending:
     def test_calls_in_flight_and_lost_count_at_their_reserved_price_and_others_at_their_cost(self, journal: Adapter) -> None:
         for id in ("settled", "failed", "lost"):

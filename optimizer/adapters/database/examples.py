@@ -62,6 +62,10 @@ class ExampleTables:
             most = max(most, tx.execute(select(func.max(per_example.subquery().c.n))).scalar() or 0)
         return most
 
+    def looked_at(self, tx: Connection, family: str, study: str | None = None) -> set[str]:
+        query = select(LOOKS.c.example).where(LOOKS.c.family == family).distinct()
+        return set(tx.execute(query if study is None else query.where(LOOKS.c.study == study)).scalars())
+
     def release(self, tx: Connection, family: str, id: str, by: str) -> None:
         change = update(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.id == id).values(released=True, released_by=by)
         if tx.execute(change).rowcount == 0:

@@ -56,6 +56,16 @@ class JournalTable:
         usd, n_calls, n_lost = tx.execute(query).one()
         return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
 
+    def answers(self, tx: Connection, study: str) -> dict[str, ModelAnswer]:
+        c = CALLS.c
+        query = select(c.key, c.answer).where(c.study == study, c.status == "settled").order_by(c.settled_at.desc(), c.id.desc())
+        return {row.key: ModelAnswer(**row.answer) for row in tx.execute(query)}
+
+    def latencies(self, tx: Connection, study: str, model: str) -> list[float]:
+        c = CALLS.c
+        query = select(c.latency_ms).where(c.study == study, c.status == "settled", c.model == model).order_by(c.latency_ms)
+        return list(tx.execute(query).scalars())
+
     def calls(self, tx: Connection, study: str) -> list[JournalEntry]:
         query = select(CALLS).where(CALLS.c.study == study).order_by(CALLS.c.sent_at, CALLS.c.id)
         return [_entry(row) for row in tx.execute(query).mappings()]
