@@ -160,7 +160,7 @@ class World:
         return self.model
 
     def describe(self, name: str) -> Any:
-        return SimpleNamespace(embedded=False, concurrency=1, processes="auto")
+        return SimpleNamespace(embedded=False, concurrency=1, processes="auto", max_output_tokens=self.model.max_output_tokens)
 
     def price(self, name: str) -> ModelPrice | None:
         return self.model.price

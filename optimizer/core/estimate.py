@@ -93,13 +93,18 @@ def confirmation_usd(
     champion: Variant, space: Mapping[str, Any], *, n_calls: int, longest_bytes: int, price_of: Callable[[str], ModelPrice | None]
 ) -> float | None:
     """What the confirmation may cost at most, whichever variant of the space wins; None where a model's price is unknown."""
-    models = {str(champion.model["name"]), *map(str, _options(space, "model"))}
+    models = models_of(champion, space)
     max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, _options(space, "max_tokens"))])
     prices = [price_of(name) for name in models]
     known = [price for price in prices if price is not None]
     if len(known) < len(prices):
         return None
     return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known)
+
+
+def models_of(champion: Variant, space: Mapping[str, Any]) -> list[str]:
+    """Names of the models that a study may ask: the champion's, then the others that the space offers."""
+    return list(dict.fromkeys([str(champion.model["name"]), *map(str, _options(space, "model"))]))
 
 
 def _options(space: Mapping[str, Any], name: str) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
+from optimizer.core.budget import require_bounded
 from optimizer.core.dataset import Example
 from optimizer.core.errors import Conflict, InvalidInput, NotYet
 from optimizer.core.estimate import (
@@ -18,6 +19,7 @@ from optimizer.core.estimate import (
     longest_allowed,
     longest_inputs,
     longest_of,
+    models_of,
     request_bytes,
     search_budget,
     trials_of,
@@ -49,6 +51,10 @@ class ModelFacts(Protocol):
     @property
     def processes(self) -> int | str:
         """Of the embedded model: a number, or "auto"."""
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """Limit of an answer where a family sets none."""
 
 
 class ModelCatalogue(Protocol):
@@ -138,6 +144,9 @@ def _plan(family: Family, strategy: str, budget: Budget, values: Mapping[str, An
     parse_space(space, champion, max_examples=definition.max_examples)
     model = str(champion.model["name"])
     facts, price = models.describe(model), models.price(model)
+    for name in models_of(champion, space):
+        limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
+        require_bounded(name, models.price(name), limit, budget)
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
     longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition)
@@ -226,9 +235,8 @@ def _measured_seconds(family: Family, model: str, store: Store) -> Spread | None
     with store.read() as tx:
         studies, _ = store.studies.page(tx, family=family.name, limit=5)
         for study in studies:
-            answers = [c.answer for c in store.journal.calls(tx, study.id) if c.answer is not None and c.model == model]
-            if len(answers) >= 20:
-                times = sorted(a.latency_ms / 1000 for a in answers)
+            times = [ms / 1000 for ms in store.journal.latencies(tx, study.id, model)]
+            if len(times) >= 20:
                 return Spread(low=times[len(times) // 4], expected=sum(times) / len(times), high=times[len(times) * 3 // 4] * 1.5)
     return None
 
