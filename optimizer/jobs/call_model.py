@@ -81,14 +81,13 @@ class JournaledModel:
         self._own = _OwnSpend()
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
-        """The journaled answer, or a fresh one.
+        """The journaled answer, which neither budget nor stop flag concerns, or a fresh one.
 
         Raises:
             BudgetExhausted: the call could pass a cap; nothing was sent.
             StudyStopped: the stop flag is set; nothing was sent.
             ModelFailed: no usable answer after all retries, each of them journaled.
         """
-        self._check_stop()
         key = request.key
         with self._in_flight_lock:
             first = self._in_flight.get(key)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +61,8 @@ class Evaluator:
         self._asked = dict(own or {})  # by request key: answers asked for here, not found
         self._found: set[str] = set()  # request keys that others' answers were found for
         self._lock = threading.Lock()
+        self._n_asking = 0
+        self._idle = threading.Condition()
         self.n_fresh = 0
 
     @property
@@ -80,7 +83,8 @@ class Evaluator:
         messages = render(variant, example.input, declared=self.family.inputs)
         request = request_for(variant, messages, revision=model.revision, example=example.id)
         key = request.key
-        answer = model.calls.complete(request)
+        with self._asking():
+            answer = model.calls.complete(request)
         with self._lock:
             if not answer.from_journal:
                 self._asked[key] = answer
@@ -89,6 +93,22 @@ class Evaluator:
                 self._found.add(key)
         self._on_call(None if answer.from_journal else answer.latency_ms)
         return answer, key
+
+    def wait(self) -> None:
+        """Returns when nobody asks any more: what is in flight is paid for, so it is waited for and kept."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._n_asking == 0)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._idle:
+            self._n_asking += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._n_asking -= 1
+                self._idle.notify_all()
 
     def text(self, variant: Variant, example: Example) -> str:
         """The model's text, as strategies ask for it."""
@@ -124,7 +144,7 @@ class Evaluator:
             try:
                 return [future.result() for future in futures]
             except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)  # what is in flight is paid for, so it is waited for and kept
+                pool.shutdown(wait=True, cancel_futures=True)  # as ``wait``: in flight is paid for
                 raise
 
     def measure(self, variant: Variant, example: Example) -> ExampleResult:

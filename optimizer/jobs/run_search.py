@@ -44,18 +44,19 @@ def run_search(run: StudyRun, *, held: HeldBack, stop: StopFlag) -> Found:
     ended: Ended = "complete"
     reason = "The strategies have nothing left to try."
     try:
-        stop.check()
-        _propose_and_evaluate(run, trials, evaluator)
+        _propose_and_evaluate(run, trials, evaluator, stop)
     except BudgetExhausted as exhausted:
         ended, reason = "budget", str(exhausted)
     except StudyStopped as stopped:
         ended, reason = ("cancelled" if stop.cancelled else "time"), str(stopped)
     finally:
+        stop.end()
+        evaluator.wait()
         trials.close()
     return Found(winner=trials.winner(), ended=ended, reason=reason, n_candidates=trials.n_candidates)
 
 
-def _propose_and_evaluate(run: StudyRun, trials: _Trials, evaluator: Evaluator) -> None:
+def _propose_and_evaluate(run: StudyRun, trials: _Trials, evaluator: Evaluator, stop: StopFlag) -> None:
     inputs = longest_inputs(run.family, [*run.train, *run.dev])
     setting = SearchSetting(
         family=run.family,
@@ -72,6 +73,7 @@ def _propose_and_evaluate(run: StudyRun, trials: _Trials, evaluator: Evaluator) 
     search = Sequential(check_strategy(run.study.strategy), setting, run.strategies)
     proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
     while proposal is not None:
+        stop.check_cancelled()
         results = trials.evaluate(proposal)
         search.tell(proposal, mean_score(results), results)
         proposal = search.ask()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 
 from optimizer.core.budget import HeldBack
-from optimizer.core.errors import BudgetExhausted, DetentError, NotFound, StudyStopped
+from optimizer.core.errors import BudgetExhausted, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_inputs, search_budget, trials_of
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
@@ -59,7 +59,7 @@ def run_study(
         if family is None:
             raise NotFound(f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family validate`.")
         run = _begin(study, family, store, clock, models, scorer_for, strategies, progress)
-        return _search_and_confirm(run)
+        return run.study if run.study.status in ENDED else _search_and_confirm(run)
     except DetentError as problem:
         return _fail(store, clock, study_id, problem.detail)
     except Exception as problem:
@@ -77,19 +77,26 @@ def _begin(
     strategies: StrategyMaker,
     progress: ProgressCallback,
 ) -> StudyRun:
-    """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs."""
+    """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs.
+
+    A study that was cancelled in between is left as it is.
+    """
     definition = Definition.parse(study.definition)
     dataset = study.dataset or build_dataset(family, definition, store)
     scorer = scorer_for(family)
     now = clock.now()
 
     def begin(tx: Transaction) -> Study:
+        now_stored = store.studies.get(tx, study.id) or study
+        if now_stored.status in ENDED:
+            return now_stored
+        _require_same_scorer(now_stored, scorer)
         n_lost = store.journal.mark_lost(tx, study.id, now)
         if n_lost:
             log.warning("calls_lost", study=study.id, n_lost=n_lost)
-        changes: dict[str, Any] = {"dataset": dataset, "scorer_version": study.scorer_version or scorer.version}
-        changes["status"] = study.status if study.status == "confirming" and study.winner else "running"
-        changes |= {"started_at": study.started_at or now, "outcome": None, "error": None, "finished_at": None}
+        changes: dict[str, Any] = {"dataset": dataset, "scorer_version": scorer.version}
+        changes["status"] = "confirming" if _has_a_winner(tx, store, now_stored) else "running"
+        changes |= {"started_at": now_stored.started_at or now, "outcome": None, "error": None, "finished_at": None}
         store.outbox.add(tx, "study", study.id, {}, now)
         return store.studies.update(tx, study.id, **changes)
 
@@ -97,7 +104,7 @@ def _begin(
     champion = variant_of(store, family.name, study.champion)
     train, dev = load_examples(family, dataset, store)
     with store.read() as tx:
-        own = {entry.key: entry.answer for entry in store.journal.calls(tx, study.id) if entry.answer is not None}
+        own = store.journal.answers(tx, study.id)
     return StudyRun(
         study=study,
         family=family,
@@ -114,7 +121,23 @@ def _begin(
         n_trials_most=trials_of(check_strategy(study.strategy), definition),
         longest_bytes=longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition),
         own=own,
+        fresh_ms=[answer.latency_ms for answer in own.values()],
     )
+
+
+def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:
+    """Whether the search is over. Once its winner has looked at the holdout no other may: that would be a look nobody counts."""
+    looked = study.winner is not None and bool(store.examples.looked_at(tx, study.family, study.id))
+    return study.winner is not None and (study.status == "confirming" or looked)
+
+
+def _require_same_scorer(study: Study, scorer: Scorer) -> None:
+    if study.scorer_version not in (None, scorer.version):
+        raise Conflict(
+            f"The scorer of {study.family} changed from {study.scorer_version} to {scorer.version} while study {study.id} was interrupted, and "
+            "scores of two scorers are never compared. Put the scorer back and resume the study, or search again: "
+            f"detent study run {study.family} (what was asked at temperature 0 is answered from the journal)."
+        )
 
 
 def _search_and_confirm(run: StudyRun) -> Study:
@@ -202,6 +225,9 @@ def _fail(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
     now = clock.now()
 
     def fail(tx: Transaction) -> Study:
+        ended = store.studies.get(tx, study_id)
+        if ended is not None and ended.status in ENDED:
+            return ended
         store.outbox.add(tx, "study", study_id, {}, now)
         spend = store.journal.spend(tx, study_id)
         return store.studies.update(tx, study_id, status="failed", error=reason, finished_at=now, spend=spend)

@@ -31,13 +31,18 @@ class ModelSource(Protocol):
 
 
 class StopFlag:
-    """Read before every call: why the study must stop now, or None. The store is asked at most twice a second."""
+    """Read before every call: why nothing more may be asked, or None. The store is asked at most twice a second."""
 
     def __init__(self, store: Store, clock: Clock, study: str, deadline: Callable[[], datetime | None] = lambda: None) -> None:
         self._store, self._clock, self._study, self._deadline = store, clock, study, deadline
         self._read_at: datetime | None = None
         self.cancelled = False
         self.out_of_time = False
+        self._ended = False
+
+    def end(self) -> None:
+        """From now on nothing more is asked: DSPy leaves its threads running when a search is stopped."""
+        self._ended = True
 
     def __call__(self) -> str | None:
         now = self._clock.now()
@@ -48,15 +53,17 @@ class StopFlag:
             self.cancelled = study is not None and study.stop_requested
         if self.cancelled:
             return f"Study {self._study} was cancelled."
+        if self._ended:
+            return f"The search of study {self._study} has ended."
         deadline = self._deadline()
         self.out_of_time = deadline is not None and now >= deadline
         return f"Study {self._study} has used its time." if self.out_of_time else None
 
-    def check(self) -> None:
-        """Raises StudyStopped, for places between calls."""
+    def check_cancelled(self) -> None:
+        """Raises StudyStopped, for places between calls. Time is no reason there: what the journal answers takes none."""
         reason = self()
-        if reason:
-            raise StudyStopped(reason)
+        if self.cancelled:
+            raise StudyStopped(reason or "")
 
 
 @dataclass(kw_only=True)
@@ -125,7 +132,7 @@ class StudyRun:
         self.store.outbox.add(tx, "study", self.study.id, {}, self.clock.now())
 
     def seconds_per_call(self) -> float | None:
-        """What a fresh call took on average in this run; None before the first."""
+        """What a fresh call of this study took on average; None before the first."""
         return sum(self.fresh_ms) / len(self.fresh_ms) / 1000 if self.fresh_ms else None
 
     def tell(self, kind: Any, text: str, *, trial: Trial | None = None, eta_s: float | None = None) -> None:

@@ -196,7 +196,7 @@ def test_an_interrupted_call_counts_at_its_reserved_price(store):
 
 
 def test_the_stop_flag_is_asked_before_every_attempt(store):
-    reasons = [None, None, None, "Study st_1 was cancelled."]
+    reasons = [None, None, "Study st_1 was cancelled."]
 
     def script(r, n):
         raise failed("timeout")
