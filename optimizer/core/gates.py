@@ -36,7 +36,7 @@ class GateSettings:
 class GateResult:
     """``value`` against ``required``; ``reason`` is the sentence for people."""
 
-    name: str  # improvement, confidence, risk, n, quality
+    name: str  # improvement, confidence, risk, n, quality, measured
     verdict: Verdict
     value: float | None
     required: float
@@ -113,6 +113,17 @@ def evaluate_gates(evidence: Evidence, settings: GateSettings) -> tuple[GateResu
     if evidence.aim != "quality":
         gates.insert(1, _quality_gate(evidence, settings, margin))
     return tuple(gates)
+
+
+def unmeasured_gate(n_lost: int, worst: Sequence[GateResult]) -> GateResult:
+    """For a winner that could not be scored where the champion was: leaving those examples out would hide its failures.
+
+    Args:
+        worst: the gates with every such example counted as lost; some of them fail, else this gate has nothing to say.
+    """
+    failing = ", ".join(g.name for g in worst if g.verdict is not Verdict.PASS)
+    reason = f"{n_lost} examples could be scored for the champion only; if the winner loses them all, these gates are not met: {failing}"
+    return GateResult(name="measured", verdict=Verdict.ERROR, value=float(n_lost), required=0.0, reason=reason)
 
 
 def all_passed(gates: Sequence[GateResult]) -> bool:

@@ -8,7 +8,17 @@ from typing import Any, Literal
 from optimizer.core.comparison import Comparison, compare_scores
 from optimizer.core.dataset import Example
 from optimizer.core.family import Family
-from optimizer.core.gates import Evidence, GateResult, GateSettings, all_passed, as_record, confidence_of, evaluate_gates, quality_margin
+from optimizer.core.gates import (
+    Evidence,
+    GateResult,
+    GateSettings,
+    all_passed,
+    as_record,
+    confidence_of,
+    evaluate_gates,
+    quality_margin,
+    unmeasured_gate,
+)
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.jobs.build_dataset import open_holdout
@@ -24,6 +34,7 @@ def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[L
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties, losses,
     improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
     """
+    stop.check_cancelled()
     dataset = run.study.dataset or {}
     examples, looks = open_holdout(run.family, dataset, run.study.id, run.store, run.clock.now())
     evaluator = run.evaluator(purpose="confirmation", stop=stop)
@@ -33,17 +44,12 @@ def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[L
     before, after = _paired(champion_results, winner_results)
     if not before:
         return "not_confirmed", _nothing_scored(len(examples), looks)
-    comparison = compare_scores(before, after, seed=run.study.seed)
     settings = gate_settings(run.family)
-    evidence = Evidence(
-        champion=comparison.champion_mean,
-        candidate=comparison.candidate_mean,
-        champion_quality=comparison.champion_mean,
-        p=comparison.p,
-        looks=looks,
-        drops=[c - b for b, c in zip(before, after, strict=True)],
-    )
-    gates = evaluate_gates(evidence, settings)
+    comparison, gates = _judge(before, after, looks, settings, run.study.seed)
+    lost = [b.score for b, c in zip(champion_results, winner_results, strict=True) if b.score is not None and c.score is None]
+    if lost and all_passed(gates):
+        _, worst = _judge([*before, *lost], [*after, *(0.0 for _ in lost)], looks, settings, run.study.seed)
+        gates = gates if all_passed(worst) else (*gates, unmeasured_gate(len(lost), worst))
     outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
     margin = quality_margin(comparison.champion_mean, settings.margin)
     record = _record(comparison, gates, looks=looks, margin=margin, n_unscored=len(examples) - comparison.n)
@@ -68,6 +74,21 @@ def _evaluate(run: StudyRun, evaluator: Evaluator, variant: Variant, examples: S
     finally:
         if new:
             run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant.id, new))
+
+
+def _judge(
+    before: Sequence[float], after: Sequence[float], looks: int, settings: GateSettings, seed: int
+) -> tuple[Comparison, tuple[GateResult, ...]]:
+    comparison = compare_scores(before, after, seed=seed)
+    evidence = Evidence(
+        champion=comparison.champion_mean,
+        candidate=comparison.candidate_mean,
+        champion_quality=comparison.champion_mean,
+        p=comparison.p,
+        looks=looks,
+        drops=[c - b for b, c in zip(before, after, strict=True)],
+    )
+    return comparison, evaluate_gates(evidence, settings)
 
 
 def _paired(champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> tuple[list[float], list[float]]:
