@@ -98,7 +98,7 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
             kept = await _ingest(shared, [event for _, event in part], request.state.caller.actor, None)
             answer["accepted"] += kept["accepted"]
             answer["duplicates"] += kept["duplicates"]
-            rejected += [{**one, "index": part[one["index"]][0]} for one in kept["rejected"]]
+            rejected += [{**one, "index": part[one["index"]][0]} for one in _named(kept["rejected"])]
         rejected.sort(key=lambda one: one["index"])
         return answer
 
@@ -149,7 +149,7 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
     if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
     request.state.quiet = not answer["rejected"]
-    return answer
+    return {**answer, "rejected": _named(answer["rejected"])}
 
 
 async def _ingest(shared: Services, events: Sequence[Any], actor: str, idempotency: tuple[str, str, str] | None) -> dict[str, Any]:
@@ -207,9 +207,13 @@ def _lines(body: bytes) -> tuple[list[tuple[int, Any]], list[dict[str, Any]]]:
 
 def _as_problem(answer: dict[str, Any]) -> InvalidInput:
     refused = answer["rejected"][0]
-    return InvalidInput(
-        refused["detail"], **answer, reason=refused["type"], errors=refused.get("errors") or [{"pointer": "", "detail": refused["detail"]}]
-    )
+    errors = refused.get("errors") or [{"pointer": "", "detail": refused["detail"]}]
+    return InvalidInput(refused["detail"], **{**answer, "rejected": _named([refused])}, reason=refused["type"], errors=errors)
+
+
+def _named(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The members that the contract gives a rejected event; its detail names every fault."""
+    return [{name: one[name] for name in ("index", "type", "detail")} for one in rejected]
 
 
 def _declared(request: Request, shared: Services) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.core.dataset import Example, make_example
+from optimizer.core.errors import Fault
 from optimizer.core.family import Family
 from optimizer.core.feedback import FeedbackEvent
 from optimizer.core.report import EventRejected, Report
@@ -17,15 +18,12 @@ def check_correction(family: Family, report: Report) -> None:
     if expected is None:
         return
     if family.output.field not in expected:
-        raise EventRejected(
-            "malformed",
-            f"/expected has no {family.output.field!r}, which is the output of family {family.name!r}; it has {', '.join(expected)}.",
-        )
+        detail = f"has no {family.output.field!r}, which is the output of family {family.name!r}; it has {', '.join(expected)}"
+        raise EventRejected("malformed", f"/expected {detail}.", [Fault(pointer="/expected", detail=detail)])
     missing = [name for name in family.inputs if input is not None and name not in input]
     if missing:
-        raise EventRejected(
-            "malformed", f"/input has no {', '.join(missing)}, which family {family.name!r} needs to learn from a correction."
-        )
+        detail = f"has no {', '.join(missing)}, which family {family.name!r} needs to learn from a correction"
+        raise EventRejected("malformed", f"/input {detail}.", [Fault(pointer="/input", detail=detail)])
 
 
 def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | None) -> Example | None:

@@ -130,7 +130,7 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
                 check_json(value)
                 values[name] = CHECKS[name](value)
         except ValueError as error:
-            faults.append(Fault(pointer=f"/{name}", detail=str(error)))
+            faults.append(Fault(pointer="/" + str(name).replace("~", "~0").replace("/", "~1"), detail=str(error)))
     for name in ("occurred_at", "assigned_at"):
         if name in values and values[name] - now > CLOCK_SKEW:
             faults.append(Fault(pointer=f"/{name}", detail="lies more than a day in the future; check the sender's clock"))

@@ -48,9 +48,10 @@ def read_report(raw: Any, *, now: datetime) -> Report:
     if not isinstance(raw, Mapping):
         raise EventRejected("malformed", "An event is a JSON object with the fields of the reference, such as assignment and success.")
     values, faults = read_fields(raw, now=now)
-    problems = [f"{fault.pointer} {fault.detail}" for fault in faults] or _gaps(values)
-    if problems:
-        raise EventRejected("malformed", "The event is malformed: " + "; ".join(problems) + ".", faults)
+    faults = faults or [Fault(pointer="", detail=gap) for gap in _gaps(values)]
+    if faults:
+        problems = "; ".join(f"{fault.pointer} {fault.detail}".strip() for fault in faults)
+        raise EventRejected("malformed", f"The event is malformed: {problems}.", faults)
     return Report(
         values=values,
         is_interaction=any(name in values for name in OF_INTERACTION),

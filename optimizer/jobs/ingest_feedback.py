@@ -14,14 +14,14 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, KeyReused
 from optimizer.core.family import Family
 from optimizer.core.feedback import Arm
-from optimizer.core.privacy import Masker, masker_of
+from optimizer.core.privacy import Masker, masker_of, masks_of
 from optimizer.core.report import EventRejected, Report, protect, read_report
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.place_events import Placed, Placing, Read
 from optimizer.ports import Clock, Store, Transaction
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
-Rejection = dict[str, Any]  # {"index", "type", "detail"}
+Rejection = dict[str, Any]  # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields
 RELEASE_EXAMPLE = "release_example"  # the review that release_example.py answers
 
 
@@ -36,7 +36,7 @@ def ingest(
     actor: str,
     idempotency: Idempotency | None = None,
 ) -> dict[str, Any]:
-    """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail"}]} after the commit.
+    """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail", "errors"?}]} after the commit.
 
     Args:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
@@ -89,6 +89,7 @@ class Intake:
         self._actor = actor
         self._idempotency = idempotency
         self._maskers: dict[str, Masker] = {}
+        self._all_masks: Masker | None = None
         self._rejected: list[Rejection] = []
 
     # --- before the transaction -----------------------------------------------------------------------------------------
@@ -137,12 +138,19 @@ class Intake:
 
     def _masker(self, family: Family) -> Masker:
         if family.name not in self._maskers:
-            rules = [rule if isinstance(rule, str) else rule.model_dump() for rule in family.privacy.mask]
-            self._maskers[family.name] = masker_of(family.privacy.store, rules)
+            self._maskers[family.name] = masker_of(family.privacy.store, _rules(family))
         return self._maskers[family.name]
 
     def _reject(self, index: int, error: EventRejected) -> None:
-        self._rejected.append({"index": index, "type": error.type, "detail": error.detail})
+        """The answer is kept with its idempotency key and may quote the event, whose family need not be known: all masks apply."""
+        if self._all_masks is None:
+            self._all_masks = Masker(
+                [rule for family in self._families.values() for rule in masks_of(family.privacy.store, _rules(family))]
+            )
+        rejection = {"index": index, "type": error.type, "detail": self._all_masks.mask(error.detail)}
+        if error.faults:
+            rejection["errors"] = self._all_masks.mask(error.members["errors"])
+        self._rejected.append(rejection)
 
     # --- inside the transaction -----------------------------------------------------------------------------------------
 
@@ -218,6 +226,10 @@ class Intake:
             return
         payload = {"example": example.id, "split": example.split, "sent_by": self._actor}
         self._store.reviews.open(tx, new_id("rv"), example.family, RELEASE_EXAMPLE, example.id, payload, self._received_at)
+
+
+def _rules(family: Family) -> list[str | Mapping[str, Any]]:
+    return [rule if isinstance(rule, str) else rule.model_dump() for rule in family.privacy.mask]
 
 
 def _conflict(one: Placed) -> EventRejected:

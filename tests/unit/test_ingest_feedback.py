@@ -403,6 +403,22 @@ class TestPersonalData:
         store.close()
         assert secret.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
+    def test_the_answer_that_an_idempotency_key_keeps_quotes_no_personal_data(self, tmp_path: Path) -> None:
+        store = new_database(tmp_path)
+        here = Installation(store, mask=["email"])
+        secret = "anna@example.org"
+        refused = (
+            {secret: 1},
+            {**BY_UNIT, "family": secret, "score": 1},
+            {**BY_UNIT, "variant": secret, "score": 1},
+            {**BY_UNIT, secret: 1},
+        )
+        answer = here.send(*refused, idempotency=("app", "key", "hash"))
+        assert len(answer["rejected"]) == len(refused)
+        assert "[email]" in answer["rejected"][0]["errors"][0]["pointer"]
+        store.close()
+        assert secret.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
     def test_metadata_keeps_figures_and_no_text(self, tmp_path: Path) -> None:
         store = new_database(tmp_path)
         here = Installation(store, store="metadata")
