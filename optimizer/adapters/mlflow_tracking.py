@@ -15,12 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from optimizer.adapters import mlflow_fields as fields
 from optimizer.adapters import mlflow_pages as pages
 from optimizer.adapters.mlflow_connection import connect
 from optimizer.adapters.mlflow_prompts import PromptRegistry
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.rollout import Decision, Rollout
-from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.study import Study, Trial
 from optimizer.core.variant import Variant
 from optimizer.ports import MovedAlias, StudyEvidence
 
@@ -71,7 +72,7 @@ class MlflowTracker:
         if run is None:
             run = self._find(experiment, "rollout", rollout.id) or self._client.create_run(
                 experiment,
-                start_time=_ms(rollout.created_at),
+                start_time=fields.ms(rollout.created_at),
                 run_name=f"rollout of {rollout.candidate}",
                 tags={"detent.kind": "rollout", "detent.rollout": rollout.id, "detent.family": rollout.family},
             )
@@ -90,11 +91,11 @@ class MlflowTracker:
             forced = " [forced]" if d.forced else ""
             tags[f"{prefix}.decision.{d.seq:03d}"] = f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}: {d.reason}"
         steps = enumerate(rollout.stage_history)
-        metrics = [("rollout.share", float(s["share"]), _ms(_when(s["from"])), n) for n, s in steps if s.get("share") is not None]
-        metrics.append(("rollout.n_decisions", float(len(decisions)), _ms(rollout.ended_at or rollout.created_at), rollout.version))
+        metrics = [("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n) for n, s in steps if s.get("share") is not None]
+        metrics.append(("rollout.n_decisions", float(len(decisions)), fields.ms(rollout.ended_at or rollout.created_at), rollout.version))
         self._log(run_id, metrics=metrics, tags=tags)
         if run.data.tags.get("detent.kind") == "rollout" and not rollout.is_active:
-            self._client.set_terminated(run_id, "FINISHED", _ms(rollout.ended_at or rollout.created_at))
+            self._client.set_terminated(run_id, "FINISHED", fields.ms(rollout.ended_at or rollout.created_at))
 
     # --- one study -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class MlflowTracker:
             return found
         tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
         tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
-        return self._client.create_run(experiment, start_time=_ms(study.created_at), run_name=_study_name(study), tags=tags)
+        return self._client.create_run(experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags)
 
     def _mirror_trial(self, experiment: str, parent: str, study: Study, trial: Trial, extras: StudyEvidence, run: Any) -> None:
         results = extras.results.get(trial.variant, ())
@@ -115,14 +116,19 @@ class MlflowTracker:
             return
         if run is None:
             tags = {"mlflow.parentRunId": parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": str(trial.number)}
-            run = self._client.create_run(experiment, start_time=_ms(trial.started_at or study.created_at), tags=tags)
+            run = self._client.create_run(experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=tags)
         run_id = run.info.run_id
         variant = extras.variants.get(trial.variant)
-        tags = {"mlflow.runName": _trial_name(trial, mark), "detent.variant": trial.variant, "detent.proposer": trial.proposer}
+        tags = {"mlflow.runName": fields.trial_name(trial, mark), "detent.variant": trial.variant, "detent.proposer": trial.proposer}
         tags |= {"detent.mark": mark, "detent.family": study.family}
-        self._log(run_id, metrics=_trial_metrics(study, trial, results), params=_missing(run, _trial_params(trial, variant)), tags=tags)
+        self._log(
+            run_id,
+            metrics=fields.trial_metrics(study, trial, results),
+            params=fields.missing(run, fields.trial_params(trial, variant)),
+            tags=tags,
+        )
         if trial.status in _RUN_STATUS:
-            self._client.set_terminated(run_id, _RUN_STATUS[trial.status], _ms(trial.finished_at or study.created_at))
+            self._client.set_terminated(run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at))
         self._client.set_tag(run_id, "detent.digest", seal)
 
     def _mirror_parent(self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
@@ -131,12 +137,17 @@ class MlflowTracker:
         seal = digest(canonical_json([repr(study), [repr(t) for t in trials], rows, sorted(extras.examples)]))[:12]
         if run.data.tags.get("detent.digest") == seal:
             return
-        self._log(run_id, metrics=_study_metrics(study, trials), params=_missing(run, _study_params(study)), tags=_study_tags(study))
+        self._log(
+            run_id,
+            metrics=fields.study_metrics(study, trials),
+            params=fields.missing(run, fields.study_params(study)),
+            tags=fields.study_tags(study),
+        )
         self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras))
         self._log_datasets(run_id, study, extras)
         self._log_artifacts(run_id, study, trials, extras)
         if study.status in _RUN_STATUS:
-            self._client.set_terminated(run_id, _RUN_STATUS[study.status], _ms(study.finished_at or study.created_at))
+            self._client.set_terminated(run_id, _RUN_STATUS[study.status], fields.ms(study.finished_at or study.created_at))
         self._client.set_tag(run_id, "detent.digest", seal)
 
     def _log_artifacts(self, run_id: str, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
@@ -218,7 +229,7 @@ class MlflowTracker:
         self,
         run_id: str,
         *,
-        metrics: Sequence[tuple[str, float, int, int]] = (),
+        metrics: Sequence[fields.Point] = (),
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -234,80 +245,6 @@ class MlflowTracker:
             self._client.log_batch(run_id, tags=marks[start : start + 99])
 
 
-def _study_name(study: Study) -> str:
-    """What came out stands first: lists show the first 20 characters."""
-    stand = (study.outcome or study.status).replace("_", " ")
-    return f"{stand} {study.winner or ''} {study.strategy} {study.created_at:%Y-%m-%d %H:%M}".replace("  ", " ")
-
-
-def _trial_name(trial: Trial, mark: str) -> str:
-    score = "not measured" if trial.score is None else f"{trial.score:.3f}"
-    return f"{trial.number:02d} {trial.proposer} {score}" + (f" ({mark})" if mark and mark != trial.proposer else "")
-
-
-def _trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
-    params: dict[str, Any] = {"variant": trial.variant, "proposer": trial.proposer}
-    if variant is not None:
-        params |= {f"model.{k}": v for k, v in variant.model.items()} | {f"policy.{k}": v for k, v in variant.policy.items()}
-        params["n_examples"] = len(variant.examples)
-        params["example_ids"] = ", ".join(e.id for e in variant.examples)
-    params |= {f"params.{k}": v for k, v in trial.params.items() if isinstance(v, int | float | str | bool)}
-    return params
-
-
-def _trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[tuple[str, float, int, int]]:
-    at = _ms(trial.finished_at or trial.started_at or study.created_at)
-    interval = pages.score_interval(results, study.seed)
-    values: dict[str, float | None] = {"score": trial.score, "cost_usd": trial.cost_usd, "p95_ms": trial.p95_ms}
-    values |= {"calls": float(trial.n_calls), "n": float(trial.n), "errors": float(trial.n_errors)}
-    values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
-    metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]
-    total, n = 0.0, 0
-    for step, result in enumerate(results, start=1):
-        if result.score is not None:
-            total, n = total + result.score, n + 1
-            metrics.append(("mean_score_by_example", total / n, at, step))
-    return metrics
-
-
-def _study_params(study: Study) -> dict[str, Any]:
-    budget = {f"budget.{k}": v for k in ("usd", "calls", "minutes") if (v := getattr(study.budget, k)) is not None}
-    definition = {f"definition.{k}": v for k, v in study.definition.items() if isinstance(v, int | float | str | bool)}
-    sizes = {f"n_{s}": len(study.dataset[s]) for s in ("train", "dev", "holdout") if study.dataset and study.dataset.get(s) is not None}
-    return {"strategy": study.strategy, "aim": study.aim, "seed": study.seed, "champion": study.champion, **budget, **definition, **sizes}
-
-
-def _study_tags(study: Study) -> dict[str, str]:
-    tags = {"mlflow.runName": _study_name(study), "detent.status": study.status, "detent.outcome": study.outcome or ""}
-    tags |= {"detent.strategy": study.strategy, "detent.champion": study.champion, "detent.winner": study.winner or ""}
-    tags |= {"detent.scorer_version": study.scorer_version or "", "detent.simulated_clock": str(study.simulated_clock).lower()}
-    return tags | ({"detent.error": study.error} if study.error else {})
-
-
-def _study_metrics(study: Study, trials: Sequence[Trial]) -> list[tuple[str, float, int, int]]:
-    at = _ms(study.finished_at or study.started_at or study.created_at)
-    values: dict[str, float] = {"calls": study.spend.n_calls, "calls_from_journal": study.spend.n_from_journal}
-    values |= {"calls_lost": study.spend.n_lost, "cost_usd": study.spend.usd, "n_trials": len(trials)}
-    for mark, variant in (("champion", study.champion), ("winner", study.winner)):
-        score = next((t.score for t in trials if t.variant == variant and t.score is not None), None)
-        if score is not None:
-            values[f"{mark}_score"] = score
-    values |= {f"confirmation.{key}": value for key, value in pages.confirmation_figures(study).items()}
-    metrics = [(name, float(value), at, 0) for name, value in values.items()]
-    best: float | None = None
-    for trial in sorted(trials, key=lambda t: t.number):
-        if trial.status == "complete" and trial.score is not None:
-            best = trial.score if best is None else max(best, trial.score)
-            when = _ms(trial.finished_at or study.created_at)
-            metrics += [("score", trial.score, when, trial.number), ("best_score", best, when, trial.number)]
-    return metrics
-
-
-def _missing(run: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """MLflow's parameters cannot change: only those that the run does not have yet are sent."""
-    return {k: v for k, v in params.items() if k not in run.data.params}
-
-
 def _artifact_root(tracking_uri: str) -> Path | None:
     if not tracking_uri.startswith("sqlite:///"):
         return None
@@ -316,7 +253,3 @@ def _artifact_root(tracking_uri: str) -> Path | None:
 
 def _when(value: Any) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-
-
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)

@@ -1,0 +1,91 @@
+"""Names, parameters, metrics and tags of the runs in MLflow: plain values out of studies and trials; nothing is sent from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from optimizer.adapters import mlflow_pages as pages
+from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.variant import Variant
+
+Point = tuple[str, float, int, int]  # metric, value, ms since 1970, step
+
+
+def study_name(study: Study) -> str:
+    """What came out stands first: lists show the first 20 characters."""
+    stand = (study.outcome or study.status).replace("_", " ")
+    return f"{stand} {study.winner or ''} {study.strategy} {study.created_at:%Y-%m-%d %H:%M}".replace("  ", " ")
+
+
+def trial_name(trial: Trial, mark: str) -> str:
+    score = "not measured" if trial.score is None else f"{trial.score:.3f}"
+    return f"{trial.number:02d} {trial.proposer} {score}" + (f" ({mark})" if mark and mark != trial.proposer else "")
+
+
+def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
+    params: dict[str, Any] = {"variant": trial.variant, "proposer": trial.proposer}
+    if variant is not None:
+        params |= {f"model.{k}": v for k, v in variant.model.items()} | {f"policy.{k}": v for k, v in variant.policy.items()}
+        params["n_examples"] = len(variant.examples)
+        params["example_ids"] = ", ".join(e.id for e in variant.examples)
+    params |= {f"params.{k}": v for k, v in trial.params.items() if isinstance(v, int | float | str | bool)}
+    return params
+
+
+def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[Point]:
+    at = ms(trial.finished_at or trial.started_at or study.created_at)
+    interval = pages.score_interval(results, study.seed)
+    values: dict[str, float | None] = {"score": trial.score, "cost_usd": trial.cost_usd, "p95_ms": trial.p95_ms}
+    values |= {"calls": float(trial.n_calls), "n": float(trial.n), "errors": float(trial.n_errors)}
+    values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
+    metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]
+    total, n = 0.0, 0
+    for step, result in enumerate(results, start=1):
+        if result.score is not None:
+            total, n = total + result.score, n + 1
+            metrics.append(("mean_score_by_example", total / n, at, step))
+    return metrics
+
+
+def study_params(study: Study) -> dict[str, Any]:
+    budget = {f"budget.{k}": v for k in ("usd", "calls", "minutes") if (v := getattr(study.budget, k)) is not None}
+    definition = {f"definition.{k}": v for k, v in study.definition.items() if isinstance(v, int | float | str | bool)}
+    sizes = {f"n_{s}": len(study.dataset[s]) for s in ("train", "dev", "holdout") if study.dataset and study.dataset.get(s) is not None}
+    return {"strategy": study.strategy, "aim": study.aim, "seed": study.seed, "champion": study.champion, **budget, **definition, **sizes}
+
+
+def study_tags(study: Study) -> dict[str, str]:
+    tags = {"mlflow.runName": study_name(study), "detent.status": study.status, "detent.outcome": study.outcome or ""}
+    tags |= {"detent.strategy": study.strategy, "detent.champion": study.champion, "detent.winner": study.winner or ""}
+    tags |= {"detent.scorer_version": study.scorer_version or "", "detent.simulated_clock": str(study.simulated_clock).lower()}
+    return tags | ({"detent.error": study.error} if study.error else {})
+
+
+def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
+    at = ms(study.finished_at or study.started_at or study.created_at)
+    values: dict[str, float] = {"calls": study.spend.n_calls, "calls_from_journal": study.spend.n_from_journal}
+    values |= {"calls_lost": study.spend.n_lost, "cost_usd": study.spend.usd, "n_trials": len(trials)}
+    for mark, variant in (("champion", study.champion), ("winner", study.winner)):
+        score = next((t.score for t in trials if t.variant == variant and t.score is not None), None)
+        if score is not None:
+            values[f"{mark}_score"] = score
+    values |= {f"confirmation.{key}": value for key, value in pages.confirmation_figures(study).items()}
+    metrics = [(name, float(value), at, 0) for name, value in values.items()]
+    best: float | None = None
+    for trial in sorted(trials, key=lambda t: t.number):
+        if trial.status == "complete" and trial.score is not None:
+            best = trial.score if best is None else max(best, trial.score)
+            when = ms(trial.finished_at or study.created_at)
+            metrics += [("score", trial.score, when, trial.number), ("best_score", best, when, trial.number)]
+    return metrics
+
+
+def missing(run: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """MLflow's parameters cannot change: only those that the run does not have yet are sent."""
+    return {k: v for k, v in params.items() if k not in run.data.params}
+
+
+def ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

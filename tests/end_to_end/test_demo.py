@@ -1,0 +1,212 @@
+"""The demo's parts: where it runs, what it may start a rollout with, what its study may spend. `make demo` itself takes minutes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer import wiring
+from optimizer.cli.study_run import read_definition
+from optimizer.config import load_settings
+from optimizer.core.dataset import make_example
+from optimizer.core.errors import NotFound
+from optimizer.core.estimate import expected_calls
+from optimizer.core.language import ModelAnswer, request_for
+from optimizer.core.rendering import render
+from optimizer.core.study import Budget, Definition, Study, Trial
+from optimizer.demo import place
+from optimizer.demo.price import dry_run
+from optimizer.demo.screen import Screen
+from optimizer.demo.studies import Searched, outcome_lines
+from optimizer.demo.users import Users
+from optimizer.ports import JournalEntry
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the project's families, configuration and experiments."""
+    for name in ("families", "config", "experiments"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name in [n for n in os.environ if n.startswith("DETENT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setenv("DETENT_PROFILE", "demo")
+    return tmp_path
+
+
+def a_study(**changes: Any) -> Study:
+    values: dict[str, Any] = {"id": "st_1", "family": "summarization", "strategy": "bootstrap", "aim": "quality", "status": "finished"}
+    values |= {"seed": 1, "budget": Budget(calls=320), "definition": {}, "champion": "v_champion", "created_at": NOW, "created_by": "t"}
+    return Study(**{**values, **changes})
+
+
+def a_trial(number: int, variant: str, score: float | None) -> Trial:
+    return Trial(study="st_1", number=number, variant=variant, proposer="bootstrap", params={}, status="complete", score=score)
+
+
+def test_the_first_demo_runs_in_the_project_s_own_home(home: Path) -> None:
+    chosen = place.choose()
+    assert chosen.settings.home == home
+    assert chosen.why == ""
+    assert chosen.settings.simulated_clock
+
+
+def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_beside_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings("demo", home)
+    wiring.migrate_store(settings)
+    store = wiring.open_store(settings)
+    store.write(lambda tx: store.studies.add(tx, a_study()))
+    store.close()
+    for n in (2, 3):
+        monkeypatch.setenv("DETENT_HOME", str(home))
+        chosen = place.choose()
+        assert chosen.settings.home == home / "var" / f"demo-{n}"
+        assert "summarization" in chosen.why
+        assert os.environ["DETENT_HOME"] == str(chosen.settings.home), "every command typed by the demo means this home"
+        assert not wiring.load_families(chosen.settings).problems
+        assert chosen.definition.is_file()
+
+
+def test_a_folder_without_the_demo_s_families_is_told_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    with pytest.raises(NotFound, match="make demo"):
+        place.choose()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "winner", "trials", "expected"),
+    [
+        pytest.param("nominated", "v_a", [("v_a", 0.4), ("v_b", 0.5)], "v_a", id="the nominated winner"),
+        pytest.param("not_confirmed", "v_a", [("v_champion", 0.6), ("v_a", 0.4), ("v_b", 0.5)], "v_b", id="else the best other trial"),
+        pytest.param("no_improvement", None, [("v_champion", 0.6), ("v_a", None)], None, id="none without a measured one"),
+    ],
+)
+def test_what_a_rollout_may_start_with(outcome: Any, winner: str | None, trials: list[Any], expected: str | None) -> None:
+    searched = Searched(study=a_study(outcome=outcome, winner=winner), trials=[a_trial(n, v, s) for n, (v, s) in enumerate(trials)])
+    assert searched.candidate == expected
+    assert searched.is_nominated == (outcome == "nominated")
+
+
+def test_a_study_without_a_better_variant_is_told_as_such() -> None:
+    lines = outcome_lines(Searched(study=a_study(outcome="no_improvement"), trials=[]))
+    assert "no improvement" in lines[0]
+    assert "nothing was better" in lines[1]
+
+
+def test_the_demo_s_study_keeps_to_120_search_calls_4_examples_and_200_calls_to_confirm() -> None:
+    values = read_definition(ROOT / "experiments" / "demo.yaml")
+    definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
+    assert values["budget"]["calls"] - 2 * definition.n_holdout <= 120
+    assert definition.n_holdout == 100
+    assert definition.max_examples <= 4
+    parts = expected_calls(
+        values["strategy"].split("+"), definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100, n_champion_examples=0
+    )
+    assert parts["confirmation"].high == 200
+
+
+def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> None:
+    settings = load_settings("demo", home)
+    wiring.migrate_store(settings)
+    store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
+    wiring.sync_families(settings, families, store, clock)
+    family = families.families["summarization"]
+    made = [
+        make_example(
+            family=family.name, input={"document": f"Text {n} about fish."}, expected={"summary": "Fish."}, created_at=NOW, origin="curated"
+        )
+        for n in range(700)
+    ]
+    store.write(lambda tx: store.examples.add(tx, made))
+    estimated = dry_run(family, read_definition(home / "experiments" / "demo.yaml"), store=store, clock=clock)
+    assert estimated is not None
+    estimate, price = estimated
+    assert price.input_usd_per_mtok > 0
+    assert estimate.usd is not None
+    assert 0 < estimate.usd.low <= estimate.usd.expected <= estimate.usd.high
+    assert estimate.calls.high <= 320
+    with store.read() as tx:
+        assert store.studies.page(tx)[0] == []
+    store.close()
+
+
+class OneAnswer:
+    """A model that says one thing and counts how often it was asked."""
+
+    name, revision = "embedded", "r1"
+
+    def __init__(self) -> None:
+        self.n_asked = 0
+
+    def complete(self, request: Any) -> ModelAnswer:
+        self.n_asked += 1
+        return ModelAnswer(text="Fish.", input_tokens=10, output_tokens=2, cost_usd=0.0, latency_ms=5.0)
+
+
+def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other_one_by_the_model(home: Path) -> None:
+    settings = load_settings("demo", home)
+    wiring.migrate_store(settings)
+    store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
+    wiring.sync_families(settings, families, store, clock)
+    family = families.families["summarization"]
+    variant = family.variant()
+    known, other = (
+        make_example(family=family.name, input={"document": f"About {what}."}, expected={"summary": what}, created_at=NOW, origin="curated")
+        for what in ("fish", "trees")
+    )
+    model = OneAnswer()
+    request = request_for(variant, render(variant, known.input), revision=model.revision, example=known.id)
+    answer = ModelAnswer(text="fish", input_tokens=9, output_tokens=1, cost_usd=0.0, latency_ms=7.0)
+    at = clock.now()
+    entry = JournalEntry(
+        id="ca_1", key=request.key, status="sent", purpose="search", model="embedded", attempt=1, reserved_usd=0.0, sent_at=at
+    )
+    store.write(lambda tx: store.journal.send(tx, replace(entry, family=family.name)))
+    store.write(lambda tx: store.journal.settle(tx, "ca_1", answer, at))
+    scorer = wiring.open_scorer(family, settings)
+    users = Users(
+        api_url="http://127.0.0.1:1",
+        store=store,
+        model_named=lambda name: model,  # type: ignore[arg-type, return-value]
+        scorer_for=lambda name: scorer,
+        n_at_once=lambda: 1,
+        success_from={family.name: 0.5},
+    )
+    served = {"messages": [dict(m) for m in variant.messages if m["role"] != "examples"], "variant": variant.id, "role": "champion"}
+    users.fetch = lambda name, unit: {**served, "assignment": "token"}  # type: ignore[method-assign]
+    first, second = (users._visit(family.name, "u1", example) for example in (known, other))
+    assert (first.from_journal, second.from_journal, model.n_asked) == (True, False, 1)
+    assert "latency_ms" not in users._event(family.name, first), "a latency counts only where the model was asked"
+    assert users._event(family.name, second)["latency_ms"] == 5.0
+    assert users._event(family.name, first)["source"] == "system"
+    store.close()
+
+
+def test_a_unit_that_goes_back_to_the_champion_is_counted() -> None:
+    users = Users(
+        api_url="http://127.0.0.1:1",
+        store=None,
+        model_named=None,
+        scorer_for=None,
+        n_at_once=lambda: 1,
+        success_from={},  # type: ignore[arg-type]
+    )
+    users.seen["f", "steady"] = [("champion", "a"), ("candidate", "b"), ("candidate", "b")]
+    assert users.n_moved_back("f") == 0
+    users.seen["f", "moved"] = [("candidate", "b"), ("champion", "a")]
+    assert users.n_moved_back("f") == 1
+    users.forget_paths("f")
+    assert users.n_moved_back("f") == 0
+
+
+def test_a_command_that_fails_stops_the_demo_with_what_it_said(home: Path) -> None:
+    with pytest.raises(RuntimeError, match="no family 'nobody'"):
+        Screen().command("family", "show", "nobody")
