@@ -214,6 +214,16 @@ class Exposures(Protocol):
         """Per arm: variant, rollout, stage, n_exposed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleStanding:
+    """Where an Example stands, without its text."""
+
+    id: str
+    group: str
+    split: Split
+    released: bool
+
+
 class Examples(Protocol):
     def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
     def of_split(self, tx: Transaction, family: str, *, split: Literal["train", "dev"], released_only: bool = False) -> list[Example]:
@@ -224,6 +234,9 @@ class Examples(Protocol):
 
     def holdout_ids(self, tx: Transaction, family: str) -> list[tuple[str, str]]:
         """(id, hash of the expected label text) without any text: for fixing the selection beforehand."""
+
+    def standing(self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]) -> list[ExampleStanding]:
+        """The examples that have one of these ids or belong to one of these groups, without any text."""
 
     def counts(self, tx: Transaction, family: str) -> dict[Split, int]: ...
     def looks(self, tx: Transaction, family: str, ids: Sequence[str]) -> int:
@@ -255,8 +268,11 @@ class Variants(Protocol):
 class Performance(Protocol):
     def add_batch(self, tx: Transaction, batch: Mapping[str, Any]) -> None: ...
     def batches(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
-    def roll_up(self, tx: Transaction, day: str) -> None:
-        """Sums up what was received on one day (YYYY-MM-DD, UTC), in the place of an earlier sum of that day."""
+    def day_sums(self, tx: Transaction, day: str) -> list[dict[str, Any]]:
+        """What was received on one day (YYYY-MM-DD, UTC), summed up per family, variant and model. Reads every event of that day."""
+
+    def put_day(self, tx: Transaction, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps a day's sums in the place of earlier ones of that day."""
 
     def daily(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
 

@@ -172,7 +172,9 @@ class TestPerformance:
         database.write(lambda tx: database.events.add_interactions(tx, [*timed, untimed, next_day]))
         database.write(lambda tx: database.events.add_feedback(tx, outcomes))
         for _ in range(2):
-            database.write(lambda tx: database.performance.roll_up(tx, "2026-11-20"))
+            with database.read() as tx:
+                sums = database.performance.day_sums(tx, "2026-11-20")
+            database.write(lambda tx, sums=sums: database.performance.put_day(tx, "2026-11-20", sums))
         with database.read() as tx:
             rows = database.performance.daily(tx, FAMILY)
         assert rows == [

@@ -95,6 +95,19 @@ def test_yesterday_and_today_are_summed_up(database: Database) -> None:
         ]
 
 
+def test_others_write_while_a_day_is_summed_up(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Database(database.url)
+    summed = database.performance.day_sums
+
+    def slowly(tx: Any, day: str) -> list[dict[str, Any]]:
+        assert other.write(lambda tx: other.events.add_interactions(tx, [interaction(f"in_{day}")])) == ["accepted"]
+        return summed(tx, day)
+
+    monkeypatch.setattr(database.performance, "day_sums", slowly)
+    roll_up_performance(store=database, clock=MemoryClock(NOW))
+    other.close()
+
+
 class TestIds:
     def test_they_say_what_they_name_and_never_repeat(self) -> None:
         ids = {new_id("st") for _ in range(1000)}

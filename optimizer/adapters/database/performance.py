@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any
@@ -29,17 +29,19 @@ class PerformanceTables:
         query = select(BATCHES).where(BATCHES.c.family == family).order_by(BATCHES.c.created_at, BATCHES.c.id)
         return [dict(row) for row in tx.execute(query).mappings()]
 
-    def roll_up(self, tx: Connection, day: str) -> None:
+    def day_sums(self, tx: Connection, day: str) -> list[dict[str, Any]]:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
         sums: dict[Key, dict[str, Any]] = {}
         for family in sorted({*_families(tx, INTERACTIONS), *_families(tx, FEEDBACK)}):
             for part in (_interactions_of(tx, family, start), _feedback_of(tx, family, start)):
                 for key, columns in part.items():
                     sums.setdefault(key, dict(_NOTHING)).update(columns)
+        return [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
+
+    def put_day(self, tx: Connection, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
         tx.execute(delete(DAILY).where(DAILY.c.day == day))
-        rows = [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
         if rows:
-            tx.execute(insert(DAILY), rows)
+            tx.execute(insert(DAILY), [dict(row) for row in rows])
 
     def daily(self, tx: Connection, family: str) -> list[dict[str, Any]]:
         query = select(DAILY).where(DAILY.c.family == family).order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)
