@@ -47,7 +47,8 @@ class EventTables:
 
     def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
         query = select(FEEDBACK).where(FEEDBACK.c.family == family, FEEDBACK.c.interaction == interaction)
-        return [_feedback(row) for row in tx.execute(query.order_by(FEEDBACK.c.received_at, FEEDBACK.c.id)).mappings()]
+        found = [_feedback(row) for row in tx.execute(query).mappings()]
+        return sorted(found, key=lambda event: (event.received_at, event.id))  # asked to sort, SQLite would read all of the family's
 
     def page_of_feedback(
         self, tx: Connection, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int

@@ -29,10 +29,10 @@ class ExposureTable:
 
     def totals(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
         e = EXPOSURES.c
-        query = select(e.variant, e.rollout, e.stage, func.sum(e.n_exposed).label("n_exposed")).where(e.family == family)
-        if rollout is not None:
-            query = query.where(e.rollout == rollout)
-        rows = tx.execute(query.group_by(e.variant, e.rollout, e.stage).order_by(e.rollout, e.stage, e.variant))
+        query = select(e.family, e.variant, e.rollout, e.stage, func.sum(e.n_exposed).label("n_exposed"))
+        # A rollout is of one family: naming the family, too, would make SQLite read all of its windows.
+        query = query.where(e.family == family) if rollout is None else query.where(e.rollout == rollout)
+        rows = tx.execute(query.group_by(e.family, e.variant, e.rollout, e.stage).order_by(e.rollout, e.stage, e.variant))
         return [
             {
                 "variant": r.variant,
@@ -41,6 +41,7 @@ class ExposureTable:
                 "n_exposed": int(r.n_exposed),
             }
             for r in rows
+            if r.family == family
         ]
 
     def _put(self, tx: Connection, row: Exposure) -> bool:

@@ -46,7 +46,7 @@ class RolloutTables:
         return None if row is None else _rollout(row)
 
     def all_active(self, tx: Connection) -> list[Rollout]:
-        query = select(ROLLOUTS).where(ROLLOUTS.c.active_family.is_not(None)).order_by(ROLLOUTS.c.family)
+        query = select(ROLLOUTS).where(ROLLOUTS.c.active_family.is_not(None)).order_by(ROLLOUTS.c.active_family)
         return [_rollout(row) for row in tx.execute(query).mappings()]
 
     def save(self, tx: Connection, rollout: Rollout, decision: Decision | None) -> None:

@@ -115,6 +115,7 @@ class ExposureCountRow(SQLModel, table=True):
     """Written by exposures.py. Fetches per arm and 10 s; ``client`` is "api" or a client that decides in process."""
 
     __tablename__ = "exposure_counts"
+    __table_args__ = (Index("ix_exposure_counts_rollout", "rollout"),)
     family: str = Field(primary_key=True)
     variant: str = Field(primary_key=True)
     rollout: str = Field(primary_key=True, default="")  # "" outside a rollout: NULL has no place in a key
@@ -290,7 +291,10 @@ class LmCallRow(SQLModel, table=True):
     """Written by journal.py: the journal, one row per attempt on the wire."""
 
     __tablename__ = "lm_calls"
-    __table_args__ = (Index("ix_lm_calls_key_status", "key", "status"), Index("ix_lm_calls_study", "study", "status"))
+    __table_args__ = (
+        Index("ix_lm_calls_key_status", "key", "status"),
+        Index("ix_lm_calls_study", "study", "status", "cost_usd", "reserved_usd"),  # all of ``spend``: it is asked before every call
+    )
     id: str = Field(primary_key=True)
     key: str
     study: str | None = None

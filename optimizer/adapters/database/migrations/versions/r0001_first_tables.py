@@ -133,6 +133,7 @@ def upgrade() -> None:
         sa.Column("n_exposed", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("family", "variant", "rollout", "stage", "window_start", "client"),
     )
+    op.create_index("ix_exposure_counts_rollout", "exposure_counts", ["rollout"], unique=False)
     op.create_table(
         "feedback_events",
         sa.Column("family", sa.String(), nullable=False),
@@ -231,7 +232,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_lm_calls_key_status", "lm_calls", ["key", "status"], unique=False)
-    op.create_index("ix_lm_calls_study", "lm_calls", ["study", "status"], unique=False)
+    op.create_index("ix_lm_calls_study", "lm_calls", ["study", "status", "cost_usd", "reserved_usd"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

@@ -1,0 +1,69 @@
+"""What is asked at every call, fetch, tick or page goes by an index that fits, however large the tables have grown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from optimizer.adapters.database import Database
+from tests.stores import FAMILY, NOW, new_database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = new_database(tmp_path)
+    yield made
+    made.close()
+
+
+HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = {
+    "budget before a call": (lambda d, tx: d.journal.spend(tx, "st_1"), ("COVERING INDEX ix_lm_calls_study (study=?)",)),
+    "answer of a call": (
+        lambda d, tx: d.journal.find(tx, "key", study="st_1", not_before=NOW),
+        ("INDEX ix_lm_calls_key_status (key=? AND status=?)",),
+    ),
+    "rollouts at every poll": (lambda d, tx: d.rollouts.all_active(tx), ("(active_family>?)",)),
+    "a family's rollout": (lambda d, tx: d.rollouts.active(tx, FAMILY), ("(active_family=?)",)),
+    "arms of a rollout": (
+        lambda d, tx: d.events.arm_summary(tx, FAMILY, "ro_1"),
+        ("INDEX ix_interactions_rollout (rollout=?)", "INDEX ix_feedback_rollout (rollout=?)"),
+    ),
+    "labels of a month": (
+        lambda d, tx: d.events.label_summary(tx, FAMILY, NOW),
+        ("ix_feedback_family_received (family=? AND received_at>?)",),
+    ),
+    "outcomes of an interaction": (
+        lambda d, tx: d.events.feedback_of(tx, FAMILY, "in_1"),
+        ("ix_feedback_interaction (family=? AND interaction=?)",),
+    ),
+    "exposures of a rollout": (
+        lambda d, tx: d.exposures.totals(tx, FAMILY, "ro_1"),
+        ("ix_exposure_counts_rollout (rollout=?)",),
+    ),
+    "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20), ("ix_outbox_sent_at (sent_at=?)",)),
+    "unfinished studies": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),
+    "looks of an example": (lambda d, tx: d.examples.looks(tx, FAMILY, ["h1"]), ("(family=? AND example=?)",)),
+    "the champion": (lambda d, tx: d.champions.current(tx, FAMILY), ("(family=? AND current=?)",)),
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_query_that_runs_often_never_reads_a_whole_table(database: Database, name: str) -> None:
+    ask, expected = HOT[name]
+    plans: list[str] = []
+
+    def explain(connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        rows = cursor.connection.cursor().execute("EXPLAIN QUERY PLAN " + statement, parameters)
+        plans.append(" | ".join(row[3] for row in rows))
+
+    with database.read() as tx:
+        event.listen(tx, "before_cursor_execute", explain)
+        ask(database, tx)
+    assert len(plans) == len(expected)
+    for plan, index in zip(plans, expected, strict=True):
+        assert index in plan
+        assert "SCAN" not in plan
