@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.canonical import canonical_json
+from optimizer.core.dataset import group_of
 from optimizer.core.errors import Fault, InvalidInput, NotFound
 from optimizer.core.family import Family
 from optimizer.core.variant import Variant
@@ -38,7 +39,7 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
 
     Raises:
         InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, or an example of
-            the sealed holdout.
+            the sealed holdout or not released.
         NotFound: the family has no variant ``from_variant``.
     """
     if draft.messages is None and draft.from_variant is None:
@@ -49,7 +50,7 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
         parent = _parent(tx, store, family, draft)
         variant = _build(parent, draft)
         _check_inputs(family, variant)
-        _check_holdout(family, variant, sealed={id for id, _ in store.examples.holdout_ids(tx, family.name)} if variant.examples else set())
+        _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
         at = clock.now()
         record = VariantRecord(
             family=family.name, variant=variant, source="person", created_at=at, created_by=actor, note=draft.note, parent=draft.from_variant
@@ -119,11 +120,19 @@ def _check_inputs(family: Family, variant: Variant) -> None:
         raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
 
 
-def _check_holdout(family: Family, variant: Variant, *, sealed: set[str]) -> None:
-    faults = [
-        Fault(pointer=f"/examples/{i}/id", detail=f"example {e.id!r} belongs to the sealed holdout, which only confirmation may read")
-        for i, e in enumerate(variant.examples)
-        if e.id in sealed
-    ]
+def _check_examples(tx: Transaction, store: Store, family: Family, variant: Variant, *, quoted: set[str]) -> None:
+    """None of the sealed holdout, whatever id it comes under; and of those that this draft brings, none that a person has still to release."""
+    groups = [group_of(e.input, None) for e in variant.examples]
+    known = store.examples.standing(tx, family.name, ids=[e.id for e in variant.examples], groups=groups)
+    faults = []
+    for i, (example, group) in enumerate(zip(variant.examples, groups, strict=True)):
+        same = [one for one in known if one.id == example.id] or [one for one in known if one.group == group]
+        if any(one.split == "holdout" for one in known if one.id == example.id or one.group == group):
+            detail = f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose another one"
+        elif same and example.id in quoted and family.privacy.examples_from != "any" and not any(one.released for one in same):
+            detail = f"example {example.id!r} comes from production and nobody has released it; see detent review list"
+        else:
+            continue
+        faults.append(Fault(pointer=f"/examples/{i}", detail=detail))
     if faults:
-        raise InvalidInput("; ".join(f.detail for f in faults) + ". Choose another example.", faults)
+        raise InvalidInput("This variant may not be made: " + "; ".join(f.detail for f in faults) + ".", faults)

@@ -73,6 +73,16 @@ class TestHoldout:
             ids = filled.examples.holdout_ids(tx, FAMILY)
         assert ids == [(id, digest(canonical_json({"summary": id}))) for id in ("h1", "h2")]
 
+    def test_where_examples_stand_can_be_asked_by_id_and_by_group_without_any_text(self, filled: Database) -> None:
+        with filled.read() as tx:
+            found = filled.examples.standing(tx, FAMILY, ids=["h1", "t1", "t9"], groups=["group t2", "group h1"])
+            assert filled.examples.standing(tx, "another", ids=["h1"], groups=["group t2"]) == []
+        assert [(one.id, one.group, one.split, one.released) for one in found] == [
+            ("h1", "group h1", "holdout", False),
+            ("t1", "group t1", "train", False),
+            ("t2", "group t2", "train", True),
+        ]
+
     def test_every_look_is_counted_once_per_study(self, filled: Database) -> None:
         def look(study: str, ids: list[str] | None) -> list[Example]:
             return filled.write(lambda tx: filled.examples.sealed_holdout(tx, FAMILY, study, ids, NOW))

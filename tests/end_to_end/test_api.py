@@ -19,7 +19,9 @@ import pytest
 from api import edge
 from api.bodies import MAX_INTEGER
 from optimizer.core.assignment import bucket, in_candidate, verify_token
+from optimizer.core.dataset import group_of, split_of
 from optimizer.core.errors import Busy
+from optimizer.jobs.release_example import release_example
 from tests.api_world import World, make_home, serving
 
 
@@ -305,6 +307,36 @@ def test_a_variant_made_by_a_person_can_be_read_and_compared_and_is_not_served(w
     assert list(diff["changes"]) == ["model"]
     assert '+    "temperature": 0.5' in diff["diff"]
     assert world.champion() == champion
+
+
+def correct(world: World, split: str) -> tuple[str, str]:
+    """(id of the example, its text) of a correction whose input falls into this split."""
+    text = next(t for t in (f"wrong {i}" for i in range(1000)) if split_of(group_of({"text": t}, None)) == split)
+    event = {"id": f"fb_{split}", "family": "triage", "unit": "u", "input": {"text": text}, "expected": {"topic": "billing"}}
+    assert world.post("/v1/feedback", event).json()["accepted"] == 1
+    return f"co_fb_{split}", text
+
+
+@pytest.mark.parametrize("id", ["co_fb_holdout", "an-id-of-my-own"])
+def test_no_variant_quotes_the_sealed_holdout_under_any_id(world: World, id: str) -> None:
+    _, text = correct(world, "holdout")
+    example = {"id": id, "input": {"text": f" {text.upper()}"}, "output": "billing"}
+    refused = world.post("/v1/families/triage/variants", {"from": world.champion(), "examples": [example]})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/examples/0")
+    assert "sealed holdout" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_variant_quotes_production_only_once_a_person_has_released_it(world: World, split: str) -> None:
+    id, text = correct(world, split)
+    body = {"from": world.champion(), "examples": [{"id": id, "input": {"text": text}, "output": "billing"}]}
+    refused = world.post("/v1/families/triage/variants", body)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/examples/0")
+    renamed = {**body, "examples": [{**body["examples"][0], "id": "mine"}]}
+    assert world.post("/v1/families/triage/variants", renamed).status_code == 422
+    (review,) = world.get("/v1/reviews").json()["items"]
+    release_example(review["id"], "release", actor="ann", store=world.shared.store, clock=world.shared.clock)
+    assert world.post("/v1/families/triage/variants", body).status_code == 201
 
 
 def test_the_same_content_again_is_the_same_variant(world: World) -> None:

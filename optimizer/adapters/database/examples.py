@@ -14,6 +14,7 @@ from optimizer.adapters.database.tables import ExampleRow, HoldoutLookRow
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.dataset import Example, Split
 from optimizer.core.errors import NotFound
+from optimizer.ports import ExampleStanding
 
 EXAMPLES = table(ExampleRow)
 LOOKS = table(HoldoutLookRow)
@@ -45,6 +46,15 @@ class ExampleTables:
     def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
         query = select(EXAMPLES.c.id, EXAMPLES.c.expected).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")
         return [(row.id, digest(canonical_json(row.expected))) for row in tx.execute(query.order_by(EXAMPLES.c.id))]
+
+    def standing(self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]) -> list[ExampleStanding]:
+        c = EXAMPLES.c
+        found: dict[str, ExampleStanding] = {}
+        for column, values in ((c.id, ids), (c.group, groups)):
+            for some in chunks(list(values)):
+                query = select(c.id, c.group, c.split, c.released).where(c.family == family, column.in_(some))
+                found.update((row["id"], ExampleStanding(**row)) for row in tx.execute(query).mappings())
+        return sorted(found.values(), key=lambda one: one.id)
 
     def counts(self, tx: Connection, family: str) -> dict[Split, int]:
         counts: dict[Split, int] = {"train": 0, "dev": 0, "holdout": 0}
