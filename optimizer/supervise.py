@@ -21,7 +21,6 @@ from optimizer.ports_in_use import Listening, is_loopback, listen, reachable_hos
 log = get_logger(__name__)
 
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
 STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait
 POLL_S = 0.1
 ENDING_ORDER = (("api",), ("gateway", "worker", "mlflow"))  # no new requests first, then what they needed
@@ -52,9 +51,9 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
 
-def next_wait_s(current_s: float, lived_s: float) -> float:
+def next_wait_s(current_s: float, lived_s: float, longest_s: float) -> float:
     """How long to wait before the start after the next: twice as long each time, from the beginning after a stable run."""
-    return FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else min(current_s * 2, LONGEST_WAIT_S)
+    return FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else min(current_s * 2, longest_s)
 
 
 def refuse_open_door(host: str, has_keys: bool) -> None:
@@ -197,7 +196,7 @@ class Supervisor:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         where = self._settings.log_dir() / f"{child.name}.log"
         sentence = f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s; it starts again in {child.wait_s:g} s. Its log: {where}"
-        child.wait_s = next_wait_s(child.wait_s, lived_s)
+        child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)
         self._report(sentence)
         log.warning("restart", child=child.name, pid=pid, exit_code=code, lived_s=round(lived_s, 1), n_restarts=child.n_restarts)
         child.has_alert = True
