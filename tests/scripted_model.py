@@ -62,8 +62,10 @@ def failed(kind: str, *, status: int | None = None, sent: bool = True, **members
     return ModelFailed(f"scripted {kind}", kind=kind, status_of_model=status, sent=sent, **members)
 
 
-def request(text: str = "hello", *, temperature: float = 0.0, sample: str = "0", max_tokens: int | None = 20) -> ModelRequest:
-    params = {"temperature": temperature, **({"max_tokens": max_tokens} if max_tokens else {})}
+def request(
+    text: str = "hello", *, temperature: float | None = 0.0, sample: str = "0", max_tokens: int | None = 20, **more: Any
+) -> ModelRequest:
+    params = {"temperature": temperature, **({"max_tokens": max_tokens} if max_tokens else {}), **more}
     return ModelRequest(model="scripted", revision="r1", messages=[{"role": "user", "content": text}], params=params, sample=sample)
 
 

@@ -56,13 +56,20 @@ def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: Model
     return (input_tokens * price.input_usd_per_mtok + max_tokens * price.output_usd_per_mtok) / 1e6
 
 
+def output_limit(params: Mapping[str, Any], default: int | None) -> int | None:
+    """The most tokens that the answer to one request may have, all of its alternatives (``n``) together; None = nothing bounds it."""
+    named = [int(params[name]) for name in ("max_tokens", "max_completion_tokens") if params.get(name)]
+    limit = max(named) if named else default
+    return limit * max(1, *(int(params.get(name) or 1) for name in ("n", "best_of"))) if limit else None
+
+
 def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens: int | None = None) -> float:
     """The most that this request can cost, in dollars; 0.0 where the price is unknown, which only a study without a dollar cap allows.
 
     Args:
         max_tokens: the limit of the answer; default the request's own.
     """
-    limit = max_tokens if max_tokens is not None else request.params.get("max_tokens")
+    limit = max_tokens if max_tokens is not None else output_limit(request.params, None)
     if price is None:
         return 0.0
     return upper_bound_usd(prompt_bytes(request.messages, request.params), len(request.messages), int(limit or 0), price)

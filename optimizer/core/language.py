@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
@@ -24,6 +24,12 @@ class ModelRequest:
     def key(self) -> str:
         """The journal's name for this call: equal requests share one answer."""
         return digest(canonical_json([self.model, self.revision, list(self.messages), dict(self.params), self.sample]))
+
+    @property
+    def temperature(self) -> float:
+        """As asked for; 1.0 where nothing is said, since then providers draw."""
+        named = self.params.get("temperature")
+        return 1.0 if named is None else float(named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +65,6 @@ def request_for(
         params["tools"] = [dict(tool) for tool in variant.tools]
     if variant.response_format is not None:
         params["response_format"] = dict(variant.response_format)
-    drawn = bool(params.get("temperature")) and example is not None
-    return ModelRequest(
-        model=variant.model["name"],
-        revision=revision,
-        messages=[dict(message) for message in messages],
-        params=params,
-        sample=f"{variant.id}:{example}:{draw}" if drawn else "0",
-    )
+    request = ModelRequest(model=variant.model["name"], revision=revision, messages=[dict(message) for message in messages], params=params)
+    drawn = request.temperature != 0 and example is not None
+    return replace(request, sample=f"{variant.id}:{example}:{draw}") if drawn else request

@@ -18,6 +18,7 @@ from optimizer.core.budget import (
     HeldBack,
     charge_after_failure,
     may_spend,
+    output_limit,
     require_bounded,
     reservation_usd,
     worth_a_retry,
@@ -110,7 +111,7 @@ class JournaledModel:
         return answer
 
     def _ask(self, request: ModelRequest, key: str) -> ModelAnswer:
-        max_tokens = request.params.get("max_tokens") or self.model.max_output_tokens
+        max_tokens = output_limit(request.params, self.model.max_output_tokens)
         require_bounded(self.model.name, self.model.price, max_tokens, self._budget)
         reserve_usd = reservation_usd(request, self.model.price, max_tokens)
         answer: ModelAnswer | None = None
@@ -140,7 +141,7 @@ class JournaledModel:
             sent_at=self._clock.now(),
             study=self._study,
             family=self._family,
-            temperature=float(request.params.get("temperature") or 0.0),
+            temperature=request.temperature,
             request={
                 "messages": [dict(m) for m in request.messages],
                 "params": dict(request.params),

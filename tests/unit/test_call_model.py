@@ -82,7 +82,12 @@ def test_the_same_request_is_never_sent_twice_within_a_study(store):
 
 @pytest.mark.parametrize(
     ("temperature", "age_days", "shared"),
-    [pytest.param(0.0, 29, True, id="fresh"), pytest.param(0.0, 31, False, id="too old"), pytest.param(0.5, 1, False, id="a drawn answer")],
+    [
+        pytest.param(0.0, 29, True, id="fresh"),
+        pytest.param(0.0, 31, False, id="too old"),
+        pytest.param(0.5, 1, False, id="a drawn answer"),
+        pytest.param(None, 1, False, id="the provider's own temperature"),
+    ],
 )
 def test_across_studies_only_recent_answers_at_temperature_zero_are_shared(store, temperature, age_days, shared):
     model = ScriptedModel()
@@ -156,6 +161,19 @@ def test_a_call_that_could_pass_the_cap_is_not_sent(store):
     with pytest.raises(BudgetExhausted, match="could pass the cap"):
         calls.complete(request("hullo"))
     assert len(model.requests) == 2
+
+
+@pytest.mark.parametrize("params", [{"n": 4}, {"best_of": 4}, {"max_completion_tokens": 80}])
+def test_every_answer_that_a_request_may_get_is_reserved(store, params):
+    model = ScriptedModel(price=PRICE)
+    plain, larger = request(max_tokens=20), request(max_tokens=20, **params)
+    dear = reservation_usd(plain, PRICE) + 60 * PRICE.output_usd_per_mtok / 1e6
+    calls = journaled(store, model, budget=Budget(usd=dear * 0.99))
+    with pytest.raises(BudgetExhausted):
+        calls.complete(larger)
+    assert model.requests == []
+    journaled(store, model, budget=Budget(usd=dear)).complete(larger)
+    assert calls_of(store)[0].reserved_usd == pytest.approx(dear)
 
 
 def test_a_retry_that_could_pass_the_cap_is_not_sent(store):
