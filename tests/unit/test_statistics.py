@@ -278,6 +278,21 @@ class TestInterval:
         assert -0.05 < found.lower < 0 < found.upper < 0.1
         assert gate.peaks["ship1"] >= threshold(0.05)
 
+    def test_its_lower_end_leaves_the_margin_with_the_block_that_passes_the_gate(self):
+        blocks = [block(20, 16, 20, 16)] * 60
+        passed = next(n for n in range(61) if self.start.after_all(blocks[:n]).peaks["ship1"] >= threshold(0.05))
+        assert difference_interval(self.start, blocks[: passed - 1]).lower == pytest.approx(-0.05)
+        assert difference_interval(self.start, blocks[:passed]).lower == pytest.approx(-0.04)
+
+    def test_its_upper_end_falls_below_zero_with_the_block_that_rolls_back(self):
+        blocks = [block(20, 14, 20, 16)] * 60
+        worse = next(n for n in range(61) if self.start.after_all(blocks[:n]).peaks["roll"] >= threshold(0.03))
+        assert difference_interval(self.start, blocks[: worse - 1]).upper == pytest.approx(0.0)
+        assert difference_interval(self.start, blocks[:worse]).upper < 0
+
+    def test_it_merges_blocks_as_the_gate_does(self):
+        assert difference_interval(self.start, [block(2, 1, 3, 2)] * 40) == difference_interval(self.start, [block(4, 2, 6, 4)] * 20)
+
     def test_it_lies_below_zero_when_the_candidate_would_be_rolled_back(self):
         found = difference_interval(self.start, [block(20, 10, 20, 16)] * 12)
         assert -0.6 < found.lower < found.upper < 0
@@ -308,6 +323,10 @@ class TestGuardrails:
         dear = scores([0.15, 0.16, 0.14], [0.1] * 9)
         assert Guardrail.start("cost", champion_mean=0.1, champion_variance=0.005).after_all([dear] * 150).alarmed
         assert not Guardrail.start("cost", champion_mean=0.1, champion_variance=0.005, margin=1.65).after_all([dear] * 150).alarmed
+
+    def test_where_the_cap_leaves_no_room_for_a_dearer_candidate_nothing_is_staked(self):
+        full = Guardrail.start("cost", champion_mean=0.95).after_all([scores([1.0, 1.0], [0.9] * 8)] * 5)
+        assert full.evidence.log_e == pytest.approx(0.0)
 
     def test_an_alarm_stays(self):
         alarmed = Guardrail.start("errors", champion_mean=0.01).after_all([block(4, 4, 36, 0)] * 4)
@@ -360,7 +379,7 @@ class TestSampleRatio:
 
     def test_silence_is_less_than_half_the_reports_beyond_chance(self):
         assert is_silent(5, 900, fetches_c=100, fetches_b=900)
-        assert not is_silent(60, 900, fetches_c=100, fetches_b=900)  # fewer, but more than half
+        assert not is_silent(600, 9000, fetches_c=1000, fetches_b=9000)  # fewer, beyond chance, but more than half
         assert not is_silent(0, 9, fetches_c=1, fetches_b=9)  # too few to tell
         assert not is_silent(0, 0, fetches_c=0, fetches_b=0)
 
@@ -378,7 +397,10 @@ class TestDrift:
         for y in [1, 0] * 100:
             detector = detector.after(y)
         assert detector.alarmed
-        assert detector.after(1).alarmed
+        for _ in range(200):
+            detector = detector.after(1)
+        assert detector.log_value < log(detector.run_length)
+        assert detector.alarmed
 
     def test_it_is_the_sum_over_all_starting_points(self):
         """Shiryaev-Roberts: M after n outcomes = sum over k of the likelihood ratio of outcomes k..n."""
