@@ -135,7 +135,10 @@ def status_of(error: errors.DetentError) -> int:
 
 
 def document(error: errors.DetentError, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
-    """The problem as JSON values. Members of the error never replace the five members that RFC 9457 names."""
+    """The problem as JSON values. Members of the error never replace the five members that RFC 9457 names.
+
+    What was wrong with a request as a whole, rather than with a part of it, stands in ``errors`` under the pointer "".
+    """
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + error.slug,
         "title": error.title,
@@ -146,6 +149,8 @@ def document(error: errors.DetentError, *, instance: str | None = None, request_
         body["instance"] = instance
     for name, value in error.members.items():
         body.setdefault(name, value)
+    if isinstance(error, errors.InvalidInput):
+        body.setdefault("errors", [{"pointer": "", "detail": error.detail}])
     if request_id is not None:
         body["request_id"] = request_id
     return body
@@ -173,7 +178,7 @@ def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:
     for fault in found:
         where, *path = fault["loc"] or ("body",)
         pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-        faults.append({"in": str(where), "pointer": pointer, "detail": str(fault["msg"])})
+        faults.append({"in": str(where), "pointer": pointer, "detail": str(fault["msg"]).removeprefix("Value error, ")})
     count = "One fault" if len(faults) == 1 else f"{len(faults)} faults"
     listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
     more = f"; and {len(faults) - 5} more in `errors`" if len(faults) > 5 else ""

@@ -207,8 +207,8 @@ def _lines(body: bytes) -> tuple[list[tuple[int, Any]], list[dict[str, Any]]]:
 
 def _as_problem(answer: dict[str, Any]) -> InvalidInput:
     refused = answer["rejected"][0]
-    errors = refused.get("errors") or [{"pointer": "", "detail": refused["detail"]}]
-    return InvalidInput(refused["detail"], **{**answer, "rejected": _named([refused])}, reason=refused["type"], errors=errors)
+    errors = {"errors": refused["errors"]} if "errors" in refused else {}
+    return InvalidInput(refused["detail"], **{**answer, "rejected": _named([refused]), **errors}, reason=refused["type"])
 
 
 def _named(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from optimizer.core.dataset import Example
-from optimizer.core.errors import InvalidInput, NotYet
+from optimizer.core.errors import Fault, InvalidInput, NotYet
 from optimizer.core.family import Family
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
@@ -67,10 +67,14 @@ def check_strategy(text: str) -> tuple[str, ...]:
         if name in LATER:
             raise NotYet(f"Strategy {name!r} comes later. Working today: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
         if name not in WORKING:
-            raise InvalidInput(f"There is no strategy {name!r}. Known: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
+            raise _unusable(f"There is no strategy {name!r}. Known: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
     if len(set(names)) != len(names):
-        raise InvalidInput(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
+        raise _unusable(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
     return names
+
+
+def _unusable(detail: str) -> InvalidInput:
+    return InvalidInput(detail, [Fault(pointer="/strategy", detail=detail)])
 
 
 class Sequential:

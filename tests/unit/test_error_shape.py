@@ -28,6 +28,7 @@ def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, 
     assert document["detail"].endswith((".", "?")) or "\n" in document["detail"]
     assert document["instance"].startswith("/")
     assert document["request_id"] == answer.headers["x-request-id"]
+    assert status not in (400, 422) or document["errors"], "validation names every fault with a JSON pointer"
     for fault in document.get("errors", ()):
         assert fault["pointer"] == "" or fault["pointer"].startswith("/")
         assert fault["detail"]
@@ -190,3 +191,18 @@ def test_the_type_of_a_problem_can_be_opened(world: World) -> None:
     page = world.get(kind)
     assert page.status_code == 200
     assert "does not exist" in page.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointer"),
+    [
+        ("POST", "/v1/families/triage/studies", {"strategy": "guess"}, "/strategy"),
+        ("POST", "/v1/families/triage/studies", {"strategy": "settings+settings"}, "/strategy"),
+        ("GET", "/v1/feedback?cursor=abc", None, "/cursor"),
+        ("GET", "/v1/families/triage/variants?cursor=abc", None, "/cursor"),
+        ("POST", "/v1/families/triage/rollouts", {"variant": "v", "ladder": [0.5, 0.1]}, "/ladder"),
+    ],
+)
+def test_a_fault_is_named_where_it_lies(world: World, method: str, path: str, body: Any, pointer: str) -> None:
+    document = assert_problem(world.client.request(method, path, json=body), 422, "invalid-input")
+    assert [fault["pointer"] for fault in document["errors"]] == [pointer]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from optimizer.core.errors import InvalidInput
+from optimizer.core.errors import Fault, InvalidInput
 
 T = TypeVar("T")
 
@@ -27,7 +27,10 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
             raise ValueError
         return [_read(value, kind) for value, kind in zip(plain, kinds, strict=True)]
     except (binascii.Error, ValueError, TypeError, RecursionError):
-        raise InvalidInput("This cursor was not made by this server; take next_cursor of the page before, unchanged.") from None
+        raise InvalidInput(
+            "This cursor was not made by this server; take next_cursor of the page before, unchanged.",
+            [Fault(pointer="/cursor", detail="unknown cursor")],
+        ) from None
 
 
 def page(rows: Sequence[T], limit: int, position: Callable[[T], Sequence[datetime | str | int]]) -> tuple[list[T], str | None]:
