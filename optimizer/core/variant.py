@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.canonical import canonical_json, digest, rounded
 from optimizer.core.errors import Fault, InvalidInput
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
@@ -30,7 +30,8 @@ class Variant:
     """Messages with open ``{{variables}}``, few-shot examples, model settings, tools, response format and policy.
 
     ``id`` is ``v_`` and the first 12 hex digits of the SHA-256 of the canonical JSON (RFC 8785, floats rounded to
-    6 decimals) of the content, so that equal settings have one name wherever they were made.
+    6 decimals) of the content, so that equal settings have one name wherever they were made. Floats are rounded when it is
+    made: one id is never two contents.
     """
 
     messages: tuple[Message, ...]
@@ -41,6 +42,9 @@ class Variant:
     policy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("model", "tools", "response_format", "policy"):
+            object.__setattr__(self, name, rounded(getattr(self, name)))
+        object.__setattr__(self, "examples", tuple(replace(e, input=rounded(e.input)) for e in self.examples))
         faults = []
         for i, message in enumerate(self.messages):
             if message.get("role") not in ROLES:

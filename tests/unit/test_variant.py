@@ -19,6 +19,23 @@ def test_the_id_is_the_hash_of_the_canonical_content():
     assert variant.id == "v_" + hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+def test_one_id_is_one_content():
+    fine, coarse = (
+        Variant(
+            messages=(USER,),
+            examples=(FewShot(id="ex_1", input={"a": [x]}, output="x"),),
+            model={"temperature": x},
+            policy={"accept": {"at": x}},
+            tools=({"n": x},),
+        )
+        for x in (0.30000004, 0.3)
+    )
+    assert fine.id == coarse.id
+    assert fine == coarse
+    assert fine.content() == coarse.content()
+    assert Variant.from_content(fine.content()) == fine
+
+
 def test_variables_come_in_the_order_in_which_they_first_appear():
     assert Variant(messages=(USER,)).variables == ("b", "a")
 
