@@ -177,6 +177,9 @@ def _check_batch(events: Sequence[Any], limit: int) -> None:
 
 
 def _count_events(request: Request, shared: Services, n: int) -> None:
+    most = shared.event_windows.limit
+    if n > most:  # waiting would never help
+        raise TooLarge(f"The body has {n:,} events, and one sender may send {most:,} in a minute. Send it in parts.", limit=most, n=n)
     quota, refusal = shared.event_windows.take(request.state.caller.quota, n)
     request.state.headers.update(quota.headers())
     if refusal is not None:

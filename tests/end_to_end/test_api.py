@@ -621,6 +621,8 @@ def test_events_are_limited_by_their_number(tmp_path: Path) -> None:
         refused = world.post("/v1/feedback", events)
         assert (refused.status_code, refused.headers["x-ratelimit-remaining"]) == (429, "4")
         assert world.post("/v1/feedback", events[:4]).status_code == 200
+        never = world.post("/v1/feedback", events * 2)
+        assert (never.status_code, never.json()["limit"]) == (413, 10)
 
 
 def test_a_request_id_comes_back_and_a_strange_one_is_replaced(world: World) -> None:
