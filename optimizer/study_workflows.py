@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from optimizer import wiring
 from optimizer.config import Settings
+from optimizer.core.errors import Busy
 from optimizer.core.study import Study
 from optimizer.logs import get_logger
 from optimizer.ports import Clock, FamilySource, Store, Transaction
@@ -20,6 +22,8 @@ EXECUTOR = "detent-worker"  # fixed: the next worker takes up what this one left
 VERSION = "1"  # fixed: a new release takes up the studies of the one before it
 KEEP_FINISHED = timedelta(days=1)
 ENDED = ("finished", "cancelled", "failed")
+MOST_RECOVERIES = 50  # a study that kills its worker so often is ended, or it would do so for ever
+RECOVERY_WAIT_S = 60.0  # how long a workflow may be pending at DBOS without running here
 
 
 class StudyWorkflows:
@@ -30,6 +34,7 @@ class StudyWorkflows:
 
         self._settings, self._store, self._clock, self._families = settings, store, clock, families
         self._running: set[str] = set()
+        self._pending_since: dict[str, float] = {}  # workflow id > monotonic seconds
         self._lock = threading.Lock()
         self._models: Any = None
         database = settings.var() / "dbos.sqlite"
@@ -44,7 +49,7 @@ class StudyWorkflows:
             }
         )
 
-        @DBOS.workflow(name="run_study", max_recovery_attempts=1000)  # type: ignore[untyped-decorator]
+        @DBOS.workflow(name="run_study", max_recovery_attempts=MOST_RECOVERIES)  # type: ignore[untyped-decorator]
         def run_study(study_id: str) -> str:
             return self._run(study_id)
 
@@ -79,28 +84,51 @@ class StudyWorkflows:
     def _start(self, study: Study) -> None:
         from dbos import SetWorkflowID
 
-        workflow_id = self._free_id(study.id)
+        workflow_id = self._free_id(study)
         if workflow_id is None:
             return
         with self._lock:
             self._running.add(study.id)
-        with SetWorkflowID(workflow_id):
-            self._dbos.start_workflow(self._workflow, study.id)
+        try:
+            with SetWorkflowID(workflow_id):
+                self._dbos.start_workflow(self._workflow, study.id)
+        except BaseException:
+            with self._lock:
+                self._running.discard(study.id)
+            raise
 
-    def _free_id(self, study_id: str) -> str | None:
-        """The study's id, or with ``.2``, ``.3`` … when an earlier workflow of it ended and the study was resumed.
+    def _free_id(self, study: Study) -> str | None:
+        """The study's id, or with ``.2``, ``.3`` … when an earlier workflow of it ended and the study goes on.
 
-        None while DBOS itself still has one pending, which its recovery at launch takes up.
+        None while DBOS has one pending, which its recovery at launch takes up, and for a study that is ended here because
+        it killed its worker too often.
         """
         attempt = 1
         while True:
-            candidate = study_id if attempt == 1 else f"{study_id}.{attempt}"
+            candidate = study.id if attempt == 1 else f"{study.id}.{attempt}"
             status = self._dbos.get_workflow_status(candidate)
             if status is None:
                 return candidate
-            if status.status in ("PENDING", "ENQUEUED"):
+            if status.status in ("PENDING", "ENQUEUED") and not self._is_stuck(candidate):
                 return None
             attempt += 1
+            is_last = self._dbos.get_workflow_status(f"{study.id}.{attempt}") is None
+            if is_last and status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED" and study.status != "queued":
+                self._fail(
+                    study.id,
+                    f"The worker died {MOST_RECOVERIES} times while it ran this study; var/logs/worker.log shows how. "
+                    f"When the cause is gone: detent study resume {study.id}",
+                )
+                return None
+
+    def _is_stuck(self, workflow_id: str) -> bool:
+        """Whether DBOS has long said that a workflow is pending which nobody here runs; it is then given up for a new one."""
+        since = self._pending_since.setdefault(workflow_id, time.monotonic())
+        if time.monotonic() - since < RECOVERY_WAIT_S:
+            return False
+        log.warning("workflow stuck", workflow=workflow_id)
+        self._dbos.cancel_workflow(workflow_id)
+        return True
 
     def _run(self, study_id: str) -> str:
         """The whole study; returns how it ended."""
@@ -121,6 +149,9 @@ class StudyWorkflows:
             )
             log.info("study ended", study=study_id, status=study.status, outcome=study.outcome)
             return study.status
+        except Busy as busy:
+            log.warning("study waits for the store", study=study_id, detail=busy.detail)
+            return "waiting"  # the next look around takes it up again
         except Exception as error:
             log.exception("study failed", study=study_id)
             self._fail(study_id, str(error))

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 
 from optimizer.core.budget import HeldBack
-from optimizer.core.errors import BudgetExhausted, Conflict, DetentError, NotFound, StudyStopped
+from optimizer.core.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_inputs, search_budget, trials_of
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
@@ -60,6 +60,8 @@ def run_study(
             raise NotFound(f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family validate`.")
         run = _begin(study, family, store, clock, models, scorer_for, strategies, progress)
         return run.study if run.study.status in ENDED else _search_and_confirm(run)
+    except Busy:
+        raise  # the store is away for a while, which says nothing about the study: it stays as it is and can go on
     except DetentError as problem:
         return _fail(store, clock, study_id, problem.detail)
     except Exception as problem:

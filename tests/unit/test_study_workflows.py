@@ -1,0 +1,101 @@
+"""What the worker does with studies that DBOS, the store or the machine let down."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from optimizer import study_workflows
+from optimizer.core.errors import Busy
+from optimizer.study_workflows import StudyWorkflows
+from tests.study_world import World
+
+
+class Dbos:
+    """DBOS as far as taking up goes: what it says of each workflow, and what it was asked to start."""
+
+    def __init__(self, **statuses: str) -> None:
+        self.statuses = dict(statuses)
+        self.started: list[str] = []
+        self.fails = False
+
+    def get_workflow_status(self, id: str) -> Any:
+        return SimpleNamespace(status=self.statuses[id]) if id in self.statuses else None
+
+    def start_workflow(self, workflow: Any, study_id: str) -> None:
+        if self.fails:
+            raise RuntimeError("no thread left")
+        self.started.append(study_id)
+
+    def cancel_workflow(self, id: str) -> None:
+        self.statuses[id] = "CANCELLED"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path).fill()
+
+
+def workflows(world: World, dbos: Dbos) -> StudyWorkflows:
+    made = object.__new__(StudyWorkflows)
+    made.__dict__.update(
+        _settings=SimpleNamespace(max_studies=3), _store=world.store, _clock=world.clock, _families=world.families, _dbos=dbos,
+        _running=set(), _pending_since={}, _lock=threading.Lock(), _models=world, _workflow=None,
+    )  # fmt: skip
+    return made
+
+
+def test_a_study_whose_start_failed_is_taken_up_by_the_next_look(world: World) -> None:
+    study, dbos = world.create(), Dbos()
+    there = workflows(world, dbos)
+    dbos.fails = True
+    with pytest.raises(RuntimeError):
+        there.take_up([study])
+    dbos.fails = False
+    there.take_up([study])
+    assert dbos.started == [study.id]
+
+
+def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = world.create()
+    dbos = Dbos(**{study.id: "PENDING"})
+    there = workflows(world, dbos)
+    there.take_up([study])
+    assert dbos.started == []
+    monkeypatch.setattr(study_workflows, "RECOVERY_WAIT_S", 0.0)
+    there.take_up([study])
+    assert dbos.started == [study.id]
+    assert dbos.statuses[study.id] == "CANCELLED"
+
+
+def test_a_study_that_kills_its_worker_again_and_again_is_ended_and_can_be_resumed(world: World) -> None:
+    study = world.create()
+    running = world.store.write(lambda tx: world.store.studies.update(tx, study.id, status="running"))
+    dbos = Dbos(**{study.id: "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+    there = workflows(world, dbos)
+    there.take_up([running])
+    assert dbos.started == []
+    ended = world.only_study()
+    assert ended.status == "failed"
+    assert "detent study resume" in str(ended.error)
+    queued = world.store.write(lambda tx: world.store.studies.update(tx, study.id, status="queued"))
+    there.take_up([queued])
+    assert dbos.started == [study.id]
+
+
+def test_a_store_that_is_away_does_not_fail_the_study(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = world.create()
+    there = workflows(world, Dbos())
+
+    def away(*args: Any, **options: Any) -> None:
+        raise Busy("The database took no write.")
+
+    monkeypatch.setattr("optimizer.jobs.run_study.run_study", away)
+    monkeypatch.setattr("optimizer.wiring.scorers", lambda settings: None)
+    assert there._run(study.id) == "waiting"
+    assert world.only_study().status == "queued"
+    assert there._running == set()
