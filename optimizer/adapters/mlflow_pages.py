@@ -22,7 +22,7 @@ N_BEST = 5
 NOTE_COLUMNS = 88
 TIE = 1e-9
 _OUTCOMES = {
-    "nominated": "a better variant was found, confirmed on the holdout and nominated",
+    "nominated": "the best variant of the search met every gate on the holdout and was nominated",
     "no_improvement": "nothing beat the champion on the dev examples",
     "not_confirmed": "the best variant of the search was not confirmed on the holdout",
     "budget_exhausted": "the budget ran out before a confirmation",

@@ -93,7 +93,7 @@ def page() -> Iterator[Any]:
 def test_the_run_page_names_the_outcome_the_winner_and_every_trial(page: Any, run_page: str) -> None:
     page.goto(run_page)
     page.wait_for_selector(f"text=nominated {WINNER}")
-    page.wait_for_selector("text=a better variant was found, confirmed on the holdout and nominated")
+    page.wait_for_selector("text=the best variant of the search met every gate on the holdout and was nominated")
     page.wait_for_selector("text=/04 bootstrap .*winner/")
     page.wait_for_selector("text=confirmation.lift")
 

@@ -67,7 +67,7 @@ def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        pytest.param({}, "confirmed on the holdout and nominated", id="nominated"),
+        pytest.param({}, "met every gate on the holdout and was nominated", id="nominated"),
         pytest.param({"outcome": "no_improvement", "winner": None}, "nothing beat the champion", id="nothing better"),
         pytest.param({"outcome": "not_confirmed"}, "was not confirmed", id="not confirmed"),
         pytest.param({"status": "failed", "outcome": None, "error": "no model"}, "failed: no model", id="failed"),
