@@ -60,14 +60,18 @@ def arm_of_unit(report: Report, unit_hmac: str, variants: Collection[str]) -> Ar
     return Arm(family=family, variant=variant, unit_hmac=unit_hmac)
 
 
-def arm_of_rollout(report: Report, rollout: Rollout | None, unit_hmac: str, *, clock_scale: float) -> Arm:
-    """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names."""
+def arm_of_rollout(report: Report, rollout: Rollout | None, unit_hmac: str, *, now: datetime, clock_scale: float) -> Arm:
+    """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names.
+
+    A lease that has run out by ``now`` ends the open stage, as the history will say once a tick resumes it.
+    """
     family, variant, at = report.get("family"), report.get("variant"), report.get("assigned_at")
     if rollout is None or rollout.family != family:
         raise EventRejected(
             "assignment_mismatch", f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served."
         )
-    served = variant_at(rollout, report.get("unit"), at)
+    lapsed_at = rollout.lease_expires_at if rollout.lease_expires_at is not None and rollout.lease_expires_at <= now else None
+    served = variant_at(rollout, report.get("unit"), at) if lapsed_at is None or at < lapsed_at else None
     if served is None or served != variant:
         what = "nobody was in an arm of it" if served is None else f"it gave this unit {served}"
         raise EventRejected(

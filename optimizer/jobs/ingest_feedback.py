@@ -179,7 +179,7 @@ class Intake:
 
     def _place_all(self, tx: Transaction, reads: Sequence[Read]) -> list[Placed]:
         """Those that name nothing but an interaction come last: it may be reported in the same request."""
-        placing = Placing(self._store, tx, reads, self._clock_scale)
+        placing = Placing(self._store, tx, reads, self._received_at, self._clock_scale)
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:

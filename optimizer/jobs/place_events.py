@@ -48,9 +48,10 @@ class Placed:
 class Placing:
     """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them."""
 
-    def __init__(self, store: Store, tx: Transaction, reads: Iterable[Read], clock_scale: float) -> None:
+    def __init__(self, store: Store, tx: Transaction, reads: Iterable[Read], now: datetime, clock_scale: float) -> None:
         self._store = store
         self._tx = tx
+        self._now = now
         self._clock_scale = clock_scale
         named = {id for read in reads if (id := read.report.get("interaction")) is not None}
         found = store.events.interactions(tx, named) if named else {}
@@ -106,4 +107,4 @@ class Placing:
             return arm_of_unit(read.report, unit_hmac, self._variants[family])
         if rollout not in self._rollouts:
             self._rollouts[rollout] = self._store.rollouts.get(self._tx, rollout)
-        return arm_of_rollout(read.report, self._rollouts[rollout], unit_hmac, clock_scale=self._clock_scale)
+        return arm_of_rollout(read.report, self._rollouts[rollout], unit_hmac, now=self._now, clock_scale=self._clock_scale)

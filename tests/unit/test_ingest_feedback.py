@@ -328,6 +328,14 @@ class TestRecomputedArms:
         ):
             assert rolling.refusal(claim) == "assignment_mismatch"
 
+    def test_nobody_is_in_an_arm_after_the_lease_has_run_out(self, rolling: Installation) -> None:
+        rolling.store.write(lambda tx: rolling.store.rollouts.renew_lease(tx, "ro_1", hours(2.5)))
+        unit = self.unit(0.1, 0.5)
+        assert rolling.send(self.event(unit, 2.4, CANDIDATE))["accepted"] == 1
+        assert rolling.refusal(self.event(unit, 2.6, CANDIDATE)) == "assignment_mismatch"
+        rolling.store.write(lambda tx: rolling.store.rollouts.renew_lease(tx, "ro_1", hours(3.1)))
+        assert rolling.send(self.event(unit, 3.2, CANDIDATE))["accepted"] == 1  # a sender's clock may be ahead of ours
+
 
 class TestUniqueness:
     def test_same_content_is_a_duplicate_and_other_content_a_conflict(self, here: Installation) -> None:
