@@ -291,7 +291,8 @@ class TestInterval:
         assert difference_interval(self.start, blocks[:worse]).upper < 0
 
     def test_it_merges_blocks_as_the_gate_does(self):
-        assert difference_interval(self.start, [block(2, 1, 3, 2)] * 40) == difference_interval(self.start, [block(4, 2, 6, 4)] * 20)
+        small, merged = [block(1, 0, 3, 3), block(3, 2, 3, 1)], block(4, 2, 6, 4)
+        assert difference_interval(self.start, small * 10) == difference_interval(self.start, [merged] * 10)
 
     def test_it_lies_below_zero_when_the_candidate_would_be_rolled_back(self):
         found = difference_interval(self.start, [block(20, 10, 20, 16)] * 12)

@@ -26,7 +26,7 @@ def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: fl
         Interval; (-1, 1) without evidence.
     """
     closed = _closed(start, blocks)
-    grid = [i * step for i in range(-round(1 / step) + 1, round(1 / step))]
+    grid = [round(i * step, 9) for i in range(-round(1 / step) + 1, round(1 / step))]
     above, below = ship_hypothesis(1, start.margin), roll_hypothesis(start.margin)
     lower = next((d for d in grid if not _rejected(replace(above, boundary=d), start, closed)), 1.0)
     upper = next((d for d in reversed(grid) if not _rejected(replace(below, boundary=d), start, closed)), -1.0)
