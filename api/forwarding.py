@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host content-length expect".split()
 )
-SET_HERE = frozenset({b"x-detent-actor", b"x-detent-role", b"x-request-id"})  # never taken from the sender
+SET_HERE = frozenset({b"x-request-id"})  # the checked one, never the sender's own
 NOT_FROM_ANSWER = HOP_BY_HOP - {b"content-length"} | {b"date", b"server", b"x-request-id"}
 READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits of its own
 
@@ -42,18 +42,14 @@ class Gateway:
         return url.rstrip("/")
 
     async def forward(self, request: Request) -> Response:
-        """The gateway's answer as it comes. X-Detent-Actor and -Role tell it who was let in here, since it checks no keys itself."""
+        """The gateway's answer as it comes; the gateway checks the key itself."""
         import httpx  # a tenth of a second that serving prompts need not wait for at the start
 
         url = self.address() + request.url.path
         headers = [(name, value) for name, value in request.headers.raw if name not in HOP_BY_HOP | SET_HERE]
         if "accept-encoding" not in request.headers:
             headers.append((b"accept-encoding", b"identity"))  # httpx would ask for gzip, which this sender did not
-        headers += [
-            (b"x-detent-actor", request.state.caller.actor.encode()),
-            (b"x-detent-role", request.state.caller.role.encode()),
-            (b"x-request-id", request.state.request_id.encode()),
-        ]
+        headers.append((b"x-request-id", request.state.request_id.encode()))
         body = await request.body()
         outgoing = self._http().build_request(request.method, url, headers=headers, content=body, params=request.url.query or None)
         try:

@@ -33,7 +33,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 DETENT = str(Path(sys.executable).with_name("detent"))
 FAMILY = "document_analysis"
-DEFINITION = {"n_train": 30, "n_dev": 11, "n_holdout": 11, "n_candidates": 2, "n_settings": 2, "max_examples": 3}
+DEFINITION = {"n_train": 20, "n_dev": 8, "n_holdout": 8, "n_candidates": 1, "n_settings": 2, "max_examples": 3}
 SPACE = {"examples": {"max": 3}, "max_tokens": {"int": [4, 8]}}  # temperature stays 0: the same answers in both installations
 TARGETS = ("api", "gateway", "worker", "mlflow", "embedded")
 BACK_WITHIN_S = 90

@@ -58,8 +58,8 @@ def say_ending(
     family = next(iter(studies))
     screen.say("Try next:", "bold")
     screen.say(f"  {home}detent serve --profile demo                 the same servers again, everything is kept")
-    study = studies[family].study.id
-    screen.say(f"  {home}detent study show {study}        detent rollout log {family}        detent variant list {family}")
+    searched_by = studies[family].study.id
+    screen.say(f"  {home}detent study show {searched_by}        detent rollout log {family}        detent variant list {family}")
     _say_own(screen, place, families, studies, store, clock)
 
 

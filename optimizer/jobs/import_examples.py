@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from optimizer.core.canonical import digest
 from optimizer.core.dataset import Example, Split, make_example
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
@@ -139,13 +140,20 @@ def fault_of(row: SourceRow, family: Family) -> str | None:
 def _example(row: SourceRow, family: Family, masker: Masker, clock: Clock, curated: bool) -> Example:
     return make_example(
         family=family.name,
-        id=row.id,
-        group=row.group,
+        id=_nameless(row.id, masker, "ex_"),
+        group=_nameless(row.group, masker, "group_"),
         input=masker.mask(dict(row.input)),
         expected=masker.mask(dict(row.expected)),
         origin="curated" if curated else "import",
         created_at=clock.now(),
     )
+
+
+def _nameless(name: str | None, masker: Masker, prefix: str) -> str | None:
+    """An id or group as given; its hash where the family's masking would change it: equal names stay equal, and nobody is named."""
+    if name is None or masker.mask(str(name)) == str(name):
+        return name
+    return prefix + digest(str(name).encode(errors="surrogatepass"))[:24]
 
 
 def _batches(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:

@@ -712,11 +712,11 @@ def test_model_calls_are_passed_on_with_their_bytes_untouched(world: World) -> N
         address = {"pid": 1, "url": f"http://127.0.0.1:{server.server_address[1]}"}
         (world.settings.run_dir() / "gateway.json").write_text(json.dumps(address), encoding="utf-8")
         body = b'{"model":  "triage", "messages": []}'
-        headers = {"content-type": "application/json", "X-Detent-Actor": "somebody-else", "X-Request-ID": "r-1"}
+        headers = {"content-type": "application/json", "X-Request-ID": "r-1"}
         answer = world.client.post("/v1/chat/completions", content=body, headers=headers)
         server.shutdown()
     assert answer.content == b"data: {}\n\ndata: \xff\xfe\n\ndata: [DONE]\n\n"
     assert (answer.headers["content-type"], answer.headers["x-detent-assignment"]) == ("text/event-stream", "TOKEN")
     (path, sent, received) = _Gateway.seen[0]
     assert (path, received) == ("/v1/chat/completions", body)
-    assert (sent["x-detent-actor"], sent["x-request-id"]) == (world.shared.actor_without_key, "r-1")
+    assert sent["x-request-id"] == "r-1"

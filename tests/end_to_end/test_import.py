@@ -129,6 +129,18 @@ def test_masking_happens_before_the_first_write(store: Database, tmp_path: Path)
     assert all("ann@example.org" not in e.input["document"] and "[email]" in e.input["document"] for e in kept)
 
 
+def test_an_id_or_group_that_names_a_person_is_kept_as_its_hash_and_still_holds_the_group_together(store: Database, tmp_path: Path) -> None:
+    declared = family(privacy={"mask": ["email"]})
+    rows = [row(f"Oak {n}.", id=f"ann{n}@example.org", group=f"p{n % 4}@example.org") for n in range(20)]
+    take(store, write_lines(tmp_path / "rows.jsonl", *rows), declared)
+    with store.read() as tx:
+        kept = [e for split in ("train", "dev") for e in store.examples.of_split(tx, "topics", split=split)]
+    assert kept
+    assert not any("@" in e.id + e.group for e in kept)
+    assert len({e.group for e in kept}) <= 4
+    assert all(len({e.split for e in kept if e.group == group}) == 1 for group in {e.group for e in kept})
+
+
 def test_a_file_is_not_released_for_prompts_and_installed_docs_are(store: Database, tmp_path: Path) -> None:
     take(store, write_lines(tmp_path / "rows.jsonl", *(row(f"Oak {n}.") for n in range(20))))
     with store.read() as tx:
