@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from random import Random
 from typing import Any
 
 import httpx
@@ -113,10 +114,8 @@ class Rollouts:
         """A visit per unit, most of them about documents of the study, and both arms as the server counts them."""
         study = searched.study
         known, fresh = self._documents(searched)
-        pairs = []
-        for n in range(N_UNITS):
-            pool = fresh if fresh and n % FRESH_EVERY == 0 else known
-            pairs.append((f"user-{n}", pool[(n + self.n_visits) % len(pool)]))
+        draw = Random(f"{study.family} {self.n_visits}")  # each user asks about another document in every stage
+        pairs = [(f"user-{n}", draw.choice(fresh if fresh and n % FRESH_EVERY == 0 else known)) for n in range(N_UNITS)]
         with self._screen.bars() as bars:
             traffic = self._users.visit_all(
                 study.family, pairs, told=lambda n: bars.show(study.family, n, len(pairs), f"{n} of {len(pairs)} requests served")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-LINE_EVERY_S = 10.0  # where no terminal can show a moving bar
+LINE_EVERY_S = 20.0  # where no terminal can show a moving bar
 
 DETENT = (sys.executable, "-c", "import sys; from optimizer.cli import main; sys.exit(main())")
 
@@ -75,7 +75,7 @@ class Screen:
 
 
 class Bars:
-    """Progress by name: bars on a terminal, a line every ten seconds elsewhere."""
+    """Progress by name: bars on a terminal, a line now and then elsewhere."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen

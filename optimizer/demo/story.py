@@ -21,7 +21,7 @@ from optimizer.demo.studies import run_studies
 from optimizer.demo.users import Users
 
 SUCCESS_FROM: Mapping[str, float] = {"document_analysis": 1.0, "summarization": 0.25}
-N_FIRST_USERS = 10  # per family, before any search
+N_FIRST_USERS = 6  # per family, before any search
 TITLES = (
     "Two families, real text",
     "Users of the present prompts",
