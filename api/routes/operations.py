@@ -15,7 +15,6 @@ from optimizer import run_files
 from optimizer.ports import Transaction
 
 PROCESSES = ("api", "gateway", "worker", "mlflow")
-BUSY = ("queued", "running", "confirming")
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
 
 routes: APIRouter = router("Operations")
@@ -49,9 +48,8 @@ def status(shared: Shared) -> dict[str, Any]:
     """One page for an operator: families with champion and rollout, running studies, open alerts, processes, what waits."""
 
     def read(tx: Transaction) -> dict[str, Any]:
-        studies = [study for state in BUSY for study in shared.store.studies.page(tx, status=state)[0]]
         return {
-            "studies": [shapes.study(study) for study in studies],
+            "studies": [shapes.study(study) for study in shared.store.studies.unfinished(tx)],
             "alerts": [shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True)],
             "outbox_waiting": shared.store.outbox.backlog(tx),
         }
@@ -80,8 +78,7 @@ def status(shared: Shared) -> dict[str, Any]:
 
 @routes.get("/v1/jobs", **guarded("read"))
 def jobs(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-    """Work that runs or waits in the worker, studies first started first."""
-    studies = shared.read(lambda tx: [study for state in BUSY for study in shared.store.studies.page(tx, status=state, limit=1000)[0]])
+    """Work that runs or waits in the worker, oldest first."""
     items = [
         {
             "id": study.id,
@@ -94,7 +91,7 @@ def jobs(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str,
             "stop_requested": study.stop_requested,
             "location": f"/v1/studies/{study.id}",
         }
-        for study in sorted(studies, key=lambda study: study.created_at)
+        for study in shared.read(shared.store.studies.unfinished)
     ]
     shown, next_cursor = slice_of(items, cursor, limit)
     return page(shown, next_cursor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -14,13 +14,11 @@ from api.services import Shared
 from optimizer import wiring
 from optimizer.core.errors import NotFound, NotYet
 from optimizer.core.estimate import Estimate
-from optimizer.core.study import Budget, Study
+from optimizer.core.study import Budget, Study, StudyStatus
 from optimizer.jobs.create_study import create_study
 from optimizer.jobs.nominate import nominate
 from optimizer.jobs.request_stop import request_stop
 from optimizer.ports import Transaction
-
-StatusFilter = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
 
 routes: APIRouter = router("Studies")
 
@@ -29,7 +27,7 @@ routes: APIRouter = router("Studies")
 def studies(
     shared: Shared,
     family: Annotated[str | None, Query(max_length=200)] = None,
-    status: Annotated[StatusFilter | None, Query()] = None,
+    status: Annotated[StudyStatus | None, Query()] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:

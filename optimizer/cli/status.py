@@ -39,7 +39,7 @@ def status(as_json: Json = False) -> None:
     with store.read() as tx:
         _, ticked_at = store.serving_version.read(tx)
         families = [_family_row(session, tx, name) for name in sorted(session.families.families.keys() | session.families.problems.keys())]
-        studies = [s for state in ("queued", "running", "confirming") for s in store.studies.page(tx, status=state)[0]]
+        studies = store.studies.unfinished(tx)
         alerts = store.alerts.all(tx, open_only=True)
         backlog = store.outbox.backlog(tx)
     values = {

@@ -11,13 +11,12 @@ from optimizer.cli import later
 from optimizer.cli.output import Json, dollars, say, show, table, tell_change, when
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
-from optimizer.core.study import Study
+from optimizer.core.study import ENDED, UNFINISHED, Study
 
 app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume.")
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for its latest.", show_default=False)]
-UNFINISHED = ("queued", "running", "confirming")
 
 
 @app.command()
@@ -69,7 +68,7 @@ def list_studies(
     as_json: Json = False,
 ) -> None:
     """Studies, newest first."""
-    check_one_of("--status", status, (*UNFINISHED, "finished", "cancelled", "failed"))
+    check_one_of("--status", status, (*UNFINISHED, *ENDED))
     session = Session()
     if family is not None:
         session.family(family)

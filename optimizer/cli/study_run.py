@@ -14,7 +14,7 @@ from optimizer import run_files
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput, NotFound
-from optimizer.core.study import Aim, Budget, Study
+from optimizer.core.study import ENDED, Aim, Budget, Study
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from optimizer.core.estimate import Estimate
     from optimizer.core.family import Family
 
-ENDED = ("finished", "cancelled", "failed")
 POLL_S = 0.5
 NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
 

@@ -11,6 +11,8 @@ from optimizer.core.errors import Fault, InvalidInput
 
 Aim = Literal["quality", "cost", "latency"]
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
+UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
+ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.core.errors import Conflict, GateNotMet, NotFound, NotYet
-from optimizer.core.study import Aim, Study
+from optimizer.core.study import UNFINISHED, Aim, Study
 from optimizer.ports import Store
 
 
@@ -21,7 +21,7 @@ def nominate(study_id: str, *, variant: str, aim: Aim, store: Store) -> Study:
         trials = store.studies.trials(tx, study_id) if study else []
     if study is None:
         raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
-    if study.status not in ("finished", "cancelled", "failed"):
+    if study.status in UNFINISHED:
         raise Conflict(f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status)
     if variant not in {t.variant for t in trials}:
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")

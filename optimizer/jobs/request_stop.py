@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.core.errors import NotFound
-from optimizer.core.study import Study
+from optimizer.core.study import ENDED, Study
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -15,7 +15,7 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
         study = store.studies.get(tx, study_id)
         if study is None:
             raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
-        if study.status in ("finished", "cancelled", "failed"):
+        if study.status in ENDED:
             return study
         store.audit.add(tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={})
         if study.status == "queued":

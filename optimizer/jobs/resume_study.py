@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from optimizer.core.errors import Conflict, NotFound
-from optimizer.core.study import Study
+from optimizer.core.study import UNFINISHED, Study
 from optimizer.ports import Clock, Store, Transaction
-
-RESUMABLE = ("cancelled", "failed")
 
 
 def resume_study(study_id: str, *, actor: str, store: Store, clock: Clock) -> Study:
@@ -27,16 +25,15 @@ def resume_study(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
                 f"Search again: detent study run {study.family} --dry-run.",
                 study=study_id,
             )
-        if study.status not in RESUMABLE:
+        if study.status in UNFINISHED:
             return store.studies.update(tx, study_id, stop_requested=False)
-        for status in ("queued", "running", "confirming"):
-            others, _ = store.studies.page(tx, family=study.family, status=status)
-            if others:
-                raise Conflict(
-                    f"Cannot resume study {study_id}: {study.family} has study {others[0].id} ({others[0].status}). "
-                    f"Wait for it, or stop it: detent study cancel {others[0].id}.",
-                    study=others[0].id,
-                )
+        other = next((s for s in store.studies.unfinished(tx) if s.family == study.family), None)
+        if other is not None:
+            raise Conflict(
+                f"Cannot resume study {study_id}: {study.family} has study {other.id} ({other.status}). "
+                f"Wait for it, or stop it: detent study cancel {other.id}.",
+                study=other.id,
+            )
         at = clock.now()
         store.audit.add(tx, at=at, actor=actor, action="study.resume", family=study.family, subject=study_id, detail={"was": study.status})
         store.outbox.add(tx, "study", study_id, {}, at)

@@ -64,6 +64,14 @@ def test_pages_go_from_new_to_old_and_hold_every_study_once(database: Database) 
         assert database.studies.page(tx, status="running")[0] == []
 
 
+def test_unfinished_studies_come_oldest_first_and_ended_ones_not_at_all(database: Database) -> None:
+    for number, status in enumerate(("running", "finished", "confirming", "cancelled", "failed", "queued")):
+        one = study(f"st_{number}", family=f"family{number}", status=status, created_at=minutes(-number))
+        database.write(lambda tx, one=one: database.studies.add(tx, one))
+    with database.read() as tx:
+        assert [one.id for one in database.studies.unfinished(tx)] == ["st_5", "st_2", "st_0"]
+
+
 def test_a_trial_is_replaced_by_its_number(database: Database) -> None:
     trial = Trial(study="st_1", number=1, variant="v_a", proposer="bootstrap", params={"k": 3}, status="running", started_at=NOW)
     done = replace(trial, status="complete", score=0.5, n=10)

@@ -45,7 +45,8 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_exposure_counts_rollout (rollout=?)",),
     ),
     "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20), ("ix_outbox_sent_at (sent_at=?)",)),
-    "unfinished studies": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),
+    "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
+    "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),
     "looks of an example": (lambda d, tx: d.examples.looks(tx, FAMILY, ["h1"]), ("(family=? AND example=?)",)),
     "the champion": (lambda d, tx: d.champions.current(tx, FAMILY), ("(family=? AND current=?)",)),
 }

@@ -13,12 +13,11 @@ from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.tables import StudyRow, TrialResultRow, TrialRow
 from optimizer.core.errors import Conflict, NotFound
-from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
+from optimizer.core.study import UNFINISHED, Budget, ExampleResult, Spend, Study, Trial
 
 STUDIES = table(StudyRow)
 TRIALS = table(TrialRow)
 RESULTS = table(TrialResultRow)
-ACTIVE = ("queued", "running", "confirming")
 _RESULT_FIELDS = tuple(ExampleResult.__dataclass_fields__)
 
 
@@ -26,7 +25,7 @@ class StudyTables:
     """ports.Studies on the database."""
 
     def add(self, tx: Connection, study: Study) -> None:
-        if study.status in ACTIVE:
+        if study.status in UNFINISHED:
             running = tx.execute(select(STUDIES.c.id, STUDIES.c.status).where(STUDIES.c.active_family == study.family)).first()
             if running is not None:
                 raise Conflict(
@@ -55,6 +54,10 @@ class StudyTables:
             query = query.where(or_(s.created_at < at, and_(s.created_at == at, s.id < id)))
         studies = [_study(row) for row in tx.execute(query).mappings()]
         return cursors.page(studies, limit, lambda study: (study.created_at, study.id))
+
+    def unfinished(self, tx: Connection) -> list[Study]:
+        found = [_study(row) for row in tx.execute(select(STUDIES).where(STUDIES.c.status.in_(UNFINISHED))).mappings()]
+        return sorted(found, key=lambda study: (study.created_at, study.id))  # asked to sort, SQLite would read all of them
 
     def update(self, tx: Connection, id: str, **changes: Any) -> Study:
         before = self.get(tx, id)
@@ -95,7 +98,7 @@ class StudyTables:
 
 
 def _active_family(family: str, status: str) -> str | None:
-    return family if status in ACTIVE else None
+    return family if status in UNFINISHED else None
 
 
 def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
