@@ -8,15 +8,15 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from api.auth import Caller, local_actor
+from api.auth import local_actor
 from api.exposures import ExposureCounts
 from api.forwarding import Gateway
 from api.limits import Backpressure, MinuteWindows
-from api.serving import FamilySource, ServingState
+from api.serving import ServingState
 from optimizer.config import Settings
 from optimizer.core.errors import InvalidFamily, NotFound
 from optimizer.core.family import Family
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 T = TypeVar("T")
 BACKPRESSURE_BODIES = 8  # bodies of the largest size that may be in work at once
@@ -68,10 +68,4 @@ def of(request: Request) -> Services:
     return services
 
 
-def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
 Shared = Annotated[Services, Depends(of)]
-Sender = Annotated[Caller, Depends(_caller)]

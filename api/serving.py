@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -15,27 +15,15 @@ from api.auth import Keys
 from api.prompt import ServedFamily
 from optimizer.core.assignment import Keys as TokenKeys
 from optimizer.core.assignment import leased, overrides_by_family
-from optimizer.core.errors import Busy, InvalidFamily, NotFound
-from optimizer.core.family import Family
+from optimizer.core.errors import Busy, NotFound
 from optimizer.core.rollout import Rollout
 from optimizer.core.variant import Variant
 from optimizer.jobs.renew_leases import report_unwatched
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 log = structlog.get_logger("api.serving")
 
 SYNC_AGAIN_S = 5.0  # after a failed attempt to tell the store what the family files hold
-
-
-class FamilySource(Protocol):
-    """The family files: the last good definition of each, and what is wrong with the present file."""
-
-    @property
-    def families(self) -> Mapping[str, Family]: ...
-    @property
-    def problems(self) -> Mapping[str, InvalidFamily]: ...
-    def changed(self) -> bool: ...
-    def load(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,39 @@ class LanguageModel(Protocol):
         """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, unreachable)."""
 
 
+class ModelFacts(Protocol):
+    """What config/models.yaml says about one model."""
+
+    @property
+    def embedded(self) -> bool: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def processes(self) -> int | str:
+        """Of the embedded model: a number, or "auto"."""
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """Limit of an answer where a family sets none."""
+
+    @property
+    def fallbacks(self) -> Sequence[str]:
+        """Names of the models that are asked after this one has failed."""
+
+
+class ModelCatalogue(Protocol):
+    """config/models.yaml as every process may read it: nothing is started and nobody is asked."""
+
+    def describe(self, name: str) -> ModelFacts: ...
+    def price(self, name: str) -> ModelPrice | None: ...
+
+
+class ModelSource(ModelCatalogue, Protocol):
+    """The catalogue with the models themselves, each made when first asked for."""
+
+    def get(self, name: str) -> LanguageModel: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEvidence:
     """What a Tracker may show of a Study beside the Study and its Trials; built by ``jobs/mirror_outbox.py``, never with holdout text."""
@@ -285,6 +318,9 @@ class Studies(Protocol):
     def page(
         self, tx: Transaction, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> tuple[list[Study], str | None]: ...
+    def unfinished(self, tx: Transaction) -> list[Study]:
+        """Those queued, running or confirming, oldest first; at most one per family."""
+
     def update(self, tx: Transaction, id: str, **changes: Any) -> Study: ...
     def put_trial(self, tx: Transaction, trial: Trial) -> None:
         """Insert or replace by (study, number)."""
@@ -344,7 +380,6 @@ class Champions(Protocol):
 
 class Overrides(Protocol):
     def put(self, tx: Transaction, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None: ...
-    def remove(self, tx: Transaction, family: str, unit_hmac: str) -> bool: ...
     def active(self, tx: Transaction, now: datetime) -> list[tuple[str, str, str, datetime]]:
         """(family, unit_hmac, variant, until)."""
 
@@ -426,7 +461,4 @@ class Store(Protocol):
         """
 
     async def awrite(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T: ...
-    def ping(self) -> None:
-        """Raises Busy, with the reason, when the store cannot be read."""
-
     def close(self) -> None: ...

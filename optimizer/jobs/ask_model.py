@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import stamina
 
 from optimizer.core.budget import worth_a_retry
 from optimizer.core.errors import DetentError, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.ports import LanguageModel
+from optimizer.ports import LanguageModel, ModelSource
 
 WAIT_INITIAL_S, WAIT_MAX_S, RETRY_FOR_S = 0.2, 2.0, 20.0
-
-
-class ModelShelf(Protocol):
-    """Models by name, and what their file says about each."""
-
-    def get(self, name: str) -> LanguageModel: ...
-    def describe(self, name: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +23,7 @@ class Asked:
     models: tuple[str, ...]
 
 
-def ask_model(models: ModelShelf, name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Asked:
+def ask_model(models: ModelSource, name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Asked:
     """The first answer along the chain of fallbacks.
 
     Args:
@@ -67,14 +59,14 @@ def _soon_again(error: Exception) -> bool:
     return isinstance(error, ModelFailed) and error.kind != "timeout" and worth_a_retry(error.kind, error.members.get("status_of_model"))
 
 
-def _open(models: ModelShelf, name: str) -> LanguageModel:
+def _open(models: ModelSource, name: str) -> LanguageModel:
     try:
         return models.get(name)
     except DetentError as error:  # not in the file, not installed, or without its key: the caller's request is not at fault
         raise ModelFailed(error.detail, kind="unreachable", sent=False, model=name) from error
 
 
-def _chain(models: ModelShelf, name: str) -> Sequence[str]:
+def _chain(models: ModelSource, name: str) -> Sequence[str]:
     try:
         return (name, *models.describe(name).fallbacks)
     except DetentError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from optimizer.core.budget import require_bounded
 from optimizer.core.dataset import Example
@@ -25,7 +25,6 @@ from optimizer.core.estimate import (
     trials_of,
 )
 from optimizer.core.family import Family
-from optimizer.core.language import ModelPrice
 from optimizer.core.rendering import render
 from optimizer.core.space import parse_space
 from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy
@@ -33,35 +32,12 @@ from optimizer.core.study import Aim, Budget, Definition, Study
 from optimizer.core.variant import FewShot, Variant
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transaction
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
 REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider nobody has measured here yet
-
-
-class ModelFacts(Protocol):
-    """What a models file says about a model; reading it starts nothing."""
-
-    @property
-    def embedded(self) -> bool: ...
-    @property
-    def concurrency(self) -> int: ...
-    @property
-    def processes(self) -> int | str:
-        """Of the embedded model: a number, or "auto"."""
-
-    @property
-    def max_output_tokens(self) -> int | None:
-        """Limit of an answer where a family sets none."""
-
-
-class ModelCatalogue(Protocol):
-    """config/models.yaml, as the api process may read it."""
-
-    def describe(self, name: str) -> Any: ...
-    def price(self, name: str) -> ModelPrice | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +100,7 @@ def create_study(
         created_at=now,
         created_by=actor,
         dataset=plan.dataset,
-        simulated_clock=getattr(clock, "scale", 1.0) != 1.0,
+        simulated_clock=clock.scale != 1.0,
     )
 
     def add(tx: Transaction) -> None:

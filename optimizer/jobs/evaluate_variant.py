@@ -17,8 +17,7 @@ from optimizer.jobs.build_dataset import as_served
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel, p95_ms
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.study_run import ModelSource
-from optimizer.ports import Clock, Store
+from optimizer.ports import Clock, ModelSource, Store
 
 DEFAULT_N = 50
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -16,23 +16,15 @@ from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
 from optimizer.core.strategy import StrategyMaker, check_strategy
-from optimizer.core.study import Definition, Study
+from optimizer.core.study import ENDED, Definition, Study
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirm_winner import confirm_winner
 from optimizer.jobs.run_search import Found, run_search
 from optimizer.jobs.study_progress import ProgressCallback, unwatched
-from optimizer.jobs.study_run import ModelSource, StopFlag, StudyRun, variant_of
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.study_run import StopFlag, StudyRun, variant_of
+from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
 
-ENDED = ("finished", "cancelled", "failed")
 log = structlog.get_logger("detent.study")
-
-
-class FamilySource(Protocol):
-    """The last good families."""
-
-    @property
-    def families(self) -> Mapping[str, Family]: ...
 
 
 def run_study(

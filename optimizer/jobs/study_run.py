@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from optimizer.core.budget import HeldBack
 from optimizer.core.dataset import Example
@@ -19,15 +19,9 @@ from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel
 from optimizer.jobs.study_progress import ProgressCallback, StudyProgress
-from optimizer.ports import Clock, LanguageModel, Store, Transaction
+from optimizer.ports import Clock, ModelSource, Store, Transaction
 
 STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
-
-
-class ModelSource(Protocol):
-    """Names of config/models.yaml -> models."""
-
-    def get(self, name: str) -> LanguageModel: ...
 
 
 class StopFlag:
@@ -37,7 +31,6 @@ class StopFlag:
         self._store, self._clock, self._study, self._deadline = store, clock, study, deadline
         self._read_at: datetime | None = None
         self.cancelled = False
-        self.out_of_time = False
         self._ended = False
 
     def end(self) -> None:
@@ -56,8 +49,7 @@ class StopFlag:
         if self._ended:
             return f"The search of study {self._study} has ended."
         deadline = self._deadline()
-        self.out_of_time = deadline is not None and now >= deadline
-        return f"Study {self._study} has used its time." if self.out_of_time else None
+        return f"Study {self._study} has used its time." if deadline is not None and now >= deadline else None
 
     def check_cancelled(self) -> None:
         """Raises StudyStopped, for places between calls. Time is no reason there: what the journal answers takes none."""
@@ -68,7 +60,7 @@ class StopFlag:
 
 @dataclass(kw_only=True)
 class StudyRun:
-    """One run of one study in this process. Mutable: ``study`` follows the store, ``pace`` what calls take."""
+    """One run of one study in this process. Mutable: ``study`` follows the store, ``fresh_ms`` what calls take."""
 
     study: Study
     family: Family
