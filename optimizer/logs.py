@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
@@ -73,15 +72,3 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-
-
-def get_logger(name: str) -> Any:
-    """A structlog logger: ``log.info("what happened", key=value)``."""
-    return structlog.stdlib.get_logger(name)
-
-
-@contextmanager
-def request_id(value: str) -> Iterator[None]:
-    """Put ``request_id`` on every log line written inside, also in the tasks started there."""
-    with structlog.contextvars.bound_contextvars(request_id=value):
-        yield

@@ -11,13 +11,14 @@ import time
 from types import FrameType
 from typing import Any
 
+import structlog
+
 from optimizer.config import Settings
 from optimizer.core.errors import InvalidInput
-from optimizer.logs import get_logger
 from optimizer.ports_in_use import reachable_host
 from optimizer.run_files import announce, withdraw
 
-log = get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 # Without these the server can deadlock at its start on a machine without a network, and runs ten processes.
 ENVIRONMENT = {

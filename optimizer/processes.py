@@ -15,8 +15,10 @@ import threading
 import time
 from collections.abc import Callable
 
+import structlog
+
 from optimizer.config import Settings, load_settings
-from optimizer.logs import get_logger, set_up_logs
+from optimizer.logs import set_up_logs
 from optimizer.ports_in_use import reachable_host
 from optimizer.run_files import announce, withdraw
 
@@ -36,7 +38,7 @@ def main() -> None:
     try:
         ENTRY_POINTS[arguments.name](settings, arguments.fd)
     except Exception:
-        get_logger(arguments.name).exception("the process ends on an error")
+        structlog.get_logger(arguments.name).exception("the process ends on an error")
         raise
     finally:
         withdraw(settings, arguments.name)

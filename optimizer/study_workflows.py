@@ -7,21 +7,20 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+
+import structlog
 
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.errors import Busy
-from optimizer.core.study import Study
-from optimizer.logs import get_logger
-from optimizer.ports import Clock, FamilySource, Store, Transaction
+from optimizer.core.study import ENDED, Study
+from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
 
-log = get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 EXECUTOR = "detent-worker"  # fixed: the next worker takes up what this one left
 VERSION = "1"  # fixed: a new release takes up the studies of the one before it
 KEEP_FINISHED = timedelta(days=1)
-ENDED = ("finished", "cancelled", "failed")
 MOST_RECOVERIES = 50  # a study that kills its worker so often is ended, or it would do so for ever
 RECOVERY_WAIT_S = 60.0  # how long a workflow may be pending at DBOS without running here
 
@@ -36,7 +35,7 @@ class StudyWorkflows:
         self._running: set[str] = set()
         self._pending_since: dict[str, float] = {}  # workflow id > monotonic seconds
         self._lock = threading.Lock()
-        self._models: Any = None
+        self._models: ModelSource | None = None
         database = settings.var() / "dbos.sqlite"
         DBOS(
             config={
@@ -171,7 +170,7 @@ class StudyWorkflows:
 
         self._store.write(fail)
 
-    def _open_models(self) -> Any:
+    def _open_models(self) -> ModelSource:
         with self._lock:
             if self._models is None:
                 self._models = wiring.open_models(self._settings)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
+import structlog
+
 from optimizer import run_files
 from optimizer.config import Settings
 from optimizer.core.errors import Refused
-from optimizer.logs import get_logger
 from optimizer.ports_in_use import Listening, is_loopback, listen, reachable_host
 
-log = get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 FIRST_WAIT_S = 0.5
 STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait

@@ -14,25 +14,24 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 
+import structlog
+
 from optimizer import run_files, wiring
 from optimizer.config import Settings
-from optimizer.core.study import Study
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
 from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.roll_up_performance import roll_up_performance
-from optimizer.logs import get_logger
 from optimizer.ports import Alert, Tracker
 from optimizer.study_workflows import StudyWorkflows
 
-log = get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0  # how often queued studies and changed family files are looked for
 MIRROR_SECONDS = 2.0
 ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
 ROLL_UP_SECONDS = 60.0
 PURGE_SECONDS = 3600.0
-UNFINISHED = ("queued", "running", "confirming")
 
 
 class Worker:
@@ -148,14 +147,9 @@ class Worker:
             self._families.load()
             for sync in wiring.sync_families(self._settings, self._families, self._store, self._clock):
                 log.info("family synced", family=sync.family, champion=sync.champion, edited=sync.edited, crowned=sync.crowned)
-        self._studies.take_up(self._unfinished())
-
-    def _unfinished(self) -> list[Study]:
-        found: list[Study] = []
         with self._store.read() as tx:
-            for status in UNFINISHED:
-                found += self._store.studies.page(tx, status=status)[0]
-        return sorted(found, key=lambda study: study.created_at)
+            unfinished = self._store.studies.unfinished(tx)
+        self._studies.take_up(unfinished)
 
     def _mirror(self) -> None:
         """Everything that is due, then the aliases now and then. MLflow is opened only when there is something to say to it."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from optimizer.adapters.family_positions import read_yaml
-from optimizer.core.errors import Fault, InvalidFamily, NotFound
+from optimizer.core.errors import Fault, InvalidFamily
 from optimizer.core.family import Family, invalid_family, parse_family
 
 FILE_NAME = "family.yaml"
@@ -46,19 +46,12 @@ def parse_family_text(text: str, *, file: str, folder: str | None = None, overri
     return family
 
 
-def read_family(path: Path, overrides: Mapping[str, Any] | None = None) -> Family:
-    """The Family of one file (or of the folder that holds it); raises InvalidFamily, also for a file that cannot be read."""
-    file = path / FILE_NAME if path.is_dir() else path
-    return parse_family_text(_read(file), file=_shown(file), folder=file.absolute().parent.name, overrides=overrides)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Loaded:
     """What is known of one name: what it looked like on disk, its last good version, and what is wrong with the newest."""
 
     signature: _Signature | None
     family: Family | None = None
-    text: str | None = None
     problem: InvalidFamily | None = None
 
 
@@ -104,36 +97,26 @@ class FamilyFiles:
         """Whether ``load`` would read anything: one look at the folder, no file is opened."""
         return self._signatures() != {name: one.signature for name, one in self._loaded.items()}
 
-    def source_text(self, name: str) -> str:
-        """The YAML text of the version that ``families`` holds; raises NotFound."""
-        one = self._loaded.get(name)
-        if one is None or one.text is None:
-            raise NotFound(
-                f"There is no family {name!r} in {_shown(self.directory)}. Known: {', '.join(self.families) or 'none'}.", family=name
-            )
-        return one.text
-
     def _read(self, name: str, signature: _Signature | None, known: _Loaded | None) -> _Loaded:
         file = self.directory / name / FILE_NAME
         try:
             text = _read(file)
             family = self._parse(text, name, _shown(file))
         except InvalidFamily as problem:
-            good = known if known is not None and known.family is not None else self._last_good(name)
-            return _Loaded(signature=signature, problem=problem, family=good.family if good else None, text=good.text if good else None)
+            good = known.family if known is not None else None
+            return _Loaded(signature=signature, problem=problem, family=good or self._last_good(name))
         self._keep(name, text)
-        return _Loaded(signature=signature, family=family, text=text)
+        return _Loaded(signature=signature, family=family)
 
     def _parse(self, text: str, name: str, file: str) -> Family:
         return parse_family_text(text, file=file, folder=name, overrides=self._overrides)
 
-    def _last_good(self, name: str) -> _Loaded | None:
+    def _last_good(self, name: str) -> Family | None:
         if self._last_good_dir is None:
             return None
         file = self._last_good_dir / f"{name}.yaml"
         try:
-            text = file.read_text(encoding="utf-8")
-            return _Loaded(signature=None, family=self._parse(text, name, _shown(file)), text=text)
+            return self._parse(file.read_text(encoding="utf-8"), name, _shown(file))
         except (OSError, UnicodeDecodeError, InvalidFamily):  # none kept, or an older release accepted what this one does not
             return None
 

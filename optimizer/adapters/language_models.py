@@ -26,9 +26,6 @@ class Models:
         self._made: dict[str, EmbeddedModel | LiteLLMModel | OpenAICompatible] = {}
         self._lock = threading.Lock()
 
-    def names(self) -> list[str]:
-        return list(self._settings)
-
     def describe(self, name: str) -> ModelSettings:
         """What the file says about a model; raises NotFound. Starts and imports nothing."""
         found = self._settings.get(name)

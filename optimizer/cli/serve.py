@@ -88,9 +88,10 @@ def alarm_into(store: Store) -> Alarm:
     """Opens and closes the alert ``process_restarted``. A store that cannot be written must not stop the supervision."""
     from datetime import UTC
 
+    import structlog
+
     from optimizer.core.errors import DetentError
     from optimizer.jobs.ids import new_id
-    from optimizer.logs import get_logger
     from optimizer.ports import Alert
 
     def alarm(process: str, sentence: str) -> None:
@@ -102,7 +103,7 @@ def alarm_into(store: Store) -> Alarm:
             alert = Alert(id=new_id("al"), kind="process_restarted", subject=process, level="warning", detail=sentence, opened_at=now)
             store.write(lambda tx: store.alerts.open(tx, alert))
         except DetentError as error:
-            get_logger("supervisor").warning("alert not written", child=process, error=error.detail)
+            structlog.get_logger("supervisor").warning("alert not written", child=process, error=error.detail)
 
     return alarm
 

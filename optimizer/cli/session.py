@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optimizer.core.errors import InvalidInput, NotFound
 
@@ -88,14 +88,6 @@ class Session:
         if rollout is None:
             raise NotFound(f"{family} has no active rollout. Start one: detent rollout start {family} --variant VARIANT.", family=family)
         return rollout
-
-    def record(self, action: str, family: str | None, subject: str, detail: dict[str, Any]) -> None:
-        """One line of the audit for a change made here rather than through the API."""
-        self.store.write(
-            lambda tx: self.store.audit.add(
-                tx, at=self.clock.now(), actor=self.actor, action=action, family=family, subject=subject, detail=detail
-            )
-        )
 
 
 def local_actor() -> str:

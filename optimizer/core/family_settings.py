@@ -11,7 +11,6 @@ from optimizer.core.cron import check_cron
 from optimizer.core.privacy import check_rule
 
 Number = Annotated[float, Strict()]
-Count = Annotated[int, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 Word = Annotated[str, Field(min_length=1)]
 

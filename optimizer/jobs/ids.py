@@ -6,5 +6,5 @@ from ulid import ULID
 
 
 def new_id(prefix: str) -> str:
-    """``new_id("st")`` gives ``st_01jd…``; ``new_id("st_")`` the same."""
-    return f"{prefix.rstrip('_')}_{str(ULID()).lower()}"
+    """``new_id("st")`` gives ``st_01jd…``."""
+    return f"{prefix}_{str(ULID()).lower()}"

@@ -16,13 +16,13 @@ from optimizer.core.family import Family
 from optimizer.core.feedback import Arm
 from optimizer.core.privacy import Masker, masker_of, masks_of
 from optimizer.core.report import EventRejected, Report, protect, read_report
+from optimizer.jobs import release_example
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.place_events import Placed, Placing, Read
 from optimizer.ports import Clock, Store, Transaction
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
 Rejection = dict[str, Any]  # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields
-RELEASE_EXAMPLE = "release_example"  # the review that release_example.py answers
 
 
 def ingest(
@@ -225,7 +225,7 @@ class Intake:
         if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
             return
         payload = {"example": example.id, "split": example.split, "sent_by": self._actor}
-        self._store.reviews.open(tx, new_id("rv"), example.family, RELEASE_EXAMPLE, example.id, payload, self._received_at)
+        self._store.reviews.open(tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at)
 
 
 def _rules(family: Family) -> list[str | Mapping[str, Any]]:

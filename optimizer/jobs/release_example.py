@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.ports import Clock, Store, Transaction
 
-KIND = "release_example"
+KIND = "release_example"  # of the review, which ingest_feedback.py opens
 Answer = Literal["release", "keep_back"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from optimizer.core.errors import Conflict, GateNotMet, InvalidInput, NotFound
 from optimizer.core.family import Family
-from optimizer.core.moves import Move, Transition, apply, start
+from optimizer.core.moves import Move, apply, start
 from optimizer.core.rollout import Decision, Rollout, ladder_text
 from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, frozen, gates_on_record, missed
 from optimizer.core.study import Aim, Study
@@ -64,7 +64,7 @@ def start_rollout(
     if dry_run:
         with store.read() as tx:
             draft = _draft(tx, store, clock, request)
-        return _as_start(draft.rollout, draft, None, dry_run=True)
+        return _as_start(draft.rollout, draft, dry_run=True)
     made, decisions = store.write(lambda tx: _make(tx, store, clock, request))
     for decision in decisions:
         log_head(decision)
@@ -163,7 +163,7 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
         why = f"approve: auto, every gate is met at confidence {AUTO_CONFIDENCE:g} or more"
         transitions.append(apply(transitions[-1].rollout, move("approve", AUTO_ACTOR, why)))
     decisions = [record_move(tx, store, t) for t in transitions]
-    return _as_start(transitions[-1].rollout, draft, transitions[-1]), decisions
+    return _as_start(transitions[-1].rollout, draft), decisions
 
 
 def _approves_itself(draft: _Draft) -> bool:
@@ -187,7 +187,7 @@ def _refusal(draft: _Draft) -> GateNotMet:
     )  # fmt: skip
 
 
-def _as_start(rollout: Rollout, draft: _Draft, last: Transition | None, *, dry_run: bool = False) -> Start:
+def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Start:
     name = rollout.family
     margin = f"margin {rollout.settings['margin']:g} ({rollout.settings['margin_from']})"
     plan = f"{rollout.candidate} against {rollout.champion}, ladder {ladder_text(rollout.ladder)} > 100 %, aim {rollout.aim}, {margin}"

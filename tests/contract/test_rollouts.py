@@ -97,11 +97,6 @@ class TestOverrides:
             assert database.overrides.active(tx, NOW) == [(FAMILY, "u1", "v_b", until)]
             assert database.overrides.active(tx, until) == []
 
-    def test_an_override_can_be_taken_back(self, database: Database) -> None:
-        database.write(lambda tx: database.overrides.put(tx, FAMILY, "u1", "v_a", minutes(9), "anna", NOW))
-        assert database.write(lambda tx: database.overrides.remove(tx, FAMILY, "u1"))
-        assert not database.write(lambda tx: database.overrides.remove(tx, FAMILY, "u1"))
-
 
 class TestServingVersion:
     def test_it_rises_with_every_change_and_not_with_a_tick(self, database: Database) -> None:

@@ -199,7 +199,7 @@ class TestReading:
 class TestTrouble:
     def test_a_missing_file_is_named_and_not_made(self, tmp_path: Path) -> None:
         database = Database(f"sqlite:///{tmp_path / 'gone.db'}")
-        for attempt in (database.ping, lambda: database.write(lambda tx: None)):
+        for attempt in (lambda: version(database), lambda: database.write(lambda tx: None)):
             with pytest.raises(Busy, match=r"gone\.db is not there"):
                 attempt()
         database.close()
@@ -220,7 +220,7 @@ class TestTrouble:
         with pytest.raises(Busy, match="another process held it") as refused:
             impatient.write(impatient.serving_version.bump)
         assert refused.value.members["retry_after_s"] > 0
-        impatient.ping()
+        assert version(impatient) == 0
         other.execute("ROLLBACK")
         other.close()
         impatient.write(impatient.serving_version.bump)
@@ -233,7 +233,7 @@ class TestTrouble:
         with pytest.raises(Busy, match="is not there"):
             database.write(database.serving_version.bump)
         with pytest.raises(Busy, match="is not there"):
-            database.ping()
+            version(database)
         for name in ("detent.db", "detent.db-wal", "detent.db-shm"):
             (tmp_path / f"moved-{name}").rename(tmp_path / name)
         database.write(database.serving_version.bump)
@@ -263,7 +263,7 @@ class TestTrouble:
     def test_a_file_that_is_no_database_is_called_that(self, tmp_path: Path) -> None:
         (tmp_path / "detent.db").write_text("not a database at all, " * 100)
         database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
-        for attempt in (database.ping, lambda: database.write(database.serving_version.bump), database.migrate):
+        for attempt in (lambda: version(database), lambda: database.write(database.serving_version.bump), database.migrate):
             with pytest.raises(Busy, match="damaged or no database"):
                 attempt()
         database.close()
@@ -299,7 +299,7 @@ class TestMigrations:
     def test_the_folder_is_made_where_there_is_none(self, tmp_path: Path) -> None:
         database = Database(f"sqlite:///{tmp_path / 'var' / 'a %b' / 'detent.db'}")
         database.migrate()
-        database.ping()
+        assert version(database) == 0
         database.close()
 
     def test_a_database_of_a_newer_version_is_left_alone(self, database: Database) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from optimizer.config import load_settings
-from optimizer.logs import MAX_FILE_BYTES, get_logger, request_id, set_up_logs
+from optimizer.logs import MAX_FILE_BYTES, set_up_logs
 
 
 @pytest.fixture
@@ -26,10 +27,10 @@ def lines(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_every_line_is_json_and_carries_process_and_request_id_also_from_other_libraries(lines: Path) -> None:
-    with request_id("r-1"):
-        get_logger("detent").info("exposed", n=3)
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        structlog.get_logger("detent").info("exposed", n=3)
         logging.getLogger("somebody.else").warning("careful: %s", "x")
-    get_logger("detent").info("later")
+    structlog.get_logger("detent").info("later")
     first, second, third = (json.loads(line) for line in lines.read_text().splitlines())
     assert (first["event"], first["n"], first["request_id"], first["process"]) == ("exposed", 3, "r-1", "api")
     assert (second["event"], second["request_id"], second["level"]) == ("careful: x", "r-1", "warning")
@@ -40,13 +41,13 @@ def test_an_exception_keeps_its_traceback(lines: Path) -> None:
     try:
         raise ValueError("broken")
     except ValueError:
-        get_logger("detent").exception("failed")
+        structlog.get_logger("detent").exception("failed")
     line = json.loads(lines.read_text())
     assert "ValueError: broken" in line["exception"]
 
 
 def test_a_full_file_is_set_aside(lines: Path) -> None:
-    log = get_logger("detent")
+    log = structlog.get_logger("detent")
     for _ in range(3):
         log.info("x" * (MAX_FILE_BYTES // 2))
     assert (lines.parent / "api.log.1").exists()

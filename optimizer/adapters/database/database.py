@@ -94,11 +94,6 @@ class Database:
         except SQLAlchemyError as error:
             self._raise(error)
 
-    def ping(self) -> None:
-        """Returns when the tables can be read; raises errors.Busy otherwise."""
-        with self.read() as tx:
-            self.serving_version.read(tx)
-
     def migrate(self) -> None:
         """Brings the tables to this version; makes the file when there is none. The caller holds the lock of the installation."""
         from optimizer.adapters.database.migrations import upgrade

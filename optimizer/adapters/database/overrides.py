@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.tables import OverrideRow
@@ -18,10 +18,6 @@ class OverrideTable:
     def put(self, tx: Connection, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None:
         row = {"family": family, "unit_hmac": unit_hmac, "variant": variant, "until": until, "created_by": by, "created_at": at}
         upsert(tx, OVERRIDES, [row])
-
-    def remove(self, tx: Connection, family: str, unit_hmac: str) -> bool:
-        one = delete(OVERRIDES).where(OVERRIDES.c.family == family, OVERRIDES.c.unit_hmac == unit_hmac)
-        return tx.execute(one).rowcount > 0
 
     def active(self, tx: Connection, now: datetime) -> list[tuple[str, str, str, datetime]]:
         o = OVERRIDES.c
