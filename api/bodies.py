@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from api.problems import MalformedBody, UnsupportedMediaType
-from optimizer.core.errors import Fault
+from optimizer.core.errors import Fault, pointer_of
 
 MAX_INTEGER = 2**53 - 1  # what every JSON reader holds exactly (RFC 8785)
 MAX_FAULTS = 100
@@ -58,7 +58,7 @@ def _faults(root: Any) -> Iterator[Fault]:
         pointer, value = stack.pop()
         if isinstance(value, dict):
             for name, member in value.items():
-                where = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+                where = pointer + pointer_of([name])
                 if "\0" in name:
                     yield Fault(pointer=where, detail="a name holds the character U+0000; remove it")
                 stack.append((where, member))

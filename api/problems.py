@@ -65,73 +65,76 @@ class Internal(errors.DetentError):
     title = "Internal error"
 
 
-STATUS: Mapping[type[errors.DetentError], int] = {
-    MalformedBody: 400,
-    UnknownParameter: 400,
-    errors.InvalidInput: 422,
-    errors.InvalidFamily: 422,
-    errors.KeyReused: 422,
-    errors.NotAuthenticated: 401,
-    errors.NotAuthorised: 403,
-    errors.NotFound: 404,
-    MethodNotAllowed: 405,
-    errors.Conflict: 409,
-    errors.Refused: 409,
-    errors.GateNotMet: 409,
-    errors.BudgetTooSmall: 409,
-    errors.DatasetTooSmall: 409,
-    errors.StaleVersion: 412,
-    PreconditionFailed: 412,
-    errors.TooLarge: 413,
-    UnsupportedMediaType: 415,
-    errors.TooMany: 429,
-    Internal: 500,
-    errors.DetentError: 500,
-    errors.NotYet: 501,
-    errors.ModelFailed: 502,
-    ModelTimedOut: 504,
-    errors.Busy: 503,
-    GatewayUnavailable: 503,
-}
-
-
-EXPLAINED: Mapping[type[errors.DetentError], str] = {
-    MalformedBody: "The body is not the UTF-8 JSON that was announced, or holds values that no JSON reader keeps (NaN, U+0000, integers beyond 2^53). Correct what `detail` and `errors` name.",
-    UnknownParameter: "The query holds parameters that this route does not have; `detail` lists those it has. Nothing was done.",
-    errors.InvalidInput: "The request was read, but its content cannot be used. `errors` lists every fault with a JSON pointer; correct them all and send again. For a single event, `rejected` says what became of it.",
-    errors.InvalidFamily: "A family.yaml cannot be used. `errors` lists every fault with file, line and what to do. The last good version goes on serving.",
-    errors.KeyReused: "The Idempotency-Key came with another body before. Use a new key for a new request.",
-    errors.NotAuthenticated: "No key, or one that is unknown or revoked. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes keys.",
-    errors.NotAuthorised: "The key's role does not reach (`needed` says which does), or the server has no keys and the request did not come from this machine.",
-    errors.NotFound: "What the path or body names does not exist here: a family, variant, study, rollout, interaction, or the route itself.",
-    MethodNotAllowed: "The path exists, the method does not. The header `Allow` lists what does.",
-    errors.Conflict: "The present state does not allow this: another study or rollout is active, or a rollout is not at the stage that the act needs. `detail` says what is possible.",
-    errors.Refused: "A limit or rule says no. `detail` says which, and whether a person may go past it.",
-    errors.GateNotMet: "A gate before a rollout, an advance or a promotion has not passed; `gates` names them. Collect the evidence, or send `confirm` with the family's name: it is then recorded as forced.",
-    errors.BudgetTooSmall: "The budget cannot pay for the search and its confirmation. Nothing was spent; the members say how much is needed.",
-    errors.DatasetTooSmall: "The family has too few examples for this. The members say how many there are and how many are needed.",
-    errors.StaleVersion: "The thing changed since it was read. Read it again, decide anew, send again.",
-    PreconditionFailed: "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now.",
-    errors.TooLarge: "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts.",
-    UnsupportedMediaType: "A body of JSON must be declared as `Content-Type: application/json`.",
-    errors.TooMany: "More requests or events in a minute than the limit allows. Wait as long as `Retry-After` says.",
-    Internal: "A fault of the server. The log holds it under `request_id`; please report it with that.",
-    errors.NotYet: "The contract names this, and a later version brings it.",
-    errors.ModelFailed: "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, unreachable.",
-    ModelTimedOut: "A model did not answer within the time that config/models.yaml allows it. The call may have cost money; send it again, or raise the timeout.",
-    errors.Busy: "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds.",
-    GatewayUnavailable: "Model calls are answered by the gateway process, which is not there. `detent serve` starts it again by itself.",
+# Status, and what the problem means and what to do. A class without a row answers like its nearest parent, at last with 500.
+PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
+    MalformedBody: (
+        400,
+        "The body is not the UTF-8 JSON that was announced, or holds values that no JSON reader keeps (NaN, U+0000, integers beyond 2^53). Correct what `detail` and `errors` name.",
+    ),
+    UnknownParameter: (400, "The query holds parameters that this route does not have; `detail` lists those it has. Nothing was done."),
+    errors.InvalidInput: (
+        422,
+        "The request was read, but its content cannot be used. `errors` lists every fault with a JSON pointer; correct them all and send again. For a single event, `rejected` says what became of it.",
+    ),
+    errors.InvalidFamily: (
+        422,
+        "A family.yaml cannot be used. `errors` lists every fault with file, line and what to do. The last good version goes on serving.",
+    ),
+    errors.KeyReused: (422, "The Idempotency-Key came with another body before. Use a new key for a new request."),
+    errors.NotAuthenticated: (
+        401,
+        "No key, or one that is unknown or revoked. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes keys.",
+    ),
+    errors.NotAuthorised: (
+        403,
+        "The key's role does not reach (`needed` says which does), or the server has no keys and the request did not come from this machine.",
+    ),
+    errors.NotFound: (
+        404,
+        "What the path or body names does not exist here: a family, variant, study, rollout, interaction, or the route itself.",
+    ),
+    MethodNotAllowed: (405, "The path exists, the method does not. The header `Allow` lists what does."),
+    errors.Conflict: (
+        409,
+        "The present state does not allow this: another study or rollout is active, or a rollout is not at the stage that the act needs. `detail` says what is possible.",
+    ),
+    errors.Refused: (409, "A limit or rule says no. `detail` says which, and whether a person may go past it."),
+    errors.GateNotMet: (
+        409,
+        "A gate before a rollout, an advance or a promotion has not passed; `gates` names them. Collect the evidence, or send `confirm` with the family's name: it is then recorded as forced.",
+    ),
+    errors.BudgetTooSmall: (
+        409,
+        "The budget cannot pay for the search and its confirmation. Nothing was spent; the members say how much is needed.",
+    ),
+    errors.DatasetTooSmall: (409, "The family has too few examples for this. The members say how many there are and how many are needed."),
+    errors.StaleVersion: (412, "The thing changed since it was read. Read it again, decide anew, send again."),
+    PreconditionFailed: (412, "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now."),
+    errors.TooLarge: (413, "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts."),
+    UnsupportedMediaType: (415, "A body of JSON must be declared as `Content-Type: application/json`."),
+    errors.TooMany: (429, "More requests or events in a minute than the limit allows. Wait as long as `Retry-After` says."),
+    Internal: (500, "A fault of the server. The log holds it under `request_id`; please report it with that."),
+    errors.NotYet: (501, "The contract names this, and a later version brings it."),
+    errors.ModelFailed: (502, "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, unreachable."),
+    ModelTimedOut: (
+        504,
+        "A model did not answer within the time that config/models.yaml allows it. The call may have cost money; send it again, or raise the timeout.",
+    ),
+    errors.Busy: (503, "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds."),
+    GatewayUnavailable: (
+        503,
+        "Model calls are answered by the gateway process, which is not there. `detent serve` starts it again by itself.",
+    ),
 }
 
 
 def explanations() -> dict[str, str]:
     """What each problem means and what to do, by slug: answered at /problems/{slug}, and the text of docs/reference/problems.md."""
-    return {cls.slug: f"{cls.title} ({STATUS[cls]})\n\n{text}\n" for cls, text in EXPLAINED.items()}
+    return {cls.slug: f"{cls.title} ({status})\n\n{text}\n" for cls, (status, text) in PROBLEMS.items()}
 
 
 def status_of(error: errors.DetentError) -> int:
-    """The status of the nearest class in the table: a new subclass answers like its parent until it has a row."""
-    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    return next((PROBLEMS[cls][0] for cls in type(error).__mro__ if cls in PROBLEMS), 500)
 
 
 def document(error: errors.DetentError, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
@@ -177,8 +180,7 @@ def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:
     faults = []
     for fault in found:
         where, *path = fault["loc"] or ("body",)
-        pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-        faults.append({"in": str(where), "pointer": pointer, "detail": str(fault["msg"]).removeprefix("Value error, ")})
+        faults.append({"in": str(where), "pointer": errors.pointer_of(path), "detail": str(fault["msg"]).removeprefix("Value error, ")})
     count = "One fault" if len(faults) == 1 else f"{len(faults)} faults"
     listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
     more = f"; and {len(faults) - 5} more in `errors`" if len(faults) > 5 else ""

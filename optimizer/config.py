@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.errors import Fault, InvalidInput, pointer_of
 
 Profile = Literal["demo", "dev", "staging", "prod"]
 PROFILES: tuple[Profile, ...] = ("demo", "dev", "staging", "prod")
@@ -187,4 +187,4 @@ def _fault(error: Any) -> Fault:
         detail = "there is no such setting; docs/reference/settings.md lists them"
     elif "input" in error and error["type"] != "value_error":
         detail = f"{detail} (got {error['input']!r})"
-    return Fault(pointer="".join(f"/{part}" for part in error["loc"]), detail=detail)
+    return Fault(pointer=pointer_of(error["loc"]), detail=detail)

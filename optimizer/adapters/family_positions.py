@@ -10,8 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from optimizer.core.errors import Fault
-from optimizer.core.family_faults import pointer_of
+from optimizer.core.errors import Fault, pointer_of
 
 _ENDLESS = "this alias stands inside what it stands for, so the text would never end; write out what is meant"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.language import ModelPrice
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$"
@@ -95,7 +95,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     for name, settings in found.items():
         faults += [
             Fault(
-                pointer=f"/{name}/fallbacks/{i}",
+                pointer=pointer_of([name, "fallbacks", i]),
                 detail=f"there is no other model {other!r} to fall back to",
                 line=_line(entries, name),
                 file=str(path),
@@ -155,7 +155,7 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
         detail = f"{name!r} is no usable name; letters, digits and . _ : / - are"
     elif "input" in error and error["type"] != "value_error":
         detail = f"{detail} (got {error['input']!r})"
-    return Fault(pointer="/".join(["", str(name), *inside]), detail=detail, line=_line(entries, name, *inside), file=str(path))
+    return Fault(pointer=pointer_of([name, *inside]), detail=detail, line=_line(entries, name, *inside), file=str(path))
 
 
 def _line(entries: Any, *path: Any) -> int | None:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.core.canonical import digest
-from optimizer.core.errors import Fault
+from optimizer.core.errors import Fault, pointer_of
 from optimizer.core.family import Family, invalid_family
-from optimizer.core.family_faults import pointer_of
 from optimizer.core.scoring import CORE_METRICS, Scorer, ScoringMetric, best_of
 
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # F-measure, Porter stemmer; Lin (2004)

@@ -22,7 +22,7 @@ would return a program as if all were well. Only the study job catches them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,11 @@ class Fault:
     detail: str
     line: int | None = None
     file: str | None = None
+
+
+def pointer_of(path: Iterable[Any]) -> str:
+    """JSON pointer (RFC 6901) of a path of keys and indexes."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 class DetentError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from optimizer.core.errors import Fault
+from optimizer.core.errors import Fault, pointer_of
 from optimizer.core.feedback import Source
 
 MAX_NAME_CHARS = 512  # ids, units, labels, names
@@ -130,7 +130,7 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
                 check_json(value)
                 values[name] = CHECKS[name](value)
         except ValueError as error:
-            faults.append(Fault(pointer="/" + str(name).replace("~", "~0").replace("/", "~1"), detail=str(error)))
+            faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
     for name in ("occurred_at", "assigned_at"):
         if name in values and values[name] - now > CLOCK_SKEW:
             faults.append(Fault(pointer=f"/{name}", detail="lies more than a day in the future; check the sender's clock"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from optimizer.core.errors import Fault
+from optimizer.core.errors import Fault, pointer_of
 
 _PATTERNS = {
     "name": "a name starts with a small letter and goes on with 1 to 62 small letters, digits or underscores",
@@ -30,11 +30,6 @@ def faults_of(error: ValidationError, model: type[BaseModel], data: Mapping[str,
         pointer = pointer_of(path)
         faults.setdefault(pointer, Fault(pointer=pointer, detail=_sentence(entry, path, model)))
     return list(faults.values())
-
-
-def pointer_of(path: Iterable[Any]) -> str:
-    """JSON pointer (RFC 6901) of a path of keys and indexes."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def _path_in(data: Any, entry: ErrorDetails) -> list[Any]:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from optimizer.core.errors import Fault
-from optimizer.core.family_faults import pointer_of
+from optimizer.core.errors import Fault, pointer_of
 from optimizer.core.family_space import space_faults
 from optimizer.core.variant import ROLES, VARIABLE
 
