@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -12,7 +11,7 @@ from fastapi import FastAPI
 from api import problems
 from api.documents import install_documents
 from api.edge import Edge
-from api.lifecycle import FLUSH_S, POLL_S, close_services, open_services, repeat
+from api.lifecycle import running_loops, running_services
 from api.routes import events, families, later, models, operations, rollouts, serving, studies, variants
 from optimizer.config import Settings
 
@@ -22,22 +21,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        shared = await asyncio.to_thread(open_services, settings)
-        app.state.services = shared
-        loops = [
-            asyncio.create_task(repeat(POLL_S, shared.serving.refresh, "refresh")),
-            asyncio.create_task(repeat(FLUSH_S, lambda: shared.exposures.flush(shared.store), "flush of exposures")),
-        ]
-        try:
+        async with running_services(settings) as shared, running_loops(shared):
+            app.state.services = shared
             yield
-        finally:
-            for loop in loops:
-                loop.cancel()
-            for loop in loops:
-                with suppress(asyncio.CancelledError):
-                    await loop
-            await asyncio.to_thread(close_services, shared)
-            await shared.gateway.close()
 
     app = FastAPI(
         title="Detent",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 from api import chat, problems
 from api.chat import ModelSide
 from api.edge import Edge
-from api.lifecycle import FLUSH_S, POLL_S, close_services, open_services, repeat
+from api.lifecycle import running_loops, running_services
 from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer import wiring
@@ -36,28 +36,18 @@ def create_gateway(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         models = await asyncio.to_thread(wiring.open_models, settings)
-        shared = await asyncio.to_thread(open_services, settings)
-        app.state.services = shared
-        side = app.state.model_side = ModelSide(models=models)
-        loops = [
-            asyncio.create_task(repeat(POLL_S, shared.serving.refresh, "refresh")),
-            asyncio.create_task(repeat(FLUSH_S, lambda: shared.exposures.flush(shared.store), "flush of exposures")),
-            asyncio.create_task(repeat(EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")),
-        ]
-        try:
-            yield
-        finally:
-            for loop in loops:
-                loop.cancel()
-            for loop in loops:
-                with suppress(asyncio.CancelledError):
-                    await loop
-            side.threads.close()
-            if side.recording:
-                await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
-            await asyncio.to_thread(models.close)
-            await asyncio.to_thread(close_services, shared)
-            await shared.gateway.close()
+        async with running_services(settings) as shared:
+            app.state.services = shared
+            side = app.state.model_side = ModelSide(models=models)
+            embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
+            try:
+                async with running_loops(shared, embedded):
+                    yield
+            finally:
+                side.threads.close()
+                if side.recording:
+                    await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
+                await asyncio.to_thread(models.close)
 
     app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Edge, body_bytes=settings.limits.body_bytes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -18,10 +19,39 @@ from optimizer.config import Settings
 POLL_S = 0.25
 FLUSH_S = 1.0
 
+Loop = tuple[float, Callable[[], Any], str]  # seconds between two rounds, what is done, its name in the log
+
 log = structlog.get_logger("api")
 
 
-def open_services(settings: Settings) -> Services:
+@asynccontextmanager
+async def running_services(settings: Settings) -> AsyncIterator[Services]:
+    """What all routes share, open for as long as the process answers requests."""
+    shared = await asyncio.to_thread(_open, settings)
+    try:
+        yield shared
+    finally:
+        await asyncio.to_thread(_close, shared)
+        await shared.gateway.close()
+
+
+@asynccontextmanager
+async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
+    """Keeps what is served fresh, writes exposures, and repeats what the process has of its own beside that."""
+    everywhere: tuple[Loop, ...] = (
+        (POLL_S, shared.serving.refresh, "refresh"),
+        (FLUSH_S, lambda: shared.exposures.flush(shared.store), "flush of exposures"),
+    )
+    loops = [asyncio.create_task(_repeat(*loop)) for loop in (*everywhere, *own)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
+def _open(settings: Settings) -> Services:
     store = wiring.open_store(settings)
     clock = wiring.open_clock(settings)
     files = wiring.load_families(settings)
@@ -39,7 +69,7 @@ def open_services(settings: Settings) -> Services:
     )
 
 
-def close_services(shared: Services) -> None:
+def _close(shared: Services) -> None:
     """Writes the last exposures; what cannot be written is lost with this process, and the log says how many."""
     try:
         shared.exposures.flush(shared.store)
@@ -48,7 +78,7 @@ def close_services(shared: Services) -> None:
     shared.store.close()
 
 
-async def repeat(seconds: float, act: Callable[[], Any], what: str) -> None:
+async def _repeat(seconds: float, act: Callable[[], Any], what: str) -> None:
     """Runs ``act`` in a thread again and again. A failure is logged once until it works again; the loop itself never ends."""
     failing = False
     while True:
