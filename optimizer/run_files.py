@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
 
 from optimizer.config import Settings
 from optimizer.core.errors import Refused
@@ -65,8 +64,10 @@ class ProcessLock:
     """A lock that one process of a home may hold, released by the system however that process ends."""
 
     def __init__(self, settings: Settings, name: str) -> None:
+        from filelock import FileLock  # here, because most processes only look for addresses
+
         settings.run_dir().mkdir(parents=True, exist_ok=True)
-        self._settings, self._name = settings, name
+        self._settings = settings
         self._lock = FileLock(settings.run_dir() / f"{name}.lock")
         self._holder = settings.run_dir() / f"{name}.holder"
 
@@ -74,7 +75,7 @@ class ProcessLock:
         """True when this process holds the lock now; a negative timeout waits for ever."""
         try:
             self._lock.acquire(timeout=timeout_s, poll_interval=0.2)
-        except Timeout:
+        except TimeoutError:
             return False
         self._holder.write_text(str(os.getpid()), encoding="utf-8")
         return True

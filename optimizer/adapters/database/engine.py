@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 from sqlmodel import SQLModel
 
 from optimizer.core.errors import Busy, DetentError, InvalidInput
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 BUSY_TIMEOUT_S = 10.0  # three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds
 READERS = 8
@@ -129,7 +132,11 @@ def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, ad
 
 
 def _insert(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
-    return sqlite.insert(into) if dialect == "sqlite" else postgresql.insert(into)
+    if dialect == "sqlite":
+        return sqlite.insert(into)
+    from sqlalchemy.dialects import postgresql  # it brings all its drivers along, and every process would load them
+
+    return postgresql.insert(into)
 
 
 @cache
