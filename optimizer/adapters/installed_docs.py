@@ -10,13 +10,14 @@ import importlib
 import inspect
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from optimizer.adapters.installed_docs_text import clean_prose, cut_at_sentence, sections_of
 from optimizer.core.errors import InvalidInput
+from optimizer.ports import SourceRow
 
 MAX_CHARS = 600  # a document is cut at the end of a sentence, else of a word, within this length
 MIN_CHARS = 40  # shorter texts say no more than their summary
@@ -37,16 +38,6 @@ class Documented:
     topic: str  # the subpackage: signal
     summary: str
     description: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocExample:
-    """One example for a family, or the reason why this object gives none (``rejected``)."""
-
-    name: str
-    input: Mapping[str, Any]
-    expected: Mapping[str, Any]
-    rejected: str | None = None
 
 
 def read_installed_docs() -> Iterator[Documented]:
@@ -73,8 +64,8 @@ def read_installed_docs() -> Iterator[Documented]:
                     yield _documented(place, name, doc)
 
 
-def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[str, ...]) -> Iterator[DocExample]:
-    """Examples for a family with one text input; ``parser`` text gives summaries, label gives topics.
+def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[str, ...]) -> Iterator[SourceRow]:
+    """Rows for a family with one text input; ``parser`` text gives summaries, label gives topics.
 
     Raises:
         InvalidInput: the family has another kind of output.
@@ -91,7 +82,7 @@ def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[
             yield _topic_example(doc, input_field, output_field, labels)
 
 
-def _summary_example(doc: Documented, input_field: str, output_field: str) -> DocExample:
+def _summary_example(doc: Documented, input_field: str, output_field: str) -> SourceRow:
     document = cut_at_sentence(doc.description, MAX_CHARS)
     reason = None
     if len(document) < MIN_CHARS:
@@ -100,10 +91,10 @@ def _summary_example(doc: Documented, input_field: str, output_field: str) -> Do
         reason = f"summary shorter than {MIN_SUMMARY_CHARS} characters"
     elif _plain(doc.summary) in _plain(document):
         reason = "the document contains its summary"
-    return DocExample(name=doc.name, input={input_field: document}, expected={output_field: doc.summary}, rejected=reason)
+    return SourceRow(where=doc.name, input={input_field: document}, expected={output_field: doc.summary}, rejected=reason)
 
 
-def _topic_example(doc: Documented, input_field: str, output_field: str, labels: tuple[str, ...]) -> DocExample:
+def _topic_example(doc: Documented, input_field: str, output_field: str, labels: tuple[str, ...]) -> SourceRow:
     summary = doc.summary if doc.summary.endswith((".", "!", "?")) else doc.summary + "."
     document = cut_at_sentence(f"{summary} {doc.description}".strip(), MAX_CHARS)
     reason = None
@@ -111,7 +102,7 @@ def _topic_example(doc: Documented, input_field: str, output_field: str, labels:
         reason = f"topic {doc.topic!r} is no label of this family"
     elif len(document) < MIN_CHARS:
         reason = f"documentation shorter than {MIN_CHARS} characters"
-    return DocExample(name=doc.name, input={input_field: document}, expected={output_field: doc.topic}, rejected=reason)
+    return SourceRow(where=doc.name, input={input_field: document}, expected={output_field: doc.topic}, rejected=reason)
 
 
 def _documented(place: str, name: str, doc: str) -> Documented:

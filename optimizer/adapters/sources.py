@@ -19,7 +19,6 @@ INSTALLED_DOCS = "installed-docs"
 class Source:
     """What was opened. ``rows`` for examples, ``events`` for feedback: (where, event or None, why not)."""
 
-    kind: files.Kind
     curated: bool  # released for few-shot examples unless the person says otherwise
     rows: Iterator[SourceRow] | None = None
     events: Iterator[files.Record] | None = None
@@ -36,17 +35,17 @@ def open_source(source: str, family: Family, columns: Mapping[str, str] | None =
         NotYet: a file of dialogs.
     """
     if source == INSTALLED_DOCS:
-        return Source(kind="examples", curated=True, rows=_installed_docs(family))
+        return Source(curated=True, rows=_installed_docs(family))
     path = Path(source).expanduser()
     kind = files.kind_of(path)
     if kind == "dialogs":
         raise NotYet(f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be imported.")
     if kind == "feedback":
-        return Source(kind=kind, curated=False, events=files.read_json_lines(path))
+        return Source(curated=False, events=files.read_json_lines(path))
     if kind == "csv":
         mapping = files.column_mapping(files.columns_of(path), list(family.inputs), family.output.field, columns or {})
-        return Source(kind=kind, curated=False, rows=_csv_rows(path, family, mapping))
-    return Source(kind=kind, curated=False, rows=_json_rows(path))
+        return Source(curated=False, rows=_csv_rows(path, family, mapping))
+    return Source(curated=False, rows=_json_rows(path))
 
 
 def _installed_docs(family: Family) -> Iterator[SourceRow]:
@@ -58,8 +57,7 @@ def _installed_docs(family: Family) -> Iterator[SourceRow]:
             f"The source 'installed-docs' fills one text input, and {family.name!r} has {', '.join(family.inputs)}. Import a file of your own."
         )
     output = family.output
-    docs = docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=tuple(output.labels or ()))
-    return (SourceRow(where=d.name, input=d.input, expected=d.expected, rejected=d.rejected) for d in docs)
+    return docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=tuple(output.labels or ()))
 
 
 def _json_rows(path: Path) -> Iterator[SourceRow]:

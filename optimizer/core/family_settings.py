@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from optimizer.core.cron import check_cron
-from optimizer.core.privacy import check_rule
+from optimizer.core.privacy import BUILT_IN_RULES, check_rule
 
 Number = Annotated[float, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
@@ -137,3 +138,9 @@ class Privacy(Declared):
     mask: tuple[Annotated[str | MaskPattern, AfterValidator(_check_mask)], ...] = ()
     retain_days: Annotated[int, Strict(), Field(ge=1)] = 90
     examples_from: Literal["reviewed", "any"] = "reviewed"
+
+    @property
+    def rules(self) -> Sequence[str | Mapping[str, Any]]:
+        """What a Masker takes: ``store: masked`` without masks of its own means all built-in ones."""
+        own = [rule if isinstance(rule, str) else rule.model_dump() for rule in self.mask]
+        return own or (BUILT_IN_RULES if self.store == "masked" else ())

@@ -127,16 +127,6 @@ class Masker:
         return text
 
 
-def masker_of(store: str, rules: Sequence[str | Mapping[str, Any]]) -> Masker:
-    """The Masker of a Family's ``privacy``."""
-    return Masker(masks_of(store, rules))
-
-
-def masks_of(store: str, rules: Sequence[str | Mapping[str, Any]]) -> Sequence[str | Mapping[str, Any]]:
-    """The rules that hold: ``store: masked`` without rules of its own means all built-in ones."""
-    return rules or (BUILT_IN_RULES if store == "masked" else ())
-
-
 def _own_rule(rule: Mapping[str, Any]) -> Callable[[str], str]:
     pattern, replacement = re.compile(rule["pattern"]), rule.get("replacement", "[masked]")
     return lambda text: pattern.sub(lambda _: replacement, text)

@@ -12,7 +12,7 @@ from optimizer.core.dataset import Example, Split, make_example
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
-from optimizer.core.privacy import Masker, masker_of
+from optimizer.core.privacy import Masker
 from optimizer.ports import Clock, SourceRow, Store
 
 BATCH = 500  # rows per transaction
@@ -67,8 +67,7 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
     Returns:
         The report; a row that cannot be taken is counted there with its reason and stops nothing.
     """
-    rules = [r if isinstance(r, str) else r.model_dump() for r in family.privacy.mask]
-    masker = masker_of(family.privacy.store, rules)
+    masker = Masker(family.privacy.rules)
     n_read, seen = 0, Counter[str]()
     reasons, cases = Counter[str](), dict[str, list[str]]()
 

@@ -14,7 +14,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, KeyReused
 from optimizer.core.family import Family
 from optimizer.core.feedback import Arm
-from optimizer.core.privacy import Masker, masker_of, masks_of
+from optimizer.core.privacy import Masker
 from optimizer.core.report import EventRejected, Report, protect, read_report
 from optimizer.jobs import release_example
 from optimizer.jobs.ids import new_id
@@ -138,15 +138,13 @@ class Intake:
 
     def _masker(self, family: Family) -> Masker:
         if family.name not in self._maskers:
-            self._maskers[family.name] = masker_of(family.privacy.store, _rules(family))
+            self._maskers[family.name] = Masker(family.privacy.rules)
         return self._maskers[family.name]
 
     def _reject(self, index: int, error: EventRejected) -> None:
         """The answer is kept with its idempotency key and may quote the event, whose family need not be known: all masks apply."""
         if self._all_masks is None:
-            self._all_masks = Masker(
-                [rule for family in self._families.values() for rule in masks_of(family.privacy.store, _rules(family))]
-            )
+            self._all_masks = Masker([rule for family in self._families.values() for rule in family.privacy.rules])
         rejection = {"index": index, "type": error.type, "detail": self._all_masks.mask(error.detail)}
         if error.faults:
             rejection["errors"] = self._all_masks.mask(error.members["errors"])
@@ -226,10 +224,6 @@ class Intake:
             return
         payload = {"example": example.id, "split": example.split, "sent_by": self._actor}
         self._store.reviews.open(tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at)
-
-
-def _rules(family: Family) -> list[str | Mapping[str, Any]]:
-    return [rule if isinstance(rule, str) else rule.model_dump() for rule in family.privacy.mask]
 
 
 def _conflict(one: Placed) -> EventRejected:

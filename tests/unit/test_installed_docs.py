@@ -7,9 +7,10 @@ from functools import cache
 
 import pytest
 
-from optimizer.adapters.installed_docs import MAX_CHARS, DocExample, Documented, docs_for, read_installed_docs
+from optimizer.adapters.installed_docs import MAX_CHARS, Documented, docs_for, read_installed_docs
 from optimizer.adapters.installed_docs_text import clean_prose, cut_at_sentence, sections_of
 from optimizer.core.errors import InvalidInput
+from optimizer.ports import SourceRow
 
 pytest.importorskip("scipy", reason="SciPy is not installed")
 
@@ -20,7 +21,7 @@ def documented() -> tuple[Documented, ...]:
 
 
 @cache
-def taken(parser: str) -> tuple[DocExample, ...]:
+def taken(parser: str) -> tuple[SourceRow, ...]:
     labels = tuple({d.topic for d in documented()})
     rows = docs_for(input_field="document", output_field="answer", parser=parser, labels=labels)
     return tuple(r for r in rows if r.rejected is None)
@@ -86,18 +87,18 @@ def test_documents_are_clean_short_and_many(parser: str) -> None:
     for row in rows:
         document = row.input["document"]
         assert len(document) <= MAX_CHARS
-        assert not re.search(r":\w+:`|\.\. \w+::|\\[a-z]+|>>>|\]_", document), row.name
+        assert not re.search(r":\w+:`|\.\. \w+::|\\[a-z]+|>>>|\]_", document), row.where
 
 
 def test_no_document_contains_its_own_summary() -> None:
     for row in taken("text"):
-        assert row.expected["answer"].lower().rstrip(".") not in row.input["document"].lower(), row.name
+        assert row.expected["answer"].lower().rstrip(".") not in row.input["document"].lower(), row.where
 
 
 def test_topics_are_subpackages_and_documents_do_not_spell_their_path() -> None:
     rows = taken("label")
     assert {r.expected["answer"] for r in rows} >= {"linalg", "stats", "signal", "special", "sparse", "optimize"}
-    assert not [r.name for r in rows if f"scipy.{r.expected['answer']}" in r.input["document"]]
+    assert not [r.where for r in rows if f"scipy.{r.expected['answer']}" in r.input["document"]]
 
 
 def test_a_topic_that_is_no_label_of_the_family_is_refused_with_its_reason() -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.privacy import BUILT_IN_RULES, Masker, masker_of
+from optimizer.core.family_settings import Privacy
+from optimizer.core.privacy import BUILT_IN_RULES, Masker
 
 ALL = Masker(BUILT_IN_RULES)
 
@@ -70,7 +71,7 @@ def test_a_rule_that_cannot_work_is_refused(rule, says):
 
 
 def test_store_masked_without_rules_means_all_built_in_ones():
-    assert masker_of("masked", ()).mask("x@y.de 10.0.0.1") == "[email] [ip]"
-    assert masker_of("masked", ("ip",)).mask("x@y.de 10.0.0.1") == "x@y.de [ip]"
-    assert not masker_of("full", ())
-    assert masker_of("full", ("email",))
+    assert Masker(Privacy(store="masked").rules).mask("x@y.de 10.0.0.1") == "[email] [ip]"
+    assert Masker(Privacy(store="masked", mask=("ip",)).rules).mask("x@y.de 10.0.0.1") == "x@y.de [ip]"
+    assert not Masker(Privacy(store="full").rules)
+    assert Masker(Privacy(store="full", mask=("email",)).rules)
