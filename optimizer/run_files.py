@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -26,12 +27,8 @@ class RunningProcess:
 
 def announce(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
     """Write var/run/<name>.json in one step, once the process is READY: a reader sees all of it or nothing."""
-    settings.run_dir().mkdir(parents=True, exist_ok=True)
-    path = settings.run_dir() / f"{name}.json"
-    part = path.with_suffix(f".{os.getpid()}.part")
     started = psutil.Process().create_time()
-    part.write_text(json.dumps({"pid": os.getpid(), "url": url, "created": started, **more}), encoding="utf-8")
-    part.replace(path)
+    write_whole(settings.run_dir() / f"{name}.json", {"pid": os.getpid(), "url": url, "created": started, **more})
 
 
 def withdraw(settings: Settings, name: str) -> None:
@@ -43,13 +40,29 @@ def find(settings: Settings, name: str) -> RunningProcess | None:
     """Who announced ``name``, if that process still lives; the file of a killed process counts for nothing."""
     try:
         values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
-        process = psutil.Process(int(values["pid"]))
-        created = process.create_time()
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        pid, created = int(values["pid"]), float(values["created"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if abs(created - float(values.get("created", created))) > 2 or process.status() == psutil.STATUS_ZOMBIE:
-        return None  # the pid went to somebody else
-    return RunningProcess(name=name, pid=process.pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
+    if not lives(pid, created):
+        return None
+    return RunningProcess(name=name, pid=pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
+
+
+def lives(pid: int, created: float) -> bool:
+    """Whether the process that had this pid at that time (seconds since 1970) still runs, and the pid is nobody else's by now."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) <= 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def write_whole(path: Path, values: object) -> None:
+    """Write JSON in one step: a reader sees all of it or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(values), encoding="utf-8")
+    part.replace(path)
 
 
 def note(settings: Settings, name: str, member: str) -> str | None:

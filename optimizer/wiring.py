@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.config import Settings
+from optimizer.run_files import write_whole
 
 if TYPE_CHECKING:
     from optimizer.adapters.family_files import FamilyFiles
@@ -70,9 +71,7 @@ def clock_anchor(settings: Settings, now: datetime) -> datetime:
         if kept is not None:
             ahead = (kept["scale"] - 1) * (now - datetime.fromisoformat(kept["anchor"]))
             anchor = now - ahead / (settings.clock_scale - 1)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"scale": settings.clock_scale, "anchor": anchor.isoformat()}), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, {"scale": settings.clock_scale, "anchor": anchor.isoformat()})
         return anchor
 
 
@@ -149,10 +148,10 @@ def open_tracker(settings: Settings) -> Tracker:
 
 
 def open_secrets(settings: Settings) -> Secrets:
-    """Keys of tokens and of units' HMACs, made under var/ (mode 600) where there are none."""
+    """Keys of tokens and of units' HMACs, made under var/keys (mode 600) where there are none."""
     from optimizer.adapters.secrets import Secrets
 
-    return Secrets.load(settings)
+    return Secrets.load(settings.var() / "keys", settings.token_keys)
 
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:

@@ -24,8 +24,9 @@ import psutil
 import structlog
 from filelock import FileLock, Timeout
 
-from optimizer.adapters.model_files import require_engine, revision_of, weights_file, write_whole
+from optimizer.adapters.model_files import require_engine, revision_of, weights_file
 from optimizer.core.errors import Busy, Conflict
+from optimizer.run_files import lives, write_whole
 
 log = structlog.get_logger("models.embedded")
 
@@ -56,11 +57,9 @@ def living_owner(run_dir: Path) -> Owner | None:
     """Whoever is in embedded.json, if that process still lives; what a killed one left behind counts for nothing."""
     try:
         values = json.loads((run_dir / "embedded.json").read_text(encoding="utf-8"))
-        process = psutil.Process(int(values["pid"]))
-        if abs(process.create_time() - float(values["created"])) > 2 or process.status() == psutil.STATUS_ZOMBIE:
-            return None  # the pid went to somebody else
-        return Owner(pid=process.pid, urls=tuple(values["urls"]), revision=values["revision"], size=int(values["size"]))
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        owner = Owner(pid=int(values["pid"]), urls=tuple(values["urls"]), revision=values["revision"], size=int(values["size"]))
+        return owner if lives(owner.pid, float(values["created"])) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

