@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from optimizer.core.errors import NotAuthenticated, NotAuthorised
+from optimizer.ports_in_use import is_loopback
 
 Role = Literal["read", "feedback", "operate", "admin"]  # each may do what the ones before it may
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -73,18 +73,6 @@ def require(caller: Caller, role: Role) -> None:
             role=caller.role,
             needed=role,
         )
-
-
-@lru_cache(maxsize=4096)
-def is_loopback(host: str | None) -> bool:
-    if host is None or host == "localhost":
-        return True  # a Unix socket has no address
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 def _secret(headers: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 
 import psutil
 
@@ -64,14 +65,17 @@ def owner_of(port: int) -> str:
     return "another process (this system does not say which)"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the host name or address."""
-    if host == "localhost":
+@lru_cache(maxsize=4096)
+def is_loopback(host: str | None) -> bool:
+    """Whether a name or address is this machine's own and reached from nowhere else; None is the end of a Unix socket."""
+    if host is None or host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
 
 
 def reachable_host(host: str) -> str:
