@@ -13,8 +13,9 @@ import structlog
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.errors import Busy
-from optimizer.core.study import ENDED, Study
-from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
+from optimizer.core.study import Study
+from optimizer.jobs import run_study as job
+from optimizer.ports import Clock, FamilySource, ModelSource, Store
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +114,9 @@ class StudyWorkflows:
             attempt += 1
             is_last = self._dbos.get_workflow_status(f"{study.id}.{attempt}") is None
             if is_last and status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED" and study.status != "queued":
-                self._fail(
+                job.fail_study(
+                    self._store,
+                    self._clock,
                     study.id,
                     f"The worker died {MOST_RECOVERIES} times while it ran this study; var/logs/worker.log shows how. "
                     f"When the cause is gone: detent study resume {study.id}",
@@ -131,13 +134,11 @@ class StudyWorkflows:
 
     def _run(self, study_id: str) -> str:
         """The whole study; returns how it ended."""
-        from optimizer.jobs.run_study import run_study
-
         with self._lock:
             self._running.add(study_id)
         log.info("study runs", study=study_id)
         try:
-            study = run_study(
+            study = job.run_study(
                 study_id,
                 store=self._store,
                 clock=self._clock,
@@ -153,22 +154,11 @@ class StudyWorkflows:
             return "waiting"  # the next look around takes it up again
         except Exception as error:
             log.exception("study failed", study=study_id)
-            self._fail(study_id, str(error))
+            job.fail_study(self._store, self._clock, study_id, str(error))  # it may not even have begun: a models file that cannot be read
             return "failed"
         finally:
             with self._lock:
                 self._running.discard(study_id)
-
-    def _fail(self, study_id: str, reason: str) -> None:
-        """Where the job could not even begin (a models file that cannot be read, say), the study must not be taken up for ever."""
-        at = self._clock.now()
-
-        def fail(tx: Transaction) -> None:
-            study = self._store.studies.get(tx, study_id)
-            if study is not None and study.status not in ENDED:
-                self._store.studies.update(tx, study_id, status="failed", error=reason, finished_at=at)
-
-        self._store.write(fail)
 
     def _open_models(self) -> ModelSource:
         with self._lock:

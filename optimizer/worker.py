@@ -42,6 +42,7 @@ class Worker:
         self._lock = run_files.ProcessLock(settings, "worker")
         self._end = threading.Event()
         self._tracker: Tracker | None = None
+        self._aliases_due = 0.0  # monotonic seconds
 
     def run(
         self, *, wait: bool = True, on_wait: Callable[[int | None], None] | None = None, on_ready: Callable[[], None] | None = None
@@ -160,8 +161,6 @@ class Worker:
             return
         mirror_once(self._store, self._open_tracker, self._clock, self._families.families)
         self._aliases_due = time.monotonic() + ALIASES_SECONDS
-
-    _aliases_due = 0.0
 
     def _open_tracker(self) -> Tracker:
         if self._tracker is None:

@@ -55,9 +55,9 @@ def run_study(
     except Busy:
         raise  # the store is away for a while, which says nothing about the study: it stays as it is and can go on
     except DetentError as problem:
-        return _fail(store, clock, study_id, problem.detail)
+        return fail_study(store, clock, study_id, problem.detail)
     except Exception as problem:
-        _fail(store, clock, study_id, f"Unexpected {type(problem).__name__}: {problem}. The log of the worker shows where.")
+        fail_study(store, clock, study_id, f"Unexpected {type(problem).__name__}: {problem}. The log of the worker shows where.")
         raise
 
 
@@ -215,7 +215,8 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     return run.study
 
 
-def _fail(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
+def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
+    """Ends a study that cannot go on, so that nobody takes it up for ever; one that has ended is left as it is."""
     now = clock.now()
 
     def fail(tx: Transaction) -> Study:
