@@ -14,13 +14,10 @@ from optimizer.core.variant import VARIABLE, Message, Variant
 from optimizer.ports import VariantRecord
 
 _FILE_NAMES = {"name": "default", "temperature": "temperature", "max_tokens": "max_tokens", "stop": "stop"}
-FORMATS = ("messages", "yaml", "dspy", "mlflow", "langchain")
 
 
 def export_variant(family: Family, record: VariantRecord, format: str = "messages") -> str:
     """The text of the export, made from the same rendering that scoring and serving use. Raises InvalidInput for an unknown format."""
-    if format not in FORMATS:
-        raise InvalidInput(f"There is no export format {format!r}. Known: {', '.join(FORMATS)}.")
     writers: Mapping[str, Callable[[Family, VariantRecord], str]] = {
         "messages": _messages,
         "yaml": _yaml,
@@ -28,6 +25,8 @@ def export_variant(family: Family, record: VariantRecord, format: str = "message
         "mlflow": _mlflow,
         "langchain": _langchain,
     }
+    if format not in writers:
+        raise InvalidInput(f"There is no export format {format!r}. Known: {', '.join(writers)}.")
     return writers[format](family, record)
 
 
