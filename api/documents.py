@@ -48,6 +48,8 @@ def install_documents(app: FastAPI) -> None:
         }
         for operations in document["paths"].values():
             for operation in operations.values():
+                first = operation.get("description", "").split("\n")[0].split(". ")[0].rstrip(".")
+                operation["summary"] = first or operation["summary"]  # the page lists these: a sentence says more than a function's name
                 operation.get("responses", {}).pop("422", None)  # FastAPI's own error form, which this server never sends
                 change = operation.pop(CHANGE, None)
                 role = operation.pop(ROLE, None)

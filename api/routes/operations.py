@@ -101,6 +101,7 @@ def jobs(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str,
 def alerts(
     shared: Shared, open: Annotated[bool, Query(description="Only those still open")] = True, cursor: Cursor = None, limit: Limit = 100
 ) -> dict[str, Any]:
+    """What somebody should look at: faults of files, processes, rollouts and the mirror."""
     found = shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open))
     shown, next_cursor = slice_of(found, cursor, limit)
     return page([shapes.alert(alert) for alert in shown], next_cursor)
