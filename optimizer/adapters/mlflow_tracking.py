@@ -202,7 +202,7 @@ class MlflowTracker:
             root = self._artifact_root
             location = (root / family).as_uri() if root is not None else None
             tags = {"mlflow.note.content": description or f"Studies of the family {family}.", "detent.family": family}
-            tags["mlflow.experimentKind"] = "custom_model_development"  # opens on the runs, not on traces
+            tags["mlflow.experimentKind"] = "custom_model_development"  # where MLflow goes by it, it opens on the runs and not on traces
             self._experiments[family] = self._client.create_experiment(name, artifact_location=location, tags=tags)
         else:
             if found.lifecycle_stage == "deleted":
