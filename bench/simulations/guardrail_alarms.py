@@ -19,7 +19,7 @@ SIX_HOURS = 2160  # blocks of ten seconds
 ALPHA_C = 0.01  # of the reference table; the product's own alphas beside it
 SIGMA = {"latency": 0.8, "cost": 1.2}  # of the logs: the reference names none, these reproduce its counts of requests
 WITHIN_S = {"errors": 1800, "latency": 3600, "cost": 7200}  # for the share alarmed; the reference names no horizon, these fit it
-HOPELESS = -30.0  # by Ville's inequality the chance to alarm after a log e-value of -30 is below 1e-10: the run ends as "no alarm"
+HOPELESS = -12.0  # by Ville's inequality the chance to alarm after a log e-value of -12 is below 1e-7: the run ends as "no alarm"
 NORMAL = NormalDist()
 P95, CAP = NORMAL.inv_cdf(0.95), exp(SIGMA["cost"] * NORMAL.inv_cdf(0.995))
 

@@ -1,0 +1,35 @@
+"""The page of measured figures says what the result file says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.simulations.page import page
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "bench" / "results" / "rollout_statistics.json"
+RESULT = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"cells": []}
+
+pytestmark = pytest.mark.skipif(not FILE.exists(), reason="python bench/rollout_statistics.py has not been run here")
+
+
+def test_the_page_is_made_of_the_result_file():
+    assert (ROOT / "docs" / "reference" / "statistics-measured.md").read_text(encoding="utf-8") == page(RESULT)
+
+
+def test_every_cell_has_at_least_two_thousand_runs_behind_it():
+    """Means of labels to one verdict count only the runs that ended so."""
+    assert all(c["n"] >= 2000 for c in RESULT["cells"] if not c["case"].startswith("A") or "rate" in c["case"])
+
+
+def test_the_promised_error_rates_hold():
+    def rate(case: str) -> float:
+        return next(c["ours"] for c in RESULT["cells"] if c["case"] == f"{case} vs reference table")
+
+    wrong = [c["ours"] for c in RESULT["cells"] if c["case"].startswith("C false alarm, A/A")]
+    assert rate("B -5.0 pt: promote") <= 0.05
+    assert rate("B +0.0 pt: roll_back") + sum(wrong) <= 0.05
+    assert len(wrong) == 5
