@@ -203,6 +203,7 @@ def create(
     from optimizer.jobs.import_examples import import_examples
 
     session = Session()
+    wiring.open_models(session.settings).describe(model)  # a name that nobody knows is better said before anything is written
     names, rows = wiring.read_rows(examples)
     draft = FamilyDraft(
         name=family, prompt=read_prompt(prompt), columns=names, rows=rows, inputs=tuple(input or ()), output=output, parser=parser, model=model,

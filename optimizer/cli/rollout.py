@@ -11,6 +11,7 @@ from optimizer.cli.output import Json, percent, say, show, table, when
 from optimizer.cli.rollout_picture import picture, picture_values
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.told import show_told
+from optimizer.cli.variant import last_nominated
 from optimizer.core.errors import Conflict, InvalidInput
 
 app = typer.Typer(name="rollout", no_args_is_help=True, help="Gradual exposure of a candidate: start, watch, advance, promote, roll back.")
@@ -88,14 +89,13 @@ def _shares(ladder: str | None) -> list[float] | None:
 
 def _last_nominated(session: Session, family: str) -> str:
     with session.store.read() as tx:
-        finished, _ = session.store.studies.page(tx, family=family, status="finished")
-    nominated = [s for s in finished if s.outcome == "nominated" and s.winner]
-    if not nominated:
+        winner = last_nominated(session.store, tx, family)
+    if winner is None:
         raise InvalidInput(
             f"No study of {family} has nominated a variant, so name the candidate: detent rollout start {family} VARIANT. "
             f"`detent variant list {family}` shows them."
         )
-    return str(max(nominated, key=lambda s: s.finished_at or s.created_at).winner)
+    return winner
 
 
 def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:

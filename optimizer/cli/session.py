@@ -86,7 +86,11 @@ class Session:
         with self.store.read() as tx:
             rollout = self.store.rollouts.active(tx, family)
         if rollout is None:
-            raise NotFound(f"{family} has no active rollout. Start one: detent rollout start {family} --variant VARIANT.", family=family)
+            raise NotFound(
+                f"{family} has no active rollout. Start one: detent rollout start {family} VARIANT. "
+                f"To take back one that was promoted: detent champion rollback {family}.",
+                family=family,
+            )
         return rollout
 
 

@@ -57,7 +57,7 @@ def status(as_json: Json = False) -> None:
     def view(out: Any) -> None:
         out.print(f"Home      {settings.home}, profile {settings.profile}", style="bold", markup=False)
         age = "no tick yet" if ticked_at is None else f"{(session.clock.now() - ticked_at).total_seconds():.0f} s ago"
-        out.print(f"Tick      {age}; {backlog} items wait for MLflow", markup=False)
+        out.print(f"Tick      {age}; {backlog} waiting for MLflow", markup=False)
         out.print("")
         columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
         table(processes, columns, empty="")(out)

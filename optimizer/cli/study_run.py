@@ -89,7 +89,8 @@ def view_estimate(out: Console, family: Family, made: Estimate) -> None:
     """The estimate for people: each figure with its spread."""
 
     def spread(values: Any, unit: str = "") -> str:
-        return f"{values.expected:.3g}{unit} expected ({values.low:.3g} to {values.high:.3g})"
+        expected, low, high = (f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in (values.expected, values.low, values.high))
+        return f"{expected}{unit} expected ({low} to {high})"
 
     out.print(f"{family.name}: a study of at most {made.n_trials} trials with model {family.model.default}", style="bold", markup=False)
     out.print(f"Calls     {spread(made.calls)}", markup=False)

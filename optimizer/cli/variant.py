@@ -14,7 +14,7 @@ from optimizer.cli.variant_text import differences, reading
 from optimizer.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from optimizer.ports import VariantRecord
+    from optimizer.ports import Store, VariantRecord
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
 
@@ -157,7 +157,7 @@ def export(
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:
-    """By id, by a unique beginning of it, or by use: champion, candidate."""
+    """By id, by a unique beginning of it, or by use: champion, candidate (of the active rollout, else what would be rolled out next)."""
     session.family(family)
     store = session.store
     with store.read() as tx:
@@ -166,7 +166,15 @@ def find_variant(session: Session, family: str, name: str) -> VariantRecord:
             name = champion.variant if champion else name
         elif name == "candidate":
             active = store.rollouts.active(tx, family)
-            name = active.candidate if active else name
+            candidate = active.candidate if active else last_nominated(store, tx, family)
+            if candidate is None:
+                raise NotFound(
+                    f"{family} has no candidate: no rollout is active, and no study has nominated a variant. Name one by its id; "
+                    f"`detent variant list {family}` shows them.",
+                    family=family,
+                    variant=name,
+                )
+            name = candidate
         found = store.variants.get(tx, family, name)
         if found is None and name.startswith("v_"):
             fitting = [r for r in store.variants.of_family(tx, family) if r.variant.id.startswith(name)]
@@ -174,6 +182,13 @@ def find_variant(session: Session, family: str, name: str) -> VariantRecord:
     if found is None:
         raise NotFound(f"{family} has no variant {name!r}. See them with: detent variant list {family}.", family=family, variant=name)
     return found
+
+
+def last_nominated(store: Store, tx: Any, family: str) -> str | None:
+    """The winner of the last study that nominated one: what a rollout without a named candidate starts."""
+    finished, _ = store.studies.page(tx, family=family, status="finished")
+    nominated = [s for s in finished if s.outcome == "nominated" and s.winner]
+    return str(max(nominated, key=lambda s: s.finished_at or s.created_at).winner) if nominated else None
 
 
 def _messages(path: Path | None) -> list[dict[str, Any]] | None:

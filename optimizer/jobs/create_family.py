@@ -67,14 +67,16 @@ def read_prompt(path: Path) -> str:
 def as_yaml(data: object) -> str:
     """YAML for people: keys in their order, prompts as blocks of text."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.scalarstring import LiteralScalarString
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
     def blocks(value: object) -> object:
         if isinstance(value, dict):
             return {k: blocks(v) for k, v in value.items()}
         if isinstance(value, list):
             return [blocks(v) for v in value]
-        return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value
+        if not isinstance(value, str) or "\n" not in value:
+            return value
+        return LiteralScalarString(value) if value.strip() else DoubleQuotedScalarString(value)  # a block of nothing reads as a riddle
 
     out = io.StringIO()
     yaml = YAML()

@@ -102,7 +102,7 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
     [
         pytest.param(["family", "show", "nothing"], 1, "There is no family 'nothing'", id="unknown family"),
         pytest.param(["study", "show", "st_nothing"], 1, "no study", id="unknown study"),
-        pytest.param(["rollout", "rollback", "support_topics"], 1, "no active rollout", id="nothing to roll back"),
+        pytest.param(["rollout", "rollback", "support_topics"], 1, "detent champion rollback support_topics", id="nothing to roll back"),
         pytest.param(["rollout", "verify", "ro_nothing"], 1, "no rollout", id="unknown rollout"),
         pytest.param(["champion", "rollback", "support_topics"], 1, "no champion before", id="no champion before this one"),
         pytest.param(["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay", id="too small a budget"),
@@ -111,6 +111,7 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["study", "run", "support_topics", "--strategy", "gepa"], 1, "comes later", id="a later strategy"),
         pytest.param(["study", "run", "support_topics", "--aim", "beauty"], 2, "quality", id="unknown aim"),
         pytest.param(["rollout", "start", "support_topics"], 2, "name the candidate", id="no nominated variant"),
+        pytest.param(["variant", "diff", "support_topics", "candidate"], 1, "no study has nominated a variant", id="no candidate yet"),
         pytest.param(["family", "adopt", "support_topics"], 1, "already is the champion", id="nothing to adopt"),
         pytest.param(["family", "evaluate", "support_topics", "--split", "holdout"], 2, "sealed", id="the holdout is sealed"),
         pytest.param(["import", "nothing.csv", "--family", "support_topics"], 1, "no such file", id="no such file"),
@@ -220,6 +221,16 @@ def test_a_family_is_made_from_a_prompt_and_a_sheet(detent: Detent, tmp_path: Pa
     assert [m["role"] for m in shown["messages"]] == ["system", "examples", "user"]
     again = detent("import", str(tmp_path / "sheet.csv"), "--family", "triage", "--input", "Body", "--output", "team=Team", "--json").json
     assert (again["n_accepted"], again["n_duplicate"], again["n_rejected"]) == (0, 40, 1)
+
+
+def test_a_family_whose_model_nobody_knows_is_not_made(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Ticket: {{ticket}}\nTeam:")
+    (tmp_path / "sheet.csv").write_text("ticket,team\nwords,sales\nother words,support\n")
+    words = ["--from", str(tmp_path / "prompt.txt"), "--examples", str(tmp_path / "sheet.csv"), "--model", "gpt-9"]
+    ran = detent("family", "create", "unheard_of", *words)
+    assert (ran.code, ran.out) == (1, "")
+    assert "There is no model 'gpt-9'" in ran.err
+    assert "unheard_of" not in [row["family"] for row in detent("family", "list", "--json").json["items"]]
 
 
 def test_a_variant_made_by_hand_serves_nothing(detent: Detent) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from optimizer.core.errors import Conflict, InvalidInput
 from optimizer.core.family import parse_family
 from optimizer.core.new_family import FamilyDraft, draft_family, messages_of, tell_parser
-from optimizer.jobs.create_family import create_family, read_prompt
+from optimizer.jobs.create_family import as_yaml, create_family, read_prompt
 
 TODAY = date(2026, 11, 20)
 ROWS = [{"Body": f"message {i}", "Team": ("sales", "support")[i % 2], "Date": "x"} for i in range(10)]
@@ -97,6 +98,14 @@ def test_what_does_not_fit_is_refused_with_the_option_that_helps(changes: dict[s
 )
 def test_the_parser_is_told_by_the_answers(outputs: list[str], parser: str) -> None:
     assert tell_parser(outputs) == parser
+
+
+def test_the_file_writes_a_line_break_as_one_that_people_recognise() -> None:
+    data = {"stop": ["\n"], "content": "Name the topic.\nTopic:"}
+    text = as_yaml(data)
+    assert '- "\\n"' in text
+    assert "content: |-\n  Name the topic.\n  Topic:" in text
+    assert YAML(typ="safe").load(text) == data
 
 
 def test_an_existing_folder_is_never_touched(tmp_path: Path) -> None:
