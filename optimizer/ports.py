@@ -205,12 +205,13 @@ class Alert:
     closed_at: datetime | None = None
 
 
+Added = Literal["accepted", "duplicate", "id_conflict"]  # what became of a row; id_conflict: the id is there with other content
 Exposure = tuple[str, str, str | None, float | None, datetime, str, int]  # family, variant, rollout, stage, window start, client, n
 
 
 class Events(Protocol):
-    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
-    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
+    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]: ...
+    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]: ...
     def known(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Content hashes of those (family, id) that exist as an interaction or a feedback event."""
 
@@ -258,7 +259,7 @@ class ExampleStanding:
 
 
 class Examples(Protocol):
-    def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Literal["accepted", "duplicate", "id_conflict"]]: ...
+    def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Added]: ...
     def of_split(self, tx: Transaction, family: str, *, split: Literal["train", "dev"], released_only: bool = False) -> list[Example]:
         """Every reader but confirmation. The holdout cannot be asked for here."""
 

@@ -11,9 +11,8 @@ from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary
 from optimizer.core.language import ModelAnswer
 from optimizer.core.study import Spend
-from optimizer.ports import JournalEntry, Transaction
+from optimizer.ports import Added, JournalEntry, Transaction
 
-Outcome = Literal["accepted", "duplicate", "id_conflict"]
 Name = tuple[str, str]
 
 
@@ -56,10 +55,10 @@ class MemoryEvents:
         self._feedback: dict[Name, FeedbackEvent] = {}
         self._answers: dict[Name, tuple[str, Mapping[str, Any]]] = {}
 
-    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Outcome]:
+    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]:
         return [_add(self._interactions, row) for row in rows]
 
-    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Outcome]:
+    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]:
         return [_add(self._feedback, row) for row in rows]
 
     def known(self, tx: Transaction, names: Collection[Name]) -> dict[Name, str]:
@@ -131,7 +130,7 @@ class MemoryEvents:
         return [LabelSummary(variant=k[0], field=k[1], source=k[2], n=len(labels[k]), mean=_mean(labels[k]) or 0.0) for k in ordered]
 
 
-def _add(events: dict[Name, E], event: E) -> Outcome:
+def _add(events: dict[Name, E], event: E) -> Added:
     name = (event.arm.family, event.id)
     if name not in events:
         events[name] = event

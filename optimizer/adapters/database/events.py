@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, 
 
 from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table
-from optimizer.adapters.database.hashed_rows import Name, Outcome, add_once, chunks, hashes
+from optimizer.adapters.database.hashed_rows import Name, add_once, chunks, hashes
 from optimizer.adapters.database.tables import FeedbackEventRow, IdempotencyKeyRow, InteractionRow
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary
+from optimizer.ports import Added
 
 INTERACTIONS = table(InteractionRow)
 FEEDBACK = table(FeedbackEventRow)
@@ -22,10 +23,10 @@ KEYS = table(IdempotencyKeyRow)
 class EventTables:
     """ports.Events on the database."""
 
-    def add_interactions(self, tx: Connection, rows: Sequence[Interaction]) -> list[Outcome]:
+    def add_interactions(self, tx: Connection, rows: Sequence[Interaction]) -> list[Added]:
         return add_once(tx, INTERACTIONS, [_interaction_columns(row) for row in rows])
 
-    def add_feedback(self, tx: Connection, rows: Sequence[FeedbackEvent]) -> list[Outcome]:
+    def add_feedback(self, tx: Connection, rows: Sequence[FeedbackEvent]) -> list[Added]:
         return add_once(tx, FEEDBACK, [_feedback_columns(row) for row in rows])
 
     def known(self, tx: Connection, names: Collection[Name]) -> dict[Name, str]:

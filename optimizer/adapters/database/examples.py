@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select, update
 
 from optimizer.adapters.database.engine import insert_new, table
-from optimizer.adapters.database.hashed_rows import Outcome, add_once, chunks
+from optimizer.adapters.database.hashed_rows import add_once, chunks
 from optimizer.adapters.database.tables import ExampleRow, HoldoutLookRow
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.dataset import Example, Split
 from optimizer.core.errors import NotFound
-from optimizer.ports import ExampleStanding
+from optimizer.ports import Added, ExampleStanding
 
 EXAMPLES = table(ExampleRow)
 LOOKS = table(HoldoutLookRow)
@@ -23,7 +23,7 @@ LOOKS = table(HoldoutLookRow)
 class ExampleTables:
     """ports.Examples on the database."""
 
-    def add(self, tx: Connection, rows: Sequence[Example]) -> list[Outcome]:
+    def add(self, tx: Connection, rows: Sequence[Example]) -> list[Added]:
         return add_once(tx, EXAMPLES, [_columns(row) for row in rows])
 
     def of_split(self, tx: Connection, family: str, *, split: str, released_only: bool = False) -> list[Example]:

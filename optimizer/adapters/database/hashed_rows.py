@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, select
 
 from optimizer.adapters.database.engine import insert_new
 from optimizer.core.errors import Busy
+from optimizer.ports import Added
 
 T = TypeVar("T")
-Outcome = Literal["accepted", "duplicate", "id_conflict"]
 Name = tuple[str, str]  # (family, id)
 
 IDS_PER_QUERY = 500  # below every database's limit on bound values
@@ -44,10 +44,10 @@ def _hashes_query(table: Table) -> Select[Any]:
     return select(table.c.id, table.c.content_hash).where(table.c.family == family, table.c.id.in_(ids))
 
 
-def add_once(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[Outcome]:
+def add_once(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[Added]:
     """Inserts what is new; says per row whether it was, also for repetitions within ``rows``."""
     known = hashes(tx, table, [(row["family"], row["id"]) for row in rows])
-    outcomes: list[Outcome] = []
+    outcomes: list[Added] = []
     new = []
     for row in rows:
         name = (row["family"], row["id"])
