@@ -93,20 +93,13 @@ def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None
         )
 
 
-def may_spend(
-    budget: Budget,
-    spend: Spend,
-    reserve_usd: float,
-    held: HeldBack | None = None,
-    elapsed_minutes: float = 0.0,
-) -> Allowed | Denied:
-    """Whether one more call fits under every cap.
+def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack | None = None) -> Allowed | Denied:
+    """Whether one more call fits under the caps of calls and dollars; minutes are the study's own to keep.
 
     Args:
         spend: used so far; calls in flight or lost count at their reserved price.
         reserve_usd: the most that the call can cost.
         held: what must be left over afterwards.
-        elapsed_minutes: running time of the study so far.
     """
     kept = held or HeldBack()
     if budget.calls is not None and spend.n_calls + 1 + kept.n_calls > budget.calls:
@@ -118,8 +111,6 @@ def may_spend(
             reason=f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
             f"${spend.usd:.6f} is used or reserved{_kept(round(kept.usd, 6), 'dollars')}."
         )
-    if budget.minutes is not None and elapsed_minutes >= budget.minutes:
-        return Denied(reason=f"The study has run for {elapsed_minutes:.1f} of its {budget.minutes:g} minutes.")
     return Allowed()
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import stamina
@@ -39,12 +39,11 @@ class JournaledModel:
 
     Args:
         study: whose calls these are; None for calls outside a study, whose budget then counts this object's calls only.
-        budget: caps over everything the study has spent, in whatever process.
+        budget: caps of calls and dollars over everything the study has spent, in whatever process.
         purpose: search, confirmation, proposer, evaluation or serving.
         stop: asked before every attempt; a sentence means stop.
         concurrency: attempts in flight at once; default what the model is good for.
         held: what must be left over for the confirmation, where ``budget`` does not already leave it out.
-        started_at: start of the study, where ``budget.minutes`` is to be kept here.
     Raises:
         BudgetTooSmall: a dollar cap over a model whose calls have no bounded price.
     """
@@ -62,7 +61,6 @@ class JournaledModel:
         stop: Callable[[], str | None] = lambda: None,
         concurrency: int | None = None,
         held: HeldBack | None = None,
-        started_at: datetime | None = None,
     ) -> None:
         if model.price is None:
             require_bounded(model.name, None, None, budget)
@@ -75,7 +73,6 @@ class JournaledModel:
         self._purpose = purpose
         self._stop = stop
         self._held = held
-        self._started_at = started_at
         self._slots = threading.Semaphore(concurrency or model.concurrency)
         self._in_flight: dict[str, Future[ModelAnswer]] = {}
         self._in_flight_lock = threading.Lock()
@@ -175,8 +172,7 @@ class JournaledModel:
         if found is not None:
             return found
         spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
-        minutes = (entry.sent_at - self._started_at).total_seconds() / 60 if self._started_at is not None else 0.0
-        decision = may_spend(self._budget, spend, entry.reserved_usd, self._held, minutes)
+        decision = may_spend(self._budget, spend, entry.reserved_usd, self._held)
         if isinstance(decision, Denied):
             return decision
         self._store.journal.send(tx, entry)

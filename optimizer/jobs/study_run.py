@@ -14,7 +14,7 @@ from optimizer.core.errors import NotFound, StudyStopped
 from optimizer.core.family import Family
 from optimizer.core.scoring import Scorer
 from optimizer.core.strategy import StrategyMaker
-from optimizer.core.study import Budget, Definition, Spend, Study, Trial
+from optimizer.core.study import Definition, Spend, Study, Trial
 from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel
@@ -94,7 +94,6 @@ class StudyRun:
 
         Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
         """
-        budget = Budget(usd=self.study.budget.usd, calls=self.study.budget.calls)
 
         def open_model(name: str) -> OpenModel:
             model = self.models.get(name)
@@ -104,7 +103,7 @@ class StudyRun:
                 clock=self.clock,
                 study=self.study.id,
                 family=self.family.name,
-                budget=budget,
+                budget=self.study.budget,
                 purpose=purpose,
                 stop=stop,
                 concurrency=model.concurrency,

@@ -40,22 +40,20 @@ def test_the_models_own_limit_counts_where_the_request_has_none():
 
 
 CASES = [
-    pytest.param(Budget(calls=3), Spend(n_calls=2), 0.0, None, 0.0, True, id="the last allowed call"),
-    pytest.param(Budget(calls=3), Spend(n_calls=3), 0.0, None, 0.0, False, id="one call too many"),
-    pytest.param(Budget(calls=3), Spend(n_calls=1), 0.0, HeldBack(n_calls=2), 0.0, False, id="calls held back for the confirmation"),
-    pytest.param(Budget(usd=0.3), Spend(usd=0.1 + 0.1), 0.1, None, 0.0, True, id="0.1 three times fits under 0.3"),
-    pytest.param(Budget(usd=0.3), Spend(usd=0.2), 0.100001, None, 0.0, False, id="a little too dear"),
-    pytest.param(Budget(usd=0.3), Spend(usd=0.1), 0.1, HeldBack(usd=0.2), 0.0, False, id="dollars held back for the confirmation"),
-    pytest.param(Budget(usd=0.0), Spend(), 0.0, None, 0.0, True, id="a free model fits under a cap of nothing"),
-    pytest.param(Budget(minutes=5), Spend(), 0.0, None, 4.9, True, id="still time"),
-    pytest.param(Budget(minutes=5), Spend(), 0.0, None, 5.0, False, id="time over"),
-    pytest.param(Budget(), Spend(usd=1e6, n_calls=10**9), 1e6, None, 1e6, True, id="no cap at all"),
+    pytest.param(Budget(calls=3), Spend(n_calls=2), 0.0, None, True, id="the last allowed call"),
+    pytest.param(Budget(calls=3), Spend(n_calls=3), 0.0, None, False, id="one call too many"),
+    pytest.param(Budget(calls=3), Spend(n_calls=1), 0.0, HeldBack(n_calls=2), False, id="calls held back for the confirmation"),
+    pytest.param(Budget(usd=0.3), Spend(usd=0.1 + 0.1), 0.1, None, True, id="0.1 three times fits under 0.3"),
+    pytest.param(Budget(usd=0.3), Spend(usd=0.2), 0.100001, None, False, id="a little too dear"),
+    pytest.param(Budget(usd=0.3), Spend(usd=0.1), 0.1, HeldBack(usd=0.2), False, id="dollars held back for the confirmation"),
+    pytest.param(Budget(usd=0.0), Spend(), 0.0, None, True, id="a free model fits under a cap of nothing"),
+    pytest.param(Budget(), Spend(usd=1e6, n_calls=10**9), 1e6, None, True, id="no cap at all"),
 ]
 
 
-@pytest.mark.parametrize(("budget", "spend", "reserve", "held", "minutes", "fits"), CASES)
-def test_a_call_is_allowed_only_when_it_fits_under_every_cap(budget, spend, reserve, held, minutes, fits):
-    decision = may_spend(budget, spend, reserve, held, minutes)
+@pytest.mark.parametrize(("budget", "spend", "reserve", "held", "fits"), CASES)
+def test_a_call_is_allowed_only_when_it_fits_under_every_cap(budget, spend, reserve, held, fits):
+    decision = may_spend(budget, spend, reserve, held)
     assert isinstance(decision, Allowed if fits else Denied)
     if isinstance(decision, Denied):
         assert decision.reason.endswith(".")
