@@ -9,7 +9,7 @@ from optimizer.core.estimate import Estimate
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.study import Study, Trial
-from optimizer.jobs.record_change import Told
+from optimizer.jobs.record_change import ChangeReport
 from optimizer.ports import Alert, VariantRecord
 
 
@@ -70,7 +70,7 @@ def _without_arm(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in ("arm", "content_hash")}
 
 
-def told(value: Told) -> dict[str, Any]:
+def change(value: ChangeReport) -> dict[str, Any]:
     """What a change did, why, and how to take it back; with the members of the rollout as it is now, if one is concerned.
 
     Where both have a member it is the rollout's (``champion``, ``forced``), as GET shows it; the act's own ``forced`` stands in ``decision``.

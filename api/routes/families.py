@@ -50,11 +50,11 @@ def history(family: str, shared: Shared) -> dict[str, Any]:
 def champion_rollback(family: str, shared: Shared, request: Request, body: ChampionRollbackBody | None = None) -> dict[str, Any]:
     """The champion before this one serves again, at once; an active rollout ends in the same transaction."""
     body = body or ChampionRollbackBody()
-    told = roll_back_champion(
+    report = roll_back_champion(
         family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, store=shared.store, clock=shared.clock
     )
     shared.serving.refresh()
-    return shapes.told(told)
+    return shapes.change(report)
 
 
 @routes.put("/v1/families/{family}/overrides/{unit:path}", **guarded("operate", "limited"))

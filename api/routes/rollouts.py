@@ -50,7 +50,7 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
         shared.serving.refresh()
         response.headers["Location"] = f"/v1/rollouts/{started.rollout.id}"
     forecast = _needs(started.rollout)
-    return {**shapes.told(started.told), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
+    return {**shapes.change(started.report), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
 
 
 @routes.get("/v1/families/{family}/rollout", **guarded("read"))
@@ -104,7 +104,7 @@ def _act_route(act: OperatorAct) -> None:
         if_match: Annotated[str | None, Header()] = None,
     ) -> dict[str, Any]:
         given = body or ActBody()
-        told = operate(
+        report = operate(
             id,
             act,
             actor=request.state.caller.actor,
@@ -115,9 +115,9 @@ def _act_route(act: OperatorAct) -> None:
             clock=shared.clock,
         )
         shared.serving.refresh()
-        if told.rollout is not None:
-            response.headers["ETag"] = _tag(told.rollout)
-        return shapes.told(told)
+        if report.rollout is not None:
+            response.headers["ETag"] = _tag(report.rollout)
+        return shapes.change(report)
 
     route.__doc__ = DOCS[act]
     routes.post(f"/v1/rollouts/{{id}}/{act}", name=act, **guarded("operate", change))(route)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
-from optimizer.cli.told import show_told
 
 app = typer.Typer(name="champion", no_args_is_help=True, help="The variant that serves: its history, and back by one.")
 
@@ -30,12 +30,12 @@ def rollback(
     session.family(family)
     if session.server is not None:
         answer = session.server.post(f"/v1/families/{family}/champion/rollback", {"reason": reason or "", "expect": expect})
-        show_told(as_json, answer)
+        show_change(as_json, answer)
         return
     from optimizer.jobs.roll_back_champion import roll_back_champion
 
-    told = roll_back_champion(family, actor=session.actor, reason=reason, store=session.store, clock=session.clock, expect=expect)
-    show_told(as_json, told)
+    report = roll_back_champion(family, actor=session.actor, reason=reason, store=session.store, clock=session.clock, expect=expect)
+    show_change(as_json, report)
 
 
 @app.command()

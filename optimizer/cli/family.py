@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
-from optimizer.cli.told import show_told
 from optimizer.core.errors import InvalidFamily
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
@@ -129,8 +129,8 @@ def adopt(
     if family in session.families.problems:
         problem = session.families.problems[family]
         raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
-    told = adopt_file_version(declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock, reason=reason)
-    show_told(as_json, told)
+    report = adopt_file_version(declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock, reason=reason)
+    show_change(as_json, report)
 
 
 @app.command()

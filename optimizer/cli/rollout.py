@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli import later
+from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, percent, say, show, table, when
 from optimizer.cli.rollout_picture import picture, picture_values
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.told import show_told
 from optimizer.cli.variant import last_nominated
 from optimizer.core.errors import Conflict, InvalidInput
 
@@ -57,7 +57,7 @@ def start(
             "confirm": confirm,
             "reason": reason,
         }
-        show_told(as_json, session.server.post(f"/v1/families/{family}/rollouts", body))
+        show_change(as_json, session.server.post(f"/v1/families/{family}/rollouts", body))
         return
     from optimizer.jobs.start_rollout import start_rollout
 
@@ -75,7 +75,7 @@ def start(
         study=study,
         reason=reason,
     )
-    show_told(as_json, begun.told)
+    show_change(as_json, begun.report)
 
 
 def _shares(ladder: str | None) -> list[float] | None:
@@ -104,11 +104,11 @@ def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json
     rollout = session.active_rollout(family)
     if session.server is not None:
         body = {"reason": reason, "confirm": confirm}
-        show_told(as_json, session.server.post(f"/v1/rollouts/{rollout.id}/{act}", body))
+        show_change(as_json, session.server.post(f"/v1/rollouts/{rollout.id}/{act}", body))
         return
     from optimizer.jobs.operate_rollout import operate
 
-    told = operate(
+    report = operate(
         rollout.id,
         act,  # type: ignore[arg-type]
         actor=session.actor,
@@ -117,8 +117,8 @@ def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json
         store=session.store,
         clock=session.clock,
     )
-    show_told(as_json, told)
-    if session.settings and told.rollout is not None and told.rollout.status == "approved":
+    show_change(as_json, report)
+    if session.settings and report.rollout is not None and report.rollout.status == "approved":
         say("No server runs here: the candidate is served once `detent serve` ticks.")
 
 

@@ -7,11 +7,13 @@ from optimizer.core.errors import Refused
 from optimizer.core.family import Family
 from optimizer.core.rollout import Champion, Decision
 from optimizer.jobs.file_versions import crown_file_version, store_file_version
-from optimizer.jobs.record_change import Told, checked_reason, log_head, record_reign
+from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_reign
 from optimizer.ports import Clock, Store, Transaction
 
 
-def adopt_file_version(family: Family, *, actor: str, confirm: str | None, store: Store, clock: Clock, reason: str | None = None) -> Told:
+def adopt_file_version(
+    family: Family, *, actor: str, confirm: str | None, store: Store, clock: Clock, reason: str | None = None
+) -> ChangeReport:
     """Makes ``prompt.current`` of the file the champion, without study or rollout; an active rollout ends with it.
 
     Raises:
@@ -41,7 +43,7 @@ def adopt_file_version(family: Family, *, actor: str, confirm: str | None, store
     before, reign, ended = store.write(change)
     log_head(ended)
     instead = f", instead of {before.variant}" if before else ""
-    return Told(
+    return ChangeReport(
         family=name,
         what=f"{reign.variant} (version {version} of the file) is champion{instead}"
         + (f"; rollout {ended.rollout} ended" if ended else ""),

@@ -8,7 +8,7 @@ from optimizer.core import champion as champions
 from optimizer.core.errors import Conflict, InvalidInput, NotFound, StaleVersion
 from optimizer.core.moves import Move, OperatorAct, Transition, apply
 from optimizer.core.rollout import Champion, Decision, Rollout
-from optimizer.jobs.record_change import Told, checked_reason, log_head, record_move, record_reign
+from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move, record_reign
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -22,7 +22,7 @@ def operate(
     clock: Clock,
     confirm: str | None = None,
     if_version: int | None = None,
-) -> Told:
+) -> ChangeReport:
     """Applies one act in one transaction. ``if_version``: the version that the operator looked at; hold and rollback ignore it.
 
     Raises:
@@ -34,7 +34,7 @@ def operate(
         raise InvalidInput(f"Unknown act {act!r} on a rollout; known: {', '.join(get_args(OperatorAct))}.")
     why = checked_reason(reason)
 
-    def change(tx: Transaction) -> Told:
+    def change(tx: Transaction) -> ChangeReport:
         rollout = store.rollouts.get(tx, rollout_id)
         if rollout is None:
             raise NotFound(f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id)
@@ -47,13 +47,13 @@ def operate(
         move = Move(act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=actor, reason=why, confirm=confirm)
         transition = apply(rollout, move)
         if not transition.changed:
-            return Told(family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout)
+            return ChangeReport(family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout)
         decision = record_move(tx, store, transition)
-        return _told(transition, decision, _crown(tx, store, transition))
+        return _report(transition, decision, _crown(tx, store, transition))
 
-    told = store.write(change)
-    log_head(told.decision)
-    return told
+    report = store.write(change)
+    log_head(report.decision)
+    return report
 
 
 def _crown(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
@@ -76,10 +76,10 @@ def _crown(tx: Transaction, store: Store, transition: Transition) -> Champion | 
     return reign
 
 
-def _told(transition: Transition, decision: Decision, reign: Champion | None) -> Told:
+def _report(transition: Transition, decision: Decision, reign: Champion | None) -> ChangeReport:
     rollout, act = transition.rollout, transition.move.act
     undo, following = _commands(rollout, act)
-    return Told(
+    return ChangeReport(
         family=rollout.family,
         what=transition.what,
         why=transition.move.reason,

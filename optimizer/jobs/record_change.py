@@ -19,7 +19,7 @@ log = structlog.get_logger("detent.decisions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ChangeReport:
     """What a change did, why, and how to take it back or go on. ``changed`` is False where there was nothing left to do."""
 
     family: str

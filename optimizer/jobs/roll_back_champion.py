@@ -5,11 +5,13 @@ from __future__ import annotations
 from optimizer.core import champion as champions
 from optimizer.core.errors import NotFound
 from optimizer.core.rollout import Decision
-from optimizer.jobs.record_change import Told, checked_reason, end_active_rollout, log_head, record_reign
+from optimizer.jobs.record_change import ChangeReport, checked_reason, end_active_rollout, log_head, record_reign
 from optimizer.ports import Clock, Store, Transaction
 
 
-def roll_back_champion(family: str, *, actor: str, reason: str | None, store: Store, clock: Clock, expect: str | None = None) -> Told:
+def roll_back_champion(
+    family: str, *, actor: str, reason: str | None, store: Store, clock: Clock, expect: str | None = None
+) -> ChangeReport:
     """Ends an active rollout and lets the reign below serve, in one transaction; a second time goes further down or is refused.
 
     Raises:
@@ -18,7 +20,7 @@ def roll_back_champion(family: str, *, actor: str, reason: str | None, store: St
     """
     why = checked_reason(reason)
 
-    def change(tx: Transaction) -> tuple[Told, Decision | None]:
+    def change(tx: Transaction) -> tuple[ChangeReport, Decision | None]:
         history = store.champions.history(tx, family)
         if not history:
             raise NotFound(f"Family {family!r} has no champion. See the families with: detent family list.", family=family)
@@ -27,7 +29,7 @@ def roll_back_champion(family: str, *, actor: str, reason: str | None, store: St
         before = champions.reigning(history)
         ended = end_active_rollout(tx, store, family, at=at, clock_at=clock.rollout_now(), actor=actor, why=reign.why)
         record_reign(tx, store, reign, action="champion.rollback")
-        told = Told(
+        report = ChangeReport(
             family=family,
             what=f"{reign.variant} is champion again, instead of {before.variant}" + (f"; rollout {ended.rollout} ended" if ended else ""),
             why=why,
@@ -35,8 +37,8 @@ def roll_back_champion(family: str, *, actor: str, reason: str | None, store: St
             champion=reign,
             decision=ended,
         )
-        return told, ended
+        return report, ended
 
-    told, ended = store.write(change)
+    report, ended = store.write(change)
     log_head(ended)
-    return told
+    return report

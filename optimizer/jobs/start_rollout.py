@@ -15,7 +15,7 @@ from optimizer.core.rollout import Decision, Rollout, ladder_text
 from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, frozen, gates_on_record, missed
 from optimizer.core.study import Aim, Study
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import Told, checked_reason, log_head, record_move
+from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move
 from optimizer.ports import Clock, Store, Transaction
 
 AUTO_CONFIDENCE = 0.95
@@ -28,7 +28,7 @@ class Start:
 
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]
-    told: Told
+    report: ChangeReport
     dry_run: bool = False
 
 
@@ -195,12 +195,12 @@ def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Star
     if dry_run:
         what = f"would start a rollout of {plan}" + ("; refused unless confirmed, since not every gate is met" if forced else "")
         following = f"detent rollout start {name} {rollout.candidate}" + (f" --confirm {name}" if forced else "")
-        told = Told(family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout)
+        report = ChangeReport(family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout)
     else:
         waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
         following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
-        told = Told(
+        report = ChangeReport(
             family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft), undo=f"detent rollout rollback {name}",
             next=following, forced=forced, rollout=rollout,
         )  # fmt: skip
-    return Start(rollout=rollout, gates=draft.gates, told=told, dry_run=dry_run)
+    return Start(rollout=rollout, gates=draft.gates, report=report, dry_run=dry_run)

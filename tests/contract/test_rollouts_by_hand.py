@@ -249,9 +249,9 @@ def test_a_start_without_a_study_is_refused_and_names_the_gate(store, clock, can
 def test_a_forced_start_waits_for_approval_and_says_how_to_go_on_and_back(store, clock, candidate):
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
     assert (started.rollout.status, started.rollout.forced, started.rollout.version) == ("validating", True, 2)
-    assert started.told.next == f"detent rollout approve {F}"
-    assert started.told.undo == f"detent rollout rollback {F}"
-    assert "margin 0.05" in started.told.what
+    assert started.report.next == f"detent rollout approve {F}"
+    assert started.report.undo == f"detent rollout rollback {F}"
+    assert "margin 0.05" in started.report.what
     assert served(store, clock, "u") == ("champion", None)
 
 
@@ -259,7 +259,7 @@ def test_a_dry_run_writes_nothing(store, clock, candidate):
     before = version(store)
     start = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True)
     assert start.dry_run
-    assert start.told.text.startswith(f"{F}: would start a rollout of {candidate}")
+    assert start.report.text.startswith(f"{F}: would start a rollout of {candidate}")
     assert version(store) == before
     with store.read() as tx:
         assert store.rollouts.latest(tx, F) is None
