@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import httpx
 
@@ -55,17 +59,19 @@ def say_ending(
     screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")
     _say_addresses(screen, servers, studies)
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""
+    detent = home + _command()
     family = next(iter(studies))
     screen.say("Try next:", "bold")
-    screen.say(f"  {home}detent serve --profile demo                 the same servers again, everything is kept")
+    screen.say(f"  {detent} serve --profile demo                 the same servers again, everything is kept")
     searched_by = studies[family].study.id
-    screen.say(f"  {home}detent study show {searched_by}        detent rollout log {family}        detent variant list {family}")
+    screen.say(f"  {detent} study show {searched_by}        {detent} rollout log {family}        {detent} variant list {family}")
     _say_own(screen, place, families, studies, store, clock)
 
 
 def _say_addresses(screen: Screen, servers: Servers, studies: Mapping[str, Searched]) -> None:
     screen.say(
-        "Open (while the servers run; `detent demo --keep` leaves them running, `detent serve --profile demo` starts them again):", "bold"
+        "Open while the servers run (they stop with the demo, unless it was started with --keep; the first command below starts them again):",
+        "bold",
     )
     screen.say(f"  API documentation  {servers.url('api')}/docs")
     mlflow = servers.url("mlflow")
@@ -92,8 +98,8 @@ def _say_own(
     screen: Screen, place: Place, families: Mapping[str, Family], studies: Mapping[str, Searched], store: Store, clock: Clock
 ) -> None:
     screen.say("The same on your own model and file (name the model in config/models.yaml):", "bold")
-    screen.say("  detent family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini")
-    screen.say("  detent study run mine --definition experiments/demo.yaml --budget-usd 1 --dry-run")
+    screen.say(f"  {_command()} family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini")
+    screen.say(f"  {_command()} study run mine --definition experiments/demo.yaml --budget-usd 1 --dry-run")
     name = next(iter(studies))
     estimated = dry_run(families[name], read_definition(place.definition), store=store, clock=clock)
     if estimated is not None and estimated[0].usd is not None:
@@ -104,6 +110,11 @@ def _say_own(
             f"  Dry run of this demo's study of {name} on {EXAMPLE_MODEL} (${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million "
             f"tokens in and out): ${usd.expected:.3f} expected, ${usd.low:.3f} to ${usd.high:.3f}, {estimate.calls.expected:.0f} calls"
         )
+
+
+def _command() -> str:
+    """``detent`` as the reader has to type it here: the environment that make builds is not on the path."""
+    return "detent" if shutil.which("detent") else os.path.relpath(Path(sys.executable).with_name("detent"))
 
 
 def _wait_for_mirror(store: Store) -> int:

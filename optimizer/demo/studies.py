@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,4 +110,13 @@ def _move_bar(bars: Bars, study: Study, n_calls: int, values: Mapping[str, Any])
     total = int(values["budget"]["calls"])
     words = {"queued": "waiting for the worker", "running": "searching", "confirming": "confirming on sealed documents"}
     done = total if study.status in ENDED else min(n_calls, total - 1)
-    bars.show(study.family, done, total, f"{words.get(study.status, study.outcome or study.status)}, {n_calls} calls")
+    doing = words.get(study.status, study.outcome or study.status)
+    bars.show(study.family, done, total, f"{doing}, {n_calls} of at most {total} calls{_time_left(study, n_calls, total)}")
+
+
+def _time_left(study: Study, n_calls: int, total: int) -> str:
+    """At the pace so far; nothing before there is a pace."""
+    if study.status in ENDED or study.started_at is None or n_calls < 10:
+        return ""
+    minutes = (datetime.now(UTC) - study.started_at).total_seconds() / 60 / n_calls * (total - n_calls)
+    return f", {minutes:.0f} min left at the most" if minutes >= 1 else ", less than a minute left"
