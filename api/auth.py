@@ -6,8 +6,6 @@ last one was revoked: revoking a key must never open a server.
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,13 +40,6 @@ class Keys:
     def from_rows(cls, rows: list[dict[str, Any]]) -> Keys:
         valid = {row["secret_hash"]: (row["name"], row["role"]) for row in rows if row["revoked_at"] is None and row["role"] in ROLES}
         return cls(any_exist=bool(rows), by_hash=valid)
-
-
-def local_actor() -> str:
-    try:
-        return f"local:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container's user id without a name
-        return f"local:{os.getuid()}"
 
 
 def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str) -> Caller:

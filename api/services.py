@@ -8,11 +8,11 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from api.auth import local_actor
 from api.exposures import ExposureCounts
 from api.forwarding import Gateway
 from api.limits import Backpressure, MinuteWindows
 from api.serving import ServingState
+from optimizer.actor import local_actor
 from optimizer.config import Settings
 from optimizer.core.errors import InvalidFamily, NotFound
 from optimizer.core.family import Family

@@ -25,7 +25,7 @@ def init(
     import os
 
     from optimizer import wiring
-    from optimizer.cli.session import Session, local_actor
+    from optimizer.cli.session import Session
     from optimizer.config import load_settings
     from optimizer.jobs.import_examples import import_examples
     from optimizer.jobs.init_project import init_project
@@ -37,7 +37,7 @@ def init(
     family = session.family("support_topics")
     source = wiring.open_source(str(folder / "families" / family.name / "examples.jsonl"), family)
     assert source.rows is not None
-    report = import_examples(source.rows, family=family, store=store, clock=session.clock, actor=local_actor(), curated=True)
+    report = import_examples(source.rows, family=family, store=store, clock=session.clock, actor=session.actor, curated=True)
     show(as_json, {"folder": folder.absolute(), "files": written, "import": report}, lambda out: None)
     for sentence in report.sentences():
         say(sentence)

@@ -118,7 +118,7 @@ def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json
         clock=session.clock,
     )
     show_change(as_json, report)
-    if session.settings and report.rollout is not None and report.rollout.status == "approved":
+    if report.rollout is not None and report.rollout.status == "approved":
         say("No server runs here: the candidate is served once `detent serve` ticks.")
 
 

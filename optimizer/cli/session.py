@@ -5,11 +5,11 @@ Reading commands read the store. Changing commands go through the API when a ser
 
 from __future__ import annotations
 
-import getpass
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from optimizer.actor import local_actor
 from optimizer.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -92,14 +92,6 @@ class Session:
                 family=family,
             )
         return rollout
-
-
-def local_actor() -> str:
-    """Who typed the command, as decisions and the audit name them."""
-    try:
-        return f"local:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"local:{os.getuid()}"
 
 
 def check_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:
