@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock bench serve clean
+.PHONY: help demo test check lock bench bench-model bench-gates serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,8 +32,14 @@ lock: $(VENV)/.synced ## refresh requirements.lock (no address ends up in it)
 	@$(BIN)/uv pip compile pyproject.toml --group dev -o requirements.lock --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 
-bench: $(VENV)/.synced ## side-by-side measurements; results in bench/results
-	@for script in $(filter-out bench/common.py,$(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.synced ## search against DSPy's own, and kill -9 of every process (about an hour); results in bench/results
+	@for name in search_floor crash; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+bench-model: $(VENV)/.synced ## how the embedded model is best run (wants an idle machine)
+	@$(BIN)/python bench/embedded_model.py
+
+bench-gates: $(VENV)/.synced ## simulated rollouts beside other rules (an hour or more)
+	@$(BIN)/python bench/rollout_statistics.py
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve
