@@ -73,6 +73,12 @@ class Installation:
             return None
         return pid if any(p.pid == pid for p in self._descendants()) else None
 
+    def running(self, name: str) -> int | None:
+        """The process behind a name from its first moment on, also before it is ready: a kill may come at any time."""
+        if name == "embedded":
+            return self.pid(name)
+        return next((p.pid for p in self._descendants() if p.cmdline()[1:4] == ["-m", "optimizer.processes", name]), None)
+
     def _descendants(self) -> list[psutil.Process]:
         """Only what we started may be killed."""
         found = []
@@ -214,7 +220,7 @@ def run_under_fire(
         id = place.study(seed)
         while not finished(place, id):
             time.sleep(rng.uniform(0.1, 3.0))
-            up = {t: pid for t in TARGETS if killed[t] < kills and (pid := place.pid(t)) is not None and pid != last.get(t)}
+            up = {t: pid for t in TARGETS if killed[t] < kills and (pid := place.running(t)) is not None and pid != last.get(t)}
             if up:
                 target = rng.choice(sorted(up))
                 with contextlib.suppress(ProcessLookupError):
