@@ -3,7 +3,7 @@
     python bench/crash.py [--kills 20] [--seed 1]
 
 Two installations run the same studies with the same seeds on the embedded model: one in peace, one under fire. Prints one
-JSON object; exits 1 when a promise was broken. Everything happens below a temporary folder and on loopback ports.
+JSON object and writes bench/results/crash.json; exits 1 when a promise was broken. Everything happens below a temporary folder and on loopback ports.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from typing import Any
 
 import httpx
 import psutil
+from common import ROOT, Cell, write_result
 
-ROOT = Path(__file__).resolve().parents[1]
 DETENT = str(Path(sys.executable).with_name("detent"))
 FAMILY = "document_analysis"
 DEFINITION = {"n_train": 20, "n_dev": 8, "n_holdout": 8, "n_candidates": 1, "n_settings": 2, "max_examples": 3}
@@ -56,28 +56,26 @@ class Installation:
     def start(self) -> None:
         with (self.home / "serve.out").open("ab") as out:
             self.process = subprocess.Popen([DETENT, "serve"], env=self._environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-        self.wait(lambda: all(self.pid(name) for name in TARGETS), "all processes are up")
+        self.wait(lambda: all(self.ready(name) for name in TARGETS), "all processes are up")
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=60)
 
-    def pid(self, name: str) -> int | None:
-        """The living process behind a name, as announced; the embedded model's is a grandchild of ours with its server's name."""
-        if name == "embedded":
-            return next((p.pid for p in self._descendants() if "optimizer.adapters.embedded_server" in p.cmdline()), None)
-        try:
-            pid = int(json.loads((self.home / "var/run" / f"{name}.json").read_text())["pid"])
-        except (OSError, ValueError, KeyError):
-            return None
-        return pid if any(p.pid == pid for p in self._descendants()) else None
-
     def running(self, name: str) -> int | None:
         """The process behind a name from its first moment on, also before it is ready: a kill may come at any time."""
-        if name == "embedded":
-            return self.pid(name)
-        return next((p.pid for p in self._descendants() if p.cmdline()[1:4] == ["-m", "optimizer.processes", name]), None)
+        words = ["-m", "optimizer.adapters.embedded_server"] if name == "embedded" else ["-m", "optimizer.processes", name]
+        return next((p.pid for p in self._descendants() if p.cmdline()[1 : 1 + len(words)] == words), None)
+
+    def ready(self, name: str) -> bool:
+        """Whether the process has announced its address; the embedded model's server announces none of its own."""
+        pid = self.running(name)
+        if name == "embedded" or pid is None:
+            return pid is not None
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return bool(json.loads((self.home / "var/run" / f"{name}.json").read_text())["pid"] == pid)
+        return False
 
     def _descendants(self) -> list[psutil.Process]:
         """Only what we started may be killed."""
@@ -257,10 +255,26 @@ def broken_promises(place: Installation, stream: FeedbackStream) -> tuple[list[s
     return broken, counts
 
 
+def cells(result: dict[str, Any]) -> list[Cell]:
+    n_kills = sum(result["kills"].values())
+    counts = {
+        "acknowledged events": result["acknowledged_events"],
+        "acknowledged events lost": 0,
+        "calls in flight at a kill, reported as lost": result["lost_calls"],
+        "journaled answers asked for again": 0,
+        "studies with the winner of the study in peace": result["studies"],
+    }
+    return [
+        Cell(case=case, ours=n, other=None, other_name="-", ratio=None, low=None, high=None, unit=f"count, {n_kills} kills", n=n_kills)
+        for case, n in counts.items()
+    ]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, help="of each process (default 20)")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
+    parser.add_argument("--no-result", action="store_true", help="write no bench/results/crash.json")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="detent-crash-"))
@@ -292,6 +306,8 @@ def main() -> int:
             "minutes": round((time.monotonic() - started) / 60, 1),
         }
         print(json.dumps(result, indent=1))
+        if not broken and not args.no_result:  # a broken promise is no measurement: it is printed above and ends with 1
+            write_result("crash", cells(result))
         return 1 if broken else 0
     finally:
         if args.keep:
