@@ -30,7 +30,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     "a family's rollout": (lambda d, tx: d.rollouts.active(tx, FAMILY), ("(active_family=?)",)),
     "arms of a rollout": (
         lambda d, tx: d.events.arm_summary(tx, FAMILY, "ro_1"),
-        ("INDEX ix_interactions_rollout (rollout=?)", "INDEX ix_feedback_rollout (rollout=?)"),
+        ("INDEX ix_interactions_rollout_occurred (rollout=?)", "INDEX ix_feedback_rollout_cohort (rollout=?)"),
     ),
     "labels of a month": (
         lambda d, tx: d.events.label_summary(tx, FAMILY, NOW),

@@ -43,7 +43,8 @@ class InteractionRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_interactions_family_received", "family", "received_at"),
         Index("ix_interactions_id", "id"),  # outcomes may name their interaction without its family
-        Index("ix_interactions_rollout", "rollout"),
+        Index("ix_interactions_rollout_occurred", "rollout", "occurred_at"),  # guardrail blocks
+        Index("ix_interactions_rollout_cohort", "rollout", "cohort_start"),  # quality blocks
         Index("ix_interactions_unit", "unit_hmac"),
     )
     family: str = Field(primary_key=True)
@@ -76,7 +77,7 @@ class FeedbackEventRow(SQLModel, table=True):
     __tablename__ = "feedback_events"
     __table_args__ = (
         Index("ix_feedback_family_received", "family", "received_at"),
-        Index("ix_feedback_rollout", "rollout"),
+        Index("ix_feedback_rollout_cohort", "rollout", "cohort_start"),
         Index("ix_feedback_unit", "unit_hmac"),
         Index("ix_feedback_interaction", "family", "interaction"),
     )
@@ -372,6 +373,93 @@ class DecisionRow(SQLModel, table=True):
     previous_hash: str
     hash: str
     at: datetime = _at()
+
+
+class CohortBlockRow(SQLModel, table=True):
+    """Written by blocks.py: what a rollout's tick closed, one hash chain per rollout; never changed."""
+
+    __tablename__ = "cohort_blocks"
+    rollout: str = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    kind: str  # quality, guardrails, baseline
+    content: str  # JSON as hashed, floats in full
+    previous_hash: str
+    hash: str
+    closed_at: datetime = _at()
+
+
+class RolloutUnitRow(SQLModel, table=True):
+    """Written by blocks.py: the units of a rollout, once per stage, with what they have been counted for."""
+
+    __tablename__ = "rollout_units"
+    rollout: str = Field(primary_key=True)
+    stage: int = Field(primary_key=True)  # index into the ladder
+    unit_hmac: str = Field(primary_key=True)
+    cohort_start: datetime | None = _at(nullable=True)  # the cohort it counts in; NULL until that is closed
+    n_values: int = 0  # of guardrail blocks
+    last_minute: int | None = None  # minutes since 1970 of its last value in a guardrail block
+
+
+class RolloutWatchRow(SQLModel, table=True):
+    """Written by blocks.py: what the tick knows after the last block; the same again from the blocks alone."""
+
+    __tablename__ = "rollout_watches"
+    rollout: str = Field(primary_key=True)
+    n_blocks: int
+    state: str  # JSON, floats in full
+    updated_at: datetime = _at()
+
+
+class MinuteStatRow(SQLModel, table=True):
+    """Written by minute_stats.py: sums per family, variant, model, source and minute of receipt."""
+
+    __tablename__ = "minute_stats"
+    family: str = Field(primary_key=True)
+    minute: datetime = Field(sa_type=Utc, primary_key=True)
+    variant: str = Field(primary_key=True)  # "" where unknown: NULL has no place in a key
+    model: str = Field(primary_key=True, default="")
+    source: str = Field(primary_key=True, default="")  # "" for interactions; user, person, judge, system for feedback
+    n: int
+    n_errors: int = 0
+    n_latency: int = 0
+    latency_sum_ms: float = 0.0
+    latency_histogram: dict[str, Any] = _json()  # bucket (see core/histogram.py) -> n
+    n_cost: int = 0
+    cost_sum_usd: float = 0.0
+    cost_histogram: dict[str, Any] = _json()
+    n_success: int = 0  # events with ``success``
+    success_sum: int = 0
+    n_score: int = 0
+    score_sum: float = 0.0
+    score_squares: float = 0.0
+
+
+class WatermarkRow(SQLModel, table=True):
+    """Written by minute_stats.py: how far a roll-up has read."""
+
+    __tablename__ = "watermarks"
+    name: str = Field(primary_key=True)
+    at: datetime = _at()
+
+
+class FreezeRow(SQLModel, table=True):
+    """Written by freezes.py: where only champions are served until somebody unfreezes."""
+
+    __tablename__ = "freezes"
+    scope: str = Field(primary_key=True)  # a family, or "" for all
+    reason: str
+    by: str
+    since: datetime = _at()
+
+
+class DriftDetectorRow(SQLModel, table=True):
+    """Written by drift_detectors.py: one per family, for the champion that reigns."""
+
+    __tablename__ = "drift_detectors"
+    family: str = Field(primary_key=True)
+    reign: int  # seq of the champion
+    state: str  # JSON, floats in full
+    read_until: datetime = _at()
 
 
 class ChampionRow(SQLModel, table=True):
