@@ -16,6 +16,7 @@ from optimizer.core.dataset import Example, Split
 from optimizer.core.errors import InvalidFamily
 from optimizer.core.family import Family
 from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary
+from optimizer.core.freezes import Freeze
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.study import ExampleResult, Spend, Study, Trial
@@ -363,6 +364,9 @@ class Rollouts(Protocol):
     def active(self, tx: Transaction, family: str) -> Rollout | None: ...
     def latest(self, tx: Transaction, family: str) -> Rollout | None: ...
     def all_active(self, tx: Transaction) -> list[Rollout]: ...
+    def following(self, tx: Transaction, rollout: Rollout) -> Rollout | None:
+        """The family's next rollout, made after this one."""
+
     def save(self, tx: Transaction, rollout: Rollout, decision: Decision | None) -> None:
         """Writes the rollout where its stored version is ``rollout.version - 1`` and appends the decision; raises StaleVersion otherwise."""
 
@@ -383,6 +387,16 @@ class Overrides(Protocol):
     def put(self, tx: Transaction, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None: ...
     def active(self, tx: Transaction, now: datetime) -> list[tuple[str, str, str, datetime]]:
         """(family, unit_hmac, variant, until)."""
+
+
+class Freezes(Protocol):
+    """``scope``: a family, or "" for all."""
+
+    def put(self, tx: Transaction, scope: str, reason: str, by: str, at: datetime) -> None: ...
+    def remove(self, tx: Transaction, scope: str) -> bool:
+        """False when there was none."""
+
+    def all(self, tx: Transaction) -> list[Freeze]: ...
 
 
 class Outbox(Protocol):
@@ -448,6 +462,7 @@ class Store(Protocol):
     rollouts: Rollouts
     champions: Champions
     overrides: Overrides
+    freezes: Freezes
     outbox: Outbox
     alerts: Alerts
     api_keys: ApiKeys

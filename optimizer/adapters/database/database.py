@@ -18,6 +18,7 @@ from optimizer.adapters.database.engine import FileWatch, explain, open_engine
 from optimizer.adapters.database.events import EventTables
 from optimizer.adapters.database.examples import ExampleTables
 from optimizer.adapters.database.exposures import ExposureTable
+from optimizer.adapters.database.freezes import FreezeTable
 from optimizer.adapters.database.journal import JournalTable
 from optimizer.adapters.database.outbox import OutboxTable
 from optimizer.adapters.database.overrides import OverrideTable
@@ -59,6 +60,7 @@ class Database:
         self.rollouts = RolloutTables()
         self.champions = ChampionTable()
         self.overrides = OverrideTable()
+        self.freezes = FreezeTable()
         self.outbox = OutboxTable()
         self.alerts = AlertTable()
         self.api_keys = ApiKeyTable()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.tables import DecisionRow, RolloutRow
@@ -48,6 +48,13 @@ class RolloutTables:
     def all_active(self, tx: Connection) -> list[Rollout]:
         query = select(ROLLOUTS).where(ROLLOUTS.c.active_family.is_not(None)).order_by(ROLLOUTS.c.active_family)
         return [_rollout(row) for row in tx.execute(query).mappings()]
+
+    def following(self, tx: Connection, rollout: Rollout) -> Rollout | None:
+        r = ROLLOUTS.c
+        later = or_(r.created_at > rollout.created_at, and_(r.created_at == rollout.created_at, r.id > rollout.id))
+        query = select(ROLLOUTS).where(r.family == rollout.family, later).order_by(r.created_at, r.id).limit(1)
+        row = tx.execute(query).mappings().first()
+        return None if row is None else _rollout(row)
 
     def save(self, tx: Connection, rollout: Rollout, decision: Decision | None) -> None:
         before = ROLLOUTS.c.version == rollout.version - 1

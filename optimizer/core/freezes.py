@@ -1,0 +1,54 @@
+"""A freeze: only champions are served, nothing advances and no study begins, until somebody unfreezes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from optimizer.core.errors import Conflict
+
+ALL = ""  # the scope of a freeze of every family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """One freeze of one family, or of all. ``since`` is real time."""
+
+    scope: str  # a family, or ALL
+    reason: str
+    by: str
+    since: datetime
+
+    @property
+    def family(self) -> str | None:
+        return self.scope or None
+
+    @property
+    def undo(self) -> str:
+        return unfreeze_command(self.scope)
+
+
+def unfreeze_command(scope: str) -> str:
+    return f"detent unfreeze {scope}".rstrip()
+
+
+def scope_text(scope: str) -> str:
+    return scope or "every family"
+
+
+def is_frozen(freezes: Iterable[Freeze], family: str) -> Freeze | None:
+    """The freeze under which ``family`` stands: its own before that of all, None when it is free."""
+    found = {freeze.scope: freeze for freeze in freezes}
+    return found.get(family) or found.get(ALL)
+
+
+def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
+    """Raises Conflict when ``family`` is frozen; ``what`` completes "Cannot …"."""
+    freeze = is_frozen(freezes, family)
+    if freeze is not None:
+        raise Conflict(
+            f"Cannot {what}: {scope_text(freeze.scope)} is frozen by {freeze.by} since {freeze.since.isoformat()} ({freeze.reason}). "
+            f"When it may go on: {freeze.undo}.",
+            family=family, frozen_by=freeze.by, frozen_since=freeze.since.isoformat(), undo=freeze.undo,
+        )  # fmt: skip
