@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, log, sqrt
 from statistics import NormalDist
 
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.projection import null_projection
-from optimizer.core.statistics.quality_gate import ALPHA_SHIP, margin_needed
+from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED, margin_needed
 
 KAPPA_MEAN = 0.5
 KAPPA_90 = 4.5
@@ -79,22 +79,28 @@ def forecast(
     kappa: float = KAPPA_MEAN,
     alpha: float = ALPHA_SHIP,
     min_labelled: int = 200,
+    grown: Mapping[int, float] | None = None,
+    labelled: int = 0,
 ) -> Forecast:
     """The exact growth form: a gate is passed when its growth, summed over the stages, reaches log(1 / alpha) + kappa.
 
     Args:
         base: the champion's mean, in (0, 1).
         lift: what the candidate is assumed to add, absolute.
+        ladder: the shares that are still to come, the present one included.
         kappa: .5 for the mean, 4.5 for 90 % of rollouts.
+        grown: log evidence so far by m, of a rollout that runs; infinite where the gate has been passed.
+        labelled: outcomes that count in the present stage already.
     """
     needed = log(1 / alpha) + kappa
-    grown = {m: 0.0 for m in (3, 2, 1)}
+    grown = {m: (grown or {}).get(m, 0.0) for m in NESTED}
     stages = []
     for i, share in enumerate(ladder):
         m = margin_needed(share, is_last=i == len(ladder) - 1)
         rates = {k: gate_growth(base, lift, w=share, m=k, margin=margin) for k in grown}
         missing = max(0.0, needed - grown[m])
-        n = max(float(min_labelled), missing / rates[m] if rates[m] > 0 else (inf if missing else 0.0))
+        least = max(0, min_labelled - (labelled if i == 0 else 0))
+        n = max(float(least), missing / rates[m] if rates[m] > 0 else (inf if missing else 0.0))
         grown = {k: grown[k] + (n * rates[k] if n < inf else 0.0) for k in grown}
         hours = n / traffic.labelled_per_hour + traffic.window_hours
         stages.append(StageForecast(share=share, labelled=n, units=n / traffic.label_rate, hours=hours))
