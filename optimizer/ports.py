@@ -18,6 +18,7 @@ from optimizer.core.family import Family
 from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary
 from optimizer.core.freezes import Freeze
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.minute_sums import MinuteSums
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.study import ExampleResult, Spend, Study, Trial
 from optimizer.core.variant import Variant
@@ -312,6 +313,27 @@ class Performance(Protocol):
     def daily(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
 
 
+class MinuteStats(Protocol):
+    def oldest(self, tx: Transaction, since: datetime) -> datetime | None:
+        """When the first event since then was received; None when there was none."""
+
+    def sums(self, tx: Transaction, start: datetime, until: datetime) -> list[MinuteSums]:
+        """The events received in [start, until), summed up from the events themselves; both are full minutes."""
+
+    def put(self, tx: Transaction, rows: Sequence[MinuteSums]) -> None:
+        """Keeps each row in the place of an earlier one of the same minute and kind."""
+
+    def of_family(
+        self, tx: Transaction, family: str, since: datetime, *, variant: str | None = None, source: str | None = None
+    ) -> list[MinuteSums]:
+        """What was kept from the minute of ``since`` on, in order of time; source "" for interactions alone."""
+
+    def watermark(self, tx: Transaction, name: str) -> datetime | None:
+        """How far the job of that name has come, as it said itself."""
+
+    def set_watermark(self, tx: Transaction, name: str, at: datetime) -> None: ...
+
+
 class Studies(Protocol):
     def add(self, tx: Transaction, study: Study) -> None:
         """Raises Conflict when the family has a study that is queued, running or confirming."""
@@ -457,6 +479,7 @@ class Store(Protocol):
     reviews: Reviews
     variants: Variants
     performance: Performance
+    minute_stats: MinuteStats
     studies: Studies
     journal: Journal
     rollouts: Rollouts

@@ -20,6 +20,7 @@ from optimizer.adapters.database.examples import ExampleTables
 from optimizer.adapters.database.exposures import ExposureTable
 from optimizer.adapters.database.freezes import FreezeTable
 from optimizer.adapters.database.journal import JournalTable
+from optimizer.adapters.database.minute_stats import MinuteStatTables
 from optimizer.adapters.database.outbox import OutboxTable
 from optimizer.adapters.database.overrides import OverrideTable
 from optimizer.adapters.database.performance import PerformanceTables
@@ -55,6 +56,7 @@ class Database:
         self.reviews = ReviewTable()
         self.variants = VariantTable()
         self.performance = PerformanceTables()
+        self.minute_stats = MinuteStatTables()
         self.studies = StudyTables()
         self.journal = JournalTable()
         self.rollouts = RolloutTables()

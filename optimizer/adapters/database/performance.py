@@ -32,7 +32,7 @@ class PerformanceTables:
     def day_sums(self, tx: Connection, day: str) -> list[dict[str, Any]]:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
         sums: dict[Key, dict[str, Any]] = {}
-        for family in sorted({*_families(tx, INTERACTIONS), *_families(tx, FEEDBACK)}):
+        for family in sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK)}):
             for part in (_interactions_of(tx, family, start), _feedback_of(tx, family, start)):
                 for key, columns in part.items():
                     sums.setdefault(key, dict(_NOTHING)).update(columns)
@@ -61,7 +61,7 @@ _NOTHING: Mapping[str, Any] = {
 }
 
 
-def _families(tx: Connection, table: Table) -> Iterator[str]:
+def families_in(tx: Connection, table: Table) -> Iterator[str]:
     """From one to the next by the primary key: a DISTINCT would read every event there is."""
     last = ""
     while (family := tx.execute(select(func.min(table.c.family)).where(table.c.family > last)).scalar()) is not None:
