@@ -13,6 +13,7 @@ import structlog
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.errors import Busy
+from optimizer.core.freezes import may_run
 from optimizer.core.study import Study
 from optimizer.jobs import run_study as job
 from optimizer.ports import Clock, FamilySource, ModelSource, Store
@@ -60,8 +61,10 @@ class StudyWorkflows:
         self._dbos = DBOS
 
     def take_up(self, unfinished: Sequence[Study]) -> None:
-        """Start workflows for studies that nobody runs, oldest first."""
-        for study in unfinished:
+        """Start workflows for studies that nobody runs, oldest first. A freeze leaves queued ones waiting."""
+        with self._store.read() as tx:
+            freezes = self._store.freezes.all(tx)
+        for study in (one for one in unfinished if may_run(one, freezes)):
             with self._lock:
                 if study.id in self._running:
                     continue

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from optimizer.core.errors import Conflict
+from optimizer.core.study import Study
 
 ALL = ""  # the scope of a freeze of every family
+ALERT = "frozen"  # the kind of the alert that is open while a freeze lasts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +54,8 @@ def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
             f"When it may go on: {freeze.undo}.",
             family=family, frozen_by=freeze.by, frozen_since=freeze.since.isoformat(), undo=freeze.undo,
         )  # fmt: skip
+
+
+def may_run(study: Study, freezes: Iterable[Freeze]) -> bool:
+    """False for a queued study of a frozen family; one that has begun goes on, since it changes nothing that is served."""
+    return study.status != "queued" or is_frozen(freezes, study.family) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from optimizer.core import champion as champions
 from optimizer.core.errors import Refused
 from optimizer.core.family import Family
+from optimizer.core.freezes import require_unfrozen
 from optimizer.core.rollout import Champion, Decision
 from optimizer.jobs.file_versions import crown_file_version, store_file_version
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_reign
@@ -18,7 +19,7 @@ def adopt_file_version(
 
     Raises:
         Refused: ``confirm`` is not the family's name, and there is a champion to be replaced.
-        Conflict: the file's version already serves.
+        Conflict: the file's version already serves, or the family is frozen.
         NotFound: the file has no such prompt version.
     """
     name, version = family.name, family.prompt.current
@@ -26,6 +27,7 @@ def adopt_file_version(
     why = checked_reason(reason)
 
     def change(tx: Transaction) -> tuple[Champion | None, Champion, Decision | None]:
+        require_unfrozen(store.freezes.all(tx), name, f"adopt version {version} of {name}'s file")
         at, reason_on_record = clock.now(), f"adopted version {version} of the file: {why}"
         store_file_version(tx, store, family, version, at)
         current = store.champions.current(tx, name)

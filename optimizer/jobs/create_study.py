@@ -25,6 +25,7 @@ from optimizer.core.estimate import (
     trials_of,
 )
 from optimizer.core.family import Family
+from optimizer.core.freezes import require_unfrozen
 from optimizer.core.rendering import render
 from optimizer.core.space import parse_space
 from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy
@@ -72,7 +73,7 @@ def create_study(
         InvalidInput: unknown strategy, a definition or space that cannot be read, a budget that is no budget.
         NotYet: a strategy or aim that comes later.
         NotFound: the family's model is in no models file.
-        Conflict: the family has no champion yet, or a study that has not ended.
+        Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
     """
     if family.kind != "prompt":
@@ -83,6 +84,9 @@ def create_study(
         raise NotYet(f"Aim {aim!r} comes later. Studies search for quality today; leave the aim out, or name quality.")
     if not 0 <= seed < 2**32:
         raise InvalidInput(f"A seed is a whole number from 0 to 4294967295, not {seed}.")
+    if not dry_run:
+        with store.read() as tx:
+            require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
     plan = _plan(family, strategy or DEFAULT_STRATEGY, _checked(budget or DEFAULT_BUDGET), definition or {}, store, models)
     if dry_run:
         return plan.estimate

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from optimizer.core.errors import NotFound
-from optimizer.core.freezes import ALL, Freeze, scope_text, unfreeze_command
+from optimizer.core.freezes import ALERT, ALL, Freeze, scope_text, unfreeze_command
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import checked_reason
 from optimizer.ports import Alert, Clock, Store, Transaction
-
-FROZEN = "frozen"  # the kind of the alert that is open while a freeze lasts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, 
         store.freezes.put(tx, scope, why, actor, at)
         ended = _end_leases(tx, store, family, at)
         detail = f"{scope_text(scope)} is frozen by {actor}: {why}. Only champions are served. To go on: {unfreeze_command(scope)}"
-        store.alerts.open(tx, Alert(id=new_id("al"), kind=FROZEN, level="info", family=family, subject=scope, opened_at=at, detail=detail))
+        store.alerts.open(tx, Alert(id=new_id("al"), kind=ALERT, level="info", family=family, subject=scope, opened_at=at, detail=detail))
         _tell(tx, store, "freeze", family, {"why": why, "leases_ended": ended}, actor=actor, at=at)
         stands = f"; {', '.join(ended)} stand{'s' if len(ended) == 1 else ''} still, and nobody gets a candidate" if ended else ""
         return _report(
@@ -68,7 +66,7 @@ def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store
         if not store.freezes.remove(tx, scope):
             return _report(tx, store, family, f"{scope_text(scope)} is not frozen" + (" by itself" if family else ""), why, changed=False)
         at = clock.now()
-        store.alerts.close(tx, FROZEN, family, scope, at)
+        store.alerts.close(tx, ALERT, family, scope, at)
         _tell(tx, store, "unfreeze", family, {"why": why}, actor=actor, at=at)
         undo = f"detent freeze {scope}".rstrip()
         return _report(tx, store, family, f"the freeze of {scope_text(scope)} has ended", why, undo=undo)

@@ -6,10 +6,13 @@ from typing import get_args
 
 from optimizer.core import champion as champions
 from optimizer.core.errors import Conflict, InvalidInput, NotFound, StaleVersion
+from optimizer.core.freezes import require_unfrozen
 from optimizer.core.moves import Move, OperatorAct, Transition, apply
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move, record_reign
 from optimizer.ports import Clock, Store, Transaction
+
+STOPPED_BY_FREEZE: tuple[OperatorAct, ...] = ("approve", "advance", "resume", "promote")
 
 
 def operate(
@@ -27,7 +30,7 @@ def operate(
 
     Raises:
         NotFound: no such rollout.
-        Conflict: the rollout's state does not allow the act; StaleVersion when it moved since ``if_version``.
+        Conflict: the rollout's state, or a freeze, does not allow the act; StaleVersion when it moved since ``if_version``.
         GateNotMet: advance or promote past a gate that has not passed, without ``confirm`` = the family's name.
     """
     if act not in get_args(OperatorAct):
@@ -44,6 +47,8 @@ def operate(
                 "Look at its status and say it again if it is still meant.",
                 rollout=rollout_id, version=rollout.version,
             )  # fmt: skip
+        if act in STOPPED_BY_FREEZE:
+            require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout_id}")
         move = Move(act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=actor, reason=why, confirm=confirm)
         transition = apply(rollout, move)
         if not transition.changed:

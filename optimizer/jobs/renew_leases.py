@@ -8,6 +8,8 @@ from typing import Literal
 
 from optimizer.core.assignment import leased
 from optimizer.core.errors import StaleVersion
+from optimizer.core.freezes import ALERT as FROZEN
+from optimizer.core.freezes import is_frozen
 from optimizer.core.moves import Act, Move, apply
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.jobs.ids import new_id
@@ -55,9 +57,14 @@ def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
 
 
 def report_unwatched(store: Store, clock: Clock) -> list[str]:
-    """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids. For processes beside the worker."""
+    """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids. For processes beside the worker.
+
+    Under a freeze no lease is renewed on purpose, which is nothing to alert about.
+    """
     with store.read() as tx:
-        lapsed = [r for r in store.rollouts.all_active(tx) if r.status == "deploying" and not leased(r, clock.now())]
+        freezes = store.freezes.all(tx)
+        deploying = [r for r in store.rollouts.all_active(tx) if r.status == "deploying" and is_frozen(freezes, r.family) is None]
+        lapsed = [r for r in deploying if not leased(r, clock.now())]
     for rollout in lapsed:
         store.write(lambda tx, rollout=rollout: store.alerts.open(tx, _alert(rollout, clock.now())))  # type: ignore[misc]
     return [rollout.id for rollout in lapsed]
@@ -66,7 +73,7 @@ def report_unwatched(store: Store, clock: Clock) -> list[str]:
 def _see_to(tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> tuple[Done, Decision | None]:
     rollout = store.rollouts.get(tx, id)
     until = clock.now() + timedelta(seconds=lease_seconds)
-    if rollout is None or rollout.status not in ("approved", "deploying"):
+    if rollout is None or rollout.status not in ("approved", "deploying") or is_frozen(store.freezes.all(tx), rollout.family):
         return "left", None
     if rollout.status == "approved":
         if rollout.held:
@@ -75,10 +82,24 @@ def _see_to(tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, 
     if leased(rollout, clock.now()):
         store.rollouts.renew_lease(tx, id, until)
         return "renewed", None
-    decision = _move(tx, store, rollout, "lapse", "the lease had run out; the worker watches again", at, clock, until)
-    store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
+    thawed = _freeze_before(tx, store, rollout)
+    why = thawed or "the lease had run out; the worker watches again"
+    decision = _move(tx, store, rollout, "lapse", why, at, clock, until)
+    if thawed is None:
+        store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
     store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
     return "resumed", decision
+
+
+def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> str | None:
+    """The freeze that ended this lease, as a reason to go on; None when nobody watched."""
+    lapsed_at = rollout.lease_expires_at
+    for alert in store.alerts.all(tx, open_only=False):
+        if alert.kind != FROZEN or alert.family not in (None, rollout.family) or lapsed_at is None or alert.closed_at is None:
+            continue
+        if alert.opened_at <= lapsed_at <= alert.closed_at:
+            return f"the freeze from {alert.opened_at.isoformat()} to {alert.closed_at.isoformat()} has ended; the worker watches again"
+    return None
 
 
 def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:

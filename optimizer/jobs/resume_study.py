@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optimizer.core.errors import Conflict, NotFound
+from optimizer.core.freezes import require_unfrozen
 from optimizer.core.study import UNFINISHED, Study
 from optimizer.ports import Clock, Store, Transaction
 
@@ -12,7 +13,7 @@ def resume_study(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
 
     Raises:
         NotFound: no such study.
-        Conflict: it finished, or the family has another study on its way.
+        Conflict: it finished, the family has another study on its way, or is frozen.
     """
 
     def change(tx: Transaction) -> Study:
@@ -27,6 +28,7 @@ def resume_study(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
             )
         if study.status in UNFINISHED:
             return store.studies.update(tx, study_id, stop_requested=False)
+        require_unfrozen(store.freezes.all(tx), study.family, f"resume study {study_id}")
         other = next((s for s in store.studies.unfinished(tx) if s.family == study.family), None)
         if other is not None:
             raise Conflict(

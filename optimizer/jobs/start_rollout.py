@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from optimizer.core.errors import Conflict, GateNotMet, InvalidInput, NotFound
 from optimizer.core.family import Family
+from optimizer.core.freezes import require_unfrozen
 from optimizer.core.moves import Move, apply, start
 from optimizer.core.rollout import Decision, Rollout, ladder_text
 from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, frozen, gates_on_record, missed
@@ -52,7 +53,7 @@ def start_rollout(
     Raises:
         NotFound: the family has no such variant or no champion, or there is no such study.
         InvalidInput: ladder, margin or aim out of range.
-        Conflict: the variant is the champion, or another rollout is active.
+        Conflict: the variant is the champion, another rollout is active, or the family is frozen.
         GateNotMet: a gate has not passed and ``confirm`` is not the family's name.
     """
     if aim is not None and aim not in get_args(Aim):
@@ -104,6 +105,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
         raise NotFound(
             f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.", family=name, variant=variant
         )
+    require_unfrozen(store.freezes.all(tx), name, f"start a rollout of {variant}")
     champion = store.champions.current(tx, name)
     if champion is None:
         raise NotFound(f"Family {name!r} has no champion to compare with. Serve a first one: detent family adopt {name} --confirm {name}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from optimizer.core import champion as champions
 from optimizer.core.family import Family
+from optimizer.core.freezes import is_frozen
 from optimizer.core.rollout import Champion, Decision
 from optimizer.jobs.file_versions import FILE_ACTOR, crown_file_version, store_file_version
 from optimizer.jobs.record_change import log_head, record_reign
@@ -49,7 +50,8 @@ def sync_families(families: Mapping[str, Family], store: Store, clock: Clock, *,
     """Stores every prompt version; never switches traffic, unless ``serve_file_edits`` (profile dev) is on. Safe to repeat.
 
     Under ``serve_file_edits`` the file's version reigns when its content is new, and as long as the champion came from the
-    file; a champion that was promoted or brought back by a person stays until the file says something new.
+    file; a champion that was promoted or brought back by a person stays until the file says something new. A frozen family
+    keeps its champion either way.
     """
     done = []
     for family in families.values():
@@ -86,7 +88,7 @@ def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_fil
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), crowned=True), None
     if current.variant == wanted:
         return FamilySync(family=family.name, champion=wanted, added=tuple(added)), None
-    if serve_file_edits and (wanted in added or _came_from_file(current)):
+    if serve_file_edits and (wanted in added or _came_from_file(current)) and is_frozen(store.freezes.all(tx), family.name) is None:
         why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
         _, ended = crown_file_version(
             tx, store, family, wanted, current=current, at=at, clock_at=clock.rollout_now(), actor=FILE_ACTOR, why=why
