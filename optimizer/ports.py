@@ -21,6 +21,7 @@ from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.minute_sums import MinuteSums
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.study import ExampleResult, Spend, Study, Trial
+from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.variant import Variant
 
 T = TypeVar("T")
@@ -237,6 +238,21 @@ class Events(Protocol):
 
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         """Labels received since then, by variant, field and source, in that order."""
+
+
+class Traffic(Protocol):
+    """What a family's users did, by when it was received (real time, in [since, until))."""
+
+    def recorded(self, tx: Transaction, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
+        """Counts from the first event in that time on; None where there is none. Reads every event of that time."""
+
+    def requests(self, tx: Transaction, family: str, since: datetime, until: datetime) -> list[PastRequest]:
+        """Interactions with a unit, in the order in which they started."""
+
+    def labels(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
+    ) -> list[PastLabel]:
+        """Outcomes with a unit, in the order in which they came."""
 
 
 class Exposures(Protocol):
@@ -475,6 +491,7 @@ class Store(Protocol):
 
     events: Events
     exposures: Exposures
+    traffic: Traffic
     examples: Examples
     reviews: Reviews
     variants: Variants

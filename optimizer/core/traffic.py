@@ -46,3 +46,23 @@ class RecordedTraffic:
     def label_rate(self, field: str, source: str) -> float:
         """Share of the units that gave a label of this field and source, in [0, 1]."""
         return min(1.0, self.n_labelled_units.get((field, source), 0) / self.n_units) if self.n_units else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRequest:
+    """One interaction as a self-test replays it: when it started, and what the guardrails look at."""
+
+    unit_hmac: str
+    at: datetime
+    error: bool
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastLabel:
+    """One outcome as a self-test replays it: when it was received, in [0, 1]."""
+
+    unit_hmac: str
+    at: datetime
+    value: float

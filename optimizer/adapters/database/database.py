@@ -28,6 +28,7 @@ from optimizer.adapters.database.reviews import ReviewTable
 from optimizer.adapters.database.rollouts import RolloutTables
 from optimizer.adapters.database.serving_version import ServingVersionTable
 from optimizer.adapters.database.studies import StudyTables
+from optimizer.adapters.database.traffic import TrafficTables
 from optimizer.adapters.database.variants import VariantTable
 from optimizer.adapters.database.writer import Writer
 from optimizer.core.errors import Busy
@@ -52,6 +53,7 @@ class Database:
         self._writer = Writer(self._writing, self._guard_write)
         self.events = EventTables()
         self.exposures = ExposureTable()
+        self.traffic = TrafficTables()
         self.examples = ExampleTables()
         self.reviews = ReviewTable()
         self.variants = VariantTable()

@@ -1,0 +1,88 @@
+"""Tables interactions and feedback_events as one family's traffic: counts for a forecast, and what a self-test replays. Reads only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, select, union_all
+
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.tables import FeedbackEventRow, InteractionRow
+from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
+
+INTERACTIONS = table(InteractionRow)
+FEEDBACK = table(FeedbackEventRow)
+LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
+
+
+class TrafficTables:
+    """ports.Traffic on the database. Every query goes by (family, received_at)."""
+
+    def recorded(self, tx: Connection, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
+        begun = [
+            tx.execute(_of(source, family, since, until, func.min(source.c.received_at))).scalar() for source in (INTERACTIONS, FEEDBACK)
+        ]
+        first = min((at for at in begun if at is not None), default=None)
+        if first is None:
+            return None
+        counts = func.count(), func.count(INTERACTIONS.c.unit_hmac)
+        n_requests, n_with_unit = tx.execute(_of(INTERACTIONS, family, first, until, *counts)).one()
+        n_units, n_late = tx.execute(_units(family, first, until)).one()
+        return RecordedTraffic(
+            since=first,
+            until=until,
+            n_requests=n_requests,
+            n_requests_with_unit=n_with_unit,
+            n_units=n_units,
+            n_late_units=int(n_late or 0),
+            n_labelled_units=_labelled_units(tx, family, first, until),
+        )
+
+    def requests(self, tx: Connection, family: str, since: datetime, until: datetime) -> list[PastRequest]:
+        i = INTERACTIONS.c
+        query = _of(INTERACTIONS, family, since, until, i.unit_hmac, i.occurred_at, i.error, i.latency_ms, i.cost_usd)
+        rows = tx.execute(query.where(i.unit_hmac.is_not(None)))
+        found = [
+            PastRequest(
+                unit_hmac=row.unit_hmac, at=row.occurred_at, error=row.error is not None, latency_ms=row.latency_ms, cost_usd=row.cost_usd
+            )
+            for row in rows
+        ]
+        return sorted(found, key=lambda request: (request.at, request.unit_hmac))
+
+    def labels(
+        self, tx: Connection, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
+    ) -> list[PastLabel]:
+        f = FEEDBACK.c
+        query = _of(FEEDBACK, family, since, until, f.unit_hmac, f.received_at, f[field])
+        rows = tx.execute(query.where(f.unit_hmac.is_not(None), f[field].is_not(None), f.source == source))
+        found = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
+        return sorted(found, key=lambda label: (label.at, label.unit_hmac, label.value))
+
+
+def _of(source: Table, family: str, since: datetime, until: datetime, *columns: ColumnElement[Any]) -> Select[Any]:
+    at = source.c.received_at
+    return select(*columns).where(source.c.family == family, at >= since, at < until)
+
+
+def _units(family: str, since: datetime, until: datetime) -> Select[int, Any]:
+    """How many distinct units, and how many of them were seen first in the second half of the time."""
+    seen = union_all(
+        *(
+            _of(source, family, since, until, source.c.unit_hmac.label("unit"), source.c.received_at.label("at")).where(
+                source.c.unit_hmac.is_not(None)
+            )
+            for source in (INTERACTIONS, FEEDBACK)
+        )
+    ).subquery()
+    first = select(func.min(seen.c.at).label("first")).group_by(seen.c.unit).subquery()
+    middle = since + (until - since) / 2
+    return select(func.count(), func.sum(case((first.c.first >= middle, 1), else_=0))).select_from(first)
+
+
+def _labelled_units(tx: Connection, family: str, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
+    f = FEEDBACK.c
+    counts = [func.count(case((f[field].is_not(None), f.unit_hmac)).distinct()).label(field) for field in LABEL_FIELDS]
+    rows: list[Row[Any]] = list(tx.execute(_of(FEEDBACK, family, since, until, f.source, *counts).group_by(f.source)))
+    return {(field, row.source): n for row in rows for field in LABEL_FIELDS if (n := row._mapping[field])}

@@ -1,0 +1,270 @@
+"""How long a rollout will take, whom it will reach and what it can see, before it starts and while it runs.
+
+Pure: settings, the champion's mean, the assumed lift and the recorded traffic in, figures and sentences out. What is not known is None
+and named under ``missing``; a forecast never says 0 or infinity for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any, Literal
+
+from optimizer.core.forecast_plan import Need, Plan, Progress
+from optimizer.core.forecast_problems import Problem, problems_of
+from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, Traffic, candidate_requests_to_alarm, detectable_drop, forecast
+from optimizer.core.statistics.guardrails import ALPHA
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL
+from optimizer.core.traffic import RecordedTraffic
+
+Verdict = Literal["fits", "exceeds", "cannot_tell", "ended"]
+
+ERRORS_BEFORE = 0.01
+ERRORS_AFTER = (0.05, 0.10, 0.30, 1.0)
+PROMISED = 0.30  # errors of the candidate that are to be rolled back …
+PROMISED_S = 300  # … within this time
+CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
+ENOUGH_UNITS = 50  # labelled ones; below, a record shorter than a day is no ground for a refusal
+ENOUGH_HOURS = 24.0
+NOT_BEGUN = Progress()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNeed:
+    """``detectable_drop``: the smallest absolute drop that a day at this share shows, on average; up to 1."""
+
+    share: float
+    expected: Need
+    nine_in_ten: Need
+    detectable_drop: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmNeed:
+    """Until the guardrail on errors alarms at the first share, when the candidate's errors go from 1 % to ``errors``, on average."""
+
+    errors: float
+    candidate_requests: float | None  # None: within the error margin, so it never alarms
+    minutes: float | None  # real time, until the last block has closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutForecast:
+    """``exceeds``: 90 % of such rollouts would not end within the limits, and ``problems`` says which and the ways out."""
+
+    verdict: Verdict
+    summary: str
+    missing: tuple[str, ...] = ()  # what is not known, and how to make it known
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    margin: float | None = None
+    base: float | None = None
+    base_why: str = ""
+    lift: float | None = None
+    lift_why: str = ""
+    units_per_hour: float | None = None  # new distinct ones, per hour of the rollout clock
+    label_rate: float | None = None  # share of the units that give a label
+    requests_per_second: float | None = None
+    stages: tuple[StageNeed, ...] = ()  # those still to come, the present one included
+    expected: Need | None = None
+    nine_in_ten: Need | None = None
+    users_exposed: float | None = None  # units that will be served the candidate, expected
+    guardrails: tuple[AlarmNeed, ...] = ()
+
+    @property
+    def refuses(self) -> bool:
+        return self.verdict == "exceeds"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    def gate(self) -> Mapping[str, Any] | None:
+        """As one of the gates before a rollout; None where nothing can be told, which is no reason to refuse."""
+        if self.verdict == "exceeds":
+            worst = self.problems[0]
+            reason = " ".join(p.text for p in self.problems)
+            return {"name": "forecast", "verdict": "fail", "value": worst.needed, "required": worst.allowed, "reason": reason}
+        if self.verdict == "fits":
+            assert self.nine_in_ten is not None
+            value = _rounded(self.nine_in_ten.hours)
+            return {"name": "forecast", "verdict": "pass", "value": value, "required": None, "reason": self.summary}
+        return None
+
+
+def ended(outcome: str | None) -> RolloutForecast:
+    return RolloutForecast(verdict="ended", summary=f"The rollout has ended ({outcome or 'no outcome'}): nothing is left to forecast.")
+
+
+def forecast_rollout(plan: Plan, traffic: RecordedTraffic | None, progress: Progress = NOT_BEGUN) -> RolloutForecast:
+    """What is needed from ``progress`` on.
+
+    Args:
+        traffic: None where nothing was recorded in 30 days.
+    """
+    rates = _rates(plan, traffic)
+    expected, nine = (_needs(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
+    shares = plan.ladder[progress.stage :]
+    stages = tuple(
+        StageNeed(share=share, expected=e, nine_in_ten=n, detectable_drop=_drop(plan, rates, share))
+        for share, e, n in zip(shares, expected, nine, strict=True)
+    )
+    totals = {name: _total(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
+    missing = _missing(plan, traffic)
+    problems = problems_of(plan, progress, shares, nine, totals["nine_in_ten"], traffic=traffic, rates=rates)
+    alarms = tuple(_alarm(plan, traffic, shares[0], errors) for errors in ERRORS_AFTER)
+    verdict: Verdict = "cannot_tell" if missing else "exceeds" if problems else "fits"
+    exposed = [s.share * s.expected.units for s in stages if s.expected.units is not None]
+    return RolloutForecast(
+        verdict=verdict,
+        summary=_summary(verdict, totals["expected"], totals["nine_in_ten"], missing, problems, progress),
+        missing=missing,
+        problems=problems,
+        warnings=_warnings(plan, traffic, shares[0]),
+        margin=plan.margin,
+        base=plan.base,
+        base_why=plan.base_why,
+        lift=plan.lift.value,
+        lift_why=plan.lift.why,
+        units_per_hour=traffic.units_per_hour / plan.clock_scale if traffic is not None else None,
+        label_rate=traffic.label_rate(plan.field, plan.source) if traffic is not None and traffic.n_units else None,
+        requests_per_second=traffic.requests_per_second if traffic is not None else None,
+        stages=stages,
+        users_exposed=sum(exposed) if len(exposed) == len(stages) else None,
+        guardrails=alarms,
+        **totals,
+    )
+
+
+def _rates(plan: Plan, traffic: RecordedTraffic | None) -> Traffic | None:
+    """None where units or labels are not known."""
+    rate = traffic.label_rate(plan.field, plan.source) if traffic is not None else 0.0
+    if traffic is None or rate <= 0:
+        return None
+    return Traffic(units_per_hour=traffic.units_per_hour / plan.clock_scale, label_rate=rate, window_hours=plan.closing_hours)
+
+
+def _needs(plan: Plan, rates: Traffic | None, progress: Progress, kappa: float) -> list[Need]:
+    found = forecast(
+        base=plan.base, lift=plan.lift.value, margin=plan.margin, ladder=plan.ladder[progress.stage :], kappa=kappa,
+        traffic=rates or Traffic(units_per_hour=1.0, label_rate=1.0), min_labelled=plan.min_labelled,
+        grown=progress.grown, labelled=progress.labelled_in_stage,
+    )  # fmt: skip
+    needs = []
+    for i, stage in enumerate(found.stages):
+        dwell = max(0.0, plan.dwell_hours - (progress.stage_hours if i == 0 else 0.0))
+        hours = max(stage.hours if stage.labelled else 0.0, dwell)
+        known = rates is not None
+        needs.append(Need(labelled=_finite(stage.labelled), units=_finite(stage.units, known), hours=_finite(hours, known)))
+    return needs
+
+
+def _total(plan: Plan, needs: list[Need], progress: Progress) -> Need:
+    hours = _sum([n.hours for n in needs])
+    least = plan.min_duration_hours - progress.hours
+    return Need(
+        labelled=_sum([n.labelled for n in needs]),
+        units=_sum([n.units for n in needs]),
+        hours=None if hours is None else max(hours, least),
+    )
+
+
+def _drop(plan: Plan, rates: Traffic | None, share: float) -> float | None:
+    if rates is None:
+        return None
+    return min(1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=ALPHA_ROLL, kappa=KAPPA_MEAN))
+
+
+def _alarm(plan: Plan, traffic: RecordedTraffic | None, share: float, errors: float) -> AlarmNeed:
+    needed = _requests_needed(plan, share, errors)
+    per_second = traffic.requests_per_second * share if traffic is not None else 0.0
+    seconds = needed / per_second + CLOSING_S if needed is not None and per_second > 0 else None
+    return AlarmNeed(errors=errors, candidate_requests=needed, minutes=None if seconds is None else seconds / 60)
+
+
+def _requests_needed(plan: Plan, share: float, errors: float) -> float | None:
+    found = candidate_requests_to_alarm(base=ERRORS_BEFORE, bad=errors, w=share, margin=plan.error_margin, alpha=ALPHA["errors"])
+    return _finite(found)
+
+
+def _warnings(plan: Plan, traffic: RecordedTraffic | None, share: float) -> tuple[str, ...]:
+    """Where the promise of five minutes cannot be kept."""
+    needed = _requests_needed(plan, share, PROMISED)
+    if needed is None:
+        return (
+            f"The error margin {plan.error_margin:g} allows a candidate that fails {PROMISED:.0%} of its requests. Lower guardrails.error_margin.",
+        )
+    if traffic is None or traffic.requests_per_second <= 0:
+        return ()
+    own = traffic.requests_per_second * share * PROMISED_S
+    if own >= needed:
+        return ()
+    minutes = needed / (traffic.requests_per_second * share) / 60
+    return (
+        f"A candidate that fails {PROMISED:.0%} of its requests will not be rolled back within five minutes at this traffic: at a share of "
+        f"{share:.0%} it gets about {own:.1f} requests in that time and the guardrail needs about {needed:.0f}, so about {minutes:,.0f} minutes. "
+        f"A larger first share makes it faster.",
+    )
+
+
+def _missing(plan: Plan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
+    label = f"{plan.field} by {plan.source}"
+    if traffic is None:
+        return (
+            "nothing was reported in the last 30 days, so neither units nor labels are known: let users fetch prompts with a unit, and "
+            "report interactions and feedback",
+        )
+    if not traffic.n_units:
+        return (
+            f"{traffic.n_requests:,} requests were reported, none of them with a unit: name the user, session or conversation when fetching "
+            "a prompt (header X-Detent-Unit), and report with the assignment token",
+        )
+    if not traffic.label_rate(plan.field, plan.source):
+        others = ", ".join(f"{n:,} by {f} of {s}" for (f, s), n in sorted(traffic.n_labelled_units.items()) if n)
+        have = f"; labelled otherwise: {others}" if others else ""
+        return (
+            f"none of {traffic.n_units:,} units gave a label ({label}) in {_span(traffic.hours)}{have}: send feedback, or choose another metric",
+        )
+    n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours * plan.clock_scale
+    if n_labelled < ENOUGH_UNITS and hours < ENOUGH_HOURS:
+        return (
+            f"the record is too short to rely on: {n_labelled:,} units with a label ({label}) in {_span(hours)}; {ENOUGH_UNITS} of them, or "
+            f"{ENOUGH_HOURS:.0f} hours, are needed",
+        )
+    return ()
+
+
+def _summary(
+    verdict: Verdict, expected: Need, nine: Need, missing: tuple[str, ...], problems: tuple[Problem, ...], progress: Progress
+) -> str:
+    more = " more" if progress.begun else ""
+    if nine.labelled is None:
+        labels = "no number of labelled outcomes would pass every gate"
+    else:
+        labels = f"about {expected.labelled:,.0f}{more} labelled outcomes on average, up to {nine.labelled:,.0f} in 90 % of rollouts"
+    if missing:
+        return f"Cannot tell how long: {'; '.join(missing)}. By its settings alone: {labels}."
+    if expected.hours is None or nine.hours is None:
+        return f"Does not fit: {labels}."
+    figures = f"{_span(expected.hours)}{more} on average, up to {_span(nine.hours)} in 90 % of rollouts; {labels}"
+    return f"Does not fit its limits: {figures}." if problems else f"Fits its limits: {figures}."
+
+
+def _span(hours: float) -> str:
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _finite(value: float, known: bool = True) -> float | None:
+    return value if known and isfinite(value) else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
