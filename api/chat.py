@@ -23,6 +23,7 @@ from api.services import Services
 from optimizer.core.assignment import Choice, unit_hmac, verify_token
 from optimizer.core.chat import pass_through, read_turn
 from optimizer.core.errors import Fault, InvalidInput, ModelFailed, NotFound, NotYet
+from optimizer.core.freezes import require_unfrozen
 from optimizer.core.language import ModelRequest, request_for
 from optimizer.core.rendering import clip_inputs, render
 from optimizer.core.variant import Variant
@@ -180,6 +181,8 @@ def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> 
     if record is None:
         raise NotFound(f"Family {name!r} has no variant {variant_id!r}. `detent variant list {name}` shows those that exist.", family=name)
     is_champion = variant_id == family.champion.variant
+    if not is_champion and family.freeze is not None:
+        require_unfrozen([family.freeze], name, f"answer with {variant_id}")
     choice = Choice(variant=variant_id, role="champion" if is_champion else "candidate", counted=False)
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
     token = family.token(choice, hashed, now=shared.clock.now(), rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)

@@ -9,13 +9,22 @@ from datetime import datetime
 from typing import Any
 
 from api.etags import etag_of
-from optimizer.core.assignment import Assignment, Choice, Keys, cohort_start, sign_token
+from optimizer.core.assignment import (
+    DEFAULT_COHORT_MINUTES,
+    Assignment,
+    Choice,
+    Holdback,
+    Keys,
+    Overrides,
+    choose,
+    cohort_start,
+    sign_token,
+)
 from optimizer.core.family import Family
+from optimizer.core.freezes import Freeze
 from optimizer.core.rendering import render_open
 from optimizer.core.rollout import Champion, Rollout
 from optimizer.core.variant import Variant
-
-DEFAULT_COHORT_MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +45,26 @@ class ServedFamily:
     name: str
     definition: Family | None
     champion: Champion
-    variants: Mapping[str, Variant]  # champion, candidate, and those of overrides
+    variants: Mapping[str, Variant]  # champion, candidate, the one held back, and those of overrides
     reigned: frozenset[str]  # every variant that ever was champion
     rollout: Rollout | None
-    overrides: Mapping[str, tuple[str, datetime]]
+    overrides: Overrides
+    holdback: Holdback | None = None  # since the last promotion; it ends by its own time
+    freeze: Freeze | None = None
     _prebuilt: dict[tuple[str, str, str | None, float | None], Prebuilt] = field(default_factory=dict, compare=False)
+
+    def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
+        return choose(
+            family=self.name,
+            unit=unit,
+            unit_hmac=unit_hmac,
+            champion=self.champion.variant,
+            rollout=self.rollout,
+            overrides=self.overrides,
+            now=now,
+            holdback=self.holdback,
+            frozen=self.freeze is not None,
+        )
 
     def lease_of(self, choice: Choice) -> datetime | None:
         return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None
@@ -54,7 +78,7 @@ class ServedFamily:
             "role": choice.role,
             "rollout": choice.rollout,
             "stage": choice.stage,
-            "lease_expires_at": _time(self.lease_of(choice)),
+            "lease_expires_at": time_text(self.lease_of(choice)),
             "messages": render_open(variant),
             "example_ids": [example.id for example in variant.examples],
             "variables": list(variant.variables),
@@ -86,6 +110,8 @@ class ServedFamily:
         return sign_token(assignment, keys)
 
     def _cohort_minutes(self) -> Any:
+        if self.holdback is not None:
+            return self.holdback.cohort_minutes
         frozen = self.rollout.settings.get("cohort_minutes") if self.rollout is not None else None
         return frozen or (self.definition.rollout.cohort_minutes if self.definition is not None else DEFAULT_COHORT_MINUTES)
 
@@ -103,5 +129,5 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _time(at: datetime | None) -> str | None:
+def time_text(at: datetime | None) -> str | None:
     return at.isoformat().replace("+00:00", "Z") if at is not None else None

@@ -53,6 +53,11 @@ class ReasonBody(Body):
     reason: Reason = ""
 
 
+class FreezeBody(Body):
+    family: Annotated[Name | None, Field(description="Default: every family")] = None
+    reason: Reason = ""
+
+
 class NominateBody(Body):
     variant: Name
     aim: Aim = "quality"

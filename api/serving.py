@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -14,8 +14,9 @@ import structlog
 from api.auth import Keys
 from api.prompt import ServedFamily
 from optimizer.core.assignment import Keys as TokenKeys
-from optimizer.core.assignment import leased, overrides_by_family
+from optimizer.core.assignment import holdback_of, leased, overrides_by_family
 from optimizer.core.errors import Busy, NotFound
+from optimizer.core.freezes import Freeze, is_frozen
 from optimizer.core.rollout import Rollout
 from optimizer.core.variant import Variant
 from optimizer.jobs.renew_leases import report_unwatched
@@ -32,6 +33,7 @@ class Serving:
 
     version: int | None = None  # None: the store has not been read since this process started
     families: Mapping[str, ServedFamily] = field(default_factory=dict)
+    freezes: Sequence[Freeze] = ()
     keys: Keys | None = None
     ticked_at: datetime | None = None  # the worker's last tick
     read_at: datetime | None = None
@@ -109,15 +111,17 @@ class ServingState:
         now = self._clock.now()
         rollouts = {rollout.family: rollout for rollout in self._store.rollouts.all_active(tx)}
         overrides = overrides_by_family(self._store.overrides.active(tx, now))
+        freezes = self._store.freezes.all(tx)
         names = self._families.families.keys() | self._families.problems.keys()
         families: dict[str, ServedFamily] = {}
         for name in names:
             known = before.families.get(name) if version == before.version else None
             family = self._family(tx, name, known, rollouts.get(name), overrides.get(name, {}))
             if family is not None:
-                families[name] = family
+                freeze = is_frozen(freezes, name)
+                families[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
         keys = Keys.from_rows(self._store.api_keys.all(tx))
-        return Serving(version=version, families=families, keys=keys, ticked_at=ticked_at, read_at=now)
+        return Serving(version=version, families=families, freezes=freezes, keys=keys, ticked_at=ticked_at, read_at=now)
 
     def _family(
         self, tx: Transaction, name: str, known: ServedFamily | None, rollout: Rollout | None, overrides: Mapping[str, Any]
@@ -127,15 +131,18 @@ class ServingState:
         if known is not None and known.definition is definition:
             if known.rollout == rollout and known.overrides == overrides:
                 return known
-            champion, reigned = known.champion, known.reigned
+            champion, reigned, holdback = known.champion, known.reigned, known.holdback
         else:
             found = self._store.champions.current(tx, name)
             if found is None:
                 return None
             champion, reigned = found, frozenset(reign.variant for reign in self._store.champions.history(tx, name))
+            holdback = holdback_of(champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale)
         wanted = [champion.variant, *(variant for variant, _ in overrides.values())]
         if rollout is not None:
             wanted.append(rollout.candidate)
+        if holdback is not None:
+            wanted.append(holdback.variant)
         variants = self._variants(tx, name, wanted, known.variants if known else {})
         if champion.variant not in variants:
             log.error("champion is missing from the store", family=name, variant=champion.variant)
@@ -143,10 +150,14 @@ class ServingState:
         if rollout is not None and rollout.candidate not in variants:
             log.error("candidate is missing from the store, not served", family=name, variant=rollout.candidate)
             rollout = None
+        if holdback is not None and holdback.variant not in variants:
+            log.error("the champion before is missing from the store, nobody is held back", family=name, variant=holdback.variant)
+            holdback = None
         usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}
         return ServedFamily(
-            name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout, overrides=usable
-        )
+            name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout, overrides=usable,
+            holdback=holdback,
+        )  # fmt: skip
 
     def _variants(self, tx: Transaction, family: str, ids: Iterable[str], known: Mapping[str, Variant]) -> dict[str, Variant]:
         found = {}
@@ -160,7 +171,7 @@ class ServingState:
     def _alert_unwatched(self, served: Serving) -> None:
         """A candidate whose lease ran out is no longer served; somebody should know, once, if the store can be written at all."""
         now = self._clock.now()
-        active = [family.rollout for family in served.families.values() if family.rollout is not None]
+        active = [family.rollout for family in served.families.values() if family.rollout is not None and family.freeze is None]
         lapsed = {rollout.id for rollout in active if rollout.share is not None and not leased(rollout, now)}
         if lapsed <= self._alerted:
             self._alerted = lapsed

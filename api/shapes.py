@@ -7,8 +7,10 @@ from typing import Any
 
 from optimizer.core.estimate import Estimate
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.freezes import Freeze
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.study import Study, Trial
+from optimizer.jobs.freeze import FreezeReport
 from optimizer.jobs.record_change import ChangeReport
 from optimizer.ports import Alert, VariantRecord
 
@@ -89,6 +91,15 @@ def change(value: ChangeReport) -> dict[str, Any]:
     if value.rollout is None:
         return {**shown, "champion": reign}
     return {**shown, **rollout(value.rollout), "reign": reign}
+
+
+def freeze(value: Freeze) -> dict[str, Any]:
+    return {"family": value.family, "reason": value.reason, "by": value.by, "since": value.since}
+
+
+def freeze_change(value: FreezeReport) -> dict[str, Any]:
+    """What a freeze or its end did, with every freeze that holds from now on; ``family`` null is every family."""
+    return {**asdict(value), "freezes": [freeze(one) for one in value.freezes]}
 
 
 def estimate(family: str, value: Estimate) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer import run_files
+from optimizer.core.freezes import ALL
 from optimizer.ports import Transaction
 
 PROCESSES = ("api", "gateway", "worker", "mlflow")
@@ -45,7 +46,7 @@ def ready(shared: Shared, response: Response) -> dict[str, Any]:
 
 @routes.get("/v1/status", **guarded("read"))
 def status(shared: Shared) -> dict[str, Any]:
-    """One page for an operator: families with champion and rollout, running studies, open alerts, processes, what waits."""
+    """One page for an operator: freezes, families with champion and rollout, running studies, open alerts, processes, what waits."""
 
     def read(tx: Transaction) -> dict[str, Any]:
         return {
@@ -58,13 +59,15 @@ def status(shared: Shared) -> dict[str, Any]:
     return {
         "profile": shared.settings.profile,
         "simulated_clock": shared.settings.simulated_clock,
-        "frozen": False,
+        "frozen": any(freeze.scope == ALL for freeze in served.freezes),
+        "freezes": [shapes.freeze(freeze) for freeze in served.freezes],
         "families": [
             {
                 "name": name,
                 "champion": family.champion.variant,
                 "since": family.champion.since,
                 "rollout": shapes.rollout(family.rollout) if family.rollout is not None else None,
+                "frozen": family.freeze is not None,
                 "degraded": name in shared.families.problems,
             }
             for name, family in sorted(served.families.items())

@@ -13,11 +13,11 @@ from starlette.routing import Route
 
 from api import services
 from api.etags import etag_of, is_listed
-from api.prompt import ServedFamily, to_json
+from api.prompt import ServedFamily, time_text, to_json
 from api.routing import admit, check_query, guarded, router
 from api.schemas import RenderBody
 from api.services import Services, Shared
-from optimizer.core.assignment import Choice, choose, leased, unit_hmac
+from optimizer.core.assignment import HOLDBACK_SHARE, Choice, leased, unit_hmac
 from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.rendering import clip_inputs, render
 
@@ -43,15 +43,7 @@ def serve(shared: Services, name: str, unit: str | None) -> Served:
     family = shared.serving.now_served.family(name)
     now = shared.clock.now()
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
-    choice = choose(
-        family=name,
-        unit=unit,
-        unit_hmac=hashed,
-        champion=family.champion.variant,
-        rollout=family.rollout,
-        overrides=family.overrides,
-        now=now,
-    )
+    choice = family.choose(unit, hashed, now)
     token = family.token(choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)
     shared.exposures.count(family, choice, time())
     return Served(family=family, choice=choice, token=token)
@@ -107,9 +99,10 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
 
 @routes.get("/v1/snapshot", **guarded("read"))
 async def snapshot(shared: Shared, if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    """Champions, candidates, salts, shares and leases of all families, for clients that decide in process.
+    """Champions, candidates, salts, shares, leases and holdbacks of all families, for clients that decide in process.
 
-    Such a client finds bucket and candidate by the same formula as the server, and counts a lease from the answer's Date header.
+    Such a client finds bucket and candidate by the same formula as the server, and counts a lease, and the end of a holdback,
+    from the answer's Date header.
     """
     now = shared.clock.now()
     families = {name: _snapshot_of(family, now) for name, family in sorted(shared.serving.now_served.families.items())}
@@ -121,10 +114,12 @@ async def snapshot(shared: Shared, if_none_match: Annotated[str | None, Header()
 
 
 def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
-    champion = family.champion.variant
-    rollout = family.rollout if family.rollout is not None and family.rollout.share is not None and leased(family.rollout, now) else None
-    entry: dict[str, Any] = {"champion": family.shape(Choice(variant=champion, role="champion")), "rollout": None}
-    if rollout is not None:
+    champion = Choice(variant=family.champion.variant, role="champion")
+    entry: dict[str, Any] = {"champion": family.shape(champion), "rollout": None, "holdback": None}
+    rollout, holdback = family.rollout, family.holdback
+    if family.freeze is not None:
+        return entry
+    if rollout is not None and rollout.share is not None and leased(rollout, now):
         candidate = Choice(variant=rollout.candidate, role="candidate", rollout=rollout.id, stage=rollout.share)
         entry["rollout"] = {
             "id": rollout.id,
@@ -133,6 +128,17 @@ def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
             "lease_expires_at": family.shape(candidate)["lease_expires_at"],
             "cohort_minutes": rollout.settings.get("cohort_minutes"),
             "candidate": family.shape(candidate),
+        }
+    if holdback is not None and now < holdback.until:
+        before = Choice(variant=holdback.variant, role="holdback", rollout=holdback.rollout)
+        entry["holdback"] = {
+            "rollout": holdback.rollout,
+            "variant": holdback.variant,
+            "salt": holdback.salt,
+            "share": HOLDBACK_SHARE,
+            "until": time_text(holdback.until),
+            "cohort_minutes": holdback.cohort_minutes,
+            "prompt": family.shape(before),
         }
     return entry
 

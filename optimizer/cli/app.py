@@ -10,7 +10,23 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, Exit
 
-from optimizer.cli import champion, doctor, family, feedback, imports, init, keys, later, review, rollout, serve, status, study, variant
+from optimizer.cli import (
+    champion,
+    doctor,
+    family,
+    feedback,
+    freeze,
+    imports,
+    init,
+    keys,
+    later,
+    review,
+    rollout,
+    serve,
+    status,
+    study,
+    variant,
+)
 from optimizer.core.errors import BudgetExhausted, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
@@ -35,7 +51,7 @@ app = typer.Typer(
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every command takes [bold]--json[/bold].
 """,
 )
-for module in (init, serve, doctor, status):
+for module in (init, serve, doctor, status, freeze):
     module.register(app)
 for group in (family, study, variant, rollout, champion, feedback, review, keys):
     app.add_typer(group.app)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, table, when
 from optimizer.cli.session import Session
-from optimizer.core.rollout import Rollout
+from optimizer.core.assignment import HOLDBACK_SHARE, Holdback, holdback_of
+from optimizer.core.freezes import is_frozen
+from optimizer.core.rollout import Champion, Rollout
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,19 +24,22 @@ def picture_values(session: Session, family: str) -> dict[str, Any]:
         rollout = store.rollouts.active(tx, family) or store.rollouts.latest(tx, family)
         arms = store.events.arm_summary(tx, family, rollout.id) if rollout else []
         _, ticked_at = store.serving_version.read(tx)
+        freeze = is_frozen(store.freezes.all(tx), family)
         decisions = store.rollouts.decisions(tx, rollout.id) if rollout else []
     now = session.clock.now()
     return {
         "family": family,
+        "freeze": freeze,
+        "holdback": _holdback(champion, rollout, session.clock.scale, now) if freeze is None else None,
         "champion": champion,
         "rollout": rollout,
         "share": rollout.share if rollout else None,
         "is_active": rollout.is_active if rollout else False,
-        "served": _is_served(rollout, now),
+        "served": _is_served(rollout, now) and freeze is None,
         "arms": arms,
         "last_tick_at": ticked_at,
         "last_decision": decisions[-1] if decisions else None,
-        "next": _next(family, rollout, now),
+        "next": _next(family, rollout, now) if freeze is None else f"it is frozen; when it may go on: {freeze.undo}",
     }
 
 
@@ -44,10 +49,15 @@ def picture(out: Console, values: dict[str, Any], now: datetime) -> None:
     out.print(f"Family    {values['family']}", style="bold", markup=False)
     if champion is not None:
         out.print(f"Champion  {champion.variant} since {when(champion.since)}: {champion.why}", markup=False)
+    if values["freeze"] is not None:
+        out.print(f"Frozen    {values['freeze'].text}", style="yellow", markup=False)
+    if values["holdback"] is not None:
+        held = values["holdback"]
+        out.print(f"Holdback  {percent(HOLDBACK_SHARE)} of units stay on {held.variant} until {when(held.until)}", markup=False)
     if rollout is None:
         out.print("Rollout   none yet", markup=False)
     else:
-        _print_rollout(out, rollout, now)
+        _print_rollout(out, rollout, now, frozen=values["freeze"] is not None)
         decision = values["last_decision"]
         if decision is not None:
             out.print(f"Last      {decision.kind} by {decision.actor} at {when(decision.at)}: {decision.reason}", markup=False)
@@ -64,13 +74,18 @@ def ladder(rollout: Rollout) -> str:
     return " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
 
 
-def _print_rollout(out: Console, rollout: Rollout, now: datetime) -> None:
+def _holdback(champion: Champion | None, latest: Rollout | None, clock_scale: float, now: datetime) -> Holdback | None:
+    held = holdback_of(champion, latest, clock_scale) if champion is not None else None
+    return held if held is not None and now < held.until else None
+
+
+def _print_rollout(out: Console, rollout: Rollout, now: datetime, *, frozen: bool) -> None:
     flags = [text for text, on in (("held", rollout.held), ("forced", rollout.forced), ("simulated clock", rollout.simulated_clock)) if on]
     state = rollout.status + (f" ({rollout.outcome})" if rollout.outcome else "") + (f", {', '.join(flags)}" if flags else "")
     out.print(f"Rollout   {rollout.id}: {state}", markup=False)
     out.print(f"Candidate {rollout.candidate} against {rollout.champion}, aim {rollout.aim}", markup=False)
     out.print(f"Ladder    {ladder(rollout)}", markup=False)
-    if rollout.status == "deploying":
+    if rollout.status == "deploying" and not frozen:
         expires = rollout.lease_expires_at
         if _is_served(rollout, now) and expires is not None:
             out.print(f"Lease     good for {max(0, (expires - now).total_seconds()):.0f} s; the worker renews it", markup=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
+from optimizer.core.freezes import Freeze, is_frozen
 
 PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
 
@@ -38,7 +40,10 @@ def status(as_json: Json = False) -> None:
         )
     with store.read() as tx:
         _, ticked_at = store.serving_version.read(tx)
-        families = [_family_row(session, tx, name) for name in sorted(session.families.families.keys() | session.families.problems.keys())]
+        freezes = store.freezes.all(tx)
+        families = [
+            _family_row(session, tx, name, freezes) for name in sorted(session.families.families.keys() | session.families.problems.keys())
+        ]
         studies = store.studies.unfinished(tx)
         alerts = store.alerts.all(tx, open_only=True)
         backlog = store.outbox.backlog(tx)
@@ -48,6 +53,7 @@ def status(as_json: Json = False) -> None:
         "simulated_clock": settings.simulated_clock,
         "processes": processes,
         "last_tick_at": ticked_at,
+        "freezes": freezes,
         "families": families,
         "studies": studies,
         "alerts": alerts,
@@ -58,11 +64,13 @@ def status(as_json: Json = False) -> None:
         out.print(f"Home      {settings.home}, profile {settings.profile}", style="bold", markup=False)
         age = "no tick yet" if ticked_at is None else f"{(session.clock.now() - ticked_at).total_seconds():.0f} s ago"
         out.print(f"Tick      {age}; {backlog} waiting for MLflow", markup=False)
+        for freeze in freezes:
+            out.print(f"Frozen    {freeze.text}", style="yellow", markup=False)
         out.print("")
         columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
         table(processes, columns, empty="")(out)
         out.print("")
-        columns = {"family": "Family", "champion": "Champion", "rollout": "Rollout", "problem": "Problem"}
+        columns = {"family": "Family", "champion": "Champion", "rollout": "Rollout", "frozen": "Frozen", "problem": "Problem"}
         table(families, columns, empty="No families yet.")(out)
         if studies:
             out.print("")
@@ -74,7 +82,7 @@ def status(as_json: Json = False) -> None:
     show(as_json, values, view)
 
 
-def _family_row(session: Session, tx: Any, name: str) -> dict[str, Any]:
+def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze]) -> dict[str, Any]:
     champion = session.store.champions.current(tx, name)
     active = session.store.rollouts.active(tx, name)
     share = f" at {100 * active.share:.3g} %" if active and active.share is not None else ""
@@ -82,5 +90,6 @@ def _family_row(session: Session, tx: Any, name: str) -> dict[str, Any]:
         "family": name,
         "champion": champion.variant if champion else None,
         "rollout": f"{active.id} {active.status}{share}" if active else None,
+        "frozen": is_frozen(freezes, name) is not None,
         "problem": "faulty file, last good version serves" if name in session.families.problems else None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from optimizer.core.assignment import Assignment, cohort_start, variant_at
+from optimizer.core.assignment import DEFAULT_COHORT_MINUTES, Assignment, Role, cohort_start, variant_at
 from optimizer.core.feedback import Arm
 from optimizer.core.report import EventRejected, Report
 from optimizer.core.rollout import Rollout
@@ -60,10 +60,13 @@ def arm_of_unit(report: Report, unit_hmac: str, variants: Collection[str]) -> Ar
     return Arm(family=family, variant=variant, unit_hmac=unit_hmac)
 
 
-def arm_of_rollout(report: Report, rollout: Rollout | None, unit_hmac: str, *, now: datetime, clock_scale: float) -> Arm:
+def arm_of_rollout(
+    report: Report, rollout: Rollout | None, unit_hmac: str, *, now: datetime, clock_scale: float, held_back_until: datetime | None = None
+) -> Arm:
     """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names.
 
-    A lease that has run out by ``now`` ends the open stage, as the history will say once a tick resumes it.
+    A lease that has run out by ``now`` ends the open stage, as the history will say once a tick resumes it. After a
+    promotion units are held back until ``held_back_until`` (real time).
     """
     family, variant, at = report.get("family"), report.get("variant"), report.get("assigned_at")
     if rollout is None or rollout.family != family:
@@ -71,7 +74,7 @@ def arm_of_rollout(report: Report, rollout: Rollout | None, unit_hmac: str, *, n
             "assignment_mismatch", f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served."
         )
     lapsed_at = rollout.lease_expires_at if rollout.lease_expires_at is not None and rollout.lease_expires_at <= now else None
-    served = variant_at(rollout, report.get("unit"), at) if lapsed_at is None or at < lapsed_at else None
+    served = variant_at(rollout, report.get("unit"), at, held_back_until) if lapsed_at is None or at < lapsed_at else None
     if served is None or served != variant:
         what = "nobody was in an arm of it" if served is None else f"it gave this unit {served}"
         raise EventRejected(
@@ -80,12 +83,18 @@ def arm_of_rollout(report: Report, rollout: Rollout | None, unit_hmac: str, *, n
         )
     stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= at][-1]
     assigned = datetime.fromisoformat(stage["clock_from"]) + (at - datetime.fromisoformat(stage["from"])) * clock_scale
+    promoted = rollout.ended_at is not None and rollout.ended_at <= at
+    role: Role = "champion"
+    if promoted and variant == rollout.champion:
+        role = "holdback"
+    elif not promoted and variant == rollout.candidate:
+        role = "candidate"
     return Arm(
         family=family,
         variant=variant,
         rollout=rollout.id,
-        role="candidate" if variant == rollout.candidate else "champion",
-        stage=stage["share"],
-        cohort_start=cohort_start(assigned, rollout.settings.get("cohort_minutes") or 60),
+        role=role,
+        stage=None if promoted else stage["share"],
+        cohort_start=cohort_start(assigned, rollout.settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES),
         unit_hmac=unit_hmac,
     )

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from optimizer.core.canonical import canonical_json
 from optimizer.core.errors import InvalidInput
-from optimizer.core.rollout import Rollout
+from optimizer.core.rollout import Champion, Rollout
 
 Role = Literal["champion", "candidate", "holdback"]
 Keys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
@@ -27,6 +27,10 @@ Overrides = Mapping[str, tuple[str, datetime]]  # of one family: unit's HMAC -> 
 ROLES: tuple[Role, ...] = ("champion", "candidate", "holdback")
 N_BUCKETS = 2**32
 TOKEN_VALID_DAYS = 30
+DEFAULT_COHORT_MINUTES = 60
+HOLDBACK_SHARE = 0.05
+HOLDBACK_PERIOD = timedelta(days=7)  # of the rollout clock
+HELD_BACK_FROM = math.floor((1 - HOLDBACK_SHARE) * N_BUCKETS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,17 @@ class Choice:
     stage: float | None = None
     counted: bool = True  # False for an override: a test, counted in no arm
     unwatched: bool = False  # True when a rollout is deploying but its lease has run out: everybody gets the champion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdback:
+    """After a promotion: the units that stay on the champion before it, so that what the promotion did can still be seen."""
+
+    rollout: str  # the promoted one
+    variant: str  # the champion before it
+    salt: str
+    until: datetime  # real time
+    cohort_minutes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +80,30 @@ def in_candidate(bucket: int, share: float) -> bool:
     return bucket < math.floor(share * N_BUCKETS)
 
 
+def in_holdback(bucket: int) -> bool:
+    """True for the units that stay on the champion before a promotion: the last 5 % of the buckets, which no stage below 95 % gave the candidate."""
+    return bucket >= HELD_BACK_FROM
+
+
+def holdback_of(champion: Champion, latest: Rollout | None, clock_scale: float) -> Holdback | None:
+    """The holdback that a promotion brings for a week of the rollout clock; a new rollout or another champion ends it.
+
+    ``latest`` is the family's last rollout: once another one has been started, the promoted one no longer is.
+    """
+    until = held_back_until(latest, clock_scale) if latest is not None and latest.id == champion.rollout else None
+    if latest is None or until is None:
+        return None
+    minutes = latest.settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES
+    return Holdback(rollout=latest.id, variant=latest.champion, salt=latest.salt, until=until, cohort_minutes=minutes)
+
+
+def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
+    """Real time at which the week after this rollout's promotion is over; None when it was not promoted."""
+    if rollout.outcome != "promoted" or rollout.ended_at is None:
+        return None
+    return rollout.ended_at + HOLDBACK_PERIOD / clock_scale
+
+
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
     return hmac.new(key, _utf8(unit), hashlib.sha256).hexdigest()
@@ -85,19 +124,32 @@ def overrides_by_family(rows: Iterable[tuple[str, str, str, datetime]]) -> dict[
 
 
 def choose(
-    *, family: str, unit: str | None, unit_hmac: str | None, champion: str, rollout: Rollout | None, overrides: Overrides, now: datetime
+    *,
+    family: str,
+    unit: str | None,
+    unit_hmac: str | None,
+    champion: str,
+    rollout: Rollout | None,
+    overrides: Overrides,
+    now: datetime,
+    holdback: Holdback | None = None,
+    frozen: bool = False,
 ) -> Choice:
-    """What a unit is served: an override first, else the candidate when its lease holds and the unit is in the share, else the champion.
+    """What a unit is served: the champion while the family is frozen; else its override; else the candidate when the lease of
+    the rollout holds and the unit is in the share; else, for a while after a promotion, the champion before it when the unit
+    is held back; else the champion.
 
-    A request without a unit gets the champion outside the rollout's arms, since nothing makes it stick. A rollout of
-    another family, or one that is not deploying, has no say. ``now`` is real time, as leases and overrides are.
+    A request without a unit gets the champion outside any arm, since nothing makes it stick. A rollout of another family, or
+    one that is not deploying, has no say. ``now`` is real time, as leases, overrides and the end of a holdback are.
     """
+    if frozen:
+        return Choice(variant=champion, role="champion")
     deploying = rollout if rollout is not None and rollout.family == family and rollout.status == "deploying" else None
     override = overrides.get(unit_hmac) if unit_hmac is not None else None
     if override is not None and override[1] > now:
         return Choice(variant=override[0], role="champion" if override[0] == champion else "candidate", counted=False)
     if deploying is None or deploying.share is None:
-        return Choice(variant=champion, role="champion")
+        return _after_promotion(holdback, unit, champion, now)
     if not leased(deploying, now):
         return Choice(variant=champion, role="champion", unwatched=True)
     if unit is None:
@@ -111,19 +163,29 @@ def choose(
     )
 
 
+def _after_promotion(holdback: Holdback | None, unit: str | None, champion: str, now: datetime) -> Choice:
+    if holdback is None or unit is None or now >= holdback.until:
+        return Choice(variant=champion, role="champion")
+    if in_holdback(bucket(holdback.salt, unit)):
+        return Choice(variant=holdback.variant, role="holdback", rollout=holdback.rollout)
+    return Choice(variant=champion, role="champion", rollout=holdback.rollout)
+
+
 def leased(rollout: Rollout, now: datetime) -> bool:
     """True while a worker watches this rollout: its candidate may be served until ``lease_expires_at`` and not at it."""
     return rollout.lease_expires_at is not None and rollout.lease_expires_at > now
 
 
-def variant_at(rollout: Rollout, unit: str, at: datetime) -> str | None:
-    """Which Variant the stage history gives ``unit`` at the real time ``at``; None when no stage was served then.
+def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datetime | None = None) -> str | None:
+    """Which Variant the stage history gives ``unit`` at the real time ``at``, or the holdback after it; None when neither was served.
 
     For events that carry rollout, variant, unit and time instead of a token.
     """
     for stage in rollout.stage_history:
         if datetime.fromisoformat(stage["from"]) <= at and (stage["to"] is None or at < datetime.fromisoformat(stage["to"])):
             return rollout.candidate if in_candidate(bucket(rollout.salt, unit), stage["share"]) else rollout.champion
+    if held_back_until is not None and rollout.ended_at is not None and rollout.ended_at <= at < held_back_until:
+        return rollout.champion if in_holdback(bucket(rollout.salt, unit)) else rollout.candidate
     return None
 
 

@@ -30,6 +30,11 @@ class Freeze:
     def undo(self) -> str:
         return unfreeze_command(self.scope)
 
+    @property
+    def text(self) -> str:
+        """One sentence for a person: what, by whom, since when, why, and the way out."""
+        return f"{scope_text(self.scope)} by {self.by} since {self.since.isoformat()} ({self.reason}); when it may go on: {self.undo}"
+
 
 def unfreeze_command(scope: str) -> str:
     return f"detent unfreeze {scope}".rstrip()
@@ -50,8 +55,7 @@ def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
     freeze = is_frozen(freezes, family)
     if freeze is not None:
         raise Conflict(
-            f"Cannot {what}: {scope_text(freeze.scope)} is frozen by {freeze.by} since {freeze.since.isoformat()} ({freeze.reason}). "
-            f"When it may go on: {freeze.undo}.",
+            f"Cannot {what}: frozen is {freeze.text}.",
             family=family, frozen_by=freeze.by, frozen_since=freeze.since.isoformat(), undo=freeze.undo,
         )  # fmt: skip
 

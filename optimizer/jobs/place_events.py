@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from optimizer.core.arms import arm_of_rollout, arm_of_unit, check_interaction
+from optimizer.core.assignment import held_back_until
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.report import EventRejected, Report, content_hash, feedback_of, interaction_of
 from optimizer.core.rollout import Rollout
@@ -58,7 +59,7 @@ class Placing:
         self._stored = {(one.arm.family, one.id) for ones in found.values() for one in ones}
         self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in found.items()}
         self._variants: dict[str, set[str]] = {}
-        self._rollouts: dict[str, Rollout | None] = {}
+        self._rollouts: dict[str, tuple[Rollout | None, datetime | None]] = {}
 
     def arm_of(self, read: Read) -> Arm:
         served = self._arm_of_interaction(read)
@@ -106,5 +107,17 @@ class Placing:
                 self._variants[family] = self._store.variants.ids(self._tx, family)
             return arm_of_unit(read.report, unit_hmac, self._variants[family])
         if rollout not in self._rollouts:
-            self._rollouts[rollout] = self._store.rollouts.get(self._tx, rollout)
-        return arm_of_rollout(read.report, self._rollouts[rollout], unit_hmac, now=self._now, clock_scale=self._clock_scale)
+            found = self._store.rollouts.get(self._tx, rollout)
+            self._rollouts[rollout] = (found, self._held_back_until(found) if found is not None else None)
+        found, until = self._rollouts[rollout]
+        return arm_of_rollout(read.report, found, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until)
+
+    def _held_back_until(self, rollout: Rollout) -> datetime | None:
+        """A week after the promotion, unless another rollout or champion ended the holdback before."""
+        over = held_back_until(rollout, self._clock_scale)
+        if over is None:
+            return None
+        history = self._store.champions.history(self._tx, rollout.family)
+        following = self._store.rollouts.following(self._tx, rollout)
+        ends = [reign.until for reign in history if reign.rollout == rollout.id] + [following.created_at if following is not None else None]
+        return min([over, *(end for end in ends if end is not None)])

@@ -100,7 +100,7 @@ def test_the_snapshot_s_champion_is_the_prompt_without_its_token(world: World) -
     snapshot = world.get("/v1/snapshot")
     prompt = world.get("/v1/families/triage/prompt").json()
     prompt.pop("assignment")
-    assert snapshot.json()["families"]["triage"] == {"champion": prompt, "rollout": None}
+    assert snapshot.json()["families"]["triage"] == {"champion": prompt, "rollout": None, "holdback": None}
     assert world.get("/v1/snapshot", headers={"If-None-Match": snapshot.headers["etag"]}).status_code == 304
 
 

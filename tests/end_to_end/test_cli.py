@@ -118,7 +118,7 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["keys", "create", "bob", "--role", "king"], 2, "read, feedback, operate, admin", id="unknown role"),
         pytest.param(["family", "list", "--colour"], 2, "No such option", id="unknown option"),
         pytest.param(["fly"], 2, "No such command", id="unknown command"),
-        pytest.param(["freeze"], 1, "not yet|cannot do it yet", id="a later command"),
+        pytest.param(["backup"], 1, "not yet|cannot do it yet", id="a later command"),
         pytest.param(["data", "forget", "--unit", "u"], 1, "cannot do it yet", id="a later command with options"),
         pytest.param(["study", "report", "x"], 1, "cannot do it yet", id="a later verb"),
     ],

@@ -100,7 +100,8 @@ CASES = [
     ("aim-that-comes-later", "POST", "/v1/families/triage/studies", {"json": {"aim": "cost", "budget": {"calls": 10}}}, 501, "not-yet"),
     ("proposer-that-comes-later", "POST", "/v1/families/triage/studies", {"json": {"proposer": "big"}}, 501, "not-yet"),
     ("gateway-away", "POST", "/v1/chat/completions", {"json": {"model": "triage", "messages": []}}, 503, "gateway-unavailable"),
-    ("later", "POST", "/v1/freeze", {"json": {"reason": "x"}}, 501, "not-yet"),
+    ("later", "POST", "/v1/traces", {"json": {}}, 501, "not-yet"),
+    ("freeze-of-nothing", "POST", "/v1/freeze", {"json": {"family": "nobody"}}, 404, "not-found"),
     ("later-with-parameter", "DELETE", "/v1/units/somebody", {}, 501, "not-yet"),
 ]
 
