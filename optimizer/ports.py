@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
+from optimizer.core.blocks import ArmName, Request, StoredBlock
+from optimizer.core.champion_watch import ChampionWatch
 from optimizer.core.dataset import Example, Split
 from optimizer.core.errors import InvalidFamily
 from optimizer.core.family import Family
+from optimizer.core.family_settings import Metric
 from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary
 from optimizer.core.freezes import Freeze
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
@@ -350,6 +353,30 @@ class MinuteStats(Protocol):
     def set_watermark(self, tx: Transaction, name: str, at: datetime) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedReign:
+    """How a family's champion is doing, as far as its outcomes have been read."""
+
+    family: str
+    reign: int  # seq of the champion
+    watch: ChampionWatch
+    read_until: datetime  # everything received before is in ``watch``
+
+
+class DriftDetectors(Protocol):
+    def get(self, tx: Transaction, family: str) -> WatchedReign | None: ...
+    def put(self, tx: Transaction, row: WatchedReign) -> None:
+        """In the place of the family's earlier one."""
+
+    def outcomes(
+        self, tx: Transaction, family: str, variant: str, metric: Metric, start: datetime, until: datetime
+    ) -> list[tuple[datetime, str, float]]:
+        """(received at, unit, value in [0, 1]) of what was received in [start, until), in order of receipt.
+
+        An outcome that names no unit stands for one of its own.
+        """
+
+
 class Studies(Protocol):
     def add(self, tx: Transaction, study: Study) -> None:
         """Raises Conflict when the family has a study that is queued, running or confirming."""
@@ -412,6 +439,85 @@ class Rollouts(Protocol):
         """No decision and no new version: a lease is a heartbeat."""
 
     def decisions(self, tx: Transaction, rollout: str) -> list[Decision]: ...
+    def last_decision(self, tx: Transaction, rollout: str) -> Decision | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWatch:
+    """What the tick knows of a rollout after ``n_blocks`` blocks, as text."""
+
+    n_blocks: int
+    state: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitCount:
+    """What a unit has been counted for in one stage; ``cohort_start`` None until its first cohort is closed."""
+
+    cohort_start: datetime | None = None
+    n_values: int = 0  # in guardrail blocks
+    last_minute: int | None = None  # minutes since 1970 of the last of them
+
+
+class Blocks(Protocol):
+    def watch(self, tx: Transaction, rollout: str) -> StoredWatch | None: ...
+    def put_watch(self, tx: Transaction, rollout: str, watch: StoredWatch) -> None: ...
+    def add(self, tx: Transaction, blocks: Sequence[StoredBlock]) -> None: ...
+    def of_rollout(self, tx: Transaction, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
+        """In the order of their numbers; all of them, or those of one kind."""
+
+    def count(self, tx: Transaction, rollout: str) -> int: ...
+    def units(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
+        """Of those units (HMACs) that have been counted for anything."""
+
+    def put_units(self, tx: Transaction, rollout: str, counts: Mapping[tuple[int, str], UnitCount]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetches:
+    arm: ArmName
+    stage: int
+    window_start: datetime
+    n: int
+
+
+class Observations(Protocol):
+    """What a tick reads; ``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``."""
+
+    def requests(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Request]:
+        """Interactions of both arms that started in [since, until), in that order."""
+
+    def fetches(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]: ...
+    def cohort_units(
+        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, ArmName]:
+        """Units (HMACs) with a report of any kind of this stage and cohort that was received until then."""
+
+    def outcomes(
+        self,
+        tx: Transaction,
+        rollout: Rollout,
+        stage: int,
+        units: Collection[str],
+        *,
+        field: Literal["success", "score"],
+        source: str,
+        received_until: datetime,
+    ) -> dict[str, float]:
+        """The mean of each unit's outcomes of the stage, in [0, 1]; without those that have none."""
+
+    def outside(self, tx: Transaction, family: str, since: datetime, until: datetime) -> set[str]:
+        """Units that were served outside a rollout, by reports received in [since, until]."""
+
+    def is_reported(self, tx: Transaction, family: str, since: datetime) -> bool:
+        """Whether any interaction of the family was reported since then."""
+
+    def delays_s(self, tx: Transaction, family: str, variant: str, since: datetime, limit: int) -> list[float]:
+        """Seconds between interaction and outcome, of the newest ``limit`` outcomes that name their interaction."""
+
+    def feedback_times(self, tx: Transaction, rollout: Rollout, since: datetime) -> list[tuple[ArmName, datetime, datetime]]:
+        """(arm, cohort start, received) of the feedback of cohorts from ``since`` on."""
 
 
 class Champions(Protocol):
@@ -497,9 +603,12 @@ class Store(Protocol):
     variants: Variants
     performance: Performance
     minute_stats: MinuteStats
+    drift_detectors: DriftDetectors
     studies: Studies
     journal: Journal
     rollouts: Rollouts
+    blocks: Blocks
+    observations: Observations
     champions: Champions
     overrides: Overrides
     freezes: Freezes

@@ -120,6 +120,7 @@ def _again(d: Decision, rollout: Rollout | None) -> Transition:
         lapsed_at=_time(given["lapsed_at"]),
         lapsed_clock_at=_time(given["lapsed_clock_at"]),
         gates=given["gates"],
+        evidence=given["evidence"],
     )
     if rollout is not None:
         return apply(rollout, move)

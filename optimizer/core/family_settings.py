@@ -27,6 +27,7 @@ class Constraints(Declared):
 
     p95_latency_ms: Annotated[float, Strict(), Field(gt=0)] | None = 5000.0
     cost_usd_per_call: Annotated[float, Strict(), Field(ge=0)] | None = 0.05
+    cost_usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None  # of a rollout's candidate
 
 
 class Schedule(Declared):

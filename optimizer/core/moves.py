@@ -36,7 +36,7 @@ FROM: Mapping[Act, tuple[Status, ...]] = {
     "end": ACTIVE,
 }
 STOPPED_BY_HOLD: tuple[Act, ...] = ("deploy", "advance", "promote")
-NO_GATE = "no gate has been evaluated, and inconclusive never ships by itself"
+NO_GATE = "nothing has been measured yet, and inconclusive never ships by itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class Move:
     lapsed_at: datetime | None = None  # of lapse: when the lease had run out …
     lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
     gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
+    evidence: Mapping[str, Any] | None = None  # what the closed blocks said then (core/judgement.py); None where nothing watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class _Effect:
 def start(rollout: Rollout, move: Move, *, forced: bool) -> Transition:
     """The first link of the chain: a pending Rollout at version 1, made from the values that the job chose."""
     pending = replace(
-        rollout, status="pending", stage=-1, held=False, version=1, forced=forced, outcome=None, reason=move.reason, stage_history=(),
+        rollout, status="pending", stage=-1, held=False, held_by=None, version=1, forced=forced, outcome=None, reason=move.reason, stage_history=(),
         lease_expires_at=None, stage_entered_at=None, started_at=None, ended_at=None,
     )  # fmt: skip
     given = {**inputs(move), "forced": forced, "rollout": identity(pending)}
@@ -98,7 +99,7 @@ def apply(rollout: Rollout, move: Move) -> Transition:
         Conflict: the status, or a hold, does not allow the act; the sentence and member ``possible`` say what is.
         GateNotMet: advance or promote without ``confirm`` = the family's name, while no gate has passed.
     """
-    if move.act == "hold" and rollout.is_active and rollout.held:
+    if move.act == "hold" and rollout.is_active and rollout.held and not _takes_over(rollout, move):
         return Transition(rollout=rollout, move=move, what="already held", content={}, changed=False)
     _check_allowed(rollout, move)
     effect = EFFECTS[move.act](rollout, move)
@@ -123,6 +124,7 @@ def inputs(move: Move) -> dict[str, Any]:
         "lapsed_at": iso_or_none(move.lapsed_at),
         "lapsed_clock_at": iso_or_none(move.lapsed_clock_at),
         "gates": [dict(g) for g in move.gates],
+        "evidence": None if move.evidence is None else dict(move.evidence),
     }
 
 
@@ -186,28 +188,28 @@ def _lapse(rollout: Rollout, move: Move) -> _Effect:
 
 
 def _advance(rollout: Rollout, move: Move) -> _Effect:
-    _need_confirmation(rollout, move)
+    forced = _is_forced(rollout, move)
     old, new = rollout.ladder[rollout.stage], rollout.ladder[rollout.stage + 1]
     history = (*_closed(rollout, move.at, move.clock_at), _opened(new, move))
     what = f"stage {rollout.stage + 1} -> {rollout.stage + 2} ({percent(old)} -> {percent(new)})"
-    return _Effect(what=what, changes={"stage": rollout.stage + 1, "stage_history": history, "stage_entered_at": move.at}, forced=True)
+    return _Effect(what=what, changes={"stage": rollout.stage + 1, "stage_history": history, "stage_entered_at": move.at}, forced=forced)
 
 
 def _promote(rollout: Rollout, move: Move) -> _Effect:
-    _need_confirmation(rollout, move)
+    forced = _is_forced(rollout, move)
     share = rollout.ladder[rollout.stage]
     what = f"{rollout.candidate} is champion (from {percent(share)} to all), before it {rollout.champion}"
     changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, move)}
-    return _Effect(what=what, changes=changes, forced=True, champion_change=rollout.candidate)
+    return _Effect(what=what, changes=changes, forced=forced, champion_change=rollout.candidate)
 
 
 def _hold(rollout: Rollout, move: Move) -> _Effect:
     at = f" at {percent(rollout.share)}" if rollout.share is not None else ""
-    return _Effect(what=f"held{at}: no advance until it is resumed", changes={"held": True})
+    return _Effect(what=f"held{at}: no advance until it is resumed", changes={"held": True, "held_by": move.actor})
 
 
 def _resume(rollout: Rollout, move: Move) -> _Effect:
-    return _Effect(what="resumed", changes={"held": False})
+    return _Effect(what="resumed", changes={"held": False, "held_by": None})
 
 
 def _reject(rollout: Rollout, move: Move) -> _Effect:
@@ -227,20 +229,34 @@ EFFECTS: Mapping[Act, Callable[[Rollout, Move], _Effect]] = {
 }  # fmt: skip
 
 
-def _need_confirmation(rollout: Rollout, move: Move) -> None:
+def _is_forced(rollout: Rollout, move: Move) -> bool:
+    """False where the evidence itself asks for this act; True where a person goes past it with the family's name. Raises GateNotMet."""
+    evidence = move.evidence or {}
+    if evidence.get("act") == move.act:
+        return False
     if move.confirm == rollout.family:
-        return
+        return True
     given = f" (confirm was {move.confirm!r})" if move.confirm is not None else ""
     early = rollout.stage < len(rollout.ladder) - 1
     skipped = (
         f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if move.act == "promote" and early else ""
     )
     raise GateNotMet(
-        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {NO_GATE}{given}.{skipped} "
+        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {evidence.get('reason') or NO_GATE}{given}.{skipped} "
         f"A person may go past that, recorded as forced, with confirm = {rollout.family} "
         f"(detent rollout {move.act} {rollout.family} --confirm {rollout.family}).",
-        rollout=rollout.id, gates=[], confirm=rollout.family,
+        rollout=rollout.id, gates=[{"name": "quality", "verdict": "inconclusive", "reason": evidence.get("reason") or NO_GATE}],
+        confirm=rollout.family,
     )  # fmt: skip
+
+
+def _takes_over(rollout: Rollout, move: Move) -> bool:
+    """A person's hold outlasts the tick's, which would end by itself."""
+    return rollout.held_by is not None and is_system(rollout.held_by) and not is_system(move.actor)
+
+
+def is_system(actor: str) -> bool:
+    return actor.startswith("system:")
 
 
 def _opened(share: float, move: Move) -> dict[str, Any]:
@@ -255,4 +271,4 @@ def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping
 
 def _ended(rollout: Rollout, move: Move) -> dict[str, Any]:
     history = _closed(rollout, move.at, move.clock_at) if rollout.stage_history else ()
-    return {"ended_at": move.at, "stage_history": history, "lease_expires_at": None, "held": False}
+    return {"ended_at": move.at, "stage_history": history, "lease_expires_at": None, "held": False, "held_by": None}

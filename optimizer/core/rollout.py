@@ -37,6 +37,7 @@ class Rollout:
     forced: bool = False
     outcome: Outcome | None = None
     reason: str | None = None
+    held_by: str | None = None  # the actor of the hold; the tick takes back only its own
     study: str | None = None
     lease_expires_at: datetime | None = None
     stage_entered_at: datetime | None = None
@@ -110,6 +111,7 @@ def state(rollout: Rollout) -> dict[str, Any]:
         "status": rollout.status,
         "stage": rollout.stage,
         "held": rollout.held,
+        "held_by": rollout.held_by,
         "version": rollout.version,
         "forced": rollout.forced,
         "outcome": rollout.outcome,

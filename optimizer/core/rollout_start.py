@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family_faults import faults_of
-from optimizer.core.family_settings import Metric, RolloutSettings
+from optimizer.core.family_settings import FeedbackWindow, Metric, RolloutSettings
 from optimizer.core.feedback import LabelSummary
 from optimizer.core.gates import quality_margin
 from optimizer.core.study import Aim, Study
@@ -17,6 +18,8 @@ from optimizer.core.study import Aim, Study
 MIN_LABELS_FOR_MEAN = 50
 MEAN_WITHOUT_LABELS = 0.5
 LABEL_WINDOW_DAYS = 30
+MIN_DELAYS = 50
+RAISED = 1.10  # times what the confirmation showed
 
 
 def chosen(settings: RolloutSettings, *, ladder: Sequence[float] | None, margin: float | None) -> RolloutSettings:
@@ -34,16 +37,57 @@ def chosen(settings: RolloutSettings, *, ladder: Sequence[float] | None, margin:
         raise InvalidInput("Cannot start the rollout: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults) from None
 
 
-def frozen(settings: RolloutSettings, *, champion: str, labels: Sequence[LabelSummary]) -> dict[str, Any]:
-    """The settings as plain JSON, with metric and margin filled in, and beside the margin where it comes from."""
+def frozen(
+    settings: RolloutSettings,
+    *,
+    champion: str,
+    labels: Sequence[LabelSummary],
+    delays_hours: Sequence[float] = (),
+    limits: Mapping[str, Any] | None = None,
+    holdout_ratios: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The settings as plain JSON, with metric, margin and feedback window filled in, and beside each where it comes from.
+
+    Args:
+        delays_hours: how long the champion's outcomes came after their interactions, on the rollout clock.
+        limits: the family's absolute limits.
+        holdout_ratios: what the candidate's confirmation showed, candidate / champion: ``cost``, ``latency``. A point that was chosen
+            for being dearer or slower is not rolled back for it.
+    """
     metric = settings.metric or most_labelled(labels)
     margin, margin_from = margin_of(settings.margin, champion=champion, metric=metric, labels=labels)
+    mean, _ = champion_mean(champion, metric, labels)
+    hours, hours_from = window_of(settings.feedback_window, delays_hours)
+    ratios, plain = holdout_ratios or {}, settings.model_dump(mode="json")
+    guardrails = {
+        **plain["guardrails"],
+        "cost_ratio": round(max(settings.guardrails.cost_ratio, RAISED * ratios.get("cost", 1.0)), 6),
+        "latency_factor": round(max(1.0, RAISED * ratios["latency"]) if ratios.get("latency", 1.0) > 1 else 1.0, 6),
+    }
     return {
-        **settings.model_dump(mode="json"),
+        **plain,
         "metric": metric.model_dump(mode="json"),
         "margin": round(margin, 6),
         "margin_from": margin_from,
+        "champion_mean": round(mean, 6),
+        "feedback_window": {**plain["feedback_window"], "hours": round(hours, 6), "hours_from": hours_from},
+        "guardrails": guardrails,
+        "limits": dict(limits or {}),
     }
+
+
+def window_of(window: FeedbackWindow, delays_hours: Sequence[float]) -> tuple[float, str]:
+    """Hours until 99 % of the outcomes have come, at least the floor; and a sentence saying where they come from."""
+    if window.hours != "auto":
+        return float(window.hours), "given"
+    floor = window.floor_hours
+    if len(delays_hours) < MIN_DELAYS:
+        return floor, f"the floor, since {len(delays_hours)} outcomes with a known delay are too few to learn from"
+    ordered = sorted(delays_hours)
+    late = ordered[min(len(ordered) - 1, math.ceil(0.99 * len(ordered)) - 1)]
+    if late <= floor:
+        return floor, f"the floor; 99 % of the champion's last {len(ordered)} outcomes came within {late:.3g} hours"
+    return late, f"within which 99 % of the champion's last {len(ordered)} outcomes came"
 
 
 def most_labelled(labels: Iterable[LabelSummary]) -> Metric:
@@ -57,18 +101,22 @@ def most_labelled(labels: Iterable[LabelSummary]) -> Metric:
     return Metric.model_validate({"field": field, "source": source})
 
 
+def champion_mean(champion: str, metric: Metric, labels: Iterable[LabelSummary]) -> tuple[float, int]:
+    """(mean, labels) of the champion by this metric; .5 where there are too few labels to say."""
+    own = [s for s in labels if s.variant == champion and s.field == metric.field and s.source == metric.source]
+    n = sum(s.n for s in own)
+    return (sum(s.mean * s.n for s in own) / n if n >= MIN_LABELS_FOR_MEAN else MEAN_WITHOUT_LABELS), n
+
+
 def margin_of(explicit: float | None, *, champion: str, metric: Metric, labels: Iterable[LabelSummary]) -> tuple[float, str]:
     """The margin (absolute) and a sentence saying where it comes from: max(.01, min(.05, .10 x the champion's mean))."""
     if explicit is not None:
         return explicit, "given"
-    own = [s for s in labels if s.variant == champion and s.field == metric.field and s.source == metric.source]
-    n = sum(s.n for s in own)
     what = f"{metric.field} by {metric.source}"
+    mean, n = champion_mean(champion, metric, labels)
     if n < MIN_LABELS_FOR_MEAN:
-        mean = MEAN_WITHOUT_LABELS
         why = f"from a mean of .5, since the champion has {n} labels ({what}) in {LABEL_WINDOW_DAYS} days and {MIN_LABELS_FOR_MEAN} are needed"
     else:
-        mean = sum(s.mean * s.n for s in own) / n
         why = f"from the champion's mean {mean:.3f} over {n} labels ({what}) in {LABEL_WINDOW_DAYS} days"
     return quality_margin(mean), why
 
@@ -82,6 +130,17 @@ def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Ai
     if gap is None and study is not None and study.confirmation is not None:
         return [dict(g) for g in study.confirmation["gates"]]
     return [{"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": gap}]
+
+
+def holdout_ratios(study: Study | None) -> dict[str, float]:
+    """Candidate / champion of cost and latency on the sealed holdout, where the confirmation measured them."""
+    confirmation = (study.confirmation if study is not None else None) or {}
+    pairs = {"cost": ("winner_cost_usd", "champion_cost_usd"), "latency": ("winner_p95_ms", "champion_p95_ms")}
+    return {
+        name: float(confirmation[winner]) / float(confirmation[champion])
+        for name, (winner, champion) in pairs.items()
+        if confirmation.get(winner) and confirmation.get(champion)
+    }
 
 
 def missed(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

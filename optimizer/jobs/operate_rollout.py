@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import get_args
 
-from optimizer.core import champion as champions
-from optimizer.core.errors import Conflict, InvalidInput, NotFound, StaleVersion
+from optimizer.core.errors import InvalidInput, NotFound, StaleVersion
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.moves import Move, OperatorAct, Transition, apply
 from optimizer.core.rollout import Champion, Decision, Rollout
-from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move, record_reign
+from optimizer.jobs.record_change import ChangeReport, checked_reason, crown, log_head, record_move
+from optimizer.jobs.watch_rollout import evidence_now
 from optimizer.ports import Clock, Store, Transaction
 
 STOPPED_BY_FREEZE: tuple[OperatorAct, ...] = ("approve", "advance", "resume", "promote")
@@ -49,36 +49,20 @@ def operate(
             )  # fmt: skip
         if act in STOPPED_BY_FREEZE:
             require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout_id}")
-        move = Move(act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=actor, reason=why, confirm=confirm)
+        at, clock_at = clock.now(), clock.rollout_now()
+        move = Move(
+            act=act, at=at, clock_at=clock_at, actor=actor, reason=why, confirm=confirm,
+            evidence=evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None,
+        )  # fmt: skip
         transition = apply(rollout, move)
         if not transition.changed:
             return ChangeReport(family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout)
         decision = record_move(tx, store, transition)
-        return _report(transition, decision, _crown(tx, store, transition))
+        return _report(transition, decision, crown(tx, store, transition))
 
     report = store.write(change)
     log_head(report.decision)
     return report
-
-
-def _crown(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
-    """The new reign that a promotion brings, on top of the one that the rollout was compared with."""
-    if transition.champion_change is None:
-        return None
-    rollout, move = transition.rollout, transition.move
-    current = store.champions.current(tx, rollout.family)
-    if current is None or current.variant != rollout.champion:
-        raise Conflict(
-            f"Cannot promote rollout {rollout.id}: it was compared with {rollout.champion}, but the champion of {rollout.family} is "
-            f"{current.variant if current else 'nobody'}. Start a new rollout against the present champion.",
-            rollout=rollout.id,
-        )
-    reign = champions.succeed(
-        current, variant=transition.champion_change, at=move.at, by=move.actor, why=f"promoted: {move.reason}", forced=transition.forced,
-        rollout=rollout.id,
-    )  # fmt: skip
-    record_reign(tx, store, reign, action="champion.promote")
-    return reign
 
 
 def _report(transition: Transition, decision: Decision, reign: Champion | None) -> ChangeReport:

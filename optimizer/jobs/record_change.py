@@ -8,8 +8,9 @@ from typing import Any
 
 import structlog
 
+from optimizer.core import champion as champions
 from optimizer.core.decisions import next_decision
-from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.errors import Conflict, Fault, InvalidInput
 from optimizer.core.moves import Move, Transition, apply
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.ports import Store, Transaction
@@ -57,8 +58,7 @@ def checked_reason(reason: str | None) -> str:
 def record_move(tx: Transaction, store: Store, transition: Transition) -> Decision:
     """Appends the decision, saves the rollout and tells audit, outbox and serving processes. Raises StaleVersion when it was overtaken."""
     rollout, move = transition.rollout, transition.move
-    earlier = store.rollouts.decisions(tx, rollout.id)
-    decision = next_decision(transition, earlier[-1] if earlier else None)
+    decision = next_decision(transition, store.rollouts.last_decision(tx, rollout.id))
     store.rollouts.save(tx, rollout, decision)
     detail: dict[str, Any] = {"what": transition.what, "why": move.reason, "forced": transition.forced, "hash": decision.hash}
     _tell(tx, store, f"rollout.{move.act}", rollout.family, rollout.id, detail, actor=move.actor, at=move.at)
@@ -72,6 +72,26 @@ def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str)
     detail = {"variant": reign.variant, "why": reign.why, "forced": reign.forced, "seq": reign.seq}
     _tell(tx, store, action, reign.family, reign.variant, detail, actor=reign.by, at=reign.since)
     store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
+
+
+def crown(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
+    """The new reign that a promotion brings, on top of the one that the rollout was compared with; None for any other move."""
+    if transition.champion_change is None:
+        return None
+    rollout, move = transition.rollout, transition.move
+    current = store.champions.current(tx, rollout.family)
+    if current is None or current.variant != rollout.champion:
+        raise Conflict(
+            f"Cannot promote rollout {rollout.id}: it was compared with {rollout.champion}, but the champion of {rollout.family} is "
+            f"{current.variant if current else 'nobody'}. Start a new rollout against the present champion.",
+            rollout=rollout.id,
+        )
+    reign = champions.succeed(
+        current, variant=transition.champion_change, at=move.at, by=move.actor, why=f"promoted: {move.reason}", forced=transition.forced,
+        rollout=rollout.id,
+    )  # fmt: skip
+    record_reign(tx, store, reign, action="champion.promote")
+    return reign
 
 
 def end_active_rollout(

@@ -1,4 +1,4 @@
-"""The tick: the worker says that it watches. Leases are renewed, approved rollouts begin, lapsed ones go on."""
+"""The tick: the worker watches. Approved rollouts begin, lapsed ones go on, evidence moves the others and renews their leases."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+import structlog
+
 from optimizer.core.assignment import leased
-from optimizer.core.errors import StaleVersion
+from optimizer.core.errors import Busy, StaleVersion
 from optimizer.core.freezes import ALERT as FROZEN
 from optimizer.core.freezes import is_frozen
 from optimizer.core.moves import Act, Move, apply
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_move
+from optimizer.jobs.watch_rollout import keep, look
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 ACTOR = "system:tick"
 UNWATCHED = "rollout_unwatched"
-Done = Literal["renewed", "deployed", "resumed", "left"]
+UNREADABLE = "rollout_watch_failed"
+MAX_STEPS = 200  # of one rollout in one tick: an hour of guardrail blocks each
+Done = Literal["watched", "moved", "deployed", "resumed", "left", "failed"]
+log = structlog.get_logger("detent.tick")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +54,40 @@ def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
     overtaken = []
     for id in ids:
         try:
-            done[id], decision = store.write(lambda tx, id=id: _see_to(tx, store, clock, id, at, lease_seconds))  # type: ignore[misc]
+            done[id], decision = store.write(lambda tx, id=id: _begin_or_resume(tx, store, clock, id, at, lease_seconds))  # type: ignore[misc]
+            log_head(decision)
+            if done[id] == "watched":
+                done[id] = _watch(store, clock, id, at, lease_seconds)
         except StaleVersion:
             overtaken.append(id)
-        else:
-            log_head(decision)
     return TickReport(at=at, done=done, overtaken=tuple(overtaken))
+
+
+def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    """Looks until the present is reached or a move is made. What cannot be watched gets no new lease and is soon not served."""
+    try:
+        for _ in range(MAX_STEPS):
+            with store.read() as tx:
+                rollout = store.rollouts.get(tx, id)
+                if rollout is None or rollout.status != "deploying":
+                    return "left"
+                step = look(tx, store, clock, rollout, at)
+            until = clock.now() + timedelta(seconds=lease_seconds)
+            decision = store.write(lambda tx, step=step, until=until: keep(tx, store, step, lease_until=until))  # type: ignore[misc]
+            log_head(decision)
+            if decision is not None:
+                return "moved"
+            if not step.more:
+                break
+    except (StaleVersion, Busy):
+        raise
+    except Exception as error:  # whatever it is, the other rollouts must go on
+        log.exception("rollout not watched", rollout=id)
+        why = str(error)
+        store.write(lambda tx: store.alerts.open(tx, _failed(tx, store, id, why, at)))
+        return "failed"
+    store.write(lambda tx: store.alerts.close(tx, UNREADABLE, step.rollout.family, id, at))
+    return "watched"
 
 
 def report_unwatched(store: Store, clock: Clock) -> list[str]:
@@ -70,7 +104,9 @@ def report_unwatched(store: Store, clock: Clock) -> list[str]:
     return [rollout.id for rollout in lapsed]
 
 
-def _see_to(tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> tuple[Done, Decision | None]:
+def _begin_or_resume(
+    tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float
+) -> tuple[Done, Decision | None]:
     rollout = store.rollouts.get(tx, id)
     until = clock.now() + timedelta(seconds=lease_seconds)
     if rollout is None or rollout.status not in ("approved", "deploying") or is_frozen(store.freezes.all(tx), rollout.family):
@@ -80,8 +116,7 @@ def _see_to(tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, 
             return "left", None
         return "deployed", _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
     if leased(rollout, clock.now()):
-        store.rollouts.renew_lease(tx, id, until)
-        return "renewed", None
+        return "watched", None
     thawed = _freeze_before(tx, store, rollout)
     why = thawed or "the lease had run out; the worker watches again"
     decision = _move(tx, store, rollout, "lapse", why, at, clock, until)
@@ -110,6 +145,16 @@ def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str
     )  # fmt: skip
     transition = apply(rollout, move)
     return record_move(tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until)))
+
+
+def _failed(tx: Transaction, store: Store, id: str, why: str, at: datetime) -> Alert:
+    rollout = store.rollouts.get(tx, id)
+    family = rollout.family if rollout else None
+    detail = (
+        f"Rollout {id} of {family} could not be watched: {why}. Its lease is not renewed, so everybody gets the champion within a minute. "
+        f"var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
+    )
+    return Alert(id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail)
 
 
 def _alert(rollout: Rollout, at: datetime) -> Alert:

@@ -13,7 +13,7 @@ from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.moves import Move, apply, start
 from optimizer.core.rollout import Decision, Rollout, ladder_text
-from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, frozen, gates_on_record, missed
+from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, frozen, gates_on_record, holdout_ratios, missed
 from optimizer.core.study import Aim, Study
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move
@@ -21,6 +21,7 @@ from optimizer.ports import Clock, Store, Transaction
 
 AUTO_CONFIDENCE = 0.95
 AUTO_ACTOR = "system:auto"
+N_DELAYS = 2000  # of the newest outcomes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +122,22 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     evidence = _evidence(tx, store, request)
     aim = request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
-    labels = store.events.label_summary(tx, name, now - timedelta(days=LABEL_WINDOW_DAYS))
+    since = now - timedelta(days=LABEL_WINDOW_DAYS)
+    if not store.observations.is_reported(tx, name, since):
+        raise Conflict(
+            f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days, so its guardrails would be "
+            'blind. Report every request with the assignment token it was served with: POST /v1/interactions {"assignment", "latency_ms", '
+            '"cost_usd", "error"}; docs/how-to/fetch-a-prompt.md shows how. To serve it without a rollout: detent family adopt.',
+        )
+    labels = store.events.label_summary(tx, name, since)
+    delays = store.observations.delays_s(tx, name, champion.variant, since, N_DELAYS)
     rollout = Rollout(
         id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
         salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
-        settings=frozen(settings, champion=champion.variant, labels=labels), stage_history=(), created_at=now, created_by=request.actor,
+        settings=frozen(
+            settings, champion=champion.variant, labels=labels, delays_hours=[s / 3600 * clock.scale for s in delays],
+            limits=request.family.constraints.model_dump(mode="json"), holdout_ratios=holdout_ratios(evidence),
+        ), stage_history=(), created_at=now, created_by=request.actor,
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)

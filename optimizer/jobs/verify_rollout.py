@@ -1,4 +1,4 @@
-"""Checks a rollout's record: the hash chain, a replay of every decision, and the state that stands in the store."""
+"""Checks a rollout's record: both hash chains, a replay of every decision from the stored blocks, and the state that stands in the store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from optimizer.core.decisions import Problem, compare, replay, verify_chain
 from optimizer.core.errors import NotFound
+from optimizer.core.evidence import verify_blocks, verify_evidence
 from optimizer.ports import Store
 
 
@@ -15,6 +16,7 @@ class VerifyReport:
 
     rollout: str
     n_decisions: int
+    n_blocks: int
     head: str | None
     problems: tuple[Problem, ...]
 
@@ -25,7 +27,7 @@ class VerifyReport:
     @property
     def text(self) -> str:
         if self.ok:
-            return f"{self.rollout}: {self.n_decisions} decisions, every link and every replayed state fits. Head: {self.head}"
+            return f"{self.rollout}: {self.n_decisions} decisions and {self.n_blocks} blocks, every link, every replayed state and all evidence fits. Head: {self.head}"
         return f"{self.rollout}: {len(self.problems)} problems\n" + "\n".join(f"  {p.detail}" for p in self.problems)
 
 
@@ -39,13 +41,16 @@ def verify_rollout(id: str, store: Store) -> VerifyReport:
             decisions = store.rollouts.decisions(tx, id)
         except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none
             problem = Problem(seq=None, detail=f"a decision cannot be read from the store: {broken}")
-            return VerifyReport(rollout=id, n_decisions=0, head=None, problems=(problem,))
+            return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
+        blocks = store.blocks.of_rollout(tx, id)
         reigns = [c for c in store.champions.history(tx, rollout.family) if c.rollout == id]
     replayed, problems = replay(decisions)
-    problems = [*verify_chain(decisions), *problems, *compare(replayed, rollout)]
+    problems = [*verify_chain(decisions), *verify_blocks(blocks), *problems, *compare(replayed, rollout)]
+    if not problems:  # evidence of a broken record would only repeat what is broken
+        problems += verify_evidence(rollout, decisions, blocks)
     promoted = rollout.outcome == "promoted"
     if promoted != bool(reigns):
         detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
         problems.append(Problem(seq=None, detail=f"the rollout {detail}"))
     head = decisions[-1].hash if decisions else None
-    return VerifyReport(rollout=id, n_decisions=len(decisions), head=head, problems=tuple(problems))
+    return VerifyReport(rollout=id, n_decisions=len(decisions), n_blocks=len(blocks), head=head, problems=tuple(problems))

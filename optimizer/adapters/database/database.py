@@ -13,7 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from optimizer.adapters.database.alerts import AlertTable
 from optimizer.adapters.database.api_keys import ApiKeyTable
 from optimizer.adapters.database.audit import AuditTable
+from optimizer.adapters.database.blocks import BlockTables
 from optimizer.adapters.database.champions import ChampionTable
+from optimizer.adapters.database.drift_detectors import DriftDetectorTable
 from optimizer.adapters.database.engine import FileWatch, explain, open_engine
 from optimizer.adapters.database.events import EventTables
 from optimizer.adapters.database.examples import ExampleTables
@@ -21,6 +23,7 @@ from optimizer.adapters.database.exposures import ExposureTable
 from optimizer.adapters.database.freezes import FreezeTable
 from optimizer.adapters.database.journal import JournalTable
 from optimizer.adapters.database.minute_stats import MinuteStatTables
+from optimizer.adapters.database.observations import ObservationQueries
 from optimizer.adapters.database.outbox import OutboxTable
 from optimizer.adapters.database.overrides import OverrideTable
 from optimizer.adapters.database.performance import PerformanceTables
@@ -59,9 +62,12 @@ class Database:
         self.variants = VariantTable()
         self.performance = PerformanceTables()
         self.minute_stats = MinuteStatTables()
+        self.drift_detectors = DriftDetectorTable()
         self.studies = StudyTables()
         self.journal = JournalTable()
         self.rollouts = RolloutTables()
+        self.blocks = BlockTables()
+        self.observations = ObservationQueries()
         self.champions = ChampionTable()
         self.overrides = OverrideTable()
         self.freezes = FreezeTable()

@@ -78,6 +78,11 @@ class RolloutTables:
         query = select(DECISIONS).where(DECISIONS.c.rollout == rollout).order_by(DECISIONS.c.seq)
         return [_decision(row) for row in tx.execute(query).mappings()]
 
+    def last_decision(self, tx: Connection, rollout: str) -> Decision | None:
+        query = select(DECISIONS).where(DECISIONS.c.rollout == rollout).order_by(DECISIONS.c.seq.desc()).limit(1)
+        row = tx.execute(query).mappings().first()
+        return None if row is None else _decision(row)
+
 
 def _columns(rollout: Rollout) -> dict[str, Any]:
     return {

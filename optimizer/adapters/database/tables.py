@@ -343,6 +343,7 @@ class RolloutRow(SQLModel, table=True):
     status: str
     stage: int
     held: bool
+    held_by: str | None = None
     version: int
     forced: bool
     outcome: str | None = None

@@ -28,6 +28,7 @@ class Standing:
     sample_ratio_alarm: bool = False
     guardrail_alarm: str | None = None  # the sentence of the guardrail that alarmed
     budget_spent: str | None = None  # which limit was reached, as a sentence
+    waits_for: tuple[str, ...] = ()  # whatever else has to come before the next step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class QualityDecision:
     action: Action
     reason: str
     share: float | None = None
+    missing: tuple[str, ...] = ()  # what stands between here and the next step
 
 
 def decide(standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL) -> QualityDecision:
@@ -53,8 +55,9 @@ def decide(standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: fl
     if not missing:
         return _onwards(standing)
     if standing.budget_spent is not None:
-        return QualityDecision(action="inconclusive", reason=f"{standing.budget_spent}; still missing: {'; '.join(missing)}", share=0.0)
-    return QualityDecision(action="hold", reason="; ".join(missing))
+        reason = f"{standing.budget_spent}; still missing: {'; '.join(missing)}"
+        return QualityDecision(action="inconclusive", reason=reason, share=0.0, missing=missing)
+    return QualityDecision(action="hold", reason="; ".join(missing), missing=missing)
 
 
 def shown(log_e: float) -> str:
@@ -62,7 +65,7 @@ def shown(log_e: float) -> str:
     return f"{exp(log_e):.3g}" if log_e < 30 else f"e^{log_e:.0f}"
 
 
-def _missing(standing: Standing, alpha: float) -> list[str]:
+def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
     is_last = standing.stage == len(standing.ladder) - 1
     m = margin_needed(standing.ladder[standing.stage], is_last=is_last)
     peak = standing.peaks[f"ship{m}"]
@@ -78,7 +81,7 @@ def _missing(standing: Standing, alpha: float) -> list[str]:
         found.append("the stage's minimum time is not over")
     if is_last and not standing.min_duration_over:
         found.append("the rollout's minimum duration is not over")
-    return found
+    return (*found, *standing.waits_for)
 
 
 def _onwards(standing: Standing) -> QualityDecision:

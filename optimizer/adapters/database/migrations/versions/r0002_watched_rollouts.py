@@ -92,3 +92,4 @@ def upgrade() -> None:
     op.drop_index(op.f("ix_interactions_rollout"), table_name="interactions")
     op.create_index("ix_interactions_rollout_cohort", "interactions", ["rollout", "cohort_start"], unique=False)
     op.create_index("ix_interactions_rollout_occurred", "interactions", ["rollout", "occurred_at"], unique=False)
+    op.add_column("rollouts", sa.Column("held_by", sa.String(), nullable=True))

@@ -1,0 +1,140 @@
+"""What the tick reads of interactions, feedback and fetches, each by the index that holds nothing else; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Connection, select
+
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.hashed_rows import chunks
+from optimizer.adapters.database.tables import ExposureCountRow, FeedbackEventRow, InteractionRow
+from optimizer.core.blocks import ArmName, Request
+from optimizer.core.cohorts import stage_of
+from optimizer.core.rollout import Rollout
+from optimizer.ports import Fetches
+
+INTERACTIONS = table(InteractionRow)
+FEEDBACK = table(FeedbackEventRow)
+EXPOSURES = table(ExposureCountRow)
+
+
+class ObservationQueries:
+    """ports.Observations on the database."""
+
+    def requests(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[Request]:
+        i = INTERACTIONS.c
+        query = select(i.unit_hmac, i.variant, i.stage, i.occurred_at, i.error, i.latency_ms, i.cost_usd).where(
+            i.rollout == rollout.id, i.occurred_at >= since, i.occurred_at < until
+        )
+        found = []
+        for row in tx.execute(query):
+            arm, stage = _arm(rollout, row.variant), stage_of(rollout.ladder, row.stage)
+            if arm is None or stage is None or row.unit_hmac is None:
+                continue
+            found.append(
+                Request(
+                    unit_hmac=row.unit_hmac,
+                    arm=arm,
+                    started_at=row.occurred_at,
+                    stage=stage,
+                    failed=row.error is not None,
+                    timed_out=_is_timeout(row.error),
+                    latency_ms=row.latency_ms,
+                    cost_usd=row.cost_usd,
+                )
+            )
+        return sorted(found, key=lambda r: (r.started_at, r.unit_hmac))
+
+    def fetches(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
+        e = EXPOSURES.c
+        found = []
+        for variant in (rollout.candidate, rollout.champion):
+            for share in (*rollout.ladder, None):
+                stage = "" if share is None else repr(float(share))
+                query = select(e.window_start, e.n_exposed).where(
+                    e.family == rollout.family, e.variant == variant, e.rollout == rollout.id, e.stage == stage,
+                    e.window_start >= since, e.window_start < until,
+                )  # fmt: skip
+                arm, index = _arm(rollout, variant), stage_of(rollout.ladder, share)
+                assert arm is not None
+                assert index is not None
+                found += [Fetches(arm=arm, stage=index, window_start=r.window_start, n=r.n_exposed) for r in tx.execute(query)]
+        return found
+
+    def cohort_units(
+        self, tx: Connection, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, ArmName]:
+        found: dict[str, ArmName] = {}
+        for source in (INTERACTIONS.c, FEEDBACK.c):
+            query = (
+                select(source.unit_hmac, source.variant, source.stage)
+                .distinct()
+                .where(source.rollout == rollout.id, source.cohort_start == cohort_start, source.received_at <= received_until)
+            )
+            for row in tx.execute(query):
+                arm = _arm(rollout, row.variant)
+                if arm is not None and row.unit_hmac is not None and stage_of(rollout.ladder, row.stage) == stage:
+                    found[row.unit_hmac] = arm
+        return found
+
+    def outcomes(
+        self,
+        tx: Connection,
+        rollout: Rollout,
+        stage: int,
+        units: Collection[str],
+        *,
+        field: Literal["success", "score"],
+        source: str,
+        received_until: datetime,
+    ) -> dict[str, float]:
+        f = FEEDBACK.c
+        value = f.success if field == "success" else f.score
+        values: dict[str, list[float]] = {}
+        for some in chunks(sorted(units)):
+            # Rollout and stage are compared here: named in the query, they would make SQLite read all of the rollout's feedback.
+            query = select(f.unit_hmac, f.rollout, f.stage, f.source, value.label("value"), f.received_at).where(f.unit_hmac.in_(some))
+            for row in tx.execute(query):
+                if row.value is None or row.rollout != rollout.id or row.source != source or row.received_at > received_until:
+                    continue
+                if stage_of(rollout.ladder, row.stage) == stage:
+                    values.setdefault(row.unit_hmac, []).append(float(row.value))
+        return {unit: sum(sorted(own)) / len(own) for unit, own in values.items()}
+
+    def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
+        i = INTERACTIONS.c
+        query = (
+            select(i.unit_hmac).distinct().where(i.family == family, i.received_at >= since, i.received_at <= until, i.rollout.is_(None))
+        )
+        return {row.unit_hmac for row in tx.execute(query) if row.unit_hmac is not None}
+
+    def is_reported(self, tx: Connection, family: str, since: datetime) -> bool:
+        i = INTERACTIONS.c
+        return tx.execute(select(i.id).where(i.family == family, i.received_at >= since).limit(1)).first() is not None
+
+    def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
+        f, i = FEEDBACK.c, INTERACTIONS.c
+        query = (
+            select(f.received_at, i.received_at.label("served_at"))
+            .join(INTERACTIONS, (i.family == f.family) & (i.id == f.interaction))
+            .where(f.family == family, f.received_at >= since, f.variant == variant)
+            .order_by(f.received_at.desc())
+            .limit(limit)
+        )
+        return [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
+
+    def feedback_times(self, tx: Connection, rollout: Rollout, since: datetime) -> list[tuple[ArmName, datetime, datetime]]:
+        f = FEEDBACK.c
+        query = select(f.variant, f.cohort_start, f.received_at).where(f.rollout == rollout.id, f.cohort_start >= since)
+        return [(arm, row.cohort_start, row.received_at) for row in tx.execute(query) if (arm := _arm(rollout, row.variant)) is not None]
+
+
+def _arm(rollout: Rollout, variant: str | None) -> ArmName | None:
+    return "candidate" if variant == rollout.candidate else "champion" if variant == rollout.champion else None
+
+
+def _is_timeout(error: str | None) -> bool:
+    return error is not None and ("timeout" in error.lower() or "timed out" in error.lower())

@@ -1,0 +1,197 @@
+"""Blocks: what the tick closes of a Rollout, as values that never change, one hash chain per rollout.
+
+quality      the matured units of one cohort, each with the mean of its outcomes
+guardrails   the requests that started within the same ten seconds, one value per unit
+baseline     what the champion usually does, frozen for the guardrails from here on
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from optimizer.core.canonical import digest
+from optimizer.core.cohorts import Cohort
+from optimizer.core.rollout import iso
+from optimizer.core.statistics.outcomes import Block as Comparison
+from optimizer.core.statistics.outcomes import Outcomes
+
+BlockKind = Literal["quality", "guardrails", "baseline"]
+ArmName = Literal["candidate", "champion"]
+ARMS: tuple[ArmName, ...] = ("candidate", "champion")
+
+FIRST_PREVIOUS_HASH = "0" * 64
+SECONDS = 10  # of a guardrail block
+GRACE_SECONDS = 30  # a request may take this long before its block closes without it
+VALUES_PER_STAGE = 30  # of one unit in the guardrails: one heavy user must not decide
+DECIMALS = 4  # of values between 0 and 1 in blocks
+LAST = 10  # requests of each arm that a block keeps in their order
+UNIT_DIGITS = 12  # of a unit's HMAC where only "the same or another" matters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlock:
+    """``content`` is plain JSON; the hash is over its text with floats in full, so that one changed byte shows."""
+
+    rollout: str
+    seq: int
+    kind: BlockKind
+    content: Mapping[str, Any]
+    closed_at: datetime
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOutcome:
+    """One unit of a cohort: ``mean`` of its outcomes in the window, None without any."""
+
+    unit_hmac: str
+    arm: ArmName
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One reported interaction, as far as the guardrails look at it."""
+
+    unit_hmac: str
+    arm: ArmName
+    started_at: datetime
+    stage: int
+    failed: bool
+    timed_out: bool = False
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What turns latency and cost into outcomes; None where the champion gives nothing to compare with."""
+
+    latency_ms: float | None = None
+    cost_cap_usd: float | None = None
+    absolute_latency_ms: float | None = None
+
+
+def content_text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def block_hash(*, previous_hash: str, seq: int, kind: str, content: str, closed_at: datetime) -> str:
+    """SHA-256(previous hash, number, kind, time as RFC 3339, content; a line feed between them)."""
+    return digest("\n".join((previous_hash, str(seq), kind, iso(closed_at), content)).encode())
+
+
+def chained(
+    rollout: str, contents: Iterable[tuple[BlockKind, Mapping[str, Any]]], *, n_before: int, head: str, closed_at: datetime
+) -> list[StoredBlock]:
+    """The contents as the next links after block ``n_before`` with hash ``head``."""
+    found = []
+    for seq, (kind, content) in enumerate(contents, start=n_before + 1):
+        link = block_hash(previous_hash=head, seq=seq, kind=kind, content=content_text(content), closed_at=closed_at)
+        found.append(StoredBlock(rollout=rollout, seq=seq, kind=kind, content=content, closed_at=closed_at, previous_hash=head, hash=link))
+        head = link
+    return found
+
+
+def quality_content(cohort: Cohort, units: Sequence[UnitOutcome], *, n_left_out: int) -> dict[str, Any]:
+    """``units`` = how many matured per arm, ``n_left_out`` = those that a lapse gave both variants."""
+    outcomes = {arm: _values(u.mean for u in units if u.arm == arm and u.mean is not None) for arm in ARMS}
+    return {
+        "stage": cohort.stage,
+        "cohort": iso(cohort.start),
+        "closes": iso(cohort.closes_at),
+        "units": {arm: sum(u.arm == arm for u in units) for arm in ARMS},
+        "left_out": n_left_out,
+        "outcomes": outcomes,
+    }
+
+
+def guardrail_content(
+    *, begun: datetime, stage: int, requests: Sequence[Request], counted: set[str], fetches: Mapping[ArmName, int], limits: Limits
+) -> dict[str, Any]:
+    """Ten seconds of one stage from ``begun`` on.
+
+    Args:
+        requests: all that started in them.
+        counted: the units that may give a value here (one a minute, 30 a stage).
+        fetches: how often each arm's prompt was fetched.
+    """
+    per_unit: dict[ArmName, dict[str, list[Request]]] = {arm: {} for arm in ARMS}
+    for request in requests:
+        if request.unit_hmac in counted:
+            per_unit[request.arm].setdefault(request.unit_hmac, []).append(request)
+    content: dict[str, Any] = {
+        "stage": stage,
+        "from": iso(begun),
+        "fetches": {arm: fetches.get(arm, 0) for arm in ARMS},
+        "reports": {arm: sum(r.arm == arm for r in requests) for arm in ARMS},
+        "errors": {arm: _values(_mean([float(r.failed) for r in own]) for own in per_unit[arm].values()) for arm in ARMS},
+        "last": _last(requests),
+        "candidate": _candidate_sums([r for r in requests if r.arm == "candidate"], limits),
+    }
+    if limits.latency_ms is not None:
+        content["latency"] = {arm: _values(_means(per_unit[arm].values(), lambda r: _too_slow(r, limits.latency_ms))) for arm in ARMS}
+    if limits.cost_cap_usd is not None:
+        content["cost"] = {arm: _values(_means(per_unit[arm].values(), lambda r: _share_of(r, limits.cost_cap_usd))) for arm in ARMS}
+    return content
+
+
+def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
+    """The block of one metric as the statistics take it; None where the block holds none of it."""
+    values = content.get(metric)
+    if values is None or not any(values.values()):
+        return None
+    arms = {arm: Outcomes(counts=tuple((float(y), int(k)) for y, k in values[arm])) for arm in ARMS}
+    return Comparison(stage=int(content["stage"]), candidate=arms["candidate"], champion=arms["champion"])
+
+
+def window_start(at: datetime) -> datetime:
+    """``at`` floored to the guardrail block that holds it."""
+    return datetime.fromtimestamp(int(at.timestamp()) // SECONDS * SECONDS, at.tzinfo)
+
+
+def _values(values: Iterable[float]) -> list[list[float | int]]:
+    """[[value, units], …] by value."""
+    return [[y, k] for y, k in Outcomes.of(round(value, DECIMALS) for value in values).counts]
+
+
+def _means(units: Iterable[Sequence[Request]], value: Any) -> list[float]:
+    found = ([v for r in own if (v := value(r)) is not None] for own in units)
+    return [_mean(values) for values in found if values]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _too_slow(request: Request, limit_ms: float | None) -> float | None:
+    if request.timed_out:
+        return 1.0
+    return None if request.latency_ms is None or limit_ms is None else float(request.latency_ms > limit_ms)
+
+
+def _share_of(request: Request, cap_usd: float | None) -> float | None:
+    return None if request.cost_usd is None or not cap_usd else min(request.cost_usd / cap_usd, 1.0)
+
+
+def _last(requests: Sequence[Request]) -> dict[str, list[Any]]:
+    """The last requests of each arm in the order in which they ended: [unit, failed]."""
+    ended = sorted(requests, key=lambda r: (r.started_at.timestamp() + (r.latency_ms or 0.0) / 1000, r.unit_hmac))
+    return {arm: [[r.unit_hmac[:UNIT_DIGITS], r.failed] for r in ended if r.arm == arm][-LAST:] for arm in ARMS}
+
+
+def _candidate_sums(requests: Sequence[Request], limits: Limits) -> dict[str, Any]:
+    """What the absolute limits are read from."""
+    slow = [_too_slow(r, limits.absolute_latency_ms) for r in requests]
+    costs = [r.cost_usd for r in requests if r.cost_usd is not None]
+    return {
+        "n_latency": sum(s is not None for s in slow),
+        "n_slow": int(sum(s for s in slow if s is not None)),
+        "n_cost": len(costs),
+        "cost_usd": sum(costs),
+    }

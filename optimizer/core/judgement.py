@@ -1,0 +1,187 @@
+"""What follows from a Watch: the Move that the tick makes, or what is waited for. Pure, so that ``rollout verify`` asks it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from optimizer.core.cohorts import entered_at
+from optimizer.core.rollout import Outcome, Rollout, percent
+from optimizer.core.statistics.decision import Standing, decide, shown
+from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
+from optimizer.core.watch import Minute, Watch
+
+Act = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
+ACTOR = "system:tick"
+SILENT_FOR = timedelta(minutes=5)
+LATENCY_WINDOW_MIN = 15
+MIN_LATENCIES = 100  # fewer do not show a 95th percentile
+MIN_COSTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """``evidence`` goes into the Decision, and verification computes it again; ``alerts``: kind -> sentence, open for as long as it holds."""
+
+    act: Act
+    reason: str
+    evidence: Mapping[str, Any]
+    alerts: Mapping[str, str]
+    outcome: Outcome = "cancelled"  # of a rollback
+    waits_for: tuple[str, ...] = ()
+
+
+def judge(rollout: Rollout, watch: Watch, *, at: datetime, clock_at: datetime) -> Judgement:
+    """The gravest finding first: invalid, guardrail, worse, next step, inconclusive; a hold of the tick's own comes before waiting.
+
+    Args:
+        rollout: deploying.
+        at, clock_at: real time and the rollout clock's.
+    """
+    alerts = _alerts(rollout, watch)
+    standing = _standing(rollout, watch, at=at, clock_at=clock_at, alerts=alerts)
+    decision = decide(standing)
+    act: Act = "wait"
+    outcome: Outcome = "cancelled"
+    if decision.action in ("advance", "promote"):
+        act = "advance" if decision.action == "advance" else "promote"
+    elif decision.action in ("invalid", "inconclusive"):
+        act, outcome = "rollback", "invalid" if decision.action == "invalid" else "inconclusive"
+    elif decision.action == "roll_back":
+        act, outcome = "rollback", "guardrail" if standing.guardrail_alarm is not None else "worse"
+    reason = decision.reason
+    if act == "wait":
+        act, reason = _hold(rollout, alerts) or (act, reason)
+    evidence = _evidence(watch, standing, act=act, outcome=outcome, reason=reason)
+    return Judgement(act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=decision.missing, evidence=evidence)
+
+
+def guardrail_alarm(rollout: Rollout, watch: Watch, *, at: datetime) -> str | None:
+    """Why the candidate has to go although nobody judged its answers, as a sentence; None where nothing is wrong."""
+    for kind in watch.alarmed:
+        return _alarm_text(kind, watch)
+    if watch.failures.finding == "failing":
+        units = len({unit for unit, _ in watch.failures.candidate})
+        return f"{len(watch.failures.candidate)} requests of the candidate failed in a row, from {units} units, while the champion works"
+    found_at = watch.silence.found_at
+    if found_at is not None and at - found_at >= SILENT_FOR:
+        return f"{_silence_text(watch)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
+    return _over_limit(watch.minutes, rollout.settings.get("limits") or {}, int(at.timestamp()) // 60)
+
+
+def _standing(rollout: Rollout, watch: Watch, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]) -> Standing:
+    settings, gate = rollout.settings, watch.quality
+    began = rollout.stage_history[0]["clock_from"]
+    running = clock_at - datetime.fromisoformat(began)
+    stage_began = entered_at(rollout)
+    return Standing(
+        ladder=rollout.ladder,
+        stage=rollout.stage,
+        peaks=gate.peaks,
+        labelled_in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
+        min_labelled=int(settings.get("min_labelled_per_stage", 200)),
+        dwell_over=stage_began is None or clock_at - stage_began >= timedelta(minutes=float(settings.get("min_dwell_minutes", 0))),
+        min_duration_over=running >= timedelta(hours=float(settings.get("min_duration_hours", 24))),
+        held=rollout.held,
+        sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in watch.stages.values()),
+        guardrail_alarm=guardrail_alarm(rollout, watch, at=at),
+        budget_spent=_budget_spent(settings, gate.labelled, running),
+        waits_for=(*_no_history(rollout, watch), *alerts.values()),
+    )
+
+
+def _budget_spent(settings: Mapping[str, Any], labelled: int, running: timedelta) -> str | None:
+    most, days = int(settings.get("max_labelled", 8000)), float(settings.get("max_days", 30))
+    if labelled >= most:
+        return f"{labelled} labelled outcomes were used and {most} are allowed"
+    return f"{days:g} days are over" if running >= timedelta(days=days) else None
+
+
+def _no_history(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
+    """The first stage waits until the guardrails know what is usual."""
+    if rollout.stage > 0 or watch.baseline is not None:
+        return ()
+    needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
+    return (f"the guardrails need {needed} reported requests of the champion to compare with",)
+
+
+def _alerts(rollout: Rollout, watch: Watch) -> dict[str, str]:
+    """What a person should know while it lasts; each also stops the next step."""
+    found = {}
+    if watch.failures.finding == "shared_incident":
+        found["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
+    if watch.silence.found_at is not None:
+        found["candidate_silent"] = _silence_text(watch)
+    counts = watch.stages.get(rollout.stage)
+    if counts is not None and counts.rates_differ:
+        found["feedback_rates_differ"] = (
+            f"feedback rates differ: {counts.labelled_c} of {counts.units_c} units of the candidate gave feedback, and "
+            f"{counts.labelled_b} of {counts.units_b} of the champion"
+        )
+    return found
+
+
+def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[Act, str] | None:
+    """The tick holds while both arms fail or the candidate is silent, and takes back only its own hold."""
+    why = [alerts[kind] for kind in ("shared_incident", "candidate_silent") if kind in alerts]
+    if why and not rollout.held:
+        return "hold", "; ".join(why)
+    if not why and rollout.held and rollout.held_by == ACTOR:
+        return "resume", "what it was held for is over"
+    return None
+
+
+def _alarm_text(kind: GuardrailKind, watch: Watch) -> str:
+    guardrail = watch.guardrails[kind]
+    allowed = {
+        "errors": f"{guardrail.margin * 100:g} points more errors",
+        "latency": f"{guardrail.margin * 100:g} points more slow requests",
+        "cost": f"{guardrail.margin:g} times the cost",
+    }[kind]
+    return (
+        f"guardrail {kind}: evidence {shown(guardrail.evidence.peak)} against at most {allowed} than the champion's, "
+        f"{1 / guardrail.alpha:.0f} suffices, after {guardrail.n_candidate} outcomes of the candidate"
+    )
+
+
+def _silence_text(watch: Watch) -> str:
+    s = watch.silence
+    return (
+        f"the candidate's users report nothing or little: {s.reports_c} reports on {s.fetches_c} fetches, the champion's "
+        f"{s.reports_b} on {s.fetches_b}"
+    )
+
+
+def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int) -> str | None:
+    """The family's absolute limits in seconds and money, without a comparison."""
+    recent = [m for m in minutes if m.minute > now - LATENCY_WINDOW_MIN]
+    n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
+    latency = limits.get("p95_latency_ms")
+    if latency is not None and n >= MIN_LATENCIES and slow / n > 0.05:
+        return f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's limit of the 95th percentile"
+    n_cost, cost = sum(m.n_cost for m in recent), sum(m.cost_usd for m in recent)
+    per_call = limits.get("cost_usd_per_call")
+    if per_call is not None and n_cost >= MIN_COSTS and cost / n_cost > per_call:
+        return f"the candidate's last {n_cost} requests cost {cost / n_cost:.4g} dollars each, and the family's limit is {per_call:g}"
+    hourly, spent = limits.get("cost_usd_per_hour"), sum(m.cost_usd for m in minutes if m.minute > now - 60)
+    if hourly is not None and spent > hourly:
+        return f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g} an hour"
+    return None
+
+
+def _evidence(watch: Watch, standing: Standing, *, act: Act, outcome: Outcome, reason: str) -> dict[str, Any]:
+    """What the decision rests on, as plain JSON; ``head`` ties it to every byte of every block."""
+    return {
+        "act": act,
+        "outcome": outcome if act == "rollback" else None,
+        "reason": reason,
+        "blocks": watch.n_blocks,
+        "head": watch.head,
+        "log_e": {**standing.peaks, **{f"guardrail_{kind}": g.evidence.peak for kind, g in watch.guardrails.items()}},
+        "labelled": watch.quality.labelled,
+        "labelled_in_stage": standing.labelled_in_stage,
+    }

@@ -1,0 +1,244 @@
+"""Watches one deploying rollout: closes what is due into blocks, asks what follows, and writes both in one transaction.
+
+Reading happens before that transaction, so that nobody waits for it; the transaction is refused when the rollout or its blocks moved
+meanwhile, and the next tick looks again. Two ticks at once, or a crash in between, therefore leave one decision or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from optimizer.core.blocks import (
+    GRACE_SECONDS,
+    VALUES_PER_STAGE,
+    ArmName,
+    BlockKind,
+    Request,
+    StoredBlock,
+    UnitOutcome,
+    chained,
+    guardrail_content,
+    quality_content,
+    window_start,
+)
+from optimizer.core.cohorts import Cohort, due, gaps
+from optimizer.core.errors import StaleVersion
+from optimizer.core.freezes import is_frozen
+from optimizer.core.judgement import ACTOR, Judgement, judge
+from optimizer.core.moves import Move, apply
+from optimizer.core.rollout import Decision, Rollout
+from optimizer.core.watch import Watched, after, as_text, begin, from_text, limits_of
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.read_baseline import champion_baseline
+from optimizer.jobs.record_change import crown, record_move
+from optimizer.ports import Alert, Clock, Fetches, Store, StoredWatch, Transaction, UnitCount
+
+COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk by then
+BASELINE_AGE = timedelta(hours=24)
+READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
+ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
+ENDED = "rollout_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one look found; nothing of it is written yet."""
+
+    rollout: Rollout
+    n_before: int | None  # blocks that the look started from; None: the rollout had no watch yet
+    watched: Watched
+    judgement: Judgement
+    blocks: tuple[StoredBlock, ...] = ()
+    units: Mapping[tuple[int, str], UnitCount] = field(default_factory=dict)
+    more: bool = False  # the look ended before the present
+    at: datetime
+    clock_at: datetime
+
+
+def look(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> Step:
+    """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
+    return _Look(tx, store, clock, rollout, at).step()
+
+
+def keep(tx: Transaction, store: Store, step: Step, *, lease_until: datetime) -> Decision | None:
+    """Writes the step and makes its move; renews the lease. Raises StaleVersion when somebody was faster."""
+    rollout = store.rollouts.get(tx, step.rollout.id)
+    stored = store.blocks.watch(tx, step.rollout.id)
+    if rollout is None or rollout.version != step.rollout.version or (stored.n_blocks if stored else None) != step.n_before:
+        raise StaleVersion(f"Rollout {step.rollout.id} moved while it was looked at.", rollout=step.rollout.id)
+    if is_frozen(store.freezes.all(tx), rollout.family):
+        return None
+    store.blocks.add(tx, step.blocks)
+    store.blocks.put_units(tx, rollout.id, step.units)
+    text = as_text(step.watched)
+    store.blocks.put_watch(tx, rollout.id, StoredWatch(n_blocks=step.watched.watch.n_blocks, state=text, updated_at=step.at))
+    if step.judgement.act == "wait" or step.more:
+        store.rollouts.renew_lease(tx, rollout.id, lease_until)
+        _say(tx, store, rollout, step)
+        return None
+    transition = apply(replace(rollout, lease_expires_at=lease_until), _move(step))
+    decision = record_move(tx, store, transition)
+    crown(tx, store, transition)
+    _say(tx, store, transition.rollout, step)
+    return decision
+
+
+def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime) -> Mapping[str, Any] | None:
+    """What the blocks closed so far say, for an operator's move; None before the first look."""
+    stored = store.blocks.watch(tx, rollout.id)
+    if stored is None or rollout.status != "deploying":
+        return None
+    return judge(rollout, from_text(stored.state).watch, at=at, clock_at=clock_at).evidence
+
+
+class _Look:
+    """One look: each part appends blocks and folds them in before the next part reads what they set."""
+
+    def __init__(self, tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> None:
+        self._tx, self._store, self._rollout, self._at = tx, store, rollout, at
+        self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
+        stored = store.blocks.watch(tx, rollout.id)
+        self._n_before = stored.n_blocks if stored else None
+        self._watched = from_text(stored.state) if stored else Watched(watch=begin(rollout.settings))
+        self._blocks: list[StoredBlock] = []
+        self._units: dict[tuple[int, str], UnitCount] = {}
+        self._more = False
+
+    def step(self) -> Step:
+        self._baseline()
+        self._cohorts()
+        self._guardrails()
+        judgement = judge(self._rollout, self._watched.watch, at=self._at, clock_at=self._clock_now)
+        return Step(
+            rollout=self._rollout, n_before=self._n_before, watched=self._watched, judgement=judgement, blocks=tuple(self._blocks),
+            units=self._units, more=self._more, at=self._at, clock_at=self._clock_now,
+        )  # fmt: skip
+
+    def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
+        watch = self._watched.watch
+        (block,) = chained(self._rollout.id, [(kind, content)], n_before=watch.n_blocks, head=watch.head, closed_at=self._at)
+        self._blocks.append(block)
+        self._watched = replace(self._watched, watch=after(watch, block, self._rollout.settings, self._rollout.ladder))
+
+    def _baseline(self) -> None:
+        known = self._watched.watch.baseline
+        if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
+            return
+        found = champion_baseline(self._store, self._tx, self._rollout.family, self._rollout.champion, self._now)
+        if found.n >= int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500)):
+            self._close("baseline", replace(found, frozen_at=self._at).as_record())
+
+    # --- quality ----------------------------------------------------------------------------------------------------------
+
+    def _cohorts(self) -> None:
+        settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
+        for cohort in due(self._rollout, closed=self._watched.cohorts, clock_now=settled):
+            self._cohort(cohort)
+            self._watched = replace(self._watched, cohorts={**self._watched.cohorts, cohort.stage: cohort.start})
+
+    def _cohort(self, cohort: Cohort) -> None:
+        until = self._real(cohort.closes_at)
+        found = self._store.observations.cohort_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
+        counts = self._counts(cohort.stage, found)
+        fresh = {unit: arm for unit, arm in found.items() if counts[unit].cohort_start is None}
+        if not fresh:
+            return
+        for unit in fresh:
+            self._units[cohort.stage, unit] = replace(counts[unit], cohort_start=cohort.start)
+        both = self._served_both(cohort)
+        arms = {unit: arm for unit, arm in fresh.items() if unit not in both}
+        metric = self._rollout.settings["metric"]
+        means = self._store.observations.outcomes(
+            self._tx, self._rollout, cohort.stage, arms, field=metric["field"], source=metric["source"], received_until=until
+        )
+        units = [UnitOutcome(unit_hmac=unit, arm=arm, mean=means.get(unit)) for unit, arm in sorted(arms.items())]
+        self._close("quality", quality_content(cohort, units, n_left_out=len(fresh) - len(arms)))
+
+    def _served_both(self, cohort: Cohort) -> set[str]:
+        """Units that were served outside the rollout while it lapsed within their window: in neither arm any more."""
+        begun, closes = self._real(cohort.start), self._real(cohort.closes_at)
+        found: set[str] = set()
+        for gap in gaps(self._rollout):
+            if gap.since < closes and gap.until > begun:
+                found |= self._store.observations.outside(self._tx, self._rollout.family, gap.since, gap.until)
+        return found
+
+    # --- guardrails -------------------------------------------------------------------------------------------------------
+
+    def _guardrails(self) -> None:
+        started = self._rollout.started_at
+        assert started is not None
+        since = self._watched.guardrails_until or window_start(started)
+        until = window_start(self._now - timedelta(seconds=GRACE_SECONDS))
+        if until <= since:
+            return
+        self._more = until - since > READ_AHEAD
+        until = min(until, since + READ_AHEAD)
+        requests = self._by_window(self._store.observations.requests(self._tx, self._rollout, since, until))
+        fetches: dict[tuple[datetime, int], list[Fetches]] = {}
+        for one in self._store.observations.fetches(self._tx, self._rollout, since, until):
+            fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
+        for begun, stage in sorted(requests.keys() | fetches.keys()):
+            self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
+        self._watched = replace(self._watched, guardrails_until=until)
+
+    def _window(self, begun: datetime, stage: int, requests: list[Request], fetches: list[Fetches]) -> None:
+        minute = int(begun.timestamp()) // 60
+        counts = self._counts(stage, {r.unit_hmac for r in requests})
+        counted = {unit for unit, c in counts.items() if c.last_minute != minute and c.n_values < VALUES_PER_STAGE}
+        for unit in counted:
+            self._units[stage, unit] = replace(counts[unit], n_values=counts[unit].n_values + 1, last_minute=minute)
+        sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
+        for one in fetches:
+            sums[one.arm] += one.n
+        limits = limits_of(self._watched.watch, self._rollout.settings)
+        content = guardrail_content(begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits)
+        self._close("guardrails", content)
+
+    def _by_window(self, requests: list[Request]) -> dict[tuple[datetime, int], list[Request]]:
+        found: dict[tuple[datetime, int], list[Request]] = {}
+        for request in requests:
+            found.setdefault((window_start(request.started_at), request.stage), []).append(request)
+        return found
+
+    def _counts(self, stage: int, units: Any) -> dict[str, UnitCount]:
+        """What the units have been counted for, changes of this look included."""
+        unknown = [unit for unit in units if (stage, unit) not in self._units]
+        stored = self._store.blocks.units(self._tx, self._rollout.id, stage, unknown)
+        return {unit: self._units.get((stage, unit)) or stored.get(unit) or UnitCount() for unit in units}
+
+    def _real(self, clock_at: datetime) -> datetime:
+        """Real time of an instant of the rollout clock."""
+        return self._now - (self._clock_now - clock_at) / self._scale
+
+
+def _move(step: Step) -> Move:
+    judgement = step.judgement
+    assert judgement.act != "wait"
+    return Move(
+        act=judgement.act, at=step.at, clock_at=step.clock_at, actor=ACTOR, reason=judgement.reason, outcome=judgement.outcome,
+        evidence=judgement.evidence,
+    )  # fmt: skip
+
+
+def _say(tx: Transaction, store: Store, rollout: Rollout, step: Step) -> None:
+    """Alerts that last as long as what they say, and one that the rollout has ended without being asked to."""
+    f = rollout.family
+    for kind in ALERT_KINDS:
+        text = step.judgement.alerts.get(kind)
+        if text is None or not rollout.is_active:
+            store.alerts.close(tx, kind, f, rollout.id, step.at)
+            continue
+        detail = f"Rollout {rollout.id} of {f} does not go on: {text}. Look: detent rollout status {f}. Take it back: detent rollout rollback {f}"
+        store.alerts.open(
+            tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=step.at, detail=detail)
+        )
+    if rollout.status == "rolled_back":
+        detail = (
+            f"Rollout {rollout.id} of {f} was rolled back ({rollout.outcome}): {rollout.reason}. {rollout.champion} serves everybody. "
+            f"Look: detent rollout log {f}"
+        )
+        store.alerts.open(tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=step.at, detail=detail))
