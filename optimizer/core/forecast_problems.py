@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from typing import Literal
 
 from optimizer.core.forecast_plan import Need, Plan, Progress
@@ -12,11 +12,12 @@ from optimizer.core.statistics.forecast import Traffic, smallest_feasible_margin
 from optimizer.core.traffic import RecordedTraffic
 
 Limit = Literal["max_labelled", "max_days", "units"]
+NO_LIMIT = Traffic(units_per_hour=1e9, label_rate=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """``needed`` against ``allowed``, in labelled outcomes, days or distinct units; ``text`` says it with the ways out."""
+    """``needed`` against ``allowed``: labelled outcomes, days, or distinct units of one stage."""
 
     limit: Limit
     needed: float | None  # None: no number would do
@@ -24,111 +25,114 @@ class Problem:
     text: str
 
 
-def problems_of(
-    plan: Plan,
-    progress: Progress,
-    shares: Sequence[float],
-    needs: Sequence[Need],
-    total: Need,
-    *,
-    traffic: RecordedTraffic | None,
-    rates: Traffic | None,
-) -> tuple[Problem, ...]:
-    """Args: ``needs`` and ``total`` at 90 %, from ``progress`` on; ``rates`` None where units or labels are not known."""
-    ways = _Ways(plan=plan, progress=progress, shares=shares, total=total, traffic=traffic, rates=rates)
-    found = [_too_many_labels(plan, progress, total, ways)]
-    if rates is not None:
-        found += [_too_long(plan, progress, total, ways), _too_few_units(plan, progress, shares, needs, ways)]
-    return tuple(p for p in found if p is not None)
-
-
-def _too_many_labels(plan: Plan, progress: Progress, total: Need, ways: _Ways) -> Problem | None:
-    if total.labelled is None:
-        text = "A gate would never be passed: the candidate is assumed to be worse by the margin or more."
-        return Problem(limit="max_labelled", needed=None, allowed=plan.max_labelled, text=text)
-    needed = progress.labelled + total.labelled
-    if needed <= plan.max_labelled:
-        return None
-    text = (
-        f"90 % of such rollouts end within {needed:,.0f} labelled outcomes, and max_labelled is {plan.max_labelled:,}. "
-        f"Ways out: {ways.text(f'max_labelled: {_up(needed, 100):,}')}."
-    )
-    return Problem(limit="max_labelled", needed=round(needed, 1), allowed=plan.max_labelled, text=text)
-
-
-def _too_long(plan: Plan, progress: Progress, total: Need, ways: _Ways) -> Problem | None:
-    if total.hours is None or progress.hours + total.hours <= plan.max_hours:
-        return None
-    days, allowed = (progress.hours + total.hours) / 24, plan.max_hours / 24
-    assert ways.rates is not None
-    text = (
-        f"90 % of such rollouts end within {days:,.1f} days at {ways.rates.units_per_hour:,.1f} distinct units an hour, of which "
-        f"{ways.rates.label_rate:.1%} give a label, and max_days is {allowed:g}. Ways out: {ways.text(f'max_days: {ceil(days)}')}."
-    )
-    return Problem(limit="max_days", needed=round(days, 2), allowed=allowed, text=text)
-
-
-def _too_few_units(plan: Plan, progress: Progress, shares: Sequence[float], needs: Sequence[Need], ways: _Ways) -> Problem | None:
-    """A unit counts once per stage: where the same units always come back, waiting longer brings no new ones."""
-    assert ways.traffic is not None
-    fresh = ways.traffic.fresh_units_per_hour / plan.clock_scale
-    pool = ways.traffic.n_units + fresh * max(0.0, plan.max_hours - progress.hours)
-    worst = max(zip(needs, shares, strict=True), key=lambda pair: pair[0].units or 0.0)
-    needed, share = worst[0].units, worst[1]
-    if needed is None or needed <= pool:
-        return None
-    text = (
-        f"The stage of {share:.0%} takes up to {needed:,.0f} distinct units, since a unit counts once per stage, and only {ways.traffic.n_units:,} "
-        f"came in {ways.traffic.hours / 24:.1f} days, about {24 * fresh:,.1f} a day of them new. Ways out: {ways.text(None)}."
-    )
-    return Problem(limit="units", needed=round(needed, 1), allowed=round(pool, 1), text=text)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ways:
+class Outlook:
+    """What is still needed at 90 %, in all and per share, beside what the traffic gives."""
+
     plan: Plan
     progress: Progress
     shares: Sequence[float]
+    needs: Sequence[Need]
     total: Need
     traffic: RecordedTraffic | None
-    rates: Traffic | None
+    rates: Traffic | None  # None: units or labels are not known
 
-    def text(self, limit: str | None) -> str:
-        found = [self._margin(), limit, self._labels(), self._finer_unit()]
-        ways = "; ".join(way for way in found if way is not None)
-        return f"it is fixed while it runs; in a new rollout: {ways}" if self.progress.begun else ways
-
-    def _margin(self) -> str | None:
-        """From the start, since another margin is another rollout."""
-        smallest = smallest_feasible_margin(
-            base=self.plan.base, lift=self.plan.lift.value, ladder=self.plan.ladder,
-            traffic=self.rates or Traffic(units_per_hour=1e9, label_rate=1.0), max_labelled=self.plan.max_labelled,
-            max_hours=self.plan.max_hours, min_labelled=self.plan.min_labelled,
-        )  # fmt: skip
-        if smallest is None:
-            return "no margin up to .2 would be enough by itself"
-        return f"a margin of {smallest:g} (now {self.plan.margin:g})" if smallest > self.plan.margin else None
-
-    def _labels(self) -> str | None:
-        """How many of the units would have to give a label for the hours to fit."""
-        if self.rates is None or self.total.labelled is None:
-            return None
-        counting = self.plan.max_hours - self.progress.hours - len(self.shares) * self.plan.closing_hours
-        rate = self.total.labelled / (self.rates.units_per_hour * counting) if counting > 0 else 2.0
-        if rate <= self.rates.label_rate:
-            return None
-        return (
-            f"more labels: {rate:.0%} of the units (now {self.rates.label_rate:.1%})"
-            if rate <= 1
-            else "more users (labels of all would not be enough)"
-        )
-
-    def _finer_unit(self) -> str | None:
-        if self.traffic is None or self.traffic.n_requests_with_unit < 1.5 * self.traffic.n_units:
-            return None
-        each = self.traffic.n_requests_with_unit / self.traffic.n_units
-        return f"a finer unit, session or conversation instead of user ({each:.1f} requests came per unit)"
+    @property
+    def pool(self) -> float:
+        """Distinct units that can come into one stage: those known, and the new ones of all the time that is left."""
+        if self.traffic is None or self.rates is None:
+            return inf
+        fresh = self.traffic.fresh_units_per_hour / self.plan.clock_scale
+        return self.traffic.n_units + fresh * max(0.0, self.plan.max_hours - self.progress.hours)
 
 
-def _up(value: float, step: int) -> int:
-    return ceil(value / step) * step
+def problems_of(outlook: Outlook) -> tuple[Problem, ...]:
+    found = (_too_many_labels(outlook), _too_long(outlook), _too_few_units(outlook))
+    return tuple(problem for problem in found if problem is not None)
+
+
+def ways_out(outlook: Outlook, problems: Sequence[Problem]) -> tuple[str, ...]:
+    """What would make it fit, each by itself where it says no otherwise. Nothing here loosens the 5 in 100."""
+    if not problems:
+        return ()
+    found = [_margin(outlook), *(_higher_limit(problem) for problem in problems), _labels(outlook), _finer_unit(outlook)]
+    return tuple(way for way in found if way is not None)
+
+
+def _too_many_labels(outlook: Outlook) -> Problem | None:
+    allowed = outlook.plan.max_labelled
+    if outlook.total.labelled is None:
+        text = "A gate would never be passed: the candidate is assumed to be worse by the margin or more."
+        return Problem(limit="max_labelled", needed=None, allowed=allowed, text=text)
+    needed = outlook.progress.labelled + outlook.total.labelled
+    if needed <= allowed:
+        return None
+    text = f"90 % of such rollouts end within {needed:,.0f} labelled outcomes, and max_labelled is {allowed:,}."
+    return Problem(limit="max_labelled", needed=round(needed, 1), allowed=allowed, text=text)
+
+
+def _too_long(outlook: Outlook) -> Problem | None:
+    if outlook.rates is None or outlook.total.hours is None:
+        return None
+    needed = outlook.progress.hours + outlook.total.hours
+    if needed <= outlook.plan.max_hours:
+        return None
+    text = (
+        f"90 % of such rollouts end within {needed / 24:,.1f} days, and max_days is {outlook.plan.max_hours / 24:g}: "
+        f"{outlook.rates.units_per_hour:,.1f} distinct units come in an hour, and {outlook.rates.label_rate:.1%} of them give a label."
+    )
+    return Problem(limit="max_days", needed=round(needed / 24, 2), allowed=outlook.plan.max_hours / 24, text=text)
+
+
+def _too_few_units(outlook: Outlook) -> Problem | None:
+    """A unit counts once per stage: where the same units always come back, waiting longer brings no new ones."""
+    worst, share = max(zip(outlook.needs, outlook.shares, strict=True), key=lambda pair: pair[0].units or 0.0)
+    if outlook.traffic is None or worst.units is None or worst.units <= outlook.pool:
+        return None
+    text = (
+        f"The stage of {share:.0%} takes up to {worst.units:,.0f} distinct units, since a unit counts once per stage; about {outlook.pool:,.0f} will "
+        f"come, as {outlook.traffic.n_units:,} came in {outlook.traffic.hours / 24:.1f} days, {outlook.traffic.n_late_units:,} of them first in "
+        "the second half."
+    )
+    return Problem(limit="units", needed=round(worst.units, 1), allowed=round(outlook.pool, 1), text=text)
+
+
+def _margin(outlook: Outlook) -> str | None:
+    """From the start of the ladder, since another margin is another rollout."""
+    plan = outlook.plan
+    smallest = smallest_feasible_margin(
+        base=plan.base, lift=plan.lift.value, ladder=plan.ladder, traffic=outlook.rates or NO_LIMIT, max_labelled=plan.max_labelled,
+        max_hours=plan.max_hours, max_units=outlook.pool, min_labelled=plan.min_labelled,
+    )  # fmt: skip
+    if smallest is None:
+        return "no margin up to .2 would be enough by itself"
+    return f"a margin of {smallest:g} (now {plan.margin:g})" if smallest > plan.margin else None
+
+
+def _higher_limit(problem: Problem) -> str | None:
+    if problem.needed is None or problem.limit == "units":
+        return None
+    value = ceil(problem.needed) if problem.limit == "max_days" else ceil(problem.needed / 100) * 100
+    return f"{problem.limit}: {value}"
+
+
+def _labels(outlook: Outlook) -> str | None:
+    """How many of the units would have to give a label for hours and units to fit."""
+    if outlook.rates is None or outlook.total.labelled is None:
+        return None
+    counting = outlook.plan.max_hours - outlook.progress.hours - len(outlook.shares) * outlook.plan.closing_hours
+    by_hours = outlook.total.labelled / (outlook.rates.units_per_hour * counting) if counting > 0 else inf
+    rate = max(by_hours, *((need.labelled or 0.0) / outlook.pool for need in outlook.needs))
+    if rate <= outlook.rates.label_rate:
+        return None
+    if rate > 1:
+        return "more users (a label of every one that comes now would not be enough)"
+    return f"more labels: from {rate:.0%} of the units (now {outlook.rates.label_rate:.1%})"
+
+
+def _finer_unit(outlook: Outlook) -> str | None:
+    traffic = outlook.traffic
+    if traffic is None or not traffic.n_units or traffic.n_requests_with_unit < 1.5 * traffic.n_units:
+        return None
+    each = traffic.n_requests_with_unit / traffic.n_units
+    return f"a finer unit, session or conversation instead of user ({each:,.1f} requests came per unit)"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, log
 from typing import Any, Literal
 
 from optimizer.core.forecast_plan import Need, Plan, Progress
-from optimizer.core.forecast_problems import Problem, problems_of
+from optimizer.core.forecast_problems import Outlook, Problem, problems_of, ways_out
 from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, Traffic, candidate_requests_to_alarm, detectable_drop, forecast
-from optimizer.core.statistics.guardrails import ALPHA
+from optimizer.core.statistics.guardrails import ALPHA, GAPS
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 from optimizer.core.traffic import RecordedTraffic
 
@@ -51,13 +51,16 @@ class AlarmNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutForecast:
-    """``exceeds``: 90 % of such rollouts would not end within the limits, and ``problems`` says which and the ways out."""
+    """``exceeds``: 90 % of such rollouts would not end within the limits; ``problems`` says which."""
 
     verdict: Verdict
     summary: str
     missing: tuple[str, ...] = ()  # what is not known, and how to make it known
     problems: tuple[Problem, ...] = ()
+    ways_out: tuple[str, ...] = ()  # of the problems; what is fixed with a rollout that runs means a new one
     warnings: tuple[str, ...] = ()
+    max_days: float | None = None
+    max_labelled: int | None = None
     margin: float | None = None
     base: float | None = None
     base_why: str = ""
@@ -84,12 +87,11 @@ class RolloutForecast:
         """As one of the gates before a rollout; None where nothing can be told, which is no reason to refuse."""
         if self.verdict == "exceeds":
             worst = self.problems[0]
-            reason = " ".join(p.text for p in self.problems)
+            reason = f"{' '.join(p.text for p in self.problems)} Ways out: {'; '.join(self.ways_out)}"
             return {"name": "forecast", "verdict": "fail", "value": worst.needed, "required": worst.allowed, "reason": reason}
-        if self.verdict == "fits":
-            assert self.nine_in_ten is not None
-            value = _rounded(self.nine_in_ten.hours)
-            return {"name": "forecast", "verdict": "pass", "value": value, "required": None, "reason": self.summary}
+        if self.verdict == "fits" and self.nine_in_ten is not None and self.nine_in_ten.hours is not None:
+            days = round(self.nine_in_ten.hours / 24, 2)
+            return {"name": "forecast", "verdict": "pass", "value": days, "required": self.max_days, "reason": self.summary}
         return None
 
 
@@ -112,7 +114,10 @@ def forecast_rollout(plan: Plan, traffic: RecordedTraffic | None, progress: Prog
     )
     totals = {name: _total(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
     missing = _missing(plan, traffic)
-    problems = problems_of(plan, progress, shares, nine, totals["nine_in_ten"], traffic=traffic, rates=rates)
+    outlook = Outlook(
+        plan=plan, progress=progress, shares=shares, needs=nine, total=totals["nine_in_ten"], traffic=traffic, rates=rates
+    )  # fmt: skip
+    problems = problems_of(outlook)
     alarms = tuple(_alarm(plan, traffic, shares[0], errors) for errors in ERRORS_AFTER)
     verdict: Verdict = "cannot_tell" if missing else "exceeds" if problems else "fits"
     exposed = [s.share * s.expected.units for s in stages if s.expected.units is not None]
@@ -121,7 +126,10 @@ def forecast_rollout(plan: Plan, traffic: RecordedTraffic | None, progress: Prog
         summary=_summary(verdict, totals["expected"], totals["nine_in_ten"], missing, problems, progress),
         missing=missing,
         problems=problems,
+        ways_out=ways_out(outlook, problems),
         warnings=_warnings(plan, traffic, shares[0]),
+        max_days=plan.max_hours / 24,
+        max_labelled=plan.max_labelled,
         margin=plan.margin,
         base=plan.base,
         base_why=plan.base_why,
@@ -184,7 +192,10 @@ def _alarm(plan: Plan, traffic: RecordedTraffic | None, share: float, errors: fl
 
 
 def _requests_needed(plan: Plan, share: float, errors: float) -> float | None:
-    found = candidate_requests_to_alarm(base=ERRORS_BEFORE, bad=errors, w=share, margin=plan.error_margin, alpha=ALPHA["errors"])
+    kappa = KAPPA_MEAN + log(len(GAPS["errors"]))  # the guardrail spreads its bet evenly over so many alternatives
+    found = candidate_requests_to_alarm(
+        base=ERRORS_BEFORE, bad=errors, w=share, margin=plan.error_margin, alpha=ALPHA["errors"], kappa=kappa
+    )  # fmt: skip
     return _finite(found)
 
 
@@ -264,7 +275,3 @@ def _sum(values: list[float | None]) -> float | None:
 
 def _finite(value: float, known: bool = True) -> float | None:
     return value if known and isfinite(value) else None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)

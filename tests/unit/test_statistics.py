@@ -502,3 +502,11 @@ def test_the_exact_chance_of_a_false_verdict_stays_below_alpha():
         crossed = sum(chance for gate, chance in paths.items() if gate.peaks["roll"] >= threshold(alpha))
         assert 0 < crossed <= alpha
     assert sum(chance * exp(gate.of("roll").log_e) for gate, chance in paths.items()) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("margin", [0.4, 0.9])
+def test_three_margins_may_be_more_than_there_is_to_lose(margin: float):
+    """The largest margins that a family may declare: the gate goes on, and the evidence is nearly certain at once."""
+    gate = QualityGate.start(margin=margin, champion_mean=0.5).after(block(20, 10, 20, 10))
+    assert gate.peaks["ship3"] > threshold(0.05)
+    assert gate_growth(0.5, 0.0, w=0.5, m=3, margin=margin) > gate_growth(0.5, 0.0, w=0.5, m=1, margin=0.3)

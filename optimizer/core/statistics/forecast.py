@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.projection import null_projection
-from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED, margin_needed
+from optimizer.core.statistics.quality_gate import ALPHA_SHIP, LARGEST_DROP, NESTED, margin_needed
 
 KAPPA_MEAN = 0.5
 KAPPA_90 = 4.5
@@ -66,7 +66,7 @@ def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) ->
     theta_b, theta_c = clip_rate(base), clip_rate(base + lift)
     if theta_c - theta_b <= -m * margin:
         return 0.0
-    return null_projection(theta_c, theta_b, w=w, d0=-m * margin).growth
+    return null_projection(theta_c, theta_b, w=w, d0=-min(m * margin, LARGEST_DROP)).growth
 
 
 def forecast(
@@ -114,12 +114,24 @@ def forecast(
 
 
 def smallest_feasible_margin(
-    *, base: float, lift: float, ladder: Sequence[float], traffic: Traffic, max_labelled: float, max_hours: float, min_labelled: int = 200
+    *,
+    base: float,
+    lift: float,
+    ladder: Sequence[float],
+    traffic: Traffic,
+    max_labelled: float,
+    max_hours: float,
+    max_units: float = inf,
+    min_labelled: int = 200,
 ) -> float | None:
-    """The smallest margin (steps of .005, up to .2) at which 90 % of rollouts end within the limits; None if there is none."""
+    """The smallest margin (steps of .005, up to .2) at which 90 % of rollouts end within the limits; None if there is none.
+
+    Args:
+        max_units: distinct units that one stage can have at most.
+    """
     for i in range(2, 41):
         found = forecast(base=base, lift=lift, margin=i * 0.005, ladder=ladder, traffic=traffic, kappa=KAPPA_90, min_labelled=min_labelled)
-        if found.labelled <= max_labelled and found.hours <= max_hours:
+        if found.labelled <= max_labelled and found.hours <= max_hours and all(s.units <= max_units for s in found.stages):
             return i * 0.005
     return None
 

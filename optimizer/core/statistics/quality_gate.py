@@ -24,13 +24,14 @@ ALPHA_SHIP = 0.05
 ALPHA_ROLL = 0.03  # the other .02 of "rolled back though not worse" belongs to the guardrails
 MIN_BLOCK = 10  # labels of both arms together; 10 to 40 is best
 NESTED = (3, 2, 1)
+LARGEST_DROP = 0.999  # of a mean: three margins of .4 are no difference that can be, and have no projection
 
 Kind = Literal["binary", "score"]
 
 
 def ship_hypothesis(m: int, margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
     gaps = (m * margin, (m + 1) * margin, (m + 3) * margin)
-    return Hypothesis(name=f"ship{m}", boundary=-m * margin, gaps=gaps, weights=(0.6, 0.25, 0.15), alpha=alpha)
+    return Hypothesis(name=f"ship{m}", boundary=-min(m * margin, LARGEST_DROP), gaps=gaps, weights=(0.6, 0.25, 0.15), alpha=alpha)
 
 
 def superiority_hypothesis(margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:

@@ -1,0 +1,243 @@
+"""How long a rollout will take, with figures worked out by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import inf, log, sqrt
+from typing import Any
+
+import pytest
+
+from optimizer.core.family_settings import RolloutSettings
+from optimizer.core.forecast_plan import Lift, Plan, Progress, lift_of, plan_of
+from optimizer.core.rollout_forecast import ended, forecast_rollout
+from optimizer.core.rollout_start import frozen
+from optimizer.core.traffic import RecordedTraffic
+
+NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+PLAN = Plan(
+    ladder=(0.5,), margin=0.1, base=0.5, base_why="", lift=Lift(), field="success", source="user", min_labelled=200, max_labelled=8000,
+    max_hours=720.0, min_duration_hours=24.0, dwell_hours=0.0, closing_hours=25.0, error_margin=0.01,
+)  # fmt: skip
+GROWTH = 0.5 * log(0.5 / 0.45) + 0.5 * log(0.5 / 0.55)  # both arms at .5, projected to .45 and .55
+MEAN, NINE = (log(20) + 0.5) / GROWTH, (log(20) + 4.5) / GROWTH  # 695.6 and 1491.6 labelled outcomes
+LADDER = replace(PLAN, ladder=(0.1, 0.25, 0.5, 0.75), margin=0.05, base=0.8)
+
+
+def traffic(
+    units: int = 16_800, labelled: int = 3_360, *, hours: float = 168.0, late: int | None = None, **changes: Any
+) -> RecordedTraffic:
+    """By default 100 units an hour, a fifth of which give a label: 20 labels an hour."""
+    usual: dict[str, Any] = {
+        "since": NOW - timedelta(hours=hours),
+        "until": NOW,
+        "n_requests": 2 * units,
+        "n_requests_with_unit": 2 * units,
+        "n_units": units,
+        "n_late_units": units // 2 if late is None else late,
+        "n_labelled_units": {("success", "user"): labelled} if labelled else {},
+    }
+    return RecordedTraffic(**{**usual, **changes})
+
+
+def test_one_stage_takes_as_long_as_worked_out_by_hand() -> None:
+    found = forecast_rollout(PLAN, traffic())
+    (stage,) = found.stages
+    assert found.verdict == "fits"
+    assert (stage.expected.labelled, stage.nine_in_ten.labelled) == (pytest.approx(MEAN), pytest.approx(NINE))
+    assert stage.expected.labelled == pytest.approx(695.6, abs=0.1)
+    assert stage.expected.units == pytest.approx(MEAN / 0.2)
+    assert stage.expected.hours == pytest.approx(MEAN / 20 + 25)
+    assert stage.nine_in_ten.hours == pytest.approx(NINE / 20 + 25)
+    assert found.users_exposed == pytest.approx(MEAN / 0.2 / 2)
+    assert stage.detectable_drop == pytest.approx(sqrt(2 * 0.25 * 4 * (log(1 / 0.03) + 0.5) / (20 * 24)))
+    assert found.nine_in_ten is not None
+    assert found.nine_in_ten.hours == stage.nine_in_ten.hours
+
+
+def test_the_usual_ladder_takes_the_labels_of_the_simulated_check() -> None:
+    """2,570 labelled outcomes to promotion on average and 5,270 in nine of ten, by the design note; simulated 2,569."""
+    found = forecast_rollout(LADDER, traffic())
+    assert found.expected is not None
+    assert found.nine_in_ten is not None
+    assert found.expected.labelled == pytest.approx(2570, rel=0.01)
+    assert found.nine_in_ten.labelled == pytest.approx(5270, rel=0.01)
+
+
+def test_a_gain_on_the_holdout_makes_it_shorter() -> None:
+    equal, better = (forecast_rollout(replace(LADDER, lift=Lift(value=v)), traffic()) for v in (0.0, 0.05))
+    assert better.expected is not None
+    assert equal.expected is not None
+    assert (better.expected.labelled or inf) < (equal.expected.labelled or 0)
+
+
+def test_on_a_clock_that_runs_faster_fewer_units_come_per_hour_of_it() -> None:
+    slow, fast = (forecast_rollout(replace(PLAN, clock_scale=scale), traffic()) for scale in (1.0, 2.0))
+    assert slow.units_per_hour == pytest.approx(100)
+    assert fast.units_per_hour == pytest.approx(50)
+    assert fast.stages[0].expected.hours == pytest.approx(MEAN / 10 + 25)
+
+
+def test_minimum_times_are_waited_for() -> None:
+    dwelling = forecast_rollout(replace(PLAN, dwell_hours=200.0), traffic())
+    assert dwelling.stages[0].expected.hours == 200.0
+    lasting = forecast_rollout(replace(PLAN, min_duration_hours=300.0), traffic())
+    assert lasting.expected is not None
+    assert lasting.expected.hours == 300.0
+
+
+# --- what is not known ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recorded", "says"),
+    [
+        pytest.param(None, "nothing was reported in the last 30 days", id="nothing at all"),
+        pytest.param(traffic(0, 0, n_requests=7_000), "7,000 requests were reported, none of them with a unit", id="no units"),
+        pytest.param(traffic(labelled=0), r"none of 16,800 units gave a label \(success by user\)", id="no labels"),
+        pytest.param(
+            traffic(n_labelled_units={("score", "judge"): 40}), "labelled otherwise: 40 by score of judge", id="labels of another metric"
+        ),
+        pytest.param(traffic(30, 5, hours=2.0), "too short to rely on: 5 units with a label", id="a record of two hours"),
+    ],
+)
+def test_what_cannot_be_told_is_its_own_answer_and_says_what_is_missing(recorded: RecordedTraffic | None, says: str) -> None:
+    found = forecast_rollout(LADDER, recorded)
+    assert found.verdict == "cannot_tell"
+    assert not found.refuses
+    assert found.gate() is None
+    assert found.missing
+    assert re.search(says, found.summary), found.summary
+
+
+def test_without_traffic_no_hour_is_0_or_infinite_but_the_labels_are_known() -> None:
+    found = forecast_rollout(LADDER, None)
+    assert {(s.expected.units, s.expected.hours, s.detectable_drop) for s in found.stages} == {(None, None, None)}
+    assert (found.users_exposed, found.requests_per_second, found.units_per_hour) == (None, None, None)
+    assert {alarm.minutes for alarm in found.guardrails} == {None}
+    assert found.expected is not None
+    assert found.expected.labelled == pytest.approx(2570, rel=0.01)
+
+
+# --- what does not fit ------------------------------------------------------------------------------------------------
+
+
+def test_too_many_labels_are_named_with_the_ways_out() -> None:
+    found = forecast_rollout(replace(PLAN, max_labelled=1000), traffic())
+    assert [p.limit for p in found.problems] == ["max_labelled"]
+    assert found.problems[0].text == "90 % of such rollouts end within 1,492 labelled outcomes, and max_labelled is 1,000."
+    assert "a margin of 0.125 (now 0.1)" in found.ways_out
+    assert "max_labelled: 1500" in found.ways_out
+    wider = forecast_rollout(replace(PLAN, max_labelled=1000, margin=0.125), traffic())
+    assert wider.verdict == "fits"
+
+
+def test_too_many_days_are_named_with_the_share_of_labels_that_would_do() -> None:
+    found = forecast_rollout(replace(PLAN, max_hours=72.0), traffic())
+    assert [p.limit for p in found.problems] == ["max_days"]
+    days = (NINE / 20 + 25) / 24
+    assert found.problems[0].needed == pytest.approx(days, abs=0.01)
+    assert "max_days: 5" in found.ways_out
+    rate = NINE / (100 * (72 - 25))
+    assert f"more labels: from {rate:.0%} of the units (now 20.0%)" in found.ways_out
+
+
+def test_units_that_always_come_back_are_too_few_however_long_one_waits() -> None:
+    found = forecast_rollout(PLAN, traffic(1_000, 900, late=0, n_requests_with_unit=9_000))
+    few = next(p for p in found.problems if p.limit == "units")
+    assert (few.needed, few.allowed) == (pytest.approx(NINE / 0.9, abs=0.1), 1_000)
+    assert "a finer unit, session or conversation instead of user (9.0 requests came per unit)" in found.ways_out
+    fresh = forecast_rollout(PLAN, traffic(1_000, 900, late=500))
+    assert "units" not in {p.limit for p in fresh.problems}
+
+
+def test_a_forecast_that_does_not_fit_is_a_gate_that_fails_with_figures() -> None:
+    gate = forecast_rollout(replace(PLAN, max_labelled=1000), traffic()).gate()
+    assert gate is not None
+    assert (gate["name"], gate["verdict"], gate["required"]) == ("forecast", "fail", 1000)
+    assert "Ways out: a margin of" in gate["reason"]
+    fits = forecast_rollout(PLAN, traffic()).gate()
+    assert fits is not None
+    assert (fits["verdict"], fits["required"]) == ("pass", 30.0)
+
+
+# --- guardrails -------------------------------------------------------------------------------------------------------
+
+
+def test_requests_until_an_alarm_are_those_of_the_simulated_table_and_minutes_follow_from_the_traffic() -> None:
+    """Table C of the design note at 10 %: 438, 95, 25 and 20 candidate requests, of which a block of ten seconds holds twenty."""
+    found = forecast_rollout(LADDER, traffic(n_requests_with_unit=168 * 3600 * 20))
+    needed = {a.errors: a.candidate_requests or 0.0 for a in found.guardrails}
+    assert needed[0.05] == pytest.approx(438, rel=0.1)
+    assert needed[0.10] == pytest.approx(95, rel=0.1)
+    assert 10 < needed[0.30] < 25
+    assert needed[1.0] < 20
+    minutes = {a.errors: a.minutes for a in found.guardrails}
+    assert minutes[0.05] == pytest.approx((needed[0.05] / 2 + 40) / 60)
+    assert found.warnings == ()
+
+
+def test_too_little_traffic_for_five_minutes_is_said() -> None:
+    found = forecast_rollout(LADDER, traffic(n_requests_with_unit=6_048))  # one request in 100 s
+    assert len(found.warnings) == 1
+    assert "will not be rolled back within five minutes at this traffic" in found.warnings[0]
+    assert "at a share of 10% it gets about 0.3 requests in that time and the guardrail needs about 14" in found.warnings[0]
+
+
+def test_errors_within_the_margin_never_alarm_and_that_is_none_not_infinity() -> None:
+    found = forecast_rollout(replace(LADDER, error_margin=0.5), traffic())
+    assert [a.candidate_requests is None for a in found.guardrails] == [True, True, True, False]
+    assert "Lower guardrails.error_margin" in found.warnings[0]
+
+
+# --- while it runs ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_of_a_rollout_counts_from_its_evidence() -> None:
+    begun = Progress(stage=0, labelled=300, labelled_in_stage=300, grown={1: 1.0}, hours=30.0, stage_hours=30.0, begun=True)
+    found = forecast_rollout(PLAN, traffic(), begun)
+    assert found.expected is not None
+    assert found.expected.labelled == pytest.approx((log(20) + 0.5 - 1.0) / GROWTH)
+    assert "more on average" in found.summary
+
+
+def test_a_gate_that_has_been_passed_waits_for_the_labels_of_its_stage_only() -> None:
+    begun = Progress(stage=0, labelled=150, labelled_in_stage=150, grown={1: inf}, hours=1.0, stage_hours=1.0, begun=True)
+    found = forecast_rollout(PLAN, traffic(), begun)
+    assert found.expected is not None
+    assert found.expected.labelled == 50
+    done = forecast_rollout(PLAN, traffic(), replace(begun, labelled_in_stage=200, hours=100.0))
+    assert done.expected is not None
+    assert (done.expected.labelled, done.expected.hours) == (0, 0)
+
+
+def test_later_stages_only_are_left() -> None:
+    begun = Progress(stage=2, labelled=1000, grown={3: inf, 2: inf, 1: 0.0}, hours=50.0, begun=True)
+    assert [s.share for s in forecast_rollout(LADDER, traffic(), begun).stages] == [0.5, 0.75]
+
+
+def test_a_rollout_that_has_ended_needs_nothing() -> None:
+    assert ended("promoted").verdict == "ended"
+
+
+# --- what it is made for ----------------------------------------------------------------------------------------------
+
+
+def test_the_assumed_lift_is_the_lower_80_percent_bound_and_0_when_forced() -> None:
+    confirmation = {"lift": 0.10, "lift_low": 0.02, "lift_high": 0.18}
+    found = lift_of(confirmation, forced=False)
+    assert found.value == pytest.approx(0.10 - 0.8416 * 0.16 / 3.92, abs=1e-4)
+    assert lift_of({"lift": 0.01, "lift_low": -0.07, "lift_high": 0.09}, forced=False).value == 0
+    assert lift_of(confirmation, forced=True).value == 0
+    assert lift_of({"n": 0}, forced=False).value == 0
+
+
+def test_the_plan_is_read_from_the_frozen_settings() -> None:
+    settings = frozen(RolloutSettings(), champion="v_a", labels=[])
+    plan = plan_of(settings, (0.1, 0.5), Lift())
+    assert (plan.min_labelled, plan.max_labelled, plan.max_hours, plan.closing_hours) == (200, 8000, 720.0, 25.0)
+    assert (plan.base, plan.field, plan.source) == (0.5, "success", "user")
+    fixed = plan_of({**settings, "champion_mean": 0.8, "feedback_window": {"hours": 6.0, "floor_hours": 24.0}}, (0.1,), Lift())
+    assert (fixed.base, fixed.closing_hours) == (0.8, 7.0)
