@@ -1,0 +1,83 @@
+"""What every ports.Traffic must do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from optimizer.adapters.database import Database
+from tests.stores import FAMILY, arm, feedback, interaction, minutes
+
+SINCE, UNTIL = minutes(-600), minutes(0)
+
+
+def _report(database: Database, n: int, unit: str | None, at: float, **changes: object) -> None:
+    row = interaction(f"in_{n}", of=arm(unit_hmac=unit), received_at=minutes(at), occurred_at=minutes(at - 1), **changes)
+    database.write(lambda tx: database.events.add_interactions(tx, [row]))
+
+
+def _label(database: Database, n: int, unit: str | None, at: float, **changes: object) -> None:
+    row = feedback(f"fb_{n}", of=arm(unit_hmac=unit), received_at=minutes(at), **changes)
+    database.write(lambda tx: database.events.add_feedback(tx, [row]))
+
+
+def test_a_unit_counts_once_however_often_it_comes(database: Database) -> None:
+    for n, (unit, at) in enumerate([("u1", -400), ("u1", -300), ("u1", -10), ("u2", -20), (None, -5)]):
+        _report(database, n, unit, at)
+    _label(database, 1, "u3", -100)
+    with database.read() as tx:
+        found = database.traffic.recorded(tx, FAMILY, SINCE, UNTIL)
+    assert found is not None
+    assert (found.n_requests, found.n_requests_with_unit, found.n_units) == (5, 4, 3)
+    assert found.n_late_units == 2  # u2 and u3: u1 had been seen in the first half
+    assert (found.since, found.until) == (minutes(-400), UNTIL)
+    assert found.hours == 400 / 60
+
+
+def test_labels_are_counted_per_unit_field_and_source(database: Database) -> None:
+    for n, unit in enumerate(["u1", "u2", "u3", "u4"]):
+        _report(database, n, unit, -60)
+    _label(database, 1, "u1", -50, success=True)
+    _label(database, 2, "u1", -40, success=False)
+    _label(database, 3, "u2", -40, success=None, score=0.5)
+    _label(database, 4, "u2", -40, success=None, score=0.5, source="judge")
+    _label(database, 5, None, -40)
+    with database.read() as tx:
+        found = database.traffic.recorded(tx, FAMILY, SINCE, UNTIL)
+    assert found is not None
+    assert found.n_labelled_units == {("success", "user"): 1, ("score", "user"): 1, ("score", "judge"): 1}
+    assert found.label_rate("success", "user") == 0.25
+    assert found.label_rate("success", "person") == 0.0
+
+
+def test_what_lies_outside_the_time_or_family_does_not_count(database: Database) -> None:
+    _report(database, 1, "u1", -601)
+    _report(database, 2, "u1", 0)
+    _report(database, 3, "u1", -600)
+    other = interaction("in_9", of=arm(family="other", unit_hmac="u9"), received_at=minutes(-5))
+    database.write(lambda tx: database.events.add_interactions(tx, [other]))
+    with database.read() as tx:
+        found = database.traffic.recorded(tx, FAMILY, SINCE, UNTIL)
+        nothing = database.traffic.recorded(tx, FAMILY, SINCE - timedelta(days=1), SINCE - timedelta(hours=1))
+    assert found is not None
+    assert found.n_requests == 1
+    assert nothing is None
+
+
+def test_requests_and_labels_come_in_the_order_in_which_they_happened(database: Database) -> None:
+    _report(database, 1, "u1", -10, error="timeout", latency_ms=5.0, cost_usd=0.5)
+    _report(database, 2, "u2", -30)
+    _report(database, 3, None, -30)
+    _label(database, 1, "u1", -5, success=False)
+    _label(database, 2, "u2", -8, success=True)
+    _label(database, 3, "u2", -7, success=None, score=0.3)
+    _label(database, 4, "u2", -7, source="judge")
+    with database.read() as tx:
+        requests = database.traffic.requests(tx, FAMILY, SINCE, UNTIL)
+        labels = database.traffic.labels(tx, FAMILY, SINCE, UNTIL, field="success", source="user")
+        scores = database.traffic.labels(tx, FAMILY, SINCE, UNTIL, field="score", source="user")
+    assert [(r.unit_hmac, r.at, r.error, r.latency_ms, r.cost_usd) for r in requests] == [
+        ("u2", minutes(-31), False, 12.5, None),
+        ("u1", minutes(-11), True, 5.0, 0.5),
+    ]
+    assert [(one.unit_hmac, one.at, one.value) for one in labels] == [("u2", minutes(-8), 1.0), ("u1", minutes(-5), 0.0)]
+    assert [one.value for one in scores] == [0.3]
