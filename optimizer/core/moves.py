@@ -112,7 +112,8 @@ def apply(rollout: Rollout, move: Move) -> Transition:
 
 def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
     """What an operator can change now, in the order of OPERATOR_ACTS; confirmation may still be asked for."""
-    return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and rollout.held))
+    held_by_person = rollout.held and not is_system(rollout.held_by or "")
+    return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and held_by_person))
 
 
 def inputs(move: Move) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.sync_families import sync_families
 from optimizer.jobs.verify_rollout import verify_rollout
+from tests.stores import interaction
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 F = "summarization"
@@ -81,6 +82,8 @@ def url(tmp_path: Path) -> str:
 def store(url: str, clock: FakeClock):
     store = Database(url)
     sync_families({F: family()}, store, clock)
+    reported = Arm(family=F, variant=family().variant().id, unit_hmac="u0")
+    store.write(lambda tx: store.events.add_interactions(tx, [interaction("in_0", of=reported, received_at=clock.now())]))
     yield store
     store.close()
 
@@ -549,7 +552,7 @@ def test_on_a_scaled_clock_the_gap_is_as_long_as_that_clock_says(store, clock, c
 def test_a_tick_renews_without_a_decision_and_may_come_twice(store, clock, deploying):
     clock.pass_seconds(10)
     for _ in range(2):
-        assert tick(store, clock).done == {deploying.id: "renewed"}
+        assert tick(store, clock).done == {deploying.id: "watched"}
     renewed = load(store, deploying.id)
     assert renewed.version == deploying.version
     assert renewed.lease_expires_at == clock.now() + timedelta(seconds=60)

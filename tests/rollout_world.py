@@ -1,0 +1,235 @@
+"""A store, a clock that is moved by hand, and users: rollouts as production would move them, in no time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from optimizer.adapters.database import Database
+from optimizer.core.assignment import choose, cohort_start
+from optimizer.core.blocks import window_start
+from optimizer.core.family import Family, parse_family
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.jobs.create_variant import VariantDraft, create_variant
+from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.renew_leases import TickReport, tick
+from optimizer.jobs.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.start_rollout import start_rollout
+from optimizer.jobs.sync_families import sync_families
+
+F = "summarization"
+T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+TICK_S = 10.0
+
+
+@dataclass
+class Clock:
+    """Stands still until told otherwise."""
+
+    at: datetime = T0
+    scale: float = 1.0
+    anchor: datetime = T0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def rollout_now(self) -> datetime:
+        return self.anchor + (self.at - self.anchor) * self.scale
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour:
+    """How one variant does: shares in [0, 1], ms, dollars. ``silent``: its users' application crashes and reports nothing."""
+
+    success: float = 0.8
+    errors: float = 0.01
+    latency_ms: float = 400.0
+    cost_usd: float = 0.002
+    labelled: float = 1.0
+    silent: bool = False
+
+
+@dataclass
+class World:
+    """One family with a champion that has a history, and a candidate."""
+
+    store: Database
+    seed: int = 1
+    rollout_settings: dict[str, Any] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    constraints: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.draw = Random(self.seed)
+        self.n = 0
+        settings = {"min_labelled_per_stage": 100, "min_duration_hours": 0, "feedback_window": {"floor_hours": 1.0}, "margin": 0.1}
+        self.family: Family = parse_family(
+            {
+                "name": F,
+                "inputs": {"document": {"type": "text"}},
+                "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{document}}"}]}}},
+                "rollout": {**settings, **self.rollout_settings},
+                "constraints": self.constraints,
+            }
+        )
+        sync_families({F: self.family}, self.store, self.clock)
+        self.champion = self.family.variant().id
+        draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
+        self.candidate = create_variant(self.family, draft, actor="ann", store=self.store, clock=self.clock).record.variant.id
+        self.behaviours = {self.champion: Behaviour(), self.candidate: Behaviour()}
+
+    # --- the past and the start -------------------------------------------------------------------------------------------
+
+    def history(self, n: int = 600) -> None:
+        """Requests of the champion within the last hour, summed up."""
+        interactions = []
+        for i in range(n):
+            at = self.clock.at - timedelta(seconds=3600 * (i + 1) / n)
+            interactions.append(self._interaction(Arm(family=F, variant=self.champion, unit_hmac=f"past-{i}"), at))
+        self.store.write(lambda tx: self.store.events.add_interactions(tx, interactions))
+        self.clock.pass_seconds(120)
+        roll_up_minutes(store=self.store, clock=self.clock)
+
+    def start(self, **changes: Any) -> Rollout:
+        """Started as forced, approved and served."""
+        started = start_rollout(self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes)
+        operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=self.store, clock=self.clock)
+        self.clock.pass_seconds(1)
+        tick(self.store, self.clock)
+        return self.rollout
+
+    # --- traffic ----------------------------------------------------------------------------------------------------------
+
+    def serve(self, unit: str) -> Arm:
+        """What the unit is served, as its token would say."""
+        with self.store.read() as tx:
+            rollout = self.store.rollouts.active(tx, F)
+            champion = self.store.champions.current(tx, F)
+        assert champion is not None
+        choice = choose(
+            family=F, unit=unit, unit_hmac=f"h-{unit}", champion=champion.variant, rollout=rollout, overrides={}, now=self.clock.at
+        )
+        counted = choice.rollout is not None
+        return Arm(
+            family=F,
+            variant=choice.variant,
+            rollout=choice.rollout,
+            role=choice.role,
+            stage=choice.stage,
+            cohort_start=cohort_start(self.clock.rollout_now(), self.family.rollout.cohort_minutes) if counted else None,
+            unit_hmac=f"h-{unit}",
+        )
+
+    def requests(self, n: int, seconds: float, *, unit_of: Callable[[int], str] | None = None) -> None:
+        """``n`` requests spread over the next ``seconds``, reported at their end, with ticks every ten seconds in between."""
+        until = self.clock.at + timedelta(seconds=seconds)
+        gap = seconds / n
+        events: list[tuple[Interaction, FeedbackEvent | None]] = []
+        counts: dict[tuple[str, str | None, float | None, datetime], int] = {}
+        next_tick = self.clock.at + timedelta(seconds=TICK_S)
+        for i in range(n):
+            self.clock.pass_seconds(gap)
+            while next_tick <= self.clock.at:
+                self._flush(events, counts)
+                self.tick()
+                next_tick += timedelta(seconds=TICK_S)
+            self.n += 1
+            arm = self.serve(unit_of(i) if unit_of else f"u{self.n}")
+            if arm.rollout is not None:
+                assert arm.variant is not None
+                key = (arm.variant, arm.rollout, arm.stage, window_start(self.clock.at))
+                counts[key] = counts.get(key, 0) + 1
+            behaviour = self.behaviours[arm.variant or ""]
+            if not behaviour.silent:
+                events.append((self._interaction(arm, self.clock.at), self._feedback(arm, behaviour)))
+        self._flush(events, counts)
+        self.clock.at = until
+
+    def labels(self, n: int, *, seconds: float = 50.0) -> None:
+        """``n`` units within so many real seconds, less than a lease; then one tick."""
+        events = []
+        for _ in range(n):
+            self.clock.pass_seconds(seconds / n)
+            self.n += 1
+            arm = self.serve(f"u{self.n}")
+            events.append((self._interaction(arm, self.clock.at), self._feedback(arm, self.behaviours[arm.variant or ""])))
+        self._flush(events, {})
+        self.tick()
+
+    def tick(self) -> TickReport:
+        return tick(self.store, self.clock)
+
+    def keep_lease(self, seconds: float) -> None:
+        """Time passes under a worker that ticks often enough."""
+        for _ in range(int(seconds // 50)):
+            self.clock.pass_seconds(50)
+            self.tick()
+
+    # --- what came of it --------------------------------------------------------------------------------------------------
+
+    @property
+    def rollout(self) -> Rollout:
+        with self.store.read() as tx:
+            found = self.store.rollouts.latest(tx, F)
+        assert found is not None
+        return found
+
+    @property
+    def decisions(self) -> list[Decision]:
+        rollout = self.rollout
+        with self.store.read() as tx:
+            return self.store.rollouts.decisions(tx, rollout.id)
+
+    @property
+    def reign(self) -> Champion:
+        with self.store.read() as tx:
+            found = self.store.champions.current(tx, F)
+        assert found is not None
+        return found
+
+    def alerts(self) -> set[str]:
+        with self.store.read() as tx:
+            return {alert.kind for alert in self.store.alerts.all(tx, open_only=True)}
+
+    def _interaction(self, arm: Arm, at: datetime) -> Interaction:
+        self.n += 1
+        behaviour = self.behaviours[arm.variant or ""] if hasattr(self, "behaviours") else Behaviour()
+        failed = self.draw.random() < behaviour.errors
+        return Interaction(
+            id=f"in_{self.n}",
+            arm=arm,
+            occurred_at=at,
+            received_at=at,
+            content_hash=f"in_{self.n}",
+            latency_ms=behaviour.latency_ms * self.draw.lognormvariate(0, 0.4),
+            cost_usd=behaviour.cost_usd * self.draw.uniform(0.5, 1.5),
+            error="upstream failed" if failed else None,
+        )
+
+    def _feedback(self, arm: Arm, behaviour: Behaviour) -> FeedbackEvent | None:
+        if self.draw.random() >= behaviour.labelled:
+            return None
+        at = self.clock.at
+        success = self.draw.random() < behaviour.success
+        id = f"fb_{self.n}"
+        return FeedbackEvent(id=id, arm=arm, occurred_at=at, received_at=at, content_hash=id, source="user", success=success)
+
+    def _flush(self, events: list[tuple[Interaction, FeedbackEvent | None]], counts: dict[Any, int]) -> None:
+        interactions, feedback = [i for i, _ in events], [f for _, f in events if f is not None]
+        rows = [(F, variant, rollout, stage, window, "api", n) for (variant, rollout, stage, window), n in counts.items()]
+
+        def keep(tx: Any) -> None:
+            self.store.events.add_interactions(tx, interactions)
+            self.store.events.add_feedback(tx, feedback)
+            self.store.exposures.add(tx, rows)
+
+        self.store.write(keep)
+        events.clear()
+        counts.clear()
