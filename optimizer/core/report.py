@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
@@ -103,7 +103,7 @@ def interaction_of(report: Report, *, id: str, arm: Arm, content_hash: str, rece
     return Interaction(
         id=id,
         arm=arm,
-        occurred_at=get("occurred_at") or received_at,
+        occurred_at=_started_at(report, received_at),
         received_at=received_at,
         content_hash=content_hash,
         input=get("input"),
@@ -118,6 +118,12 @@ def interaction_of(report: Report, *, id: str, arm: Arm, content_hash: str, rece
         conversation=get("conversation"),
         tags=get("tags") or {},
     )
+
+
+def _started_at(report: Report, received_at: datetime) -> datetime:
+    """When the request began: as sent, else its latency before it was reported."""
+    sent: datetime | None = report.get("occurred_at")
+    return sent or received_at - timedelta(milliseconds=report.get("latency_ms") or 0)
 
 
 def feedback_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> FeedbackEvent:

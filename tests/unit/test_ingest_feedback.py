@@ -64,6 +64,20 @@ class TestKinds:
         assert here.interaction("a").output == "text"
         assert [(event.id, event.interaction, event.score) for event in here.feedback()] == [("a", "a", 0.5)]
 
+    @pytest.mark.parametrize(
+        ("sent", "began"),
+        [
+            ({"latency_ms": 1500}, NOW - timedelta(seconds=1.5)),
+            ({"error": "timeout"}, NOW),
+            ({"latency_ms": 1500, "occurred_at": "2026-11-20T08:00:00Z"}, NOW.replace(hour=8)),
+        ],
+        ids=["latency", "no latency", "as sent"],
+    )
+    def test_an_interaction_began_when_it_says_else_its_latency_ago(self, here: Installation, sent: dict[str, Any], began: Any) -> None:
+        here.send({"id": "a", "assignment": token(), "success": True, **sent})
+        assert here.interaction("a").occurred_at == began
+        assert here.feedback()[0].occurred_at == (began if "occurred_at" in sent else NOW)
+
     def test_every_field_is_kept_as_it_was_sent(self, here: Installation) -> None:
         sent = {
             **{"id": "a", "assignment": token(), "input": {"document": "d"}, "output": "o", "latency_ms": 5, "time_to_first_token_ms": 2},

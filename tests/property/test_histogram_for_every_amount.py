@@ -1,0 +1,103 @@
+"""Histograms agree with the amounts they were made of, whatever these are."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.core.histogram import WIDTH, Histogram, add, bucket_of, capped_moments, edge, merge, quantile, share_above
+
+amounts = st.just(0.0) | st.floats(1e-9, 1e12) | st.integers(-200, 400).map(lambda k: WIDTH**k)  # on the edges themselves, too
+samples = st.lists(amounts, min_size=1, max_size=60)
+
+
+def histogram_of(values: list[float]) -> Histogram:
+    histogram: Histogram = {}
+    for value in values:
+        add(histogram, value)
+    return histogram
+
+
+@given(amounts)
+def test_a_value_lies_at_most_five_percent_below_the_edge_of_its_bucket(value: float) -> None:
+    top = edge(bucket_of(value))
+    assert value <= top
+    assert value == top == 0 or value > top / WIDTH * (1 - 1e-12)
+
+
+@given(amounts, amounts)
+def test_above_an_edge_means_in_a_later_bucket(value: float, other: float) -> None:
+    limit = edge(bucket_of(other))
+    assert bucket_of(limit) == bucket_of(other)
+    assert (value > limit) == (edge(bucket_of(value)) > limit)
+
+
+@given(samples, samples)
+def test_parts_add_up_to_the_whole_and_survive_json(first: list[float], second: list[float]) -> None:
+    parts = [histogram_of(first), histogram_of(second)]
+    before = [dict(part) for part in parts]
+    merged = merge(json.loads(json.dumps(parts)))
+    assert merged == histogram_of(first + second) == merge(reversed(parts))
+    assert sum(merged.values()) == len(first) + len(second)
+    assert parts == before
+
+
+@given(samples, st.floats(0.01, 1.0))
+def test_a_quantile_is_the_edge_above_the_value_of_that_rank(values: list[float], q: float) -> None:
+    rank = next(k for k in range(1, len(values) + 1) if k >= q * len(values))
+    assert quantile(histogram_of(values), q) == edge(bucket_of(sorted(values)[rank - 1]))
+
+
+@given(samples, amounts)
+def test_the_share_above_an_edge_is_exact(values: list[float], other: float) -> None:
+    limit = edge(bucket_of(other))
+    assert share_above(histogram_of(values), limit) == sum(value > limit for value in values) / len(values)
+
+
+@given(samples, st.floats(0.5, 1.0))
+def test_at_most_the_rest_lies_above_a_quantile(values: list[float], q: float) -> None:
+    histogram = histogram_of(values)
+    limit = quantile(histogram, q)
+    assert limit is not None
+    share = share_above(histogram, limit)
+    assert share is not None
+    assert round(share * len(values)) <= len(values) - ceil(q * len(values) - 1e-9)
+
+
+@given(samples, amounts.filter(bool))
+def test_moments_are_those_of_the_capped_values_to_half_a_bucket(values: list[float], other: float) -> None:
+    cap = edge(bucket_of(other))
+    capped = [min(value / cap, 1.0) for value in values]
+    exact = sum(capped) / len(capped)
+    moments = capped_moments(histogram_of(values), cap)
+    assert moments is not None
+    mean, variance = moments
+    assert mean == pytest.approx(exact, abs=0.026)
+    assert variance == pytest.approx(sum((y - exact) ** 2 for y in capped) / len(capped), abs=0.06)
+    assert 0 <= mean <= 1
+    assert 0 <= variance <= 0.25 + 1e-12
+
+
+def test_nothing_counted_has_no_quantile_no_share_and_no_moments() -> None:
+    assert (quantile({}, 0.5), share_above({}, 0.0), capped_moments({}, 1.0)) == (None, None, None)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_only_finite_amounts_from_zero_are_counted(value: float) -> None:
+    with pytest.raises(ValueError, match="finite amounts"):
+        bucket_of(value)
+
+
+def test_the_share_above_a_value_inside_a_bucket_is_not_known() -> None:
+    with pytest.raises(ValueError, match="inside a bucket"):
+        share_above({"3": 1}, 1.12)
+
+
+@pytest.mark.parametrize("q", [0.0, 1.01])
+def test_a_quantile_outside_its_range_is_refused(q: float) -> None:
+    with pytest.raises(ValueError, match="quantile"):
+        quantile({"3": 1}, q)
