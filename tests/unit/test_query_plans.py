@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Connection, event
 
 from optimizer.adapters.database import Database
-from tests.stores import FAMILY, NOW, new_database
+from optimizer.core.family_settings import Metric
+from tests.stores import FAMILY, NOW, feedback, interaction, minutes, new_database
 
 
 @pytest.fixture
@@ -48,13 +49,47 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
     "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),
     "looks of an example": (lambda d, tx: d.examples.looks(tx, FAMILY, ["h1"]), ("(family=? AND example=?)",)),
+    "minutes of a champion": (
+        lambda d, tx: d.minute_stats.of_family(tx, FAMILY, NOW, variant="v_a", source=""),
+        ("(family=? AND minute>?)",),
+    ),
+    "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
+    "outcomes of a champion": (
+        lambda d, tx: d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW),
+        ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
+    ),
+    "the watch on a champion": (lambda d, tx: d.drift_detectors.get(tx, FAMILY), ("(family=?)",)),
     "the champion": (lambda d, tx: d.champions.current(tx, FAMILY), ("(family=? AND current=?)",)),
 }
+
+
+OF_MINUTES: dict[str, Callable[[Database, Connection], Any]] = {
+    "the first event since": lambda d, tx: d.minute_stats.oldest(tx, NOW),
+    "the events of a minute": lambda d, tx: d.minute_stats.sums(tx, NOW, minutes(1)),
+}
+
+
+@pytest.mark.parametrize("name", OF_MINUTES)
+def test_summing_up_minutes_reads_events_by_family_and_time_of_receipt(database: Database, name: str) -> None:
+    database.write(lambda tx: database.events.add_interactions(tx, [interaction()]))  # a family to ask for
+    database.write(lambda tx: database.events.add_feedback(tx, [feedback()]))
+    plans = plans_of(database, OF_MINUTES[name])
+    by_receipt = [plan for plan in plans if "_family_received (family=? AND received_at>?" in plan]
+    assert len(by_receipt) == 2
+    assert not any("SCAN" in plan or "TEMP B-TREE" in plan for plan in plans)
 
 
 @pytest.mark.parametrize("name", HOT)
 def test_a_query_that_runs_often_never_reads_a_whole_table(database: Database, name: str) -> None:
     ask, expected = HOT[name]
+    plans = plans_of(database, ask)
+    assert len(plans) == len(expected)
+    for plan, index in zip(plans, expected, strict=True):
+        assert index in plan
+        assert "SCAN" not in plan
+
+
+def plans_of(database: Database, ask: Callable[[Database, Connection], Any]) -> list[str]:
     plans: list[str] = []
 
     def explain(connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
@@ -64,7 +99,4 @@ def test_a_query_that_runs_often_never_reads_a_whole_table(database: Database, n
     with database.read() as tx:
         event.listen(tx, "before_cursor_execute", explain)
         ask(database, tx)
-    assert len(plans) == len(expected)
-    for plan, index in zip(plans, expected, strict=True):
-        assert index in plan
-        assert "SCAN" not in plan
+    return plans

@@ -1,0 +1,118 @@
+"""What ports.MinuteStats and ports.DriftDetectors must do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from optimizer.adapters.database import Database
+from optimizer.core.champion_watch import ChampionWatch
+from optimizer.core.family_settings import Metric
+from optimizer.core.histogram import bucket_of
+from optimizer.core.minute_sums import MinuteSums
+from optimizer.ports import WatchedReign
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
+
+VARIANT = "v_aaaaaaaaaaaa"
+
+
+class TestSums:
+    def test_an_interaction_counts_in_its_minute_of_receipt_with_errors_latency_and_cost(self, database: Database) -> None:
+        rows = [
+            interaction("in_1", received_at=minutes(0), occurred_at=minutes(-9), model="m", latency_ms=100.0, cost_usd=0.5, error="x"),
+            interaction("in_2", received_at=minutes(0.9), model="m", latency_ms=0.0, cost_usd=None),
+            interaction("in_3", received_at=minutes(1), model="m", latency_ms=None),
+            interaction("in_4", received_at=minutes(2), model="m"),
+        ]
+        database.write(lambda tx: database.events.add_interactions(tx, rows))
+        with database.read() as tx:
+            first, second = database.minute_stats.sums(tx, NOW, minutes(2))
+        assert first == MinuteSums(
+            **{"family": FAMILY, "minute": NOW, "variant": VARIANT, "model": "m", "n": 2, "n_errors": 1, "n_latency": 2},
+            **{"latency_sum_ms": 100.0, "latency_histogram": {bucket_of(100.0): 1, "zero": 1}},
+            **{"n_cost": 1, "cost_sum_usd": 0.5, "cost_histogram": {bucket_of(0.5): 1}},
+        )
+        assert (second.minute, second.n, second.n_latency) == (minutes(1), 1, 0)
+
+    def test_outcomes_count_by_who_judged_under_the_model_of_their_interaction(self, database: Database) -> None:
+        rows = [
+            feedback("fb_1", interaction="in_1", success=True, score=0.5),
+            feedback("fb_2", interaction="in_1", success=False, score=1.0),
+            feedback("fb_3", source="judge", success=None, score=0.25),
+        ]
+        database.write(lambda tx: database.events.add_interactions(tx, [interaction("in_1", model="m", received_at=minutes(-60))]))
+        database.write(lambda tx: database.events.add_feedback(tx, rows))
+        with database.read() as tx:
+            by_user, by_judge = sorted(database.minute_stats.sums(tx, NOW, minutes(1)), key=lambda row: -row.n)
+        assert (by_user.source, by_user.model, by_user.n, by_user.n_success, by_user.success_sum) == ("user", "m", 2, 2, 1)
+        assert (by_user.n_score, by_user.score_sum, by_user.score_squares) == (2, 1.5, 1.25)
+        assert (by_judge.source, by_judge.model, by_judge.n, by_judge.n_success, by_judge.n_score) == ("judge", "", 1, 0, 1)
+
+    def test_families_variants_and_the_unknown_variant_stand_apart(self, database: Database) -> None:
+        arms = [arm(), arm(variant=None), arm(variant="v_b"), arm(family="triage")]
+        database.write(lambda tx: database.events.add_interactions(tx, [interaction(f"in_{i}", of=one) for i, one in enumerate(arms)]))
+        with database.read() as tx:
+            found = {(row.family, row.variant): row.n for row in database.minute_stats.sums(tx, NOW, minutes(1))}
+        assert found == {(FAMILY, VARIANT): 1, (FAMILY, ""): 1, (FAMILY, "v_b"): 1, ("triage", VARIANT): 1}
+
+    def test_the_first_event_of_any_kind_and_family_is_found(self, database: Database) -> None:
+        database.write(lambda tx: database.events.add_interactions(tx, [interaction(received_at=minutes(5))]))
+        database.write(lambda tx: database.events.add_feedback(tx, [feedback(of=arm(family="triage"), received_at=minutes(3))]))
+        with database.read() as tx:
+            assert [database.minute_stats.oldest(tx, minutes(n)) for n in (0, 3, 4, 6)] == [minutes(3), minutes(3), minutes(5), None]
+
+
+class TestRows:
+    def row(self, minute: float = 0, **changes: object) -> MinuteSums:
+        return replace(MinuteSums(family=FAMILY, minute=minutes(minute), variant=VARIANT, n=1), **changes)
+
+    def test_a_row_takes_the_place_of_the_one_of_the_same_minute_and_kind(self, database: Database) -> None:
+        later = self.row(n=7, latency_histogram={"3": 7})
+        for rows in ([self.row(), self.row(source="user")], [later], []):
+            database.write(lambda tx, rows=rows: database.minute_stats.put(tx, rows))
+        with database.read() as tx:
+            assert database.minute_stats.of_family(tx, FAMILY, NOW) == [later, self.row(source="user")]
+
+    def test_rows_are_read_in_order_from_the_minute_on(self, database: Database) -> None:
+        rows = [self.row(2), self.row(0), self.row(1, variant="v_b"), self.row(1, source="user"), self.row(1, family="triage")]
+        database.write(lambda tx: database.minute_stats.put(tx, rows))
+        with database.read() as tx:
+            of_family = database.minute_stats.of_family
+            assert [row.minute for row in of_family(tx, FAMILY, minutes(0.5))] == [minutes(0), minutes(1), minutes(1), minutes(2)]
+            assert of_family(tx, FAMILY, minutes(1), variant=VARIANT) == [rows[3], rows[0]]
+            assert of_family(tx, FAMILY, minutes(1), variant=VARIANT, source="") == [rows[0]]
+
+    def test_each_watermark_stands_where_it_was_put_last(self, database: Database) -> None:
+        for name, at in (("a", NOW), ("b", minutes(1)), ("a", minutes(-5))):
+            database.write(lambda tx, name=name, at=at: database.minute_stats.set_watermark(tx, name, at))
+        with database.read() as tx:
+            assert [database.minute_stats.watermark(tx, name) for name in "abc"] == [minutes(-5), minutes(1), None]
+
+
+class TestDriftDetectors:
+    def test_a_family_has_one_state_which_comes_back_exactly(self, database: Database) -> None:
+        watch = ChampionWatch(variant=VARIANT, metric=Metric(field="score", source="judge"), reigns_since=NOW)
+        for i in range(300):
+            watch = watch.after(NOW + timedelta(minutes=i), (i % 7) / 7)
+        row = WatchedReign(family=FAMILY, reign=3, watch=watch, read_until=minutes(60))
+        for one in (replace(row, reign=2), row):
+            database.write(lambda tx, one=one: database.drift_detectors.put(tx, one))
+        with database.read() as tx:
+            assert database.drift_detectors.get(tx, FAMILY) == row
+            assert database.drift_detectors.get(tx, "triage") is None
+
+    def test_outcomes_of_one_variant_field_and_source_come_in_order_of_receipt(self, database: Database) -> None:
+        rows = [
+            feedback("fb_1", received_at=minutes(3), occurred_at=minutes(-9), success=False),
+            feedback("fb_2", received_at=minutes(1), of=arm(unit_hmac=None)),
+            feedback("fb_3", received_at=minutes(2), source="judge"),
+            feedback("fb_4", received_at=minutes(2), of=arm(variant="v_b")),
+            feedback("fb_5", received_at=minutes(2), success=None, score=0.5),
+            feedback("fb_6", received_at=minutes(4)),
+            feedback("fb_7", received_at=minutes(2), of=arm(family="triage")),
+        ]
+        database.write(lambda tx: database.events.add_feedback(tx, rows))
+        with database.read() as tx:
+            of = lambda metric: database.drift_detectors.outcomes(tx, FAMILY, VARIANT, metric, NOW, minutes(4))  # noqa: E731
+            assert of(Metric()) == [(minutes(1), "fb_2", 1.0), (minutes(3), "u1", 0.0)]
+            assert of(Metric(field="score")) == [(minutes(2), "u1", 0.5)]

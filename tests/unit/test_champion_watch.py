@@ -1,0 +1,295 @@
+"""The watch on a champion: an alarm needs a drop, nothing is read twice, and nothing but an alert comes of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.adapters.memory import MemoryClock
+from optimizer.core.champion import first, succeed
+from optimizer.core.champion_watch import MIN_REFERENCE, ChampionWatch, alarm_text, usual_dip
+from optimizer.core.family import Family
+from optimizer.core.family_settings import Metric
+from optimizer.core.rollout import Champion
+from optimizer.core.statistics.outcomes import Sums
+from optimizer.jobs.watch_champion import ALERT, watch_champion
+from optimizer.ports import Alert, WatchedReign
+from tests.ingestion import family
+from tests.stores import FAMILY, NOW, arm, feedback, new_database
+
+CHAMPION = "v_aaaaaaaaaaaa"
+Rate = Callable[[datetime], float]
+
+
+def outcomes(rate: Rate, *, start: datetime = NOW, n: int = 1000, per_day: int = 144, seed: int = 0) -> list[tuple[datetime, float]]:
+    drawn = random.Random(seed)
+    times = [start + timedelta(days=i / per_day) for i in range(n)]
+    return [(at, float(drawn.random() < rate(at))) for at in times]
+
+
+def watched(found: list[tuple[datetime, float]], watch: ChampionWatch | None = None, **changes: Any) -> ChampionWatch:
+    watch = watch or ChampionWatch(**{"variant": CHAMPION, "metric": Metric(), "reigns_since": NOW, **changes})
+    for at, y in found:
+        watch = watch.after(at, y)
+    return watch
+
+
+class TestReference:
+    def test_the_first_two_hundred_outcomes_of_the_reign_make_it(self) -> None:
+        found = outcomes(lambda at: 0.8, n=MIN_REFERENCE + 1)
+        waiting = watched(found[:MIN_REFERENCE])
+        assert waiting.detector is None
+        begun = watched(found[MIN_REFERENCE:], waiting)
+        assert begun.detector is not None
+        assert begun.usual == sum(y for _, y in found[:MIN_REFERENCE]) / MIN_REFERENCE
+        assert begun.detector.reference < begun.usual
+        assert len(begun.detector.log_m) == 3  # the 201st outcome was its first
+
+    def test_outcomes_before_the_reign_are_its_reference_and_never_alarm(self) -> None:
+        before = outcomes(lambda at: 0.9 if at < NOW - timedelta(days=9) else 0.1, start=NOW - timedelta(days=10), n=1440)
+        watch = watched(before)
+        assert (watch.detector, watch.reference.n) == (None, 1440)
+        assert watch.after(NOW, 1.0).detector is not None
+
+    def test_after_a_week_the_weak_days_are_known(self) -> None:
+        def weekly(at: datetime) -> float:
+            return 0.5 if at.weekday() == 6 else 0.85
+
+        found = outcomes(weekly, start=NOW - timedelta(days=14), n=29 * 144, seed=3)
+        week = watched(found)
+        assert week.is_settled
+        assert not week.alarmed
+        assert week.detector is not None
+        assert week.usual is not None
+        assert week.detector.reference == pytest.approx(week.usual - 0.3, abs=0.06)
+
+    def test_a_provisional_reference_already_raises_alarms(self) -> None:
+        found = outcomes(lambda at: 0.8 if at < NOW + timedelta(days=2) else 0.5)
+        watch = watched(found)
+        assert watch.alarmed
+        assert not watch.is_settled
+        assert watch.usual == pytest.approx(0.8, abs=0.06)
+
+    def test_what_chance_does_to_the_weakest_day_is_no_usual_dip(self) -> None:
+        drawn = random.Random(5)
+
+        def day(p: float, n: int = 60) -> Sums:
+            total = sum(drawn.random() < p for _ in range(n))
+            return Sums(n=n, total=total, squares=total)
+
+        dips = [usual_dip([day(0.8) for _ in range(7)]) for _ in range(200)]
+        assert sum(dips) / 200 < 0.025
+        assert usual_dip([day(0.8, 500) for _ in range(6)] + [day(0.6, 500)]) > 0.1
+        assert usual_dip([day(0.8, 500) for _ in range(6)] + [day(0.0, 29)]) == 0
+
+
+class TestAlarm:
+    def test_a_champion_that_stays_as_it_is_raises_few_alarms(self) -> None:
+        """1,500 watched outcomes each: at a run length of 10,000 about one in seven may alarm, and the cautious reference leaves far fewer."""
+        n_alarms = sum(watched(outcomes(lambda at: 0.8, n=1500 + MIN_REFERENCE, seed=seed)).alarmed for seed in range(40))
+        assert n_alarms <= 4
+
+    def test_one_that_becomes_better_raises_none(self) -> None:
+        assert not any(
+            watched(outcomes(lambda at: 0.7 if at < NOW + timedelta(days=3) else 0.8, n=1500, seed=s)).alarmed for s in range(10)
+        )
+
+    @pytest.mark.parametrize(("drop", "most"), [(0.2, 200), (0.1, 800)])
+    def test_a_drop_is_found_within_the_outcomes_that_it_needs(self, drop: float, most: int) -> None:
+        fell = NOW + timedelta(days=10)
+        found = outcomes(lambda at: 0.8 if at < fell else 0.8 - drop, n=1440 + most)
+        assert not watched(found[:1440]).alarmed
+        assert watched(found).alarmed
+
+    def test_it_says_from_what_to_what_and_since_when(self) -> None:
+        fell = NOW + timedelta(days=10)
+        watch = ChampionWatch(variant=CHAMPION, metric=Metric(), reigns_since=NOW)
+        for at, y in outcomes(lambda at: 0.8 if at < fell else 0.4, n=2000):
+            watch = watch.after(at, y)
+        assert watch.slump is not None
+        assert abs(watch.slump.since - fell) < timedelta(hours=8)
+        assert watch.slump.outcomes.mean == pytest.approx(0.4, abs=0.15)
+        text = alarm_text(watch, family=FAMILY, has_way_back=True)
+        assert f"success by user went from about {watch.usual:.2f} to about {watch.slump.outcomes.mean:.2f}" in text
+        assert f"detent champion rollback {FAMILY}" in text
+        assert f"detent study run {FAMILY}" in text
+        assert "rollback" not in alarm_text(watch, family=FAMILY, has_way_back=False)
+
+    def test_it_stays_as_it_was_raised(self) -> None:
+        watch = watched(outcomes(lambda at: 0.8 if at < NOW + timedelta(days=2) else 0.2))
+        assert watch.alarmed
+        assert watch.after(NOW + timedelta(days=20), 1.0) == watch
+
+
+class Watching:
+    """A family with a champion in a database, its users, and the job."""
+
+    def __init__(self, database: Database, **settings: Any) -> None:
+        self.database = database
+        self.clock = MemoryClock(NOW)
+        self.families: dict[str, Family] = {FAMILY: family().model_copy(update=settings)}
+        self.n = 0
+        self.reign = first(family=FAMILY, variant=CHAMPION, at=NOW, by="test", why="first")
+        self.crown(self.reign)
+
+    def crown(self, reign: Champion) -> None:
+        self.reign = reign
+        self.database.write(lambda tx: self.database.champions.put(tx, reign))
+
+    def users(self, hours: int, share: float, *, per_hour: int = 25, look: bool = True, **changes: Any) -> None:
+        """Every hour ``per_hour`` units report, that share of them a success; then the job looks."""
+        for _ in range(hours):
+            rows = []
+            for i in range(per_hour):
+                self.n += 1
+                at = self.clock.now() + timedelta(minutes=59) * i / per_hour
+                kind = {"success": (i * 7919) % per_hour < share * per_hour, "received_at": at, **changes}
+                rows.append(feedback(f"fb_{self.n}", of=arm(variant=self.reign.variant, unit_hmac=f"u{i}"), **kind))
+            self.database.write(lambda tx, rows=rows: self.database.events.add_feedback(tx, rows))
+            self.clock.pass_time(timedelta(hours=1))
+            if look:
+                self.look()
+
+    def look(self) -> list[str]:
+        return watch_champion(self.database, self.clock, self.families)
+
+    @property
+    def state(self) -> WatchedReign:
+        with self.database.read() as tx:
+            found = self.database.drift_detectors.get(tx, FAMILY)
+        assert found is not None
+        return found
+
+    def alerts(self, *, open_only: bool = True) -> list[Alert]:
+        with self.database.read() as tx:
+            return [alert for alert in self.database.alerts.all(tx, open_only=open_only) if alert.kind == ALERT]
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Iterator[Watching]:
+    database = new_database(tmp_path)
+    yield Watching(database)
+    database.close()
+
+
+class TestJob:
+    def test_a_drop_opens_one_alert_and_changes_nothing_else(self, watching: Watching) -> None:
+        watching.users(20, 0.8)
+        assert (watching.alerts(), watching.look()) == ([], [])
+        watching.users(12, 0.4)
+        (alert,) = watching.alerts()
+        assert (alert.family, alert.level) == (FAMILY, "warning")
+        assert "from about 0.80 to about 0.4" in alert.detail
+        assert "rollback" not in alert.detail  # there is no champion before this one
+        watching.users(3, 0.4)
+        assert watching.look() == [FAMILY]
+        assert len(watching.alerts(open_only=False)) == 1
+        with watching.database.read() as tx:
+            current = watching.database.champions.current(tx, FAMILY)
+        assert current is not None
+        assert (current.variant, current.seq) == (CHAMPION, 1)
+
+    def test_the_same_rate_opens_none(self, watching: Watching) -> None:
+        watching.users(60, 0.8)
+        assert watching.state.watch.detector is not None
+        assert watching.alerts(open_only=False) == []
+
+    def test_every_outcome_is_read_once_whether_looks_are_rare_or_often_or_repeated_after_a_restart(self, tmp_path: Path) -> None:
+        states = []
+        for name in ("often", "rare"):
+            (tmp_path / name).mkdir()
+            database = new_database(tmp_path / name)
+            watching = Watching(database)
+            watching.look()
+            for _ in range(30):
+                watching.users(1, 0.8, look=name == "often")
+                if name == "often":
+                    watching.look()
+            database.close()
+            again = Database(database.url)  # as another process would
+            watching.database = again
+            watching.clock.pass_time(timedelta(minutes=2))
+            watching.look()
+            before = watching.state
+            watching.look()
+            assert watching.state == before
+            assert before.watch.reference.n == 30 * 25
+            states.append(before)
+            again.close()
+        assert states[0] == states[1]
+
+    def test_a_look_that_is_killed_before_it_is_written_is_as_if_it_had_not_been(
+        self, watching: Watching, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watching.users(10, 0.8, look=False)
+        watching.look()
+        watching.users(10, 0.2, look=False)
+        before = watching.state
+
+        def dies(tx: Any, alert: Alert) -> bool:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(watching.database.alerts, "open", dies)
+            with pytest.raises(KeyboardInterrupt):
+                watching.look()
+        assert watching.state == before
+        assert watching.look() == [FAMILY]
+        assert len(watching.alerts()) == 1
+
+    def test_a_unit_counts_once_an_hour_with_its_mean(self, watching: Watching) -> None:
+        rows = [
+            feedback(f"fb_{i}", of=arm(unit_hmac="busy"), success=i % 4 == 0, received_at=NOW + timedelta(minutes=i)) for i in range(60)
+        ]
+        rows.append(feedback("fb_other", of=arm(unit_hmac="calm"), received_at=NOW + timedelta(minutes=30)))
+        watching.database.write(lambda tx: watching.database.events.add_feedback(tx, rows))
+        watching.clock.pass_time(timedelta(minutes=61))
+        watching.look()
+        reference = watching.state.watch.reference
+        assert (reference.n, reference.total) == (2, 1.25)
+
+    def test_an_hour_is_read_when_it_is_over_for_a_minute(self, watching: Watching) -> None:
+        watching.users(1, 0.8, look=False)
+        watching.look()
+        assert watching.state.read_until == NOW
+        watching.clock.pass_time(timedelta(minutes=1))
+        watching.look()
+        assert watching.state.read_until == NOW + timedelta(hours=1)
+
+    def test_another_champion_closes_the_alert_and_begins_anew(self, watching: Watching) -> None:
+        watching.users(20, 0.8)
+        watching.users(12, 0.3)
+        assert len(watching.alerts()) == 1
+        watching.crown(succeed(watching.reign, variant="v_bbbbbbbbbbbb", at=watching.clock.now(), by="anna", why="better", forced=False))
+        watching.look()
+        assert watching.alerts() == []
+        assert (watching.state.reign, watching.state.watch.variant, watching.state.watch.detector) == (2, "v_bbbbbbbbbbbb", None)
+        watching.users(20, 0.8)
+        watching.users(12, 0.3)
+        (alert,) = watching.alerts()
+        assert f"detent champion rollback {FAMILY}" in alert.detail
+
+    def test_the_metric_is_the_familys_own_or_the_one_with_most_labels_when_outcomes_begin(self, watching: Watching) -> None:
+        watching.look()
+        assert watching.state.watch.metric == Metric()
+        watching.users(2, 0.8, source="judge")
+        watching.clock.pass_time(timedelta(hours=1))
+        watching.look()
+        assert watching.state.watch.metric == Metric(source="judge")
+        assert watching.state.watch.reference.n == 50
+        watching.users(4, 0.8, source="user")
+        assert watching.state.watch.metric == Metric(source="judge")
+        declared = watching.families[FAMILY].rollout.model_copy(update={"metric": Metric(source="user")})
+        watching.families[FAMILY] = watching.families[FAMILY].model_copy(update={"rollout": declared})
+        watching.look()
+        assert watching.state.watch.metric == Metric(source="user")
+
+    def test_a_family_without_a_champion_is_left_alone(self, watching: Watching) -> None:
+        watching.families["triage"] = family("triage")
+        assert watching.look() == []
