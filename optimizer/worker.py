@@ -1,4 +1,4 @@
-"""The worker: exactly one per database. Ticks, studies as DBOS workflows, the mirror to MLflow, daily roll-ups.
+"""The worker: exactly one per database. Ticks, studies as DBOS workflows, the mirror to MLflow, roll-ups, the watch on champions.
 
 Each duty has a thread of its own, so that the tick goes on while a search computes or MLflow hangs. DBOS keeps which
 studies were begun: after a kill -9 the next worker's launch takes them up again, and the study's journal answers what was
@@ -20,9 +20,12 @@ from optimizer import run_files, wiring
 from optimizer.config import Settings
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
+from optimizer.jobs.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.renew_leases import tick
+from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.roll_up_performance import roll_up_performance
-from optimizer.ports import Alert, Tracker
+from optimizer.jobs.watch_champion import watch_champion
+from optimizer.ports import Alert, ModelSource, Tracker
 from optimizer.study_workflows import StudyWorkflows
 
 log = structlog.get_logger(__name__)
@@ -31,6 +34,9 @@ LOOK_SECONDS = 1.0  # how often queued studies and changed family files are look
 MIRROR_SECONDS = 2.0
 ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
 ROLL_UP_SECONDS = 60.0
+MINUTES_SECONDS = 20.0
+CHAMPIONS_SECONDS = 60.0
+REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
 PURGE_SECONDS = 3600.0
 
 
@@ -42,6 +48,7 @@ class Worker:
         self._lock = run_files.ProcessLock(settings, "worker")
         self._end = threading.Event()
         self._tracker: Tracker | None = None
+        self._models: ModelSource | None = None
         self._aliases_due = 0.0  # monotonic seconds
 
     def run(
@@ -64,6 +71,9 @@ class Worker:
             self._thread("tick", self._tick, self._settings.tick_seconds),
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
+            self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
+            self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
+            self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
         if on_ready is not None:
@@ -169,3 +179,20 @@ class Worker:
 
     def _roll_up(self) -> None:
         roll_up_performance(store=self._store, clock=self._clock)
+
+    def _roll_up_minutes(self) -> None:
+        roll_up_minutes(self._store, self._clock)
+
+    def _watch_champions(self) -> None:
+        watch_champion(self._store, self._clock, self._families.families)
+
+    def _rehearse(self) -> None:
+        for family in list(self._families.families.values()):
+            if is_due(family, store=self._store, clock=self._clock):
+                outcome = rehearse_champion(family, store=self._store, clock=self._clock, models=self._open_models())
+                log.info("way back rehearsed", family=family.name, outcome=outcome)
+
+    def _open_models(self) -> ModelSource:
+        if self._models is None:
+            self._models = wiring.open_models(self._settings)
+        return self._models
