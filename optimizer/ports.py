@@ -348,7 +348,7 @@ class MinuteStats(Protocol):
         """What was kept from the minute of ``since`` on, in order of time; source "" for interactions alone."""
 
     def watermark(self, tx: Transaction, name: str) -> datetime | None:
-        """How far the job of that name has come, as it said itself."""
+        """Up to when the job of that name has done its work, as it said itself."""
 
     def set_watermark(self, tx: Transaction, name: str, at: datetime) -> None: ...
 

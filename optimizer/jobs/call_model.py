@@ -40,7 +40,7 @@ class JournaledModel:
     Args:
         study: whose calls these are; None for calls outside a study, whose budget then counts this object's calls only.
         budget: caps of calls and dollars over everything the study has spent, in whatever process.
-        purpose: search, confirmation, proposer, evaluation or serving.
+        purpose: search, confirmation, proposer, evaluation, serving or rehearsal.
         stop: asked before every attempt; a sentence means stop.
         concurrency: attempts in flight at once; default what the model is good for.
         held: what must be left over for the confirmation, where ``budget`` does not already leave it out.

@@ -300,7 +300,7 @@ class LmCallRow(SQLModel, table=True):
     key: str
     study: str | None = None
     family: str | None = None
-    purpose: str  # search, confirmation, proposer, evaluation, serving
+    purpose: str  # search, confirmation, proposer, evaluation, serving, rehearsal
     model: str
     attempt: int
     status: str  # sent, settled, failed, lost
@@ -436,7 +436,7 @@ class MinuteStatRow(SQLModel, table=True):
 
 
 class WatermarkRow(SQLModel, table=True):
-    """Written by minute_stats.py: how far a roll-up has read."""
+    """Written by minute_stats.py: how far a roll-up has read, or when a rehearsal was last held."""
 
     __tablename__ = "watermarks"
     name: str = Field(primary_key=True)
