@@ -91,7 +91,7 @@ class RolloutForecast:
             return {"name": "forecast", "verdict": "fail", "value": worst.needed, "required": worst.allowed, "reason": reason}
         if self.verdict == "fits" and self.nine_in_ten is not None and self.nine_in_ten.hours is not None:
             days = round(self.nine_in_ten.hours / 24, 2)
-            return {"name": "forecast", "verdict": "pass", "value": days, "required": self.max_days, "reason": self.summary}
+            return {"name": "forecast", "verdict": "pass", "value": days, "required": self.max_days, "reason": self.summary.rstrip(".")}
         return None
 
 

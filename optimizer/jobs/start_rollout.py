@@ -13,15 +13,19 @@ from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.moves import Move, apply, start
 from optimizer.core.rollout import Decision, Rollout, ladder_text
-from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, frozen, gates_on_record, holdout_ratios, missed
-from optimizer.core.study import Aim, Study
+from optimizer.core.rollout_forecast import RolloutForecast
+from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, gates_on_record, missed
+from optimizer.core.study import Aim
+from optimizer.core.traffic import RecordedTraffic
+from optimizer.jobs.confirming_study import confirming_study
+from optimizer.jobs.fix_settings import fix_settings, reigning
+from optimizer.jobs.forecast_rollout import forecast_start, traffic_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move
 from optimizer.ports import Clock, Store, Transaction
 
 AUTO_CONFIDENCE = 0.95
 AUTO_ACTOR = "system:auto"
-N_DELAYS = 2000  # of the newest outcomes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,7 @@ class Start:
 
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]
+    forecast: RolloutForecast
     report: ChangeReport
     dry_run: bool = False
 
@@ -55,13 +60,13 @@ def start_rollout(
         NotFound: the family has no such variant or no champion, or there is no such study.
         InvalidInput: ladder, margin or aim out of range.
         Conflict: the variant is the champion, another rollout is active, or the family is frozen.
-        GateNotMet: a gate has not passed and ``confirm`` is not the family's name.
+        GateNotMet: a gate has not passed, or the rollout would not end within its limits, and ``confirm`` is not the family's name.
     """
     if aim is not None and aim not in get_args(Aim):
         raise InvalidInput(f"Unknown aim {aim!r}; known: {', '.join(get_args(Aim))}.")
     request = _Request(
         family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin, study=study,
-        reason=checked_reason(reason) if reason else "started by hand",
+        reason=checked_reason(reason) if reason else "started by hand", traffic=traffic_of(family, store=store, clock=clock),
     )  # fmt: skip
     if dry_run:
         with store.read() as tx:
@@ -84,6 +89,7 @@ class _Request:
     margin: float | None
     study: str | None
     reason: str
+    traffic: RecordedTraffic | None  # read before the writing transaction, which should not wait for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,7 @@ class _Draft:
 
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]
+    forecast: RolloutForecast
     request: _Request
 
     @property
@@ -107,9 +114,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
             f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.", family=name, variant=variant
         )
     require_unfrozen(store.freezes.all(tx), name, f"start a rollout of {variant}")
-    champion = store.champions.current(tx, name)
-    if champion is None:
-        raise NotFound(f"Family {name!r} has no champion to compare with. Serve a first one: detent family adopt {name} --confirm {name}.")
+    champion = reigning(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
     active = store.rollouts.active(tx, name)
@@ -119,7 +124,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
             f"End that one first (detent rollout rollback {name}), or wait for it.",
             rollout=active.id, rollout_status=active.status,
         )  # fmt: skip
-    evidence = _evidence(tx, store, request)
+    evidence = confirming_study(tx, store, name, variant, named=request.study)
     aim = request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
@@ -129,35 +134,17 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
             'blind. Report every request with the assignment token it was served with: POST /v1/interactions {"assignment", "latency_ms", '
             '"cost_usd", "error"}; docs/how-to/fetch-a-prompt.md shows how. To serve it without a rollout: detent family adopt.',
         )
-    labels = store.events.label_summary(tx, name, since)
-    delays = store.observations.delays_s(tx, name, champion.variant, since, N_DELAYS)
     rollout = Rollout(
         id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
         salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
-        settings=frozen(
-            settings, champion=champion.variant, labels=labels, delays_hours=[s / 3600 * clock.scale for s in delays],
-            limits=request.family.constraints.model_dump(mode="json"), holdout_ratios=holdout_ratios(evidence),
-        ), stage_history=(), created_at=now, created_by=request.actor,
+        settings=fix_settings(tx, store, request.family, settings, champion=champion.variant, study=evidence, clock=clock),
+        stage_history=(), created_at=now, created_by=request.actor,
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)
-    return _Draft(rollout=rollout, gates=gates, request=request)
-
-
-def _evidence(tx: Transaction, store: Store, request: _Request) -> Study | None:
-    """The study named, else the last one that confirmed this variant."""
-    if request.study is not None:
-        study = store.studies.get(tx, request.study)
-        if study is None or study.family != request.family.name:
-            raise NotFound(f"Family {request.family.name!r} has no study {request.study!r}.", study=request.study)
-        return study
-    cursor: str | None = None
-    own: list[Study] = []
-    while True:
-        page, cursor = store.studies.page(tx, family=request.family.name, status="finished", cursor=cursor)
-        own += [s for s in page if s.winner == request.variant and s.confirmation]
-        if cursor is None:
-            return max(own, key=lambda s: (s.finished_at or s.created_at, s.id), default=None)
+    forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
+    gate = forecast.gate()
+    return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)
 
 
 def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tuple[Start, list[Decision]]:
@@ -187,15 +174,18 @@ def _approves_itself(draft: _Draft) -> bool:
 
 
 def _gates_text(draft: _Draft) -> str:
-    return "; ".join(str(g["reason"]) for g in draft.gates)
+    reasons = [str(g["reason"]) for g in draft.gates]
+    return "; ".join(reasons if draft.forecast.gate() is not None else [*reasons, draft.forecast.summary])
 
 
 def _refusal(draft: _Draft) -> GateNotMet:
     name, variant = draft.request.family.name, draft.request.variant
     why = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
     wrong = f" (confirm was {draft.request.confirm!r})" if draft.request.confirm is not None else ""
+    evidence = any(g["name"] != "forecast" for g in draft.missed)
+    way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
     return GateNotMet(
-        f"Cannot start a rollout of {variant}: not every gate is met. {why}. Collect the evidence (detent study run {name}), or start it "
+        f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
         f"as forced with confirm = {name}{wrong}: detent rollout start {name} {variant} --confirm {name}.",
         gates=[dict(g) for g in draft.missed], confirm=name,
     )  # fmt: skip
@@ -217,4 +207,4 @@ def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Star
             family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft), undo=f"detent rollout rollback {name}",
             next=following, forced=forced, rollout=rollout,
         )  # fmt: skip
-    return Start(rollout=rollout, gates=draft.gates, report=report, dry_run=dry_run)
+    return Start(rollout=rollout, gates=draft.gates, forecast=draft.forecast, report=report, dry_run=dry_run)
