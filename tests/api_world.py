@@ -90,14 +90,26 @@ class World:
         assert made.status_code in (200, 201), made.text
         return str(made.json()["variant"])
 
+    def report(self, id: str = "in_reported") -> None:
+        """One interaction, without which a family's rollout cannot start: its guardrails would be blind."""
+        event = {"id": id, "family": "triage", "unit": "somebody", "output": "billing", "latency_ms": 10.0, "cost_usd": 0.001}
+        assert self.post("/v1/interactions", event).status_code == 200
+
+    def start(self, variant: str) -> dict[str, Any]:
+        """A forced rollout that waits for approval."""
+        self.report()
+        started = self.post("/v1/families/triage/rollouts", {"variant": variant, "confirm": "triage", "reason": "a try"})
+        assert started.status_code == 201, started.text
+        rollout: dict[str, Any] = started.json()
+        return rollout
+
     def deploying(self) -> dict[str, Any]:
         """A rollout at its first stage, watched."""
-        started = self.post("/v1/families/triage/rollouts", {"variant": self.candidate(), "confirm": "triage", "reason": "a try"})
-        assert started.status_code == 201, started.text
-        approved = self.post(f"/v1/rollouts/{started.json()['id']}/approve", {"reason": "go"})
+        id = self.start(self.candidate())["id"]
+        approved = self.post(f"/v1/rollouts/{id}/approve", {"reason": "go"})
         assert approved.status_code == 200, approved.text
         self.tick()
-        rollout: dict[str, Any] = self.get(f"/v1/rollouts/{started.json()['id']}").json()
+        rollout: dict[str, Any] = self.get(f"/v1/rollouts/{id}").json()
         return rollout
 
 

@@ -22,6 +22,7 @@ from optimizer.ports import Alert, Clock, Store, Transaction
 ACTOR = "system:tick"
 UNWATCHED = "rollout_unwatched"
 UNREADABLE = "rollout_watch_failed"
+THAW_SECONDS = 60.0  # how long after a freeze the next tick may take before a rollout counts as unwatched
 MAX_STEPS = 200  # of one rollout in one tick: an hour of guardrail blocks each
 Done = Literal["watched", "moved", "deployed", "resumed", "left", "failed"]
 log = structlog.get_logger("detent.tick")
@@ -93,12 +94,13 @@ def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
 def report_unwatched(store: Store, clock: Clock) -> list[str]:
     """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids. For processes beside the worker.
 
-    Under a freeze no lease is renewed on purpose, which is nothing to alert about.
+    Under a freeze no lease is renewed on purpose, which is nothing to alert about, nor is the short while until the tick after it.
     """
+    now = clock.now()
     with store.read() as tx:
         freezes = store.freezes.all(tx)
         deploying = [r for r in store.rollouts.all_active(tx) if r.status == "deploying" and is_frozen(freezes, r.family) is None]
-        lapsed = [r for r in deploying if not leased(r, clock.now())]
+        lapsed = [r for r in deploying if not leased(r, now) and not _thaws(tx, store, r, now)]
     for rollout in lapsed:
         store.write(lambda tx, rollout=rollout: store.alerts.open(tx, _alert(rollout, clock.now())))  # type: ignore[misc]
     return [rollout.id for rollout in lapsed]
@@ -117,24 +119,31 @@ def _begin_or_resume(
         return "deployed", _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
     if leased(rollout, clock.now()):
         return "watched", None
-    thawed = _freeze_before(tx, store, rollout)
-    why = thawed or "the lease had run out; the worker watches again"
-    decision = _move(tx, store, rollout, "lapse", why, at, clock, until)
-    if thawed is None:
+    frozen_at = _freeze_before(tx, store, rollout)
+    cause = "the lease had run out" if frozen_at is None else f"the freeze from {frozen_at.isoformat()} has ended"
+    decision = _move(tx, store, rollout, "lapse", f"{cause}; the worker watches again", at, clock, until)
+    if frozen_at is None:
         store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
     store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
     return "resumed", decision
 
 
-def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> str | None:
-    """The freeze that ended this lease, as a reason to go on; None when nobody watched."""
+def _ended_freezes(tx: Transaction, store: Store, family: str) -> list[tuple[datetime, datetime]]:
+    """(from, to) of the freezes of this family, or of all, that are over: as long as their alerts were open."""
+    alerts = [a for a in store.alerts.all(tx, open_only=False) if a.kind == FROZEN and a.family in (None, family)]
+    return [(alert.opened_at, alert.closed_at) for alert in alerts if alert.closed_at is not None]
+
+
+def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime | None:
+    """When the freeze began that ended this lease and is over; None when nobody watched."""
     lapsed_at = rollout.lease_expires_at
-    for alert in store.alerts.all(tx, open_only=False):
-        if alert.kind != FROZEN or alert.family not in (None, rollout.family) or lapsed_at is None or alert.closed_at is None:
-            continue
-        if alert.opened_at <= lapsed_at <= alert.closed_at:
-            return f"the freeze from {alert.opened_at.isoformat()} to {alert.closed_at.isoformat()} has ended; the worker watches again"
-    return None
+    if lapsed_at is None:
+        return None
+    return next((begun for begun, ended in _ended_freezes(tx, store, rollout.family) if begun <= lapsed_at <= ended), None)
+
+
+def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bool:
+    return any(now - ended < timedelta(seconds=THAW_SECONDS) for _, ended in _ended_freezes(tx, store, rollout.family))
 
 
 def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:

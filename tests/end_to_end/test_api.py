@@ -419,6 +419,7 @@ def test_a_study_without_examples_says_how_many_it_needs(world: World) -> None:
 
 
 def test_a_dry_run_of_a_rollout_says_what_would_happen_and_changes_nothing(world: World) -> None:
+    world.report()
     answer = world.post("/v1/families/triage/rollouts", {"variant": world.candidate(), "dry_run": True})
     assert answer.status_code == 200
     assert answer.json()["dry_run"] is True
@@ -427,6 +428,7 @@ def test_a_dry_run_of_a_rollout_says_what_would_happen_and_changes_nothing(world
 
 
 def test_a_rollout_past_its_gates_needs_the_family_s_name(world: World) -> None:
+    world.report()
     candidate = world.candidate()
     refused = world.post("/v1/families/triage/rollouts", {"variant": candidate})
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
@@ -491,7 +493,7 @@ def test_an_operator_s_acts_answer_with_what_they_did_and_how_to_take_it_back(wo
     assert {decision["actor"] for decision in decisions} >= {world.shared.actor_without_key}
 
 
-def test_a_promotion_serves_everybody_and_a_champion_rollback_takes_it_back(world: World) -> None:
+def test_a_promotion_changes_the_champion_and_a_champion_rollback_takes_it_back(world: World) -> None:
     before = world.champion()
     rollout = world.deploying()
     promoted = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})

@@ -1,0 +1,344 @@
+"""Freezing, and the week after a promotion, as clients and operators meet them: a real store, the worker's tick, the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.assignment import bucket, in_candidate, in_holdback, verify_token
+from optimizer.jobs.sync_families import sync_families
+from optimizer.jobs.verify_rollout import verify_rollout
+from tests.api_world import World, make_home, serving
+
+PROMPT = "/v1/families/triage/prompt"
+STUDY = {"budget": {"calls": 2000}, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 10}}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as running:
+        yield running
+
+
+def prompt(world: World, unit: str) -> dict[str, Any]:
+    served: dict[str, Any] = world.get(PROMPT, params={"unit": unit}).json()
+    return served
+
+
+def candidate_unit(rollout: dict[str, Any]) -> str:
+    return next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+
+
+def unit_of(rollout: dict[str, Any], *, held_back: bool) -> str:
+    return next(f"u{i}" for i in range(1000) if in_holdback(bucket(rollout["salt"], f"u{i}")) is held_back)
+
+
+def freeze(world: World, family: str | None = "triage") -> dict[str, Any]:
+    answer = world.post("/v1/freeze", {"family": family, "reason": "launch day"} if family else {"reason": "launch day"})
+    assert answer.status_code == 200, answer.text
+    done: dict[str, Any] = answer.json()
+    return done
+
+
+def unfreeze(world: World, family: str | None = "triage") -> dict[str, Any]:
+    answer = world.post("/v1/unfreeze", {"family": family, "reason": "over"} if family else {"reason": "over"})
+    assert answer.status_code == 200, answer.text
+    done: dict[str, Any] = answer.json()
+    return done
+
+
+def promoted(world: World) -> dict[str, Any]:
+    rollout = world.deploying()
+    answer = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})
+    assert answer.status_code == 200, answer.text
+    ended: dict[str, Any] = answer.json()
+    return ended
+
+
+def later(world: World, monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
+    monkeypatch.setattr(world.shared.clock, "now", lambda: datetime.now(UTC) + by)
+
+
+# --- freeze -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["triage", None], ids=["one family", "all families"])
+def test_a_frozen_family_serves_its_champion_to_everybody_at_once(world: World, scope: str | None) -> None:
+    rollout = world.deploying()
+    unit = candidate_unit(rollout)
+    world.client.put("/v1/families/triage/overrides/tester", json={"variant": rollout["candidate"]})
+    assert [prompt(world, u)["variant"] for u in (unit, "tester")] == [rollout["candidate"]] * 2
+    done = freeze(world, scope)
+    assert (done["family"], done["changed"], done["undo"]) == (scope, True, f"detent unfreeze {scope or ''}".strip())
+    assert rollout["id"] in done["what"]
+    for served in (prompt(world, unit), prompt(world, "tester")):
+        assert (served["variant"], served["role"], served["rollout"], served["lease_expires_at"]) == (
+            rollout["champion"], "champion", None, None,
+        )  # fmt: skip
+    assert world.get("/v1/snapshot").json()["families"]["triage"]["rollout"] is None
+    status = world.get("/v1/status").json()
+    assert status["frozen"] is (scope is None)
+    assert [(one["family"], one["reason"]) for one in status["freezes"]] == [(scope, "launch day")]
+    assert status["families"][0]["frozen"] is True
+
+
+def test_a_freeze_survives_a_restart_and_no_tick_ends_it(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        rollout = world.deploying()
+        freeze(world)
+    with serving(settings) as world:
+        world.tick()
+        assert prompt(world, candidate_unit(rollout))["role"] == "champion"
+        assert world.get(f"/v1/rollouts/{rollout['id']}").json()["status"] == "deploying"
+        assert [alert["kind"] for alert in world.get("/v1/alerts").json()["items"]] == ["frozen"]
+        unfreeze(world)
+        world.tick()
+        assert prompt(world, candidate_unit(rollout))["role"] == "candidate"
+        assert world.get("/v1/alerts").json()["items"] == []
+
+
+def test_the_gap_that_a_freeze_left_is_on_record_with_its_reason(world: World) -> None:
+    rollout = world.deploying()
+    freeze(world)
+    world.tick()
+    unfreeze(world)
+    world.tick()
+    gap = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"][-1]
+    assert gap["kind"] == "lapse"
+    assert gap["reason"].startswith("the freeze from ")
+    first, second = world.get(f"/v1/rollouts/{rollout['id']}").json()["stage_history"]
+    assert first["to"] < second["from"]
+    assert verify_rollout(rollout["id"], world.shared.store).ok
+    assert {alert["kind"] for alert in world.get("/v1/alerts?open=false").json()["items"]} == {"frozen"}
+
+
+def test_an_approved_rollout_does_not_begin_while_frozen(world: World) -> None:
+    id = world.start(world.candidate())["id"]
+    world.post(f"/v1/rollouts/{id}/approve")
+    freeze(world)
+    world.tick()
+    assert world.get(f"/v1/rollouts/{id}").json()["status"] == "approved"
+    unfreeze(world)
+    world.tick()
+    assert world.get(f"/v1/rollouts/{id}").json()["status"] == "deploying"
+
+
+@pytest.mark.parametrize("act", ["approve", "advance", "resume", "promote"])
+def test_a_freeze_stops_every_way_up_and_says_who_froze_and_what_ends_it(world: World, act: str) -> None:
+    rollout = world.deploying()
+    freeze(world, None)
+    refused = world.post(f"/v1/rollouts/{rollout['id']}/{act}", {"confirm": "triage"})
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/conflict")
+    assert refused.json()["frozen_by"] == world.shared.actor_without_key
+    assert refused.json()["undo"] == "detent unfreeze"
+    assert "launch day" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("act", ["hold", "rollback"])
+def test_what_stops_a_candidate_always_works(world: World, act: str) -> None:
+    rollout = world.deploying()
+    freeze(world)
+    assert world.post(f"/v1/rollouts/{rollout['id']}/{act}").status_code == 200
+
+
+def test_a_rollout_can_be_rejected_and_a_champion_taken_back_while_frozen(world: World) -> None:
+    before = world.champion()
+    promoted(world)
+    id = world.start(world.candidate("Other?"))["id"]
+    freeze(world)
+    assert world.post(f"/v1/rollouts/{id}/reject").status_code == 200
+    assert world.post("/v1/families/triage/champion/rollback").status_code == 200
+    assert prompt(world, "u")["variant"] == before
+
+
+def test_nothing_new_begins_while_frozen(world: World) -> None:
+    world.add_examples(120)
+    candidate = world.candidate()
+    freeze(world)
+    for path, body in (("rollouts", {"variant": candidate, "confirm": "triage"}), ("studies", STUDY)):
+        refused = world.post(f"/v1/families/triage/{path}", body)
+        assert (refused.status_code, refused.json()["undo"]) == (409, "detent unfreeze triage")
+    assert world.post("/v1/families/triage/studies", {**STUDY, "dry_run": True}).status_code == 200
+    unfreeze(world)
+    assert world.post("/v1/families/triage/studies", STUDY).status_code == 202
+
+
+def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
+    before = world.champion()
+    freeze(world)
+    definition = world.shared.family("triage")
+    version = definition.prompt.versions["1"]
+    content = [{"role": "user", "content": "One word: {{text}}"}]
+    versions = {"1": version.model_copy(update={"content": content})}
+    edited = definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
+    for _ in range(2):
+        [sync] = sync_families({"triage": edited}, world.shared.store, world.shared.clock, serve_file_edits=True)
+        assert (sync.champion, sync.crowned) == (before, False)
+
+
+def test_freezing_and_unfreezing_again_is_no_error_and_changes_nothing(world: World) -> None:
+    first, again = freeze(world), freeze(world)
+    assert (first["changed"], again["changed"]) == (True, False)
+    assert first["freezes"] == again["freezes"]
+    assert [alert["kind"] for alert in world.get("/v1/alerts").json()["items"]] == ["frozen"]
+    ended, once_more = unfreeze(world), unfreeze(world)
+    assert (ended["changed"], once_more["changed"], once_more["freezes"]) == (True, False, [])
+    actions = [entry["action"] for entry in world.get("/v1/audit").json()["items"]]
+    assert (actions.count("freeze"), actions.count("unfreeze")) == (1, 1)
+
+
+def test_a_family_stays_frozen_while_all_are(world: World) -> None:
+    freeze(world)
+    freeze(world, None)
+    ended = unfreeze(world)
+    assert "every family" in ended["what"]
+    assert ended["next"] == "detent unfreeze"
+    assert world.get("/v1/status").json()["families"][0]["frozen"] is True
+    unfreeze(world, None)
+    assert world.get("/v1/status").json()["families"][0]["frozen"] is False
+
+
+def test_a_freeze_of_no_family_is_not_found(world: World) -> None:
+    for act in ("freeze", "unfreeze"):
+        assert world.post(f"/v1/{act}", {"family": "nobody"}).status_code == 404
+
+
+def test_no_limit_of_changes_refuses_a_freeze(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path, limits={"operator_per_minute": 1})) as world:
+        for _ in range(3):
+            freeze(world)
+        unfreeze(world)
+
+
+# --- holdback ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_promotion_the_contracts_five_percent_stay_on_the_champion_before(world: World) -> None:
+    rollout = promoted(world)
+    roles = []
+    for i in range(200):
+        served = prompt(world, f"unit-{i}")
+        held = in_holdback(bucket(rollout["salt"], f"unit-{i}"))
+        roles.append(served["role"])
+        assert (served["variant"], served["role"]) == ((rollout["champion"], "holdback") if held else (rollout["candidate"], "champion"))
+        assert (served["rollout"], served["stage"], served["lease_expires_at"]) == (rollout["id"], None, None)
+        token = verify_token(served["assignment"], world.shared.secrets.token_keys, datetime.now(UTC))
+        assert (token.role, token.rollout, token.stage) == (served["role"], rollout["id"], None)
+        assert token.cohort_start is not None
+        assert token.cohort_start.minute == 0
+    assert 0 < roles.count("holdback") < 40
+    without = world.get(PROMPT).json()
+    assert (without["variant"], without["role"], without["rollout"]) == (rollout["candidate"], "champion", None)
+
+
+def test_a_restart_goes_on_holding_back_the_same_units(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        rollout = promoted(world)
+        unit = unit_of(rollout, held_back=True)
+        before = prompt(world, unit)
+    with serving(settings) as world:
+        after = prompt(world, unit)
+    assert before["role"] == "holdback"
+    assert {**after, "assignment": None} == {**before, "assignment": None}
+
+
+def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(world: World) -> None:
+    rollout = promoted(world)
+    entry = world.get("/v1/snapshot").json()["families"]["triage"]
+    held = entry["holdback"]
+    assert entry["rollout"] is None
+    assert (held["rollout"], held["variant"], held["salt"], held["share"]) == (rollout["id"], rollout["champion"], rollout["salt"], 0.05)
+    assert datetime.fromisoformat(held["until"]) == datetime.fromisoformat(rollout["ended_at"]) + timedelta(days=7)
+    served = prompt(world, unit_of(rollout, held_back=True))
+    served.pop("assignment")
+    assert held["prompt"] == served
+
+
+def test_after_a_week_everybody_gets_the_champion(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout = promoted(world)
+    unit = unit_of(rollout, held_back=True)
+    later(world, monkeypatch, timedelta(days=6, hours=23))
+    assert prompt(world, unit)["role"] == "holdback"
+    later(world, monkeypatch, timedelta(days=7))
+    served = prompt(world, unit)
+    assert (served["variant"], served["role"], served["rollout"]) == (rollout["candidate"], "champion", None)
+    assert world.get("/v1/snapshot").json()["families"]["triage"]["holdback"] is None
+
+
+def test_a_new_rollout_ends_the_holdback_for_good_as_soon_as_it_is_started(world: World) -> None:
+    unit = unit_of(promoted(world), held_back=True)
+    id = world.start(world.candidate("Other?"))["id"]
+    assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
+    world.post(f"/v1/rollouts/{id}/reject")
+    assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
+
+
+def test_a_champion_rollback_ends_the_holdback(world: World) -> None:
+    rollout = promoted(world)
+    world.post("/v1/families/triage/champion/rollback", {"reason": "bad"})
+    for held_back in (True, False):
+        served = prompt(world, unit_of(rollout, held_back=held_back))
+        assert (served["variant"], served["role"], served["rollout"]) == (rollout["champion"], "champion", None)
+
+
+def test_a_freeze_lifts_the_holdback_while_it_lasts(world: World) -> None:
+    rollout = promoted(world)
+    unit = unit_of(rollout, held_back=True)
+    freeze(world)
+    assert (prompt(world, unit)["variant"], prompt(world, unit)["rollout"]) == (rollout["candidate"], None)
+    unfreeze(world)
+    assert prompt(world, unit)["role"] == "holdback"
+
+
+@pytest.mark.parametrize("held_back", [True, False])
+def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(world: World, held_back: bool) -> None:
+    rollout = promoted(world)
+    unit = unit_of(rollout, held_back=held_back)
+    served = prompt(world, unit)
+    by_token = {"id": "in_1", "assignment": served["assignment"], "output": "billing", "success": True}
+    recomputed = {
+        "id": "in_2", "family": "triage", "rollout": rollout["id"], "variant": served["variant"], "unit": unit, "output": "billing",
+        "assigned_at": datetime.now(UTC).isoformat(),
+    }  # fmt: skip
+    assert world.post("/v1/feedback", [by_token, recomputed]).json()["accepted"] == 2
+    arms = [world.get(f"/v1/interactions/{id}").json() for id in ("in_1", "in_2")]
+    for arm in arms:
+        assert (arm["variant"], arm["role"], arm["rollout"], arm["stage"]) == (served["variant"], served["role"], rollout["id"], None)
+    assert arms[0]["cohort_start"] == arms[1]["cohort_start"] is not None
+
+
+def test_an_event_that_names_the_other_arm_of_a_holdback_is_refused(world: World) -> None:
+    rollout = promoted(world)
+    event = {
+        "family": "triage", "rollout": rollout["id"], "variant": rollout["candidate"], "unit": unit_of(rollout, held_back=True),
+        "assigned_at": datetime.now(UTC).isoformat(), "success": True,
+    }  # fmt: skip
+    assert world.post("/v1/feedback", [event]).json()["rejected"][0]["type"] == "assignment_mismatch"
+
+
+def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it(world: World) -> None:
+    rollout = promoted(world)
+    unit = unit_of(rollout, held_back=True)
+    event = {"family": "triage", "rollout": rollout["id"], "variant": rollout["champion"], "unit": unit, "success": True}
+    held_at = datetime.now(UTC).isoformat()
+    world.start(world.candidate("Other?"))
+    events = [{**event, "assigned_at": at} for at in (held_at, datetime.now(UTC).isoformat())]
+    answer = world.post("/v1/feedback", events).json()
+    assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [1])
+
+
+def test_fetches_in_the_holdback_are_counted_for_its_arms(world: World) -> None:
+    rollout = promoted(world)
+    for held_back in (True, False):
+        prompt(world, unit_of(rollout, held_back=held_back))
+    world.shared.exposures.flush(world.shared.store)
+    with world.shared.store.read() as tx:
+        totals = world.shared.store.exposures.totals(tx, "triage", rollout["id"])
+    counted = {(arm["variant"], arm["stage"]) for arm in totals}
+    assert {(rollout["champion"], None), (rollout["candidate"], None)} <= counted

@@ -1,0 +1,93 @@
+"""Single cases of freezing and holding back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from optimizer.core.assignment import HELD_BACK_FROM, Choice, choose, held_back_until, holdback_of, in_holdback
+from optimizer.core.errors import Conflict
+from optimizer.core.freezes import Freeze, is_frozen, may_run, require_unfrozen
+from optimizer.core.rollout import Champion, Rollout
+from tests.stores import study
+
+T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+OWN = Freeze(scope="f", reason="launch", by="ann", since=T0)
+EVERY = Freeze(scope="", reason="audit", by="bob", since=T0)
+PROMOTED = Rollout(
+    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(0.5,), salt="s", status="deployed", stage=0, held=False,
+    version=5, settings={"cohort_minutes": 15}, stage_history=(), created_at=T0 - timedelta(hours=1), created_by="ann", outcome="promoted",
+    ended_at=T0,
+)  # fmt: skip
+REIGN = Champion(family="f", seq=2, variant="v_c", since=T0, why="promoted", by="ann", previous=1, rollout="ro_1")
+
+
+@pytest.mark.parametrize(
+    ("freezes", "family", "found"),
+    [([], "f", None), ([OWN], "f", OWN), ([OWN], "g", None), ([EVERY], "g", EVERY), ([EVERY, OWN], "f", OWN)],
+    ids=["none", "own", "another's", "all", "both"],
+)
+def test_a_family_is_frozen_by_itself_or_with_all(freezes, family, found):
+    assert is_frozen(freezes, family) == found
+
+
+@pytest.mark.parametrize(("freeze", "command"), [(OWN, "detent unfreeze f"), (EVERY, "detent unfreeze")], ids=["own", "all"])
+def test_what_a_freeze_stops_is_told_who_froze_and_what_ends_it(freeze, command):
+    with pytest.raises(Conflict) as refused:
+        require_unfrozen([freeze], "f", "advance rollout ro_1")
+    assert refused.value.detail.startswith("Cannot advance rollout ro_1")
+    for part in (freeze.by, freeze.reason, freeze.since.isoformat(), command):
+        assert part in refused.value.detail
+    assert refused.value.members["undo"] == command
+    require_unfrozen([OWN], "g", "advance")
+
+
+@pytest.mark.parametrize(("status", "runs"), [("queued", False), ("running", True), ("confirming", True)])
+def test_a_freeze_keeps_studies_from_beginning_and_lets_those_go_on_that_have_begun(status, runs):
+    assert may_run(study(family="f", status=status), [OWN]) is runs
+    assert may_run(study(family="g", status=status), [OWN])
+
+
+def test_a_promotion_holds_back_for_a_week_of_the_rollout_clock():
+    holdback = holdback_of(REIGN, PROMOTED, 1.0)
+    assert holdback is not None
+    assert (holdback.rollout, holdback.variant, holdback.salt, holdback.cohort_minutes) == ("ro_1", "v_a", "s", 15)
+    assert holdback.until == T0 + timedelta(days=7)
+    assert held_back_until(PROMOTED, 60.0) == T0 + timedelta(days=7) / 60
+
+
+@pytest.mark.parametrize(
+    ("champion", "latest"),
+    [
+        (REIGN, None),
+        (replace(REIGN, rollout=None), PROMOTED),
+        (REIGN, replace(PROMOTED, id="ro_2", status="validating", outcome=None, ended_at=None)),
+        (REIGN, replace(PROMOTED, id="ro_2", status="failed", outcome="cancelled")),
+        (REIGN, replace(PROMOTED, status="rolled_back", outcome="worse")),
+    ],
+    ids=["no rollout", "champion rolled back or adopted", "a new rollout", "a new rollout that ended", "never promoted"],
+)
+def test_nobody_is_held_back_without_a_promotion_or_after_its_end(champion, latest):
+    assert holdback_of(champion, latest, 1.0) is None
+
+
+def test_the_border_of_the_holdback_is_the_contracts():
+    assert HELD_BACK_FROM == 4080218931  # floor(.95 x 2^32)
+    assert in_holdback(HELD_BACK_FROM)
+    assert not in_holdback(HELD_BACK_FROM - 1)
+
+
+def test_without_a_unit_the_champion_is_served_outside_the_arms_of_a_holdback():
+    choice = choose(
+        family="f",
+        unit=None,
+        unit_hmac=None,
+        champion="v_c",
+        rollout=None,
+        overrides={},
+        now=T0,
+        holdback=holdback_of(REIGN, PROMOTED, 1.0),
+    )
+    assert choice == Choice(variant="v_c", role="champion")
