@@ -38,7 +38,7 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
         last = store.minute_stats.watermark(tx, _name(family))
         studies, _ = store.studies.page(tx, family=family.name, limit=LATEST_STUDIES)
         is_broken = bool(_open_alerts(tx, store, family))
-    if not history or family.kind == "policy":  # a policy calls no model
+    if not history or family.kind == "policy" or (beneath(history) is None and not is_broken):  # a policy calls no model
         return False
     if last is None or clock.now() - last >= (EVERY_WHILE_BROKEN if is_broken else EVERY):
         return True

@@ -139,9 +139,11 @@ class TestRehearsal:
         back = fall_back(history, expect=None, at=world.clock.now(), by="anna", why="worse")
         world.store.write(lambda tx: world.store.champions.put(tx, back))
         n_calls = len(world.model.requests)
+        assert world.due()
         assert world.rehearse() == "nothing to go back to"
         assert len(world.model.requests) == n_calls
         assert world.alerts() == []
+        assert not world.due(timedelta(days=2))
 
 
 class TestWhen:
