@@ -184,7 +184,7 @@ def _lapse(rollout: Rollout, move: Move) -> _Effect:
     lapsed_at = min(move.lapsed_at or move.at, move.at)
     share = rollout.ladder[rollout.stage]
     history = (*_closed(rollout, lapsed_at, min(move.lapsed_clock_at or move.clock_at, move.clock_at)), _opened(share, move))
-    what = f"nobody watched from {iso(lapsed_at)} to {iso(move.at)}, so everybody got the champion; {percent(share)} goes on"
+    what = f"everybody got the champion from {iso(lapsed_at)} to {iso(move.at)}; {percent(share)} goes on"
     return _Effect(what=what, changes={"stage_history": history})
 
 
@@ -199,7 +199,7 @@ def _advance(rollout: Rollout, move: Move) -> _Effect:
 def _promote(rollout: Rollout, move: Move) -> _Effect:
     forced = _is_forced(rollout, move)
     share = rollout.ladder[rollout.stage]
-    what = f"{rollout.candidate} is champion (from {percent(share)} to all), before it {rollout.champion}"
+    what = f"{rollout.candidate} is champion (at {percent(share)} before); 5 % of units stay on {rollout.champion} for a week"
     changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, move)}
     return _Effect(what=what, changes=changes, forced=forced, champion_change=rollout.candidate)
 
