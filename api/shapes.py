@@ -9,6 +9,7 @@ from optimizer.core.estimate import Estimate
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.freezes import Freeze
 from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.study import Study, Trial
 from optimizer.jobs.freeze import FreezeReport
 from optimizer.jobs.record_change import ChangeReport
@@ -17,6 +18,10 @@ from optimizer.ports import Alert, VariantRecord
 
 def rollout(value: Rollout) -> dict[str, Any]:
     return {**asdict(value), "share": value.share, "is_active": value.is_active}
+
+
+def forecast(value: RolloutForecast) -> dict[str, Any]:
+    return value.as_record()
 
 
 def decision(value: Decision) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from api.services import Services, Shared
 from optimizer.core.errors import NotFound
 from optimizer.core.moves import OPERATOR_ACTS, OperatorAct
 from optimizer.core.rollout import Rollout
+from optimizer.jobs.forecast_rollout import forecast_active
 from optimizer.jobs.operate_rollout import operate
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.ports import Transaction
@@ -49,7 +50,7 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
     else:
         shared.serving.refresh()
         response.headers["Location"] = f"/v1/rollouts/{started.rollout.id}"
-    forecast = _needs(started.rollout)
+    forecast = shapes.forecast(started.forecast)
     return {**shapes.change(started.report), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
 
 
@@ -90,6 +91,15 @@ def decisions(id: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100
 
     shown, next_cursor = slice_of(shared.read(read), cursor, limit)
     return page([shapes.decision(decision) for decision in shown], next_cursor)
+
+
+@routes.get("/v1/rollouts/{id}/forecast", **guarded("read"))
+def forecast(id: str, shared: Shared) -> dict[str, Any]:
+    """What a rollout still needs until its promotion: labelled outcomes, distinct units and hours per stage, on average and in nine of ten.
+
+    `verdict` is `fits`, `exceeds` (with `problems` and `ways_out`), `cannot_tell` (with what is `missing`) or `ended`. What is not known is null.
+    """
+    return {"rollout": id, **shapes.forecast(forecast_active(id, store=shared.store, clock=shared.clock))}
 
 
 def _act_route(act: OperatorAct) -> None:
@@ -134,18 +144,6 @@ DOCS: dict[OperatorAct, str] = {
 }
 for _act in OPERATOR_ACTS:
     _act_route(_act)
-
-
-def _needs(rollout: Rollout) -> dict[str, Any]:
-    """The least that the rollout needs by its settings; how long that takes at the family's traffic is what /forecast will say."""
-    per_stage = rollout.settings["min_labelled_per_stage"]
-    return {
-        "n_stages": len(rollout.ladder),
-        "min_labelled": per_stage * len(rollout.ladder),
-        "min_labelled_per_stage": per_stage,
-        "min_duration_hours": rollout.settings["min_duration_hours"],
-        "duration_hours": None,
-    }
 
 
 def _version(if_match: str | None) -> int | None:

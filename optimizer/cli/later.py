@@ -27,7 +27,6 @@ GROUPS = {
 ADDED = {
     "study": {"report": "write a report of a study"},
     "rollout": {
-        "forecast": "say how long a rollout will take",
         "report": "write a report of a rollout",
         "selftest": "replay a rollout without traffic",
     },

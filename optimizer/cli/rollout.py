@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from optimizer.cli import later
 from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, percent, say, show, table, when
+from optimizer.cli.forecast_view import view_forecast
+from optimizer.cli.output import Json, console, percent, plain, say, show, table, when
+from optimizer.cli.rollout_forecast import LadderOption, MarginOption, forecast, shares_of
 from optimizer.cli.rollout_picture import picture, picture_values
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant import last_nominated
@@ -28,8 +31,8 @@ def start(
     variant: Annotated[str | None, typer.Argument(help="The candidate; default: the winner of the last study that nominated one.")] = None,
     named: Annotated[str | None, typer.Option("--variant", help="The candidate, as an option.")] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency; default: the study's.")] = None,
-    ladder: Annotated[str | None, typer.Option(help='Shares of units such as "0.10,0.25,0.50"; the last step to 1.0 is added.')] = None,
-    margin: Annotated[float | None, typer.Option(help="How much worse is still acceptable, absolute.")] = None,
+    ladder: LadderOption = None,
+    margin: MarginOption = None,
     study: Annotated[str | None, typer.Option(help="The study whose confirmation speaks for the candidate.")] = None,
     reason: Reason = None,
     confirm: Confirm = None,
@@ -46,7 +49,7 @@ def start(
     if variant and named and variant != named:
         raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
     candidate = variant or named or _last_nominated(session, family)
-    shares = _shares(ladder)
+    shares = shares_of(ladder)
     if session.server is not None and study is None:
         body = {
             "variant": candidate,
@@ -57,7 +60,7 @@ def start(
             "confirm": confirm,
             "reason": reason,
         }
-        show_change(as_json, session.server.post(f"/v1/families/{family}/rollouts", body))
+        _show_start(as_json, session.server.post(f"/v1/families/{family}/rollouts", body))
         return
     from optimizer.jobs.start_rollout import start_rollout
 
@@ -75,16 +78,16 @@ def start(
         study=study,
         reason=reason,
     )
-    show_change(as_json, begun.report)
+    _show_start(
+        as_json, {**plain(begun.report), "gates": begun.gates, "dry_run": begun.dry_run, "forecast": begun.forecast.as_record()}
+    )  # fmt: skip
 
 
-def _shares(ladder: str | None) -> list[float] | None:
-    if ladder is None:
-        return None
-    try:
-        return [float(part) for part in ladder.replace(",", " ").split()]
-    except ValueError:
-        raise InvalidInput(f"--ladder needs shares between 0 and 1, such as 0.10,0.25,0.50, not {ladder!r}.") from None
+def _show_start(as_json: bool, values: Mapping[str, Any]) -> None:
+    """What a start did; a dry run also shows its forecast in full."""
+    show_change(as_json, values)
+    if values["dry_run"] and not as_json:
+        view_forecast(console(), values["forecast"])
 
 
 def _last_nominated(session: Session, family: str) -> str:
@@ -242,4 +245,5 @@ def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", sho
         raise typer.Exit(1)
 
 
+app.command()(forecast)
 later.add_to(app, "rollout")

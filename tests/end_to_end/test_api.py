@@ -423,7 +423,8 @@ def test_a_dry_run_of_a_rollout_says_what_would_happen_and_changes_nothing(world
     answer = world.post("/v1/families/triage/rollouts", {"variant": world.candidate(), "dry_run": True})
     assert answer.status_code == 200
     assert answer.json()["dry_run"] is True
-    assert (answer.json()["forecast"]["n_stages"], answer.json()["forecast"]["min_labelled"]) == (2, 400)
+    forecast = answer.json()["forecast"]
+    assert (forecast["verdict"], [stage["share"] for stage in forecast["stages"]]) == ("cannot_tell", [0.5, 0.75])
     assert world.get("/v1/families/triage/rollout").status_code == 404
 
 

@@ -1,0 +1,84 @@
+"""A forecast for people: what each stage takes, what the guardrails can see, and the ways out where it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from optimizer.cli.output import percent, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STAGE_COLUMNS = {
+    "share": "Share",
+    "labelled": "Labelled",
+    "labelled_90": "in 90 %",
+    "units": "Units",
+    "units_90": "in 90 %",
+    "time": "Time",
+    "time_90": "in 90 %",
+    "drop": "Drop seen in a day",
+}
+ALARM_COLUMNS = {"errors": "Errors 1 % to", "requests": "Candidate requests", "minutes": "Minutes"}
+UNKNOWN = "unknown"
+
+
+def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
+    """``values``: a forecast as the API answers it."""
+    out.print(f"Forecast  {values['summary']}", style=None if values["verdict"] in ("fits", "ended") else "yellow", markup=False)
+    if values["verdict"] == "ended":
+        return
+    for problem in values["problems"]:
+        out.print(f"Problem   {problem['text']}", markup=False)
+    for way in values["ways_out"]:
+        out.print(f"Way out   {way}", markup=False)
+    out.print(f"Assumed   champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}", markup=False)
+    out.print(f"          candidate {values['lift']:+.3f}: {values['lift_why']}", markup=False)
+    out.print(f"Traffic   {_traffic(values)}", markup=False)
+    out.print("")
+    rows = [_stage(stage) for stage in values["stages"]]
+    total = {"share": "All", **_need(values["expected"], ""), **_need(values["nine_in_ten"], "_90"), "drop": ""}
+    table([*rows, total], STAGE_COLUMNS, empty="No stage is left.")(out)
+    out.print("")
+    if values["users_exposed"] is not None:
+        out.print(f"Exposed   about {values['users_exposed']:,.0f} units will be served the candidate before its promotion", markup=False)
+    out.print("Alarms    until the guardrail on errors rolls back, at the first share to come, on average:", markup=False)
+    table([_alarm(alarm) for alarm in values["guardrails"]], ALARM_COLUMNS, empty="")(out)
+    for warning in values["warnings"]:
+        out.print(f"Note      {warning}", style="yellow", markup=False)
+
+
+def span(hours: float | None) -> str:
+    """Hours for people: 40 min, 7.5 h, 3.2 d."""
+    if hours is None:
+        return UNKNOWN
+    return f"{hours / 24:.1f} d" if hours >= 48 else f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
+
+
+def _stage(stage: Mapping[str, Any]) -> dict[str, str]:
+    drop = stage["detectable_drop"]
+    shown = UNKNOWN if drop is None else f"{100 * drop:.1f} points"
+    return {"share": percent(stage["share"]), **_need(stage["expected"], ""), **_need(stage["nine_in_ten"], "_90"), "drop": shown}
+
+
+def _need(need: Mapping[str, Any], suffix: str) -> dict[str, str]:
+    labelled, units = (UNKNOWN if need[name] is None else f"{need[name]:,.0f}" for name in ("labelled", "units"))
+    return {f"labelled{suffix}": labelled, f"units{suffix}": units, f"time{suffix}": span(need["hours"])}
+
+
+def _alarm(alarm: Mapping[str, Any]) -> dict[str, str]:
+    requests, minutes = alarm["candidate_requests"], alarm["minutes"]
+    return {
+        "errors": percent(alarm["errors"]),
+        "requests": "never, within the margin" if requests is None else f"{requests:,.0f}",
+        "minutes": ("–" if requests is None else UNKNOWN) if minutes is None else f"{minutes:,.1f}",
+    }
+
+
+def _traffic(values: Mapping[str, Any]) -> str:
+    units, rate, requests = values["units_per_hour"], values["label_rate"], values["requests_per_second"]
+    if units is None:
+        return "unknown: nothing was reported in 30 days"
+    labels = "no unit is known" if rate is None else f"{100 * rate:.3g} % of them give a label"
+    return f"{units:,.1f} distinct units an hour, {labels}; {requests:.3g} requests a second"

@@ -1,0 +1,144 @@
+"""The forecast as users meet it: at a start, while a rollout runs, over REST and at the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from optimizer.cli.app import app
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from tests.api_world import World, make_home, serving
+
+F = "triage"
+START = f"/v1/families/{F}/rollouts"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as world:
+        yield world
+
+
+def use(world: World, *, units: int, labelled: int, requests: int = 1, days: float = 7.0) -> None:
+    """``units`` users within ``days``, each with its requests, some with an outcome; four of five are good."""
+    now, champion = world.shared.clock.now(), world.champion()
+    interactions, events = [], []
+    for n in range(units):
+        at = now - timedelta(days=days) * (1 - n / units) + timedelta(seconds=1)
+        arm = Arm(family=F, variant=champion, unit_hmac=f"unit {n}")
+        interactions += [
+            Interaction(id=f"in_{n}_{k}", arm=arm, occurred_at=at, received_at=at, content_hash="", latency_ms=10.0)
+            for k in range(requests)
+        ]
+        if n < labelled:
+            good = n % 5 != 0
+            events.append(
+                FeedbackEvent(id=f"fb_{n}", arm=arm, occurred_at=at, received_at=at, content_hash="", source="user", success=good)
+            )
+    store = world.shared.store
+    store.write(lambda tx: store.events.add_interactions(tx, interactions))
+    store.write(lambda tx: store.events.add_feedback(tx, events))
+
+
+def test_a_start_with_enough_traffic_says_how_long_it_takes(world: World) -> None:
+    use(world, units=4_000, labelled=4_000)
+    answer = world.post(START, {"variant": world.candidate(), "dry_run": True})
+    forecast = answer.json()["forecast"]
+    assert (answer.status_code, forecast["verdict"], forecast["missing"]) == (200, "fits", [])
+    assert forecast["base"] == pytest.approx(0.8)
+    assert forecast["label_rate"] == 1.0
+    assert forecast["units_per_hour"] == pytest.approx(4_000 / 168, rel=0.01)
+    assert forecast["expected"]["hours"] > 24
+    assert [gate["name"] for gate in answer.json()["gates"]] == ["confirmation", "forecast"]
+
+
+def test_a_start_that_cannot_end_within_its_limits_is_refused_with_the_ways_out_and_can_be_forced(world: World) -> None:
+    use(world, units=300, labelled=60, requests=3)
+    candidate = world.candidate()
+    refused = world.post(START, {"variant": candidate})
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
+    gate = next(gate for gate in refused.json()["gates"] if gate["name"] == "forecast")
+    assert gate["verdict"] == "fail"
+    assert gate["value"] > gate["required"] == 30.0
+    assert "90 % of such rollouts end within" in gate["reason"]
+    assert "a finer unit, session or conversation instead of user (3.0 requests came per unit)" in gate["reason"]
+    forced = world.post(START, {"variant": candidate, "confirm": F})
+    assert (forced.status_code, forced.json()["forced"], forced.json()["forecast"]["verdict"]) == (201, True, "exceeds")
+
+
+def test_without_outcomes_a_start_is_allowed_and_says_that_it_cannot_tell(world: World) -> None:
+    use(world, units=50, labelled=0)
+    started = world.post(START, {"variant": world.candidate(), "confirm": F})
+    forecast = started.json()["forecast"]
+    assert (started.status_code, forecast["verdict"]) == (201, "cannot_tell")
+    assert "none of 50 units gave a label" in forecast["missing"][0]
+    assert "Cannot tell how long" in started.json()["why"]
+    assert {stage["expected"]["hours"] for stage in forecast["stages"]} == {None}
+
+
+def test_a_rollout_that_runs_says_what_it_still_needs_and_one_that_ended_needs_nothing(world: World) -> None:
+    use(world, units=4_000, labelled=4_000)
+    rollout = world.deploying()
+    live = world.get(f"/v1/rollouts/{rollout['id']}/forecast")
+    assert live.status_code == 200
+    assert (live.json()["rollout"], live.json()["verdict"]) == (rollout["id"], "fits")
+    assert "more on average" in live.json()["summary"]
+    assert [stage["share"] for stage in live.json()["stages"]] == [0.5, 0.75]
+    world.post(f"/v1/rollouts/{rollout['id']}/rollback", {"reason": "enough"})
+    assert world.get(f"/v1/rollouts/{rollout['id']}/forecast").json()["verdict"] == "ended"
+    assert world.get("/v1/rollouts/ro_nothing/forecast").status_code == 404
+
+
+# --- the command line, in this process ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("DETENT_HOME", str(world.settings.home))
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def call(*words: str) -> str:
+        result = CliRunner().invoke(app, ["rollout", *words])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return call
+
+
+def test_the_command_shows_stages_alarms_and_what_it_assumes(world: World, run: Any) -> None:
+    use(world, units=4_000, labelled=4_000)
+    shown = run("forecast", F)
+    assert "Fits its limits" in shown
+    assert "50 %" in shown
+    assert "100.0 %" not in shown
+    assert "distinct units an hour, 100 % of them give a label" in shown
+    assert "no gain is assumed" in shown
+    wider = json.loads(run("forecast", F, "--margin", "0.2", "--json"))
+    usual = json.loads(run("forecast", F, "--json"))
+    assert wider["margin"] == 0.2
+    assert wider["expected"]["labelled"] < usual["expected"]["labelled"]
+
+
+def test_without_traffic_the_command_says_what_is_missing(run: Any) -> None:
+    shown = run("forecast", F)
+    assert "Cannot tell how long: nothing was reported in the last 30 days" in shown
+    assert "unknown" in shown
+
+
+def test_of_an_active_rollout_the_command_says_what_is_left(world: World, run: Any) -> None:
+    rollout = world.deploying()
+    found = json.loads(run("forecast", F, "--json"))
+    assert (found["rollout"], found["variant"]) == (rollout["id"], rollout["candidate"])
+
+
+def test_a_dry_run_of_a_start_shows_the_forecast(world: World, run: Any) -> None:
+    use(world, units=4_000, labelled=4_000)
+    shown = run("start", F, world.candidate(), "--dry-run")
+    assert "Fits its limits" in shown
+    assert "Drop seen in a day" in shown
