@@ -41,8 +41,9 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
     until = _hour(now - SETTLED)
     state = _standing(store, now, until, family)
     while state is not None and state.read_until < until and not state.watch.alarmed:
-        state = _read_on(store, state, until)
-        store.write(lambda tx, state=state: _keep(tx, store, state, now))  # type: ignore[misc]
+        before, state = state, _read_on(store, state, until)
+        if state.watch is not before.watch or state.read_until == until:  # a stretch without outcomes is not worth a commit
+            store.write(lambda tx, state=state: _keep(tx, store, state, now))  # type: ignore[misc]
     return state is not None and state.watch.alarmed
 
 
