@@ -54,7 +54,8 @@ class PastRequest:
 
     unit_hmac: str
     at: datetime
-    error: bool
+    failed: bool
+    timed_out: bool = False
     latency_ms: float | None = None
     cost_usd: float | None = None
 

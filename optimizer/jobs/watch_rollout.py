@@ -79,7 +79,7 @@ def keep(tx: Transaction, store: Store, step: Step, *, lease_until: datetime) ->
         store.rollouts.renew_lease(tx, rollout.id, lease_until)
         _say(tx, store, rollout, step)
         return None
-    transition = apply(replace(rollout, lease_expires_at=lease_until), _move(step))
+    transition = apply(replace(rollout, lease_expires_at=lease_until), move_of(step))
     decision = record_move(tx, store, transition)
     crown(tx, store, transition)
     _say(tx, store, transition.rollout, step)
@@ -215,7 +215,8 @@ class _Look:
         return self._now - (self._clock_now - clock_at) / self._scale
 
 
-def _move(step: Step) -> Move:
+def move_of(step: Step) -> Move:
+    """What the step's judgement does to the rollout; it must not say wait."""
     judgement = step.judgement
     assert judgement.act != "wait"
     return Move(

@@ -75,9 +75,9 @@ def test_requests_and_labels_come_in_the_order_in_which_they_happened(database: 
         requests = database.traffic.requests(tx, FAMILY, SINCE, UNTIL)
         labels = database.traffic.labels(tx, FAMILY, SINCE, UNTIL, field="success", source="user")
         scores = database.traffic.labels(tx, FAMILY, SINCE, UNTIL, field="score", source="user")
-    assert [(r.unit_hmac, r.at, r.error, r.latency_ms, r.cost_usd) for r in requests] == [
-        ("u2", minutes(-31), False, 12.5, None),
-        ("u1", minutes(-11), True, 5.0, 0.5),
+    assert [(r.unit_hmac, r.at, r.failed, r.timed_out, r.latency_ms, r.cost_usd) for r in requests] == [
+        ("u2", minutes(-31), False, False, 12.5, None),
+        ("u1", minutes(-11), True, True, 5.0, 0.5),
     ]
     assert [(one.unit_hmac, one.at, one.value) for one in labels] == [("u2", minutes(-8), 1.0), ("u1", minutes(-5), 0.0)]
     assert [one.value for one in scores] == [0.3]

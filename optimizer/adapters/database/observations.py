@@ -41,7 +41,7 @@ class ObservationQueries:
                     started_at=row.occurred_at,
                     stage=stage,
                     failed=row.error is not None,
-                    timed_out=_is_timeout(row.error),
+                    timed_out=is_timeout(row.error),
                     latency_ms=row.latency_ms,
                     cost_usd=row.cost_usd,
                 )
@@ -136,5 +136,5 @@ def _arm(rollout: Rollout, variant: str | None) -> ArmName | None:
     return "candidate" if variant == rollout.candidate else "champion" if variant == rollout.champion else None
 
 
-def _is_timeout(error: str | None) -> bool:
+def is_timeout(error: str | None) -> bool:
     return error is not None and ("timeout" in error.lower() or "timed out" in error.lower())

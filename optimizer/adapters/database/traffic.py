@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, select, union_all
 
 from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.observations import is_timeout
 from optimizer.adapters.database.tables import FeedbackEventRow, InteractionRow
 from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
 
@@ -45,7 +46,12 @@ class TrafficTables:
         rows = tx.execute(query.where(i.unit_hmac.is_not(None)))
         found = [
             PastRequest(
-                unit_hmac=row.unit_hmac, at=row.occurred_at, error=row.error is not None, latency_ms=row.latency_ms, cost_usd=row.cost_usd
+                unit_hmac=row.unit_hmac,
+                at=row.occurred_at,
+                failed=row.error is not None,
+                timed_out=is_timeout(row.error),
+                latency_ms=row.latency_ms,
+                cost_usd=row.cost_usd,
             )
             for row in rows
         ]
