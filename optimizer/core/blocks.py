@@ -28,7 +28,7 @@ SECONDS = 10  # of a guardrail block
 GRACE_SECONDS = 30  # a request may take this long before its block closes without it
 VALUES_PER_STAGE = 30  # of one unit in the guardrails: one heavy user must not decide
 DECIMALS = 4  # of values between 0 and 1 in blocks
-LAST = 10  # requests of each arm that a block keeps in their order
+LAST = 10  # requests that a block keeps in their order: of the candidate, and of the champion before each
 UNIT_DIGITS = 12  # of a unit's HMAC where only "the same or another" matters
 
 
@@ -179,10 +179,22 @@ def _share_of(request: Request, cap_usd: float | None) -> float | None:
     return None if request.cost_usd is None or not cap_usd else min(request.cost_usd / cap_usd, 1.0)
 
 
-def _last(requests: Sequence[Request]) -> dict[str, list[Any]]:
-    """The last requests of each arm in the order in which they ended: [unit, failed]."""
+def _last(requests: Sequence[Request]) -> dict[str, Any]:
+    """What the hard stop is read from, in the order in which requests ended.
+
+    Of the candidate's last ones [unit, failed, before]; ``before`` = the champion's ones since the request before, 1 for each that
+    failed. ``champion`` = its ones after all of them.
+    """
     ended = sorted(requests, key=lambda r: (r.started_at.timestamp() + (r.latency_ms or 0.0) / 1000, r.unit_hmac))
-    return {arm: [[r.unit_hmac[:UNIT_DIGITS], r.failed] for r in ended if r.arm == arm][-LAST:] for arm in ARMS}
+    candidate: list[list[Any]] = []
+    since = ""
+    for r in ended:
+        if r.arm == "candidate":
+            candidate.append([r.unit_hmac[:UNIT_DIGITS], r.failed, since])
+            since = ""
+        else:
+            since = (since + ("1" if r.failed else "0"))[-LAST:]
+    return {"candidate": candidate[-LAST:], "champion": since}
 
 
 def _candidate_sums(requests: Sequence[Request], limits: Limits) -> dict[str, Any]:

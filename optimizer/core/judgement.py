@@ -65,8 +65,8 @@ def guardrail_alarm(rollout: Rollout, watch: Watch, *, at: datetime) -> str | No
     for kind in watch.alarmed:
         return _alarm_text(kind, watch)
     if watch.failures.finding == "failing":
-        units = len({unit for unit, _ in watch.failures.candidate})
-        return f"{len(watch.failures.candidate)} requests of the candidate failed in a row, from {units} units, while the champion works"
+        run = watch.failures
+        return f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the champion works"
     found_at = watch.silence.found_at
     if found_at is not None and at - found_at >= SILENT_FOR:
         return f"{_silence_text(watch)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"

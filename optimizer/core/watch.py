@@ -193,10 +193,9 @@ def _guardrails(watch: Watch, content: Mapping[str, Any]) -> Watch:
         if comparison is not None:
             guardrails[kind] = guardrail.after(comparison)
     failures = watch.failures
-    for _, failed in content["last"]["champion"]:
-        failures = failures.after_champion(failed=failed)
-    for unit, failed in content["last"]["candidate"]:
-        failures = failures.after_candidate(unit, failed=failed)
+    for unit, failed, before in content["last"]["candidate"]:
+        failures = _after_champion(failures, before).after_candidate(unit, failed=failed)
+    failures = _after_champion(failures, content["last"]["champion"])
     begun = datetime.fromisoformat(content["from"])
     return replace(
         watch,
@@ -208,8 +207,16 @@ def _guardrails(watch: Watch, content: Mapping[str, Any]) -> Watch:
     )
 
 
+def _after_champion(failures: FailureRun, flags: str) -> FailureRun:
+    for flag in flags:
+        failures = failures.after_champion(failed=flag == "1")
+    return failures
+
+
 def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Silence:
     stage, fetches, reports = int(content["stage"]), content["fetches"], content["reports"]
+    if stage < before.stage:  # tokens of the stage before: neither arm's present share
+        return before
     old = before.since is not None and (begun - before.since).total_seconds() >= SILENCE_WINDOW_S and before.found_at is None
     if before.stage != stage or before.since is None or old:
         before = Silence(stage=stage, since=begun)

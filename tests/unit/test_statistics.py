@@ -361,6 +361,29 @@ class TestHardStop:
     def test_a_champion_that_fails_as_well_makes_it_a_shared_incident(self):
         assert self.run(["a", "b", "c", "d", "e"] * 2, 5).finding == "shared_incident"
 
+    def test_of_a_champion_with_little_traffic_the_few_requests_during_the_run_count(self):
+        """At a share of 75 % the champion answers three times while the candidate fails ten times."""
+        found = self.run([], 0)
+        for i, unit in enumerate(["a", "b", "c", "d", "e"] * 2):
+            found = found.after_champion(failed=True) if i in (3, 6, 9) else found
+            found = found.after_candidate(unit, failed=True)
+        assert found.finding == "shared_incident"
+
+    def test_when_an_incident_ends_the_champion_recovers_first_and_the_candidate_is_not_blamed(self):
+        found = self.run(["a", "b", "c", "d", "e"] * 2, 10)
+        for _ in range(20):
+            found = found.after_champion(failed=False)
+        assert found.finding == "shared_incident"
+        assert found.after_candidate("a", failed=False).finding == "none"
+
+    def test_a_candidate_that_goes_on_failing_after_the_incident_is_stopped(self):
+        found = self.run(["a", "b", "c", "d", "e"] * 2, 10)
+        for unit in ["a", "b", "c"] * 4:
+            for _ in range(9):
+                found = found.after_champion(failed=False)
+            found = found.after_candidate(unit, failed=True)
+        assert found.finding == "failing"
+
 
 class TestSampleRatio:
     def test_it_is_the_beta_mixture_of_likelihood_ratios(self):

@@ -13,22 +13,50 @@ Finding = Literal["none", "failing", "shared_incident"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailureRun:
-    """The last ten requests of each arm, in the order in which they ended."""
+class CandidateRequest:
+    """``champion_n`` and ``champion_failed``: the champion's requests between the candidate's request before and this one."""
 
-    candidate: tuple[tuple[str, bool], ...] = ()  # (unit's HMAC, failed)
-    champion: tuple[bool, ...] = ()
+    unit: str
+    failed: bool
+    champion_n: int = 0
+    champion_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRun:
+    """The last ten requests of each arm, in the order in which they ended, and what the candidate's last one made of them.
+
+    Only a request of the candidate changes ``finding``: when both arms recover, the champion with more traffic shows it first, and
+    the candidate's failures of before say nothing about now.
+    """
+
+    candidate: tuple[CandidateRequest, ...] = ()
+    champion: tuple[bool, ...] = ()  # failed
+    champion_n: int = 0  # since the candidate's last request
+    champion_failed: int = 0
+    finding: Finding = "none"  # failing: roll back. shared_incident: hold and alert, since the champion fails as well
 
     def after_candidate(self, unit: str, *, failed: bool) -> FailureRun:
-        return replace(self, candidate=(*self.candidate, (unit, failed))[-RUN:])
+        request = CandidateRequest(unit=unit, failed=failed, champion_n=self.champion_n, champion_failed=self.champion_failed)
+        following = replace(self, candidate=(*self.candidate, request)[-RUN:], champion_n=0, champion_failed=0)
+        return replace(following, finding=following._found())
 
     def after_champion(self, *, failed: bool) -> FailureRun:
-        return replace(self, champion=(*self.champion, failed)[-RUN:])
+        return replace(
+            self,
+            champion=(*self.champion, failed)[-RUN:],
+            champion_n=self.champion_n + 1,
+            champion_failed=self.champion_failed + failed,
+        )
 
     @property
-    def finding(self) -> Finding:
-        """``failing``: roll back. ``shared_incident``: hold and alert, since the champion fails as well."""
-        failed = len(self.candidate) == RUN and all(f for _, f in self.candidate)
-        if not failed or len({u for u, _ in self.candidate}) < MIN_UNITS:
+    def n_units(self) -> int:
+        return len({request.unit for request in self.candidate})
+
+    def _found(self) -> Finding:
+        """Shared too when most of the champion's requests during the run failed, as few as a champion of a small share may have."""
+        if len(self.candidate) < RUN or not all(r.failed for r in self.candidate) or self.n_units < MIN_UNITS:
             return "none"
-        return "failing" if sum(self.champion) < CHAMPION_FAILURES else "shared_incident"
+        n, failed = sum(r.champion_n for r in self.candidate[1:]), sum(r.champion_failed for r in self.candidate[1:])
+        shared = sum(self.champion) >= CHAMPION_FAILURES or (n > 0 and 2 * failed >= n)
+        return "shared_incident" if shared else "failing"
