@@ -1,10 +1,12 @@
 """How often and how soon rollouts end rightly and wrongly, simulated through the product's own gates beside other rules.
 
-    python bench/rollout_statistics.py [--runs 2000] [--seed 1] [--only A,B,C,drift]
+    python bench/rollout_statistics.py [--runs 2000] [--seed 1] [--only A,B,drift,late,returning,whole,C,heavy,D]
 
-A: a fixed ramp watched by many rules. B: rules that drive the ramp themselves. C: guardrails in seconds. drift: B's gate while the base
-rate moves. Base .80, margin .05, blocks of 40 labelled outcomes. A run of all tables with 2,000 runs or more writes the result and
-docs/reference/statistics-measured.md; any other writes bench/results/rollout_statistics_part.json. One process, one core.
+A: a fixed ramp watched by many rules. B: rules that drive the ramp themselves. drift: base rates and shares that move. late: feedback
+that comes late, bad news first. returning: the same users again and again. whole: quality gate and guardrails at once, by the functions
+that the tick calls. C: guardrails in seconds. heavy: one user that always fails. D: monitors of the champion. Base .80, margin .05,
+blocks of 40 labelled outcomes. A run of all tables with 2,000 runs or more writes the result and docs/reference/statistics-measured.md;
+any other writes bench/results/rollout_statistics_part.json. One process, one core, about an hour.
 """
 
 from __future__ import annotations
@@ -13,13 +15,28 @@ import argparse
 import json
 
 from common import ROOT, write_result
+from simulations.drift_monitors import table_d
 from simulations.fixed_ramp import table_a
 from simulations.guardrail_alarms import table_c
+from simulations.heavy_user import table_heavy
+from simulations.late_feedback import table_late
 from simulations.own_ramps import table_b, table_drift
 from simulations.page import page
+from simulations.returning_users import table_returning
+from simulations.whole_rollout import table_whole
 
 FULL = 2000
-TABLES = {"A": table_a, "B": table_b, "drift": table_drift, "C": table_c}
+TABLES = {
+    "A": table_a,
+    "B": table_b,
+    "drift": table_drift,
+    "late": table_late,
+    "returning": table_returning,
+    "whole": table_whole,
+    "C": table_c,
+    "heavy": table_heavy,
+    "D": table_d,
+}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from rules.deciders import full_information
-from rules.totals import asymptotic_bounds, stratified
+from rules.totals import Bounds, Difference, asymptotic_bounds, gbstats_one_sided, stratified
 
 Ending = Literal["promote", "roll_back", "inconclusive"]
 
@@ -56,14 +56,15 @@ class Clock:
     def after(self, n_c: int, s_c: int, n_b: int, s_b: int) -> Ending | None:
         self.strata[self.step] = tuple(a + b for a, b in zip(self.strata[self.step], (n_c, s_c, n_b, s_b), strict=True))  # type: ignore[assignment]
         self.seen += 40
-        if any(s[0] and s[2] for s in self.strata):
-            d = stratified(self.strata)
-            if asymptotic_bounds(d, best_information=full_information(self.delta), alpha=0.05).upper < 0:
-                return "roll_back"
+        if any(s[0] and s[2] for s in self.strata) and self._bounds(stratified(self.strata)).upper < 0:
+            return "roll_back"
         if self.seen >= self.duration:
             return "promote"
         self._set(min(len(self.shares) - 1, int(self.seen / self.duration * self._steps_per_duration())))
         return None
+
+    def _bounds(self, d: Difference) -> Bounds:
+        return asymptotic_bounds(d, best_information=full_information(self.delta), alpha=0.05)
 
     def _steps_per_duration(self) -> int:
         return len(self.shares)
@@ -74,10 +75,16 @@ class Clock:
 
 
 class SafeRollout(Clock):
-    """GrowthBook: the ramp takes the first quarter of the duration, both arms get half of the coverage, then everybody is in the test."""
+    """GrowthBook: the ramp takes the first quarter of the duration, both arms get half of the coverage, then everybody is in the test.
+
+    Its defaults: one-sided at .05, tightest at 5,000 units, no margin.
+    """
 
     def __init__(self, *, duration: int, delta: float) -> None:
         super().__init__(duration=duration, delta=delta, shares=(0.10, 0.25, 0.50, 0.75, 1.0))
+
+    def _bounds(self, d: Difference) -> Bounds:
+        return gbstats_one_sided(d, n=sum(n_c + n_b for n_c, _, n_b, _ in self.strata))
 
     def _steps_per_duration(self) -> int:
         return 16  # four ramp steps in a quarter

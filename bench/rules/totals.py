@@ -59,22 +59,38 @@ def msprt_log_lr(d: Difference, *, theta0: float, tau: float) -> float:
 
 def asymptotic_bounds(d: Difference, *, best_information: float, alpha: float) -> Bounds:
     """One-sided asymptotic confidence sequences, each at alpha (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024)."""
-    rho2 = (-2 * log(2 * alpha) + log(-2 * log(2 * alpha) + 1)) / best_information
-    x = rho2 / d.variance
-    half = sqrt(2 * (x + 1) / x * d.variance * log(1 + sqrt(x + 1) / (2 * alpha)))
-    return Bounds(lower=d.diff - half, upper=d.diff + half)
+    return _one_sided(d, x=_tuning(2 * alpha) / (best_information * d.variance), alpha=alpha)
+
+
+def gbstats_one_sided(d: Difference, *, n: int, alpha: float = 0.05, tuning: float = 5000.0) -> Bounds:
+    """The one-sided sequential interval of GrowthBook's guardrails: tightest at 5,000 units unless tuned (equation 134 of the same paper)."""
+    return _one_sided(d, x=n * _tuning(2 * alpha) / tuning, alpha=alpha)
 
 
 def gbstats_sequential(d: Difference, *, n: int, alpha: float = 0.05, tuning: float = 5000.0) -> Bounds:
     """The two-sided sequential interval of gbstats 0.8.0 with its always-valid p-value, absolute differences."""
-    x = n * (-2 * log(alpha) + log(-2 * log(alpha) + 1)) / tuning
+    x = n * _tuning(alpha) / tuning
     half = sqrt(2 * (x + 1) / x * d.variance * log(sqrt(x + 1) / alpha))
     log_e = -0.5 * log(x + 1) + x / (x + 1) * d.diff**2 / (2 * d.variance)
     return Bounds(lower=d.diff - half, upper=d.diff + half, p=min(1.0, exp(-log_e)))
 
 
+def _tuning(alpha: float) -> float:
+    """rho^2 times the number of units at which the sequence is tightest (equation 161)."""
+    return -2 * log(alpha) + log(-2 * log(alpha) + 1)
+
+
+def _one_sided(d: Difference, *, x: float, alpha: float) -> Bounds:
+    half = sqrt(2 * (x + 1) / x * d.variance * log(1 + sqrt(x + 1) / (2 * alpha)))
+    return Bounds(lower=d.diff - half, upper=d.diff + half)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posterior:
+    """Of the difference: normal with ``mean`` and ``sd``; ``lower`` and ``upper`` bound its middle 95 %."""
+
+    mean: float
+    sd: float
     chance_to_win: float
     lower: float
     upper: float
@@ -85,7 +101,7 @@ def gbstats_bayes(d: Difference, *, champion_mean: float, prior_sd: float = 0.3)
     prior = (prior_sd * champion_mean) ** 2
     mean, variance = d.diff * prior / (prior + d.variance), prior * d.variance / (prior + d.variance)
     half = NORMAL.inv_cdf(0.975) * sqrt(variance)
-    return Posterior(chance_to_win=NORMAL.cdf(mean / sqrt(variance)), lower=mean - half, upper=mean + half)
+    return Posterior(mean=mean, sd=sqrt(variance), chance_to_win=NORMAL.cdf(mean / sqrt(variance)), lower=mean - half, upper=mean + half)
 
 
 def fixed_n(*, base: float, w: float, delta: float, alpha: float, power: float) -> float:

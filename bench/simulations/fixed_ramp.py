@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from common import Cell
-from rules.deciders import RULES
-from rules.totals import stratified
+from rules.deciders import RULES, Look
 
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import QualityGate
@@ -57,11 +56,10 @@ def watch_ramp(rng: np.random.Generator, difference: float, tallies: dict[str, T
     rules = {name: make(DELTA) for name, make in RULES.items()}
     open_rules = {"ours", *rules}
     strata = [(0, 0, 0, 0)] * len(RAMP_A)
-    seen = on_candidate = champion_n = champion_s = 0
+    seen = on_candidate = 0
     for stage, counts in fixed_ramp(rng, difference):
         seen += BLOCK
         on_candidate += counts[0]
-        champion_n, champion_s = champion_n + counts[2], champion_s + counts[3]
         strata[stage] = tuple(a + b for a, b in zip(strata[stage], counts, strict=True))  # type: ignore[assignment]
         verdicts: dict[str, str | None] = {}
         if "ours" in open_rules:
@@ -69,8 +67,8 @@ def watch_ramp(rng: np.random.Generator, difference: float, tallies: dict[str, T
             roll, ship = gate.peaks["roll"] >= threshold(0.05), gate.peaks["ship1"] >= threshold(0.05)
             verdicts["ours"] = "roll" if roll else "ship" if ship else None
         if any(n_c and n_b for n_c, _, n_b, _ in strata):
-            d = stratified(strata)
-            verdicts |= {name: rules[name](d, seen, champion_s / champion_n) for name in open_rules - {"ours"}}
+            look = Look(strata)
+            verdicts |= {name: rules[name](look) for name in open_rules - {"ours"}}
         for name, verdict in verdicts.items():
             if verdict:
                 tallies[name].add(verdict, seen, on_candidate)

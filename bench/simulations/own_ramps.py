@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from common import Cell
 from rules.deciders import full_information
+from rules.gbstats_package import sequential
 from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout
 from rules.totals import asymptotic_bounds, pooled
 
 from optimizer.core.statistics.decision import Standing, decide
-from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate
 from simulations.fixed_ramp import RAMP_A
 from simulations.tally import (
     BASE,
@@ -49,12 +51,11 @@ RIVALS: dict[str, Callable[[], Ramp]] = {
 }
 
 
-def run_gate(rng: np.random.Generator, difference: float, base: Callable[[int], float] = lambda n: BASE) -> tuple[str, int, float]:
+def run_gate(rng: np.random.Generator, difference: float) -> tuple[str, int, float]:
     """One rollout by the product's gate and decision: how it ended, labels in all, labels on the candidate."""
-    gate, stage, seen, on_candidate = QualityGate.start(margin=DELTA, champion_mean=base(0)), 0, 0, 0
+    gate, stage, seen, on_candidate = QualityGate.start(margin=DELTA, champion_mean=BASE), 0, 0, 0
     while True:
-        p_b = base(seen)
-        counts = draw_block(rng, LADDER[stage], p_b + difference, p_b)
+        counts = draw_block(rng, LADDER[stage], BASE + difference, BASE)
         seen, on_candidate = seen + BLOCK, on_candidate + counts[0]
         gate = gate.after(as_block(stage, counts))
         spent = "the labels are used up" if seen >= BUDGET_B else None
@@ -64,6 +65,12 @@ def run_gate(rng: np.random.Generator, difference: float, base: Callable[[int], 
             stage += 1
         elif decision.action != "hold":
             return decision.action, seen, on_candidate
+
+
+def exposed(tally: Tally) -> list[float]:
+    """Of the first 8,000 labelled units, those that got the candidate: a promoted one goes on to everybody."""
+    found = zip(tally.ends, tally.labels, tally.on_candidate, strict=True)
+    return [on + (BUDGET_B - n if end == "promote" else 0) for end, n, on in found]
 
 
 def run_rival(rng: np.random.Generator, ramp: Ramp, difference: float) -> tuple[str, int, float]:
@@ -96,41 +103,82 @@ def table_b(runs: int, seed: int) -> list[Cell]:
             cells.append(mean_cell(f"{case}: labels", [float(x) for x in ours.labels], figures[3], name, "labels, mean"))
             cells.append(plain_cell(f"{case}: labels, p90 vs {name}", p90(ours.labels), figures[5], name, "labels", runs))
             cells.append(mean_cell(f"{case}: on candidate", ours.on_candidate, figures[4], name, "labels on the candidate, mean"))
+            if t is not None and difference < 0:
+                cells.append(
+                    mean_cell(
+                        f"{case}: exposed", exposed(ours), float(np.mean(exposed(t))), name, "of the first 8,000 labelled units, mean"
+                    )
+                )
         progress(f"B {difference:+.3f}")
     return [c for c in cells if c]
 
 
-def run_totals(rng: np.random.Generator, difference: float, base: Callable[[int], float]) -> tuple[str, int, float]:
-    """Totals over all stages on a fixed ramp, with an interval that is valid at every look: what moving base rates do to it."""
-    total, on_candidate = [0, 0, 0, 0], 0
-    for start in range(0, BUDGET_B, BLOCK):
-        stage = next(i for i, (until, _) in enumerate(RAMP_A) if start < until)
-        counts = draw_block(rng, RAMP_A[stage][1], base(start) + difference, base(start))
-        on_candidate += counts[0]
-        total = [a + b for a, b in zip(total, counts, strict=True)]
-        d = pooled(*total) if 0 < total[1] < total[0] else None
-        if d is None or d.variance <= 0:
+Share = Callable[[int], float]  # of the candidate, by outcomes so far
+Base = Callable[[int], float]
+
+
+def on_ramp(seen: int) -> float:
+    """Table A's ramp."""
+    return next(share for until, share in RAMP_A if seen < until)
+
+
+def in_turns(seen: int) -> float:
+    """A small share by day and a large one by night, 400 outcomes each."""
+    return 0.10 if seen // 400 % 2 == 0 else 0.75
+
+
+def draw_ramp(rng: np.random.Generator, difference: float, base: Base, share: Share) -> Iterator[list[int]]:
+    for seen in range(0, BUDGET_B, BLOCK):
+        yield draw_block(rng, share(seen), base(seen) + difference, base(seen))
+
+
+def watch_blocks(blocks: Iterable[list[int]], base: float) -> tuple[str, int, float]:
+    """The product's evidence at its own thresholds, on shares that somebody else chooses; every change of share is a new stage."""
+    gate, n = QualityGate.start(margin=DELTA, champion_mean=base), 0
+    for counts in blocks:
+        n += BLOCK
+        gate = gate.after(as_block(n // 400, counts))
+        if gate.peaks["roll"] >= threshold(ALPHA_ROLL):
+            return "roll_back", n, 0.0
+        if gate.peaks["ship1"] >= threshold(ALPHA_SHIP):
+            return "promote", n, 0.0
+    return "inconclusive", n, 0.0
+
+
+def watch_totals(blocks: Iterable[list[int]], *, by_package: bool) -> tuple[str, int, float]:
+    """Totals over everything so far, with an interval that is valid at every look: of GrowthBook's package, or a tighter one."""
+    total, n = (0, 0, 0, 0), 0
+    for counts in blocks:
+        n += BLOCK
+        total = tuple(a + b for a, b in zip(total, counts, strict=True))  # type: ignore[assignment]
+        if not 0 < total[1] < total[0] or not 0 < total[3] < total[2]:
             continue
-        found = asymptotic_bounds(d, best_information=full_information(DELTA), alpha=0.05)
-        if found.upper < 0 or found.lower > -DELTA:
-            return "roll_back" if found.upper < 0 else "promote", start + BLOCK, on_candidate
-    return "inconclusive", BUDGET_B, on_candidate
+        found = sequential(total) if by_package else asymptotic_bounds(pooled(*total), best_information=full_information(DELTA), alpha=0.05)
+        if found is not None and (found.upper < 0 or found.lower > -DELTA):
+            return "roll_back" if found.upper < 0 else "promote", n, 0.0
+    return "inconclusive", n, 0.0
+
+
+MOVING: dict[str, tuple[Base, Share]] = {
+    "base falls .90 to .70 under a growing share": (lambda n: 0.90 - 0.20 * min(1.0, n / 3000), on_ramp),
+    "base rises .70 to .90 under a growing share": (lambda n: 0.70 + 0.20 * min(1.0, n / 3000), on_ramp),
+    "base .90 by day at share .10, .70 by night at .75": (lambda n: 0.90 if n // 400 % 2 == 0 else 0.70, in_turns),
+}
 
 
 def table_drift(runs: int, seed: int) -> list[Cell]:
-    bases = {
-        "falls .90 to .70": lambda n: 0.90 - 0.20 * min(1.0, n / 3000),
-        "rises .70 to .90": lambda n: 0.70 + 0.20 * min(1.0, n / 3000),
-    }
     cells = []
-    for name, base in bases.items():
-        for difference, end in ((0.0, "roll_back"), (-0.05, "promote")):
-            ours, totals = Tally(), Tally()
+    for name, (base, share) in MOVING.items():
+        for difference, end in ((0.0, "roll_back"), (-DELTA, "promote")):
+            tallies = {rule: Tally() for rule in ("ours", "totals over stages", "gbstats sequential")}
             for run in range(runs):
                 at = [seed, 3, round(difference * 1000) + 1000, run]
-                ours.add(*run_gate(np.random.default_rng(at), difference, base))
-                totals.add(*run_totals(np.random.default_rng(at), difference, base))
-            case = f"drift, base {name}, {100 * difference:+.0f} pt: {end}"
-            cells.append(share_cell(case, ours, end, totals.share(end), "totals over stages"))
+                blocks = list(draw_ramp(np.random.default_rng(at), difference, base, share))
+                tallies["ours"].add(*watch_blocks(blocks, base(0)))
+                tallies["totals over stages"].add(*watch_totals(blocks, by_package=False))
+                tallies["gbstats sequential"].add(*watch_totals(blocks, by_package=True))
+            ours = tallies.pop("ours")
+            case = f"drift, {name}, {100 * difference:+.0f} pt: {end}"
+            cells += [share_cell(case, ours, end, tally.share(end), rule) for rule, tally in tallies.items()]
             progress(case)
     return cells

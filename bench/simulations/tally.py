@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import NormalDist
@@ -66,7 +67,7 @@ def plain_cell(case: str, ours: float, other: float | None, other_name: str, uni
     return Cell(case=case, ours=ours, other=other, other_name=other_name, ratio=ratio, low=None, high=None, unit=unit, n=n)
 
 
-def p90(values: list[int]) -> float:
+def p90(values: Sequence[float]) -> float:
     return float(sorted(values)[int(0.9 * len(values))])
 
 
