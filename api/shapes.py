@@ -10,6 +10,7 @@ from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.freezes import Freeze
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.rollout_forecast import RolloutForecast
+from optimizer.core.rollout_view import RolloutView
 from optimizer.core.study import Study, Trial
 from optimizer.jobs.freeze import FreezeReport
 from optimizer.jobs.record_change import ChangeReport
@@ -22,6 +23,11 @@ def rollout(value: Rollout) -> dict[str, Any]:
 
 def forecast(value: RolloutForecast) -> dict[str, Any]:
     return value.as_record()
+
+
+def rollout_view(value: RolloutView) -> dict[str, Any]:
+    """What the blocks say; the forecast has a route of its own, since it reads a week of traffic."""
+    return {name: member for name, member in asdict(value).items() if name != "forecast"}
 
 
 def decision(value: Decision) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from optimizer.core.moves import OPERATOR_ACTS, OperatorAct
 from optimizer.core.rollout import Rollout
 from optimizer.jobs.forecast_rollout import forecast_active
 from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.rollout_view import rollout_view
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.ports import Transaction
 
@@ -56,7 +57,7 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
 
 @routes.get("/v1/families/{family}/rollout", **guarded("read"))
 def current(family: str, shared: Shared, response: Response) -> dict[str, Any]:
-    """The active rollout of a family, else its last one, with both arms as they stand."""
+    """The active rollout of a family, else its last one, with both arms as they stand and the evidence against its thresholds."""
 
     def read(tx: Transaction) -> dict[str, Any]:
         rollout = shared.store.rollouts.active(tx, family) or shared.store.rollouts.latest(tx, family)
@@ -64,19 +65,19 @@ def current(family: str, shared: Shared, response: Response) -> dict[str, Any]:
             shared.family(family)
             raise NotFound(f"Family {family!r} has had no rollout yet. Start one: detent rollout start {family} VARIANT.", family=family)
         response.headers["ETag"] = _tag(rollout)
-        return _with_arms(tx, shared, rollout)
+        return _with_evidence(tx, shared, rollout)
 
     return shared.read(read)
 
 
 @routes.get("/v1/rollouts/{id}", **guarded("read"))
 def rollout(id: str, shared: Shared, response: Response) -> dict[str, Any]:
-    """One rollout with both arms as they stand. Its ETag is its version."""
+    """One rollout with both arms as they stand and the evidence against its thresholds. Its ETag is its version."""
 
     def read(tx: Transaction) -> dict[str, Any]:
         found = _require(shared.store.rollouts.get(tx, id), id)
         response.headers["ETag"] = _tag(found)
-        return _with_arms(tx, shared, found)
+        return _with_evidence(tx, shared, found)
 
     return shared.read(read)
 
@@ -156,9 +157,14 @@ def _version(if_match: str | None) -> int | None:
     return int(tag)
 
 
-def _with_arms(tx: Transaction, shared: Services, found: Rollout) -> dict[str, Any]:
+def _with_evidence(tx: Transaction, shared: Services, found: Rollout) -> dict[str, Any]:
     exposed = shared.store.exposures.totals(tx, found.family, found.id)
-    return {**shapes.rollout(found), "arms": shared.store.events.arm_summary(tx, found.family, found.id), "exposures": exposed}
+    return {
+        **shapes.rollout(found),
+        "arms": shared.store.events.arm_summary(tx, found.family, found.id),
+        "exposures": exposed,
+        "evidence": shapes.rollout_view(rollout_view(tx, shared.store, shared.clock, found)),
+    }
 
 
 def _tag(found: Rollout) -> str:

@@ -45,6 +45,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.exposures.totals(tx, FAMILY, "ro_1"),
         ("ix_exposure_counts_rollout (rollout=?)",),
     ),
+    "quality blocks of a rollout": (
+        lambda d, tx: d.blocks.of_rollout(tx, "ro_1", kind="quality"),
+        ("ix_cohort_blocks_kind (rollout=? AND kind=?)",),
+    ),
     "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20), ("ix_outbox_sent_at (sent_at=?)",)),
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
     "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),

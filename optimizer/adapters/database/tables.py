@@ -380,6 +380,7 @@ class CohortBlockRow(SQLModel, table=True):
     """Written by blocks.py: what a rollout's tick closed, one hash chain per rollout; never changed."""
 
     __tablename__ = "cohort_blocks"
+    __table_args__ = (Index("ix_cohort_blocks_kind", "rollout", "kind", "seq"),)  # quality blocks are one in thousands
     rollout: str = Field(primary_key=True)
     seq: int = Field(primary_key=True)
     kind: str  # quality, guardrails, baseline

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from optimizer.core.comparison import Interval
 from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
@@ -11,6 +12,14 @@ from optimizer.core.statistics.outcomes import Block, gather
 from optimizer.core.statistics.quality_gate import QualityGate, log_factors, roll_hypothesis, ship_hypothesis
 
 STEP = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The interval after so many labelled outcomes of both arms."""
+
+    labelled: int
+    interval: Interval
 
 
 def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: float = STEP) -> Interval:
@@ -25,15 +34,39 @@ def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: fl
     Returns:
         Interval; (-1, 1) without evidence.
     """
+    found = running_intervals(start, tuple(blocks), step=step)
+    return found[-1].interval if found else Interval(lower=-1.0, upper=1.0)
+
+
+@lru_cache(maxsize=16)
+def running_intervals(start: QualityGate, blocks: tuple[Block, ...], *, step: float = STEP) -> tuple[Running, ...]:
+    """``difference_interval`` after each block that the gate used, for the price of the last one: what is rejected stays rejected."""
     closed = _closed(start, blocks)
     grid = [round(i * step, 9) for i in range(-round(1 / step) + 1, round(1 / step))]
-    above, below = ship_hypothesis(1, start.margin), roll_hypothesis(start.margin)
-    lower = next((d for d in grid if not _rejected(replace(above, boundary=d), start, closed)), 1.0)
-    upper = next((d for d in reversed(grid) if not _rejected(replace(below, boundary=d), start, closed)), -1.0)
-    return Interval(
-        lower=-1.0 if lower == grid[0] else min(lower, upper),
-        upper=1.0 if upper == grid[-1] else max(lower, upper),
-    )
+    lowest = _until_kept(ship_hypothesis(1, start.margin), grid, start, closed)
+    highest = _until_kept(roll_hypothesis(start.margin), grid[::-1], start, closed)
+    found, labelled = [], start.labelled
+    for place, block in enumerate(closed, start=1):
+        labelled += block.n
+        lower = next((d for d, rejected_at in lowest if rejected_at > place), 1.0)
+        upper = next((d for d, rejected_at in highest if rejected_at > place), -1.0)
+        interval = Interval(
+            lower=-1.0 if lower == grid[0] else min(lower, upper),
+            upper=1.0 if upper == grid[-1] else max(lower, upper),
+        )
+        found.append(Running(labelled=labelled, interval=interval))
+    return tuple(found)
+
+
+def _until_kept(hypothesis: Hypothesis, grid: Sequence[float], start: QualityGate, closed: Sequence[Block]) -> list[tuple[float, int]]:
+    """(difference, number of the block that rejects it) along the grid, up to the first difference that no block rejects."""
+    found = []
+    for d in grid:
+        rejected_at = _rejected_at(replace(hypothesis, boundary=d), start, closed)
+        found.append((d, rejected_at))
+        if rejected_at > len(closed):
+            break
+    return found
 
 
 def _closed(start: QualityGate, blocks: Sequence[Block]) -> list[Block]:
@@ -47,9 +80,12 @@ def _closed(start: QualityGate, blocks: Sequence[Block]) -> list[Block]:
     return closed
 
 
-def _rejected(hypothesis: Hypothesis, start: QualityGate, closed: Sequence[Block]) -> bool:
+def _rejected_at(hypothesis: Hypothesis, start: QualityGate, closed: Sequence[Block]) -> int:
+    """One more than there are blocks when none rejects it."""
     evidence, champion, candidate = Evidence.none(hypothesis.weights), start.champion, start.candidate
-    for block in closed:
+    for place, block in enumerate(closed, start=1):
         evidence = evidence.after(log_factors(hypothesis, block, champion, candidate, start.kind))
+        if evidence.peak >= threshold(hypothesis.alpha):
+            return place
         champion, candidate = champion.after(block.champion), candidate.after(block.candidate)
-    return evidence.peak >= threshold(hypothesis.alpha)
+    return len(closed) + 1

@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("closed_at", Utc(), nullable=False),
         sa.PrimaryKeyConstraint("rollout", "seq"),
     )
+    op.create_index("ix_cohort_blocks_kind", "cohort_blocks", ["rollout", "kind", "seq"], unique=False)
     op.create_table(
         "drift_detectors",
         sa.Column("family", sa.String(), nullable=False),

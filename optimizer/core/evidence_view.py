@@ -1,0 +1,205 @@
+"""Turns a Watch and the quality blocks of a Rollout into what people see (``rollout_view.py``). Pure; ``jobs/rollout_view.py`` reads what goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from math import exp, log
+
+from optimizer.core.blocks import ARMS, ArmName
+from optimizer.core.rollout import Rollout
+from optimizer.core.rollout_view import (
+    ArmView,
+    Difference,
+    EvidenceView,
+    GuardrailView,
+    Labels,
+    NextStep,
+    SilenceView,
+    StageView,
+)
+from optimizer.core.statistics.decision import shown
+from optimizer.core.statistics.guardrails import Guardrail
+from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.interval import running_intervals
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import Block, Sums
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
+from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
+from optimizer.core.watch import GUARDRAILS, StageCounts, Watch
+
+LATE_ALERT = 0.01  # of one arm's feedback
+LARGEST = 600.0  # log of the largest e-value that is written as a number
+GATES = ("ship3", "ship2", "ship1", "sup", "roll")
+CLAIMS = {
+    "ship3": "worse by 3 margins or more",
+    "ship2": "worse by 2 margins or more",
+    "ship1": "worse by the margin or more",
+    "sup": "no gain",
+    "roll": "not worse",
+}
+NO_COUNTS = StageCounts()
+
+
+def gates_of(gate: QualityGate) -> tuple[EvidenceView, ...]:
+    return tuple(
+        _evidence(name, CLAIMS[name], gate.of(name).peak, gate.of(name).log_e, ALPHA_ROLL if name == "roll" else ALPHA_SHIP)
+        for name in GATES
+    )
+
+
+def guardrails_of(watch: Watch) -> tuple[GuardrailView, ...]:
+    return tuple(_guardrail(watch.guardrails[kind]) for kind in GUARDRAILS if kind in watch.guardrails)
+
+
+def not_guarded(watch: Watch) -> dict[str, str]:
+    """The guardrails that do not look, with the reason."""
+    missing = [kind for kind in ("latency", "cost") if kind not in watch.guardrails]
+    if watch.baseline is None:
+        return {kind: "the champion has too few reported requests to compare with" for kind in missing}
+    return {kind: f"the champion's requests were reported without {kind}, or with none" for kind in missing}
+
+
+def verdict_of(gate: QualityGate) -> str:
+    """The strongest true sentence; silence about what is not shown."""
+    said = {e.name for e in gates_of(gate) if e.passed}
+    if "roll" in said:
+        return "The candidate is worse than the champion."
+    if gate.says_better:
+        return "The candidate is better than the champion."
+    for m in (1, 2, 3):
+        if f"ship{m}" in said:
+            return f"The candidate is not worse than the champion by {gate.margin * m:.3g} or more; whether it differs at all is open."
+    return "Nothing is ruled out yet."
+
+
+def difference_of(start: QualityGate, blocks: Sequence[Block]) -> Difference:
+    """``blocks`` as closed; the observed difference weighs them by n_c n_b / (n_c + n_b)."""
+    found = running_intervals(start, tuple(blocks))
+    interval = found[-1].interval if found else None
+    return Difference(
+        observed=observed_difference(blocks), lower=interval.lower if interval else -1.0, upper=interval.upper if interval else 1.0
+    )
+
+
+def observed_difference(blocks: Sequence[Block]) -> float | None:
+    total = weights = 0.0
+    for block in blocks:
+        c, b = block.candidate.sums, block.champion.sums
+        if c.mean is not None and b.mean is not None:
+            weight = c.n * b.n / (c.n + b.n)
+            total, weights = total + weight * (c.mean - b.mean), weights + weight
+    return total / weights if weights else None
+
+
+def arms_of(rollout: Rollout, watch: Watch, blocks: Sequence[Block], late: Mapping[ArmName, tuple[int, int]]) -> tuple[ArmView, ...]:
+    """``late``: arm > (late feedback, feedback of closed cohorts)."""
+    found = []
+    for arm in ARMS:
+        units = sum(c.units_c if arm == "candidate" else c.units_b for c in watch.stages.values())
+        labelled = sum(c.labelled_c if arm == "candidate" else c.labelled_b for c in watch.stages.values())
+        n_late, n_of = late.get(arm, (0, 0))
+        found.append(
+            ArmView(
+                arm=arm, variant=rollout.candidate if arm == "candidate" else rollout.champion, units=units, labelled=labelled,
+                label_rate=labelled / units if units else None, mean=sum((getattr(b, arm).sums for b in blocks), Sums()).mean, late=n_late,
+                late_of=n_of, late_share=n_late / n_of if n_of else None,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def late_alert(arms: Sequence[ArmView]) -> str | None:
+    """Above 1 % of one arm the window is too short for that arm, and what comes in time may be another kind of news."""
+    much = [a for a in arms if a.late_share is not None and a.late_share > LATE_ALERT]
+    if not much:
+        return None
+    which = " and ".join(f"{100 * (a.late_share or 0):.1f} % of the {a.arm}'s ({a.late} of {a.late_of})" for a in much)
+    return (
+        f"Feedback came after its cohort was closed: {which}. It is shown, not used. Where that is news of another kind, the comparison is off: "
+        "give the next rollout a longer rollout.feedback_window"
+    )
+
+
+def stages_of(rollout: Rollout, watch: Watch) -> tuple[StageView, ...]:
+    found = []
+    for place, share in enumerate(rollout.ladder):
+        counts = watch.stages.get(place, NO_COUNTS)
+        spans = [s for s in rollout.stage_history if s["share"] == share]
+        ended = spans[-1]["to"] if spans else None
+        units = counts.units_c + counts.units_b
+        found.append(
+            StageView(
+                share=share, state="ahead" if not spans else "now" if rollout.share == share else "done", asks=asked_at(rollout.ladder, place),
+                since=datetime.fromisoformat(spans[0]["from"]) if spans else None,
+                until=datetime.fromisoformat(ended) if ended is not None else None,
+                units={"candidate": counts.units_c, "champion": counts.units_b},
+                labelled={"candidate": counts.labelled_c, "champion": counts.labelled_b},
+                candidate_share=counts.units_c / units if units else None,
+                sample_ratio=_evidence("sample_ratio", f"each unit is the candidate's with probability {share:g}", counts.ratio_peak,
+                                       counts.ratio_peak, ALPHA_RATIO),
+                rates_differ=counts.rates_differ,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def asked_at(ladder: Sequence[float], place: int) -> str:
+    return f"ship{margin_needed(ladder[place], is_last=place == len(ladder) - 1)}"
+
+
+def next_step_of(rollout: Rollout) -> NextStep | None:
+    if rollout.share is None:
+        return None
+    asks = asked_at(rollout.ladder, rollout.stage)
+    if rollout.stage + 1 < len(rollout.ladder):
+        return NextStep(act="advance", share=rollout.ladder[rollout.stage + 1], asks=asks)
+    return NextStep(act="promote", share=1.0, asks=asks)
+
+
+def labels_of(rollout: Rollout, gate: QualityGate) -> Labels:
+    return Labels(
+        used=gate.labelled,
+        in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
+        needed_in_stage=int(rollout.settings.get("min_labelled_per_stage", 200)),
+        waiting=gate.pending.n if gate.pending is not None else 0,
+        allowed=int(rollout.settings.get("max_labelled", 8000)),
+    )
+
+
+def silence_of(watch: Watch) -> SilenceView:
+    s = watch.silence
+    return SilenceView(
+        since=s.since, found_at=s.found_at, fetches={"candidate": s.fetches_c, "champion": s.fetches_b},
+        reports={"candidate": s.reports_c, "champion": s.reports_b},
+    )  # fmt: skip
+
+
+def _guardrail(g: Guardrail) -> GuardrailView:
+    allowed = allowed_text(g.kind, g.margin)
+    e = _evidence(g.kind, f"at most {allowed} than the champion's", g.evidence.peak, g.evidence.log_e, g.alpha)
+    return GuardrailView(
+        **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__}, margin=g.margin, allowed=allowed, n_candidate=g.n_candidate,
+        n_blocks=g.n_blocks, champion_mean=g.champion.mean, candidate_mean=g.candidate.mean,
+    )  # fmt: skip
+
+
+def allowed_text(kind: GuardrailKind, margin: float) -> str:
+    points = f"{100 * margin:.3g} point{'' if margin == 0.01 else 's'}"
+    return {"errors": f"{points} more errors", "latency": f"{points} more slow requests", "cost": f"{100 * (margin - 1):.3g} % dearer"}[
+        kind
+    ]
+
+
+def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> EvidenceView:
+    needed = threshold(alpha)
+    return EvidenceView(
+        name=name, claim=claim, e_value=exp(min(peak, LARGEST)), log_e=peak, log_e_now=now, threshold=1 / alpha,
+        share_of_way=min(1.0, max(0.0, peak / needed)), passed=peak >= needed, text=f"{amount(peak)} of {amount(needed)}",
+    )  # fmt: skip
+
+
+def amount(log_e: float) -> str:
+    """An e-value as people write it: 0.31, 41.2, 1,000; a power of e where it is beyond counting."""
+    e_value = exp(min(log_e, LARGEST))
+    return shown(log_e) if e_value < 100 or log_e > log(1e6) else f"{e_value:,.0f}"

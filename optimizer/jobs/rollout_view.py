@@ -1,0 +1,124 @@
+"""Reads everything that people see of a rollout: the one reader for REST, command line and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from optimizer.core import evidence_view as view
+from optimizer.core.assignment import holdback_of
+from optimizer.core.blocks import ArmName, StoredBlock, comparison_of
+from optimizer.core.cohorts import cohort_minutes
+from optimizer.core.freezes import is_frozen
+from optimizer.core.judgement import judge
+from optimizer.core.rollout import Rollout
+from optimizer.core.rollout_view import Hours, RolloutView, Said
+from optimizer.core.statistics.outcomes import Block
+from optimizer.core.watch import Watch, begin, from_text
+from optimizer.jobs.forecast_rollout import forecast_active
+from optimizer.ports import Clock, Store, Transaction
+
+LATE_DAYS = 7.0  # of the rollout clock: whose late feedback is counted; all of a rollout's would grow with its traffic
+OF_FAMILY = ("rollout_ended",)  # alerts whose subject is the family
+
+
+def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> RolloutView:
+    """The view as the stored blocks give it, without a forecast, which reads a week of traffic (``with_forecast`` adds it)."""
+    stored = store.blocks.watch(tx, rollout.id)
+    watch = from_text(stored.state).watch if stored is not None else begin(rollout.settings)
+    start = begin(rollout.settings).quality
+    blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
+    now, clock_now = clock.now(), clock.rollout_now()
+    freeze = is_frozen(store.freezes.all(tx), rollout.family)
+    champion = store.champions.current(tx, rollout.family)
+    held_back = holdback_of(champion, store.rollouts.latest(tx, rollout.family), clock.scale) if champion is not None else None
+    arms = view.arms_of(rollout, watch, blocks, _late(tx, store, clock, rollout))
+    return RolloutView(
+        verdict=view.verdict_of(watch.quality),
+        n_blocks=watch.n_blocks,
+        head=watch.head,
+        metric="{field} by {source}".format(**rollout.settings["metric"]),
+        margin=watch.quality.margin,
+        gates=view.gates_of(watch.quality),
+        guardrails=view.guardrails_of(watch),
+        not_guarded=view.not_guarded(watch),
+        difference=view.difference_of(start, blocks),
+        arms=arms,
+        left_out=watch.n_left_out,
+        late_alert=view.late_alert(arms),
+        stages=view.stages_of(rollout, watch),
+        labels=view.labels_of(rollout, watch.quality),
+        hours=_hours(rollout, clock_now),
+        silence=view.silence_of(watch),
+        waits_for=_waits_for(rollout, watch, now, clock_now),
+        next_step=view.next_step_of(rollout),
+        lease_expires_at=rollout.lease_expires_at,
+        served=rollout.share is not None and _holds(rollout.lease_expires_at, now) and freeze is None,
+        freeze=freeze,
+        holdback=held_back if held_back is not None and held_back.rollout == rollout.id and now < held_back.until and not freeze else None,
+        alerts=_alerts(tx, store, rollout),
+        looked_at=stored.updated_at if stored is not None else None,
+    )
+
+
+def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> RolloutView:
+    """The same with what an active rollout still needs; it opens a transaction of its own."""
+    return replace(seen, forecast=forecast_active(rollout.id, store=store, clock=clock)) if rollout.is_active else seen
+
+
+def comparisons(blocks: list[StoredBlock]) -> list[Block]:
+    """The quality blocks among them as the gate takes them."""
+    found = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
+    return [block for block in found if block is not None]
+
+
+def _waits_for(rollout: Rollout, watch: Watch, now: datetime, clock_now: datetime) -> tuple[str, ...]:
+    if rollout.status != "deploying":
+        return ()
+    return judge(rollout, watch, at=now, clock_at=clock_now).waits_for
+
+
+def _hours(rollout: Rollout, clock_now: datetime) -> Hours:
+    settings, history = rollout.settings, rollout.stage_history
+    running = timedelta()
+    if history:
+        until = history[-1]["clock_to"]
+        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(history[0]["clock_from"])
+    return Hours(
+        running=running.total_seconds() / 3600,
+        least=float(settings.get("min_duration_hours", 24)),
+        allowed=24 * float(settings.get("max_days", 30)),
+        window=float(settings["feedback_window"]["hours"]),
+    )
+
+
+def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapping[ArmName, tuple[int, int]]:
+    """Arm > (feedback received after its cohort was closed, all feedback), of cohorts that closed within LATE_DAYS."""
+    if not rollout.stage_history:
+        return {}
+    now, clock_now = clock.now(), clock.rollout_now()
+    window = timedelta(minutes=cohort_minutes(rollout.settings), hours=float(rollout.settings["feedback_window"]["hours"]))
+    ended = rollout.stage_history[-1]["clock_to"]
+    until = min(clock_now, datetime.fromisoformat(ended)) if ended is not None else clock_now  # nothing is closed afterwards
+    late: dict[ArmName, list[int]] = {"candidate": [0, 0], "champion": [0, 0]}
+    for arm, begun, received in store.observations.feedback_times(tx, rollout, until - window - timedelta(days=LATE_DAYS)):
+        closes = begun + window
+        if closes <= until:
+            late[arm][0] += received > now - (clock_now - closes) / clock.scale
+            late[arm][1] += 1
+    return {arm: (n, of) for arm, (n, of) in late.items()}
+
+
+def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[Said, ...]:
+    latest = store.rollouts.latest(tx, rollout.family)
+    is_last = latest is None or latest.id == rollout.id
+    return tuple(
+        Said(kind=a.kind, level=a.level, detail=a.detail, opened_at=a.opened_at)
+        for a in store.alerts.all(tx, open_only=True)
+        if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY and a.family == rollout.family)
+    )
+
+
+def _holds(expires: datetime | None, now: datetime) -> bool:
+    return expires is not None and expires > now
