@@ -113,7 +113,6 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
         raise NotFound(
             f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.", family=name, variant=variant
         )
-    require_unfrozen(store.freezes.all(tx), name, f"start a rollout of {variant}")
     champion = reigning(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
@@ -148,6 +147,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
 
 
 def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tuple[Start, list[Decision]]:
+    require_unfrozen(store.freezes.all(tx), request.family.name, f"start a rollout of {request.variant}")
     draft = _draft(tx, store, clock, request)
     forced = bool(draft.missed)
     if forced and request.confirm != request.family.name:

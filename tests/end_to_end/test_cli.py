@@ -201,6 +201,23 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert [reign["variant"] for reign in history] == [champion]
 
 
+def test_a_freeze_is_told_shown_and_taken_back(detent: Detent) -> None:
+    frozen = detent("freeze", "support_topics", "--reason", "launch day", "--json")
+    assert (frozen.code, frozen.json["changed"]) == (0, True)
+    assert "Undo: detent unfreeze support_topics" in frozen.err
+    status = detent("status", "--json").json
+    assert [(one["scope"], one["reason"]) for one in status["freezes"]] == [("support_topics", "launch day")]
+    assert "Frozen    support_topics by local:" in detent("status").out
+    assert "detent unfreeze support_topics" in detent("rollout", "status", "support_topics", "--json").json["next"]
+    assert detent("study", "run", "support_topics", "--budget-calls", "1000").code == 1
+    assert detent("freeze", "nothing").code == 1
+    everywhere = detent("freeze", "--json").json
+    assert (everywhere["family"], [one["scope"] for one in everywhere["freezes"]]) == (None, ["", "support_topics"])
+    assert detent("unfreeze").code == 0
+    assert detent("unfreeze", "support_topics", "--json").json["freezes"] == []
+    assert detent("unfreeze", "support_topics", "--json").json["changed"] is False
+
+
 def test_a_finished_study_is_not_resumed(detent: Detent) -> None:
     ran = detent("study", "resume", "support_topics")
     assert ran.code == 1

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from optimizer.core.assignment import bucket, in_candidate, in_holdback, verify_token
+from optimizer.core.errors import Conflict
+from optimizer.jobs.adopt_file_version import adopt_file_version
 from optimizer.jobs.sync_families import sync_families
 from optimizer.jobs.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
@@ -163,6 +165,8 @@ def test_nothing_new_begins_while_frozen(world: World) -> None:
     for path, body in (("rollouts", {"variant": candidate, "confirm": "triage"}), ("studies", STUDY)):
         refused = world.post(f"/v1/families/triage/{path}", body)
         assert (refused.status_code, refused.json()["undo"]) == (409, "detent unfreeze triage")
+    world.report()
+    assert world.post("/v1/families/triage/rollouts", {"variant": candidate, "dry_run": True}).status_code == 200
     assert world.post("/v1/families/triage/studies", {**STUDY, "dry_run": True}).status_code == 200
     unfreeze(world)
     assert world.post("/v1/families/triage/studies", STUDY).status_code == 202
@@ -176,6 +180,8 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
     content = [{"role": "user", "content": "One word: {{text}}"}]
     versions = {"1": version.model_copy(update={"content": content})}
     edited = definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
+    with pytest.raises(Conflict, match="detent unfreeze triage"):
+        adopt_file_version(edited, actor="ann", confirm="triage", store=world.shared.store, clock=world.shared.clock)
     for _ in range(2):
         [sync] = sync_families({"triage": edited}, world.shared.store, world.shared.clock, serve_file_edits=True)
         assert (sync.champion, sync.crowned) == (before, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from optimizer import study_workflows
 from optimizer.core.errors import Busy
+from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.study_workflows import StudyWorkflows
 from tests.study_world import World
 
@@ -58,6 +60,20 @@ def test_a_study_whose_start_failed_is_taken_up_by_the_next_look(world: World) -
     dbos.fails = False
     there.take_up([study])
     assert dbos.started == [study.id]
+
+
+def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(world: World) -> None:
+    study, dbos = world.create(), Dbos()
+    there = workflows(world, dbos)
+    freeze(study.family, "launch", actor="ann", store=world.store, clock=world.clock)
+    there.take_up([study])
+    assert dbos.started == []
+    there.take_up([replace(study, status="running")])
+    assert dbos.started == [study.id]
+    there._running.clear()
+    unfreeze(study.family, "over", actor="ann", store=world.store, clock=world.clock)
+    there.take_up([study])
+    assert dbos.started == [study.id] * 2
 
 
 def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
