@@ -522,6 +522,9 @@ class Observations(Protocol):
 
 class Champions(Protocol):
     def current(self, tx: Transaction, family: str) -> Champion | None: ...
+    def reigning(self, tx: Transaction) -> list[Champion]:
+        """The current champion of every family, by family."""
+
     def history(self, tx: Transaction, family: str) -> list[Champion]: ...
     def put(self, tx: Transaction, champion: Champion) -> None:
         """Ends the current reign at ``champion.since`` and starts this one."""

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from optimizer.adapters.database import Database
-from optimizer.core.assignment import choose, cohort_start
+from optimizer.core.assignment import choose, cohort_start, holdback_of
 from optimizer.core.blocks import window_start
 from optimizer.core.family import Family, parse_family
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
@@ -110,11 +110,18 @@ class World:
     def serve(self, unit: str) -> Arm:
         """What the unit is served, as its token would say."""
         with self.store.read() as tx:
-            rollout = self.store.rollouts.active(tx, F)
+            rollout, latest = self.store.rollouts.active(tx, F), self.store.rollouts.latest(tx, F)
             champion = self.store.champions.current(tx, F)
         assert champion is not None
         choice = choose(
-            family=F, unit=unit, unit_hmac=f"h-{unit}", champion=champion.variant, rollout=rollout, overrides={}, now=self.clock.at
+            family=F,
+            unit=unit,
+            unit_hmac=f"h-{unit}",
+            champion=champion.variant,
+            rollout=rollout,
+            overrides={},
+            now=self.clock.at,
+            holdback=holdback_of(champion, latest, self.clock.scale),
         )
         counted = choice.rollout is not None
         return Arm(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
-from optimizer.core.assignment import cohort_start
+from optimizer.core.assignment import HOLDBACK_PERIOD, cohort_start
 from optimizer.core.rollout import Rollout
 
 DEFAULT_COHORT_MINUTES = 60.0
@@ -28,7 +29,7 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A stretch in which everybody got the champion, although the stage went on before and after: real time."""
+    """A stretch within a rollout in which everybody got the champion, since nobody watched: real time."""
 
     since: datetime
     until: datetime
@@ -58,10 +59,10 @@ def due(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime
 
 
 def gaps(rollout: Rollout) -> list[Gap]:
-    """The lapses within the stages, oldest first."""
+    """The lapses, oldest first."""
     found = []
-    for before, after in zip(rollout.stage_history, rollout.stage_history[1:], strict=False):
-        if before["to"] is not None and before["share"] == after["share"] and before["to"] < after["from"]:
+    for before, after in pairwise(rollout.stage_history):
+        if before["to"] is not None and before["to"] < after["from"]:
             found.append(Gap(since=datetime.fromisoformat(before["to"]), until=datetime.fromisoformat(after["from"])))
     return found
 
@@ -88,4 +89,7 @@ def _spans(rollout: Rollout) -> dict[int, tuple[datetime, datetime | None]]:
             continue
         begun = spans[stage][0] if stage in spans else datetime.fromisoformat(entry["clock_from"])
         spans[stage] = begun, None if entry["clock_to"] is None else datetime.fromisoformat(entry["clock_to"])
+    if rollout.outcome == "promoted" and rollout.stage_history:
+        promoted = datetime.fromisoformat(rollout.stage_history[-1]["clock_to"])
+        spans[len(rollout.ladder)] = promoted, promoted + HOLDBACK_PERIOD
     return spans

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from optimizer.core.comparison import Comparison, compare_scores
+from optimizer.core.comparison import Comparison, compare_scores, p95
 from optimizer.core.dataset import Example
 from optimizer.core.family import Family
 from optimizer.core.gates import (
@@ -26,13 +26,14 @@ from optimizer.jobs.evaluation import Evaluator
 from optimizer.jobs.study_run import StopFlag, StudyRun
 
 IMPROVED = 0.95  # reports say "improved" only from this confidence on
+MIN_FRESH = 20  # calls below which a 95th percentile says nothing
 
 
 def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[Literal["nominated", "not_confirmed"], dict[str, Any]]:
     """(outcome, confirmation as stored). Records the look, asks what the journal does not hold, tests and judges.
 
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties, losses,
-    improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
+    improvement, risk, margin, dollars per call and p95 of both, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
     """
     stop.check_cancelled()
     dataset = run.study.dataset or {}
@@ -53,7 +54,13 @@ def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[L
     outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
     margin = quality_margin(comparison.champion_mean, settings.margin)
     record = _record(comparison, gates, looks=looks, margin=margin, n_unscored=len(examples) - comparison.n)
-    return outcome, {**record, "selection_lift": _selection_lift(run, winner), "summary": _summary(comparison, gates, looks)}
+    return outcome, {
+        **record,
+        **_figures("champion", champion_results),
+        **_figures("winner", winner_results),
+        "selection_lift": _selection_lift(run, winner),
+        "summary": _summary(comparison, gates, looks),
+    }
 
 
 def gate_settings(family: Family) -> GateSettings:
@@ -96,6 +103,13 @@ def _paired(champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) 
     pairs = [(b.score, c.score) for b, c in zip(champion, winner, strict=True)]
     both = [(b, c) for b, c in pairs if b is not None and c is not None]
     return [b for b, _ in both], [c for _, c in both]
+
+
+def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
+    """Dollars per call and p95 of the fresh calls, which a rollout's guardrails allow for; None where nothing was measured."""
+    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
+    mean = sum(r.cost_usd for r in results) / len(results) if results else None
+    return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_FRESH else None}
 
 
 def _selection_lift(run: StudyRun, winner: Variant) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -16,7 +17,8 @@ from optimizer.core.moves import Act, Move, apply
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_move
-from optimizer.jobs.watch_rollout import keep, look
+from optimizer.jobs.watch_holdback import watch_holdbacks
+from optimizer.jobs.watch_rollout import Step, keep, look
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 ACTOR = "system:tick"
@@ -35,6 +37,7 @@ class TickReport:
     at: datetime
     done: dict[str, Done] = field(default_factory=dict)
     overtaken: tuple[str, ...] = ()
+    holdbacks: Mapping[str, str] = field(default_factory=dict)  # by family
 
 
 def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
@@ -55,40 +58,54 @@ def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
     overtaken = []
     for id in ids:
         try:
-            done[id], decision = store.write(lambda tx, id=id: _begin_or_resume(tx, store, clock, id, at, lease_seconds))  # type: ignore[misc]
-            log_head(decision)
-            if done[id] == "watched":
-                done[id] = _watch(store, clock, id, at, lease_seconds)
+            done[id] = _see_to(store, clock, id, at, lease_seconds)
         except StaleVersion:
             overtaken.append(id)
-    return TickReport(at=at, done=done, overtaken=tuple(overtaken))
+    return TickReport(at=at, done=done, overtaken=tuple(overtaken), holdbacks=watch_holdbacks(store, clock, at))
 
 
-def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
-    """Looks until the present is reached or a move is made. What cannot be watched gets no new lease and is soon not served."""
+def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    """What cannot be watched gets no lease, neither a new one nor one after a gap, and is soon not served."""
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, id)
+    if rollout is None or rollout.status != "deploying":
+        return _begin(store, clock, id, at, lease_seconds)
     try:
-        for _ in range(MAX_STEPS):
-            with store.read() as tx:
-                rollout = store.rollouts.get(tx, id)
-                if rollout is None or rollout.status != "deploying":
-                    return "left"
-                step = look(tx, store, clock, rollout, at)
-            until = clock.now() + timedelta(seconds=lease_seconds)
-            decision = store.write(lambda tx, step=step, until=until: keep(tx, store, step, lease_until=until))  # type: ignore[misc]
-            log_head(decision)
-            if decision is not None:
-                return "moved"
-            if not step.more:
-                break
+        if leased(rollout, clock.now()):
+            return _watch(store, clock, id, rollout.family, at, lease_seconds)
+        return _resume(store, clock, id, at, lease_seconds)
     except (StaleVersion, Busy):
         raise
     except Exception as error:  # whatever it is, the other rollouts must go on
         log.exception("rollout not watched", rollout=id)
         why = str(error)
-        store.write(lambda tx: store.alerts.open(tx, _failed(tx, store, id, why, at)))
+        store.write(lambda tx: store.alerts.open(tx, _failed(rollout, why, at)))
         return "failed"
-    store.write(lambda tx: store.alerts.close(tx, UNREADABLE, step.rollout.family, id, at))
+
+
+def _watch(store: Store, clock: Clock, id: str, family: str, at: datetime, lease_seconds: float) -> Done:
+    """Looks until the present is reached or a move is made."""
+    for _ in range(MAX_STEPS):
+        step = _look(store, clock, id, at)
+        if step is None:
+            return "left"
+        until = clock.now() + timedelta(seconds=lease_seconds)
+        decision = store.write(lambda tx, step=step, until=until: keep(tx, store, step, lease_until=until))  # type: ignore[misc]
+        log_head(decision)
+        if decision is not None:
+            return "moved"
+        if not step.more:
+            break
+    store.write(lambda tx: store.alerts.close(tx, UNREADABLE, family, id, at))
     return "watched"
+
+
+def _look(store: Store, clock: Clock, id: str, at: datetime) -> Step | None:
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, id)
+        if rollout is None or rollout.status != "deploying" or is_frozen(store.freezes.all(tx), rollout.family):
+            return None
+        return look(tx, store, clock, rollout, at)
 
 
 def report_unwatched(store: Store, clock: Clock) -> list[str]:
@@ -106,26 +123,43 @@ def report_unwatched(store: Store, clock: Clock) -> list[str]:
     return [rollout.id for rollout in lapsed]
 
 
-def _begin_or_resume(
-    tx: Transaction, store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float
-) -> tuple[Done, Decision | None]:
-    rollout = store.rollouts.get(tx, id)
-    until = clock.now() + timedelta(seconds=lease_seconds)
-    if rollout is None or rollout.status not in ("approved", "deploying") or is_frozen(store.freezes.all(tx), rollout.family):
-        return "left", None
-    if rollout.status == "approved":
-        if rollout.held:
-            return "left", None
-        return "deployed", _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
-    if leased(rollout, clock.now()):
-        return "watched", None
-    frozen_at = _freeze_before(tx, store, rollout)
-    cause = "the lease had run out" if frozen_at is None else f"the freeze from {frozen_at.isoformat()} has ended"
-    decision = _move(tx, store, rollout, "lapse", f"{cause}; the worker watches again", at, clock, until)
-    if frozen_at is None:
-        store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
-    store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
-    return "resumed", decision
+def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    def begin(tx: Transaction) -> Decision | None:
+        rollout = store.rollouts.get(tx, id)
+        if rollout is None or rollout.status != "approved" or rollout.held or is_frozen(store.freezes.all(tx), rollout.family):
+            return None
+        until = clock.now() + timedelta(seconds=lease_seconds)
+        return _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
+
+    decision = store.write(begin)
+    log_head(decision)
+    return "left" if decision is None else "deployed"
+
+
+def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    """Goes on after a gap, once a look has shown that this can be done: the gap has to be on record before the look that counts."""
+
+    def resume(tx: Transaction) -> Decision | None:
+        rollout = store.rollouts.get(tx, id)
+        if (
+            rollout is None
+            or rollout.status != "deploying"
+            or leased(rollout, clock.now())
+            or is_frozen(store.freezes.all(tx), rollout.family)
+        ):
+            return None
+        frozen_at = _freeze_before(tx, store, rollout)
+        cause = "the lease had run out" if frozen_at is None else f"the freeze from {frozen_at.isoformat()} has ended"
+        until = clock.now() + timedelta(seconds=lease_seconds)
+        decision = _move(tx, store, rollout, "lapse", f"{cause}; the worker watches again", at, clock, until)
+        if frozen_at is None:
+            store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
+        store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
+        return decision
+
+    decision = store.write(resume) if _look(store, clock, id, at) is not None else None
+    log_head(decision)
+    return "left" if decision is None else "resumed"
 
 
 def _ended_freezes(tx: Transaction, store: Store, family: str) -> list[tuple[datetime, datetime]]:
@@ -156,12 +190,11 @@ def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str
     return record_move(tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until)))
 
 
-def _failed(tx: Transaction, store: Store, id: str, why: str, at: datetime) -> Alert:
-    rollout = store.rollouts.get(tx, id)
-    family = rollout.family if rollout else None
+def _failed(rollout: Rollout, why: str, at: datetime) -> Alert:
+    id, family = rollout.id, rollout.family
     detail = (
-        f"Rollout {id} of {family} could not be watched: {why}. Its lease is not renewed, so everybody gets the champion within a minute. "
-        f"var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
+        f"Rollout {id} of {family} could not be watched: {why.rstrip('.')}. Its lease is not renewed, so everybody gets the champion within a "
+        f"minute. var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
     )
     return Alert(id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail)
 

@@ -6,7 +6,7 @@ meanwhile, and the next tick looks again. Two ticks at once, or a crash in betwe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from optimizer.core.blocks import (
     window_start,
 )
 from optimizer.core.cohorts import Cohort, due, gaps
-from optimizer.core.errors import StaleVersion
+from optimizer.core.errors import Refused, StaleVersion
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR, Judgement, judge
 from optimizer.core.moves import Move, apply
@@ -60,21 +60,17 @@ class Step:
 
 def look(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> Step:
     """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
-    return _Look(tx, store, clock, rollout, at).step()
+    return Look(tx, store, clock, rollout, at).step()
 
 
 def keep(tx: Transaction, store: Store, step: Step, *, lease_until: datetime) -> Decision | None:
     """Writes the step and makes its move; renews the lease. Raises StaleVersion when somebody was faster."""
     rollout = store.rollouts.get(tx, step.rollout.id)
-    stored = store.blocks.watch(tx, step.rollout.id)
-    if rollout is None or rollout.version != step.rollout.version or (stored.n_blocks if stored else None) != step.n_before:
+    if rollout is None or rollout.version != step.rollout.version:
         raise StaleVersion(f"Rollout {step.rollout.id} moved while it was looked at.", rollout=step.rollout.id)
     if is_frozen(store.freezes.all(tx), rollout.family):
         return None
-    store.blocks.add(tx, step.blocks)
-    store.blocks.put_units(tx, rollout.id, step.units)
-    text = as_text(step.watched)
-    store.blocks.put_watch(tx, rollout.id, StoredWatch(n_blocks=step.watched.watch.n_blocks, state=text, updated_at=step.at))
+    keep_blocks(tx, store, rollout.id, step.n_before, step.watched, step.blocks, step.units, step.at)
     if step.judgement.act == "wait" or step.more:
         store.rollouts.renew_lease(tx, rollout.id, lease_until)
         _say(tx, store, rollout, step)
@@ -86,6 +82,19 @@ def keep(tx: Transaction, store: Store, step: Step, *, lease_until: datetime) ->
     return decision
 
 
+def keep_blocks(
+    tx: Transaction, store: Store, rollout: str, n_before: int | None, watched: Watched, blocks: Sequence[StoredBlock],
+    units: Mapping[tuple[int, str], UnitCount], at: datetime,
+) -> Watched:  # fmt: skip
+    stored = store.blocks.watch(tx, rollout)
+    if (stored.n_blocks if stored else None) != n_before:
+        raise StaleVersion(f"The blocks of rollout {rollout} moved while it was looked at.", rollout=rollout)
+    store.blocks.add(tx, blocks)
+    store.blocks.put_units(tx, rollout, units)
+    store.blocks.put_watch(tx, rollout, StoredWatch(n_blocks=watched.watch.n_blocks, state=as_text(watched), updated_at=at))
+    return watched
+
+
 def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime) -> Mapping[str, Any] | None:
     """What the blocks closed so far say, for an operator's move; None before the first look."""
     stored = store.blocks.watch(tx, rollout.id)
@@ -94,37 +103,47 @@ def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetim
     return judge(rollout, from_text(stored.state).watch, at=at, clock_at=clock_at).evidence
 
 
-class _Look:
+class Look:
     """One look: each part appends blocks and folds them in before the next part reads what they set."""
 
     def __init__(self, tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> None:
         self._tx, self._store, self._rollout, self._at = tx, store, rollout, at
         self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
         stored = store.blocks.watch(tx, rollout.id)
-        self._n_before = stored.n_blocks if stored else None
-        self._watched = from_text(stored.state) if stored else Watched(watch=begin(rollout.settings))
+        self.n_before = stored.n_blocks if stored else None
+        self.watched = from_text(stored.state) if stored else Watched(watch=begin(rollout.settings))
         self._blocks: list[StoredBlock] = []
         self._units: dict[tuple[int, str], UnitCount] = {}
-        self._more = False
+        self.more = False
 
     def step(self) -> Step:
         self._baseline()
         self._cohorts()
         self._guardrails()
-        judgement = judge(self._rollout, self._watched.watch, at=self._at, clock_at=self._clock_now)
+        judgement = judge(self._rollout, self.watched.watch, at=self._at, clock_at=self._clock_now)
         return Step(
-            rollout=self._rollout, n_before=self._n_before, watched=self._watched, judgement=judgement, blocks=tuple(self._blocks),
-            units=self._units, more=self._more, at=self._at, clock_at=self._clock_now,
+            rollout=self._rollout, n_before=self.n_before, watched=self.watched, judgement=judgement, blocks=tuple(self._blocks),
+            units=self._units, more=self.more, at=self._at, clock_at=self._clock_now,
         )  # fmt: skip
 
+    def after_promotion(self) -> Look:
+        """Closes what is due of the holdback: the promoted variant in the place of the candidate, no new baseline and no judgement."""
+        self._cohorts()
+        self._guardrails()
+        return self
+
+    def keep(self, tx: Transaction) -> Watched:
+        """Writes what was closed. Raises StaleVersion when somebody was faster."""
+        return keep_blocks(tx, self._store, self._rollout.id, self.n_before, self.watched, self._blocks, self._units, self._at)
+
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
-        watch = self._watched.watch
+        watch = self.watched.watch
         (block,) = chained(self._rollout.id, [(kind, content)], n_before=watch.n_blocks, head=watch.head, closed_at=self._at)
         self._blocks.append(block)
-        self._watched = replace(self._watched, watch=after(watch, block, self._rollout.settings, self._rollout.ladder))
+        self.watched = replace(self.watched, watch=after(watch, block, self._rollout.settings, self._rollout.ladder))
 
     def _baseline(self) -> None:
-        known = self._watched.watch.baseline
+        known = self.watched.watch.baseline
         if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
             return
         found = champion_baseline(self._store, self._tx, self._rollout.family, self._rollout.champion, self._now)
@@ -135,9 +154,9 @@ class _Look:
 
     def _cohorts(self) -> None:
         settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
-        for cohort in due(self._rollout, closed=self._watched.cohorts, clock_now=settled):
+        for cohort in due(self._rollout, closed=self.watched.cohorts, clock_now=settled):
             self._cohort(cohort)
-            self._watched = replace(self._watched, cohorts={**self._watched.cohorts, cohort.stage: cohort.start})
+            self.watched = replace(self.watched, cohorts={**self.watched.cohorts, cohort.stage: cohort.start})
 
     def _cohort(self, cohort: Cohort) -> None:
         until = self._real(cohort.closes_at)
@@ -171,11 +190,16 @@ class _Look:
     def _guardrails(self) -> None:
         started = self._rollout.started_at
         assert started is not None
-        since = self._watched.guardrails_until or window_start(started)
+        since = self.watched.guardrails_until or window_start(started)
+        if self._now < since:
+            raise Refused(
+                f"the clock shows {self._now.isoformat()}, and its requests are counted until {since.isoformat()} already: the clock went back, "
+                "and what comes in until then would not be looked at. Set the clock, or wait until it is there again"
+            )
         until = window_start(self._now - timedelta(seconds=GRACE_SECONDS))
         if until <= since:
             return
-        self._more = until - since > READ_AHEAD
+        self.more = until - since > READ_AHEAD
         until = min(until, since + READ_AHEAD)
         requests = self._by_window(self._store.observations.requests(self._tx, self._rollout, since, until))
         fetches: dict[tuple[datetime, int], list[Fetches]] = {}
@@ -183,7 +207,7 @@ class _Look:
             fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
         for begun, stage in sorted(requests.keys() | fetches.keys()):
             self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
-        self._watched = replace(self._watched, guardrails_until=until)
+        self.watched = replace(self.watched, guardrails_until=until)
 
     def _window(self, begun: datetime, stage: int, requests: list[Request], fetches: list[Fetches]) -> None:
         minute = int(begun.timestamp()) // 60
@@ -194,7 +218,7 @@ class _Look:
         sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
         for one in fetches:
             sums[one.arm] += one.n
-        limits = limits_of(self._watched.watch, self._rollout.settings)
+        limits = limits_of(self.watched.watch, self._rollout.settings)
         content = guardrail_content(begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits)
         self._close("guardrails", content)
 

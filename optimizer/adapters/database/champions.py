@@ -19,6 +19,10 @@ class ChampionTable:
         row = tx.execute(query).mappings().first()
         return None if row is None else _champion(row)
 
+    def reigning(self, tx: Connection) -> list[Champion]:
+        query = select(CHAMPIONS).where(CHAMPIONS.c.current.is_(True)).order_by(CHAMPIONS.c.family)
+        return [_champion(row) for row in tx.execute(query).mappings()]
+
     def history(self, tx: Connection, family: str) -> list[Champion]:
         query = select(CHAMPIONS).where(CHAMPIONS.c.family == family).order_by(CHAMPIONS.c.seq)
         return [_champion(row) for row in tx.execute(query).mappings()]

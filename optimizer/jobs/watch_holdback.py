@@ -1,0 +1,99 @@
+"""The week after a promotion: the new champion beside the one before it, which 5 % of the units still get.
+
+The same blocks and evidence as in the rollout go on. A guardrail takes the promotion back by itself; a drop in quality opens an
+alert that proposes it, since labels come late and a person should look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+import structlog
+
+from optimizer.core.assignment import held_back_until
+from optimizer.core.errors import Conflict, StaleVersion
+from optimizer.core.freezes import is_frozen
+from optimizer.core.judgement import ACTOR, guardrail_alarm
+from optimizer.core.rollout import Champion, Rollout
+from optimizer.core.statistics.decision import shown
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL
+from optimizer.core.watch import Watch
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.roll_back_champion import roll_back_champion
+from optimizer.jobs.watch_rollout import Look
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+WORSE = "champion_worse"
+MAX_STEPS = 200  # an hour of guardrail blocks each
+Found = Literal["watched", "rolled_back", "overtaken"]
+log = structlog.get_logger(__name__)
+
+
+def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found]:
+    """What became of every family in the week after its promotion; ``at`` is the tick's real time."""
+    with store.read() as tx:
+        freezes = store.freezes.all(tx)
+        reigning = store.champions.reigning(tx)
+        promoted = [(c, _held_back(tx, store, clock, c)) for c in reigning if not is_frozen(freezes, c.family)]
+        over = _over(store.alerts.all(tx, open_only=True), reigning)
+    for alert in over:
+        store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
+    found: dict[str, Found] = {}
+    for champion, rollout in promoted:
+        if rollout is not None:
+            try:
+                found[champion.family] = _watch(store, clock, champion, rollout, at)
+            except (StaleVersion, Conflict):  # a person was faster; the next tick looks again
+                found[champion.family] = "overtaken"
+    return found
+
+
+def _over(alerts: Iterable[Alert], reigning: Iterable[Champion]) -> list[Alert]:
+    """Those about a champion that reigns no more."""
+    now = {champion.family: champion.variant for champion in reigning}
+    return [alert for alert in alerts if alert.kind == WORSE and now.get(alert.family or "") != alert.subject]
+
+
+def _held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
+    rollout = store.rollouts.latest(tx, champion.family) if champion.rollout is not None else None
+    if rollout is None or rollout.id != champion.rollout:
+        return None
+    until = held_back_until(rollout, clock.scale)
+    return rollout if until is not None and clock.now() < until else None
+
+
+def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at: datetime) -> Found:
+    for _ in range(MAX_STEPS):
+        with store.read() as tx:
+            seen = Look(tx, store, clock, rollout, at).after_promotion()
+        watched = store.write(lambda tx, seen=seen: seen.keep(tx))  # type: ignore[misc]
+        if not seen.more:
+            break
+    alarm = guardrail_alarm(rollout, watched.watch, at=at)
+    if alarm is not None:
+        why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watched.watch.n_blocks}, {watched.watch.head[:12]})"
+        report = roll_back_champion(champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant)
+        log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
+        return "rolled_back"
+    worse = _worse(champion, rollout, watched.watch, at)
+    if worse is not None:
+        store.write(lambda tx: store.alerts.open(tx, worse))
+    return "watched"
+
+
+def _worse(champion: Champion, rollout: Rollout, watch: Watch, at: datetime) -> Alert | None:
+    """The rollback process of the quality gate, which compares both arms of the same hours: drift common to both moves nothing."""
+    peak = watch.quality.of("roll").peak
+    if peak < threshold(ALPHA_ROLL):
+        return None
+    detail = (
+        f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units still get: evidence "
+        f"{shown(peak)}, {1 / ALPHA_ROLL:.1f} suffices. Look: detent rollout status {champion.family}. "
+        f"The way back: detent champion rollback {champion.family}"
+    )
+    return Alert(
+        id=new_id("al"), kind=WORSE, level="critical", family=champion.family, subject=champion.variant, opened_at=at, detail=detail
+    )  # fmt: skip
