@@ -12,7 +12,7 @@ from optimizer.core.decisions import Problem
 from optimizer.core.judgement import judge
 from optimizer.core.moves import is_system
 from optimizer.core.rollout import Decision, Rollout, from_record, identity
-from optimizer.core.watch import Watch, after, begin
+from optimizer.core.watch import Watch, Watched, after, as_text, begin, from_text
 
 FROM_EVIDENCE = ("advance", "promote", "hold", "resume", "rollback")  # acts that a system actor may only do on evidence
 
@@ -58,6 +58,22 @@ def verify_evidence(rollout: Rollout, decisions: Sequence[Decision], blocks: Seq
             problems += _again(before, watch, d, evidence)
         before = from_record(identity(rollout), d.content["after"])
     return problems
+
+
+def verify_watch(rollout: Rollout, blocks: Sequence[StoredBlock], stored: str | None) -> list[Problem]:
+    """What the tick goes on from is what all the blocks together say; where the last ones are missing, nothing else would show it."""
+    if stored is None:
+        return [] if not blocks else [Problem(seq=None, detail=f"{len(blocks)} blocks are stored, and not what the tick knew after them")]
+    try:
+        known = from_text(stored).watch
+    except ValueError as broken:
+        return [Problem(seq=None, detail=f"what the tick knew of the rollout cannot be read: {broken}")]
+    *_, replayed = _watches(rollout, blocks)
+    if as_text(Watched(watch=known)) == as_text(Watched(watch=replayed)):
+        return []
+    if known.n_blocks > len(blocks):
+        return [Problem(seq=None, detail=f"block {len(blocks) + 1} is missing: the tick had closed {known.n_blocks}")]
+    return [Problem(seq=None, detail=f"what the tick knew after {known.n_blocks} blocks is not what the {len(blocks)} blocks give")]
 
 
 def _again(before: Rollout, watch: Watch, d: Decision, evidence: Any) -> list[Problem]:

@@ -53,7 +53,7 @@ class Move:
     reason: str
     confirm: str | None = None
     outcome: Outcome = "cancelled"  # of rollback and end
-    lapsed_at: datetime | None = None  # of lapse: when the lease had run out …
+    lapsed_at: datetime | None = None  # of lapse, and of an advance while nobody watches: when the lease had run out …
     lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
     gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
     evidence: Mapping[str, Any] | None = None  # what the closed blocks said then (core/judgement.py); None where nothing watched
@@ -181,9 +181,8 @@ def _deploy(rollout: Rollout, move: Move) -> _Effect:
 
 
 def _lapse(rollout: Rollout, move: Move) -> _Effect:
-    lapsed_at = min(move.lapsed_at or move.at, move.at)
     share = rollout.ladder[rollout.stage]
-    history = (*_closed(rollout, lapsed_at, min(move.lapsed_clock_at or move.clock_at, move.clock_at)), _opened(share, move))
+    lapsed_at, history = min(move.lapsed_at or move.at, move.at), _reopened(rollout, share, move)
     what = f"everybody got the champion from {iso(lapsed_at)} to {iso(move.at)}; {percent(share)} goes on"
     return _Effect(what=what, changes={"stage_history": history})
 
@@ -191,9 +190,9 @@ def _lapse(rollout: Rollout, move: Move) -> _Effect:
 def _advance(rollout: Rollout, move: Move) -> _Effect:
     forced = _is_forced(rollout, move)
     old, new = rollout.ladder[rollout.stage], rollout.ladder[rollout.stage + 1]
-    history = (*_closed(rollout, move.at, move.clock_at), _opened(new, move))
     what = f"stage {rollout.stage + 1} -> {rollout.stage + 2} ({percent(old)} -> {percent(new)})"
-    return _Effect(what=what, changes={"stage": rollout.stage + 1, "stage_history": history, "stage_entered_at": move.at}, forced=forced)
+    changes = {"stage": rollout.stage + 1, "stage_history": _reopened(rollout, new, move), "stage_entered_at": move.at}
+    return _Effect(what=what, changes=changes, forced=forced)
 
 
 def _promote(rollout: Rollout, move: Move) -> _Effect:
@@ -262,6 +261,12 @@ def is_system(actor: str) -> bool:
 
 def _opened(share: float, move: Move) -> dict[str, Any]:
     return {"share": share, "from": iso(move.at), "to": None, "clock_from": iso(move.clock_at), "clock_to": None}
+
+
+def _reopened(rollout: Rollout, share: float, move: Move) -> tuple[Mapping[str, Any], ...]:
+    """The open entry closed when the candidate was last served with it, and another one begun."""
+    at, clock_at = min(move.lapsed_at or move.at, move.at), min(move.lapsed_clock_at or move.clock_at, move.clock_at)
+    return (*_closed(rollout, at, clock_at), _opened(share, move))
 
 
 def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping[str, Any], ...]:

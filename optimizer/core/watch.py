@@ -138,8 +138,8 @@ def limits_of(watch: Watch, settings: Mapping[str, Any]) -> Limits:
 
 
 def as_text(watched: Watched) -> str:
-    """JSON with floats in full; ``from_text`` is its inverse."""
-    return json.dumps(WATCHED.dump_python(watched, mode="json"), separators=(",", ":"), allow_nan=False)
+    """JSON with floats in full and members in order, so that equal Watches have one text; ``from_text`` is its inverse."""
+    return json.dumps(WATCHED.dump_python(watched, mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def from_text(text: str) -> Watched:

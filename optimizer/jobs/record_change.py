@@ -63,7 +63,16 @@ def record_move(tx: Transaction, store: Store, transition: Transition) -> Decisi
     detail: dict[str, Any] = {"what": transition.what, "why": move.reason, "forced": transition.forced, "hash": decision.hash}
     _tell(tx, store, f"rollout.{move.act}", rollout.family, rollout.id, detail, actor=move.actor, at=move.at)
     store.outbox.add(tx, "rollout", rollout.id, {"seq": decision.seq, "hash": decision.hash}, move.at)
+    if not rollout.is_active:
+        _close_alerts(tx, store, rollout, move.at)
     return decision
+
+
+def _close_alerts(tx: Transaction, store: Store, rollout: Rollout, at: datetime) -> None:
+    """Whatever was said of a rollout that has ended is over, whoever ended it."""
+    for alert in store.alerts.all(tx, open_only=True):
+        if alert.subject == rollout.id:
+            store.alerts.close(tx, alert.kind, alert.family, alert.subject, at)
 
 
 def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from optimizer.core.decisions import Problem, compare, replay, verify_chain
 from optimizer.core.errors import NotFound
-from optimizer.core.evidence import verify_blocks, verify_evidence
+from optimizer.core.evidence import verify_blocks, verify_evidence, verify_watch
 from optimizer.ports import Store
 
 
@@ -31,6 +31,11 @@ class VerifyReport:
         return f"{self.rollout}: {len(self.problems)} problems\n" + "\n".join(f"  {p.detail}" for p in self.problems)
 
 
+def _unreadable(id: str, what: str, broken: ValueError) -> VerifyReport:
+    problem = Problem(seq=None, detail=f"a {what} cannot be read from the store: {broken}")
+    return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
+
+
 def verify_rollout(id: str, store: Store) -> VerifyReport:
     """Reads the rollout with its decisions and names everything that does not fit. Raises NotFound for an unknown rollout."""
     with store.read() as tx:
@@ -40,14 +45,20 @@ def verify_rollout(id: str, store: Store) -> VerifyReport:
         try:
             decisions = store.rollouts.decisions(tx, id)
         except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none
-            problem = Problem(seq=None, detail=f"a decision cannot be read from the store: {broken}")
-            return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
-        blocks = store.blocks.of_rollout(tx, id)
+            return _unreadable(id, "decision", broken)
+        try:
+            blocks = store.blocks.of_rollout(tx, id)
+        except ValueError as broken:
+            return _unreadable(id, "block", broken)
+        watch = store.blocks.watch(tx, id)
         reigns = [c for c in store.champions.history(tx, rollout.family) if c.rollout == id]
     replayed, problems = replay(decisions)
     problems = [*verify_chain(decisions), *verify_blocks(blocks), *problems, *compare(replayed, rollout)]
     if not problems:  # evidence of a broken record would only repeat what is broken
-        problems += verify_evidence(rollout, decisions, blocks)
+        problems += [
+            *verify_evidence(rollout, decisions, blocks),
+            *verify_watch(rollout, blocks, watch.state if watch is not None else None),
+        ]
     promoted = rollout.outcome == "promoted"
     if promoted != bool(reigns):
         detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
