@@ -141,6 +141,8 @@ class StudyWorkflows:
             self._running.add(study_id)
         log.info("study runs", study=study_id)
         try:
+            if self._must_wait(study_id):  # DBOS takes up at launch what a dead worker had begun, frozen or not
+                return "waiting"
             study = job.run_study(
                 study_id,
                 store=self._store,
@@ -162,6 +164,11 @@ class StudyWorkflows:
         finally:
             with self._lock:
                 self._running.discard(study_id)
+
+    def _must_wait(self, study_id: str) -> bool:
+        with self._store.read() as tx:
+            study = self._store.studies.get(tx, study_id)
+            return study is not None and not may_run(study, self._store.freezes.all(tx))
 
     def _open_models(self) -> ModelSource:
         with self._lock:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from optimizer.cli.rollout_picture import picture, picture_values
 from optimizer.core.assignment import bucket, in_candidate, in_holdback, verify_token
 from optimizer.core.errors import Conflict
 from optimizer.jobs.adopt_file_version import adopt_file_version
@@ -300,6 +304,22 @@ def test_a_freeze_lifts_the_holdback_while_it_lasts(world: World) -> None:
     assert (prompt(world, unit)["variant"], prompt(world, unit)["rollout"]) == (rollout["candidate"], None)
     unfreeze(world)
     assert prompt(world, unit)["role"] == "holdback"
+
+
+def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> None:
+    rollout = promoted(world)
+    session: Any = SimpleNamespace(store=world.shared.store, clock=world.shared.clock)
+
+    def shown() -> str:
+        out = Console(file=io.StringIO(), width=200)
+        picture(out, picture_values(session, "triage"), world.shared.clock.now())
+        return str(out.file.getvalue())  # type: ignore[attr-defined]
+
+    assert f"Holdback  5 % of units stay on {rollout['champion']} until " in shown()
+    freeze(world)
+    assert "Holdback" not in shown()
+    assert f"Frozen    triage by {world.shared.actor_without_key} since " in shown()
+    assert "detent unfreeze triage" in shown()
 
 
 @pytest.mark.parametrize("held_back", [True, False])

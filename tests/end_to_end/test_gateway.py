@@ -22,6 +22,8 @@ from api.gateway import create_gateway
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
 from optimizer.core.assignment import verify_token
+from optimizer.jobs.create_variant import VariantDraft, create_variant
+from optimizer.jobs.freeze import freeze, unfreeze
 from tests.scripted_model import Provider, chat_answer, provider
 
 FAMILY = """
@@ -314,6 +316,31 @@ def test_a_named_variant_is_answered_for_tests_and_stands_in_no_arm(setup: Setup
     detent = setup.chat(extra_body={"detent": {"variant": setup.champion()}}).model_extra["detent"]
     assert detent["variant"] == setup.champion()
     assert setup_token(setup, detent["assignment"]).rollout is None
+
+
+def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
+    family, clock = wiring.load_families(setup.settings).families["topic"], wiring.open_clock(setup.settings)
+    other = create_variant(
+        family, VariantDraft(messages=[{"role": "user", "content": "{{document}}?"}]), actor="ann", store=setup.store, clock=clock
+    ).record.variant.id
+    named = {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"variant": other}}
+    assert setup.post(named).json()["detent"]["variant"] == other
+    freeze("topic", "launch", actor="ann", store=setup.store, clock=clock)
+    try:
+        until(lambda: setup.post(named).status_code == 409)
+        assert setup.post(named).json()["undo"] == "detent unfreeze topic"
+        assert setup.chat().model_extra["detent"]["variant"] == setup.champion()
+    finally:
+        unfreeze("topic", "over", actor="ann", store=setup.store, clock=clock)
+    until(lambda: setup.post(named).status_code == 200)
+
+
+def until(met: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Waits for the gateway to look at the store again; how long that takes is no subject of a test."""
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
 
 
 def test_models_are_the_families(setup: Setup) -> None:

@@ -68,6 +68,8 @@ def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(
     freeze(study.family, "launch", actor="ann", store=world.store, clock=world.clock)
     there.take_up([study])
     assert dbos.started == []
+    assert there._run(study.id) == "waiting"
+    assert world.only_study().status == "queued"
     there.take_up([replace(study, status="running")])
     assert dbos.started == [study.id]
     there._running.clear()
