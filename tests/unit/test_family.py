@@ -62,7 +62,7 @@ def test_a_small_family_has_the_contracts_defaults():
     assert family.rollout.gates.model_dump() == {"aim": "quality", "improvement": 0.15, "confidence": 0.8, "max_risk": 0.3, "n": 100}
     assert family.rollout.guardrails.model_dump() == {"error_margin": 0.01, "latency_margin": 0.025, "cost_ratio": 1.1, "min_history": 500}
     assert family.privacy.model_dump() == {"store": "full", "mask": (), "retain_days": 90, "examples_from": "reviewed"}
-    assert family.constraints.model_dump() == {"p95_latency_ms": 5000, "cost_usd_per_call": 0.05}
+    assert family.constraints.model_dump() == {"p95_latency_ms": 5000, "cost_usd_per_call": 0.05, "cost_usd_per_hour": None}
     assert family.schedule.cron == "0 3 * * *"
     assert family.triggers.model_dump() == {"degradation": 0.15, "feedback": {"count": 50, "window_hours": 6, "mean_below": 0.5}}
     assert family.space == {"instruction": {"propose": True}, "examples": {"max": 6}, "temperature": {"float": [0.0, 1.0]}}
