@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock bench bench-model bench-gates serve clean
+.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-tick serve clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.synced: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,14 +32,20 @@ lock: $(VENV)/.synced ## refresh requirements.lock (no address ends up in it)
 	@$(BIN)/uv pip compile pyproject.toml --group dev -o requirements.lock --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 
-bench: $(VENV)/.synced ## search against DSPy's own, and kill -9 of every process (about an hour); results in bench/results
-	@for name in search_floor crash; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+bench: $(VENV)/.synced ## search against DSPy's own, kill -9 of every process, gates on real logs (about an hour); results in bench/results
+	@for name in search_floor crash gate_trial; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-model: $(VENV)/.synced ## how the embedded model is best run (wants an idle machine)
 	@$(BIN)/python bench/embedded_model.py
 
-bench-gates: $(VENV)/.synced ## simulated rollouts beside other rules (an hour or more)
+bench-gates: $(VENV)/.synced ## the gates on recorded A/B tests, beside other rules (a few minutes)
+	@$(BIN)/python bench/gate_trial.py
+
+bench-rollouts: $(VENV)/.synced ## simulated rollouts beside other rules (about an hour)
 	@$(BIN)/python bench/rollout_statistics.py
+
+bench-tick: $(VENV)/.synced ## a tick beside ten thousand and beside ten million stored events (a quarter of an hour, some gigabytes under TMPDIR)
+	@$(BIN)/python bench/tick.py
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

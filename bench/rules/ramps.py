@@ -1,4 +1,4 @@
-"""Rules that drive the ramp themselves: what table B compares. Each is asked for its share, then shown a block of that share.
+"""Rules that drive the ramp themselves: what table B and the replays compare. Each is asked for its share, then shown a block of that share.
 
 Sources: Flagger, docs.flagger.app/usage/how-it-works (interval, threshold 5, stepWeight 10, maxWeight 50). GrowthBook,
 docs.growthbook.io/features/safe-rollouts (coverage 10, 25, 50, 75, 100 % in the first quarter of the duration, split evenly, one-sided
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from rules.deciders import full_information
+from rules.deciders import Look, Rule, full_information
 from rules.totals import Bounds, Difference, asymptotic_bounds, gbstats_one_sided, stratified
 
 Ending = Literal["promote", "roll_back", "inconclusive"]
@@ -18,8 +18,11 @@ Ending = Literal["promote", "roll_back", "inconclusive"]
 class Ramp(Protocol):
     """``share`` of all units on the candidate; ``champion_share`` of all units that are compared with it."""
 
-    share: float
-    champion_share: float
+    @property
+    def share(self) -> float: ...
+
+    @property
+    def champion_share(self) -> float: ...
 
     def after(self, n_c: int, s_c: int, n_b: int, s_b: int) -> Ending | None: ...
 
@@ -45,17 +48,20 @@ class FailedChecks:
 
 
 class Clock:
-    """Shares by the clock; a one-sided sequential test of "not worse" may stop it; what is not stopped is shipped."""
+    """Shares by the clock; a one-sided sequential test of "not worse" may stop it; what is not stopped is shipped.
 
-    def __init__(self, *, duration: int, delta: float, shares: tuple[float, ...] = (0.10, 0.25, 0.50, 0.75)) -> None:
-        self.duration, self.delta, self.shares = duration, delta, shares
+    ``block`` = units that come by, in the comparison or not, between two looks; ``duration`` in such units.
+    """
+
+    def __init__(self, *, duration: int, delta: float, block: int = 40, shares: tuple[float, ...] = (0.10, 0.25, 0.50, 0.75)) -> None:
+        self.duration, self.delta, self.block, self.shares = duration, delta, block, shares
         self.seen = 0
         self.strata: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)] * len(shares)
         self._set(0)
 
     def after(self, n_c: int, s_c: int, n_b: int, s_b: int) -> Ending | None:
         self.strata[self.step] = tuple(a + b for a, b in zip(self.strata[self.step], (n_c, s_c, n_b, s_b), strict=True))  # type: ignore[assignment]
-        self.seen += 40
+        self.seen += self.block
         if any(s[0] and s[2] for s in self.strata) and self._bounds(stratified(self.strata)).upper < 0:
             return "roll_back"
         if self.seen >= self.duration:
@@ -80,8 +86,8 @@ class SafeRollout(Clock):
     Its defaults: one-sided at .05, tightest at 5,000 units, no margin.
     """
 
-    def __init__(self, *, duration: int, delta: float) -> None:
-        super().__init__(duration=duration, delta=delta, shares=(0.10, 0.25, 0.50, 0.75, 1.0))
+    def __init__(self, *, duration: int, delta: float, block: int = 40) -> None:
+        super().__init__(duration=duration, delta=delta, block=block, shares=(0.10, 0.25, 0.50, 0.75, 1.0))
 
     def _bounds(self, d: Difference) -> Bounds:
         return gbstats_one_sided(d, n=sum(n_c + n_b for n_c, _, n_b, _ in self.strata))
@@ -92,3 +98,32 @@ class SafeRollout(Clock):
     def _set(self, step: int) -> None:
         self.step = step
         self.share = self.champion_share = self.shares[step] / 2
+
+
+class Watched:
+    """A rule that watches, on a ramp that goes by outcomes: (until so many, share)."""
+
+    def __init__(self, rule: Rule, ramp: tuple[tuple[int, float], ...]) -> None:
+        self.rule, self.ramp, self.seen = rule, ramp, 0
+        self.strata: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)] * len(ramp)
+
+    @property
+    def step(self) -> int:
+        return next((i for i, (until, _) in enumerate(self.ramp) if self.seen < until), len(self.ramp) - 1)
+
+    @property
+    def share(self) -> float:
+        return self.ramp[self.step][1]
+
+    @property
+    def champion_share(self) -> float:
+        return 1 - self.share
+
+    def after(self, n_c: int, s_c: int, n_b: int, s_b: int) -> Ending | None:
+        step = self.step
+        self.strata[step] = tuple(a + b for a, b in zip(self.strata[step], (n_c, s_c, n_b, s_b), strict=True))  # type: ignore[assignment]
+        self.seen += n_c + n_b
+        if not any(s[0] and s[2] for s in self.strata):
+            return None
+        verdict = self.rule(Look(tuple(self.strata)))
+        return None if verdict is None else "promote" if verdict == "ship" else "roll_back"

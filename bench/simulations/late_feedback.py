@@ -11,11 +11,8 @@ from common import Cell
 from rules.deciders import full_information
 from rules.totals import asymptotic_bounds, stratified
 
-from optimizer.core.statistics.decision import Standing, decide
-from optimizer.core.statistics.outcomes import Block
-from optimizer.core.statistics.quality_gate import QualityGate
 from simulations.fixed_ramp import RAMP_A
-from simulations.own_ramps import BUDGET_B, LADDER
+from simulations.own_rule import BUDGET, LADDER, OwnRule
 from simulations.tally import BASE, BLOCK, DELTA, Tally, as_block, draw_block, progress, share_cell
 
 GOOD_H, BAD_H = 9.0, 1.0  # mean delay of good and of bad news
@@ -61,37 +58,14 @@ def draw_in_time(rng: np.random.Generator, counts: list[int], slower: float, wai
     return [good_c + bad_c, good_c, good_b + bad_b, good_b]
 
 
-class Rollout:
-    """The product's gate and decision, asked after every block."""
-
-    def __init__(self) -> None:
-        self.gate = QualityGate.start(margin=DELTA, champion_mean=BASE)
-        self.stage = 0
-
-    def after(self, stage: int, counts: list[int]) -> str | None:
-        return self.after_block(as_block(stage, counts)) if counts[0] + counts[2] else None
-
-    def after_block(self, block: Block) -> str | None:
-        """How the rollout ends, or nothing yet."""
-        self.gate = self.gate.after(block)
-        in_stage = self.gate.labelled_in_stage if self.gate.stage == self.stage else 0
-        spent = "the labels are used up" if self.gate.labelled >= BUDGET_B else None
-        found = decide(
-            Standing(ladder=LADDER, stage=self.stage, peaks=self.gate.peaks, labelled_in_stage=in_stage, budget_spent=spent)
-        ).action
-        if found == "advance":
-            self.stage += 1
-        return None if found in ("advance", "hold") else found
-
-
 def by_arrival(rng: np.random.Generator, difference: float, slower: float) -> tuple[str, int, float]:
     """What came in this hour is a block, whenever its units were assigned: the mistake."""
-    rollout, arriving, on_candidate = Rollout(), np.zeros((2 * MAX_HOURS, 4), dtype=int), 0
+    rollout, arriving, on_candidate = OwnRule(), np.zeros((2 * MAX_HOURS, 4), dtype=int), 0
     for hour in range(MAX_HOURS):
         drawn = draw_block(rng, LADDER[rollout.stage], BASE + difference, BASE)
         on_candidate += drawn[0]
         draw_arrivals(rng, drawn, slower, arriving[hour:])
-        ending = rollout.after(rollout.stage, arriving[hour].tolist())
+        ending = rollout.after(*arriving[hour].tolist())
         if ending:
             return ending, rollout.gate.labelled, on_candidate
     return "inconclusive", rollout.gate.labelled, on_candidate
@@ -101,7 +75,7 @@ def by_totals(rng: np.random.Generator, difference: float, slower: float) -> tup
     """An always-valid interval on what has arrived of each stage's units so far; the ramp follows the clock, as in table A."""
     arriving, on_candidate = np.zeros((len(RAMP_A), 2 * MAX_HOURS, 4), dtype=int), 0
     strata = np.zeros((len(RAMP_A), 4), dtype=int)
-    for hour in range(BUDGET_B // BLOCK):
+    for hour in range(BUDGET // BLOCK):
         stage = next(i for i, (until, _) in enumerate(RAMP_A) if hour * BLOCK < until)
         drawn = draw_block(rng, RAMP_A[stage][1], BASE + difference, BASE)
         on_candidate += drawn[0]
@@ -119,14 +93,15 @@ def by_cohort(wait_h: int) -> Simulation:
     """The product's way: an hour's units are counted ``wait_h`` hours after it, with what came until then, and never again."""
 
     def run(rng: np.random.Generator, difference: float, slower: float) -> tuple[str, int, float]:
-        rollout, waiting, on_candidate = Rollout(), [], 0
+        rollout, waiting, on_candidate = OwnRule(), [], 0
         for hour in range(MAX_HOURS):
             drawn = draw_block(rng, LADDER[rollout.stage], BASE + difference, BASE)
             on_candidate += drawn[0]
             waiting.append((rollout.stage, drawn))
             if hour >= wait_h:
                 stage, counts = waiting[hour - wait_h]
-                ending = rollout.after(stage, draw_in_time(rng, counts, slower, wait_h))
+                counts = draw_in_time(rng, counts, slower, wait_h)
+                ending = rollout.after_block(as_block(stage, counts)) if counts[0] + counts[2] else None
                 if ending:
                     return ending, rollout.gate.labelled, on_candidate
         return "inconclusive", rollout.gate.labelled, on_candidate

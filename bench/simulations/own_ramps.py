@@ -11,10 +11,10 @@ from rules.gbstats_package import sequential
 from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout
 from rules.totals import asymptotic_bounds, pooled
 
-from optimizer.core.statistics.decision import Standing, decide
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate
 from simulations.fixed_ramp import RAMP_A
+from simulations.own_rule import BUDGET, OwnRule
 from simulations.tally import (
     BASE,
     BLOCK,
@@ -30,8 +30,6 @@ from simulations.tally import (
     share_cell,
 )
 
-LADDER = (0.10, 0.25, 0.50, 0.75)
-BUDGET_B = 8_000
 CLOCK_LABELS = 3_200  # what the gate needs in the mean at -5 points: the same for rules with a fixed duration
 REFERENCE_B = {  # ship, roll back, inconclusive, mean labels, labels on the candidate, p90 of labels
     -0.20: (0.000, 1.000, 0.000, 526, 53, 920),
@@ -51,31 +49,16 @@ RIVALS: dict[str, Callable[[], Ramp]] = {
 }
 
 
-def run_gate(rng: np.random.Generator, difference: float) -> tuple[str, int, float]:
-    """One rollout by the product's gate and decision: how it ended, labels in all, labels on the candidate."""
-    gate, stage, seen, on_candidate = QualityGate.start(margin=DELTA, champion_mean=BASE), 0, 0, 0
-    while True:
-        counts = draw_block(rng, LADDER[stage], BASE + difference, BASE)
-        seen, on_candidate = seen + BLOCK, on_candidate + counts[0]
-        gate = gate.after(as_block(stage, counts))
-        spent = "the labels are used up" if seen >= BUDGET_B else None
-        standing = Standing(ladder=LADDER, stage=stage, peaks=gate.peaks, labelled_in_stage=gate.labelled_in_stage, budget_spent=spent)
-        decision = decide(standing)
-        if decision.action == "advance":
-            stage += 1
-        elif decision.action != "hold":
-            return decision.action, seen, on_candidate
-
-
 def exposed(tally: Tally) -> list[float]:
     """Of the first 8,000 labelled units, those that got the candidate: a promoted one goes on to everybody."""
     found = zip(tally.ends, tally.labels, tally.on_candidate, strict=True)
-    return [on + (BUDGET_B - n if end == "promote" else 0) for end, n, on in found]
+    return [on + (BUDGET - n if end == "promote" else 0) for end, n, on in found]
 
 
-def run_rival(rng: np.random.Generator, ramp: Ramp, difference: float) -> tuple[str, int, float]:
+def run_ramp(rng: np.random.Generator, ramp: Ramp, difference: float) -> tuple[str, int, float]:
+    """One rollout: how it ended, labels in all, labels on the candidate."""
     seen = on_candidate = 0
-    while seen < BUDGET_B:
+    while seen < BUDGET:
         counts = draw_block(rng, ramp.share, BASE + difference, BASE, ramp.champion_share)
         seen, on_candidate = seen + BLOCK, on_candidate + counts[0]
         ending = ramp.after(*counts)
@@ -90,9 +73,9 @@ def table_b(runs: int, seed: int) -> list[Cell]:
         ours, rivals = Tally(), {name: Tally() for name in RIVALS}
         for run in range(runs):
             at = [seed, 2, round(difference * 1000) + 1000, run]
-            ours.add(*run_gate(np.random.default_rng(at), difference))
+            ours.add(*run_ramp(np.random.default_rng(at), OwnRule(), difference))
             for name, make in RIVALS.items():
-                rivals[name].add(*run_rival(np.random.default_rng(at), make(), difference))
+                rivals[name].add(*run_ramp(np.random.default_rng(at), make(), difference))
         case = f"B {100 * difference:+.1f} pt"
         for name in (REFERENCE, *rivals):
             t = rivals.get(name)
@@ -128,7 +111,7 @@ def in_turns(seen: int) -> float:
 
 
 def draw_ramp(rng: np.random.Generator, difference: float, base: Base, share: Share) -> Iterator[list[int]]:
-    for seen in range(0, BUDGET_B, BLOCK):
+    for seen in range(0, BUDGET, BLOCK):
         yield draw_block(rng, share(seen), base(seen) + difference, base(seen))
 
 

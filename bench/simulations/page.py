@@ -147,7 +147,7 @@ def _bars(cells: Sequence[Mapping[str, Any]]) -> str:
         if worst is not None:
             measured = f"{worst['ours']:.3f} ({worst['low']:.3f} to {worst['high']:.3f})"
             found[promise] = {"measured": measured, "at most": "0.050", "holds": "yes" if worst["ours"] <= 0.05 else "**no**"}
-    return _table("a rollout", found)
+    return table("a rollout", found)
 
 
 def _better(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -175,7 +175,7 @@ def _ramp(cells: Sequence[Mapping[str, Any]]) -> str:
                 column = f"{difference} {end}" if right else f"false {end} at {difference}"
                 found[OURS][column] = _number(cell["ours"])
                 found.setdefault(name, {})[column] = _number(cell["other"])
-    return _table("rule", found)
+    return table("rule", found)
 
 
 def _own_ramps(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -186,7 +186,7 @@ def _own_ramps(cells: Sequence[Mapping[str, Any]]) -> str:
             difference, column, name = match.groups()
             found.setdefault(f"{difference} · {OURS}", {})[column] = _number(cell["ours"])
             found.setdefault(f"{difference} · {name}", {})[column] = _number(cell["other"])
-    return _table("points · rule", found)
+    return table("points · rule", found)
 
 
 def _beside(cells: Sequence[Mapping[str, Any]], start: str) -> str:
@@ -200,7 +200,7 @@ def _beside(cells: Sequence[Mapping[str, Any]], start: str) -> str:
             row = found.setdefault(case, {OURS: f"{cell['ours']:.{digits}f}{bounds}"})
             if cell["other"] is not None:
                 row[cell["other_name"]] = f"{cell['other']:.{digits}f}"
-    return _table("case", found)
+    return table("case", found)
 
 
 def _monitors(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -216,7 +216,7 @@ def _monitors(cells: Sequence[Mapping[str, Any]]) -> str:
         name: {case: " / ".join(f"{values[w]:.0f}" for w in ("mean", "p90") if w in values) for case, values in row.items()}
         for name, row in found.items()
     }
-    return _table("monitor", rows)
+    return table("monitor", rows)
 
 
 def _alarms(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -235,10 +235,10 @@ def _alarms(cells: Sequence[Mapping[str, Any]]) -> str:
             row["alarmed in 30 min (errors), 60 (latency), 120 (cost)"] = ours if other == "-" else f"{ours} (reference {other})"
         else:
             row[{"p90": "p90, s", "candidate requests": "candidate requests, mean"}[what]] = ours
-    return _table("case", found)
+    return table("case", found)
 
 
-def _table(corner: str, found: Mapping[str, Mapping[str, str]]) -> str:
+def table(corner: str, found: Mapping[str, Mapping[str, str]]) -> str:
     columns = list(dict.fromkeys(column for row in found.values() for column in row))
     lines: Iterable[list[str]] = ([name, *(row.get(c, "-") for c in columns)] for name, row in found.items())
     return "\n" + "\n".join(f"| {' | '.join(line)} |" for line in ([corner, *columns], ["---"] * (len(columns) + 1), *lines)) + "\n"

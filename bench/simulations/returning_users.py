@@ -8,8 +8,7 @@ import numpy as np
 from common import Cell
 
 from optimizer.core.statistics.outcomes import Block, Outcomes
-from simulations.late_feedback import Rollout
-from simulations.own_ramps import LADDER
+from simulations.own_rule import LADDER, OwnRule
 from simulations.tally import BASE, BLOCK, DELTA, Tally, progress, share_cell
 
 USERS = 500
@@ -31,7 +30,7 @@ def draw_users(rng: np.random.Generator, difference: float) -> tuple[np.ndarray,
 def run_users(rng: np.random.Generator, difference: float, *, once_per_stage: bool) -> tuple[str, int, float]:
     """Forty requests an hour, each with an outcome at once; a block is an hour's units, each with its mean."""
     bucket, p_c, p_b = draw_users(rng, difference)
-    rollout, counted_in, on_candidate = Rollout(), np.full(USERS, -1), 0
+    rollout, counted_in, on_candidate = OwnRule(), np.full(USERS, -1), 0
     last_new = 0
     for hour in range(MAX_HOURS):
         in_candidate = bucket < LADDER[rollout.stage]

@@ -21,7 +21,8 @@ from optimizer.core.judgement import guardrail_alarm, judge
 from optimizer.core.rollout import Rollout, iso
 from optimizer.core.statistics.outcomes import Outcomes
 from simulations.guardrail_alarms import CAP, HOPELESS, SIGMA, exceeding
-from simulations.own_ramps import BUDGET_B, CLOCK_LABELS, LADDER
+from simulations.own_ramps import CLOCK_LABELS
+from simulations.own_rule import BUDGET, LADDER
 from simulations.tally import BASE, BLOCK, DELTA, Tally, mean_cell, progress, share_cell
 
 RPS = 5.0
@@ -54,7 +55,7 @@ SETTINGS: dict[str, Any] = {
     "margin": DELTA,
     "champion_mean": BASE,
     "metric": {"field": "success", "source": "user"},
-    "max_labelled": BUDGET_B,
+    "max_labelled": BUDGET,
     "min_duration_hours": 24,
     "max_days": MAX_HOURS / 24,
     "guardrails": {},

@@ -1,0 +1,46 @@
+"""The product's rule in the form that ramps of others have in ``rules/ramps.py``: asked for its share, then shown a block of that share."""
+
+from __future__ import annotations
+
+from rules.ramps import Ending
+
+from optimizer.core.statistics.decision import Standing, decide
+from optimizer.core.statistics.outcomes import Block
+from optimizer.core.statistics.quality_gate import QualityGate
+from simulations.tally import BASE, DELTA, as_block
+
+LADDER = (0.10, 0.25, 0.50, 0.75)
+BUDGET = 8_000
+ENDINGS: dict[str, Ending] = {"promote": "promote", "roll_back": "roll_back", "inconclusive": "inconclusive"}
+
+
+class OwnRule:
+    """Gate and decision; ``labels`` = the budget of labelled outcomes."""
+
+    def __init__(self, *, margin: float = DELTA, base: float = BASE, labels: int = BUDGET) -> None:
+        self.gate = QualityGate.start(margin=margin, champion_mean=base)
+        self.labels, self.stage = labels, 0
+
+    @property
+    def share(self) -> float:
+        return LADDER[self.stage]
+
+    @property
+    def champion_share(self) -> float:
+        return 1 - LADDER[self.stage]
+
+    def after(self, n_c: int, s_c: int, n_b: int, s_b: int) -> Ending | None:
+        return self.after_block(as_block(self.stage, [n_c, s_c, n_b, s_b])) if n_c + n_b else None
+
+    def after_block(self, block: Block) -> Ending | None:
+        """How the rollout ends, or nothing yet; the block may be of an earlier stage."""
+        self.gate = self.gate.after(block)
+        in_stage = self.gate.labelled_in_stage if self.gate.stage == self.stage else 0
+        seen = self.gate.labelled + (self.gate.pending.n if self.gate.pending is not None else 0)
+        spent = "the labels are used up" if seen >= self.labels else None
+        found = decide(
+            Standing(ladder=LADDER, stage=self.stage, peaks=self.gate.peaks, labelled_in_stage=in_stage, budget_spent=spent)
+        ).action
+        if found == "advance":
+            self.stage += 1
+        return ENDINGS.get(found)
