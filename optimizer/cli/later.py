@@ -28,7 +28,6 @@ ADDED = {
     "study": {"report": "write a report of a study"},
     "rollout": {
         "report": "write a report of a rollout",
-        "selftest": "replay a rollout without traffic",
     },
 }
 

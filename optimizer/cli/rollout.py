@@ -13,6 +13,7 @@ from optimizer.cli.forecast_view import view_forecast
 from optimizer.cli.output import Json, console, percent, plain, say, show, table, when
 from optimizer.cli.rollout_forecast import LadderOption, MarginOption, forecast, shares_of
 from optimizer.cli.rollout_picture import picture, picture_values
+from optimizer.cli.rollout_selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant import last_nominated
 from optimizer.core.errors import Conflict, InvalidInput
@@ -246,4 +247,5 @@ def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", sho
 
 
 app.command()(forecast)
+app.command()(selftest)
 later.add_to(app, "rollout")

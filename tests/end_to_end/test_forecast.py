@@ -142,3 +142,16 @@ def test_a_dry_run_of_a_start_shows_the_forecast(world: World, run: Any) -> None
     shown = run("start", F, world.candidate(), "--dry-run")
     assert "Fits its limits" in shown
     assert "Drop seen in a day" in shown
+
+
+def test_a_self_test_says_what_would_have_happened_or_that_it_cannot_tell(world: World, run: Any) -> None:
+    use(world, units=12, labelled=12)
+    assert f"{F}: Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels." in run("selftest", F)
+    use(world, units=1_500, labelled=1_500)
+    found = json.loads(run("selftest", F, "--runs", "1", "--margin", "0.2", "--injected-drop", "0.6", "--json"))
+    equal, worse = found["cells"]
+    assert found["n_units"] == 1_500
+    assert (equal["n_runs"], worse["endings"]["shipped"]["n"]) == (1, 0)
+    shown = run("selftest", F, "--runs", "1", "--margin", "0.2")
+    assert "equal (A against A)" in shown
+    assert "Replayed  1,500 requests of 1,500 units" in shown

@@ -1,0 +1,94 @@
+"""A recorded past, dealt anew: who stands in which arm and stage, and which outcomes count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from optimizer.core.assignment import bucket, in_candidate
+from optimizer.core.replay import Recording, Replay
+from optimizer.core.rollout import Rollout, iso
+from optimizer.core.traffic import PastLabel, PastRequest
+
+T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+UNITS = [f"u{n}" for n in range(200)]
+SALT = "a fresh one"
+
+
+def at(minutes: float) -> datetime:
+    return T0 + timedelta(minutes=minutes)
+
+
+def request(unit: str, minutes: float, **changes: Any) -> PastRequest:
+    return PastRequest(unit_hmac=unit, at=at(minutes), failed=False, **changes)
+
+
+def label(unit: str, minutes: float, value: float = 1.0) -> PastLabel:
+    return PastLabel(unit_hmac=unit, at=at(minutes), value=value)
+
+
+def replay(requests: Sequence[PastRequest], labels: Sequence[PastLabel] = (), *, flipped: Sequence[int] = ()) -> Replay:
+    recording = Recording(requests, labels, cohort_minutes=60, on_clock=lambda at: at)
+    return Replay(recording, salt=SALT, flipped=flipped)
+
+
+def rollout(*stages: tuple[float, float, float | None]) -> Rollout:
+    """``stages``: (share, from, to) in minutes."""
+    history = tuple(
+        {"share": s, "from": iso(at(a)), "to": None if b is None else iso(at(b)), "clock_from": iso(at(a)), "clock_to": None}
+        for s, a, b in stages
+    )
+    return Rollout(
+        id="ro_1", family="f", candidate="A again", champion="A", aim="quality", ladder=(0.1, 0.5), salt=SALT, status="deploying",
+        stage=len(stages) - 1, held=False, version=len(stages), settings={}, stage_history=history, created_at=T0, created_by="test",
+    )  # fmt: skip
+
+
+ONE = rollout((0.5, 0, None))
+TWO = rollout((0.1, 0, 60), (0.5, 60, None))
+
+
+def test_units_are_dealt_by_the_products_bucket() -> None:
+    found = replay([request(u, 1) for u in UNITS]).requests(ONE, T0, at(2))
+    assert {r.unit_hmac: r.arm for r in found} == {u: "candidate" if in_candidate(bucket(SALT, u), 0.5) else "champion" for u in UNITS}
+
+
+def test_a_larger_share_never_takes_a_unit_from_the_candidate() -> None:
+    world = replay(sorted((request(u, m) for u in UNITS for m in (1, 61)), key=lambda r: r.at))
+    first, second = ({r.unit_hmac for r in world.requests(TWO, a, b) if r.arm == "candidate"} for a, b in ((T0, at(60)), (at(60), at(120))))
+    assert first < second
+
+
+def test_a_cohort_holds_the_units_of_its_hour_and_stage() -> None:
+    world = replay([request("u1", 5), request("u2", 59), request("u3", 61), request("u1", 70)])
+    assert world.cohort_units(TWO, 0, T0, at(300)).keys() == {"u1", "u2"}
+    assert world.cohort_units(TWO, 1, at(60), at(300)).keys() == {"u1", "u3"}
+    assert world.cohort_units(TWO, 1, T0, at(300)) == {}
+
+
+def test_an_outcome_counts_where_the_request_before_it_was_served_and_not_after_its_window() -> None:
+    world = replay([request("u1", 5), request("u1", 65)], [label("u1", 62, 1.0), label("u1", 66, 0.0), label("u1", 400, 0.0)])
+    assert world.outcomes(TWO, 0, ["u1"], at(300)) == {"u1": 1.0}
+    assert world.outcomes(TWO, 1, ["u1"], at(300)) == {"u1": 0.0}
+    assert world.outcomes(TWO, 1, ["u1"], at(64)) == {}
+
+
+def test_the_mean_of_a_units_outcomes_is_one_value() -> None:
+    world = replay([request("u1", 5)], [label("u1", 6, 1.0), label("u1", 7, 0.0)])
+    assert world.outcomes(ONE, 1, ["u1", "unknown"], at(300)) == {"u1": 0.5}
+
+
+def test_only_the_candidates_successes_are_lost() -> None:
+    labels = [label(u, 2) for u in UNITS]
+    world = replay([request(u, 1) for u in UNITS], labels, flipped=range(len(labels)))
+    arms = world.cohort_units(ONE, 1, T0, at(300))
+    found = world.outcomes(ONE, 1, UNITS, at(300))
+    assert {arms[u] for u, value in found.items() if value == 0} == {"candidate"}
+    assert {arms[u] for u, value in found.items() if value == 1} == {"champion"}
+
+
+def test_before_the_rollout_and_in_a_gap_nobody_stands_in_an_arm() -> None:
+    lapsed = rollout((0.1, 10, 20), (0.1, 30, None))
+    world = replay([request("u1", 5), request("u1", 15), request("u1", 25), request("u1", 35)])
+    assert [r.started_at for r in world.requests(lapsed, T0, at(60))] == [at(15), at(35)]

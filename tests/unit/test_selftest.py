@@ -1,0 +1,154 @@
+"""The self-test over recorded traffic that was made to order: it ships what is equal, and not what is worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+from sqlalchemy import inspect, text
+
+from optimizer.adapters.database import Database
+from optimizer.adapters.memory import MemoryClock
+from optimizer.core.errors import InvalidInput
+from optimizer.core.family import Family, parse_family
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.selftest import Run, cell_of, summary_of, wilson_interval
+from optimizer.jobs.selftest import SelftestProgress, run_selftest
+from optimizer.jobs.sync_families import sync_families
+from tests.stores import NOW, new_database
+
+F = "summarization"
+
+
+def family(**rollout: object) -> Family:
+    usual = {
+        "ladder": [0.5],
+        "margin": 0.15,
+        "min_labelled_per_stage": 40,
+        "min_duration_hours": 1,
+        "feedback_window": {"hours": 1.0},
+        "guardrails": {"min_history": 50},
+    }
+    return parse_family(
+        {
+            "name": F,
+            "inputs": {"document": {"type": "text"}},
+            "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{document}}"}]}}},
+            "rollout": {**usual, **rollout},
+        }
+    )
+
+
+@pytest.fixture
+def clock() -> MemoryClock:
+    return MemoryClock(NOW)
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: MemoryClock) -> Iterator[Database]:
+    database = new_database(tmp_path)
+    sync_families({F: family()}, database, clock)
+    yield database
+    database.close()
+
+
+def record(store: Database, *, units: int, labelled: int, hours: float = 48.0) -> None:
+    """One request per unit, evenly over the hours before now; ``labelled`` of them with an outcome, four of five good."""
+    with store.read() as tx:
+        champion = store.champions.current(tx, F)
+    assert champion is not None
+    draw, interactions, events = Random(7), [], []
+    for n in range(units):
+        at = NOW - timedelta(hours=hours) * (1 - n / units)
+        arm = Arm(family=F, variant=champion.variant, unit_hmac=f"unit {n}")
+        usual = {"occurred_at": at, "received_at": at, "content_hash": ""}
+        interactions.append(Interaction(id=f"in_{n}", arm=arm, latency_ms=draw.lognormvariate(5, 0.5), **usual))
+        if n < labelled:
+            events.append(FeedbackEvent(id=f"fb_{n}", arm=arm, source="user", success=draw.random() < 0.8, **usual))
+    store.write(lambda tx: store.events.add_interactions(tx, interactions))
+    store.write(lambda tx: store.events.add_feedback(tx, events))
+
+
+def contents(store: Database) -> dict[str, int]:
+    with store.read() as tx:
+        names = inspect(tx).get_table_names()
+        return {name: tx.execute(text(f"SELECT COUNT(*) FROM {name}")).scalar_one() for name in names}
+
+
+def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database, clock: MemoryClock) -> None:
+    record(store, units=1_200, labelled=1_200)
+    before = contents(store)
+    told: list[SelftestProgress] = []
+    found = run_selftest(family(), store=store, clock=clock, runs=4, injected_drop=0.5, told=told.append)
+    equal, worse = found.cells
+    assert found.verdict == "done"
+    assert (equal.n_runs, equal.endings["shipped"].n, equal.drop) == (4, 4, 0.0)
+    assert (worse.endings["rolled_back"].n, worse.endings["shipped"].n) == (4, 0)
+    assert worse.drop == pytest.approx(0.4, abs=0.02)
+    assert worse.mean_labelled is not None
+    assert 40 <= worse.mean_labelled < 1_200
+    assert [p.done for p in told] == list(range(1, 9))
+    assert "An equal candidate would have been rolled back in 0 of 4 runs" in found.summary
+    assert contents(store) == before
+
+
+def test_the_same_seed_deals_the_same_units(store: Database, clock: MemoryClock) -> None:
+    record(store, units=400, labelled=400)
+    first, again, other = (run_selftest(family(), store=store, clock=clock, runs=2, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.cells != other.cells
+
+
+def test_too_little_traffic_is_its_own_answer(store: Database, clock: MemoryClock) -> None:
+    record(store, units=300, labelled=12)
+    found = run_selftest(family(min_labelled_per_stage=200), store=store, clock=clock)
+    assert (found.verdict, found.cells) == ("cannot_tell", ())
+    assert found.summary == "Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels."
+
+
+def test_too_few_requests_for_the_guardrails_are_said(store: Database, clock: MemoryClock) -> None:
+    record(store, units=60, labelled=60)
+    found = run_selftest(family(guardrails={"min_history": 500}), store=store, clock=clock)
+    assert found.summary == "Cannot tell: 60 reported requests in 30 days; the guardrails need 500 to know what is usual."
+
+
+def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: MemoryClock) -> None:
+    record(store, units=100, labelled=100)
+    found = run_selftest(family(margin=0.01), store=store, clock=clock, runs=2, injected_drop=0.01)
+    assert found.cells[0].endings["unfinished"].n == 2
+    assert "Cannot tell for an equal candidate: in all 2 runs the record ended first." in found.summary
+    assert (found.cells[0].mean_labelled, found.cells[0].mean_hours) == (None, None)
+
+
+def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, clock: MemoryClock) -> None:
+    record(store, units=100, labelled=100)
+    found = run_selftest(
+        family(), store=store, clock=clock, runs=5, minutes=1.5, told=lambda told: clock.pass_time(timedelta(minutes=1)) and None
+    )
+    assert found.cells[0].n_runs == 1
+    assert "Stopped after 1 of 5 runs of each kind" in found.summary
+
+
+@pytest.mark.parametrize("wrong", [{"runs": 0}, {"injected_drop": 0.0}, {"injected_drop": 1.5}, {"minutes": 0.0}], ids=str)
+def test_arguments_out_of_range_are_refused(store: Database, clock: MemoryClock, wrong: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput, match="at least one run"):
+        run_selftest(family(), store=store, clock=clock, **wrong)  # type: ignore[arg-type]
+
+
+def test_intervals_of_shares_are_wilsons() -> None:
+    found = wilson_interval(8, 10)
+    assert (found.lower, found.upper) == (pytest.approx(0.490, abs=5e-4), pytest.approx(0.943, abs=5e-4))
+    assert wilson_interval(0, 100).lower == 0
+    assert wilson_interval(0, 100).upper == pytest.approx(0.037, abs=5e-4)
+    with pytest.raises(ValueError, match="no share"):
+        wilson_interval(3, 2)
+
+
+def test_a_drop_smaller_than_the_margin_may_ship() -> None:
+    runs = [Run(ending="shipped", labelled=500, hours=30.0, stage=0)] * 2
+    cells = [cell_of(runs, injected=0.02, drop=0.016)]
+    assert "smaller than the margin, so that is allowed" in summary_of(cells, margin=0.05)
+    assert "at most 5 in 100 are promised" in summary_of([cell_of(runs, injected=0.2, drop=0.16)], margin=0.05)
