@@ -9,17 +9,20 @@ from random import Random
 from typing import Any
 
 from optimizer.adapters.database import Database
-from optimizer.core.assignment import choose, cohort_start, holdback_of
-from optimizer.core.blocks import window_start
+from optimizer.core.assignment import Holdback, choose, cohort_start, holdback_of
+from optimizer.core.blocks import StoredBlock, window_start
 from optimizer.core.family import Family, parse_family
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.moves import OperatorAct
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.renew_leases import TickReport, tick
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.sync_families import sync_families
+from optimizer.jobs.verify_rollout import VerifyReport, verify_rollout
 
 F = "summarization"
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -46,13 +49,17 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """How one variant does: shares in [0, 1], ms, dollars. ``silent``: its users' application crashes and reports nothing."""
+    """How one variant does: shares in [0, 1], ms, dollars.
+
+    ``lost``: share of units of which nothing ever arrives. ``silent``: the users' application crashes and reports nothing.
+    """
 
     success: float = 0.8
     errors: float = 0.01
     latency_ms: float = 400.0
     cost_usd: float = 0.002
     labelled: float = 1.0
+    lost: float = 0.0
     silent: bool = False
 
 
@@ -69,6 +76,7 @@ class World:
     def __post_init__(self) -> None:
         self.draw = Random(self.seed)
         self.n = 0
+        self._state: tuple[Rollout | None, Champion, Holdback | None] | None = None
         settings = {"min_labelled_per_stage": 100, "min_duration_hours": 0, "feedback_window": {"floor_hours": 1.0}, "margin": 0.1}
         self.family: Family = parse_family(
             {
@@ -102,17 +110,14 @@ class World:
         started = start_rollout(self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes)
         operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=self.store, clock=self.clock)
         self.clock.pass_seconds(1)
-        tick(self.store, self.clock)
+        self.tick()
         return self.rollout
 
     # --- traffic ----------------------------------------------------------------------------------------------------------
 
     def serve(self, unit: str) -> Arm:
         """What the unit is served, as its token would say."""
-        with self.store.read() as tx:
-            rollout, latest = self.store.rollouts.active(tx, F), self.store.rollouts.latest(tx, F)
-            champion = self.store.champions.current(tx, F)
-        assert champion is not None
+        rollout, champion, holdback = self._serving()
         choice = choose(
             family=F,
             unit=unit,
@@ -121,7 +126,7 @@ class World:
             rollout=rollout,
             overrides={},
             now=self.clock.at,
-            holdback=holdback_of(champion, latest, self.clock.scale),
+            holdback=holdback,
         )
         counted = choice.rollout is not None
         return Arm(
@@ -159,19 +164,39 @@ class World:
         self._flush(events, counts)
         self.clock.at = until
 
-    def labels(self, n: int, *, seconds: float = 50.0) -> None:
+    def labels(self, n: int, *, seconds: float = 50.0, unit_of: Callable[[int], str] | None = None) -> None:
         """``n`` units within so many real seconds, less than a lease; then one tick."""
-        events = []
-        for _ in range(n):
+        events: list[tuple[Interaction, FeedbackEvent | None]] = []
+        for i in range(n):
             self.clock.pass_seconds(seconds / n)
             self.n += 1
-            arm = self.serve(f"u{self.n}")
-            events.append((self._interaction(arm, self.clock.at), self._feedback(arm, self.behaviours[arm.variant or ""])))
+            arm = self.serve(unit_of(i) if unit_of else f"u{self.n}")
+            behaviour = self.behaviours[arm.variant or ""]
+            if self.draw.random() >= behaviour.lost:
+                events.append((self._interaction(arm, self.clock.at), self._feedback(arm, behaviour)))
         self._flush(events, {})
         self.tick()
 
+    def climb(self, n_minutes: int, per_minute: int = 120) -> None:
+        """Labels for so many minutes, or until the rollout has ended."""
+        for _ in range(n_minutes):
+            if self.rollout.is_active:
+                self.labels(per_minute)
+
+    def run(self, seconds: float, per_second: float = 2.0) -> float:
+        """Requests for so long, or until the rollout has ended; after how many seconds that was."""
+        began = self.clock.at
+        while self.rollout.is_active and (self.clock.at - began).total_seconds() < seconds:
+            self.requests(round(30 * per_second), 30.0)
+        return (self.clock.at - began).total_seconds()
+
     def tick(self) -> TickReport:
+        self._state = None
         return tick(self.store, self.clock)
+
+    def operate(self, act: OperatorAct, *, reason: str = "because", confirm: str | None = None) -> ChangeReport:
+        self._state = None
+        return operate(self.rollout.id, act, actor="ann", reason=reason, confirm=confirm, store=self.store, clock=self.clock)
 
     def keep_lease(self, seconds: float) -> None:
         """Time passes under a worker that ticks often enough."""
@@ -204,6 +229,28 @@ class World:
     def alerts(self) -> set[str]:
         with self.store.read() as tx:
             return {alert.kind for alert in self.store.alerts.all(tx, open_only=True)}
+
+    def blocks(self, kind: str) -> list[StoredBlock]:
+        rollout = self.rollout
+        with self.store.read() as tx:
+            return self.store.blocks.of_rollout(tx, rollout.id, kind=kind)
+
+    def moves(self) -> list[str]:
+        """What the worker did by itself, in order."""
+        return [d.kind for d in self.decisions if d.actor == "system:tick"]
+
+    def verified(self) -> VerifyReport:
+        return verify_rollout(self.rollout.id, self.store)
+
+    def _serving(self) -> tuple[Rollout | None, Champion, Holdback | None]:
+        """As of the last tick or act: reading it for every request would take most of a test's time."""
+        if self._state is None:
+            with self.store.read() as tx:
+                rollout, latest = self.store.rollouts.active(tx, F), self.store.rollouts.latest(tx, F)
+                champion = self.store.champions.current(tx, F)
+            assert champion is not None
+            self._state = rollout, champion, holdback_of(champion, latest, self.clock.scale)
+        return self._state
 
     def _interaction(self, arm: Arm, at: datetime) -> Interaction:
         self.n += 1

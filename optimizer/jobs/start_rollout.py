@@ -22,6 +22,7 @@ from optimizer.jobs.fix_settings import fix_settings, reigning
 from optimizer.jobs.forecast_rollout import forecast_start, traffic_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move
+from optimizer.jobs.watch_rollout import ENDED
 from optimizer.ports import Clock, Store, Transaction
 
 AUTO_CONFIDENCE = 0.95
@@ -153,6 +154,9 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
     if forced and request.confirm != request.family.name:
         raise _refusal(draft)
     store.rollouts.add(tx, draft.rollout)
+    store.alerts.close(
+        tx, ENDED, draft.rollout.family, draft.rollout.family, draft.rollout.created_at
+    )  # the next attempt says that it was seen
 
     def move(act: Any, actor: str, reason: str) -> Move:
         now = draft.rollout.created_at

@@ -12,6 +12,7 @@ import pytest
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.memory import MemoryEvents, MemoryJournal
+from tests.rollout_world import Clock, World
 from tests.stores import new_database
 
 
@@ -20,6 +21,22 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database = new_database(tmp_path)
     yield database
     database.close()
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    """A family with a history, before its rollout; real time."""
+    made = World(store=database)
+    made.history()
+    return made
+
+
+@pytest.fixture
+def fast(database: Database) -> World:
+    """A rollout hour passes within a minute, so that a lease outlasts the time between two batches of labels."""
+    made = World(store=database, clock=Clock(scale=60.0))
+    made.history()
+    return made
 
 
 @dataclass
