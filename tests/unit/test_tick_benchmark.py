@@ -1,0 +1,56 @@
+"""The benchmark of the tick times the product's tick on databases that it takes for its own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, text
+
+from optimizer.adapters.database.engine import table
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # as python bench/tick.py does
+
+bench = importlib.import_module("tick")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    found = bench.build(200, tmp_path)
+    yield found
+    found.database.close()
+
+
+def test_a_built_database_holds_its_events_with_every_index_of_the_product(stored):
+    with stored.database.read() as tx:
+        counts = [tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in ("interactions", "feedback_events")]
+        indexes = {index["name"] for index in inspect(tx).get_indexes("interactions")}
+    assert counts == [140, 60]
+    assert indexes == {index.name for index in table(bench.InteractionRow).indexes}
+
+
+def test_every_tick_watches_and_the_cohorts_close_one_after_another(stored):
+    for _ in range(61):
+        bench.let_pass(stored)
+        bench.timed_tick(stored, counts=True)
+    assert len(stored.closing) == 2
+    assert len(stored.seconds) == 59
+    with stored.database.read() as tx:
+        blocks = stored.database.blocks.of_rollout(tx, bench.ROLLOUT, kind="quality")
+        watch = stored.database.blocks.watch(tx, bench.ROLLOUT)
+    assert bench.from_text(watch.state).watch.quality.labelled > 0
+    assert blocks[-1].content["units"]["champion"] > 100
+
+
+def test_a_tick_that_did_not_watch_is_not_measured(stored):
+    stored.clock.at += bench.timedelta(days=2)  # the lease is over
+    with pytest.raises(SystemExit, match="nothing was measured"):
+        bench.timed_tick(stored, counts=True)
+
+
+def test_a_ratio_of_ticks_is_that_of_their_medians_within_its_bounds():
+    cell = bench.ratio_cell("case", [0.02, 0.03, 0.04] * 20, [0.01, 0.015, 0.02] * 20, 10)
+    assert cell.ratio == pytest.approx(2.0)
+    assert cell.low <= 2.0 <= cell.high
