@@ -33,3 +33,18 @@ def test_the_promised_error_rates_hold():
     assert rate("B -5.0 pt: promote") <= 0.05
     assert rate("B +0.0 pt: roll_back") + sum(wrong) <= 0.05
     assert len(wrong) == 5
+
+
+def test_they_hold_with_quality_gate_and_guardrails_together():
+    found = {c["case"]: c["ours"] for c in RESULT["cells"] if c["case"].startswith("whole, ")}
+    assert found["whole, equal: roll_back vs safe rollout (GrowthBook)"] <= 0.05
+    assert found["whole, quality -5 pt: promote vs safe rollout (GrowthBook)"] <= 0.05
+
+
+@pytest.mark.parametrize(
+    "start", ["drift, ", "late, both arms alike", "returning, 500 users, +0 pt: roll_back", "returning, 500 users, -5 pt: promote"]
+)
+def test_they_hold_when_bases_and_shares_move_feedback_is_late_or_users_return(start: str) -> None:
+    found = [c["ours"] for c in RESULT["cells"] if c["case"].startswith(start)]
+    assert found
+    assert max(found) <= 0.05
