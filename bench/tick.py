@@ -23,7 +23,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from common import Cell, write_result
@@ -37,7 +37,7 @@ from optimizer.core.blocks import SECONDS, chained
 from optimizer.core.rollout import Champion, Rollout, iso
 from optimizer.core.watch import Watched, after, as_text, begin, from_text
 from optimizer.jobs.renew_leases import tick
-from optimizer.ports import StoredWatch
+from optimizer.ports import Store, StoredWatch
 
 FAMILY, ROLLOUT, SHARE = "sentiment", "ro_measured", 0.10
 CHAMPION, CANDIDATE = "v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"
@@ -211,7 +211,7 @@ def let_pass(stored: Stored) -> None:
 def timed_tick(stored: Stored, *, counts: bool) -> None:
     before = last_cohort(stored)
     started = time.perf_counter()
-    report = tick(stored.database, stored.clock)
+    report = tick(cast(Store, stored.database), stored.clock)
     took = time.perf_counter() - started
     if report.done != {ROLLOUT: "watched"}:
         raise SystemExit(f"The tick did not watch the rollout but reports {report.done}; nothing was measured.")

@@ -34,7 +34,7 @@ def arrivals(mean_h: float) -> np.ndarray:
     """Chance to arrive in each hour after that of the assignment (units come evenly within it); the last takes the rest."""
     hours = np.arange(1, int(mean_h * log(1e4)) + 2)
     late = np.concatenate([[1.0], mean_h * (exp(1 / mean_h) - 1) * np.exp(-hours / mean_h), [0.0]])  # not yet there when an hour ends
-    return late[:-1] - late[1:]
+    return np.asarray(late[:-1] - late[1:])
 
 
 def draw_arrivals(rng: np.random.Generator, counts: list[int], slower: float, arriving: np.ndarray) -> None:
@@ -83,7 +83,7 @@ def by_totals(rng: np.random.Generator, difference: float, slower: float) -> tup
         strata += arriving[:, hour]
         if not (strata[:, [0, 2]] > 0).all(axis=1).any():
             continue
-        found = asymptotic_bounds(stratified(strata.tolist()), best_information=full_information(DELTA), alpha=0.05)
+        found = asymptotic_bounds(stratified([tuple(s) for s in strata.tolist()]), best_information=full_information(DELTA), alpha=0.05)
         if found.upper < 0 or found.lower > -DELTA:
             return "roll_back" if found.upper < 0 else "promote", int(strata[:, [0, 2]].sum()), on_candidate
     return "inconclusive", int(strata[:, [0, 2]].sum()), on_candidate
