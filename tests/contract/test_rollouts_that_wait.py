@@ -1,0 +1,160 @@
+"""What keeps a rollout from going on, and what never ships: too little evidence, a person, missing history, arms that do not compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.core.errors import Conflict, GateNotMet
+from optimizer.jobs.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.start_rollout import start_rollout
+from tests.rollout_world import Behaviour, Clock, F, World
+
+BETTER = Behaviour(success=0.97)
+
+
+def made(database: Database, *, n_history: int = 600, **settings: Any) -> World:
+    """A rollout hour passes within a minute."""
+    world = World(store=database, clock=Clock(scale=60.0), rollout_settings=settings)
+    world.history(n_history)
+    return world
+
+
+def of_kind(world: World, kind: str) -> str:
+    with world.store.read() as tx:
+        (alert,) = [a for a in world.store.alerts.all(tx, open_only=True) if a.kind == kind]
+    return alert.detail
+
+
+# --- inconclusive -----------------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_that_is_neither_shown_to_be_worse_nor_shown_not_to_be_never_ships(database: Database) -> None:
+    world = made(database, max_labelled=600)
+    world.behaviours[world.candidate] = Behaviour(success=0.75)  # half a margin below the champion
+    world.start()
+    world.climb(30)
+    assert (world.rollout.status, world.rollout.outcome) == ("rolled_back", "inconclusive")
+    assert "600 are allowed" in (world.rollout.reason or "")
+    assert "still missing: evidence against worse" in (world.rollout.reason or "")
+    assert world.reign.variant == world.champion
+    assert "rollout_ended" in world.alerts()
+    assert world.verified().problems == ()
+
+
+def test_a_rollout_that_has_had_its_days_ends_without_shipping_also_while_held(database: Database) -> None:
+    world = made(database, max_days=0.25)
+    world.behaviours[world.candidate] = BETTER
+    world.start()
+    world.operate("hold")
+    world.climb(8)
+    assert world.rollout.outcome == "inconclusive"
+    assert "0.25 days are over" in (world.rollout.reason or "")
+    assert world.reign.variant == world.champion
+
+
+# --- a person ---------------------------------------------------------------------------------------------------------
+
+
+def test_held_by_a_person_nothing_advances_and_guardrails_go_on_acting(fast: World) -> None:
+    fast.behaviours[fast.candidate] = BETTER
+    fast.start()
+    fast.operate("hold")
+    fast.climb(15)
+    assert (fast.rollout.stage, fast.rollout.held, fast.moves()) == (0, True, ["deploy"])
+    fast.behaviours[fast.candidate] = Behaviour(errors=0.6)
+    fast.run(600)
+    assert fast.rollout.outcome == "guardrail"
+    assert fast.verified().problems == ()
+
+
+def test_what_the_evidence_asks_for_needs_no_confirmation_and_is_not_forced(fast: World) -> None:
+    fast.behaviours[fast.candidate] = BETTER
+    fast.start()
+    fast.operate("hold")
+    fast.climb(15)
+    fast.operate("resume")
+    report = fast.operate("advance")
+    assert (report.forced, fast.rollout.stage) == (False, 1)
+    assert fast.decisions[-1].content["inputs"]["evidence"]["act"] == "advance"
+    assert fast.verified().problems == ()
+
+
+def test_going_past_a_gate_needs_the_familys_name_says_what_is_missing_and_is_on_record(fast: World) -> None:
+    fast.start()
+    fast.climb(2)
+    for act in ("advance", "promote"):
+        with pytest.raises(GateNotMet, match=r"evidence against worse by 3 margins is .* 20 is needed.*--confirm summarization"):
+            fast.operate(act)
+        with pytest.raises(GateNotMet, match="confirm was 'sumarization'"):
+            fast.operate(act, confirm="sumarization")
+    assert fast.operate("advance", confirm=F).forced
+    assert (fast.rollout.stage, fast.rollout.forced, fast.decisions[-1].forced) == (1, True, True)
+    assert fast.operate("promote", confirm=F).forced
+    assert (fast.reign.variant, fast.reign.forced) == (fast.candidate, True)
+    assert fast.verified().problems == ()
+
+
+# --- what the guardrails need -----------------------------------------------------------------------------------------
+
+
+def test_without_history_the_rollout_waits_at_its_first_stage_says_so_and_goes_on_when_it_has_come(database: Database) -> None:
+    world = made(database, n_history=60)
+    world.behaviours[world.candidate] = BETTER
+    world.start()
+    world.climb(10, per_minute=40)
+    assert world.moves() == ["deploy"]
+    with pytest.raises(GateNotMet, match="the guardrails need 500 reported requests of the champion"):
+        world.operate("advance")
+    world.climb(8, per_minute=40)
+    roll_up_minutes(store=world.store, clock=world.clock)
+    assert world.blocks("baseline") == []
+    world.climb(1, per_minute=40)
+    assert world.moves()[:2] == ["deploy", "advance"]
+    (baseline,) = world.blocks("baseline")
+    assert baseline.content["n"] >= 500
+    assert world.verified().problems == ()
+
+
+def test_a_family_whose_requests_nobody_reports_cannot_start_and_is_told_how_to_report(database: Database) -> None:
+    world = World(store=database)
+    with pytest.raises(Conflict, match=r"no interaction of summarization was reported in 30 days.*POST /v1/interactions .*assignment"):
+        start_rollout(world.family, world.candidate, actor="ann", store=world.store, clock=world.clock, confirm=F)
+
+
+# --- arms that do not compare -----------------------------------------------------------------------------------------
+
+
+def test_a_candidate_of_which_units_get_lost_ends_as_invalid(database: Database) -> None:
+    world = made(database, ladder=[0.5, 0.75])
+    world.behaviours[world.candidate] = Behaviour(lost=0.4)
+    world.start()
+    world.climb(20)
+    assert (world.rollout.status, world.rollout.outcome) == ("rolled_back", "invalid")
+    assert "the arms' sizes do not fit" in (world.rollout.reason or "")
+    assert world.verified().problems == ()
+
+
+def test_feedback_at_different_rates_stops_the_way_up_and_the_alert_names_the_counts(database: Database) -> None:
+    world = made(database, ladder=[0.5, 0.75])
+    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
+    world.start()
+    world.climb(20)
+    assert world.moves() == ["deploy"]
+    assert "feedback rates differ" in of_kind(world, "feedback_rates_differ")
+    assert "detent rollout rollback" in of_kind(world, "feedback_rates_differ")
+    with pytest.raises(GateNotMet, match="feedback rates differ"):
+        world.operate("advance")
+
+
+@pytest.mark.parametrize("act", ["rollback", "promote"])
+def test_when_a_rollout_ends_whoever_ends_it_nothing_said_of_it_stays_open(database: Database, act: Any) -> None:
+    world = made(database, ladder=[0.5, 0.75])
+    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
+    world.start()
+    world.climb(20)
+    assert "feedback_rates_differ" in world.alerts()
+    world.operate(act, confirm=F)
+    assert world.alerts() == set()
