@@ -10,9 +10,9 @@ import typer
 from optimizer.cli import later
 from optimizer.cli.change_report import show_change
 from optimizer.cli.forecast_view import view_forecast
-from optimizer.cli.output import Json, console, percent, plain, say, show, table, when
+from optimizer.cli.output import Json, console, percent, plain, say, show, table
 from optimizer.cli.rollout_forecast import LadderOption, MarginOption, forecast, shares_of
-from optimizer.cli.rollout_picture import picture, picture_values
+from optimizer.cli.rollout_picture import LOG_COLUMNS, log_row, picture, picture_values
 from optimizer.cli.rollout_selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant import last_nominated
@@ -195,7 +195,7 @@ def rollback(family: FamilyName, reason: Reason = None, as_json: Json = False) -
 
 @app.command()
 def status(family: FamilyName, as_json: Json = False) -> None:
-    """Who is served what: ladder, share, both arms, lease, and what comes next.
+    """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms, what it waits for, the way back.
 
     Example: detent rollout status triage
     """
@@ -215,18 +215,15 @@ def log(family: FamilyName, as_json: Json = False) -> None:
         decisions = session.store.rollouts.decisions(tx, rollout.id) if rollout else []
     if rollout is None:
         raise Conflict(f"{family} has had no rollout yet. Start one: detent rollout start {family} VARIANT.")
-    rows = [
-        {"seq": d.seq, "at": when(d.at), "kind": d.kind + (" (forced)" if d.forced else ""), "actor": d.actor, "reason": d.reason}
-        for d in decisions
-    ]
-    columns = {"seq": "#", "at": "At", "kind": "Decision", "actor": "By", "reason": "Why"}
-    show(as_json, {"rollout": rollout, "items": decisions}, table(rows, columns, empty="No decisions."))
+    rows = [log_row(rollout, d) for d in decisions]
+    items = [{**plain(d), "evidence": row["evidence"], "blocks": row["blocks"]} for d, row in zip(decisions, rows, strict=True)]
+    show(as_json, {"rollout": rollout, "items": items}, table(rows, LOG_COLUMNS, empty="No decisions."))
     say(f"Rollout {rollout.id}. Check the chain: detent rollout verify {rollout.id}")
 
 
 @app.command()
 def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", show_default=False)], as_json: Json = False) -> None:
-    """Check a rollout's record: hash chain, replay of every decision, state in the store.
+    """Check a rollout's record: both hash chains, every decision again from its blocks, state in the store.
 
     Example: detent rollout verify ro_01…
     """
@@ -238,6 +235,7 @@ def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", sho
         "rollout": report.rollout,
         "ok": report.ok,
         "n_decisions": report.n_decisions,
+        "n_blocks": report.n_blocks,
         "head": report.head,
         "problems": report.problems,
     }

@@ -1,23 +1,53 @@
-"""The readable picture of a rollout: ladder, arms, lease, and what comes next."""
+"""The readable picture of a rollout: ladder, evidence, arms, lease, what it waits for, what comes next and how to take it back."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from optimizer.cli.evidence_picture import print_alerts, print_evidence, print_progress
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, table, when
 from optimizer.cli.session import Session
 from optimizer.core.assignment import HOLDBACK_SHARE, Holdback, holdback_of
 from optimizer.core.freezes import is_frozen
-from optimizer.core.rollout import Champion, Rollout
+from optimizer.core.rollout import Champion, Decision, Rollout
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+LOG_COLUMNS = {
+    "seq": "#",
+    "at": "At",
+    "kind": "Decision",
+    "actor": "By",
+    "evidence": "Evidence",
+    "blocks": "Blocks",
+    "reason": "Why",
+}
+
+
+def log_row(rollout: Rollout, decision: Decision) -> dict[str, Any]:
+    """One decision for people: the evidence that it turned on, and how many blocks that rests on."""
+    from optimizer.core.evidence_view import evidence_text
+
+    evidence = decision.content["inputs"].get("evidence")
+    return {
+        "seq": decision.seq,
+        "at": when(decision.at),
+        "kind": decision.kind + (" (forced)" if decision.forced else ""),
+        "actor": decision.actor,
+        "evidence": evidence_text(rollout, decision),
+        "blocks": None if evidence is None else evidence["blocks"],
+        "reason": decision.reason,
+    }
+
+
 def picture_values(session: Session, family: str) -> dict[str, Any]:
     """Everything the picture shows, as plain data."""
+    from optimizer.jobs.rollout_view import rollout_view, with_forecast
+
     store = session.store
     with store.read() as tx:
         champion = store.champions.current(tx, family)
@@ -25,7 +55,10 @@ def picture_values(session: Session, family: str) -> dict[str, Any]:
         arms = store.events.arm_summary(tx, family, rollout.id) if rollout else []
         _, ticked_at = store.serving_version.read(tx)
         freeze = is_frozen(store.freezes.all(tx), family)
-        decisions = store.rollouts.decisions(tx, rollout.id) if rollout else []
+        decision = store.rollouts.last_decision(tx, rollout.id) if rollout else None
+        seen = rollout_view(tx, store, session.clock, rollout) if rollout else None
+    if rollout is not None and seen is not None:
+        seen = with_forecast(seen, rollout, store=store, clock=session.clock)
     now = session.clock.now()
     return {
         "family": family,
@@ -38,7 +71,9 @@ def picture_values(session: Session, family: str) -> dict[str, Any]:
         "served": _is_served(rollout, now) and freeze is None,
         "arms": arms,
         "last_tick_at": ticked_at,
-        "last_decision": decisions[-1] if decisions else None,
+        "last_decision": decision,
+        "evidence": seen,
+        "undo": _undo(family, rollout),
         "next": _next(family, rollout, now) if freeze is None else f"it is frozen; when it may go on: {freeze.undo}",
     }
 
@@ -61,17 +96,19 @@ def picture(out: Console, values: dict[str, Any], now: datetime) -> None:
         decision = values["last_decision"]
         if decision is not None:
             out.print(f"Last      {decision.kind} by {decision.actor} at {when(decision.at)}: {decision.reason}", markup=False)
-        out.print("")
-        table([arm_row(r) for r in values["arms"]], ARM_COLUMNS, empty="Nothing was reported for this rollout yet.")(out)
-        out.print("")
+        if rollout.stage_history:
+            _print_evidence(out, rollout, values)
     out.print(f"Next      {values['next']}", markup=False)
+    if values["undo"] is not None:
+        out.print(f"Undo      {values['undo']}", markup=False)
 
 
 def ladder(rollout: Rollout) -> str:
     """``10 % > [25 %] > 50 % > 100 %`` with the present share in brackets."""
     steps = [percent(s) for s in rollout.ladder] + ["100 %"]
-    place = len(steps) - 1 if rollout.status == "deployed" else rollout.stage
-    return " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
+    place = len(steps) - 1 if rollout.status == "deployed" else rollout.stage if rollout.is_active else -1
+    shown = " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
+    return f"{shown}; ended at {steps[rollout.stage]}" if rollout.status == "rolled_back" else shown
 
 
 def _holdback(champion: Champion | None, latest: Rollout | None, clock_scale: float, now: datetime) -> Holdback | None:
@@ -97,6 +134,25 @@ def _print_rollout(out: Console, rollout: Rollout, now: datetime, *, frozen: boo
         out.print(f"Reason    {rollout.reason}", markup=False)
 
 
+def _print_evidence(out: Console, rollout: Rollout, values: dict[str, Any]) -> None:
+    seen = values["evidence"]
+    out.print("")
+    print_evidence(out, seen)
+    out.print("")
+    out.print("Reported  by everybody in this rollout, matured or not", markup=False)
+    table([arm_row(r) for r in values["arms"]], ARM_COLUMNS, empty="Nothing was reported for this rollout yet.")(out)
+    out.print("")
+    if rollout.status == "deploying":
+        print_progress(out, seen)
+    print_alerts(out, seen)
+
+
+def _undo(family: str, rollout: Rollout | None) -> str | None:
+    if rollout is not None and rollout.is_active:
+        return f"detent rollout rollback {family}"
+    return f"detent champion rollback {family}" if rollout is not None and rollout.outcome == "promoted" else None
+
+
 def _is_served(rollout: Rollout | None, now: datetime) -> bool:
     """Whether the candidate is served right now: a stage, and a lease that has not run out."""
     return rollout is not None and rollout.share is not None and rollout.lease_expires_at is not None and rollout.lease_expires_at > now
@@ -115,4 +171,4 @@ def _next(family: str, rollout: Rollout | None, now: datetime) -> str:
     if not _is_served(rollout, now):
         return "start the worker (`detent serve`); the stage resumes with its next tick"
     verb = "advance" if rollout.stage + 1 < len(rollout.ladder) else "promote"
-    return f"detent rollout {verb} {family} --confirm {family} (no gate has been evaluated, so it is recorded as forced)"
+    return f"nothing: it moves by itself on evidence (detent rollout {verb} {family} --confirm {family} goes past it, recorded as forced)"

@@ -7,7 +7,7 @@ from datetime import datetime
 from math import exp, log
 
 from optimizer.core.blocks import ARMS, ArmName
-from optimizer.core.rollout import Rollout
+from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.rollout_view import (
     ArmView,
     Difference,
@@ -19,7 +19,7 @@ from optimizer.core.rollout_view import (
     StageView,
 )
 from optimizer.core.statistics.decision import shown
-from optimizer.core.statistics.guardrails import Guardrail
+from optimizer.core.statistics.guardrails import ALPHA, Guardrail
 from optimizer.core.statistics.guardrails import Kind as GuardrailKind
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.mixture import threshold
@@ -177,7 +177,7 @@ def silence_of(watch: Watch) -> SilenceView:
 
 def _guardrail(g: Guardrail) -> GuardrailView:
     allowed = allowed_text(g.kind, g.margin)
-    e = _evidence(g.kind, f"at most {allowed} than the champion's", g.evidence.peak, g.evidence.log_e, g.alpha)
+    e = _evidence(g.kind, f"at most {allowed} than the champion", g.evidence.peak, g.evidence.log_e, g.alpha)
     return GuardrailView(
         **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__}, margin=g.margin, allowed=allowed, n_candidate=g.n_candidate,
         n_blocks=g.n_blocks, champion_mean=g.champion.mean, candidate_mean=g.candidate.mean,
@@ -186,7 +186,7 @@ def _guardrail(g: Guardrail) -> GuardrailView:
 
 def allowed_text(kind: GuardrailKind, margin: float) -> str:
     points = f"{100 * margin:.3g} point{'' if margin == 0.01 else 's'}"
-    return {"errors": f"{points} more errors", "latency": f"{points} more slow requests", "cost": f"{100 * (margin - 1):.3g} % dearer"}[
+    return {"errors": f"{points} more errors", "latency": f"{points} more slow requests", "cost": f"{100 * (margin - 1):.3g} % more cost"}[
         kind
     ]
 
@@ -203,3 +203,23 @@ def amount(log_e: float) -> str:
     """An e-value as people write it: 0.31, 41.2, 1,000; a power of e where it is beyond counting."""
     e_value = exp(min(log_e, LARGEST))
     return shown(log_e) if e_value < 100 or log_e > log(1e6) else f"{e_value:,.0f}"
+
+
+def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
+    """The evidence that a decision turned on, as ``ship3 41.2 of 20``; None where none was recorded, or none with a threshold did it."""
+    evidence = decision.content["inputs"].get("evidence")
+    before = decision.content["before"]
+    if evidence is None or before is None or before["stage"] < 0:
+        return None
+    log_e: Mapping[str, float] = evidence["log_e"]
+    name = asked_at(rollout.ladder, before["stage"])
+    if evidence["outcome"] == "worse":
+        name = "roll"
+    elif evidence["outcome"] == "guardrail":
+        alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]
+        if not alarmed:
+            return None
+        return f"{alarmed[0]} {amount(log_e[f'guardrail_{alarmed[0]}'])} of {amount(threshold(ALPHA[alarmed[0]]))}"
+    elif evidence["outcome"] == "invalid":
+        return None
+    return f"{name} {amount(log_e[name])} of {amount(threshold(ALPHA_ROLL if name == 'roll' else ALPHA_SHIP))}"
