@@ -49,8 +49,7 @@ def say_ending(
         screen.say(f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')}; {figures}")
     for family in rollouts.ids:
         how = "started as FORCED, nothing was nominated" if family in rollouts.forced else "started on a nomination"
-        did = "promoted, then rolled back as champion" if family in rollouts.promoted else "rolled back from 25 %"
-        screen.say(f"  {family}: rollout {rollouts.ids[family]} {how}; {did}")
+        screen.say(f"  {family}: rollout {rollouts.ids[family]} {how}; {rollouts.outcome(family)}")
     fresh = rollouts.n_visits - rollouts.n_from_journal
     screen.say(
         f"  Traffic of the rollouts: {rollouts.n_visits} requests, {rollouts.n_from_journal} answered from the journal, {fresh} by the model"

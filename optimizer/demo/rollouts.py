@@ -1,165 +1,178 @@
-"""Rollouts as an operator runs them: the commands, the traffic of each stage, both arms, the way up and the ways back."""
+"""Two rollouts that move by themselves: users come, and what they report decides. The demo only starts, approves and watches."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
 import httpx
 
 from optimizer.core.dataset import Example
-from optimizer.demo.screen import Screen
+from optimizer.demo.screen import Bars, Screen
 from optimizer.demo.studies import Searched
-from optimizer.demo.users import Traffic, Users
+from optimizer.demo.users import Users
 from optimizer.ports import Store
 
-N_UNITS = 60  # per stage; the profile asks for 40 labelled events per stage
-FRESH_EVERY = 10  # one document in ten is one that no study has asked about
-SERVED_WITHIN_S = 45.0
+N_BEFORE = 80  # users of the champion before the rollouts: what the guardrails compare with
+BATCH = 24  # users per family and turn
+RETURNING_EVERY = 8  # one visit in eight is of a user who was here before
+PAUSE_S = 1.0
+MOVED_WITHIN_S = 240.0
+N_ASKED = 60  # users who are asked at the end what they get
 SETTLE_S = 0.6  # the API looks for changes four times a second
+TOLD = ("deploy", "advance", "hold", "resume", "lapse", "promote", "rollback")
 
 
 class Rollouts:
-    """Both rollouts of the demo; counts what the traffic took from the journal."""
+    """The rollouts of the demo, by family; counts what their traffic took from the journal."""
 
     def __init__(self, *, screen: Screen, users: Users, store: Store, api_url: str) -> None:
         self._screen, self._users, self._store = screen, users, store
         self._http = httpx.Client(base_url=api_url, timeout=30.0, trust_env=False)
+        self._draw = Random("demo")
+        self._n_units: dict[str, int] = {}
+        self._told: dict[str, int] = {}  # family > decisions shown
         self.n_visits = 0
         self.n_from_journal = 0
         self.forced: list[str] = []
         self.ids: dict[str, str] = {}
-        self._shown: set[str] = set()  # families whose status was printed in full
-        self.promoted: dict[str, tuple[str, str]] = {}  # family > (champion before, promoted)
 
-    def up_and_promote(self, searched: Searched) -> None:
-        """From 10 % up the ladder to the promotion."""
-        family = searched.study.family
-        if not self._start(searched):
-            return
-        for share in ("25 %", "50 %", "75 %"):
-            self._traffic(searched)
-            self._screen.command("rollout", "advance", family, "--reason", f"looked at both arms, on to {share}", "--confirm", family)
-            time.sleep(SETTLE_S)
-        self._traffic(searched)
-        moved_back = self._users.n_moved_back(family)
-        self._screen.say(f"  Sticky: {moved_back} of {N_UNITS} units went from the candidate back to the champion while the share grew.")
-        before = str(self._rollout(family)["champion"])
-        self._screen.command("rollout", "promote", family, "--reason", "the ladder is done", "--confirm", family)
-        time.sleep(SETTLE_S)
-        self.promoted[family] = (before, str(searched.candidate))
-        self._served(family)
-        self._screen.command("rollout", "verify", self.ids[family])
-
-    def take_back(self, searched: Searched) -> None:
-        """10 %, 25 %, then everything back at once."""
-        family = searched.study.family
-        if not self._start(searched):
-            return
-        self._traffic(searched)
-        self._screen.command("rollout", "advance", family, "--confirm", family, "--reason", "looked at both arms")
-        time.sleep(SETTLE_S)
-        self._traffic(searched)
-        self._screen.say("Suppose somebody complains. One command, no question asked:")
-        self._screen.command("rollout", "rollback", family, "--reason", "the demo takes it back")
-        time.sleep(SETTLE_S)
-        self._served(family)
+    def move_by_themselves(self, up: Searched, down: Searched) -> None:
+        """``up`` with its nominated winner, or its best trial; ``down`` with its worst trial. Both at once, until both have ended."""
+        say = self._screen.say
+        say(
+            "Nobody advances them: the worker looks every ten seconds. Users come in batches, each with a unit of their own; each asks about a"
+        )
+        say(
+            "document of the study's dev split that the study has asked both variants about, so that the journal can answer. The candidate going"
+        )
+        say("up was chosen on these documents, so its arm looks better here than it is: what counts is the confirmation on sealed ones.")
+        say("An hour of rollout time takes 2.5 seconds here (simulated clock); gates, error rates and code are the product's.")
+        candidates = {up.study.family: up.candidate, down.study.family: down.worst}
+        searched = {s.study.family: s for s in (up, down) if candidates[s.study.family] is not None}
+        for family in searched:
+            self._before(searched[family])
+        for family, one in searched.items():
+            self._start(one, str(candidates[family]), is_nominated=one is up and up.is_nominated)
+        self._watch(searched)
+        for family in searched:
+            self._screen.command("rollout", "verify", self.ids[family])
+            self._served(family)
 
     def back_to_the_champion_before(self, family: str) -> None:
         """A champion rollback, where a promotion took place."""
-        if family not in self.promoted:
+        if family not in self.ids or self._rollout(family)["outcome"] != "promoted":
+            self._screen.say(f"{family} was not promoted, so there is no champion to go back to.")
             return
-        self._screen.say(f"And the promoted champion of {family} can go at any time, too:")
+        self._screen.say(
+            "The holdback keeps 5 % of the users on the champion before for a week of rollout time. Suppose somebody complains."
+        )
+        self._screen.say("One command, no question asked:")
         self._screen.command("champion", "rollback", family, "--reason", "the demo goes back")
         time.sleep(SETTLE_S)
         self._served(family)
 
-    def _start(self, searched: Searched) -> bool:
-        """Starts, approves and waits until the candidate is served; False where there is nothing to start with."""
-        study, candidate = searched.study, searched.candidate
-        if candidate is None:
-            self._screen.say(f"  {study.family}: the study made no other variant than the champion, so there is nothing to roll out.")
-            return False
-        self._users.forget_paths(study.family)
-        if searched.is_nominated:
-            self._screen.command("variant", "diff", study.family, candidate)
-            self._screen.command("rollout", "start", study.family, candidate)
+    def outcome(self, family: str) -> str:
+        """How the family's rollout ended, in words; "" where it had none."""
+        if family not in self.ids:
+            return ""
+        rollout = self._rollout(family)
+        return (
+            f"{rollout['outcome'] or rollout['status']} by itself"
+            if rollout["ended_at"]
+            else "still running when the demo stopped watching"
+        )
+
+    def _before(self, searched: Searched) -> None:
+        visits = self._visit(searched, N_BEFORE)
+        self._screen.say(f"  {searched.study.family}: {visits} users of the champion, before anything is rolled out")
+
+    def _start(self, searched: Searched, candidate: str, *, is_nominated: bool) -> None:
+        family = searched.study.family
+        if is_nominated:
+            self._screen.command("variant", "diff", family, candidate)
+            self._screen.command("rollout", "start", family, candidate)
         else:
             trial = searched.trial_of(candidate)
             assert trial is not None
-            self.forced.append(study.family)
-            self._screen.say(
-                f"No variant of {study.family} was nominated. To show the mechanics, its trial {trial.number} is started as FORCED:"
-            )
-            self._screen.command("rollout", "start", study.family, candidate, "--confirm", study.family, "--reason", "forced by the demo")
-        self.ids[study.family] = str(self._rollout(study.family)["id"])
-        self._screen.command("rollout", "approve", study.family, "--reason", "diff reviewed")
-        if not self.n_visits:
-            self._screen.say(
-                "  Most requests below are about documents of the study, so that its journal can answer them. The candidate was chosen on"
-            )
-            self._screen.say("  these documents, so its arm looks better here than it is: what counts is the confirmation on sealed ones.")
-        deadline = time.monotonic() + SERVED_WITHIN_S
-        while self._rollout(study.family)["status"] != "deploying":  # by the worker's next tick
-            if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"the rollout of {study.family} was approved and not served within {SERVED_WITHIN_S:.0f} s; see var/logs/worker.log"
-                )
-            time.sleep(0.2)
-        time.sleep(SETTLE_S)
-        return True
+            self.forced.append(family)
+            score = "not measured" if trial.score is None else f"{trial.score:.3f}"
+            self._screen.say(f"Trial {trial.number} of {family} ({score} on dev) was not nominated, so it is started as FORCED:")
+            self._screen.command("rollout", "start", family, candidate, "--confirm", family, "--reason", "forced by the demo")
+        self.ids[family] = str(self._rollout(family)["id"])
+        self._screen.command("rollout", "approve", family, "--reason", "diff reviewed")
 
-    def _traffic(self, searched: Searched) -> Traffic:
-        """A visit per unit, most of them about documents of the study, and both arms as the server counts them."""
-        study = searched.study
-        known, fresh = self._documents(searched)
-        draw = Random(f"{study.family} {self.n_visits}")  # each user asks about another document in every stage
-        pairs = [(f"user-{n}", draw.choice(fresh if fresh and n % FRESH_EVERY == 0 else known)) for n in range(N_UNITS)]
+    def _watch(self, searched: Mapping[str, Searched]) -> None:
+        """Traffic until both have ended, every decision told as it falls."""
+        deadline = time.monotonic() + MOVED_WITHIN_S
         with self._screen.bars() as bars:
-            traffic = self._users.visit_all(
-                study.family, pairs, told=lambda n: bars.show(study.family, n, len(pairs), f"{n} of {len(pairs)} requests served")
+            moving = dict(searched)
+            while moving and time.monotonic() < deadline:
+                for family, one in list(moving.items()):
+                    self._visit(one, BATCH)
+                    rollout = self._rollout(family)
+                    self._tell_decisions(bars, family)
+                    self._move_bar(bars, family, rollout)
+                    if rollout["ended_at"] is not None:
+                        del moving[family]
+                time.sleep(PAUSE_S)
+        for family in moving:
+            self._screen.say(
+                f"  {family} has not ended within {MOVED_WITHIN_S / 60:g} minutes; inconclusive never ships, so it would go on waiting."
             )
+        self._screen.say(
+            f"  {self.n_visits} requests: {self.n_from_journal} answered from the journal, {self.n_visits - self.n_from_journal} by the model"
+        )
+        for family in searched:
+            self._screen.command("rollout", "status", family)
+
+    def _visit(self, searched: Searched, n: int) -> int:
+        family, documents = searched.study.family, self._documents(searched)
+        pairs = []
+        for _ in range(n):
+            known = self._n_units.get(family, 0)
+            if known and self._draw.randrange(RETURNING_EVERY) == 0:
+                unit = self._draw.randrange(known)
+            else:
+                unit, self._n_units[family] = known, known + 1
+            pairs.append((f"user-{unit}", self._draw.choice(documents)))
+        traffic = self._users.visit_all(family, pairs)
         self.n_visits += len(traffic.visits)
         self.n_from_journal += traffic.n_from_journal
-        self._screen.say(
-            f"  {len(traffic.visits)} requests: {traffic.n_from_journal} answered from the journal, "
-            f"{len(traffic.visits) - traffic.n_from_journal} by the model; {traffic.n_accepted} events accepted"
-        )
-        short = study.family in self._shown
-        self._shown.add(study.family)
-        self._screen.command("rollout", "status", study.family, show=_arms_only if short else _everything)
-        return traffic
+        return len(traffic.visits)
 
-    def _documents(self, searched: Searched) -> tuple[list[Example], list[Example]]:
-        """(dev documents of the study, which both arms have been asked about, other train documents). Never a sealed one."""
-        dataset = searched.study.dataset or {}
+    def _documents(self, searched: Searched) -> list[Example]:
+        """Dev documents of the study, which every complete trial has been asked about. Never a sealed one."""
+        in_study = set((searched.study.dataset or {}).get("dev", ()))
         with self._store.read() as tx:
-            dev = self._store.examples.of_split(tx, searched.study.family, split="dev")
-            train = self._store.examples.of_split(tx, searched.study.family, split="train")
-        in_study = {*dataset.get("dev", ()), *dataset.get("train", ())}
-        return [e for e in dev if e.id in in_study], [e for e in train if e.id not in in_study]
+            return [e for e in self._store.examples.of_split(tx, searched.study.family, split="dev") if e.id in in_study]
+
+    def _tell_decisions(self, bars: Bars, family: str) -> None:
+        answer = self._http.get(f"/v1/rollouts/{self.ids[family]}/decisions")
+        decisions = answer.raise_for_status().json()["items"]
+        for decision in decisions[self._told.get(family, 0) :]:
+            if decision["kind"] in TOLD:
+                bars.line(f"{family}: {decision['content']['what']}. Why: {decision['reason']}")
+        self._told[family] = len(decisions)
+
+    def _move_bar(self, bars: Bars, family: str, rollout: Mapping[str, Any]) -> None:
+        share = rollout["share"] or 0.0
+        done = 100 if rollout["ended_at"] else round(share * 100)
+        bars.show(family, done, 100, f"{rollout['status']} at {share:.0%}, {self._n_units[family]} users so far")
 
     def _served(self, family: str) -> None:
-        """Who gets what now, asked as the same users."""
+        """Who gets what now, asked as users."""
         counts: dict[tuple[str, str], int] = {}
-        for n in range(N_UNITS):
+        for n in range(N_ASKED):
             served = self._users.fetch(family, f"user-{n}")
             counts[served["role"], served["variant"]] = counts.get((served["role"], served["variant"]), 0) + 1
         shown = "; ".join(f"{n} get {variant} ({role})" for (role, variant), n in sorted(counts.items(), key=lambda item: -item[1]))
-        self._screen.say(f"  Of {N_UNITS} users now: {shown}")
+        self._screen.say(f"  Of {N_ASKED} users of {family} now: {shown}")
 
     def _rollout(self, family: str) -> dict[str, Any]:
         answer = self._http.get(f"/v1/families/{family}/rollout")
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
         return body
-
-
-def _everything(line: str) -> bool:
-    return True
-
-
-def _arms_only(line: str) -> bool:
-    """The ladder and the table of the arms."""
-    return line.startswith(("Ladder", "Variant", "v_"))

@@ -1,4 +1,4 @@
-"""The story of ``make demo``, told with the product's own commands and routes: import, users, two studies, a rollout up and one back.
+"""The story of ``make demo``, told with the product's own commands and routes: import, users, two studies, two rollouts that move by themselves.
 
 Everything printed is measured or read back. What cannot be nominated is not: the demo then starts a named trial as forced and says so.
 """
@@ -26,8 +26,8 @@ TITLES = (
     "Two families, real text",
     "Users of the present prompts",
     "Two searches at once",
-    "A rollout, step by step",
-    "A rollout taken back",
+    "Two rollouts that move by themselves",
+    "A promotion taken back",
 )
 
 
@@ -105,12 +105,11 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
         studies = run_studies(screen, place.definition, settings=settings, store=store)
 
         rollouts = Rollouts(screen=screen, users=users, store=store, api_url=api)
-        first, second = _in_order(studies)
-        screen.step(f"4/5  {TITLES[3]}: {first}")
-        rollouts.up_and_promote(studies[first])
-        screen.step(f"5/5  {TITLES[4]}: {second}, and the promotion of {first}")
-        rollouts.take_back(studies[second])
-        rollouts.back_to_the_champion_before(first)
+        up, down = _in_order(studies)
+        screen.step(f"4/5  {TITLES[3]}: {up} with its best variant, {down} with its worst")
+        rollouts.move_by_themselves(studies[up], studies[down])
+        screen.step(f"5/5  {TITLES[4]}: {up}")
+        rollouts.back_to_the_champion_before(up)
         screen.finish_step()
         say_ending(
             screen,
@@ -146,7 +145,7 @@ def _first_users(screen: Screen, users: Users, store: Any) -> None:
 
 
 def _in_order(studies: Mapping[str, Any]) -> tuple[str, str]:
-    """The family whose winner is promoted first: nominated ones before others, the larger lift first."""
+    """(family whose best variant goes up, family whose worst one goes down): a nominated winner goes up, the larger lift first."""
 
     def rank(name: str) -> tuple[bool, float]:
         study = studies[name].study

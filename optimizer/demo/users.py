@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -74,9 +74,6 @@ class Users:
     n_at_once: Callable[[], int]  # how many calls the model takes side by side now
     success_from: Mapping[str, float]
     n_sent: int = 0
-    seen: dict[tuple[str, str], list[tuple[str, str]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )  # (family, unit) > (role, variant)
 
     def __post_init__(self) -> None:
         self._http = httpx.Client(base_url=self.api_url, timeout=30.0, trust_env=False)
@@ -99,18 +96,7 @@ class Users:
         answer = self._http.get(f"/v1/families/{family}/prompt", headers={"X-Detent-Unit": unit})
         answer.raise_for_status()
         served: dict[str, Any] = answer.json()
-        self.seen[family, unit].append((served["role"], served["variant"]))
         return served
-
-    def n_moved_back(self, family: str) -> int:
-        """Units that got the candidate once and the champion of the same time later: none, while shares only grow."""
-        paths = [[role for role, _ in path] for (name, _), path in self.seen.items() if name == family]
-        return sum("candidate" in path and "champion" in path[path.index("candidate") :] for path in paths)
-
-    def forget_paths(self, family: str) -> None:
-        """Before a new rollout, whose salt is new: stickiness is counted within one."""
-        for key in [k for k in self.seen if k[0] == family]:
-            del self.seen[key]
 
     def close(self) -> None:
         self._http.close()
