@@ -38,6 +38,7 @@ MINUTES_SECONDS = 20.0
 CHAMPIONS_SECONDS = 60.0
 REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
 PURGE_SECONDS = 3600.0
+FAILED = "worker_duty_failed"
 
 
 class Worker:
@@ -118,16 +119,21 @@ class Worker:
         return False
 
     def _thread(self, name: str, duty: Callable[[], None], every_s: float) -> threading.Thread:
-        """Runs ``duty`` now and then every so often. What it raises is logged, alerted, and does not end the others."""
+        """Runs ``duty`` now and then every so often. What it raises is logged, alerted until it works again, and does not end the others."""
 
         def loop() -> None:
+            may_be_open = True  # an alert: of this duty, or left by a worker before
             while not self._end.is_set():
                 began = time.monotonic()
                 try:
                     duty()
+                    if may_be_open:
+                        self._store.write(lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC)))
+                        may_be_open = False
                 except Exception as error:  # one bad round must not stop the leases of everybody
                     log.exception("duty failed", duty=name)
                     self._alert(name, error)
+                    may_be_open = True
                 self._end.wait(max(0.05, every_s - (time.monotonic() - began)))
 
         thread = threading.Thread(target=loop, name=name, daemon=True)
@@ -137,7 +143,7 @@ class Worker:
     def _alert(self, duty: str, error: Exception) -> None:
         alert = Alert(
             id=new_id("al"),
-            kind="worker_duty_failed",
+            kind=FAILED,
             subject=duty,
             level="warning",
             opened_at=datetime.now(UTC),

@@ -1,0 +1,49 @@
+"""A duty of the worker that fails says so for as long as it fails, and stops no other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from optimizer.config import load_settings
+from optimizer.ports import Store
+from optimizer.worker import FAILED, Worker
+from tests.stores import new_database
+
+
+class Round:
+    """Fails in its first round, works in the second, and then stops the worker."""
+
+    def __init__(self, worker: Worker, store: Store) -> None:
+        self._worker, self._store, self._n = worker, store, 0
+        self.open_in_second = False
+
+    def __call__(self) -> None:
+        self._n += 1
+        if self._n == 1:
+            raise OSError("disk full")
+        self.open_in_second = self.open_in_second or is_open(self._store)
+        self._worker.stop()
+
+
+def is_open(store: Store) -> bool:
+    with store.read() as tx:
+        return any(alert.kind == FAILED for alert in store.alerts.all(tx, open_only=True))
+
+
+def run(worker: Worker, duty: Callable[[], None]) -> threading.Thread:
+    thread = worker._thread("minutes", duty, 0.01)
+    thread.join(timeout=30)
+    return thread
+
+
+def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store = database
+    duty = Round(worker, database)
+    assert not run(worker, duty).is_alive()
+    assert duty.open_in_second
+    assert not is_open(database)
+    database.close()
