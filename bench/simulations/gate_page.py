@@ -19,7 +19,10 @@ Where the log is used up, rules by the clock ship and the others end inconclusiv
 and the gates ship it, rightly by their rule; with 1 point it is still allowed, and mostly found too near to the limit to be called; with half a point it is more than allowed, and may ship in at most 5 of 100 rollouts.
 No statistics can say how much harm is worth a new version. A margin wider than the champion's own rate (.01 at a click rate of .5 %) allows everything: choose it by hand for rare outcomes.
 
-Cookie Cats, Open Bandit and the Upworthy Research Archive (CC BY 4.0): see the sources named in `bench/simulations/replay.py`.
+**Where another rule is better.** With a margin of one point, tests that plan their size (one look, O'Brien-Fleming) and put half of all users on the candidate call Cookie Cats' harm in nearly every order; ours calls it seldom, since a
+candidate that cannot show itself keeps a tenth of the users, and ends inconclusive. It does not ship either way. With five points the clock and the safe rollout, which know no margin, stop half of what the operator allowed.
+
+Logs: Cookie Cats (github.com/Atlam0s/cookie_cats_game_ab_test), Open Bandit Dataset (github.com/st-tech/zr-obp, Apache 2.0), Upworthy Research Archive (CC BY 4.0; cleaned in github.com/elilk2/Upworthy-Analysis-Project).
 """
 TABLE = """
 ## Shipped / rolled back
