@@ -64,13 +64,19 @@ def guardrail_alarm(rollout: Rollout, watch: Watch, *, at: datetime) -> str | No
     """Why the candidate has to go although nobody judged its answers, as a sentence; None where nothing is wrong."""
     for kind in watch.alarmed:
         return _alarm_text(kind, watch)
-    if watch.failures.finding == "failing":
+    if _fails(rollout, watch):
         run = watch.failures
         return f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the champion works"
     found_at = watch.silence.found_at
     if found_at is not None and at - found_at >= SILENT_FOR:
         return f"{_silence_text(watch)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
     return _over_limit(watch.minutes, rollout.settings.get("limits") or {}, int(at.timestamp()) // 60)
+
+
+def _fails(rollout: Rollout, watch: Watch) -> bool:
+    """Ten failures in a row. A champion that has at least half of the units and was not asked meanwhile counts as working."""
+    alone = watch.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
+    return alone or watch.failures.finding == "failing"
 
 
 def _standing(rollout: Rollout, watch: Watch, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]) -> Standing:

@@ -18,12 +18,11 @@ from optimizer.core.rollout import Decision, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_move
 from optimizer.jobs.watch_holdback import watch_holdbacks
-from optimizer.jobs.watch_rollout import Step, keep, look
+from optimizer.jobs.watch_rollout import UNREADABLE, Step, keep, look
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 ACTOR = "system:tick"
 UNWATCHED = "rollout_unwatched"
-UNREADABLE = "rollout_watch_failed"
 THAW_SECONDS = 60.0  # how long after a freeze the next tick may take before a rollout counts as unwatched
 MAX_STEPS = 200  # of one rollout in one tick: an hour of guardrail blocks each
 Done = Literal["watched", "moved", "deployed", "resumed", "left", "failed"]
@@ -72,18 +71,26 @@ def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
         return _begin(store, clock, id, at, lease_seconds)
     try:
         if leased(rollout, clock.now()):
-            return _watch(store, clock, id, rollout.family, at, lease_seconds)
+            return _watch(store, clock, id, at, lease_seconds)
         return _resume(store, clock, id, at, lease_seconds)
     except (StaleVersion, Busy):
         raise
     except Exception as error:  # whatever it is, the other rollouts must go on
         log.exception("rollout not watched", rollout=id)
-        why = str(error)
-        store.write(lambda tx: store.alerts.open(tx, _failed(rollout, why, at)))
+        why, latest = str(error), clock.now() + timedelta(seconds=lease_seconds)
+        store.write(lambda tx: _give_up(tx, store, rollout, why, at, latest))
         return "failed"
 
 
-def _watch(store: Store, clock: Clock, id: str, family: str, at: datetime, lease_seconds: float) -> Done:
+def _give_up(tx: Transaction, store: Store, rollout: Rollout, why: str, at: datetime, latest: datetime) -> None:
+    """A lease that a clock has given which was ahead ends no later than a new one would."""
+    now_stored = store.rollouts.get(tx, rollout.id)
+    if now_stored is not None and now_stored.lease_expires_at is not None and now_stored.lease_expires_at > latest:
+        store.rollouts.renew_lease(tx, rollout.id, latest)
+    store.alerts.open(tx, _failed(rollout, why, at))
+
+
+def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
     """Looks until the present is reached or a move is made."""
     for _ in range(MAX_STEPS):
         step = _look(store, clock, id, at)
@@ -96,7 +103,6 @@ def _watch(store: Store, clock: Clock, id: str, family: str, at: datetime, lease
             return "moved"
         if not step.more:
             break
-    store.write(lambda tx: store.alerts.close(tx, UNREADABLE, family, id, at))
     return "watched"
 
 

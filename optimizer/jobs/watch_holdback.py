@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 
 from optimizer.core.assignment import held_back_until
-from optimizer.core.errors import Conflict, StaleVersion
+from optimizer.core.errors import Conflict, Refused, StaleVersion
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR, guardrail_alarm
 from optimizer.core.rollout import Champion, Rollout
@@ -28,7 +28,7 @@ from optimizer.ports import Alert, Clock, Store, Transaction
 
 WORSE = "champion_worse"
 MAX_STEPS = 200  # an hour of guardrail blocks each
-Found = Literal["watched", "rolled_back", "overtaken"]
+Found = Literal["watched", "rolled_back", "overtaken", "failed"]
 log = structlog.get_logger(__name__)
 
 
@@ -48,6 +48,9 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
                 found[champion.family] = _watch(store, clock, champion, rollout, at)
             except (StaleVersion, Conflict):  # a person was faster; the next tick looks again
                 found[champion.family] = "overtaken"
+            except Refused as cannot:  # the clock went back
+                log.warning("holdback not watched", family=champion.family, why=cannot.detail)
+                found[champion.family] = "failed"
     return found
 
 

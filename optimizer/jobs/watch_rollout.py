@@ -41,6 +41,7 @@ BASELINE_AGE = timedelta(hours=24)
 READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
+UNREADABLE = "rollout_watch_failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +253,7 @@ def move_of(step: Step) -> Move:
 def _say(tx: Transaction, store: Store, rollout: Rollout, step: Step) -> None:
     """Alerts that last as long as what they say, and one that the rollout has ended without being asked to."""
     f = rollout.family
+    store.alerts.close(tx, UNREADABLE, f, rollout.id, step.at)
     for kind in ALERT_KINDS:
         text = step.judgement.alerts.get(kind)
         if text is None or not rollout.is_active:

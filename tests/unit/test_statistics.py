@@ -339,13 +339,16 @@ class TestGuardrails:
 
 
 class TestHardStop:
-    def run(self, units: list[str], champion_failures: int) -> FailureRun:
-        found = FailureRun()
-        for i in range(10):
-            found = found.after_champion(failed=i < champion_failures)
+    def run(self, units: list[str], champion_failures: int, *, meanwhile: int = 1) -> FailureRun:
+        """A champion that worked, ``meanwhile`` its requests before each of the candidate's, and how many of its next ten failed."""
+        found = FailureRun(champion=(False,) * 10)
         for unit in units:
+            for _ in range(meanwhile):
+                found = found.after_champion(failed=False)
             found = found.after_candidate(unit, failed=True)
-        return found
+        for i in range(10 if champion_failures else 0):
+            found = found.after_champion(failed=i < champion_failures)
+        return found.after_candidate("z", failed=True) if champion_failures else found
 
     def test_ten_failures_of_three_units_in_a_row_stop(self):
         assert self.run(["a", "b", "c", "a"] * 2 + ["a", "b"], 4).finding == "failing"
@@ -363,7 +366,7 @@ class TestHardStop:
 
     def test_of_a_champion_with_little_traffic_the_few_requests_during_the_run_count(self):
         """At a share of 75 % the champion answers three times while the candidate fails ten times."""
-        found = self.run([], 0)
+        found = FailureRun(champion=(False,) * 10)
         for i, unit in enumerate(["a", "b", "c", "d", "e"] * 2):
             found = found.after_champion(failed=True) if i in (3, 6, 9) else found
             found = found.after_candidate(unit, failed=True)
@@ -371,10 +374,21 @@ class TestHardStop:
 
     def test_when_an_incident_ends_the_champion_recovers_first_and_the_candidate_is_not_blamed(self):
         found = self.run(["a", "b", "c", "d", "e"] * 2, 10)
+        assert found.finding == "shared_incident"
         for _ in range(20):
             found = found.after_champion(failed=False)
         assert found.finding == "shared_incident"
         assert found.after_candidate("a", failed=False).finding == "none"
+
+    def test_of_a_champion_that_was_not_asked_meanwhile_nobody_knows_whether_it_works(self):
+        units = ["a", "b", "c", "d", "e"] * 2
+        assert self.run(units, 0, meanwhile=0).finding == "alone"
+        assert self.run(units, 0, meanwhile=0).after_champion(failed=False).after_candidate("a", failed=True).finding == "failing"
+        outage = self.run(units, 0, meanwhile=0).after_champion(failed=True).after_candidate("a", failed=True)
+        assert outage.finding == "shared_incident"
+        for unit in units:
+            outage = outage.after_candidate(unit, failed=True)
+        assert outage.finding == "shared_incident", "until one of the two works again"
 
     def test_a_candidate_that_goes_on_failing_after_the_incident_is_stopped(self):
         found = self.run(["a", "b", "c", "d", "e"] * 2, 10)

@@ -9,7 +9,7 @@ RUN = 10
 MIN_UNITS = 3
 CHAMPION_FAILURES = 5  # of its last ten: from here on the incident is shared
 
-Finding = Literal["none", "failing", "shared_incident"]
+Finding = Literal["none", "failing", "alone", "shared_incident"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +28,17 @@ class FailureRun:
 
     Only a request of the candidate changes ``finding``: when both arms recover, the champion with more traffic shows it first, and
     the candidate's failures of before say nothing about now.
+
+    failing          ten in a row while the champion works: roll back
+    alone            ten in a row, and the champion, which worked before, was not asked meanwhile
+    shared_incident  the champion fails as well: hold and alert
     """
 
     candidate: tuple[CandidateRequest, ...] = ()
     champion: tuple[bool, ...] = ()  # failed
     champion_n: int = 0  # since the candidate's last request
     champion_failed: int = 0
-    finding: Finding = "none"  # failing: roll back. shared_incident: hold and alert, since the champion fails as well
+    finding: Finding = "none"
 
     def after_candidate(self, unit: str, *, failed: bool) -> FailureRun:
         request = CandidateRequest(unit=unit, failed=failed, champion_n=self.champion_n, champion_failed=self.champion_failed)
@@ -54,9 +58,12 @@ class FailureRun:
         return len({request.unit for request in self.candidate})
 
     def _found(self) -> Finding:
-        """Shared too when most of the champion's requests during the run failed, as few as a champion of a small share may have."""
+        """Shared too when most of the champion's requests meanwhile failed, few as they are where its share is small."""
         if len(self.candidate) < RUN or not all(r.failed for r in self.candidate) or self.n_units < MIN_UNITS:
             return "none"
         n, failed = sum(r.champion_n for r in self.candidate[1:]), sum(r.champion_failed for r in self.candidate[1:])
-        shared = sum(self.champion) >= CHAMPION_FAILURES or (n > 0 and 2 * failed >= n)
-        return "shared_incident" if shared else "failing"
+        if sum(self.champion) >= CHAMPION_FAILURES or (n > 0 and 2 * failed >= n):
+            return "shared_incident"
+        if n == 0:
+            return "shared_incident" if self.finding == "shared_incident" else "alone"
+        return "failing"

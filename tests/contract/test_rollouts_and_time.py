@@ -1,0 +1,218 @@
+"""Rollouts and time: leases that lapse, workers that sleep, clocks that go back, feedback that is late, units that return."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.core.blocks import VALUES_PER_STAGE
+from optimizer.core.cohorts import gaps
+from optimizer.core.errors import Busy
+from optimizer.core.feedback import FeedbackEvent
+from optimizer.jobs.freeze import freeze, unfreeze
+from tests.rollout_world import Clock, F, World
+
+
+def fast(database: Database, **settings: Any) -> World:
+    """A rollout hour passes within a minute."""
+    world = World(store=database, clock=Clock(scale=60.0), rollout_settings=settings)
+    world.history()
+    return world
+
+
+def n_units(world: World) -> int:
+    return sum(sum(block.content["units"].values()) for block in world.blocks("quality"))
+
+
+def n_left_out(world: World) -> int:
+    return sum(block.content["left_out"] for block in world.blocks("quality"))
+
+
+# --- leases -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cause", ["the worker was away", "a freeze"])
+def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_arms(database: Database, cause: str) -> None:
+    """Twenty units come again and again; half of them also while everybody got the champion."""
+    world = fast(database, ladder=[0.5])
+    world.start()
+    world.labels(20, unit_of=lambda i: f"same{i}")
+    if cause == "a freeze":
+        freeze(F, "launch", actor="ann", store=world.store, clock=world.clock)
+        world.tick()
+    else:
+        world.clock.pass_seconds(70)
+        world._state = None
+    assert {world.serve(f"same{i}").rollout for i in range(10)} == {None}
+    events: list[Any] = []
+    for i in range(10):
+        world.clock.pass_seconds(1)
+        events.append((world._interaction(world.serve(f"same{i}"), world.clock.at), None))
+    world._flush(events, {})
+    if cause == "a freeze":
+        unfreeze(F, "over", actor="ann", store=world.store, clock=world.clock)
+    world.tick()
+    assert world.moves() == ["deploy", "lapse"]
+    world.keep_lease(250)
+    assert (n_units(world), n_left_out(world)) == (10, 10)
+    assert sum(k for b in world.blocks("quality") for arm in b.content["outcomes"].values() for _, k in arm) == 10
+    assert world.verified().problems == ()
+
+
+def test_a_step_up_by_hand_while_nobody_watches_leaves_the_gap_on_record(database: Database) -> None:
+    world = fast(database, ladder=[0.25, 0.5])
+    world.start()
+    lapsed_at = world.rollout.lease_expires_at
+    world.clock.pass_seconds(100)
+    world.operate("advance", confirm=F)
+    world.clock.pass_seconds(5)
+    world.tick()
+    assert [(gap.since, gap.until) for gap in gaps(world.rollout)] == [
+        (lapsed_at, world.clock.at - timedelta(seconds=5)), (world.clock.at - timedelta(seconds=5), world.clock.at)
+    ]  # fmt: skip
+    assert world.verified().problems == ()
+
+
+def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_counted_once(world: World) -> None:
+    world.start()
+    world.requests(100, 50.0)
+    counted = sum(sum(b.content["reports"].values()) for b in world.blocks("guardrails"))
+    world.clock.pass_seconds(3600 * 3.5)
+    assert world.serve("anybody").rollout is None
+    for _ in range(3):
+        world.tick()
+    assert world.moves() == ["deploy", "lapse"]
+    found = world.blocks("guardrails")
+    assert counted < sum(sum(b.content["reports"].values()) for b in found) == 100
+    assert len({(b.content["from"], b.content["stage"]) for b in found}) == len(found)
+    assert world.alerts() == set()
+    assert world.verified().problems == ()
+
+
+def test_what_cannot_be_watched_is_soon_not_served_and_not_served_again_until_it_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.start()
+    world.requests(20, 50.0)
+    real = world.store.observations.requests
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("a row of it cannot be read")
+
+    monkeypatch.setattr(world.store.observations, "requests", broken)
+    for i in range(1, 13):
+        world.clock.pass_seconds(20)
+        world.tick()
+        assert (world.serve("anybody").rollout is None) == (i >= 3), "the lease of before lasts a minute"
+    assert world.moves() == ["deploy"], "and no gap is recorded that has no end yet"
+    assert "rollout_watch_failed" in world.alerts()
+    monkeypatch.setattr(world.store.observations, "requests", real)
+    world.tick()
+    assert world.moves() == ["deploy", "lapse"]
+    assert world.serve("anybody").rollout is not None
+    world.tick()
+    assert world.alerts() == set()
+
+
+def test_one_rollout_that_cannot_be_watched_does_not_stop_a_busy_store_from_being_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*args: Any, **kwargs: Any) -> Any:
+        raise Busy("locked")
+
+    world.start()
+    monkeypatch.setattr(world.store.blocks, "put_watch", busy)
+    world.clock.pass_seconds(10)
+    with pytest.raises(Busy):
+        world.tick()
+    assert world.alerts() == set()
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+
+
+def test_while_the_clock_is_behind_what_was_counted_nobody_gets_the_candidate_and_then_it_goes_on(world: World) -> None:
+    world.start()
+    world.requests(60, 120.0)
+    world.clock.pass_seconds(-400)
+    for _ in range(3):
+        world.tick()
+        world.clock.pass_seconds(30)
+    assert world.serve("anybody").rollout is None, "although the lease was given by a clock that was ahead"
+    assert "rollout_watch_failed" in world.alerts()
+    while "rollout_watch_failed" in world.alerts():
+        world.clock.pass_seconds(30)
+        world.tick()
+    world.requests(60, 120.0)
+    world.keep_lease(50)
+    assert world.alerts() == set()
+    at = [d.at for d in world.decisions]
+    assert at == sorted(at)
+    assert all(a <= b for a, b in pairwise(s["from"] for s in world.rollout.stage_history))
+    assert world.verified().problems == ()
+
+
+def test_a_clock_that_goes_back_a_little_changes_nothing(world: World) -> None:
+    world.start()
+    world.requests(60, 120.0)
+    world.clock.pass_seconds(-20)
+    world.tick()
+    world.requests(60, 120.0)
+    assert world.moves() == ["deploy"]
+    assert world.alerts() == set()
+    assert world.verified().problems == ()
+
+
+# --- feedback and units -----------------------------------------------------------------------------------------------
+
+
+def test_feedback_that_comes_after_its_cohort_has_closed_is_kept_and_changes_no_block(database: Database) -> None:
+    world = fast(database, ladder=[0.5])
+    world.start()
+    arm = world.serve("slow")
+    interaction = world._interaction(arm, world.clock.at)
+    world.store.write(lambda tx: world.store.events.add_interactions(tx, [interaction]))
+    world.labels(19)
+    world.keep_lease(250)
+    before = [b.hash for b in world.blocks("quality")]
+    assert n_units(world) == 20
+    late = FeedbackEvent(
+        id="late", arm=arm, occurred_at=world.clock.at, received_at=world.clock.at, content_hash="late", source="user", success=False
+    )
+    world.store.write(lambda tx: world.store.events.add_feedback(tx, [late]))
+    world.keep_lease(250)
+    assert [b.hash for b in world.blocks("quality")] == before
+    assert sum(k for b in world.blocks("quality") for arm in b.content["outcomes"].values() for _, k in arm) == 19
+    with world.store.read() as tx:
+        kept, _ = world.store.events.page_of_feedback(tx, family=F, variant=arm.variant, since=None, cursor=None, limit=1000)
+    assert "late" in {event.id for event in kept}
+
+
+def test_a_unit_counts_once_a_stage_however_often_it_returns(database: Database) -> None:
+    world = fast(database, ladder=[0.5, 0.75])
+    world.start()
+    for _ in range(5):
+        world.labels(40, unit_of=lambda i: f"same{i % 20}")
+    world.keep_lease(200)
+    assert n_units(world) == 20
+    world.operate("advance", confirm=F)
+    for _ in range(5):
+        world.labels(40, unit_of=lambda i: f"same{i % 20}")
+    world.keep_lease(200)
+    assert [n for n in (sum(b.content["units"].values()) for b in world.blocks("quality")) if n] == [20, 20]
+    values = [y for b in world.blocks("quality") for arm in b.content["outcomes"].values() for y, _ in arm]
+    assert any(0 < y < 1 for y in values), "with the mean of its outcomes in the window"
+
+
+def test_one_heavy_unit_gives_the_guardrails_a_value_a_minute_and_thirty_a_stage(world: World) -> None:
+    world.start()
+    heavy = next(unit for i in range(1000) if world.serve(unit := f"u-{i}").role == "candidate")
+    for _ in range(42):
+        world.labels(10, unit_of=lambda i: heavy)
+    found = world.blocks("guardrails")
+    assert sum(b.content["reports"]["candidate"] for b in found) > 400
+    values = [(b.content["from"][:16], k) for b in found for _, k in b.content["errors"]["candidate"]]
+    assert sum(k for _, k in values) == VALUES_PER_STAGE
+    assert len({minute for minute, _ in values}) == VALUES_PER_STAGE
