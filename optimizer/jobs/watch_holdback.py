@@ -23,7 +23,7 @@ from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 from optimizer.core.watch import Watch
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.watch_rollout import Look
+from optimizer.jobs.watch_rollout import ENDED, Look
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 WORSE = "champion_worse"
@@ -80,11 +80,22 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
         why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watched.watch.n_blocks}, {watched.watch.head[:12]})"
         report = roll_back_champion(champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant)
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
+        taken_back = _taken_back(champion, rollout, alarm, at)
+        store.write(lambda tx: store.alerts.open(tx, taken_back))
         return "rolled_back"
     worse = _worse(champion, rollout, watched.watch, at)
     if worse is not None:
         store.write(lambda tx: store.alerts.open(tx, worse))
     return "watched"
+
+
+def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
+    f = champion.family
+    detail = (
+        f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion} is champion of {f} again and "
+        f"serves everybody. Look: detent champion history {f}"
+    )
+    return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
 
 
 def _worse(champion: Champion, rollout: Rollout, watch: Watch, at: datetime) -> Alert | None:
