@@ -1,0 +1,191 @@
+"""``rollout verify`` against somebody who can write the database: whatever was changed there is found, and named."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.blocks import FIRST_PREVIOUS_HASH, chained
+from optimizer.core.evidence import verify_blocks, verify_evidence
+from optimizer.core.watch import Watched, after_all, as_text, begin, from_text
+from tests.rollout_world import Behaviour, Clock, World
+from tests.stores import new_database
+
+BLOCKS, DECISIONS = "cohort_blocks", "decisions"
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A rollout that climbed one stage, lapsed, was held and was rolled back by its quality: every kind of block and many decisions."""
+    database = new_database(tmp_path_factory.mktemp("verified"))
+    world = World(store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.25, 0.5]})
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.95)
+    world.start()
+    while world.rollout.stage == 0:
+        world.labels(120)
+    world.clock.pass_seconds(90)
+    world.operate("hold")
+    world.behaviours[world.candidate] = Behaviour(success=0.2)
+    world.climb(20)
+    assert world.rollout.outcome == "worse"
+    assert world.verified().problems == ()
+    yield world
+    database.close()
+
+
+@pytest.fixture
+def tamper(ended: World) -> Iterator[Callable[..., None]]:
+    """Runs SQL beside the product, and puts everything back afterwards."""
+    path = Path(str(ended.store.url).removeprefix("sqlite:///"))
+    tables = (BLOCKS, DECISIONS, "rollouts", "rollout_watches", "champions")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        kept = {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+
+        def run(sql: str, *values: Any) -> None:
+            assert db.execute(sql, values).rowcount > 0, "and something is changed by it"
+
+        yield run
+        for table, rows in kept.items():
+            db.execute(f"DELETE FROM {table}")
+            db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    assert ended.verified().problems == ()
+
+
+def problems(world: World) -> list[str]:
+    return [problem.detail for problem in world.verified().problems]
+
+
+def n_blocks(world: World) -> int:
+    return sum(1 for kind in ("baseline", "quality", "guardrails") for _ in world.blocks(kind))
+
+
+def first(world: World, kind: str) -> int:
+    return world.blocks(kind)[0].seq
+
+
+@pytest.mark.parametrize("kind", ["baseline", "quality", "guardrails"])
+def test_one_changed_byte_of_a_block_is_found_wherever_it_is_and_the_block_is_named(
+    ended: World, tamper: Callable[..., None], kind: str
+) -> None:
+    block = ended.blocks(kind)[-1]
+    path = Path(str(ended.store.url).removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(path)) as db:
+        (text,) = db.execute(f"SELECT content FROM {BLOCKS} WHERE seq = ?", (block.seq,)).fetchone()
+    for place in range(0, len(text), max(1, len(text) // 40)):
+        changed = text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :]
+        tamper(f"UPDATE {BLOCKS} SET content = ? WHERE seq = ?", changed, block.seq)
+        assert any(f"block {block.seq} ({kind}) was changed" in p for p in problems(ended)), f"byte {place}: {text[place]!r}"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("kind", "baselines"), ("previous_hash", "0" * 63 + "1"), ("hash", "f" * 64), ("closed_at", "2026-11-20 09:00:00.000001"),
+        ("closed_at", "no time"), ("seq", 1000), ("rollout", "ro_other"),
+    ],
+)  # fmt: skip
+def test_any_other_column_of_a_block_is_watched_as_well(ended: World, tamper: Callable[..., None], column: str, value: Any) -> None:
+    seq = first(ended, "quality")
+    tamper(f"UPDATE {BLOCKS} SET {column} = ? WHERE seq = ?", value, seq)
+    if value == "no time":
+        assert "a block cannot be read" in problems(ended)[0]
+    else:
+        assert f"block {seq}" in problems(ended)[0]
+
+
+@pytest.mark.parametrize("which", ["first", "in the middle", "last", "all"])
+def test_a_block_that_was_deleted_is_missed(ended: World, tamper: Callable[..., None], which: str) -> None:
+    n = n_blocks(ended)
+    seq = {"first": 1, "in the middle": n // 2, "last": n, "all": 1}[which]
+    tamper(f"DELETE FROM {BLOCKS} WHERE seq >= ?" if which == "all" else f"DELETE FROM {BLOCKS} WHERE seq = ?", seq)
+    found = problems(ended)
+    assert any(f"block {seq} is missing" in p or f"and only {seq - 1} are stored" in p for p in found)
+
+
+def test_two_blocks_that_changed_places_are_both_named(ended: World, tamper: Callable[..., None]) -> None:
+    one, other = first(ended, "quality"), first(ended, "quality") + 1
+    for new, old in ((9999, one), (one, other), (other, 9999)):
+        tamper(f"UPDATE {BLOCKS} SET seq = ? WHERE seq = ?", new, old)
+    found = problems(ended)
+    for seq in (one, other):
+        assert any(f"block {seq} " in p for p in found)
+
+
+def test_a_block_put_in_between_is_found(ended: World, tamper: Callable[..., None]) -> None:
+    n = n_blocks(ended)
+    columns = "kind, content, previous_hash, hash, closed_at"
+    tamper(f"INSERT INTO {BLOCKS} (rollout, seq, {columns}) SELECT rollout, {n + 1}, {columns} FROM {BLOCKS} WHERE seq = {n}")
+    assert any(f"block {n + 1} " in p for p in problems(ended))
+
+
+def test_one_changed_byte_of_a_decision_is_found_wherever_it_is_and_the_decision_is_named(
+    ended: World, tamper: Callable[..., None]
+) -> None:
+    path = Path(str(ended.store.url).removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(path)) as db:
+        texts = dict(db.execute(f"SELECT seq, content FROM {DECISIONS}").fetchall())
+    for seq in (1, 5, len(texts)):
+        for place in range(0, len(texts[seq]), max(1, len(texts[seq]) // 25)):
+            changed = texts[seq][:place] + ("1" if texts[seq][place] != "1" else "2") + texts[seq][place + 1 :]
+            tamper(f"UPDATE {DECISIONS} SET content = ? WHERE seq = ?", changed, seq)
+            assert any(f"decision {seq} " in p for p in problems(ended)), f"byte {place} of decision {seq}"
+        tamper(f"UPDATE {DECISIONS} SET content = ? WHERE seq = ?", texts[seq], seq)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "says"),
+    [
+        (DECISIONS, "actor = 'system:auto' WHERE kind = 'hold'", "(hold) was changed"),
+        (DECISIONS, "reason = 'because of something' WHERE kind = 'advance'", "(advance) was changed"),
+        (DECISIONS, "at = 'no time' WHERE kind = 'advance'", "a decision cannot be read"),
+        ("rollouts", "salt = 'another'", "salt is not what its decisions lead to"),
+        ("rollouts", "stage = 0", "stage is not what its decisions lead to"),
+        ("rollouts", "outcome = 'promoted'", "outcome is not what its decisions lead to"),
+        ("rollout_watches", "state = replace(state, '\"peak\":', '\"peak\":1')", "what the tick knew"),
+        ("rollout_watches", "state = 'nothing'", "what the tick knew of the rollout cannot be read"),
+        ("champions", "rollout = (SELECT id FROM rollouts)", "was not promoted, but a champion names it"),
+    ],
+)
+def test_decisions_and_what_follows_from_them_are_compared(
+    ended: World, tamper: Callable[..., None], table: str, change: str, says: str
+) -> None:
+    tamper(f"UPDATE {table} SET {change}")
+    assert any(says in p for p in problems(ended)), problems(ended)
+
+
+def test_a_decision_that_was_deleted_is_missed(ended: World, tamper: Callable[..., None]) -> None:
+    tamper(f"DELETE FROM {DECISIONS} WHERE kind = 'lapse'")
+    assert any("is missing" in p for p in problems(ended))
+
+
+def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the_decisions(ended: World) -> None:
+    """Whoever also recomputes every hash of the blocks still contradicts what the decisions recorded."""
+    with ended.store.read() as tx:
+        blocks = ended.store.blocks.of_rollout(tx, ended.rollout.id)
+    better = [
+        {**b.content, "outcomes": {**b.content["outcomes"], "candidate": [[1.0, 20]]}} if b.kind == "quality" else b.content for b in blocks
+    ]
+    forged, head = [], FIRST_PREVIOUS_HASH
+    for n, (block, content) in enumerate(zip(blocks, better, strict=True)):
+        (link,) = chained(block.rollout, [(block.kind, content)], n_before=n, head=head, closed_at=block.closed_at)
+        forged.append(link)
+        head = link.hash
+    assert verify_blocks(forged) == []
+    assert any("recorded other evidence" in p.detail for p in verify_evidence(ended.rollout, ended.decisions, forged))
+
+
+def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -> None:
+    rollout = ended.rollout
+    with ended.store.read() as tx:
+        blocks, stored = ended.store.blocks.of_rollout(tx, rollout.id), ended.store.blocks.watch(tx, rollout.id)
+    assert stored is not None
+    known = from_text(stored.state)
+    replayed = after_all(begin(rollout.settings), blocks, rollout.settings, rollout.ladder)
+    assert as_text(Watched(watch=replayed, cohorts=known.cohorts, guardrails_until=known.guardrails_until)) == stored.state
+    assert (replayed.n_blocks, replayed.head) == (len(blocks), blocks[-1].hash)
