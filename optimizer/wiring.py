@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
+    from optimizer.core.rollout_history import RolloutReport
     from optimizer.core.scoring import Scorer
     from optimizer.core.strategy import SearchSetting, Strategy
     from optimizer.jobs.sync_families import FamilySync
@@ -145,6 +146,13 @@ def open_tracker(settings: Settings) -> Tracker:
     from optimizer.adapters.mlflow_tracking import MlflowTracker
 
     return MlflowTracker(settings.tracking_uri(), None if settings.mlflow_tracking_uri else settings.mlflow_dir() / "artifacts")
+
+
+def rollout_page(report: RolloutReport) -> str:
+    """A rollout's report as one HTML page that needs no network."""
+    from optimizer.adapters import rollout_report
+
+    return rollout_report.rollout_page(report)
 
 
 def open_secrets(settings: Settings) -> Secrets:

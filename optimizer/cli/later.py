@@ -26,9 +26,6 @@ GROUPS = {
 }
 ADDED = {
     "study": {"report": "write a report of a study"},
-    "rollout": {
-        "report": "write a report of a rollout",
-    },
 }
 
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli import later
 from optimizer.cli.change_report import show_change
 from optimizer.cli.forecast_view import view_forecast
 from optimizer.cli.output import Json, console, percent, plain, say, show, table
 from optimizer.cli.rollout_forecast import LadderOption, MarginOption, forecast, shares_of
 from optimizer.cli.rollout_picture import LOG_COLUMNS, log_row, picture, picture_values
+from optimizer.cli.rollout_report import report as write_report
 from optimizer.cli.rollout_selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant import last_nominated
@@ -245,5 +245,5 @@ def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", sho
 
 
 app.command()(forecast)
+app.command()(write_report)
 app.command()(selftest)
-later.add_to(app, "rollout")

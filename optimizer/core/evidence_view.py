@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from math import exp, log
+from math import exp
 
 from optimizer.core.blocks import ARMS, ArmName
 from optimizer.core.rollout import Decision, Rollout
@@ -70,31 +70,43 @@ def verdict_of(gate: QualityGate) -> str:
     for m in (1, 2, 3):
         if f"ship{m}" in said:
             return f"The candidate is not worse than the champion by {gate.margin * m:.3g} or more; whether it differs at all is open."
-    return "Nothing is ruled out yet."
+    return "Nothing has been shown about quality."
 
 
 def difference_of(start: QualityGate, blocks: Sequence[Block]) -> Difference:
-    """``blocks`` as closed; the observed difference weighs them by n_c n_b / (n_c + n_b)."""
+    """``blocks`` as closed."""
     found = running_intervals(start, tuple(blocks))
     interval = found[-1].interval if found else None
     return Difference(
-        observed=observed_difference(blocks), lower=interval.lower if interval else -1.0, upper=interval.upper if interval else 1.0
+        observed=Totals(blocks).observed, lower=interval.lower if interval else -1.0, upper=interval.upper if interval else 1.0
     )
 
 
-def observed_difference(blocks: Sequence[Block]) -> float | None:
-    total = weights = 0.0
-    for block in blocks:
+class Totals:
+    """Means per arm and the observed difference, block by block."""
+
+    def __init__(self, blocks: Iterable[Block] = ()) -> None:
+        self.candidate, self.champion = Sums(), Sums()
+        self._total = self._weight = 0.0
+        for block in blocks:
+            self.add(block)
+
+    def add(self, block: Block) -> None:
         c, b = block.candidate.sums, block.champion.sums
+        self.candidate, self.champion = self.candidate + c, self.champion + b
         if c.mean is not None and b.mean is not None:
             weight = c.n * b.n / (c.n + b.n)
-            total, weights = total + weight * (c.mean - b.mean), weights + weight
-    return total / weights if weights else None
+            self._total, self._weight = self._total + weight * (c.mean - b.mean), self._weight + weight
+
+    @property
+    def observed(self) -> float | None:
+        """Candidate - champion within each block, weighed by n_c n_b / (n_c + n_b)."""
+        return self._total / self._weight if self._weight else None
 
 
 def arms_of(rollout: Rollout, watch: Watch, blocks: Sequence[Block], late: Mapping[ArmName, tuple[int, int]]) -> tuple[ArmView, ...]:
     """``late``: arm > (late feedback, feedback of closed cohorts)."""
-    found = []
+    totals, found = Totals(blocks), []
     for arm in ARMS:
         units = sum(c.units_c if arm == "candidate" else c.units_b for c in watch.stages.values())
         labelled = sum(c.labelled_c if arm == "candidate" else c.labelled_b for c in watch.stages.values())
@@ -102,7 +114,7 @@ def arms_of(rollout: Rollout, watch: Watch, blocks: Sequence[Block], late: Mappi
         found.append(
             ArmView(
                 arm=arm, variant=rollout.candidate if arm == "candidate" else rollout.champion, units=units, labelled=labelled,
-                label_rate=labelled / units if units else None, mean=sum((getattr(b, arm).sums for b in blocks), Sums()).mean, late=n_late,
+                label_rate=labelled / units if units else None, mean=getattr(totals, arm).mean, late=n_late,
                 late_of=n_of, late_share=n_late / n_of if n_of else None,
             )
         )  # fmt: skip
@@ -195,14 +207,8 @@ def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> E
     needed = threshold(alpha)
     return EvidenceView(
         name=name, claim=claim, e_value=exp(min(peak, LARGEST)), log_e=peak, log_e_now=now, threshold=1 / alpha,
-        share_of_way=min(1.0, max(0.0, peak / needed)), passed=peak >= needed, text=f"{amount(peak)} of {amount(needed)}",
+        share_of_way=min(1.0, max(0.0, peak / needed)), passed=peak >= needed, text=f"{shown(peak)} of {shown(needed)}",
     )  # fmt: skip
-
-
-def amount(log_e: float) -> str:
-    """An e-value as people write it: 0.31, 41.2, 1,000; a power of e where it is beyond counting."""
-    e_value = exp(min(log_e, LARGEST))
-    return shown(log_e) if e_value < 100 or log_e > log(1e6) else f"{e_value:,.0f}"
 
 
 def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
@@ -219,7 +225,7 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
         alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]
         if not alarmed:
             return None
-        return f"{alarmed[0]} {amount(log_e[f'guardrail_{alarmed[0]}'])} of {amount(threshold(ALPHA[alarmed[0]]))}"
+        return f"{alarmed[0]} {shown(log_e[f'guardrail_{alarmed[0]}'])} of {shown(threshold(ALPHA[alarmed[0]]))}"
     elif evidence["outcome"] == "invalid":
         return None
-    return f"{name} {amount(log_e[name])} of {amount(threshold(ALPHA_ROLL if name == 'roll' else ALPHA_SHIP))}"
+    return f"{name} {shown(log_e[name])} of {shown(threshold(ALPHA_ROLL if name == 'roll' else ALPHA_SHIP))}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp
+from math import exp, log
 from typing import Literal
 
 from optimizer.core.statistics.mixture import threshold
@@ -61,8 +61,10 @@ def decide(standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: fl
 
 
 def shown(log_e: float) -> str:
-    """An e-value for people: three digits, never an overflow."""
-    return f"{exp(log_e):.3g}" if log_e < 30 else f"e^{log_e:.0f}"
+    """An e-value as people write it: 0.31, 41.2, 1,569; its power of ten from a million on."""
+    if log_e >= log(1e6):
+        return f"10^{int(log_e / log(10) + 1e-9)}"
+    return f"{exp(log_e):.3g}" if log_e < log(99.95) else f"{exp(log_e):,.0f}"
 
 
 def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:

@@ -1,0 +1,260 @@
+"""A rollout as one HTML page that works without a network: what happened, on which evidence, and what the gates cannot see.
+
+Start reading at ``rollout_page``. Plots are in ``rollout_plots.py``; nothing on the page is loaded from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from html import escape
+from importlib import resources
+
+from optimizer.adapters import rollout_plots as plots
+from optimizer.core.evidence_view import evidence_text
+from optimizer.core.rollout import Decision, Rollout, ladder_text, percent
+from optimizer.core.rollout_history import RolloutReport, headline, span
+from optimizer.core.rollout_view import ArmView, RolloutView
+
+UNSEEN = (
+    ("Effects that turn.", "The claim under attack is about every hour. A candidate that is good at first and bad once users know it can pass while "
+     "it is good; the minimum duration, the 5 % that are held back for a week and the drift detector watch for that."),
+    ("Selective silence.", "If the candidate's users report bad outcomes less often, it looks stronger than it is. A large difference in the rate of "
+     "feedback holds the rollout; a small one among unhappy users only is invisible in the answers. Keep a random sample that people label."),
+    ("What is not measured.", "Success is what the metric says. A candidate that pleases users with wrong answers passes a gate on pleased users."),
+    ("Small groups.", "The mean can hold while one language, customer or kind of request suffers."),
+    ("Users who influence each other,", "or who change their identity between visits: units must be what the shares are drawn by."),
+    ("Many rollouts.", "The limits hold per rollout: of a hundred candidates that are worse by more than the margin, up to five may be promoted."),
+)  # fmt: skip
+
+
+def rollout_page(report: RolloutReport) -> str:
+    """The whole page."""
+    rollout, seen = report.rollout, report.view
+    parts = [
+        f"<h1>{escape(headline(rollout, seen, report.decisions))}</h1>",
+        f'<p class="verdict">{escape(seen.verdict)}</p>',
+        _facts(report),
+        _notes(report),
+        _section("Who was served what", _timeline(report)),
+        _section("Evidence, game by game", _evidence(report)),
+        _section("What users said", _outcomes(report)),
+        _section("Guardrails", _guardrails(report)),
+        _section("Arms", _arms(seen)),
+        _section("Stages", _stages(report)),
+        _section("Decisions", _decisions(report)),
+        _section("What the gates cannot see", "".join(f"<p><b>{escape(what)}</b> {escape(why)}</p>" for what, why in UNSEEN)),
+        f"<footer>Made {_when(report.made_at)} from {seen.n_blocks:,} blocks, head {_hash(seen.head)}. "
+        f"Times are UTC. Check it: <code>detent rollout verify {escape(rollout.id)}</code></footer>",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Rollout {escape(rollout.id)} of {escape(rollout.family)}</title><style>{_style()}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+# --- what happened ----------------------------------------------------------------------------------------------------------------
+
+
+def _facts(report: RolloutReport) -> str:
+    rollout, seen = report.rollout, report.view
+    facts = {
+        "Rollout": f"<code>{escape(rollout.id)}</code> of {escape(rollout.family)}, aim {escape(rollout.aim)}",
+        "Candidate": f'<code class="candidate">{escape(rollout.candidate)}</code> against <code class="champion">{escape(rollout.champion)}</code>',
+        "Status": escape(_status(rollout)),
+        "Ladder": escape(f"{ladder_text(rollout.ladder)} > 100 %"),
+        "Metric": f"{escape(seen.metric)}, margin {seen.margin:g} ({escape(str(rollout.settings.get('margin_from', 'given')))})",
+        "Time": escape(_time(rollout, seen)),
+        "Difference": _difference(seen),
+        "Record": _record(report),
+    }
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in facts.items())}</dl>"
+
+
+def _status(rollout: Rollout) -> str:
+    flags = [text for text, on in (("held", rollout.held), ("forced", rollout.forced)) if on]
+    return f"{rollout.status}{f' ({rollout.outcome})' if rollout.outcome else ''}{''.join(f', {flag}' for flag in flags)}"
+
+
+def _time(rollout: Rollout, seen: RolloutView) -> str:
+    if rollout.started_at is None:
+        return "not served yet"
+    begun = _when(rollout.started_at)
+    until = f" to {_when(rollout.ended_at)}" if rollout.ended_at is not None else " until now"
+    simulated = " of a simulated clock" if rollout.simulated_clock else ""
+    return f"{begun}{until} UTC: {span(seen.hours.running)}{simulated}"
+
+
+def _difference(seen: RolloutView) -> str:
+    found = seen.difference
+    if found.observed is None:
+        return "no outcomes of both arms yet"
+    return (
+        f"candidate − champion {100 * found.observed:+.1f} points, between {_points(found.lower)} and {_points(found.upper)} "
+        f"({100 * found.confidence:.0f} % confidence at every look)"
+    )
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.0f}" if round(100 * difference) else "0"
+
+
+def _record(report: RolloutReport) -> str:
+    if report.problems:
+        return f'<b class="bad">does not fit:</b> {escape("; ".join(report.problems))}'
+    return f"{len(report.decisions)} decisions and {report.view.n_blocks:,} blocks, every link of both chains fits"
+
+
+def _notes(report: RolloutReport) -> str:
+    """What a reader has to know before believing the rest."""
+    rollout, seen = report.rollout, report.view
+    notes = [seen.late_alert] if seen.late_alert else []
+    if rollout.simulated_clock:
+        notes.append(
+            "This rollout ran on a simulated clock: its hours passed faster than real ones. Gates, thresholds and code are the product's."
+        )
+    forced = [f"{d.seq} ({d.kind})" for d in report.decisions if d.forced]
+    if forced:
+        notes.append(f"Forced by a person, past a gate that had not passed: decision {', '.join(forced)}.")
+    if seen.left_out:
+        notes.append(f"{seen.left_out:,} units are in neither arm: nobody watched for a while, and they were served both variants.")
+    if seen.late_alert is None and any(arm.late for arm in seen.arms):
+        notes.append(
+            "Late feedback: " + ", ".join(f"{arm.late} of {arm.late_of} of the {arm.arm}" for arm in seen.arms) + "; shown, not used."
+        )
+    for stage in seen.stages:
+        if stage.rates_differ:
+            notes.append(f"At {percent(stage.share)} the arms gave feedback at different rates, more than chance explains.")
+        if stage.sample_ratio.passed:
+            notes.append(f"At {percent(stage.share)} the arms' sizes do not fit the share: evidence {stage.sample_ratio.text}.")
+    notes += [f"The guardrail on {kind} did not look: {why}." for kind, why in seen.not_guarded.items()] if rollout.stage_history else []
+    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
+
+
+def _timeline(report: RolloutReport) -> str:
+    if not report.rollout.stage_history:
+        return "<p>The candidate was never served.</p>"
+    text = "The candidate's share of the units over real time. A gap: nobody watched, so everybody got the champion."
+    return f"<p>{text}</p>{plots.timeline(report)}"
+
+
+# --- why ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _evidence(report: RolloutReport) -> str:
+    if not report.history.quality:
+        return "<p>No block of labelled outcomes was closed, so nothing was weighed.</p>"
+    text = (
+        "Each game bets against one claim. At an e-value of 20 (not worse: 33.3) the claim is refuted, and stays so. "
+        "Dashed: that threshold. Vertical lines: the share changed. Log scale."
+    )
+    return f'<p>{text}</p><div class="plots">{"".join(plots.games(report))}</div>'
+
+
+def _outcomes(report: RolloutReport) -> str:
+    if not report.history.quality:
+        return "<p>No labelled outcomes of matured units yet.</p>"
+    return f'<div class="plots">{plots.means(report)}{plots.difference(report)}</div>'
+
+
+def _guardrails(report: RolloutReport) -> str:
+    drawn = plots.guardrails(report)
+    if not drawn:
+        return "<p>No block with requests of both arms was closed.</p>"
+    text = "Every reported request, ten seconds at a time, against the champion at the same time. At the dashed line the candidate is rolled back."
+    return f'<p>{text}</p><div class="plots">{"".join(drawn)}</div>'
+
+
+# --- tables -------------------------------------------------------------------------------------------------------------------------
+
+
+def _arms(seen: RolloutView) -> str:
+    columns = ("Arm", "Variant", "Matured units", "Labelled", "Label rate", "Mean", "Late feedback")
+    return _table(columns, [_arm(arm) for arm in seen.arms])
+
+
+def _arm(arm: ArmView) -> Sequence[str]:
+    late = f"{arm.late:,} of {arm.late_of:,}" if arm.late_of else "–"
+    name = f'<span class="key {arm.arm}">{arm.arm}</span>'
+    return (
+        name,
+        f"<code>{escape(arm.variant)}</code>",
+        f"{arm.units:,}",
+        f"{arm.labelled:,}",
+        _percent(arm.label_rate),
+        _mean(arm.mean),
+        late,
+    )
+
+
+def _stages(report: RolloutReport) -> str:
+    columns = ("Share", "From", "To", "Units", "Measured share", "Labelled", "Mean", "Asked", "Sizes fit")
+    rows = []
+    for place, stage in enumerate(report.view.stages):
+        asks = plots.asked(stage.asks)
+        if stage.state == "ahead":
+            rows.append((percent(stage.share), *("–",) * 6, asks, "–"))
+            continue
+        means = report.history.stages.get(place)
+        rows.append(
+            (
+                percent(stage.share), _when(stage.since), "now" if stage.state == "now" else _when(stage.until),
+                _both(f"{stage.units['candidate']:,}", f"{stage.units['champion']:,}"), _percent(stage.candidate_share),
+                _both(f"{stage.labelled['candidate']:,}", f"{stage.labelled['champion']:,}"),
+                _both(_mean(means.candidate if means else None), _mean(means.champion if means else None)), asks,
+                f"no ({stage.sample_ratio.text})" if stage.sample_ratio.passed else "yes",
+            )
+        )  # fmt: skip
+    return f"<p>Pairs: {_both('candidate', 'champion')}.</p>{_table(columns, rows)}"
+
+
+def _both(candidate: str, champion: str) -> str:
+    return f'<span class="candidate">{candidate}</span> / <span class="champion">{champion}</span>'
+
+
+def _decisions(report: RolloutReport) -> str:
+    return f"<ol>{''.join(_decision(report.rollout, d) for d in report.decisions)}</ol>"
+
+
+def _decision(rollout: Rollout, d: Decision) -> str:
+    evidence = evidence_text(rollout, d)
+    inputs: Mapping[str, object] = d.content["inputs"].get("evidence") or {}
+    blocks = f" after {inputs['blocks']:,} blocks" if inputs else ""
+    what = str(d.content.get("what", ""))
+    return (
+        f'<li value="{d.seq}"><div><b>{escape(d.kind)}</b>{" <b>(forced)</b>" if d.forced else ""} by {escape(d.actor)}, {_when(d.at)}: {escape(what)}</div>'
+        f"<div>{escape(d.reason)}</div>"
+        + (f"<div>Evidence {escape(evidence)}{blocks}</div>" if evidence else "")
+        + f'<div class="hash">{_hash(d.hash)}</div></li>'
+    )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _mean(mean: float | None) -> str:
+    return "–" if mean is None else f"{mean:.3f}"
+
+
+def _when(at: datetime | None) -> str:
+    return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _hash(text: str) -> str:
+    return f'<code class="hash">{escape(text)}</code>'
+
+
+def _style() -> str:
+    return (resources.files("optimizer.adapters") / "rollout_report.css").read_text(encoding="utf-8")
