@@ -8,14 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from optimizer import wiring
 from optimizer.cli.app import app, exit_code
+from optimizer.config import load_settings
 from optimizer.core import errors
+from optimizer.core.feedback import Arm, Interaction
 from tests.scripted_model import chat_answer, provider
 
 ROOT = Path(__file__).parents[2]
@@ -159,6 +163,16 @@ def test_a_dry_run_names_calls_dollars_and_minutes_and_writes_no_study(detent: D
     assert detent("study", "list", "--json").json["items"] == []
 
 
+def _report(variant: str) -> None:
+    """One interaction, without which a rollout's guardrails would be blind."""
+    now = datetime.now(UTC)
+    arm = Arm(family="support_topics", variant=variant, unit_hmac="somebody")
+    store = wiring.open_store(load_settings())
+    row = Interaction(id="in_1", arm=arm, occurred_at=now, received_at=now, content_hash="", latency_ms=10.0)
+    store.write(lambda tx: store.events.add_interactions(tx, [row]))
+    store.close()
+
+
 def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> None:
     ran = detent("study", "run", "support_topics", "--strategy", "bootstrap", "--budget-calls", "400", "--json")
     assert ran.code == 0, ran.err
@@ -171,7 +185,12 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     diff = detent("variant", "diff", "support_topics", winner, "--json").json
     assert any(line.startswith("+  ") for line in diff["diff"])
 
-    assert detent("rollout", "start", "support_topics", winner, "--dry-run").code == 0
+    blind = detent("rollout", "start", "support_topics", winner, "--dry-run")
+    assert (blind.code, "no interaction of support_topics was reported" in blind.err) == (1, True)
+    _report(champion)
+    dry = detent("rollout", "start", "support_topics", winner, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert "Cannot tell how long: none of 1 units gave a label" in dry.out
     refused = detent("rollout", "start", "support_topics", winner)
     assert refused.code == 3
     assert "at least 100 needed" in refused.err
