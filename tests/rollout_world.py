@@ -164,7 +164,7 @@ class World:
         self._flush(events, counts)
         self.clock.at = until
 
-    def labels(self, n: int, *, seconds: float = 50.0, unit_of: Callable[[int], str] | None = None) -> None:
+    def labels(self, n: int, *, seconds: float = 50.0, unit_of: Callable[[int], str] | None = None, tick: bool = True) -> None:
         """``n`` units within so many real seconds, less than a lease; then one tick."""
         events: list[tuple[Interaction, FeedbackEvent | None]] = []
         for i in range(n):
@@ -175,7 +175,8 @@ class World:
             if self.draw.random() >= behaviour.lost:
                 events.append((self._interaction(arm, self.clock.at), self._feedback(arm, behaviour)))
         self._flush(events, {})
-        self.tick()
+        if tick:
+            self.tick()
 
     def climb(self, n_minutes: int, per_minute: int = 120) -> None:
         """Labels for so many minutes, or until the rollout has ended."""

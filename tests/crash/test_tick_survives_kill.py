@@ -1,0 +1,103 @@
+"""A tick that has a step up to make is killed with SIGKILL at each point on its way: one decision stands afterwards, or none, never half."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.jobs.renew_leases import tick
+from tests.rollout_world import Behaviour, Clock, World
+from tests.stores import new_database
+
+ROOT = Path(__file__).resolve().parents[2]
+POINTS = {  # where the process dies, and whether its decision had been committed by then
+    "before anything is written": ("optimizer.jobs.watch_rollout.keep_blocks", "before", False),
+    "with the blocks written": ("optimizer.adapters.database.blocks.BlockTables.add", "after", False),
+    "with blocks and state written": ("optimizer.adapters.database.blocks.BlockTables.put_watch", "after", False),
+    "with the decision written": ("optimizer.adapters.database.rollouts.RolloutTables.save", "after", False),
+    "before the commit": ("optimizer.jobs.watch_rollout.crown", "after", False),
+    "after the commit": ("optimizer.jobs.renew_leases.log_head", "before", True),
+}
+
+TICK = """
+import os, pkgutil, signal, sys
+from datetime import datetime
+from optimizer.adapters.database import Database
+from optimizer.jobs.renew_leases import tick
+
+class Clock:
+    scale = 60.0
+
+    def now(self):
+        return now
+
+    def rollout_now(self):
+        return rollout_now
+
+url, now, rollout_now, path, when = sys.argv[1:]
+now, rollout_now = datetime.fromisoformat(now), datetime.fromisoformat(rollout_now)
+owner, _, name = path.rpartition(".")
+owner = pkgutil.resolve_name(owner)
+real = getattr(owner, name)
+
+def dying(*args, **kwargs):
+    if when == "after":
+        real(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, name, dying)
+tick(Database(url), Clock())
+"""
+
+
+def replace_store(world: World, store: Database) -> World:
+    found = copy.copy(world)
+    found.store = store
+    return found
+
+
+@pytest.fixture(scope="module")
+def due(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A rollout whose next tick advances it, and that has traffic to close beside; its database is closed."""
+    database = new_database(tmp_path_factory.mktemp("due"))
+    world = World(store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.5, 0.75]})
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.97)
+    world.start()
+    world.operate("hold")
+    world.climb(15)
+    world.operate("resume")
+    world.labels(60, tick=False)
+    database.close()
+    return world
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_step_up_is_made_once_whenever_the_worker_is_killed(due: World, tmp_path: Path, point: str) -> None:
+    shutil.copy(due.store.url.removeprefix("sqlite:///"), tmp_path / "detent.db")
+    url = f"sqlite:///{tmp_path / 'detent.db'}"
+    world = replace_store(due, Database(url))
+    before = world.rollout.version
+    world.store.close()
+
+    path, when, committed = POINTS[point]
+    arguments = [url, world.clock.now().isoformat(), world.clock.rollout_now().isoformat(), path, when]
+    died = subprocess.run([sys.executable, "-c", TICK, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+
+    world = replace_store(due, Database(url))
+    assert world.rollout.version == before + committed
+    assert world.verified().problems == ()
+    tick(world.store, world.clock)
+    tick(world.store, world.clock)
+    assert world.rollout.version == before + 1
+    assert [d.kind for d in world.decisions][-1] == "advance"
+    assert world.verified().problems == ()
+    world.store.close()
