@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import log
 from typing import Any
 
 from optimizer.adapters import mlflow_pages as pages
+from optimizer.core.evidence_view import evidence_text
+from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import ExampleResult, Study, Trial
 from optimizer.core.variant import Variant
 
@@ -80,6 +83,22 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
             when = ms(trial.finished_at or study.created_at)
             metrics += [("score", trial.score, when, trial.number), ("best_score", best, when, trial.number)]
     return metrics
+
+
+def evidence_note(rollout: Rollout, decision: Decision) -> str:
+    """`` (evidence ship3 41.2 of 20, 37 blocks)`` behind a decision's sentence; empty where nothing was weighed."""
+    said, evidence = evidence_text(rollout, decision), decision.content["inputs"].get("evidence") or {}
+    return f" (evidence {said}, {evidence['blocks']} blocks)" if said else ""
+
+
+def evidence_metrics(decision: Decision) -> list[Point]:
+    """What a decision rested on, a step per decision: every e-value as its power of ten, and the labelled outcomes used."""
+    evidence = decision.content["inputs"].get("evidence")
+    if evidence is None:
+        return []
+    at, step = ms(decision.at), decision.seq
+    powers = [(f"rollout.log10_e.{name}", float(value) / log(10), at, step) for name, value in evidence["log_e"].items()]
+    return [*powers, ("rollout.labelled", float(evidence["labelled"]), at, step)]
 
 
 def missing(run: Any, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,10 +89,12 @@ class MlflowTracker:
         }
         for d in decisions:
             forced = " [forced]" if d.forced else ""
-            tags[f"{prefix}.decision.{d.seq:03d}"] = f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}: {d.reason}"
+            said = f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}: {d.reason}{fields.evidence_note(rollout, d)}"
+            tags[f"{prefix}.decision.{d.seq:03d}"] = said
         steps = enumerate(rollout.stage_history)
         metrics = [("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n) for n, s in steps if s.get("share") is not None]
         metrics.append(("rollout.n_decisions", float(len(decisions)), fields.ms(rollout.ended_at or rollout.created_at), rollout.version))
+        metrics += [point for d in decisions for point in fields.evidence_metrics(d)]
         self._log(run_id, metrics=metrics, tags=tags)
         if run.data.tags.get("detent.kind") == "rollout" and not rollout.is_active:
             self._client.set_terminated(run_id, "FINISHED", fields.ms(rollout.ended_at or rollout.created_at))

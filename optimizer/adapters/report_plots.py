@@ -91,7 +91,7 @@ def nice_ticks(low: float, high: float, n: int = 3) -> list[float]:
     if high <= low:
         return [low]
     power = 10.0 ** floor(log10(high - low))
-    for step in (power * m for m in (1, 0.5, 0.2, 0.1, 0.05)):
+    for step in (power * m for m in (5, 2, 1, 0.5, 0.2)):
         ticks = range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
         if len(ticks) >= n:
             break

@@ -23,8 +23,8 @@ LABELS = "labelled outcomes of both arms"
 
 
 def asked(name: str) -> str:
-    """What a stage's gate has to rule out."""
-    return f"not worse by {ASKED[name]}"
+    """What a stage's gate has to show; of the holdback, what is still watched."""
+    return f"not worse by {ASKED[name]}" if name in ASKED else "nothing; a drop is watched for"
 
 
 def timeline(report: RolloutReport) -> str:

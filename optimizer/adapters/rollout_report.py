@@ -192,14 +192,14 @@ def _stages(report: RolloutReport) -> str:
     columns = ("Share", "From", "To", "Units", "Measured share", "Labelled", "Mean", "Asked", "Sizes fit")
     rows = []
     for place, stage in enumerate(report.view.stages):
-        asks = plots.asked(stage.asks)
+        asks, share = plots.asked(stage.asks), percent(stage.share) + (" (holdback)" if stage.asks == "roll" else "")
         if stage.state == "ahead":
-            rows.append((percent(stage.share), *("–",) * 6, asks, "–"))
+            rows.append((share, *("–",) * 6, asks, "–"))
             continue
         means = report.history.stages.get(place)
         rows.append(
             (
-                percent(stage.share), _when(stage.since), "now" if stage.state == "now" else _when(stage.until),
+                share, _when(stage.since), "now" if stage.state == "now" else _when(stage.until),
                 _both(f"{stage.units['candidate']:,}", f"{stage.units['champion']:,}"), _percent(stage.candidate_share),
                 _both(f"{stage.labelled['candidate']:,}", f"{stage.labelled['champion']:,}"),
                 _both(_mean(means.candidate if means else None), _mean(means.champion if means else None)), asks,

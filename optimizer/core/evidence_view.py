@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import exp
 
+from optimizer.core.assignment import HOLDBACK_SHARE
 from optimizer.core.blocks import ARMS, ArmName
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.rollout_view import (
@@ -17,6 +18,7 @@ from optimizer.core.rollout_view import (
     NextStep,
     SilenceView,
     StageView,
+    State,
 )
 from optimizer.core.statistics.decision import shown
 from optimizer.core.statistics.guardrails import ALPHA, Guardrail
@@ -133,27 +135,35 @@ def late_alert(arms: Sequence[ArmView]) -> str | None:
     )
 
 
-def stages_of(rollout: Rollout, watch: Watch) -> tuple[StageView, ...]:
+def stages_of(rollout: Rollout, watch: Watch, *, held_back: bool = False) -> tuple[StageView, ...]:
+    """The ladder; after a promotion also the holdback, in which only "not worse" is under attack.
+
+    Args:
+        held_back: some units still get the champion before.
+    """
     found = []
     for place, share in enumerate(rollout.ladder):
-        counts = watch.stages.get(place, NO_COUNTS)
         spans = [s for s in rollout.stage_history if s["share"] == share]
-        ended = spans[-1]["to"] if spans else None
-        units = counts.units_c + counts.units_b
-        found.append(
-            StageView(
-                share=share, state="ahead" if not spans else "now" if rollout.share == share else "done", asks=asked_at(rollout.ladder, place),
-                since=datetime.fromisoformat(spans[0]["from"]) if spans else None,
-                until=datetime.fromisoformat(ended) if ended is not None else None,
-                units={"candidate": counts.units_c, "champion": counts.units_b},
-                labelled={"candidate": counts.labelled_c, "champion": counts.labelled_b},
-                candidate_share=counts.units_c / units if units else None,
-                sample_ratio=_evidence("sample_ratio", f"each unit is the candidate's with probability {share:g}", counts.ratio_peak,
-                                       counts.ratio_peak, ALPHA_RATIO),
-                rates_differ=counts.rates_differ,
-            )
-        )  # fmt: skip
+        state: State = "ahead" if not spans else "now" if rollout.share == share else "done"
+        since, until = (spans[0]["from"], spans[-1]["to"]) if spans else (None, None)
+        times = [None if at is None else datetime.fromisoformat(at) for at in (since, until)]
+        counts = watch.stages.get(place, NO_COUNTS)
+        found.append(_stage(counts, share, state=state, asks=asked_at(rollout.ladder, place), since=times[0], until=times[1]))
+    if rollout.outcome == "promoted":
+        counts = watch.stages.get(len(rollout.ladder), NO_COUNTS)
+        state = "now" if held_back else "done"
+        found.append(_stage(counts, 1 - HOLDBACK_SHARE, state=state, asks="roll", since=rollout.ended_at, until=None))
     return tuple(found)
+
+
+def _stage(c: StageCounts, share: float, *, state: State, asks: str, since: datetime | None, until: datetime | None) -> StageView:
+    units = c.units_c + c.units_b
+    claim = f"each unit is the candidate's with probability {share:g}"
+    return StageView(
+        share=share, state=state, asks=asks, since=since, until=until, units={"candidate": c.units_c, "champion": c.units_b},
+        labelled={"candidate": c.labelled_c, "champion": c.labelled_b}, candidate_share=c.units_c / units if units else None,
+        sample_ratio=_evidence("sample_ratio", claim, c.ratio_peak, c.ratio_peak, ALPHA_RATIO), rates_differ=c.rates_differ,
+    )  # fmt: skip
 
 
 def asked_at(ladder: Sequence[float], place: int) -> str:

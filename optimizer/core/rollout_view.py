@@ -16,6 +16,7 @@ from optimizer.core.freezes import Freeze
 from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP
 
+State = Literal["done", "now", "ahead"]
 CONFIDENCE = 1 - ALPHA_SHIP - ALPHA_ROLL
 
 
@@ -73,10 +74,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageView:
-    """One step of the ladder. ``asks`` names the evidence that lets it go on."""
+    """One step of the ladder, or the holdback after it. ``asks`` names the evidence that lets it go on, of the holdback the one that would end it."""
 
     share: float
-    state: Literal["done", "now", "ahead"]
+    state: State
     asks: str
     since: datetime | None  # real time
     until: datetime | None

@@ -20,7 +20,7 @@ from optimizer.jobs.forecast_rollout import forecast_active
 from optimizer.ports import Clock, Store, Transaction
 
 LATE_DAYS = 7.0  # of the rollout clock: whose late feedback is counted; all of a rollout's would grow with its traffic
-OF_FAMILY = ("rollout_ended",)  # alerts whose subject is the family
+OF_FAMILY = ("rollout_ended", "champion_worse")  # alerts whose subject is the family or its champion
 
 
 def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> RolloutView:
@@ -33,6 +33,8 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     freeze = is_frozen(store.freezes.all(tx), rollout.family)
     champion = store.champions.current(tx, rollout.family)
     held_back = holdback_of(champion, store.rollouts.latest(tx, rollout.family), clock.scale) if champion is not None else None
+    if held_back is not None and (held_back.rollout != rollout.id or now >= held_back.until or freeze is not None):
+        held_back = None
     arms = view.arms_of(rollout, watch, blocks, _late(tx, store, clock, rollout))
     return RolloutView(
         verdict=view.verdict_of(watch.quality),
@@ -47,7 +49,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         arms=arms,
         left_out=watch.n_left_out,
         late_alert=view.late_alert(arms),
-        stages=view.stages_of(rollout, watch),
+        stages=view.stages_of(rollout, watch, held_back=held_back is not None),
         labels=view.labels_of(rollout, watch.quality),
         hours=_hours(rollout, clock_now),
         silence=view.silence_of(watch),
@@ -56,7 +58,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         lease_expires_at=rollout.lease_expires_at,
         served=rollout.share is not None and _holds(rollout.lease_expires_at, now) and freeze is None,
         freeze=freeze,
-        holdback=held_back if held_back is not None and held_back.rollout == rollout.id and now < held_back.until and not freeze else None,
+        holdback=held_back,
         alerts=_alerts(tx, store, rollout),
         looked_at=stored.updated_at if stored is not None else None,
     )

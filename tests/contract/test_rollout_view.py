@@ -1,0 +1,208 @@
+"""What people see of rollouts that really ran: the view, the log's evidence, the report."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.rollout_report import rollout_page
+from optimizer.core.evidence_view import evidence_text
+from optimizer.core.feedback import Arm, FeedbackEvent
+from optimizer.core.rollout_view import RolloutView
+from optimizer.jobs.report_rollout import report_rollout
+from optimizer.jobs.rollout_view import rollout_view, with_forecast
+from optimizer.jobs.start_rollout import start_rollout
+from tests.rollout_world import Behaviour, Clock, F, World
+from tests.stores import new_database
+
+
+@pytest.fixture
+def fast(tmp_path: Path) -> Iterator[World]:
+    """A rollout hour passes within a minute."""
+    database = new_database(tmp_path)
+    made = World(store=database, clock=Clock(scale=60.0))
+    made.history()
+    yield made
+    database.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    database = new_database(tmp_path)
+    made = World(store=database)
+    made.history()
+    yield made
+    database.close()
+
+
+def view(world: World) -> RolloutView:
+    rollout = world.rollout
+    with world.store.read() as tx:
+        return rollout_view(tx, world.store, world.clock, rollout)
+
+
+def page(world: World) -> str:
+    return rollout_page(report_rollout(world.rollout.id, store=world.store, clock=world.clock))
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", html)))
+
+
+def test_a_rollout_nobody_answered_waits_for_evidence_and_labels_and_says_so(fast: World) -> None:
+    fast.start()
+    seen = view(fast)
+    assert (seen.verdict, seen.labels.used, seen.n_blocks) == ("Nothing has been shown about quality.", 0, 0)
+    assert any("20 is needed" in reason for reason in seen.waits_for)
+    assert any("100 are needed" in reason for reason in seen.waits_for)
+    assert seen.next_step is not None
+    assert (seen.next_step.act, seen.next_step.share, seen.next_step.asks) == ("advance", 0.25, "ship3")
+    assert (seen.difference.lower, seen.difference.upper, seen.difference.observed) == (-1.0, 1.0, None)
+    assert seen.served
+    assert [s.state for s in seen.stages] == ["now", "ahead", "ahead", "ahead"]
+
+
+def test_the_view_counts_what_the_blocks_hold_and_is_plain_json(fast: World) -> None:
+    fast.behaviours[fast.candidate] = Behaviour(success=0.95)
+    fast.start()
+    fast.climb(5)
+    seen = view(fast)
+    assert seen.labels.used == sum(arm.labelled for arm in seen.arms) - seen.labels.waiting > 0
+    candidate = seen.arms[0]
+    assert (candidate.arm, candidate.variant, candidate.label_rate) == ("candidate", fast.candidate, 1.0)
+    assert candidate.mean is not None
+    assert 0.8 < candidate.mean <= 1.0
+    assert seen.difference.observed is not None
+    assert seen.difference.lower <= seen.difference.observed <= seen.difference.upper
+    assert {g.name for g in seen.guardrails} == {"errors", "latency", "cost"}
+    assert seen.not_guarded == {}
+    assert json.loads(json.dumps(asdict(seen), default=str))["gates"][0]["name"] == "ship3"
+
+
+def test_the_live_forecast_says_what_is_still_needed(fast: World) -> None:
+    fast.start()
+    fast.climb(5)
+    forecast = with_forecast(view(fast), fast.rollout, store=fast.store, clock=fast.clock).forecast
+    assert forecast is not None
+    assert "more labelled outcomes" in forecast.summary
+
+
+def test_feedback_after_its_cohort_closed_is_counted_per_arm_shown_and_not_used(fast: World) -> None:
+    fast.start()
+    fast.climb(4)
+    before = view(fast)
+    assert [(arm.late, arm.late_share) for arm in before.arms] == [(0, 0.0), (0, 0.0)]
+    assert before.late_alert is None
+    arm = next(a for a in (fast.serve(f"late-{i}") for i in range(200)) if a.variant == fast.candidate)
+    at, n = fast.clock.at, 20
+    old = [
+        FeedbackEvent(
+            id=f"late-{i}",
+            arm=_in_cohort(arm, i),
+            occurred_at=at,
+            received_at=at,
+            content_hash=str(i),
+            source="user",
+            success=False,
+        )
+        for i in range(n)
+    ]
+    fast.store.write(lambda tx: fast.store.events.add_feedback(tx, old))
+    seen = view(fast)
+    assert [(a.arm, a.late) for a in seen.arms] == [("candidate", n), ("champion", 0)]
+    assert seen.late_alert is not None
+    assert "of the candidate's" in seen.late_alert
+    assert seen.labels == before.labels
+    fast.tick()
+    assert view(fast).arms[0].labelled == before.arms[0].labelled, "late feedback never changes a closed cohort"
+
+
+def _in_cohort(arm: Arm, i: int) -> Arm:
+    """The arm of another unit, three cohorts ago."""
+    assert arm.cohort_start is not None
+    return replace(arm, unit_hmac=f"h-late-{i}", cohort_start=arm.cohort_start - timedelta(hours=3))
+
+
+def test_a_promoted_rollout_is_told_as_one_step_by_step_and_the_log_names_the_evidence(fast: World) -> None:
+    fast.behaviours[fast.candidate] = Behaviour(success=0.97)
+    fast.start()
+    fast.climb(60)
+    seen, rollout = view(fast), fast.rollout
+    assert rollout.outcome == "promoted"
+    assert "better" in seen.verdict
+    assert [s.state for s in seen.stages[:4]] == ["done"] * 4
+    assert (seen.stages[4].asks, seen.stages[4].state) == ("roll", "now")
+    assert seen.holdback is not None
+    assert seen.next_step is None
+    said = [evidence_text(rollout, d) for d in fast.decisions if d.kind in ("advance", "promote")]
+    assert [(s or "").split()[0] for s in said] == ["ship3", "ship2", "ship1", "ship1"]
+    assert all((s or "").endswith(" of 20") for s in said)
+    html = page(fast)
+    assert f"{fast.candidate} became the champion of {F} after" in text(html)
+    assert html.count("<figure") == 1 + 5 + 2 + 3
+    assert all(d.hash in html for d in fast.decisions)
+    assert "95 % (holdback)" in html
+
+
+def test_the_word_better_stands_nowhere_in_a_report_without_the_evidence_for_it(fast: World) -> None:
+    fast.start()
+    fast.climb(6)
+    seen = view(fast)
+    assert not next(g for g in seen.gates if g.name == "sup").passed
+    assert "better" not in text(page(fast)).lower()
+
+
+def test_a_guardrail_that_alarmed_is_named_with_its_evidence(world: World) -> None:
+    world.behaviours[world.candidate] = Behaviour(errors=0.5)
+    world.start()
+    for _ in range(40):
+        if world.rollout.is_active:
+            world.requests(30, 30.0)
+    rollout, seen = world.rollout, view(world)
+    assert rollout.outcome == "guardrail"
+    assert "rollout_ended" in {alert.kind for alert in seen.alerts}
+    errors = seen.guardrails[0]
+    if errors.passed:  # ten failures in a row may be faster
+        assert (evidence_text(rollout, world.decisions[-1]) or "").startswith("errors ")
+    html = page(world)
+    assert "was taken back at 10 %" in text(html)
+    assert "No block of labelled outcomes was closed" in text(html)
+    assert html.count("<figure") == 1 + 3
+
+
+def test_a_report_of_a_rollout_that_was_never_served_has_no_plots_and_no_faults(fast: World) -> None:
+    start_rollout(fast.family, fast.candidate, actor="ann", store=fast.store, clock=fast.clock, confirm=F)
+    html = page(fast)
+    assert "was never served to users" in text(html)
+    assert "<figure" not in html
+
+
+def test_a_report_loads_nothing_from_anywhere_and_escapes_what_people_wrote(fast: World) -> None:
+    fast.start()
+    fast.climb(4)
+    fast.operate("rollback", reason="<script>alert(1)</script>")
+    html = page(fast)
+    assert not re.search(r"(src|href|url\()", html)
+    assert "http" not in html
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_report_of_a_record_that_was_tampered_with_says_so_and_draws_nothing_from_it(fast: World) -> None:
+    fast.start()
+    fast.climb(4)
+
+    def tamper(tx: object) -> None:
+        tx.exec_driver_sql("UPDATE cohort_blocks SET content = replace(content, '\"left_out\":0', '\"left_out\":1') WHERE kind = 'quality'")  # type: ignore[attr-defined]
+
+    fast.store.write(tamper)
+    html = page(fast)
+    assert "does not fit:" in html
+    assert "was changed" in text(html)
+    assert html.count("<figure") == 1

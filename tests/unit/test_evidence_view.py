@@ -1,0 +1,115 @@
+"""What people are shown of a rollout's evidence, and what they are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+
+import pytest
+
+from optimizer.cli.evidence_picture import BAR, bar
+from optimizer.core.evidence_view import CLAIMS, Totals, gates_of, late_alert, verdict_of
+from optimizer.core.rollout_view import ArmView, EvidenceView
+from optimizer.core.statistics.interval import difference_interval, running_intervals
+from optimizer.core.statistics.mixture import Evidence
+from optimizer.core.statistics.outcomes import Block, Outcomes
+from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
+
+START = QualityGate.start(margin=0.05, champion_mean=0.8)
+
+
+def with_peaks(**peaks: float) -> QualityGate:
+    """A gate whose largest e-values are given by name."""
+    evidence = [
+        Evidence(weights=e.weights, components=e.components, peak=log(peaks.get(h.name, 1.0)))
+        for h, e in zip(hypotheses(START.margin), START.evidence, strict=True)
+    ]
+    return replace(START, evidence=tuple(evidence))
+
+
+def block(n_c: int, good_c: int, n_b: int, good_b: int, stage: int = 0) -> Block:
+    return Block(stage=stage, candidate=Outcomes.binary(n_c, good_c), champion=Outcomes.binary(n_b, good_b))
+
+
+@pytest.mark.parametrize(
+    ("peaks", "words"),
+    [
+        pytest.param({}, "Nothing has been shown", id="nothing yet"),
+        pytest.param({"ship3": 20.1}, "not worse than the champion by 0.15 or more", id="three margins"),
+        pytest.param({"ship3": 500.0, "ship2": 20.1}, "by 0.1 or more", id="two margins"),
+        pytest.param(
+            {"ship3": 900.0, "ship2": 500.0, "ship1": 20.1}, "by 0.05 or more; whether it differs at all is open", id="the margin"
+        ),
+        pytest.param({"ship1": 900.0, "sup": 20.1}, "is better", id="superior"),
+        pytest.param({"ship3": 900.0, "roll": 34.0}, "is worse", id="worse, whatever was shown before"),
+        pytest.param({"ship3": 19.9, "sup": 19.9, "roll": 33.2}, "Nothing has been shown", id="just below every threshold"),
+    ],
+)
+def test_the_verdict_says_the_strongest_thing_that_was_shown(peaks: dict[str, float], words: str) -> None:
+    assert words in verdict_of(with_peaks(**peaks))
+
+
+def test_the_word_better_needs_the_evidence_for_it() -> None:
+    almost = with_peaks(ship3=1e9, ship2=1e9, ship1=1e9, sup=19.9)
+    shown = [verdict_of(almost), *CLAIMS.values(), *(g.text for g in gates_of(almost))]
+    assert "better" not in " ".join(shown)
+    assert "better" in verdict_of(with_peaks(sup=20.1))
+
+
+def test_the_way_to_a_threshold_is_measured_on_the_log_scale() -> None:
+    found = {g.name: g for g in gates_of(with_peaks(ship3=20**0.5, roll=1e6))}
+    assert found["ship3"].share_of_way == pytest.approx(0.5)
+    assert (found["ship3"].text, found["ship3"].passed) == ("4.47 of 20", False)
+    assert (found["roll"].share_of_way, found["roll"].passed) == (1.0, True)
+
+
+@pytest.mark.parametrize(("e_value", "n"), [(1.0, 0), (20**0.5, BAR // 2), (19.99, BAR - 1), (20.01, BAR), (1e12, BAR)])
+def test_a_bar_is_full_only_when_the_threshold_was_reached(e_value: float, n: int) -> None:
+    (gate,) = [g for g in gates_of(with_peaks(ship1=e_value)) if g.name == "ship1"]
+    assert bar(gate) == "█" * n + "░" * (BAR - n)
+
+
+def test_an_e_value_beyond_every_float_is_still_shown() -> None:
+    evidence = [replace(e, peak=5000.0) for e in START.evidence]
+    found = gates_of(replace(START, evidence=tuple(evidence)))[0]
+    assert found.text == "10^2171 of 20"
+    assert found.e_value < float("inf")
+
+
+def arm(name: str, late: int, of: int) -> ArmView:
+    return ArmView(
+        arm=name, variant="v", units=0, labelled=0, label_rate=None, mean=None, late=late, late_of=of, late_share=late / of if of else None
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def test_more_than_one_percent_of_one_arms_late_feedback_is_an_alert_that_names_the_arm() -> None:
+    assert late_alert([arm("candidate", 1, 100), arm("champion", 9, 1000)]) is None
+    assert late_alert([arm("candidate", 0, 0), arm("champion", 0, 0)]) is None
+    found = late_alert([arm("candidate", 2, 100), arm("champion", 9, 1000)])
+    assert found is not None
+    assert "2.0 % of the candidate's (2 of 100)" in found
+    assert "champion" not in found
+    assert "feedback_window" in found
+
+
+def test_the_observed_difference_compares_within_blocks_and_not_totals() -> None:
+    """Monday is bad for both and mostly the champion's, Tuesday good and mostly the candidate's: no difference, though totals differ by 40 points."""
+    monday, tuesday = block(10, 4, 90, 36, stage=0), block(90, 81, 10, 9, stage=1)
+    totals = Totals([monday, tuesday])
+    assert totals.candidate.mean - totals.champion.mean == pytest.approx(0.4)  # type: ignore[operator]
+    assert totals.observed == pytest.approx(0.0)
+    assert Totals([block(0, 0, 5, 5)]).observed is None
+
+
+def test_running_intervals_are_the_interval_after_every_block() -> None:
+    blocks = tuple(block(20, 12 + i % 5, 20, 16) for i in range(25))
+    running = running_intervals(START, blocks)
+    assert [r.labelled for r in running] == [40 * (i + 1) for i in range(25)]
+    for n in (1, 7, 25):
+        assert running[n - 1].interval == difference_interval(START, blocks[:n])
+    assert running[-1].interval.upper - running[-1].interval.lower < 1.0
+
+
+def test_evidence_is_named_as_the_gate_names_it() -> None:
+    assert [g.name for g in gates_of(START)] == ["ship3", "ship2", "ship1", "sup", "roll"]
+    assert all(isinstance(g, EvidenceView) and g.threshold in (20.0, pytest.approx(100 / 3)) for g in gates_of(START))
