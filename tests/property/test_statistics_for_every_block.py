@@ -6,6 +6,7 @@ import json
 import random
 from math import exp, sqrt
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -193,6 +194,27 @@ def test_scores_under_the_null_have_a_mean_e_of_at_most_one_within_its_error():
     mean = sum(values) / runs
     error = sqrt(sum((v - mean) ** 2 for v in values) / (runs - 1) / runs)
     assert 0.5 < mean <= 1 + 3 * error
+
+
+@pytest.mark.parametrize("kind", ["errors", "latency", "cost"])
+def test_a_guardrails_mean_e_is_at_most_one_where_the_candidate_is_as_much_worse_as_it_may_be(kind):
+    """Seeded: eight blocks of ten seconds at a canary's share, some without a candidate, and a champion that gets worse on its way."""
+    rng, runs, values = random.Random(13), 2000, []
+    for _ in range(runs):
+        guardrail = Guardrail.start(kind, champion_mean={"errors": 0.03, "latency": 0.05, "cost": 0.3}[kind], champion_variance=0.03)
+        for i in range(8):
+            base = 1.0 + 0.5 * (i > 4)
+            n_c, n_b = rng.choice([0, 1, 1, 2, 4]), rng.choice([5, 9, 12])
+            if kind == "cost":  # uniform: means of .2 and, allowed, .22
+                drawn = [[rng.uniform(0, 0.4 * base * ratio) for _ in range(n)] for n, ratio in ((n_c, 1.1), (n_b, 1.0))]
+            else:
+                rate, margin = (0.03, 0.01) if kind == "errors" else (0.05, 0.025)
+                drawn = [[float(rng.random() < p) for _ in range(n)] for n, p in ((n_c, rate * base + margin), (n_b, rate * base))]
+            guardrail = guardrail.after(Block(stage=0, candidate=Outcomes.of(drawn[0]), champion=Outcomes.of(drawn[1])))
+        values.append(exp(guardrail.evidence.log_e))
+    mean = sum(values) / runs
+    error = sqrt(sum((v - mean) ** 2 for v in values) / (runs - 1) / runs)
+    assert 0.3 < mean <= 1 + 3 * error
 
 
 def test_gates_and_guardrails_share_the_risk_of_rolling_back_an_equal_candidate():
