@@ -237,7 +237,11 @@ def _missing(plan: Plan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
         return (
             f"none of {traffic.n_units:,} units gave a label ({label}) in {_span(traffic.hours)}{have}: send feedback, or choose another metric",
         )
-    n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours * plan.clock_scale
+    if plan.clock_scale != 1.0:
+        return (
+            f"rollout time runs {plan.clock_scale:g} times as fast here (simulated clock), so what came per hour of it so far says little",
+        )
+    n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours
     if n_labelled < ENOUGH_UNITS and hours < ENOUGH_HOURS:
         return (
             f"the record is too short to rely on: {n_labelled:,} units with a label ({label}) in {_span(hours)}; {ENOUGH_UNITS} of them, or "

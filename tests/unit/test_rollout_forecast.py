@@ -78,6 +78,8 @@ def test_on_a_clock_that_runs_faster_fewer_units_come_per_hour_of_it() -> None:
     assert slow.units_per_hour == pytest.approx(100)
     assert fast.units_per_hour == pytest.approx(50)
     assert fast.stages[0].expected.hours == pytest.approx(MEAN / 10 + 25)
+    assert (slow.verdict, fast.verdict) == ("fits", "cannot_tell")
+    assert "simulated clock" in fast.summary
 
 
 def test_minimum_times_are_waited_for() -> None:
