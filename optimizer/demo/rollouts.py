@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from random import Random
@@ -40,7 +41,7 @@ class Rollouts:
         self.ids: dict[str, str] = {}
 
     def move_by_themselves(self, up: Searched, down: Searched) -> None:
-        """``up`` with its nominated winner, or its best trial; ``down`` with its worst trial. Both at once, until both have ended."""
+        """``up`` with its nominated winner, or its best trial; ``down`` with a careless edit. Both at once, until both have ended."""
         say = self._screen.say
         say(
             "Nobody advances them: the worker looks every ten seconds. Users come in batches, each with a unit of their own; each asks about a"
@@ -50,12 +51,12 @@ class Rollouts:
         )
         say("up was chosen on these documents, so its arm looks better here than it is: what counts is the confirmation on sealed ones.")
         say("An hour of rollout time takes 2.5 seconds here (simulated clock); gates, error rates and code are the product's.")
-        candidates = {up.study.family: up.candidate, down.study.family: down.worst}
+        candidates = {up.study.family: up.candidate, down.study.family: self._careless_edit(down)}
         searched = {s.study.family: s for s in (up, down) if candidates[s.study.family] is not None}
         for family in searched:
             self._before(searched[family])
         for family, one in searched.items():
-            self._start(one, str(candidates[family]), is_nominated=one is up and up.is_nominated)
+            self._start(family, str(candidates[family]), is_nominated=one is up and up.is_nominated)
         self._watch(searched)
         for family in searched:
             self._screen.command("rollout", "verify", self.ids[family])
@@ -89,17 +90,24 @@ class Rollouts:
         visits = self._visit(searched, N_BEFORE)
         self._screen.say(f"  {searched.study.family}: {visits} users of the champion, before anything is rolled out")
 
-    def _start(self, searched: Searched, candidate: str, *, is_nominated: bool) -> None:
-        family = searched.study.family
+    def _careless_edit(self, searched: Searched) -> str:
+        """A variant that somebody made by hand, asked about the same documents, so that the journal can answer for it."""
+        family, n = searched.study.family, len((searched.study.dataset or {}).get("dev", ()))
+        self._screen.say(f"For {family}, somebody wants shorter answers, and allows two tokens:")
+        answer = self._screen.command(
+            "variant", "create", family, "--from", "champion", "--model", "max_tokens=2", "--note", "shorter answers", "--json", show=_nothing
+        )  # fmt: skip
+        made = str(json.loads(answer)["variant"])
+        self._screen.command("family", "evaluate", family, "--variant", made, "--n", str(n))
+        return made
+
+    def _start(self, family: str, candidate: str, *, is_nominated: bool) -> None:
         if is_nominated:
             self._screen.command("variant", "diff", family, candidate)
             self._screen.command("rollout", "start", family, candidate)
         else:
-            trial = searched.trial_of(candidate)
-            assert trial is not None
             self.forced.append(family)
-            score = "not measured" if trial.score is None else f"{trial.score:.3f}"
-            self._screen.say(f"Trial {trial.number} of {family} ({score} on dev) was not nominated, so it is started as FORCED:")
+            self._screen.say(f"{candidate} of {family} was not nominated, so its rollout is started as FORCED:")
             self._screen.command("rollout", "start", family, candidate, "--confirm", family, "--reason", "forced by the demo")
         self.ids[family] = str(self._rollout(family)["id"])
         self._screen.command("rollout", "approve", family, "--reason", "diff reviewed")
@@ -144,7 +152,7 @@ class Rollouts:
         return len(traffic.visits)
 
     def _documents(self, searched: Searched) -> list[Example]:
-        """Dev documents of the study, which every complete trial has been asked about. Never a sealed one."""
+        """Dev documents of the study, which every trial and the careless edit have been asked about. Never a sealed one."""
         in_study = set((searched.study.dataset or {}).get("dev", ()))
         with self._store.read() as tx:
             return [e for e in self._store.examples.of_split(tx, searched.study.family, split="dev") if e.id in in_study]
@@ -176,3 +184,7 @@ class Rollouts:
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
         return body
+
+
+def _nothing(line: str) -> bool:
+    return False

@@ -106,7 +106,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
 
         rollouts = Rollouts(screen=screen, users=users, store=store, api_url=api)
         up, down = _in_order(studies)
-        screen.step(f"4/5  {TITLES[3]}: {up} with its best variant, {down} with its worst")
+        screen.step(f"4/5  {TITLES[3]}: {up} with its best variant, {down} with a careless edit")
         rollouts.move_by_themselves(studies[up], studies[down])
         screen.step(f"5/5  {TITLES[4]}: {up}")
         rollouts.back_to_the_champion_before(up)
@@ -145,7 +145,7 @@ def _first_users(screen: Screen, users: Users, store: Any) -> None:
 
 
 def _in_order(studies: Mapping[str, Any]) -> tuple[str, str]:
-    """(family whose best variant goes up, family whose worst one goes down): a nominated winner goes up, the larger lift first."""
+    """(family whose best variant goes up, family of the careless edit): a nominated winner goes up, the larger lift first."""
 
     def rank(name: str) -> tuple[bool, float]:
         study = studies[name].study

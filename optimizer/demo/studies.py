@@ -40,14 +40,6 @@ class Searched:
         others = [t for t in self.trials if t.variant != self.study.champion and t.score is not None]
         return max(others, key=lambda t: (t.score or 0.0, -t.number)).variant if others else None
 
-    @property
-    def worst(self) -> str | None:
-        """The trial that did worst on dev, to show how a bad candidate falls; None where none did worse than the champion."""
-        scored = {t.variant: t.score for t in self.trials if t.score is not None and t.status == "complete"}
-        champion = scored.get(self.study.champion)
-        worse = {variant: score for variant, score in scored.items() if champion is not None and score < champion}
-        return min(worse, key=lambda variant: (worse[variant], variant), default=None)
-
     def trial_of(self, variant: str) -> Trial | None:
         return next((t for t in self.trials if t.variant == variant), None)
 

@@ -190,12 +190,6 @@ def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other
     store.close()
 
 
-def test_what_falls_in_the_demo_is_the_trial_that_did_worst_and_never_one_as_good_as_the_champion() -> None:
-    trials = [a_trial(0, "v_champion", 0.4), a_trial(1, "v_a", 0.1), a_trial(2, "v_b", 0.3), a_trial(3, "v_c", None)]
-    assert Searched(study=a_study(), trials=trials).worst == "v_a"
-    assert Searched(study=a_study(), trials=trials[:1]).worst is None
-
-
 def test_a_command_that_fails_stops_the_demo_with_what_it_said(home: Path) -> None:
     with pytest.raises(RuntimeError, match="no family 'nobody'"):
         Screen().command("family", "show", "nobody")
