@@ -40,9 +40,6 @@ class Searched:
         others = [t for t in self.trials if t.variant != self.study.champion and t.score is not None]
         return max(others, key=lambda t: (t.score or 0.0, -t.number)).variant if others else None
 
-    def trial_of(self, variant: str) -> Trial | None:
-        return next((t for t in self.trials if t.variant == variant), None)
-
 
 def run_studies(screen: Screen, definition: Path, *, settings: Settings, store: Store) -> dict[str, Searched]:
     """Both studies to their end. Raises RuntimeError when one failed."""
