@@ -6,11 +6,8 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,80 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from optimizer.config import Settings, load_settings
-from optimizer.jobs.init_project import init_project
-from optimizer.run_files import ProcessLock, find
+from optimizer.config import load_settings
+from optimizer.run_files import ProcessLock
+from tests.running_server import CHILDREN, Server, make_home, until
 from tests.scripted_model import Provider, chat_answer, provider
-
-CLI = [sys.executable, "-c", "from optimizer.cli import main; main()"]
-CHILDREN = ("api", "gateway", "worker")
-PATIENCE_S = 90.0
-
-
-def until(what: str, check: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first true answer of ``check``; a machine may be slow, so patience is long and success is immediate."""
-    end = time.monotonic() + patience_s
-    while time.monotonic() < end:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.1)
-    pytest.fail(f"waited {patience_s:g} s for {what}")
-
-
-class Server:
-    """One ``detent serve`` on a home of its own."""
-
-    def __init__(self, home: Path, *words: str) -> None:
-        self.home = home
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
-            "DETENT_HOME": str(home),
-            "NO_COLOR": "1",
-        }
-        self.settings: Settings = load_settings(home=home)
-        self.process = subprocess.Popen(
-            [*CLI, "serve", "--no-mlflow", *words],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line)
-
-    @property
-    def told(self) -> str:
-        return "".join(self.lines)
-
-    def pid(self, name: str) -> int | None:
-        found = find(self.settings, name)
-        return found.pid if found else None
-
-    def wait_ready(self) -> dict[str, int]:
-        return until(
-            "all processes", lambda: self.process.poll() is None and all(map(self.pid, CHILDREN)) and {n: self.pid(n) for n in CHILDREN}
-        )
-
-    @property
-    def url(self) -> str:
-        found = find(self.settings, "api")
-        assert found is not None
-        assert found.url is not None
-        return found.url
-
-    def detent(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*CLI, *words], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.home)
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -101,22 +28,10 @@ def model() -> Iterator[Provider]:
         yield made
 
 
-def make_home(folder: Path, model: Provider) -> Path:
-    init_project(folder)
-    entry = {"openai_compatible": model.url, "model": "m", "concurrency": 1, "max_output_tokens": 8}
-    entry["price"] = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
-    (folder / "config" / "models.yaml").write_text(json.dumps({"embedded": entry}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "config" / "dev.yaml").write_text(f"port: {port}\ntick_seconds: 1\nlease_seconds: 4\n")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[Server]:
     """Shared by the tests below, in their order; the last one kills it."""
-    made = Server(make_home(tmp_path_factory.mktemp("serve") / "home", model))
+    made = Server(make_home(tmp_path_factory.mktemp("serve") / "home", model.url))
     try:
         yield made
     finally:
@@ -203,7 +118,7 @@ def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
 
 
 def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_path: Path, model: Provider) -> None:
-    home = make_home(tmp_path / "home", model)
+    home = make_home(tmp_path / "home", model.url)
     wanted = load_settings(home=home).port
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -231,7 +146,7 @@ def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_
     ],
 )
 def test_a_start_that_must_not_be_is_refused(tmp_path: Path, model: Provider, words: list[str], code: int, says: str) -> None:
-    refused = Server(make_home(tmp_path / "home", model), *words)
+    refused = Server(make_home(tmp_path / "home", model.url), *words)
     try:
         assert refused.process.wait(timeout=60) == code
         until("its last words", lambda: says in refused.told)

@@ -1,0 +1,233 @@
+"""Rollouts under ``detent serve`` with real processes: users fetch and report over HTTP, the worker decides, and nobody is asked.
+
+Accelerated, and so marked by ``simulated_clock``: an hour of rollout durations passes in ten seconds. Guardrails, leases and ticks run on
+real time; bench/guardrail_response.py measures how long they take at one request a second.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from optimizer.run_files import ProcessLock
+from tests.running_server import Server, make_home, until
+
+F = "support_topics"
+LEASE_S = 6
+PROFILE = {
+    "clock_scale": 360,
+    "lease_seconds": LEASE_S,
+    "limits": {"operator_per_minute": 1000},
+    "family_overrides": {"rollout": {"feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}, "margin": 0.1}},
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Shared by the tests below. No model is called: users report what their application did."""
+    made = Server(make_home(tmp_path_factory.mktemp("rollouts") / "home", "http://127.0.0.1:9", profile=PROFILE))
+    try:
+        made.wait_ready()
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as made:
+        yield made
+
+
+@pytest.fixture
+def rollout(client: httpx.Client) -> Iterator[dict[str, Any]]:
+    """Deploying at 10 %; ended afterwards, however the test went."""
+    n = random.getrandbits(32)
+    post(client, "/v1/interactions", [{"family": F, "unit": f"before{i}", "latency_ms": 100.0, "cost_usd": 0.001} for i in range(60)])
+    draft = {"messages": [{"role": "user", "content": f"{n} Topic? {{{{message}}}}"}], "note": "another"}
+    variant = post(client, f"/v1/families/{F}/variants", draft)["variant"]
+    id = post(client, f"/v1/families/{F}/rollouts", {"variant": variant, "confirm": F, "reason": "a try"})["id"]
+    post(client, f"/v1/rollouts/{id}/approve", {"reason": "go"})
+    yield until("the first stage", lambda: (found := look(client, id))["status"] == "deploying" and found)
+    client.post(f"/v1/rollouts/{id}/rollback", json={"reason": "the test is over"})
+
+
+def post(client: httpx.Client, path: str, body: Any) -> Any:
+    answer = client.post(path, json=body)
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()
+
+
+def look(client: httpx.Client, id: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/rollouts/{id}").json()
+    return found
+
+
+def fetch(client: httpx.Client, unit: str) -> dict[str, Any]:
+    answer = client.get(f"/v1/families/{F}/prompt", params={"unit": unit})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def use(client: httpx.Client, id: str, *, per_second: float, seconds: float, report: Callable[[str], Mapping[str, Any]]) -> int:
+    """Users come until the rollout has ended; each fetches and reports. ``report``: what a role's request shows. Returns how many came."""
+    n, began = 0, time.monotonic()
+    with ThreadPoolExecutor(4) as several:
+        while time.monotonic() - began < seconds:
+            units = [f"user-{random.getrandbits(64):x}" for _ in range(max(1, round(per_second)))]
+            served = list(several.map(lambda unit: fetch(client, unit), units))
+            done = post(client, "/v1/feedback", [{"assignment": s["assignment"], **report(s["role"])} for s in served])
+            assert done["rejected"] == []
+            n += len(units)
+            if look(client, id)["status"] != "deploying":
+                return n
+            time.sleep(max(0.0, began + n / per_second - time.monotonic()))
+    pytest.fail(f"still deploying after {seconds:g} s: {look(client, id)}")
+
+
+def decisions(client: httpx.Client, id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get(f"/v1/rollouts/{id}/decisions").json()["items"]
+    return found
+
+
+def candidate_unit(client: httpx.Client) -> str:
+    """Somebody who gets the candidate while it is watched."""
+    found = until(
+        "a unit of the candidate", lambda: [u for u in (f"unit{i}" for i in range(60)) if fetch(client, u)["role"] == "candidate"]
+    )
+    return str(found[0])
+
+
+# --- taken back by itself ---------------------------------------------------------------------------------------------
+
+
+def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
+    server: Server, client: httpx.Client, rollout: dict[str, Any]
+) -> None:
+    draw = random.Random(1)
+
+    def report(role: str) -> dict[str, Any]:
+        failed = draw.random() < (0.3 if role == "candidate" else 0.01)
+        return {"latency_ms": 120.0, "cost_usd": 0.001, **({"error": "upstream failed"} if failed else {"output": "account"})}
+
+    use(client, rollout["id"], per_second=10, seconds=180, report=report)
+    ended = look(client, rollout["id"])
+    assert (ended["status"], ended["outcome"], ended["simulated_clock"]) == ("rolled_back", "guardrail", True)
+    assert "guardrail errors" in ended["reason"]
+    assert {fetch(client, f"later{i}")["role"] for i in range(30)} == {"champion"}
+    assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
+    assert "rollout_ended" in {a["kind"] for a in client.get("/v1/alerts").json()["items"]}
+
+
+def test_a_drop_of_twenty_points_in_labels_is_taken_back_by_the_quality_gate(
+    server: Server, client: httpx.Client, rollout: dict[str, Any]
+) -> None:
+    """Table B of the note: 526 labels on average, 920 in nine of ten rollouts, at a base of .80 and a margin of .05."""
+    draw = random.Random(2)
+
+    def report(role: str) -> dict[str, Any]:
+        return {
+            "latency_ms": 120.0, "cost_usd": 0.001, "output": "account", "source": "user",
+            "success": draw.random() < (0.6 if role == "candidate" else 0.8),
+        }  # fmt: skip
+
+    use(client, rollout["id"], per_second=40, seconds=180, report=report)
+    ended = look(client, rollout["id"])
+    assert (ended["status"], ended["outcome"], ended["simulated_clock"]) == ("rolled_back", "worse", True)
+    assert 50 < decisions(client, rollout["id"])[-1]["content"]["inputs"]["evidence"]["labelled"] < 8000
+    assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
+
+
+# --- nobody watches ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def worker_killed(server: Server) -> Iterator[None]:
+    """Killed, and its place taken, so that the next one stands by."""
+    pid = server.pid("worker")
+    assert pid is not None
+    lock = ProcessLock(server.settings, "worker")
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    until("the lock", lock.acquire)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def worker_hangs(server: Server) -> Iterator[None]:
+    pid = server.pid("worker")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def database_locked(server: Server) -> Iterator[None]:
+    path = server.settings.db_url().removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def database_removed(server: Server) -> Iterator[None]:
+    path = Path(server.settings.db_url().removeprefix("sqlite:///"))
+    away = path.with_name("away")
+    away.mkdir()
+    files = [file for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if file.exists()]
+    for file in files:
+        file.rename(away / file.name)
+    try:
+        yield
+    finally:
+        for file in files:
+            (away / file.name).rename(file)
+        away.rmdir()
+
+
+@pytest.mark.parametrize("trouble", [worker_killed, worker_hangs, database_locked, database_removed], ids=lambda t: t.__name__)
+def test_when_the_lease_has_run_out_nobody_is_served_the_candidate_and_afterwards_it_goes_on(
+    server: Server, client: httpx.Client, rollout: dict[str, Any], trouble: Callable[[Server], Any]
+) -> None:
+    unit = candidate_unit(client)
+    with trouble(server):
+        until("the champion", lambda: fetch(client, unit)["role"] == "champion", patience_s=60)
+        for i in range(60):
+            served = fetch(client, f"unit{i}")
+            assert (served["variant"], served["rollout"], served["lease_expires_at"]) == (rollout["champion"], None, None)
+        assert client.get("/v1/snapshot").json()["families"][F]["rollout"] is None
+    until("the candidate again", lambda: fetch(client, unit)["role"] == "candidate")
+    assert look(client, rollout["id"])["status"] == "deploying"
+    assert "lapse" in [d["kind"] for d in decisions(client, rollout["id"])]
+    assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
+
+
+def test_a_client_that_is_cut_off_knows_from_its_last_answer_when_to_stop(client: httpx.Client, rollout: dict[str, Any]) -> None:
+    unit = candidate_unit(client)
+    snapshot, prompt = client.get("/v1/snapshot"), client.get(f"/v1/families/{F}/prompt", params={"unit": unit})
+    for answer, ends in (
+        (snapshot, snapshot.json()["families"][F]["rollout"]["lease_expires_at"]), (prompt, prompt.json()["lease_expires_at"]),
+    ):  # fmt: skip
+        left = datetime.fromisoformat(ends) - parsedate_to_datetime(answer.headers["Date"])
+        assert 0 < left.total_seconds() <= LEASE_S + 1  # Date has whole seconds

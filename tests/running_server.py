@@ -1,0 +1,103 @@
+"""``detent serve`` as a child of a test, on a home and a free port of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.config import Settings, load_settings
+from optimizer.jobs.init_project import init_project
+from optimizer.run_files import find
+
+CLI = [sys.executable, "-c", "from optimizer.cli import main; main()"]
+CHILDREN = ("api", "gateway", "worker")
+PATIENCE_S = 90.0
+
+
+def until(what: str, check: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """The first true answer of ``check``; a machine may be slow, so patience is long and success is immediate."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        found = check()
+        if found:
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"waited {patience_s:g} s for {what}")
+
+
+class Server:
+    """One ``detent serve`` on a home of its own."""
+
+    def __init__(self, home: Path, *words: str) -> None:
+        self.home = home
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
+            "DETENT_HOME": str(home),
+            "NO_COLOR": "1",
+        }
+        self.settings: Settings = load_settings(home=home)
+        self.process = subprocess.Popen(
+            [*CLI, "serve", "--no-mlflow", *words],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    @property
+    def told(self) -> str:
+        return "".join(self.lines)
+
+    def pid(self, name: str) -> int | None:
+        found = find(self.settings, name)
+        return found.pid if found else None
+
+    def wait_ready(self) -> dict[str, int]:
+        return until(
+            "all processes", lambda: self.process.poll() is None and all(map(self.pid, CHILDREN)) and {n: self.pid(n) for n in CHILDREN}
+        )
+
+    @property
+    def url(self) -> str:
+        found = find(self.settings, "api")
+        assert found is not None
+        assert found.url is not None
+        return found.url
+
+    def detent(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*CLI, *words], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.home)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(timeout=60)
+
+
+def make_home(folder: Path, model_url: str, *, profile: Mapping[str, Any] | None = None) -> Path:
+    """A project with one cheap model at ``model_url`` and a worker that ticks every second; ``profile`` is added to its settings."""
+    init_project(folder)
+    entry = {"openai_compatible": model_url, "model": "m", "concurrency": 1, "max_output_tokens": 8}
+    entry["price"] = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
+    (folder / "config" / "models.yaml").write_text(json.dumps({"embedded": entry}))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "config" / "dev.yaml").write_text(json.dumps({"port": port, "tick_seconds": 1, "lease_seconds": 4, **(profile or {})}))
+    return folder
