@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from optimizer.adapters.database import Database
 from optimizer.core.assignment import Holdback, choose, cohort_start, holdback_of
@@ -106,8 +107,9 @@ class World:
         roll_up_minutes(store=self.store, clock=self.clock)
 
     def start(self, **changes: Any) -> Rollout:
-        """Started as forced, approved and served."""
-        started = start_rollout(self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes)
+        """Started as forced, approved and served; the salt is drawn from the seed, so that each unit always gets the same arm."""
+        with patch("optimizer.jobs.start_rollout.secrets.token_hex", lambda n: f"{self.draw.getrandbits(8 * n):0{2 * n}x}"):
+            started = start_rollout(self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes)
         operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=self.store, clock=self.clock)
         self.clock.pass_seconds(1)
         self.tick()
