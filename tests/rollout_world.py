@@ -96,13 +96,13 @@ class World:
 
     # --- the past and the start -------------------------------------------------------------------------------------------
 
-    def history(self, n: int = 600) -> None:
-        """Requests of the champion within the last hour, summed up."""
-        interactions = []
+    def history(self, n: int = 600, n_labelled: int = 0) -> None:
+        """Requests of the champion within the last hour, summed up; the first ones with an outcome."""
+        events: list[tuple[Interaction, FeedbackEvent | None]] = []
         for i in range(n):
-            at = self.clock.at - timedelta(seconds=3600 * (i + 1) / n)
-            interactions.append(self._interaction(Arm(family=F, variant=self.champion, unit_hmac=f"past-{i}"), at))
-        self.store.write(lambda tx: self.store.events.add_interactions(tx, interactions))
+            arm, at = Arm(family=F, variant=self.champion, unit_hmac=f"past-{i}"), self.clock.at - timedelta(seconds=3600 * (i + 1) / n)
+            events.append((self._interaction(arm, at), self._feedback(arm, self.behaviours[self.champion]) if i < n_labelled else None))
+        self._flush(events, {})
         self.clock.pass_seconds(120)
         roll_up_minutes(store=self.store, clock=self.clock)
 

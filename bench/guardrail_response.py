@@ -1,0 +1,177 @@
+"""How long a bad candidate is served: rollouts on a real database, moved by the worker's own tick; only time and users are simulated.
+
+    python bench/guardrail_response.py [--runs 200] [--folder DIR]
+
+One request a second (Poisson), a canary of 10 %, a tick every ten seconds, ``jobs.renew_leases.tick`` on SQLite: seconds from the first
+candidate served to the decision that takes it back, with the wait for late requests (30 s) and for the tick in them. And a candidate with
+20 points fewer successes at 40 labels an hour, a margin of five points and a feedback window of 24 hours: labels used and hours, beside
+table B of the note on the statistics. Every run has a seed; the first of a case is seed 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import sqrt
+from pathlib import Path
+from statistics import NormalDist, mean, quantiles, stdev
+from typing import Any
+
+import numpy as np
+import structlog
+from common import ROOT, Cell, write_result
+
+sys.path.insert(0, str(ROOT))
+
+from tests.rollout_world import Behaviour, Clock, World
+from tests.stores import new_database
+
+REFERENCE = "reference table"
+RPS, CANARY = 1.0, (0.10, 0.25, 0.50, 0.75)
+LONGEST_S = 2 * 3600
+LABELS_AN_HOUR, LONGEST_H = 40, 24 * 7
+LABEL_SCALE = 72.0  # an hour of rollout durations within 50 s, less than a lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """One run: its outcome, None when it still went on; how long it took; what was used up until then."""
+
+    outcome: str | None
+    took: float  # seconds of real time, or hours of rollout time
+    used: float  # requests of the candidate, or labels
+
+
+def failing(folder: Path, seed: int, *, errors: float) -> Ended:
+    database = new_database(folder)
+    world = World(store=database, seed=seed)
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(errors=errors)
+    world.start()
+    rng = np.random.default_rng(seed)
+    while world.rollout.is_active and (world.clock.at - world.rollout.started_at).total_seconds() < LONGEST_S:  # type: ignore[operator]
+        world.requests(max(1, int(rng.poisson(10 * RPS))), 10.0)
+    rollout, blocks = world.rollout, world.blocks("guardrails")
+    database.close()
+    ended_at = rollout.ended_at or world.clock.at
+    assert rollout.started_at is not None
+    reports = sum(b.content["reports"]["candidate"] for b in blocks)
+    return Ended(outcome=rollout.outcome, took=(ended_at - rollout.started_at).total_seconds(), used=reports)
+
+
+def worse(folder: Path, seed: int, *, drop: float) -> Ended:
+    database = new_database(folder)
+    settings: dict[str, Any] = {
+        "margin": 0.05,
+        "min_labelled_per_stage": 200,
+        "ladder": list(CANARY),
+        "feedback_window": {"floor_hours": 24.0},
+    }
+    world = World(store=database, seed=seed, rollout_settings=settings, clock=Clock(scale=LABEL_SCALE))
+    world.history(n_labelled=600)
+    world.behaviours[world.candidate] = Behaviour(success=0.80 - drop)
+    world.start()
+    began = world.clock.rollout_now()
+    for _ in range(LONGEST_H):
+        if not world.rollout.is_active:
+            break
+        world.labels(LABELS_AN_HOUR, seconds=50.0)
+    rollout, last = world.rollout, world.decisions[-1]
+    hours = (world.clock.rollout_now() - began).total_seconds() / 3600
+    database.close()
+    return Ended(outcome=rollout.outcome, took=hours, used=(last.content["inputs"]["evidence"] or {}).get("labelled", 0))
+
+
+def runs_of(name: str, run: Callable[[Path, int], Ended], n: int, folder: Path) -> list[Ended]:
+    found = []
+    for seed in range(1, n + 1):
+        place = folder / "run"
+        place.mkdir()
+        found.append(run(place, seed))
+        shutil.rmtree(place)
+        if seed % 20 == 0:
+            print(f"{name}: {seed} of {n}, {sum(e.outcome is not None for e in found)} ended", file=sys.stderr, flush=True)
+    return found
+
+
+def quantile_cell(case: str, values: list[float], q: float, other: float | None, unit: str) -> Cell:
+    """Bounds: order statistics between which the true quantile lies in 95 of 100 experiments."""
+    ordered, n, z = sorted(values), len(values), NormalDist().inv_cdf(0.975)
+    half = z * sqrt(n * q * (1 - q))
+    low, high = ordered[max(0, int(n * q - half))], ordered[min(n - 1, int(n * q + half) + 1)]
+    ours = quantiles(ordered, n=100, method="inclusive")[round(100 * q) - 1]
+    name = "median" if q == 0.5 else f"{100 * q:g} % point"
+    ratio = ours / other if other else None
+    return Cell(
+        case=f"{case}, {name}",
+        ours=ours,
+        other=other,
+        other_name=REFERENCE if other else "",
+        ratio=ratio,
+        low=low,
+        high=high,
+        unit=unit,
+        n=n,
+    )
+
+
+def mean_cell(case: str, values: list[float], other: float | None, unit: str) -> Cell:
+    ours, half = mean(values), 1.96 * stdev(values) / sqrt(len(values))
+    ratio = ours / other if other else None
+    return Cell(
+        case=f"{case}, mean", ours=ours, other=other, other_name=REFERENCE if other else "", ratio=ratio, low=ours - half, high=ours + half,
+        unit=unit, n=len(values),
+    )  # fmt: skip
+
+
+def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
+    k, n, z = sum(run.outcome == outcome for run in runs), len(runs), NormalDist().inv_cdf(0.975)
+    middle, half = (k + z * z / 2) / (n + z * z), z * sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
+    return Cell(
+        case=f"{case}, ended as {outcome}", ours=k / n, other=None, other_name="", ratio=None, low=middle - half, high=min(1.0, middle + half),
+        unit="share of rollouts", n=n,
+    )  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=200, help="rollouts per case (default 200)")
+    parser.add_argument("--folder", type=Path, default=None, help="where the databases of the runs stand (default: a temporary one)")
+    given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    cells = []
+    with tempfile.TemporaryDirectory(prefix="detent-bench-", dir=given.folder) as name:
+        folder = Path(name)
+        for errors, table in ((0.30, (130.0, 280.0)), (1.00, (30.0, 60.0))):
+            case = f"errors 1 % -> {100 * errors:.0f} % at 1 request/s"
+            runs = runs_of(case, partial(failing, errors=errors), given.runs, folder)
+            cells += [share_cell(case, runs, "guardrail")]
+            cells += [
+                quantile_cell(case, [r.took for r in runs], q, t, "seconds until taken back")
+                for q, t in zip((0.5, 0.9), table, strict=True)
+            ]
+            cells += [mean_cell(case, [r.used for r in runs], None, "requests of the candidate")]
+        case = "20 points fewer successes, 40 labels/h"
+        runs = runs_of(case, partial(worse, drop=0.20), given.runs, folder)
+        cells += [share_cell(case, runs, "worse")]
+        cells += [
+            mean_cell(case, [r.used for r in runs], 526.0, "labels used"),
+            quantile_cell(case, [r.used for r in runs], 0.9, 920.0, "labels used"),
+        ]
+        cells += [quantile_cell(case, [r.took for r in runs], q, None, "hours, 24 of them the feedback window") for q in (0.5, 0.9)]
+    write_result("guardrail_response", cells)
+    (bar,) = (c for c in cells if c.case == "errors 1 % -> 30 % at 1 request/s, median")
+    print(
+        f"\nBar: {bar.ours:.0f} s until an error rate of 30 % is taken back (median), below 300 s: {'met' if bar.ours < 300 else 'MISSED'}"
+    )
+    return 0 if bar.ours < 300 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
