@@ -1,0 +1,135 @@
+"""What follows from a Watch: the gravest finding first, and what only a person or time can change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from optimizer.core.blocks import FIRST_PREVIOUS_HASH, Request, StoredBlock, guardrail_content
+from optimizer.core.blocks import Limits as BlockLimits
+from optimizer.core.judgement import ACTOR, SILENT_FOR, Judgement, guardrail_alarm, judge
+from optimizer.core.rollout import Rollout, iso
+from optimizer.core.statistics.mixture import Evidence
+from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.watch import Silence, StageCounts, Watch, after, begin
+
+T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+SETTINGS: dict[str, Any] = {
+    "margin": 0.05, "champion_mean": 0.8, "metric": {"field": "success", "source": "user"}, "min_labelled_per_stage": 200,
+    "min_duration_hours": 24, "min_dwell_minutes": 0, "max_labelled": 8000, "max_days": 30, "guardrails": {"min_history": 500},
+}  # fmt: skip
+LADDER = (0.1, 0.5, 0.75)
+CERTAIN = 10.0  # a log e-value beyond every threshold
+
+
+def rollout(stage: int = 0, **changes: Any) -> Rollout:
+    history = [{"share": s, "from": iso(T0), "to": iso(T0), "clock_from": iso(T0), "clock_to": iso(T0)} for s in LADDER[: stage + 1]]
+    history[-1] = {**history[-1], "to": None, "clock_to": None}
+    usual: dict[str, Any] = {
+        "id": "ro_1", "family": "f", "candidate": "v_c", "champion": "v_b", "aim": "quality", "ladder": LADDER, "salt": "s",
+        "status": "deploying", "stage": stage, "held": False, "version": 4, "settings": SETTINGS, "stage_history": tuple(history),
+        "created_at": T0, "created_by": "ann", "started_at": T0,
+    }  # fmt: skip
+    return Rollout(**{**usual, **changes})
+
+
+def watch(*, stage: int = 0, labelled: int = 300, **peaks: float) -> Watch:
+    """With a baseline, and evidence as named."""
+    start = begin(SETTINGS)
+    names = ("ship3", "ship2", "ship1", "sup", "roll")
+    found = tuple(replace(e, peak=peaks.get(n, 0.0)) for n, e in zip(names, start.quality.evidence, strict=True))
+    gate: QualityGate = replace(start.quality, evidence=found, stage=stage, labelled=labelled, labelled_in_stage=labelled)
+    return replace(start, quality=gate, baseline={"frozen_at": iso(T0)})
+
+
+def judged(of: Rollout, known: Watch, *, hours: float = 48.0) -> Judgement:
+    return judge(of, known, at=T0 + timedelta(hours=hours), clock_at=T0 + timedelta(hours=hours))
+
+
+def alarmed(known: Watch) -> Watch:
+    errors = known.guardrails["errors"]
+    return replace(known, guardrails={"errors": replace(errors, evidence=Evidence(weights=(1.0,), components=(0.0,), peak=CERTAIN))})
+
+
+def lopsided(known: Watch) -> Watch:
+    return replace(known, stages={0: StageCounts(units_c=500, units_b=500, ratio_peak=CERTAIN)})
+
+
+def test_of_several_findings_the_gravest_decides() -> None:
+    known = watch(ship3=CERTAIN)
+    assert judged(rollout(), known).act == "advance"
+    known = replace(known, quality=watch(ship3=CERTAIN, roll=CERTAIN).quality)
+    assert (judged(rollout(), known).act, judged(rollout(), known).outcome) == ("rollback", "worse")
+    assert judged(rollout(), alarmed(known)).outcome == "guardrail"
+    assert judged(rollout(), lopsided(alarmed(known))).outcome == "invalid"
+
+
+def test_the_last_stage_promotes_and_only_after_the_least_duration() -> None:
+    known = watch(stage=2, ship1=CERTAIN)
+    assert judged(rollout(2), known, hours=25).act == "promote"
+    assert judged(rollout(2), known, hours=23).waits_for == ("the rollout's minimum duration is not over",)
+
+
+def test_evidence_that_is_there_still_waits_for_labels_of_this_stage() -> None:
+    assert judged(rollout(1), watch(stage=0, ship1=CERTAIN)).waits_for == ("0 labelled outcomes in this stage, 200 are needed",)
+
+
+def test_what_is_not_shown_within_the_limits_ends_inconclusive() -> None:
+    assert judged(rollout(), watch(labelled=8000)).outcome == "inconclusive"
+    assert judged(rollout(), watch(), hours=30 * 24).outcome == "inconclusive"
+    assert judged(rollout(held=True, held_by="ann"), watch(ship3=CERTAIN), hours=30 * 24).outcome == "inconclusive"
+
+
+def test_the_first_stage_waits_for_a_baseline_and_later_ones_do_not_ask_again() -> None:
+    unknown = replace(watch(ship3=CERTAIN), baseline=None)
+    assert judged(rollout(), unknown).waits_for == ("the guardrails need 500 reported requests of the champion to compare with",)
+    assert judged(rollout(1), replace(watch(stage=1, ship1=CERTAIN), baseline=None)).act == "advance"
+
+
+def failures(of: Rollout, champion: str, *, n: int = 10) -> Watch:
+    """One block: ``n`` failures of the candidate's five users, after ``champion``: one letter for each of its requests, x = failed."""
+
+    def request(i: int, arm: Any, unit: str, failed: bool) -> Request:
+        return Request(unit_hmac=unit, arm=arm, started_at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed)
+
+    before = [request(i, "champion", f"b{i}", letter == "x") for i, letter in enumerate(champion)]
+    meanwhile = [request(100 + i, "candidate", f"c{i % 5}", True) for i in range(n)]
+    content = guardrail_content(
+        begun=T0,
+        stage=of.stage,
+        requests=[*before, *meanwhile],
+        counted=set(),
+        fetches={"candidate": 0, "champion": 0},
+        limits=BlockLimits(),
+    )
+    block = StoredBlock(
+        rollout="ro_1", seq=1, kind="guardrails", content=content, closed_at=T0, previous_hash=FIRST_PREVIOUS_HASH, hash=FIRST_PREVIOUS_HASH
+    )
+    return after(watch(), block, SETTINGS, LADDER)
+
+
+@pytest.mark.parametrize(("stage", "act"), [(0, "rollback"), (1, "rollback"), (2, "wait")])
+def test_ten_failures_while_the_champion_was_not_asked_count_only_where_it_has_half_of_the_units(stage: int, act: str) -> None:
+    of = rollout(stage)
+    assert judged(of, failures(of, "..........")).act == act
+
+
+def test_a_shared_incident_holds_and_is_taken_back_when_it_is_over_but_never_from_a_person() -> None:
+    of = rollout()
+    outage = failures(of, "....xxxxxx")
+    found = judged(of, outage)
+    assert (found.act, set(found.alerts)) == ("hold", {"shared_incident"})
+    assert judged(replace(of, held=True, held_by=ACTOR), outage).act == "wait"
+    assert judged(replace(of, held=True, held_by=ACTOR), watch()).act == "resume"
+    assert judged(replace(of, held=True, held_by="ann"), watch()).act == "wait"
+
+
+def test_silence_holds_at_once_and_alarms_when_it_lasts() -> None:
+    at = T0 + timedelta(hours=48)
+    silent = replace(watch(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=at - SILENT_FOR / 2))
+    assert judged(rollout(), silent).act == "hold"
+    assert guardrail_alarm(rollout(), silent, at=at) is None
+    assert "0 reports on 50 fetches" in (guardrail_alarm(rollout(), silent, at=at + SILENT_FOR / 2) or "")
