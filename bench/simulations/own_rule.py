@@ -37,10 +37,10 @@ class OwnRule:
         self.gate = self.gate.after(block)
         in_stage = self.gate.labelled_in_stage if self.gate.stage == self.stage else 0
         seen = self.gate.labelled + (self.gate.pending.n if self.gate.pending is not None else 0)
-        spent = "the labels are used up" if seen >= self.labels else None
-        found = decide(
-            Standing(ladder=LADDER, stage=self.stage, peaks=self.gate.peaks, labelled_in_stage=in_stage, budget_spent=spent)
-        ).action
+        standing = Standing(
+            ladder=LADDER, stage=self.stage, peaks=self.gate.peaks, labelled_in_stage=in_stage, labelled=seen, max_labelled=self.labels
+        )
+        found = decide(standing).action
         if found == "advance":
             self.stage += 1
         return ENDINGS.get(found)

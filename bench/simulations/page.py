@@ -79,8 +79,8 @@ FALSE = """
 HEAVY = """
 ### One user that always fails
 
-A user of the candidate sends ten requests a minute for six hours, and all fail; everybody else fails in 1 % of requests under both variants. Shares of rollouts in which the error guardrail alarms although this user is the only cause,
-given that the user is in the candidate's arm (one rollout in ten at the first stage). One user gives one value a minute and 30 a stage: enough where traffic is dense, not where it is thin.
+A user of the candidate sends ten requests a minute for two hours, and all fail; everybody else fails in 1 % of requests under both variants. Shares of rollouts in which the error guardrail alarms although this user is the only cause,
+given that the user is in the candidate's arm (one rollout in ten at the first stage). One user gives a value at once, then after 1, 2, 4, 8 … minutes (*growing waits*): a value every minute, or every request, would let one user decide where traffic is thin.
 """
 D = """
 ## D. Monitors of the champion

@@ -118,7 +118,7 @@ def guardrail_content(
 
     Args:
         requests: all that started in them.
-        counted: the units that may give a value here (one a minute, 30 a stage).
+        counted: the units that may give a value here (``may_count``).
         fetches: how often each arm's prompt was fetched.
     """
     per_unit: dict[ArmName, dict[str, list[Request]]] = {arm: {} for arm in ARMS}
@@ -148,6 +148,16 @@ def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
         return None
     arms = {arm: Outcomes(counts=tuple((float(y), int(k)) for y, k in values[arm])) for arm in ARMS}
     return Comparison(stage=int(content["stage"]), candidate=arms["candidate"], champion=arms["champion"])
+
+
+def may_count(*, n_values: int, last_minute: int | None, minute: int) -> bool:
+    """Whether a unit that has given ``n_values`` to the guardrails in this stage may give another: after 1, 2, 4, 8 … minutes, 30 at most.
+
+    With growing waits one unit that always fails is soon a small part of the whole, and a family with few units still goes on counting.
+    """
+    if last_minute is None or n_values == 0:
+        return True
+    return n_values < VALUES_PER_STAGE and minute - last_minute >= 2 ** (n_values - 1)
 
 
 def window_start(at: datetime) -> datetime:

@@ -95,15 +95,15 @@ def _standing(rollout: Rollout, watch: Watch, *, at: datetime, clock_at: datetim
         held=rollout.held,
         sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in watch.stages.values()),
         guardrail_alarm=guardrail_alarm(rollout, watch, at=at),
-        budget_spent=_budget_spent(settings, gate.labelled, running),
+        budget_spent=_days_spent(settings, running),
+        max_labelled=int(settings.get("max_labelled", 8000)),
+        labelled=gate.labelled,
         waits_for=(*_no_history(rollout, watch), *alerts.values()),
     )
 
 
-def _budget_spent(settings: Mapping[str, Any], labelled: int, running: timedelta) -> str | None:
-    most, days = int(settings.get("max_labelled", 8000)), float(settings.get("max_days", 30))
-    if labelled >= most:
-        return f"{labelled} labelled outcomes were used and {most} are allowed"
+def _days_spent(settings: Mapping[str, Any], running: timedelta) -> str | None:
+    days = float(settings.get("max_days", 30))
     return f"{days:g} days are over" if running >= timedelta(days=days) else None
 
 

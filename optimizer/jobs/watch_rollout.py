@@ -13,7 +13,6 @@ from typing import Any
 
 from optimizer.core.blocks import (
     GRACE_SECONDS,
-    VALUES_PER_STAGE,
     ArmName,
     BlockKind,
     Request,
@@ -21,6 +20,7 @@ from optimizer.core.blocks import (
     UnitOutcome,
     chained,
     guardrail_content,
+    may_count,
     quality_content,
     window_start,
 )
@@ -213,7 +213,7 @@ class Look:
     def _window(self, begun: datetime, stage: int, requests: list[Request], fetches: list[Fetches]) -> None:
         minute = int(begun.timestamp()) // 60
         counts = self._counts(stage, {r.unit_hmac for r in requests})
-        counted = {unit for unit, c in counts.items() if c.last_minute != minute and c.n_values < VALUES_PER_STAGE}
+        counted = {u for u, c in counts.items() if may_count(n_values=c.n_values, last_minute=c.last_minute, minute=minute)}
         for unit in counted:
             self._units[stage, unit] = replace(counts[unit], n_values=counts[unit].n_values + 1, last_minute=minute)
         sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}

@@ -57,7 +57,7 @@ def rng(run: int = 0) -> np.random.Generator:
             lambda: own_ramps.watch_blocks(own_ramps.draw_ramp(rng(), 0.0, lambda n: 0.8, own_ramps.on_ramp), 0.8),
         ),
         (guardrail_alarms.Guardrail, "after", lambda: guardrail_alarms.false_alarms(1, 1)),
-        (heavy_user.Guardrail, "after", lambda: heavy_user.run_heavy(rng(), 5.0, most=30)),
+        (heavy_user.Guardrail, "after", lambda: heavy_user.run_heavy(rng(), 5.0, rule="growing waits")),
         (drift_monitors.DriftDetector, "after", lambda: drift_monitors.run_length([1.0], 0.8)),
         (whole_rollout, "judge", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_watch())),
         (whole_rollout.folding, "after", lambda: whole_rollout.first_watch()),

@@ -250,6 +250,14 @@ class TestDecision:
         assert decide(self.standing(held=True, guardrail_alarm="errors")).action == "roll_back"
         assert decide(self.standing(held=True, budget_spent="8000 labels are used")).action == "inconclusive"
 
+    def test_labels_end_a_rollout_only_where_evidence_is_missing_and_the_stage_had_its_chance(self):
+        used = {"labelled": 8000, "max_labelled": 8000}
+        unsure = {**self.passing, "ship1": 1.0}
+        assert decide(self.standing(stage=3, peaks=unsure, **used)).action == "inconclusive"
+        assert decide(self.standing(stage=3, peaks=unsure, labelled_in_stage=10, **used)).action == "hold", "its first cohorts mature"
+        assert decide(self.standing(stage=3, min_duration_over=False, **used)).action == "hold", "only time is missing"
+        assert decide(self.standing(stage=3, peaks=unsure, labelled=7999, max_labelled=8000)).action == "hold"
+
     def test_a_spent_budget_never_ships_what_lacks_evidence(self):
         found = decide(self.standing(stage=3, peaks={**self.passing, "ship1": 2.9}, budget_spent="30 days are over"))
         assert (found.action, found.share) == ("inconclusive", 0.0)

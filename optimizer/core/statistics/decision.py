@@ -27,7 +27,9 @@ class Standing:
     held: bool = False  # by a person, or by a shared incident: no advance, everything else goes on
     sample_ratio_alarm: bool = False
     guardrail_alarm: str | None = None  # the sentence of the guardrail that alarmed
-    budget_spent: str | None = None  # which limit was reached, as a sentence
+    budget_spent: str | None = None  # which limit in time was reached, as a sentence
+    max_labelled: int | None = None  # labelled outcomes in all, after which missing evidence is no longer waited for
+    labelled: int = 0  # in all
     waits_for: tuple[str, ...] = ()  # whatever else has to come before the next step
 
 
@@ -54,8 +56,9 @@ def decide(standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: fl
     missing = _missing(standing, alpha_ship)
     if not missing:
         return _onwards(standing)
-    if standing.budget_spent is not None:
-        reason = f"{standing.budget_spent}; still missing: {'; '.join(missing)}"
+    spent = standing.budget_spent or _labels_spent(standing, alpha_ship)
+    if spent is not None:
+        reason = f"{spent}; still missing: {'; '.join(missing)}"
         return QualityDecision(action="inconclusive", reason=reason, share=0.0, missing=missing)
     return QualityDecision(action="hold", reason="; ".join(missing), missing=missing)
 
@@ -65,6 +68,18 @@ def shown(log_e: float) -> str:
     if log_e >= log(1e6):
         return f"10^{int(log_e / log(10) + 1e-9)}"
     return f"{exp(log_e):.3g}" if log_e < log(99.95) else f"{exp(log_e):,.0f}"
+
+
+def _labels_spent(standing: Standing, alpha: float) -> str | None:
+    """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while only time is
+    missing, or the stage's first cohorts mature, a busy family goes on using labels that nobody asked for.
+    """
+    if standing.max_labelled is None or standing.labelled < standing.max_labelled:
+        return None
+    m = margin_needed(standing.ladder[standing.stage], is_last=standing.stage == len(standing.ladder) - 1)
+    if standing.peaks[f"ship{m}"] >= threshold(alpha) or standing.labelled_in_stage < standing.min_labelled:
+        return None
+    return f"{standing.labelled} labelled outcomes were used and {standing.max_labelled} are allowed"
 
 
 def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
