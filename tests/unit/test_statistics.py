@@ -429,6 +429,10 @@ class TestSampleRatio:
         assert not is_silent(0, 9, fetches_c=1, fetches_b=9)  # too few to tell
         assert not is_silent(0, 0, fetches_c=0, fetches_b=0)
 
+    def test_long_sessions_of_one_arm_are_no_silence_of_the_other(self):
+        assert not is_silent(30, 1800, fetches_c=12, fetches_b=108)  # 2.5 reports per fetch against 16.7
+        assert is_silent(1, 1800, fetches_c=20, fetches_b=180)
+
     def test_a_share_of_zero_is_refused(self):
         with pytest.raises(ValueError, match="share"):
             sample_ratio_log_e(1, 1, pi=0.0)

@@ -37,7 +37,11 @@ def label_rates_differ(labelled_c: int, labelled_b: int, *, units_c: int, units_
 
 
 def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int) -> bool:
-    """Does the candidate report less than half as often per fetch as the champion, beyond chance? It may crash the application."""
+    """Does the candidate report less than half as often per fetch as the champion, beyond chance? It may crash the application.
+
+    A fetch counts for one report at most: one session may send twenty, and those are no twenty independent signs of life.
+    """
+    reports_c, reports_b = min(reports_c, fetches_c), min(reports_b, fetches_b)
     if not fetches_c or not fetches_b or reports_c / fetches_c >= reports_b / fetches_b / 2:
         return False
     return sample_ratio_log_e(reports_c, reports_b, pi=fetches_c / (fetches_c + fetches_b)) >= threshold(ALPHA_RATIO)
