@@ -96,20 +96,20 @@ class ObservationQueries:
         values: dict[str, list[float]] = {}
         for some in chunks(sorted(units)):
             # Rollout and stage are compared here: named in the query, they would make SQLite read all of the rollout's feedback.
-            query = select(f.unit_hmac, f.rollout, f.stage, f.source, value.label("value"), f.received_at).where(f.unit_hmac.in_(some))
+            query = select(f.unit_hmac, f.rollout, f.stage, value.label("value")).where(
+                f.unit_hmac.in_(some), f.source == source, value.is_not(None), f.received_at <= received_until
+            )
             for row in tx.execute(query):
-                if row.value is None or row.rollout != rollout.id or row.source != source or row.received_at > received_until:
-                    continue
-                if stage_of(rollout.ladder, row.stage) == stage:
+                if row.rollout == rollout.id and stage_of(rollout.ladder, row.stage) == stage:
                     values.setdefault(row.unit_hmac, []).append(float(row.value))
         return {unit: sum(sorted(own)) / len(own) for unit, own in values.items()}
 
     def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
-        i = INTERACTIONS.c
-        query = (
-            select(i.unit_hmac).distinct().where(i.family == family, i.received_at >= since, i.received_at <= until, i.rollout.is_(None))
-        )
-        return {row.unit_hmac for row in tx.execute(query) if row.unit_hmac is not None}
+        found: set[str] = set()
+        for c in (INTERACTIONS.c, FEEDBACK.c):  # a unit counts by either
+            query = select(c.unit_hmac).distinct().where(c.family == family, c.received_at >= since, c.received_at <= until)
+            found |= {row.unit_hmac for row in tx.execute(query.where(c.rollout.is_(None), c.unit_hmac.is_not(None)))}
+        return found
 
     def is_reported(self, tx: Connection, family: str, since: datetime) -> bool:
         i = INTERACTIONS.c
