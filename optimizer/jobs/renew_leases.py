@@ -96,8 +96,7 @@ def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
         step = _look(store, clock, id, at)
         if step is None:
             return "left"
-        until = clock.now() + timedelta(seconds=lease_seconds)
-        decision = store.write(lambda tx, step=step, until=until: keep(tx, store, step, lease_until=until))  # type: ignore[misc]
+        decision = store.write(lambda tx, step=step: keep(tx, store, clock, step, lease_seconds=lease_seconds))  # type: ignore[misc]
         log_head(decision)
         if decision is not None:
             return "moved"

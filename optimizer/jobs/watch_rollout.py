@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from optimizer.core.assignment import leased
 from optimizer.core.blocks import (
     GRACE_SECONDS,
     ArmName,
@@ -64,13 +65,20 @@ def look(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: date
     return Look(tx, store, clock, rollout, at).step()
 
 
-def keep(tx: Transaction, store: Store, step: Step, *, lease_until: datetime) -> Decision | None:
-    """Writes the step and makes its move; renews the lease. Raises StaleVersion when somebody was faster."""
-    rollout = store.rollouts.get(tx, step.rollout.id)
+def keep(tx: Transaction, store: Store, clock: Clock, step: Step, *, lease_seconds: float) -> Decision | None:
+    """Writes the step and makes its move; renews the lease.
+
+    Raises:
+        StaleVersion: somebody was faster, or the lease ran out during the look: renewed, it would leave no gap on record.
+    """
+    rollout, now = store.rollouts.get(tx, step.rollout.id), clock.now()
     if rollout is None or rollout.version != step.rollout.version:
         raise StaleVersion(f"Rollout {step.rollout.id} moved while it was looked at.", rollout=step.rollout.id)
     if is_frozen(store.freezes.all(tx), rollout.family):
         return None
+    if not leased(rollout, now):
+        raise StaleVersion(f"The lease of rollout {rollout.id} ran out while it was looked at.", rollout=rollout.id)
+    lease_until = now + timedelta(seconds=lease_seconds)
     keep_blocks(tx, store, rollout.id, step.n_before, step.watched, step.blocks, step.units, step.at)
     if step.judgement.act == "wait" or step.more:
         store.rollouts.renew_lease(tx, rollout.id, lease_until)
@@ -178,12 +186,17 @@ class Look:
         self._close("quality", quality_content(cohort, units, n_left_out=len(fresh) - len(arms)))
 
     def _served_both(self, cohort: Cohort) -> set[str]:
-        """Units that were served outside the rollout while it lapsed within their window: in neither arm any more."""
+        """Units that were served outside the rollout while it lapsed within their window: in neither arm any more.
+
+        A request that began in the gap may be reported a little after it.
+        """
         begun, closes = self._real(cohort.start), self._real(cohort.closes_at)
         found: set[str] = set()
         for gap in gaps(self._rollout):
             if gap.since < closes and gap.until > begun:
-                found |= self._store.observations.outside(self._tx, self._rollout.family, gap.since, gap.until)
+                found |= self._store.observations.outside(
+                    self._tx, self._rollout.family, gap.since, gap.until + timedelta(seconds=GRACE_SECONDS)
+                )
         return found
 
     # --- guardrails -------------------------------------------------------------------------------------------------------

@@ -92,6 +92,52 @@ def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_co
     assert world.verified().problems == ()
 
 
+@pytest.mark.parametrize("cause", ["the worker was stopped", "a freeze that was over at once"])
+def test_a_lease_that_runs_out_in_the_middle_of_a_look_is_not_renewed_as_if_nothing_had_been(
+    world: World, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    world.start()
+    world.requests(20, 30.0)
+    real = world.store.observations.requests
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if cause == "the worker was stopped":
+            world.clock.pass_seconds(90)
+        else:
+            freeze(F, "launch", actor="ann", store=world.store, clock=world.clock)
+            world.clock.pass_seconds(5)
+            unfreeze(F, "over", actor="ann", store=world.store, clock=world.clock)
+        return real(*args, **kwargs)
+
+    world.clock.pass_seconds(10)
+    with monkeypatch.context() as during:
+        during.setattr(world.store.observations, "requests", interrupted)
+        assert world.tick().overtaken == (world.rollout.id,)
+    assert world.serve("anybody").rollout is None
+    world.tick()
+    assert world.moves() == ["deploy", "lapse"]
+    assert len(gaps(world.rollout)) == 1
+    assert world.verified().problems == ()
+
+
+def test_who_only_gave_feedback_in_a_gap_or_reported_a_little_after_it_is_left_out_as_well(database: Database) -> None:
+    world = fast(database, ladder=[0.5])
+    world.start()
+    world.labels(20, unit_of=lambda i: f"same{i}")
+    world.clock.pass_seconds(70)
+    world._state = None
+    outside = world.serve("same0"), world.serve("same1")
+    world.n += 1
+    feedback = world._feedback(outside[0], world.behaviours[world.champion])
+    assert feedback is not None
+    world.store.write(lambda tx: world.store.events.add_feedback(tx, [feedback]))
+    world.tick()
+    world.clock.pass_seconds(3)
+    world._flush([(world._interaction(outside[1], world.clock.at), None)], {})
+    world.keep_lease(250)
+    assert (n_units(world), n_left_out(world)) == (18, 2)
+
+
 def test_what_cannot_be_watched_is_soon_not_served_and_not_served_again_until_it_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.start()
     world.requests(20, 50.0)
