@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from optimizer.core.decisions import Problem, compare, replay, verify_chain
 from optimizer.core.errors import NotFound
 from optimizer.core.evidence import verify_blocks, verify_evidence, verify_watch
+from optimizer.core.rollout import iso
 from optimizer.ports import Store
 
 
@@ -63,5 +64,9 @@ def verify_rollout(id: str, store: Store) -> VerifyReport:
     if promoted != bool(reigns):
         detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
         problems.append(Problem(seq=None, detail=f"the rollout {detail}"))
+    elif reigns and [(c.variant, c.since) for c in reigns] != [(rollout.candidate, rollout.ended_at)]:
+        found = ", ".join(f"{c.variant} since {iso(c.since)}" for c in reigns)
+        detail = f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others: {found}"
+        problems.append(Problem(seq=None, detail=detail))
     head = decisions[-1].hash if decisions else None
     return VerifyReport(rollout=id, n_decisions=len(decisions), n_blocks=len(blocks), head=head, problems=tuple(problems))

@@ -33,7 +33,10 @@ log = structlog.get_logger(__name__)
 
 
 def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found]:
-    """What became of every family in the week after its promotion; ``at`` is the tick's real time."""
+    """What became of every family in the week after its promotion; ``at`` is the tick's real time.
+
+    Raises what kept a family from being watched, once the others have been.
+    """
     with store.read() as tx:
         freezes = store.freezes.all(tx)
         reigning = store.champions.reigning(tx)
@@ -42,6 +45,7 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
     for alert in over:
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
     found: dict[str, Found] = {}
+    broken: list[Exception] = []
     for champion, rollout in promoted:
         if rollout is not None:
             try:
@@ -51,6 +55,11 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
             except Refused as cannot:  # the clock went back
                 log.warning("holdback not watched", family=champion.family, why=cannot.detail)
                 found[champion.family] = "failed"
+            except Exception as error:
+                log.exception("holdback not watched", family=champion.family)
+                broken.append(error)
+    if broken:
+        raise broken[0]
     return found
 
 

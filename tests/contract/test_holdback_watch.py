@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from optimizer.jobs import watch_holdback
 from optimizer.jobs.operate_rollout import operate
 from optimizer.jobs.verify_rollout import verify_rollout
 from tests.rollout_world import Behaviour, Clock, F, World
@@ -56,6 +60,34 @@ def test_a_promoted_champion_with_worse_answers_raises_an_alert_that_names_the_w
     with promoted.store.read() as tx:
         (alert,) = [a for a in promoted.store.alerts.all(tx, open_only=True) if a.kind == "champion_worse"]
     assert f"detent champion rollback {F}" in alert.detail
+
+
+def test_one_family_that_cannot_be_watched_is_named_and_does_not_stop_the_watch_on_the_others(
+    promoted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(promoted.reign, family="other")
+    with promoted.store.read() as tx:
+        rollout = promoted.store.rollouts.latest(tx, F)
+    monkeypatch.setattr(promoted.store.champions, "reigning", lambda tx: [other, promoted.reign])
+    monkeypatch.setattr(promoted.store.rollouts, "latest", lambda tx, family: rollout)
+    monkeypatch.setattr(watch_holdback, "_watch", lambda *args: fail() if args[2] is other else watched.append(args[2].family))
+    watched: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("a state that cannot be read")
+
+    with pytest.raises(ValueError, match="cannot be read"):
+        watch_holdback.watch_holdbacks(promoted.store, promoted.clock, promoted.clock.now())
+    assert watched == [F]
+
+
+@pytest.mark.parametrize("change", ["variant = 'v_000000000000'", "since = '2026-11-20 08:00:00.000000'"])
+def test_a_reign_that_was_changed_after_its_promotion_is_found_by_verify(promoted: World, change: str) -> None:
+    assert verify_rollout(promoted.rollout.id, promoted.store).ok
+    with closing(sqlite3.connect(str(promoted.store.url).removeprefix("sqlite:///"), isolation_level=None)) as db:
+        db.execute(f"UPDATE champions SET {change} WHERE rollout = ?", (promoted.rollout.id,))
+    (problem,) = verify_rollout(promoted.rollout.id, promoted.store).problems
+    assert f"promoted {promoted.candidate} when it ended" in problem.detail
 
 
 def test_after_the_week_nobody_is_compared_any_more(promoted: World) -> None:
