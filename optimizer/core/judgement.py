@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from optimizer.core.cohorts import entered_at
 from optimizer.core.rollout import Outcome, Rollout, percent
+from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.decision import Standing, decide, shown
 from optimizer.core.statistics.guardrails import Kind as GuardrailKind
 from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
 from optimizer.core.watch import Minute, Watch
 
@@ -20,6 +22,8 @@ ACTOR = "system:tick"
 SILENT_FOR = timedelta(minutes=5)
 LATENCY_WINDOW_MIN = 15
 MIN_LATENCIES = 100  # fewer do not show a 95th percentile
+SLOW_SHARE = 0.05  # what may lie above a 95th percentile
+ALPHA_SLOW = 1e-5  # small, since it is asked anew of every quarter of an hour for weeks
 MIN_COSTS = 20
 
 
@@ -167,7 +171,7 @@ def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int
     recent = [m for m in minutes if m.minute > now - LATENCY_WINDOW_MIN]
     n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
     latency = limits.get("p95_latency_ms")
-    if latency is not None and n >= MIN_LATENCIES and slow / n > 0.05:
+    if latency is not None and n >= MIN_LATENCIES and _too_many(slow, n):
         return f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's limit of the 95th percentile"
     n_cost, cost = sum(m.n_cost for m in recent), sum(m.cost_usd for m in recent)
     per_call = limits.get("cost_usd_per_call")
@@ -177,6 +181,12 @@ def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int
     if hourly is not None and spent > hourly:
         return f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g} an hour"
     return None
+
+
+def _too_many(slow: int, n: int) -> bool:
+    """More than 5 % beyond chance, by the Chernoff bound: of 100 requests at 2 % six are slow in one quarter of an hour out of sixty."""
+    share = slow / n
+    return share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_SLOW)
 
 
 def _evidence(watch: Watch, standing: Standing, *, act: Act, outcome: Outcome, reason: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from optimizer.core.judgement import ACTOR, SILENT_FOR, Judgement, guardrail_ala
 from optimizer.core.rollout import Rollout, iso
 from optimizer.core.statistics.mixture import Evidence
 from optimizer.core.statistics.quality_gate import QualityGate
-from optimizer.core.watch import Silence, StageCounts, Watch, after, begin
+from optimizer.core.watch import Minute, Silence, StageCounts, Watch, after, begin
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SETTINGS: dict[str, Any] = {
@@ -133,3 +133,13 @@ def test_silence_holds_at_once_and_alarms_when_it_lasts() -> None:
     assert judged(rollout(), silent).act == "hold"
     assert guardrail_alarm(rollout(), silent, at=at) is None
     assert "0 reports on 50 fetches" in (guardrail_alarm(rollout(), silent, at=at + SILENT_FOR / 2) or "")
+
+
+@pytest.mark.parametrize(
+    ("n", "n_slow", "ends"), [(100, 6, False), (100, 18, False), (100, 19, True), (1000, 86, False), (1000, 87, True), (99, 99, False)]
+)
+def test_a_candidate_is_slower_than_the_familys_limit_only_beyond_chance(n: int, n_slow: int, ends: bool) -> None:
+    """A candidate that takes that long once in fifty requests, as its champion does, would otherwise be rolled back in most days."""
+    limited = rollout(settings={**SETTINGS, "limits": {"p95_latency_ms": 5000.0}})
+    known = replace(watch(), minutes=(Minute(minute=int(T0.timestamp()) // 60, n_latency=n, n_slow=n_slow),))
+    assert (guardrail_alarm(limited, known, at=T0) is not None) == ends
