@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-tick serve clean
+.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-tick serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,9 @@ bench-gates: $(VENV)/.synced ## the gates on recorded A/B tests, beside other ru
 
 bench-rollouts: $(VENV)/.synced ## simulated rollouts beside other rules (about an hour)
 	@$(BIN)/python bench/rollout_statistics.py
+
+bench-response: $(VENV)/.synced ## how long a bad candidate is served, on simulated time (a quarter of an hour)
+	@$(BIN)/python bench/guardrail_response.py
 
 bench-tick: $(VENV)/.synced ## a tick beside ten thousand and beside ten million stored events (a quarter of an hour, some gigabytes under TMPDIR)
 	@$(BIN)/python bench/tick.py
