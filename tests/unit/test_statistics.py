@@ -317,6 +317,17 @@ class TestGuardrails:
         calm = Guardrail.start("errors", champion_mean=0.01)
         assert not calm.after_all([block(4, 2, 36, 18)] * 200).alarmed
 
+    def test_tokens_of_an_earlier_stage_do_not_break_up_what_is_carried(self):
+        calm = Guardrail.start("errors", champion_mean=0.01)
+        sparse = [block(1, 1, 0, 0, stage=1), block(0, 0, 3, 0, stage=1)]
+        stragglers = [sparse[0], block(0, 0, 1, 0), sparse[1], block(0, 0, 1, 0)]
+        alone, beside = calm.after_all(sparse * 20), calm.after_all([block(0, 0, 1, 0, stage=1), *stragglers * 20])
+        assert alone.alarmed
+        assert beside.alarmed
+        assert beside.n_candidate == alone.n_candidate == 20
+        late = calm.after(sparse[0]).after(block(1, 0, 3, 0))
+        assert (late.n_candidate, late.n_blocks) == (1, 1), "an earlier stage's own comparison counts"
+
     def test_latency_may_be_worse_by_its_margin(self):
         calm = Guardrail.start("latency", champion_mean=0.05)
         assert not calm.after_all([block(20, 1, 180, 9)] * 50).alarmed

@@ -68,16 +68,20 @@ class Guardrail:
         )
 
     def after(self, block: Block) -> Guardrail:
-        """The guardrail one block later; a block with one arm empty is carried within its stage."""
-        merged = gather(self.pending, block)
+        """The guardrail one block later; a block with one arm empty is carried within its stage.
+
+        Tokens of an earlier stage come in for a while after a step up: they stand for themselves, and what is carried is not lost to them.
+        """
+        is_earlier = self.pending is not None and block.stage < self.pending.stage
+        merged = block if is_earlier else gather(self.pending, block)
         if not merged.has_both_arms:
-            return replace(self, pending=merged)
+            return self if is_earlier else replace(self, pending=merged)
         return replace(
             self,
             evidence=self.evidence.after(self._log_factors(merged)),
             champion=self.champion.after(merged.champion),
             candidate=self.candidate.after(merged.candidate),
-            pending=None,
+            pending=self.pending if is_earlier else None,
             n_blocks=self.n_blocks + 1,
             n_candidate=self.n_candidate + merged.candidate.n,
         )
