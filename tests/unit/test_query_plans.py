@@ -11,7 +11,9 @@ from sqlalchemy import Connection, event
 
 from optimizer.adapters.database import Database
 from optimizer.core.family_settings import Metric
-from tests.stores import FAMILY, NOW, feedback, interaction, minutes, new_database
+from tests.stores import FAMILY, NOW, feedback, interaction, minutes, new_database, rollout
+
+WATCHED = rollout(ladder=(0.5,))
 
 
 @pytest.fixture
@@ -48,6 +50,32 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     "quality blocks of a rollout": (
         lambda d, tx: d.blocks.of_rollout(tx, "ro_1", kind="quality"),
         ("ix_cohort_blocks_kind (rollout=? AND kind=?)",),
+    ),
+    "requests of ten seconds": (
+        lambda d, tx: d.observations.requests(tx, WATCHED, NOW, NOW),
+        ("ix_interactions_rollout_occurred (rollout=? AND occurred_at>? AND occurred_at<?)",),
+    ),
+    "fetches of ten seconds": (
+        lambda d, tx: d.observations.fetches(tx, WATCHED, NOW, NOW),
+        ("(family=? AND variant=? AND rollout=? AND stage=? AND window_start>? AND window_start<?)",) * 4,
+    ),
+    "units of a cohort": (
+        lambda d, tx: d.observations.cohort_units(tx, WATCHED, 0, NOW, NOW),
+        ("ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)", "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)"),
+    ),
+    "outcomes of units": (
+        lambda d, tx: d.observations.outcomes(tx, WATCHED, 0, ["u"], field="success", source="user", received_until=NOW),
+        ("ix_feedback_unit (unit_hmac=?)",),
+    ),
+    "who was served in a gap": (
+        lambda d, tx: d.observations.outside(tx, FAMILY, NOW, NOW),
+        ("ix_interactions_family_received (family=? AND received_at>?", "ix_feedback_family_received (family=? AND received_at>?"),
+    ),
+    "what units were counted for": (lambda d, tx: d.blocks.units(tx, "ro_1", 0, ["u"]), ("(rollout=? AND stage=? AND unit_hmac=?)",)),
+    "what the tick knows": (lambda d, tx: d.blocks.watch(tx, "ro_1"), ("(rollout=?)",)),
+    "the head of a rollout's decisions": (
+        lambda d, tx: d.rollouts.last_decision(tx, "ro_1"),
+        ("sqlite_autoindex_decisions_1 (rollout=?)",),
     ),
     "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20), ("ix_outbox_sent_at (sent_at=?)",)),
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
