@@ -467,7 +467,6 @@ class Blocks(Protocol):
     def of_rollout(self, tx: Transaction, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
         """In the order of their numbers; all of them, or those of one kind."""
 
-    def count(self, tx: Transaction, rollout: str) -> int: ...
     def units(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         """Of those units (HMACs) that have been counted for anything."""
 

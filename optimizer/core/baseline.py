@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,11 +36,6 @@ class Baseline:
     def as_record(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {**asdict(self), "frozen_at": iso(self.frozen_at)}
-
-
-def from_record(record: Mapping[str, Any]) -> Baseline:
-    """The inverse of ``as_record``. Raises KeyError, TypeError or ValueError where it is damaged."""
-    return Baseline(**{**record, "frozen_at": datetime.fromisoformat(record["frozen_at"])})
 
 
 def baseline_of(minutes: Iterable[MinuteSums], *, now: datetime) -> Baseline:

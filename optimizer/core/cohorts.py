@@ -12,10 +12,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from optimizer.core.assignment import HOLDBACK_PERIOD, cohort_start
+from optimizer.core.assignment import DEFAULT_COHORT_MINUTES, HOLDBACK_PERIOD, cohort_start
 from optimizer.core.rollout import Rollout
-
-DEFAULT_COHORT_MINUTES = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

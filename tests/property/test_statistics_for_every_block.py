@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from math import exp, sqrt
 
@@ -12,12 +11,11 @@ from hypothesis import strategies as st
 
 from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, clip_rate, ratio_bet
 from optimizer.core.statistics.decision import Standing, decide
-from optimizer.core.statistics.drift import DriftDetector
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
-from optimizer.core.statistics.record import as_record, drift_detector_from, guardrail_from, quality_gate_from
+from optimizer.core.watch import Watch, Watched, as_text, from_text
 
 rates = st.floats(0.001, 0.999)
 shares = st.floats(0.01, 0.99)
@@ -92,11 +90,9 @@ def test_replaying_the_blocks_gives_the_same_gate(found, kind):
 def test_a_gate_put_away_and_taken_up_again_goes_on_as_if_nothing_had_happened(first, later, kind):
     gate = QualityGate.start(margin=0.05, champion_mean=0.7, kind=kind).after_all(first)
     guardrail = Guardrail.start("cost", champion_mean=0.1, champion_variance=0.02).after_all(first)
-    detector = DriftDetector(reference=0.8).after(1.0)
-    stored = json.loads(json.dumps([as_record(gate), as_record(guardrail), as_record(detector)]))
-    assert quality_gate_from(stored[0]).after_all(later) == gate.after_all(later)
-    assert guardrail_from(stored[1]).after_all(later) == guardrail.after_all(later)
-    assert drift_detector_from(stored[2]) == detector
+    stored = from_text(as_text(Watched(watch=Watch(quality=gate, guardrails={"cost": guardrail})))).watch
+    assert stored.quality.after_all(later) == gate.after_all(later)
+    assert stored.guardrails["cost"].after_all(later) == guardrail.after_all(later)
 
 
 @given(st.lists(blocks(), max_size=8), st.sampled_from(["errors", "latency", "cost"]), st.floats(0, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.memory import MemoryClock
-from optimizer.core.baseline import UNKNOWN_RATE, Baseline, from_record
+from optimizer.core.baseline import UNKNOWN_RATE, Baseline
 from optimizer.core.histogram import bucket_of, edge
 from optimizer.core.minute_sums import MinuteSums
+from optimizer.core.rollout import iso
 from optimizer.jobs.read_baseline import champion_baseline
 from optimizer.jobs.roll_up_minutes import HISTORY, NAME, roll_up_minutes
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, new_database
@@ -169,4 +171,4 @@ class TestBaseline:
     def test_it_survives_json_in_full(self, database: Database) -> None:
         receive(database, *[minutes(i) for i in range(10)], cost_usd=0.0123)
         found = self.baseline(database, minutes(20))
-        assert from_record(json.loads(json.dumps(found.as_record()))) == found
+        assert json.loads(json.dumps(found.as_record())) == {**asdict(found), "frozen_at": iso(found.frozen_at)}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, insert, select
 
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.hashed_rows import chunks
@@ -39,9 +39,6 @@ class BlockTables:
         if kind is not None:
             query = query.where(BLOCKS.c.kind == kind)
         return [_block(row) for row in tx.execute(query).mappings()]
-
-    def count(self, tx: Connection, rollout: str) -> int:
-        return int(tx.execute(select(func.count()).select_from(BLOCKS).where(BLOCKS.c.rollout == rollout)).scalar_one())
 
     def units(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         found = {}
