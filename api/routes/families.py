@@ -24,7 +24,7 @@ routes: APIRouter = router("Families")
 
 @routes.get("/v1/families", **guarded("read"))
 def families(shared: Shared) -> dict[str, Any]:
-    """Every family with what it serves; ``degraded`` ones serve their last good version because their file cannot be used."""
+    """Every family with what it serves; `degraded` ones serve their last good version because their file cannot be used."""
     names = sorted(shared.serving.now_served.families.keys() | shared.families.families.keys() | shared.families.problems.keys())
     return page([_summary(shared, name) for name in names])
 
