@@ -71,8 +71,8 @@ def guardrail_alarm(rollout: Rollout, watch: Watch, *, at: datetime) -> str | No
     if _fails(rollout, watch):
         run = watch.failures
         return f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the champion works"
-    found_at = watch.silence.found_at
-    if found_at is not None and at - found_at >= SILENT_FOR:
+    found_at, seen_until = watch.silence.found_at, watch.seen_until or at
+    if found_at is not None and min(at, seen_until) - found_at >= SILENT_FOR:  # a family that sleeps shows nothing more
         return f"{_silence_text(watch)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
     return _over_limit(watch.minutes, rollout.settings.get("limits") or {}, int(at.timestamp()) // 60)
 

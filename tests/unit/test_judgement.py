@@ -127,6 +127,14 @@ def test_a_shared_incident_holds_and_is_taken_back_when_it_is_over_but_never_fro
     assert judged(replace(of, held=True, held_by="ann"), watch()).act == "wait"
 
 
+def test_a_silence_lasts_only_while_something_is_seen_of_it() -> None:
+    """Nobody asks for anything any more: five minutes later no more is known than when it was found."""
+    silent = replace(watch(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=T0))
+    at = T0 + 2 * SILENT_FOR
+    assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR / 2), at=at) is None
+    assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR), at=at) is not None
+
+
 def test_silence_holds_at_once_and_alarms_when_it_lasts() -> None:
     at = T0 + timedelta(hours=48)
     silent = replace(watch(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=at - SILENT_FOR / 2))
