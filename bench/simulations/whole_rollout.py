@@ -109,7 +109,7 @@ def guardrail_block(rng: np.random.Generator, truth: Truth, stage: int, second: 
             "candidate": [[f"c{second}-{i}", bool(x), ""] for i, x in enumerate(failed["candidate"][-10:])],
             "champion": "".join(str(int(x)) for x in failed["champion"][-10:]),
         },
-        "candidate": {"n_latency": 0, "n_slow": 0, "n_cost": 0, "cost_usd": 0.0},
+        "candidate": {"n_latency": 0, "n_slow": 0, "n_cost": 0, "cost_usd": 0.0, "cost_squares": 0.0},
     }
 
 

@@ -216,4 +216,5 @@ def _candidate_sums(requests: Sequence[Request], limits: Limits) -> dict[str, An
         "n_slow": int(sum(s for s in slow if s is not None)),
         "n_cost": len(costs),
         "cost_usd": sum(costs),
+        "cost_squares": sum(cost * cost for cost in costs),
     }

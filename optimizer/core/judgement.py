@@ -13,6 +13,7 @@ from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.decision import Standing, decide, shown
 from optimizer.core.statistics.guardrails import Kind as GuardrailKind
 from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import Sums
 from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
 from optimizer.core.watch import Minute, Watch
@@ -23,7 +24,7 @@ SILENT_FOR = timedelta(minutes=5)
 LATENCY_WINDOW_MIN = 15
 MIN_LATENCIES = 100  # fewer do not show a 95th percentile
 SLOW_SHARE = 0.05  # what may lie above a 95th percentile
-ALPHA_SLOW = 1e-5  # small, since it is asked anew of every quarter of an hour for weeks
+ALPHA_LIMIT = 1e-5  # small, since it is asked anew of every quarter of an hour for weeks
 MIN_COSTS = 20
 
 
@@ -173,10 +174,10 @@ def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int
     latency = limits.get("p95_latency_ms")
     if latency is not None and n >= MIN_LATENCIES and _too_many(slow, n):
         return f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's limit of the 95th percentile"
-    n_cost, cost = sum(m.n_cost for m in recent), sum(m.cost_usd for m in recent)
+    costs = sum((Sums(n=m.n_cost, total=m.cost_usd, squares=m.cost_squares) for m in recent), start=Sums())
     per_call = limits.get("cost_usd_per_call")
-    if per_call is not None and n_cost >= MIN_COSTS and cost / n_cost > per_call:
-        return f"the candidate's last {n_cost} requests cost {cost / n_cost:.4g} dollars each, and the family's limit is {per_call:g}"
+    if per_call is not None and costs.n >= MIN_COSTS and _too_dear(costs, per_call):
+        return f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the family's limit is {per_call:g}"
     hourly, spent = limits.get("cost_usd_per_hour"), sum(m.cost_usd for m in minutes if m.minute > now - 60)
     if hourly is not None and spent > hourly:
         return f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g} an hour"
@@ -186,7 +187,13 @@ def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int
 def _too_many(slow: int, n: int) -> bool:
     """More than 5 % beyond chance, by the Chernoff bound: of 100 requests at 2 % six are slow in one quarter of an hour out of sixty."""
     share = slow / n
-    return share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_SLOW)
+    return share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_LIMIT)
+
+
+def _too_dear(costs: Sums, limit: float) -> bool:
+    """On average more than the limit beyond chance: by 4.8 standard errors, exp(-4.8^2 / 2) being ``ALPHA_LIMIT``."""
+    mean, variance = costs.mean or 0.0, costs.variance or 0.0
+    return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)
 
 
 def _evidence(watch: Watch, standing: Standing, *, act: Act, outcome: Outcome, reason: str) -> dict[str, Any]:

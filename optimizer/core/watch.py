@@ -61,6 +61,7 @@ class Minute:
     n_slow: int = 0
     n_cost: int = 0
     cost_usd: float = 0.0
+    cost_squares: float = 0.0
 
 
 NOT_SILENT = Silence()
@@ -242,5 +243,6 @@ def _minutes(before: tuple[Minute, ...], sums: Mapping[str, Any], minute: int) -
         n_slow=last.n_slow + sums["n_slow"],
         n_cost=last.n_cost + sums["n_cost"],
         cost_usd=last.cost_usd + sums["cost_usd"],
+        cost_squares=last.cost_squares + sums["cost_squares"],
     )
     return (*kept, added)

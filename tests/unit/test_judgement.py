@@ -127,6 +127,16 @@ def test_a_shared_incident_holds_and_is_taken_back_when_it_is_over_but_never_fro
     assert judged(replace(of, held=True, held_by="ann"), watch()).act == "wait"
 
 
+@pytest.mark.parametrize(
+    ("costs", "ends"), [([0.01] * 19 + [0.9], False), ([0.06, 0.05] * 10, False), ([0.06, 0.07] * 10, True), ([0.06] * 20, True)]
+)
+def test_a_candidate_is_dearer_than_the_familys_limit_only_beyond_chance(costs: list[float], ends: bool) -> None:
+    limited = rollout(settings={**SETTINGS, "limits": {"cost_usd_per_call": 0.05}})
+    sums = {"n_cost": len(costs), "cost_usd": sum(costs), "cost_squares": sum(c * c for c in costs)}
+    known = replace(watch(), minutes=(Minute(minute=int(T0.timestamp()) // 60, **sums),))
+    assert (guardrail_alarm(limited, known, at=T0) is not None) == ends
+
+
 def test_a_silence_lasts_only_while_something_is_seen_of_it() -> None:
     """Nobody asks for anything any more: five minutes later no more is known than when it was found."""
     silent = replace(watch(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=T0))
