@@ -103,7 +103,7 @@ def _standing(rollout: Rollout, watch: Watch, *, at: datetime, clock_at: datetim
         budget_spent=_days_spent(settings, running),
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
-        waits_for=(*_no_history(rollout, watch), *alerts.values()),
+        waits_for=(*_no_history(rollout, watch), *_not_compared(rollout, watch), *alerts.values()),
     )
 
 
@@ -118,6 +118,13 @@ def _no_history(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
         return ()
     needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
     return (f"the guardrails need {needed} reported requests of the champion to compare with",)
+
+
+def _not_compared(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
+    """Labels alone never carry a candidate on: reports that come too late, or none at all, leave the guardrails blind."""
+    if rollout.stage in watch.compared:
+        return ()
+    return ("the guardrails have not compared requests of both arms at this stage yet; they count what is reported within 30 s of its start",)
 
 
 def _alerts(rollout: Rollout, watch: Watch) -> dict[str, str]:

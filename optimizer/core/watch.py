@@ -81,6 +81,7 @@ class Watch:
     minutes: tuple[Minute, ...] = ()
     seen_until: datetime | None = None  # end of the last guardrail block that held anything
     n_left_out: int = 0
+    compared: tuple[int, ...] = ()  # stages in which requests of both arms stood in one guardrail comparison
 
     @property
     def alarmed(self) -> tuple[GuardrailKind, ...]:
@@ -197,10 +198,12 @@ def _guardrails(watch: Watch, content: Mapping[str, Any]) -> Watch:
     for unit, failed, before in content["last"]["candidate"]:
         failures = _after_champion(failures, before).after_candidate(unit, failed=failed)
     failures = _after_champion(failures, content["last"]["champion"])
-    begun = datetime.fromisoformat(content["from"])
+    begun, stage = datetime.fromisoformat(content["from"]), int(content["stage"])
+    is_compared = guardrails["errors"].n_blocks > watch.guardrails["errors"].n_blocks
     return replace(
         watch,
         guardrails=guardrails,
+        compared=(*watch.compared, stage) if is_compared and stage not in watch.compared else watch.compared,
         failures=failures,
         silence=_silence(watch.silence, content, begun),
         minutes=_minutes(watch.minutes, content["candidate"], int(begun.timestamp()) // 60),

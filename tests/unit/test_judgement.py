@@ -42,7 +42,7 @@ def watch(*, stage: int = 0, labelled: int = 300, **peaks: float) -> Watch:
     names = ("ship3", "ship2", "ship1", "sup", "roll")
     found = tuple(replace(e, peak=peaks.get(n, 0.0)) for n, e in zip(names, start.quality.evidence, strict=True))
     gate: QualityGate = replace(start.quality, evidence=found, stage=stage, labelled=labelled, labelled_in_stage=labelled)
-    return replace(start, quality=gate, baseline={"frozen_at": iso(T0)})
+    return replace(start, quality=gate, baseline={"frozen_at": iso(T0)}, compared=tuple(range(len(LADDER))))
 
 
 def judged(of: Rollout, known: Watch, *, hours: float = 48.0) -> Judgement:
@@ -65,6 +65,14 @@ def test_of_several_findings_the_gravest_decides() -> None:
     assert (judged(rollout(), known).act, judged(rollout(), known).outcome) == ("rollback", "worse")
     assert judged(rollout(), alarmed(known)).outcome == "guardrail"
     assert judged(rollout(), lopsided(alarmed(known))).outcome == "invalid"
+
+
+def test_labels_alone_carry_nobody_on_while_the_guardrails_are_blind() -> None:
+    seen = watch(stage=1, ship2=CERTAIN, ship1=CERTAIN)
+    assert judged(rollout(1), seen).act == "advance"
+    blind = replace(seen, compared=(0,))
+    assert judged(rollout(1), blind).act == "wait"
+    assert "not compared requests of both arms" in judged(rollout(1), blind).reason
 
 
 def test_the_last_stage_promotes_and_only_after_the_least_duration() -> None:
