@@ -48,7 +48,7 @@ def say_ending(
             )
         screen.say(f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')}; {figures}")
     for family in rollouts.ids:
-        how = "started as FORCED, nothing was nominated" if family in rollouts.forced else "started on a nomination"
+        how = "started as FORCED, without a nomination" if family in rollouts.forced else "started on a nomination"
         screen.say(f"  {family}: rollout {rollouts.ids[family]} {how}; {rollouts.outcome(family)}")
     fresh = rollouts.n_visits - rollouts.n_from_journal
     screen.say(

@@ -80,11 +80,9 @@ class Rollouts:
         if family not in self.ids:
             return ""
         rollout = self._rollout(family)
-        return (
-            f"{rollout['outcome'] or rollout['status']} by itself"
-            if rollout["ended_at"]
-            else "still running when the demo stopped watching"
-        )
+        if rollout["ended_at"] is None:
+            return "still running when the demo stopped watching"
+        return "promoted by itself" if rollout["outcome"] == "promoted" else f"rolled back by itself ({rollout['outcome']})"
 
     def _before(self, searched: Searched) -> None:
         visits = self._visit(searched, N_BEFORE)
@@ -166,9 +164,9 @@ class Rollouts:
         self._told[family] = len(decisions)
 
     def _move_bar(self, bars: Bars, family: str, rollout: Mapping[str, Any]) -> None:
-        share = rollout["share"] or 0.0
-        done = 100 if rollout["ended_at"] else round(share * 100)
-        bars.show(family, done, 100, f"{rollout['status']} at {share:.0%}, {self._n_units[family]} users so far")
+        share, ended = rollout["share"] or 0.0, rollout["ended_at"] is not None
+        where = f"ended: {rollout['outcome']}" if ended else f"{rollout['status']} at {share:.0%}"
+        bars.show(family, 100 if ended else round(share * 100), 100, f"{where}, {self._n_units[family]} users so far")
 
     def _served(self, family: str) -> None:
         """Who gets what now, asked as users."""
