@@ -6,15 +6,17 @@ A: a fixed ramp watched by many rules. B: rules that drive the ramp themselves. 
 that comes late, bad news first. returning: the same users again and again. whole: quality gate and guardrails at once, by the functions
 that the tick calls. C: guardrails in seconds. heavy: one user that always fails. D: monitors of the champion. Base .80, margin .05,
 blocks of 40 labelled outcomes. A run of all tables with 2,000 runs or more writes the result and docs/reference/statistics-measured.md;
-any other writes bench/results/rollout_statistics_part.json. One process, one core, about an hour.
+any other writes bench/results/rollout_statistics_part.json. One process, one core, about an hour; with two cores, two processes with
+--only and --part FILE each, then --merge FILE FILE.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
-from common import ROOT, write_result
+from common import ROOT, Cell, write_result
 from simulations.drift_monitors import table_d
 from simulations.fixed_ramp import table_a
 from simulations.guardrail_alarms import table_c
@@ -44,11 +46,32 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=FULL)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(TABLES), help="tables, with commas between them")
+    parser.add_argument("--part", type=Path, help="where a part goes, to be merged later")
+    parser.add_argument("--merge", type=Path, nargs="+", help="parts that hold all tables together, each of 2,000 runs or more")
     arguments = parser.parse_args()
+    if arguments.merge:
+        write_page(merged(arguments.merge))
+        return
     cells = [cell for name in arguments.only.split(",") for cell in TABLES[name](arguments.runs, arguments.seed)]
     if arguments.only != ",".join(TABLES) or arguments.runs < FULL:
-        write_result("rollout_statistics_part", cells)
+        path = write_result("rollout_statistics_part", cells)
+        if arguments.part:
+            part = {"tables": arguments.only.split(","), "runs": arguments.runs, **json.loads(path.read_text(encoding="utf-8"))}
+            arguments.part.write_text(json.dumps(part), encoding="utf-8")
         return
+    write_page(cells)
+
+
+def merged(parts: list[Path]) -> list[Cell]:
+    """The cells of all tables, in their order. Raises SystemExit where a table is missing or had too few runs, or the commits differ."""
+    found = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
+    by_table = {table: part for part in found for table in part["tables"]}
+    if set(by_table) != set(TABLES) or min(p["runs"] for p in found) < FULL or len({p["commit"] for p in found}) > 1:
+        raise SystemExit(f"The parts must hold all of {', '.join(TABLES)}, of one commit, with {FULL} runs or more.")
+    return [Cell(**cell) for part in found for cell in part["cells"]]
+
+
+def write_page(cells: list[Cell]) -> None:
     result = json.loads(write_result("rollout_statistics", cells).read_text(encoding="utf-8"))
     (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(page(result), encoding="utf-8")
 

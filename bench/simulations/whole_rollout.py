@@ -130,7 +130,8 @@ def first_watch() -> folding.Watch:
         "error_rate": 0.01, "latency_exceed": 0.05, "latency_limit_ms": 1000.0, "cost_cap_usd": 1.0,
         "cost_mean": float(USUAL_COST.mean()), "cost_variance": float(USUAL_COST.var()),
     }  # fmt: skip
-    return folding.after(folding.begin(SETTINGS), stored("baseline", baseline), SETTINGS, LADDER)
+    start = folding.after(folding.begin(SETTINGS), stored("baseline", baseline), SETTINGS, LADDER)
+    return replace(start, compared=tuple(range(len(LADDER))))  # hopeless guardrails are not simulated to their end, and hold up nobody
 
 
 def run_whole(rng: np.random.Generator, truth: Truth, start: folding.Watch) -> tuple[str, int, float]:

@@ -124,7 +124,9 @@ def _not_compared(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
     """Labels alone never carry a candidate on: reports that come too late, or none at all, leave the guardrails blind."""
     if rollout.stage in watch.compared:
         return ()
-    return ("the guardrails have not compared requests of both arms at this stage yet; they count what is reported within 30 s of its start",)
+    return (
+        "the guardrails have not compared requests of both arms at this stage yet; they count what is reported within 30 s of its start",
+    )
 
 
 def _alerts(rollout: Rollout, watch: Watch) -> dict[str, str]:

@@ -199,7 +199,7 @@ def _guardrails(watch: Watch, content: Mapping[str, Any]) -> Watch:
         failures = _after_champion(failures, before).after_candidate(unit, failed=failed)
     failures = _after_champion(failures, content["last"]["champion"])
     begun, stage = datetime.fromisoformat(content["from"]), int(content["stage"])
-    is_compared = guardrails["errors"].n_blocks > watch.guardrails["errors"].n_blocks
+    is_compared = any(guardrails[kind].n_blocks > before.n_blocks for kind, before in watch.guardrails.items())
     return replace(
         watch,
         guardrails=guardrails,
