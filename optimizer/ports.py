@@ -502,6 +502,7 @@ class Observations(Protocol):
         *,
         field: Literal["success", "score"],
         source: str,
+        received_since: datetime,
         received_until: datetime,
     ) -> dict[str, float]:
         """The mean of each unit's outcomes of the stage, in [0, 1]; without those that have none."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from common import Cell
 
-from optimizer.core.blocks import SECONDS, VALUES_PER_STAGE, may_count
+from optimizer.core.blocks import SECONDS, may_count
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from simulations.guardrail_alarms import HOPELESS
@@ -15,6 +15,7 @@ from simulations.tally import Tally, progress, share_cell
 
 ERRORS = 0.01
 SHARE = 0.10
+VALUES_PER_STAGE = 30  # of the rule that lets a unit count once a minute
 TWO_HOURS = 2 * 3600 // SECONDS  # blocks
 REQUESTS_PER_BLOCK = 10 * SECONDS // 60 + 1
 

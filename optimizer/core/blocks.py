@@ -26,7 +26,6 @@ ARMS: tuple[ArmName, ...] = ("candidate", "champion")
 FIRST_PREVIOUS_HASH = "0" * 64
 SECONDS = 10  # of a guardrail block
 GRACE_SECONDS = 30  # a request may take this long before its block closes without it
-VALUES_PER_STAGE = 30  # of one unit in the guardrails: one heavy user must not decide
 DECIMALS = 4  # of values between 0 and 1 in blocks
 LAST = 10  # requests that a block keeps in their order: of the candidate, and of the champion before each
 UNIT_DIGITS = 12  # of a unit's HMAC where only "the same or another" matters
@@ -151,13 +150,13 @@ def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
 
 
 def may_count(*, n_values: int, last_minute: int | None, minute: int) -> bool:
-    """Whether a unit that has given ``n_values`` to the guardrails in this stage may give another: after 1, 2, 4, 8 … minutes, 30 at most.
+    """Whether a unit that has given ``n_values`` to the guardrails in this stage may give another: after 1, 2, 4, 8 … minutes.
 
     With growing waits one unit that always fails is soon a small part of the whole, and a family with few units still goes on counting.
     """
     if last_minute is None or n_values == 0:
         return True
-    return n_values < VALUES_PER_STAGE and minute - last_minute >= 2 ** (n_values - 1)
+    return minute - last_minute >= 1 << (n_values - 1)
 
 
 def window_start(at: datetime) -> datetime:

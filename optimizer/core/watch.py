@@ -44,6 +44,7 @@ class Silence:
     """Fetches and reports of both arms since ``since``; ``found_at`` = since when the candidate reports less than half as often."""
 
     stage: int = -1
+    window: int = 1  # which stretch of its stage
     since: datetime | None = None
     fetches_c: int = 0
     fetches_b: int = 0
@@ -223,7 +224,7 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
         return before
     old = before.since is not None and (begun - before.since).total_seconds() >= SILENCE_WINDOW_S and before.found_at is None
     if before.stage != stage or before.since is None or old:
-        before = Silence(stage=stage, since=begun)
+        before = Silence(stage=stage, window=before.window + 1 if before.stage == stage else 1, since=begun)
     counted = replace(
         before,
         fetches_c=before.fetches_c + fetches["candidate"],
@@ -231,7 +232,9 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
         reports_c=before.reports_c + reports["candidate"],
         reports_b=before.reports_b + reports["champion"],
     )
-    silent = is_silent(counted.reports_c, counted.reports_b, fetches_c=counted.fetches_c, fetches_b=counted.fetches_b)
+    silent = is_silent(
+        counted.reports_c, counted.reports_b, fetches_c=counted.fetches_c, fetches_b=counted.fetches_b, window=counted.window
+    )
     if not silent:
         return replace(counted, found_at=None)
     return counted if counted.found_at is not None else replace(counted, found_at=begun)

@@ -72,7 +72,10 @@ def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
     try:
         if leased(rollout, clock.now()):
             return _watch(store, clock, id, at, lease_seconds)
-        return _resume(store, clock, id, at, lease_seconds)
+        resumed = _resume(store, clock, id, at, lease_seconds)
+        if resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved":  # not served again if it has to go
+            return "moved"
+        return resumed
     except (StaleVersion, Busy):
         raise
     except Exception as error:  # whatever it is, the other rollouts must go on

@@ -286,6 +286,7 @@ class _World:
         *,
         field: Literal["success", "score"],
         source: str,
+        received_since: datetime,
         received_until: datetime,
     ) -> dict[str, float]:
         return self.replay.outcomes(rollout, stage, units, received_until)

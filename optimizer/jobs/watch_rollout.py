@@ -156,7 +156,7 @@ class Look:
         if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
             return
         found = champion_baseline(self._store, self._tx, self._rollout.family, self._rollout.champion, self._now)
-        if found.n >= int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500)):
+        if found.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
             self._close("baseline", replace(found, frozen_at=self._at).as_record())
 
     # --- quality ----------------------------------------------------------------------------------------------------------
@@ -180,7 +180,14 @@ class Look:
         arms = {unit: arm for unit, arm in fresh.items() if unit not in both}
         metric = self._rollout.settings["metric"]
         means = self._store.observations.outcomes(
-            self._tx, self._rollout, cohort.stage, arms, field=metric["field"], source=metric["source"], received_until=until
+            self._tx,
+            self._rollout,
+            cohort.stage,
+            arms,
+            field=metric["field"],
+            source=metric["source"],
+            received_since=self._real(cohort.start),
+            received_until=until,
         )
         units = [UnitOutcome(unit_hmac=unit, arm=arm, mean=means.get(unit)) for unit, arm in sorted(arms.items())]
         self._close("quality", quality_content(cohort, units, n_left_out=len(fresh) - len(arms)))

@@ -64,8 +64,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)", "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)"),
     ),
     "outcomes of units": (
-        lambda d, tx: d.observations.outcomes(tx, WATCHED, 0, ["u"], field="success", source="user", received_until=NOW),
-        ("ix_feedback_unit (unit_hmac=?)",),
+        lambda d, tx: d.observations.outcomes(
+            tx, WATCHED, 0, ["u"], field="success", source="user", received_since=NOW, received_until=NOW
+        ),
+        ("ix_feedback_unit_received (unit_hmac=? AND received_at>? AND received_at<?)",),
     ),
     "who was served in a gap": (
         lambda d, tx: d.observations.outside(tx, FAMILY, NOW, NOW),

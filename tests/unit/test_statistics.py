@@ -442,7 +442,8 @@ class TestSampleRatio:
 
     def test_long_sessions_of_one_arm_are_no_silence_of_the_other(self):
         assert not is_silent(30, 1800, fetches_c=12, fetches_b=108)  # 2.5 reports per fetch against 16.7
-        assert is_silent(1, 1800, fetches_c=20, fetches_b=180)
+        assert is_silent(1, 1800, fetches_c=30, fetches_b=270)
+        assert not is_silent(1, 1800, fetches_c=30, fetches_b=270, window=200)  # all looks of a stage together may err at .001
 
     def test_a_share_of_zero_is_refused(self):
         with pytest.raises(ValueError, match="share"):

@@ -89,6 +89,7 @@ class ObservationQueries:
         *,
         field: Literal["success", "score"],
         source: str,
+        received_since: datetime,
         received_until: datetime,
     ) -> dict[str, float]:
         f = FEEDBACK.c
@@ -97,7 +98,11 @@ class ObservationQueries:
         for some in chunks(sorted(units)):
             # Rollout and stage are compared here: named in the query, they would make SQLite read all of the rollout's feedback.
             query = select(f.unit_hmac, f.rollout, f.stage, value.label("value")).where(
-                f.unit_hmac.in_(some), f.source == source, value.is_not(None), f.received_at <= received_until
+                f.unit_hmac.in_(some),
+                f.source == source,
+                value.is_not(None),
+                f.received_at >= received_since,
+                f.received_at <= received_until,
             )
             for row in tx.execute(query):
                 if row.rollout == rollout.id and stage_of(rollout.ladder, row.stage) == stage:

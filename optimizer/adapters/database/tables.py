@@ -78,7 +78,7 @@ class FeedbackEventRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_feedback_family_received", "family", "received_at"),
         Index("ix_feedback_rollout_cohort", "rollout", "cohort_start"),
-        Index("ix_feedback_unit", "unit_hmac"),
+        Index("ix_feedback_unit_received", "unit_hmac", "received_at"),  # a unit's outcomes of one stage
         Index("ix_feedback_interaction", "family", "interaction"),
     )
     family: str = Field(primary_key=True)

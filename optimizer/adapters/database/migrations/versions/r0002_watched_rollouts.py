@@ -94,3 +94,5 @@ def upgrade() -> None:
     op.create_index("ix_interactions_rollout_cohort", "interactions", ["rollout", "cohort_start"], unique=False)
     op.create_index("ix_interactions_rollout_occurred", "interactions", ["rollout", "occurred_at"], unique=False)
     op.add_column("rollouts", sa.Column("held_by", sa.String(), nullable=True))
+    op.drop_index(op.f("ix_feedback_unit"), table_name="feedback_events")
+    op.create_index("ix_feedback_unit_received", "feedback_events", ["unit_hmac", "received_at"], unique=False)
