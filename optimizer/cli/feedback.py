@@ -8,6 +8,7 @@ import typer
 
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
+from optimizer.core.errors import NotFound
 
 app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and systems reported.")
 
@@ -25,6 +26,8 @@ def stats(
     session = Session()
     session.family(family)
     with session.store.read() as tx:
+        if rollout is not None and ((known := session.store.rollouts.get(tx, rollout)) is None or known.family != family):
+            raise NotFound(f"{family} has no rollout {rollout!r}. Its last one: detent rollout status {family}.", rollout=rollout)
         rows = session.store.events.arm_summary(tx, family, rollout)
     show(as_json, {"items": rows}, table([arm_row(r) for r in rows], ARM_COLUMNS, empty=f"{family} has no interactions or feedback yet."))
 

@@ -154,11 +154,20 @@ def advance(
     Example: detent rollout advance triage --confirm triage
     """
     if dry_run:
+        from optimizer.jobs.watch_rollout import evidence_now
+
         session = Session()
         rollout = session.active_rollout(family)
         following = rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None
-        values = {"rollout": rollout.id, "share": rollout.share, "next_share": following, "dry_run": True}
-        show(as_json, values, lambda out: out.print(f"{family}: would go from {percent(rollout.share)} to {percent(following or 1.0)}"))
+        with session.store.read() as tx:
+            evidence = evidence_now(tx, session.store, rollout, at=session.clock.now(), clock_at=session.clock.rollout_now()) or {}
+        passed, why = evidence.get("act") == "advance", evidence.get("reason") or "nothing has been measured yet"
+        values = {
+            "rollout": rollout.id, "share": rollout.share, "next_share": following, "gate_passed": passed, "reason": why, "dry_run": True
+        }  # fmt: skip
+        step = f"from {percent(rollout.share)} to {percent(following or 1.0)}"
+        told = f"would go {step}" if passed else f"would be refused: {why}. With --confirm {family} it would go {step}, recorded as forced"
+        show(as_json, values, lambda out: out.print(f"{family}: {told}", markup=False))
         return
     _act("advance", family, reason, confirm, as_json)
 
@@ -222,7 +231,10 @@ def log(family: FamilyName, as_json: Json = False) -> None:
 
 
 @app.command()
-def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", show_default=False)], as_json: Json = False) -> None:
+def verify(
+    rollout: Annotated[str, typer.Argument(help="Id of the rollout, or the family of which it is the last.", show_default=False)],
+    as_json: Json = False,
+) -> None:
     """Check a rollout's record: both hash chains, every decision again from its blocks, state in the store.
 
     Example: detent rollout verify ro_01…
@@ -230,7 +242,7 @@ def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", sho
     from optimizer.jobs.verify_rollout import verify_rollout
 
     session = Session()
-    report = verify_rollout(rollout, session.store)
+    report = verify_rollout(_id_of(session, rollout), session.store)
     values: dict[str, Any] = {
         "rollout": report.rollout,
         "ok": report.ok,
@@ -242,6 +254,13 @@ def verify(rollout: Annotated[str, typer.Argument(help="Id of the rollout.", sho
     show(as_json, values, lambda out: out.print(report.text, markup=False))
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _id_of(session: Session, named: str) -> str:
+    """The id as given, or of the family's last rollout."""
+    with session.store.read() as tx:
+        latest = session.store.rollouts.latest(tx, named)
+    return latest.id if latest is not None else named
 
 
 app.command()(forecast)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.statistics.block_evalue import clip_rate
@@ -75,7 +75,7 @@ def plan_of(settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *,
         margin=float(settings["margin"]),
         base=clip_rate(MEAN_UNKNOWN if mean is None else float(mean)),
         base_why="the champion's mean over 30 days; .5 where it has fewer than 50 labels",
-        lift=lift,
+        lift=replace(lift, value=min(lift.value, 1 - clip_rate(MEAN_UNKNOWN if mean is None else float(mean)))),
         field=str(metric.get("field", "success")),
         source=str(metric.get("source", "user")),
         min_labelled=int(settings["min_labelled_per_stage"]),

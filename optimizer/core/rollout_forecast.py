@@ -25,7 +25,6 @@ ERRORS_AFTER = (0.05, 0.10, 0.30, 1.0)
 PROMISED = 0.30  # errors of the candidate that are to be rolled back …
 PROMISED_S = 300  # … within this time
 CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
-ENOUGH_UNITS = 50  # labelled ones; below, a record shorter than a day is no ground for a refusal
 ENOUGH_HOURS = 24.0
 NOT_BEGUN = Progress()
 
@@ -242,10 +241,10 @@ def _missing(plan: Plan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
             f"rollout time runs {plan.clock_scale:g} times as fast here (simulated clock), so what came per hour of it so far says little",
         )
     n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours
-    if n_labelled < ENOUGH_UNITS and hours < ENOUGH_HOURS:
+    if hours < ENOUGH_HOURS:  # a burst of some seconds, however large, says nothing about a day
         return (
-            f"the record is too short to rely on: {n_labelled:,} units with a label ({label}) in {_span(hours)}; {ENOUGH_UNITS} of them, or "
-            f"{ENOUGH_HOURS:.0f} hours, are needed",
+            f"the record is too short to rely on: {n_labelled:,} units with a label ({label}) in {_span(hours)}; {ENOUGH_HOURS:.0f} hours "
+            "are needed",
         )
     return ()
 

@@ -13,6 +13,7 @@ from optimizer.core.family_faults import faults_of
 from optimizer.core.family_settings import FeedbackWindow, Metric, RolloutSettings
 from optimizer.core.feedback import LabelSummary
 from optimizer.core.gates import quality_margin
+from optimizer.core.rollout import Rollout, iso
 from optimizer.core.study import Aim, Study
 
 MIN_LABELS_FOR_MEAN = 50
@@ -130,6 +131,15 @@ def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Ai
     if gap is None and study is not None and study.confirmation is not None:
         return [dict(g) for g in study.confirmation["gates"]]
     return [{"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": gap}]
+
+
+def fallen_before(earlier: Rollout | None) -> list[Mapping[str, Any]]:
+    """A gate that fails where users have proven this Candidate worse against this Champion: starting again is a new chance to be wrong."""
+    if earlier is None or earlier.outcome not in ("worse", "guardrail"):
+        return []
+    when = f" on {iso(earlier.ended_at)[:16].replace('T', ' ')} UTC" if earlier.ended_at is not None else ""
+    reason = f"{earlier.candidate} was rolled back against this champion{when} ({earlier.outcome}, {earlier.id}): {earlier.reason}"
+    return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
 
 
 def holdout_ratios(study: Study | None) -> dict[str, float]:

@@ -89,10 +89,9 @@ def _commands(rollout: Rollout, act: str) -> tuple[str | None, str | None]:
     f = rollout.family
     back = f"detent rollout rollback {f}"
     again = f"detent rollout start {f} {rollout.candidate}"
-    last = rollout.stage == len(rollout.ladder) - 1
-    onward = f"detent rollout {'promote' if last else 'advance'} {f} --confirm {f}" if rollout.stage >= 0 else f"detent rollout status {f}"
+    onward = f"detent rollout status {f}"  # it goes on by itself; the way past a gate is told by who refuses it
     return {
-        "approve": (back, f"detent rollout status {f}"),
+        "approve": (back, onward),
         "reject": (again, None),
         "advance": (back, onward),
         "hold": (f"detent rollout resume {f}", None),

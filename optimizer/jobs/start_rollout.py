@@ -14,7 +14,7 @@ from optimizer.core.freezes import require_unfrozen
 from optimizer.core.moves import Move, apply, start
 from optimizer.core.rollout import Decision, Rollout, ladder_text
 from optimizer.core.rollout_forecast import RolloutForecast
-from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, gates_on_record, missed
+from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record, missed
 from optimizer.core.study import Aim
 from optimizer.core.traffic import RecordedTraffic
 from optimizer.jobs.confirming_study import confirming_study
@@ -142,6 +142,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)
+    gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
     forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
     return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)

@@ -243,3 +243,16 @@ def test_the_plan_is_read_from_the_frozen_settings() -> None:
     assert (plan.base, plan.field, plan.source) == (0.5, "success", "user")
     fixed = plan_of({**settings, "champion_mean": 0.8, "feedback_window": {"hours": 6.0, "floor_hours": 24.0}}, (0.1,), Lift())
     assert (fixed.base, fixed.closing_hours) == (0.8, 7.0)
+
+
+def test_a_burst_of_some_seconds_is_no_ground_for_a_forecast_however_many_units_it_has() -> None:
+    found = forecast_rollout(PLAN, traffic(1_000, 1_000, hours=0.01))
+    assert found.verdict == "cannot_tell"
+    assert "too short to rely on" in " ".join(found.missing)
+    assert found.gate() is None or found.gate()["verdict"] != "fail"  # type: ignore[index]
+
+
+def test_no_gain_is_assumed_beyond_what_the_metric_can_reach() -> None:
+    settings = frozen(RolloutSettings(margin=0.05), champion="v_b", labels=())
+    plan = plan_of({**settings, "champion_mean": 0.8}, (0.5,), Lift(value=0.53))
+    assert plan.base + plan.lift.value == pytest.approx(1.0)

@@ -45,6 +45,12 @@ class RolloutTables:
         row = tx.execute(newest).mappings().first()
         return None if row is None else _rollout(row)
 
+    def last_against(self, tx: Connection, family: str, *, candidate: str, champion: str) -> Rollout | None:
+        r = ROLLOUTS.c
+        both = select(ROLLOUTS).where(r.family == family, r.candidate == candidate, r.champion == champion)
+        row = tx.execute(both.order_by(r.created_at.desc(), r.id.desc()).limit(1)).mappings().first()
+        return None if row is None else _rollout(row)
+
     def all_active(self, tx: Connection) -> list[Rollout]:
         query = select(ROLLOUTS).where(ROLLOUTS.c.active_family.is_not(None)).order_by(ROLLOUTS.c.active_family)
         return [_rollout(row) for row in tx.execute(query).mappings()]
