@@ -60,7 +60,7 @@ def print_progress(out: Console, seen: RolloutView) -> None:
         markup=False,
     )
     for reason in seen.waits_for:
-        out.print(f"Waits for {reason}", style="yellow", markup=False)
+        out.print(f"Missing   {reason}", style="yellow", markup=False)
     if seen.next_step is not None and not seen.waits_for:
         out.print("Waits for the worker's next tick: every gate of this stage has passed", markup=False)
     if seen.forecast is not None:

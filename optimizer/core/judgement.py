@@ -158,14 +158,18 @@ def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[Act, str] | None
 def _alarm_text(kind: GuardrailKind, watch: Watch) -> str:
     guardrail = watch.guardrails[kind]
     allowed = {
-        "errors": f"{guardrail.margin * 100:g} points more errors",
-        "latency": f"{guardrail.margin * 100:g} points more slow requests",
+        "errors": f"{_points(guardrail.margin)} more errors",
+        "latency": f"{_points(guardrail.margin)} more slow requests",
         "cost": f"{guardrail.margin:g} times the cost",
     }[kind]
     return (
         f"guardrail {kind}: evidence {shown(guardrail.evidence.peak)} against at most {allowed} than the champion's, "
         f"{1 / guardrail.alpha:.0f} suffices, after {guardrail.n_candidate} outcomes of the candidate"
     )
+
+
+def _points(margin: float) -> str:
+    return f"{margin * 100:g} point{'' if margin == 0.01 else 's'}"
 
 
 def _silence_text(watch: Watch) -> str:
