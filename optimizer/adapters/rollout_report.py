@@ -16,6 +16,7 @@ from optimizer.core.rollout import Decision, Rollout, ladder_text, percent
 from optimizer.core.rollout_history import RolloutReport, headline, span
 from optimizer.core.rollout_view import ArmView, RolloutView
 
+NOT_DRAWN = "Not drawn: the record does not fit."
 UNSEEN = (
     ("Effects that turn.", "The claim under attack is about every hour. A candidate that is good at first and bad once users know it can pass while "
      "it is good; the minimum duration, the 5 % that are held back for a week and the drift detector watch for that."),
@@ -32,7 +33,7 @@ def rollout_page(report: RolloutReport) -> str:
     """The whole page."""
     rollout, seen = report.rollout, report.view
     parts = [
-        f"<h1>{escape(headline(rollout, seen, report.decisions))}</h1>",
+        f"<h1>{escape(_headline(report))}</h1>",
         f'<p class="verdict">{escape(seen.verdict)}</p>',
         _facts(report),
         _notes(report),
@@ -52,6 +53,13 @@ def rollout_page(report: RolloutReport) -> str:
         f"<title>Rollout {escape(rollout.id)} of {escape(rollout.family)}</title><style>{_style()}</style></head>"
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def _headline(report: RolloutReport) -> str:
+    """A record that was changed tells nothing, whatever it says."""
+    if report.problems:
+        return f"The record of rollout {report.rollout.id} of {report.rollout.family} does not fit: it was changed or lost in part."
+    return headline(report.rollout, report.view, report.decisions)
 
 
 # --- what happened ----------------------------------------------------------------------------------------------------------------
@@ -109,7 +117,8 @@ def _record(report: RolloutReport) -> str:
 def _notes(report: RolloutReport) -> str:
     """What a reader has to know before believing the rest."""
     rollout, seen = report.rollout, report.view
-    notes = [seen.late_alert] if seen.late_alert else []
+    notes = ["The record does not fit, so nothing on this page is certain: " + "; ".join(report.problems) + "."] if report.problems else []
+    notes += [seen.late_alert] if seen.late_alert else []
     if rollout.simulated_clock:
         notes.append(
             "This rollout ran on a simulated clock: its hours passed faster than real ones. Gates, thresholds and code are the product's."
@@ -144,7 +153,7 @@ def _timeline(report: RolloutReport) -> str:
 
 def _evidence(report: RolloutReport) -> str:
     if not report.history.quality:
-        return "<p>No block of labelled outcomes was closed, so nothing was weighed.</p>"
+        return f"<p>{NOT_DRAWN if report.problems else 'No block of labelled outcomes was closed, so nothing was weighed.'}</p>"
     text = (
         "Each game bets against one claim. At an e-value of 20 (not worse: 33.3) the claim is refuted, and stays so. "
         "Dashed: that threshold. Vertical lines: the share changed. Log scale."
@@ -154,7 +163,7 @@ def _evidence(report: RolloutReport) -> str:
 
 def _outcomes(report: RolloutReport) -> str:
     if not report.history.quality:
-        return "<p>No labelled outcomes of matured units yet.</p>"
+        return f"<p>{NOT_DRAWN if report.problems else 'No labelled outcomes of matured units yet.'}</p>"
     return f'<div class="plots">{plots.means(report)}{plots.difference(report)}</div>'
 
 

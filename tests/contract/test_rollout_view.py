@@ -204,5 +204,6 @@ def test_a_report_of_a_record_that_was_tampered_with_says_so_and_draws_nothing_f
     fast.store.write(tamper)
     html = page(fast)
     assert "does not fit:" in html
+    assert "<h1>The record of rollout" in html
     assert "was changed" in text(html)
     assert html.count("<figure") == 1
