@@ -221,8 +221,12 @@ def create(
         say(f"{made.n_skipped} rows without an input or an answer were left out.")
     for sentence in report.sentences():
         say(sentence)
+    cut = ", ".join(f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars)
+    if cut:
+        say(f"Longer inputs are cut, in studies and when serving: {cut}, as the examples are that long (inputs.*.max_chars in the file).")
+    serves = "its prompt serves from now on" if session.server is not None else "its prompt serves once `detent serve` runs"
     tell_change(
-        f"{family}: made {made.family_file} and {made.examples_file}; its prompt serves from now on.",
+        f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
         why="",
         undo=f"remove the folder {made.family_file.parent}",
         then=f"read the file, then: detent study run {family} --dry-run",
