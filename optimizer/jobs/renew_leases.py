@@ -13,18 +13,17 @@ from optimizer.core.assignment import leased
 from optimizer.core.errors import Busy, StaleVersion
 from optimizer.core.freezes import ALERT as FROZEN
 from optimizer.core.freezes import is_frozen
+from optimizer.core.judgement import ACTOR
 from optimizer.core.moves import Act, Move, apply
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_move
 from optimizer.jobs.watch_holdback import watch_holdbacks
-from optimizer.jobs.watch_rollout import UNREADABLE, Step, keep, look
+from optimizer.jobs.watch_rollout import MAX_STEPS, UNREADABLE, Step, keep, look
 from optimizer.ports import Alert, Clock, Store, Transaction
 
-ACTOR = "system:tick"
 UNWATCHED = "rollout_unwatched"
 THAW_SECONDS = 60.0  # how long after a freeze the next tick may take before a rollout counts as unwatched
-MAX_STEPS = 200  # of one rollout in one tick: an hour of guardrail blocks each
 Done = Literal["watched", "moved", "deployed", "resumed", "left", "failed"]
 log = structlog.get_logger("detent.tick")
 

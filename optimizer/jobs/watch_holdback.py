@@ -23,11 +23,10 @@ from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 from optimizer.core.watch import Watch
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.watch_rollout import ENDED, Look
+from optimizer.jobs.watch_rollout import ENDED, MAX_STEPS, Look
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 WORSE = "champion_worse"
-MAX_STEPS = 200  # an hour of guardrail blocks each
 Found = Literal["watched", "rolled_back", "overtaken", "failed"]
 log = structlog.get_logger(__name__)
 

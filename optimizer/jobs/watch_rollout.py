@@ -39,6 +39,7 @@ from optimizer.ports import Alert, Clock, Fetches, Store, StoredWatch, Transacti
 
 COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk by then
 BASELINE_AGE = timedelta(hours=24)
+MAX_STEPS = 200  # of one rollout in one tick, READ_AHEAD of guardrail blocks each
 READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
