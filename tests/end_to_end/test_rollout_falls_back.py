@@ -128,7 +128,7 @@ def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
     ended = look(client, rollout["id"])
     assert (ended["status"], ended["outcome"], ended["simulated_clock"]) == ("rolled_back", "guardrail", True)
     assert "guardrail errors" in ended["reason"]
-    assert {fetch(client, f"later{i}")["role"] for i in range(30)} == {"champion"}
+    until("the champion for everybody", lambda: {fetch(client, f"later{i}")["role"] for i in range(30)} == {"champion"})
     assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
     assert "rollout_ended" in {a["kind"] for a in client.get("/v1/alerts").json()["items"]}
 
@@ -230,4 +230,4 @@ def test_a_client_that_is_cut_off_knows_from_its_last_answer_when_to_stop(client
         (snapshot, snapshot.json()["families"][F]["rollout"]["lease_expires_at"]), (prompt, prompt.json()["lease_expires_at"]),
     ):  # fmt: skip
         left = datetime.fromisoformat(ends) - parsedate_to_datetime(answer.headers["Date"])
-        assert 0 < left.total_seconds() <= LEASE_S + 1  # Date has whole seconds
+        assert 0 < left.total_seconds() <= LEASE_S + 2  # Date has whole seconds and is renewed once a second
