@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from optimizer.core.assignment import DEFAULT_COHORT_MINUTES, Assignment, Role, cohort_start, variant_at
+from optimizer.core.assignment import Assignment, Role, cohort_minutes, cohort_start, variant_at
 from optimizer.core.feedback import Arm
 from optimizer.core.report import EventRejected, Report
 from optimizer.core.rollout import Rollout
@@ -95,6 +95,6 @@ def arm_of_rollout(
         rollout=rollout.id,
         role=role,
         stage=None if promoted else stage["share"],
-        cohort_start=cohort_start(assigned, rollout.settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES),
+        cohort_start=cohort_start(assigned, cohort_minutes(rollout.settings)),
         unit_hmac=unit_hmac,
     )

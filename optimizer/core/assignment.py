@@ -93,7 +93,7 @@ def holdback_of(champion: Champion, latest: Rollout | None, clock_scale: float) 
     until = held_back_until(latest, clock_scale) if latest is not None and latest.id == champion.rollout else None
     if latest is None or until is None:
         return None
-    minutes = latest.settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES
+    minutes = cohort_minutes(latest.settings)
     return Holdback(rollout=latest.id, variant=latest.champion, salt=latest.salt, until=until, cohort_minutes=minutes)
 
 
@@ -107,6 +107,11 @@ def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
     return hmac.new(key, _utf8(unit), hashlib.sha256).hexdigest()
+
+
+def cohort_minutes(settings: Mapping[str, Any]) -> float:
+    """Of a rollout, by its frozen settings."""
+    return float(settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES)
 
 
 def cohort_start(at: datetime, cohort_minutes: float) -> datetime:

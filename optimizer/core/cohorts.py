@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
-from optimizer.core.assignment import DEFAULT_COHORT_MINUTES, HOLDBACK_PERIOD, cohort_start
+from optimizer.core.assignment import HOLDBACK_PERIOD, cohort_minutes, cohort_start
 from optimizer.core.rollout import Rollout
 
 
@@ -31,10 +30,6 @@ class Gap:
 
     since: datetime
     until: datetime
-
-
-def cohort_minutes(settings: Mapping[str, Any]) -> float:
-    return float(settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES)
 
 
 def due(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime) -> list[Cohort]:

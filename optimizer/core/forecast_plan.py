@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from optimizer.core.rollout_start import MEAN_WITHOUT_LABELS
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.forecast import assumed_lift
 from optimizer.core.statistics.guardrails import MARGIN
 
-MEAN_UNKNOWN = 0.5
 WIDTH_OF_95 = 2 * 1.959964  # standard errors between the ends of a 95 % interval
 
 
@@ -70,12 +70,13 @@ def plan_of(settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *,
     metric, mean = settings.get("metric") or {}, settings.get("champion_mean")
     window = settings.get("feedback_window") or {}
     hours = window.get("hours", "auto")
+    base = clip_rate(MEAN_WITHOUT_LABELS if mean is None else float(mean))
     return Plan(
         ladder=tuple(ladder),
         margin=float(settings["margin"]),
-        base=clip_rate(MEAN_UNKNOWN if mean is None else float(mean)),
+        base=base,
         base_why="the champion's mean over 30 days; .5 where it has fewer than 50 labels",
-        lift=replace(lift, value=min(lift.value, 1 - clip_rate(MEAN_UNKNOWN if mean is None else float(mean)))),
+        lift=replace(lift, value=min(lift.value, 1 - base)),
         field=str(metric.get("field", "success")),
         source=str(metric.get("source", "user")),
         min_labelled=int(settings["min_labelled_per_stage"]),

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from optimizer.core.blocks import FIRST_PREVIOUS_HASH, SECONDS, Limits, StoredBlock, comparison_of
+from optimizer.core.rollout_start import MEAN_WITHOUT_LABELS
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.guardrails import Kind as GuardrailKind
 from optimizer.core.statistics.hard_stop import FailureRun
@@ -21,7 +22,6 @@ from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
 
 GUARDRAILS: tuple[GuardrailKind, ...] = ("errors", "latency", "cost")
-MEAN_UNKNOWN = 0.5
 ERRORS_UNKNOWN = 0.05  # only what is bet on at first: the evidence is valid from any start
 SILENCE_WINDOW_S = 600  # fetches and reports are compared within this stretch, then counted anew while nothing is wrong
 LIMIT_WINDOW_MIN = 60
@@ -106,7 +106,7 @@ def begin(settings: Mapping[str, Any]) -> Watch:
     metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
     gate = QualityGate.start(
         margin=float(settings["margin"]),
-        champion_mean=float(settings.get("champion_mean") or MEAN_UNKNOWN),
+        champion_mean=float(settings.get("champion_mean") or MEAN_WITHOUT_LABELS),
         kind="binary" if metric.get("field", "success") == "success" else "score",
     )
     errors = Guardrail.start("errors", champion_mean=ERRORS_UNKNOWN, margin=margins.get("error_margin"))

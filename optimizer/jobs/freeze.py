@@ -8,7 +8,7 @@ from datetime import datetime
 from optimizer.core.errors import NotFound
 from optimizer.core.freezes import ALERT, ALL, Freeze, scope_text, unfreeze_command
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import checked_reason
+from optimizer.jobs.record_change import checked_reason, tell
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 
@@ -44,7 +44,7 @@ def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, 
         ended = _end_leases(tx, store, family, at)
         detail = f"{scope_text(scope)} is frozen by {actor}: {why}. Only champions are served. To go on: {unfreeze_command(scope)}"
         store.alerts.open(tx, Alert(id=new_id("al"), kind=ALERT, level="info", family=family, subject=scope, opened_at=at, detail=detail))
-        _tell(tx, store, "freeze", family, {"why": why, "leases_ended": ended}, actor=actor, at=at)
+        tell(tx, store, "freeze", family, family or "all", {"why": why, "leases_ended": ended}, actor=actor, at=at)
         stands = f"; {', '.join(ended)} stand{'s' if len(ended) == 1 else ''} still, and nobody gets a candidate" if ended else ""
         return _report(
             tx, store, family, f"{scope_text(scope)} is frozen: only champions are served{stands}", why, undo=unfreeze_command(scope)
@@ -67,7 +67,7 @@ def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store
             return _report(tx, store, family, f"{scope_text(scope)} is not frozen" + (" by itself" if family else ""), why, changed=False)
         at = clock.now()
         store.alerts.close(tx, ALERT, family, scope, at)
-        _tell(tx, store, "unfreeze", family, {"why": why}, actor=actor, at=at)
+        tell(tx, store, "unfreeze", family, family or "all", {"why": why}, actor=actor, at=at)
         undo = f"detent freeze {scope}".rstrip()
         return _report(tx, store, family, f"the freeze of {scope_text(scope)} has ended", why, undo=undo)
 
@@ -101,8 +101,3 @@ def _report(
     status = f"detent rollout status {family}" if family else "detent status"
     following = others[0].undo if others and not own else status
     return FreezeReport(family=family, what=what + beside, why=why, undo=undo, next=following, changed=changed, freezes=freezes)
-
-
-def _tell(tx: Transaction, store: Store, action: str, family: str | None, detail: dict[str, object], *, actor: str, at: datetime) -> None:
-    store.audit.add(tx, at=at, actor=actor, action=action, family=family, subject=family or "all", detail=detail)
-    store.serving_version.bump(tx)

@@ -61,7 +61,7 @@ def record_move(tx: Transaction, store: Store, transition: Transition) -> Decisi
     decision = next_decision(transition, store.rollouts.last_decision(tx, rollout.id))
     store.rollouts.save(tx, rollout, decision)
     detail: dict[str, Any] = {"what": transition.what, "why": move.reason, "forced": transition.forced, "hash": decision.hash}
-    _tell(tx, store, f"rollout.{move.act}", rollout.family, rollout.id, detail, actor=move.actor, at=move.at)
+    tell(tx, store, f"rollout.{move.act}", rollout.family, rollout.id, detail, actor=move.actor, at=move.at)
     store.outbox.add(tx, "rollout", rollout.id, {"seq": decision.seq, "hash": decision.hash}, move.at)
     if not rollout.is_active:
         _close_alerts(tx, store, rollout, move.at)
@@ -79,7 +79,7 @@ def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str)
     """Ends the current reign, starts this one and tells audit, outbox and serving processes."""
     store.champions.put(tx, reign)
     detail = {"variant": reign.variant, "why": reign.why, "forced": reign.forced, "seq": reign.seq}
-    _tell(tx, store, action, reign.family, reign.variant, detail, actor=reign.by, at=reign.since)
+    tell(tx, store, action, reign.family, reign.variant, detail, actor=reign.by, at=reign.since)
     store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
 
 
@@ -120,8 +120,9 @@ def log_head(decision: Decision | None) -> None:
         log.info("decision", rollout=decision.rollout, seq=decision.seq, kind=decision.kind, forced=decision.forced, head=decision.hash)
 
 
-def _tell(
-    tx: Transaction, store: Store, action: str, family: str, subject: str, detail: dict[str, Any], *, actor: str, at: datetime
+def tell(
+    tx: Transaction, store: Store, action: str, family: str | None, subject: str, detail: dict[str, Any], *, actor: str, at: datetime
 ) -> None:
+    """Audit, and the serving processes."""
     store.audit.add(tx, at=at, actor=actor, action=action, family=family, subject=subject, detail=detail)
     store.serving_version.bump(tx)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from optimizer.core import evidence_view as view
-from optimizer.core.assignment import holdback_of
+from optimizer.core.assignment import cohort_minutes, holdback_of
 from optimizer.core.blocks import ArmName, StoredBlock, comparison_of
-from optimizer.core.cohorts import cohort_minutes
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import judge
 from optimizer.core.rollout import Rollout

@@ -25,7 +25,7 @@ from optimizer.core.blocks import (
     quality_content,
     window_start,
 )
-from optimizer.core.cohorts import Cohort, due, gaps
+from optimizer.core.cohorts import Cohort, Gap, due, gaps
 from optimizer.core.errors import Refused, StaleVersion
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR, Judgement, judge
@@ -124,6 +124,7 @@ class Look:
         self.watched = from_text(stored.state) if stored else Watched(watch=begin(rollout.settings))
         self._blocks: list[StoredBlock] = []
         self._units: dict[tuple[int, str], UnitCount] = {}
+        self._outside: dict[Gap, set[str]] = {}
         self.more = False
 
     def step(self) -> Step:
@@ -202,9 +203,10 @@ class Look:
         found: set[str] = set()
         for gap in gaps(self._rollout):
             if gap.since < closes and gap.until > begun:
-                found |= self._store.observations.outside(
-                    self._tx, self._rollout.family, gap.since, gap.until + timedelta(seconds=GRACE_SECONDS)
-                )
+                if gap not in self._outside:  # many cohorts overlap one gap
+                    until = gap.until + timedelta(seconds=GRACE_SECONDS)
+                    self._outside[gap] = self._store.observations.outside(self._tx, self._rollout.family, gap.since, until)
+                found |= self._outside[gap]
         return found
 
     # --- guardrails -------------------------------------------------------------------------------------------------------
