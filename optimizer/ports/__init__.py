@@ -1,0 +1,72 @@
+"""What jobs need from the world, as protocols. Adapters provide them; ``wiring`` joins the two; ``core`` knows neither.
+
+A ``Transaction`` is opaque here: take it from ``Store.read()`` or ``Store.write(fn)`` and hand it on. Nothing inside a
+transaction may call a model or the network. Ids and times are made by jobs; stores keep what they are given.
+"""
+
+from __future__ import annotations
+
+from optimizer.ports.alerts import Alert, Alerts, Audit
+from optimizer.ports.api_keys import ApiKeys
+from optimizer.ports.clock import Clock
+from optimizer.ports.events import Events, Exposure, Exposures, Traffic
+from optimizer.ports.examples import Examples, ExampleStanding, Reviews
+from optimizer.ports.models import LanguageModel, ModelCatalogue, ModelFacts, ModelSource
+from optimizer.ports.outbox import Outbox, OutboxItem
+from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
+from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount
+from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
+from optimizer.ports.sources import FamilySource, SourceRow
+from optimizer.ports.store import Store
+from optimizer.ports.studies import Journal, JournalEntry, Studies
+from optimizer.ports.tracker import MovedAlias, StudyEvidence, Tracker
+from optimizer.ports.transaction import Added, Transaction
+from optimizer.ports.variants import VariantRecord, Variants
+
+__all__ = [
+    "Added",
+    "Alert",
+    "Alerts",
+    "ApiKeys",
+    "Audit",
+    "Blocks",
+    "Champions",
+    "Clock",
+    "DriftDetectors",
+    "Events",
+    "ExampleStanding",
+    "Examples",
+    "Exposure",
+    "Exposures",
+    "FamilySource",
+    "Fetches",
+    "Freezes",
+    "Journal",
+    "JournalEntry",
+    "LanguageModel",
+    "MinuteStats",
+    "ModelCatalogue",
+    "ModelFacts",
+    "ModelSource",
+    "MovedAlias",
+    "Observations",
+    "Outbox",
+    "OutboxItem",
+    "Overrides",
+    "Performance",
+    "Reviews",
+    "Rollouts",
+    "ServingVersion",
+    "SourceRow",
+    "Store",
+    "StoredWatch",
+    "Studies",
+    "StudyEvidence",
+    "Tracker",
+    "Traffic",
+    "Transaction",
+    "UnitCount",
+    "VariantRecord",
+    "Variants",
+    "WatchedReign",
+]

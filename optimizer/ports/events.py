@@ -1,0 +1,67 @@
+"""What was served and what users made of it, as it was reported."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary
+from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
+from optimizer.ports.transaction import Added, Transaction
+
+Exposure = tuple[str, str, str | None, float | None, datetime, str, int]  # family, variant, rollout, stage, window start, client, n
+
+
+class Events(Protocol):
+    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]: ...
+    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]: ...
+    def known(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Content hashes of those (family, id) that exist as an interaction or a feedback event."""
+
+    def interaction(self, tx: Transaction, id: str, family: str | None = None) -> Interaction | None: ...
+    def interactions(self, tx: Transaction, ids: Collection[str]) -> dict[str, list[Interaction]]:
+        """By id; several when families share an id."""
+
+    def feedback_of(self, tx: Transaction, family: str, interaction: str) -> list[FeedbackEvent]: ...
+    def page_of_feedback(
+        self, tx: Transaction, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
+    ) -> tuple[list[FeedbackEvent], str | None]: ...
+    def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
+        """(body hash, answer) under an Idempotency-Key, or None."""
+
+    def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None: ...
+    def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
+        """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score, mean_latency_ms, cost_usd.
+
+        ``n_labelled`` counts events with ``success``. Without a rollout: everything the family has.
+        """
+
+    def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
+        """Labels received since then, by variant, field and source, in that order."""
+
+
+class Traffic(Protocol):
+    """What a family's users did, by when it was received (real time, in [since, until))."""
+
+    def recorded(self, tx: Transaction, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
+        """Counts from the first event in that time on; None where there is none. Reads every event of that time."""
+
+    def requests(self, tx: Transaction, family: str, since: datetime, until: datetime) -> list[PastRequest]:
+        """Interactions with a unit, in the order in which they started."""
+
+    def labels(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
+    ) -> list[PastLabel]:
+        """Outcomes with a unit, in the order in which they came."""
+
+
+class Exposures(Protocol):
+    def add(self, tx: Transaction, rows: Iterable[Exposure]) -> None:
+        """Counts of one window add up."""
+
+    def put(self, tx: Transaction, rows: Iterable[Exposure]) -> list[bool]:
+        """For clients that repeat themselves: a window keeps its largest count. False where nothing changed."""
+
+    def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
+        """Per arm: variant, rollout, stage, n_exposed."""

@@ -1,0 +1,53 @@
+"""Examples with their holdout under seal, and the questions to people about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from optimizer.core.dataset import Example, Split
+from optimizer.ports.transaction import Added, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleStanding:
+    """Where an Example stands, without its text."""
+
+    id: str
+    group: str
+    split: Split
+    released: bool
+
+
+class Examples(Protocol):
+    def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Added]: ...
+    def of_split(self, tx: Transaction, family: str, *, split: Literal["train", "dev"], released_only: bool = False) -> list[Example]:
+        """Every reader but confirmation. The holdout cannot be asked for here."""
+
+    def sealed_holdout(self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime) -> list[Example]:
+        """Confirmation only: records a look per example in the same transaction."""
+
+    def holdout_ids(self, tx: Transaction, family: str) -> list[tuple[str, str]]:
+        """(id, hash of the expected label text) without any text: for fixing the selection beforehand."""
+
+    def standing(self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]) -> list[ExampleStanding]:
+        """The examples that have one of these ids or belong to one of these groups, without any text."""
+
+    def counts(self, tx: Transaction, family: str) -> dict[Split, int]: ...
+    def looks(self, tx: Transaction, family: str, ids: Sequence[str]) -> int:
+        """The largest number of studies that have looked at any of these examples."""
+
+    def looked_at(self, tx: Transaction, family: str, study: str | None = None) -> set[str]:
+        """Ids of the holdout examples that any study, or this one, has looked at."""
+
+    def release(self, tx: Transaction, family: str, id: str, by: str) -> None: ...
+
+
+class Reviews(Protocol):
+    def open(self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None: ...
+    def get(self, tx: Transaction, id: str) -> dict[str, Any] | None: ...
+    def page(self, tx: Transaction, family: str | None, status: str | None) -> list[dict[str, Any]]: ...
+    def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
+        """The review as answered. Raises NotFound, and Conflict when it has another answer already."""

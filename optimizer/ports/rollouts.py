@@ -1,0 +1,114 @@
+"""Rollouts with their decisions, their blocks and what a tick reads for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from optimizer.core.blocks import ArmName, Request, StoredBlock
+from optimizer.core.rollout import Decision, Rollout
+from optimizer.ports.transaction import Transaction
+
+
+class Rollouts(Protocol):
+    def add(self, tx: Transaction, rollout: Rollout) -> None:
+        """Raises Conflict when the family has an active rollout."""
+
+    def get(self, tx: Transaction, id: str) -> Rollout | None: ...
+    def active(self, tx: Transaction, family: str) -> Rollout | None: ...
+    def latest(self, tx: Transaction, family: str) -> Rollout | None: ...
+    def last_against(self, tx: Transaction, family: str, *, candidate: str, champion: str) -> Rollout | None:
+        """The newest rollout of this candidate against this champion."""
+
+    def all_active(self, tx: Transaction) -> list[Rollout]: ...
+    def following(self, tx: Transaction, rollout: Rollout) -> Rollout | None:
+        """The family's next rollout, made after this one."""
+
+    def save(self, tx: Transaction, rollout: Rollout, decision: Decision | None) -> None:
+        """Writes the rollout where its stored version is ``rollout.version - 1`` and appends the decision; raises StaleVersion otherwise."""
+
+    def renew_lease(self, tx: Transaction, id: str, until: datetime) -> None:
+        """No decision and no new version: a lease is a heartbeat."""
+
+    def decisions(self, tx: Transaction, rollout: str) -> list[Decision]: ...
+    def last_decision(self, tx: Transaction, rollout: str) -> Decision | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWatch:
+    """What the tick knows of a rollout after ``n_blocks`` blocks, as text."""
+
+    n_blocks: int
+    state: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitCount:
+    """What a unit has been counted for in one stage; ``cohort_start`` None until its first cohort is closed."""
+
+    cohort_start: datetime | None = None
+    n_values: int = 0  # in guardrail blocks
+    last_minute: int | None = None  # minutes since 1970 of the last of them
+
+
+class Blocks(Protocol):
+    def watch(self, tx: Transaction, rollout: str) -> StoredWatch | None: ...
+    def put_watch(self, tx: Transaction, rollout: str, watch: StoredWatch) -> None: ...
+    def add(self, tx: Transaction, blocks: Sequence[StoredBlock]) -> None: ...
+    def of_rollout(self, tx: Transaction, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
+        """In the order of their numbers; all of them, or those of one kind."""
+
+    def units(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
+        """Of those units (HMACs) that have been counted for anything."""
+
+    def put_units(self, tx: Transaction, rollout: str, counts: Mapping[tuple[int, str], UnitCount]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetches:
+    arm: ArmName
+    stage: int
+    window_start: datetime
+    n: int
+
+
+class Observations(Protocol):
+    """What a tick reads; ``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``."""
+
+    def requests(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Request]:
+        """Interactions of both arms that started in [since, until), in that order."""
+
+    def fetches(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]: ...
+    def cohort_units(
+        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, ArmName]:
+        """Units (HMACs) with a report of any kind of this stage and cohort that was received until then."""
+
+    def outcomes(
+        self,
+        tx: Transaction,
+        rollout: Rollout,
+        stage: int,
+        units: Collection[str],
+        *,
+        field: Literal["success", "score"],
+        source: str,
+        received_since: datetime,
+        received_until: datetime,
+    ) -> dict[str, float]:
+        """The mean of each unit's outcomes of the stage, in [0, 1]; without those that have none."""
+
+    def outside(self, tx: Transaction, family: str, since: datetime, until: datetime) -> set[str]:
+        """Units that were served outside a rollout, by reports received in [since, until]."""
+
+    def is_reported(self, tx: Transaction, family: str, since: datetime) -> bool:
+        """Whether any interaction of the family was reported since then."""
+
+    def delays_s(self, tx: Transaction, family: str, variant: str, since: datetime, limit: int) -> list[float]:
+        """Seconds between interaction and outcome, of the newest ``limit`` outcomes that name their interaction."""
+
+    def feedback_times(self, tx: Transaction, rollout: Rollout, since: datetime) -> list[tuple[ArmName, datetime, datetime]]:
+        """(arm, cohort start, received) of the feedback of cohorts from ``since`` on."""

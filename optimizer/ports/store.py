@@ -1,0 +1,58 @@
+"""Everything that is kept, behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+from optimizer.ports.alerts import Alerts, Audit
+from optimizer.ports.api_keys import ApiKeys
+from optimizer.ports.events import Events, Exposures, Traffic
+from optimizer.ports.examples import Examples, Reviews
+from optimizer.ports.outbox import Outbox
+from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
+from optimizer.ports.rollouts import Blocks, Observations, Rollouts
+from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
+from optimizer.ports.studies import Journal, Studies
+from optimizer.ports.transaction import Transaction
+from optimizer.ports.variants import Variants
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Everything that is kept. ``write`` runs ``fn`` in the process's one writing transaction, grouped with what waits beside it."""
+
+    events: Events
+    exposures: Exposures
+    traffic: Traffic
+    examples: Examples
+    reviews: Reviews
+    variants: Variants
+    performance: Performance
+    minute_stats: MinuteStats
+    drift_detectors: DriftDetectors
+    studies: Studies
+    journal: Journal
+    rollouts: Rollouts
+    blocks: Blocks
+    observations: Observations
+    champions: Champions
+    overrides: Overrides
+    freezes: Freezes
+    outbox: Outbox
+    alerts: Alerts
+    api_keys: ApiKeys
+    audit: Audit
+    serving_version: ServingVersion
+
+    def read(self) -> AbstractContextManager[Transaction]: ...
+    def write(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T:
+        """Returns after the commit is on disk. What ``fn`` raises undoes its own changes only, and is raised here.
+
+        ``rows`` is about how many rows ``fn`` writes; too many waiting rows raise Busy.
+        """
+
+    async def awrite(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T: ...
+    def close(self) -> None: ...

@@ -1,0 +1,75 @@
+"""Studies and the journal of their model calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from optimizer.core.language import ModelAnswer
+from optimizer.core.study import ExampleResult, Spend, Study, Trial
+from optimizer.ports.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    id: str
+    key: str
+    status: Literal["sent", "settled", "failed", "lost"]
+    purpose: str
+    model: str
+    attempt: int
+    reserved_usd: float
+    sent_at: datetime
+    study: str | None = None
+    family: str | None = None
+    temperature: float = 0.0
+    request: Mapping[str, Any] | None = None
+    answer: ModelAnswer | None = None
+    error: str | None = None
+    settled_at: datetime | None = None
+
+
+class Studies(Protocol):
+    def add(self, tx: Transaction, study: Study) -> None:
+        """Raises Conflict when the family has a study that is queued, running or confirming."""
+
+    def get(self, tx: Transaction, id: str) -> Study | None: ...
+    def page(
+        self, tx: Transaction, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[Study], str | None]: ...
+    def unfinished(self, tx: Transaction) -> list[Study]:
+        """Those queued, running or confirming, oldest first; at most one per family."""
+
+    def update(self, tx: Transaction, id: str, **changes: Any) -> Study: ...
+    def put_trial(self, tx: Transaction, trial: Trial) -> None:
+        """Insert or replace by (study, number)."""
+
+    def trials(self, tx: Transaction, study: str) -> list[Trial]: ...
+    def put_results(self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None: ...
+    def results(self, tx: Transaction, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
+        """By variant."""
+
+
+class Journal(Protocol):
+    def find(self, tx: Transaction, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
+        """A settled answer of this study, whatever its age and temperature; else one of any study at temperature 0 and not older than ``not_before``."""
+
+    def send(self, tx: Transaction, entry: JournalEntry) -> None: ...
+    def settle(self, tx: Transaction, id: str, answer: ModelAnswer, at: datetime) -> None: ...
+    def fail(self, tx: Transaction, id: str, error: str, cost_usd: float, at: datetime) -> None: ...
+    def mark_lost(self, tx: Transaction, study: str, at: datetime) -> int:
+        """Calls of this study that were in flight when its process died: spent at their reserved price. Returns how many."""
+
+    def spend(self, tx: Transaction, study: str) -> Spend:
+        """Settled and failed calls at their cost, sent and lost ones at their reserved price; ``n_from_journal`` is not known here (0)."""
+
+    def answers(self, tx: Transaction, study: str) -> dict[str, ModelAnswer]:
+        """The study's settled answers by request key, without the requests."""
+
+    def latencies(self, tx: Transaction, study: str, model: str) -> list[float]:
+        """Of the study's settled calls to one model, in ms, ascending."""
+
+    def calls(self, tx: Transaction, study: str) -> list[JournalEntry]:
+        """Everything, requests included: for reading a journal, not for running a study."""

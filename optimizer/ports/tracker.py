@@ -1,0 +1,48 @@
+"""The mirror in which people review studies and rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from optimizer.core.dataset import Example
+from optimizer.core.rollout import Decision, Rollout
+from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.variant import Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyEvidence:
+    """What a Tracker may show of a Study beside the Study and its Trials; built by ``jobs/mirror_outbox.py``, never with holdout text."""
+
+    variants: Mapping[str, Variant]
+    results: Mapping[str, Sequence[ExampleResult]]  # of the search, by variant, in the order of the dev examples
+    examples: Mapping[str, Example]  # train and dev examples of the dataset whose text is released
+    confirmation: Mapping[str, Sequence[ExampleResult]]  # by variant, without outputs
+    description: str = ""  # of the family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedAlias:
+    """An alias that a person moved in the prompt registry, and that was put back. None = the alias was not set."""
+
+    family: str
+    alias: str
+    found: str | None
+    restored: str | None
+
+
+class Tracker(Protocol):
+    """The mirror of studies and rollouts that people review (MLflow). Every method may be repeated without harm."""
+
+    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str | None:
+        """Returns the id under which people find the study there."""
+
+    def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
+        """Registers the Variant (once) and points exactly these aliases at it."""
+
+    def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
+        """Makes the aliases champion, candidate and previous agree with ``wanted`` (alias > variant id); returns what differed."""
+
+    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> None: ...
