@@ -15,6 +15,7 @@ from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
 from optimizer.core.watch import Watch, after, begin
+from optimizer.core.words import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision])
     if not rollout.stage_history:
         stands = rollout.status if rollout.is_active else f"over ({rollout.outcome})"
         return f"{candidate} was never served to users of {family}; the rollout is {stands}: {rollout.reason}."
-    took = f"after {span(view.hours.running)} and {view.labels.used:,} labelled outcomes"
+    took = f"after {span(view.hours.running)} and {count(_labelled(rollout, view, decisions), 'labelled outcome')}"
     top = percent(rollout.stage_history[-1]["share"])
     if rollout.outcome == "promoted":
         return f"{candidate} became the champion of {family} {took}, {_how(decisions)}."
@@ -109,6 +110,14 @@ def span(hours: float) -> str:
     if hours >= 48:
         return f"{hours / 24:.1f} days"
     return f"{hours:.1f} hours" if hours >= 1 else f"{timedelta(hours=hours).total_seconds() / 60:.0f} minutes"
+
+
+def _labelled(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> int:
+    """Outcomes used; of a promoted rollout those of its promotion, since later blocks are the holdback's."""
+    if rollout.outcome != "promoted":
+        return view.labels.used
+    evidence = [found for d in decisions if (found := d.content["inputs"].get("evidence")) is not None]
+    return int(evidence[-1]["labelled"]) if evidence else 0
 
 
 def _how(decisions: Sequence[Decision]) -> str:

@@ -150,6 +150,19 @@ def test_a_promoted_rollout_is_told_as_one_step_by_step_and_the_log_names_the_ev
     assert "95 % (holdback)" in html
 
 
+def test_the_first_sentence_of_a_report_counts_no_outcome_that_came_after_the_promotion(fast: World) -> None:
+    fast.behaviours[fast.candidate] = Behaviour(success=0.97)
+    fast.start()
+    fast.climb(60)
+    (before,) = re.findall(r"became the champion of .*? after .*? and ([\d,]+) labelled outcomes", text(page(fast)))
+    n_holdback = 0
+    for _ in range(6):
+        fast.labels(300)
+        n_holdback = sum(view(fast).stages[-1].labelled.values())
+    assert n_holdback > 0
+    assert f" and {before} labelled outcomes" in text(page(fast))
+
+
 def test_the_word_better_stands_nowhere_in_a_report_without_the_evidence_for_it(fast: World) -> None:
     fast.start()
     fast.climb(6)
