@@ -20,6 +20,7 @@ STAGE_COLUMNS = {
     "time_90": "in 90 %",
     "drop": "Drop seen in a day",
 }
+BY_SETTINGS = {name: STAGE_COLUMNS[name] for name in ("share", "labelled", "labelled_90")}  # all that can be told without traffic
 ALARM_COLUMNS = {"errors": "Errors 1 % to", "requests": "Candidate requests", "minutes": "Minutes"}
 UNKNOWN = "unknown"
 
@@ -35,11 +36,14 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
         out.print(f"Way out   {way}", markup=False)
     out.print(f"Assumed   champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}", markup=False)
     out.print(f"          candidate {values['lift']:+.3f}: {values['lift_why']}", markup=False)
-    out.print(f"Traffic   {_traffic(values)}", markup=False)
+    known = values["verdict"] != "cannot_tell"
+    if known:
+        out.print(f"Traffic   {_traffic(values)}", markup=False)
     out.print("")
     rows = [_stage(stage) for stage in values["stages"]]
     total = {"share": "All", **_need(values["expected"], ""), **_need(values["nine_in_ten"], "_90"), "drop": ""}
-    table([*rows, total], STAGE_COLUMNS, empty="No stage is left.")(out)
+    columns = STAGE_COLUMNS if known else BY_SETTINGS
+    table([*rows, total], columns, empty="No stage is left.")(out)
     out.print("")
     if values["users_exposed"] is not None:
         out.print(f"Exposed   about {values['users_exposed']:,.0f} units will be served the candidate before its promotion", markup=False)
@@ -78,7 +82,4 @@ def _alarm(alarm: Mapping[str, Any]) -> dict[str, str]:
 
 def _traffic(values: Mapping[str, Any]) -> str:
     units, rate, requests = values["units_per_hour"], values["label_rate"], values["requests_per_second"]
-    if units is None:
-        return "unknown: nothing was reported in 30 days"
-    labels = "no unit is known" if rate is None else f"{100 * rate:.3g} % of them give a label"
-    return f"{units:,.1f} distinct units an hour, {labels}; {requests:.3g} requests a second"
+    return f"{units:,.1f} distinct units an hour, {100 * rate:.3g} % of them give a label; {requests:.3g} requests a second"

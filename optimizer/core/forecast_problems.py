@@ -35,7 +35,7 @@ class Outlook:
     needs: Sequence[Need]
     total: Need
     traffic: RecordedTraffic | None
-    rates: Traffic | None  # None: units or labels are not known
+    rates: Traffic | None  # None: units or labels are not known, or nothing to rely on
 
     @property
     def pool(self) -> float:

@@ -104,7 +104,8 @@ def forecast_rollout(plan: Plan, traffic: RecordedTraffic | None, progress: Prog
     Args:
         traffic: None where nothing was recorded in 30 days.
     """
-    rates = _rates(plan, traffic)
+    missing = _missing(plan, traffic)
+    rates = None if missing else _rates(plan, traffic)  # a figure nobody can rely on is none
     expected, nine = (_needs(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
     shares = plan.ladder[progress.stage :]
     stages = tuple(
@@ -112,7 +113,6 @@ def forecast_rollout(plan: Plan, traffic: RecordedTraffic | None, progress: Prog
         for share, e, n in zip(shares, expected, nine, strict=True)
     )
     totals = {name: _total(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
-    missing = _missing(plan, traffic)
     outlook = Outlook(
         plan=plan, progress=progress, shares=shares, needs=nine, total=totals["nine_in_ten"], traffic=traffic, rates=rates
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -128,7 +129,8 @@ def test_the_command_shows_stages_alarms_and_what_it_assumes(world: World, run: 
 def test_without_traffic_the_command_says_what_is_missing(run: Any) -> None:
     shown = run("forecast", F)
     assert "Cannot tell how long: nothing was reported in the last 30 days" in shown
-    assert "unknown" in shown
+    assert "Labelled" in shown
+    assert not re.search("Time|Units|Exposed|Traffic|Drop seen", shown), "a table of what it has just said it cannot tell"
 
 
 def test_of_an_active_rollout_the_command_says_what_is_left(world: World, run: Any) -> None:

@@ -77,9 +77,17 @@ def test_on_a_clock_that_runs_faster_fewer_units_come_per_hour_of_it() -> None:
     slow, fast = (forecast_rollout(replace(PLAN, clock_scale=scale), traffic()) for scale in (1.0, 2.0))
     assert slow.units_per_hour == pytest.approx(100)
     assert fast.units_per_hour == pytest.approx(50)
-    assert fast.stages[0].expected.hours == pytest.approx(MEAN / 10 + 25)
     assert (slow.verdict, fast.verdict) == ("fits", "cannot_tell")
     assert "simulated clock" in fast.summary
+
+
+def test_on_a_simulated_clock_no_time_is_told_beside_cannot_tell() -> None:
+    found = forecast_rollout(replace(PLAN, clock_scale=60.0, max_hours=1.0), traffic())
+    assert found.verdict == "cannot_tell"
+    assert {(s.expected.hours, s.nine_in_ten.units, s.detectable_drop) for s in found.stages} == {(None, None, None)}
+    assert found.users_exposed is None
+    assert found.problems == ()
+    assert found.stages[0].expected.labelled == pytest.approx(MEAN)
 
 
 def test_minimum_times_are_waited_for() -> None:
