@@ -11,7 +11,7 @@ from optimizer.cli import later
 from optimizer.cli.output import Json, dollars, say, show, table, tell_change, when
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
-from optimizer.core.study import ENDED, UNFINISHED, Study
+from optimizer.core.study import ENDED, UNFINISHED, Study, without_turn
 
 app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume.")
 
@@ -163,10 +163,10 @@ def find_study(session: Session, name: str) -> Study:
 def _show_study(session: Session, study: Study, as_json: bool) -> None:
     with session.store.read() as tx:
         trials = session.store.studies.trials(tx, study.id)
-    show(as_json, {"study": study, "trials": trials}, lambda out: _view(out, study, trials))
+    show(as_json, {"study": study, "trials": trials}, lambda out: view(out, study, trials))
 
 
-def _view(out: Any, study: Study, trials: list[Any]) -> None:
+def view(out: Any, study: Study, trials: list[Any]) -> None:
     state = study.status + (f": {study.outcome}" if study.outcome else "") + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     out.print(
@@ -177,6 +177,8 @@ def _view(out: Any, study: Study, trials: list[Any]) -> None:
     out.print(
         f"Spent     {spend.n_calls} calls, {dollars(spend.usd)}, {spend.n_from_journal} answered from the journal{lost}", markup=False
     )
+    for line in _cut_lines(study, trials):
+        out.print(line, style="yellow", markup=False)
     if study.error:
         out.print(f"Error     {study.error}", style="red", markup=False)
     out.print("")
@@ -206,6 +208,20 @@ def _view(out: Any, study: Study, trials: list[Any]) -> None:
             out.print(line, markup=False)
     out.print("")
     out.print(f"Next      {next_step(study)}", markup=False)
+
+
+def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
+    """That the budget ended the search, whose turn it left out, and what to do."""
+    if study.spend.search_cut is None:
+        return []
+    left_out = without_turn(study, trials)
+    more = f"detent study run {study.family} with a larger budget (--dry-run says how much)"
+    lines = [f"Cut short {study.spend.search_cut}"]
+    if left_out:
+        alone = "+".join(left_out)
+        turn = f"{' and '.join(left_out)} never had a turn"
+        return [*lines, f"          {turn}: {more}, or --strategy {alone} alone"]
+    return [*lines, f"          not everything was tried; more: {more}"]
 
 
 def next_step(study: Study) -> str:

@@ -33,6 +33,7 @@ class Spend:
     n_calls: int = 0
     n_lost: int = 0
     n_from_journal: int = 0
+    search_cut: str | None = None  # why the search could spend no more, as a sentence; None where its strategies came to their end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,12 @@ class Trial:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     mlflow_run_id: str | None = None
+
+
+def without_turn(study: Study, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The strategies of which nothing was evaluated, because the search was cut short before."""
+    tried = {trial.proposer for trial in trials}
+    return tuple(name for name in study.strategy.split("+") if name not in tried) if study.spend.search_cut else ()
 
 
 def mean_score(results: Sequence[ExampleResult]) -> float | None:

@@ -53,6 +53,7 @@ def run_search(run: StudyRun, *, held: HeldBack, stop: StopFlag) -> Found:
         stop.end()
         evaluator.wait()
         trials.close()
+    run.search_cut = reason if ended in ("budget", "time") else None
     return Found(winner=trials.winner(), ended=ended, reason=reason, n_candidates=trials.n_candidates)
 
 

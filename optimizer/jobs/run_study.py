@@ -116,6 +116,7 @@ def _begin(
         longest_bytes=longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition),
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
+        search_cut=study.spend.search_cut,
     )
 
 

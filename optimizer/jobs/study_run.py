@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -82,6 +82,7 @@ class StudyRun:
     best_score: float | None = None
     champion_score: float | None = None
     n_from_journal: int = 0
+    search_cut: str | None = None  # as in Spend
     last_call_event_at: datetime | None = None
 
     @cached_property
@@ -115,7 +116,7 @@ class StudyRun:
 
     def spend(self, tx: Transaction) -> Spend:
         spend = self.store.journal.spend(tx, self.study.id)
-        return Spend(usd=spend.usd, n_calls=spend.n_calls, n_lost=spend.n_lost, n_from_journal=self.n_from_journal)
+        return replace(spend, n_from_journal=self.n_from_journal, search_cut=self.search_cut)
 
     def update(self, tx: Transaction, **changes: Any) -> None:
         """Changes the study's row, its spend included, and lets the mirror know."""

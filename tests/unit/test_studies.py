@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from optimizer.cli.study import view
 from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound, NotYet
 from optimizer.core.estimate import Estimate
 from optimizer.core.language import ModelPrice
-from optimizer.core.study import Budget, Study
+from optimizer.core.study import Budget, Study, without_turn
 from optimizer.jobs.nominate import nominate
 from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.study_progress import StudyProgress
@@ -139,6 +142,28 @@ def test_a_budget_that_runs_out_keeps_the_best_so_far_and_still_confirms_it(worl
     assert study.spend.n_calls <= 60
     assert Counter(c.purpose for c in world.calls(study))["confirmation"] == 40
     assert world.trials(study)[-1].status in ("stopped", "complete")
+
+
+def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_turn(world):
+    study = world.run(world.create(budget=Budget(calls=40 + 20), strategy="bootstrap+settings"))
+    trials = world.trials(study)
+    assert without_turn(study, trials) == ("settings",)
+    assert (
+        study.spend.search_cut
+        == "The next call would pass the cap of 60 calls: 20 are used, and 40 calls are held back for the confirmation."
+    )
+    out = StringIO()
+    view(Console(file=out, width=300), study, trials)
+    assert (
+        "settings never had a turn: detent study run topics with a larger budget (--dry-run says how much), or --strategy settings"
+        in out.getvalue()
+    )
+
+
+def test_a_search_that_came_to_its_end_was_not_cut_short(done):
+    world, study = done.world, done.study
+    assert study.spend.search_cut is None
+    assert without_turn(study, world.trials(study)) == ()
 
 
 def test_a_dollar_budget_is_never_passed(tmp_path):
