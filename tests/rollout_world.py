@@ -14,6 +14,7 @@ from optimizer.core.assignment import Holdback, choose, cohort_start, holdback_o
 from optimizer.core.blocks import StoredBlock, window_start
 from optimizer.core.family import Family, parse_family
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.freezes import is_frozen
 from optimizer.core.moves import OperatorAct
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.jobs.create_variant import VariantDraft, create_variant
@@ -77,6 +78,7 @@ class World:
     def __post_init__(self) -> None:
         self.draw = Random(self.seed)
         self.n = 0
+        self._frozen = False
         self._state: tuple[Rollout | None, Champion, Holdback | None] | None = None
         settings = {"min_labelled_per_stage": 100, "min_duration_hours": 0, "feedback_window": {"floor_hours": 1.0}, "margin": 0.1}
         self.family: Family = parse_family(
@@ -129,6 +131,7 @@ class World:
             overrides={},
             now=self.clock.at,
             holdback=holdback,
+            frozen=self._frozen,
         )
         counted = choice.rollout is not None
         return Arm(
@@ -251,6 +254,7 @@ class World:
             with self.store.read() as tx:
                 rollout, latest = self.store.rollouts.active(tx, F), self.store.rollouts.latest(tx, F)
                 champion = self.store.champions.current(tx, F)
+                self._frozen = is_frozen(self.store.freezes.all(tx), F) is not None
             assert champion is not None
             self._state = rollout, champion, holdback_of(champion, latest, self.clock.scale)
         return self._state

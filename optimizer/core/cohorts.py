@@ -51,6 +51,12 @@ def due(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime
     return sorted(found, key=lambda cohort: (cohort.closes_at, cohort.stage))
 
 
+def closing_time(rollout: Rollout) -> timedelta:
+    """How long after its last assignment the last cohort closes at the latest, on the rollout clock."""
+    window = timedelta(hours=float(rollout.settings["feedback_window"]["hours"]))
+    return timedelta(minutes=cohort_minutes(rollout.settings)) + window
+
+
 def gaps(rollout: Rollout) -> list[Gap]:
     """The lapses, oldest first."""
     found = []

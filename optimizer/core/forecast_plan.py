@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optimizer.core.rollout_start import MEAN_WITHOUT_LABELS
+from optimizer.core.rollout_start import assumed_mean
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.forecast import assumed_lift
 from optimizer.core.statistics.guardrails import MARGIN
@@ -67,10 +67,10 @@ class Progress:
 
 def plan_of(settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *, clock_scale: float = 1.0) -> Plan:
     """``settings``: as frozen with the rollout."""
-    metric, mean = settings.get("metric") or {}, settings.get("champion_mean")
+    metric = settings.get("metric") or {}
     window = settings.get("feedback_window") or {}
     hours = window.get("hours", "auto")
-    base = clip_rate(MEAN_WITHOUT_LABELS if mean is None else float(mean))
+    base = clip_rate(assumed_mean(settings))
     return Plan(
         ladder=tuple(ladder),
         margin=float(settings["margin"]),

@@ -53,7 +53,7 @@ class Move:
     reason: str
     confirm: str | None = None
     outcome: Outcome = "cancelled"  # of rollback and end
-    lapsed_at: datetime | None = None  # of lapse, and of an advance while nobody watches: when the lease had run out …
+    lapsed_at: datetime | None = None  # of a move while nobody watches: when the lease had run out …
     lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
     gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
     evidence: Mapping[str, Any] | None = None  # what the closed blocks said then (core/judgement.py); None where nothing watched
@@ -108,6 +108,14 @@ def apply(rollout: Rollout, move: Move) -> Transition:
     return Transition(
         rollout=after, move=move, what=effect.what, content=content, forced=effect.forced, champion_change=effect.champion_change
     )
+
+
+def lapse_of(rollout: Rollout, *, at: datetime, clock_at: datetime, scale: float) -> tuple[datetime | None, datetime | None]:
+    """When the lease ran out, on both clocks, of a rollout that nobody watches at ``at``; (None, None) while somebody does."""
+    lapsed_at = rollout.lease_expires_at
+    if lapsed_at is None or lapsed_at > at:
+        return None, None
+    return lapsed_at, clock_at - (at - lapsed_at) * scale
 
 
 def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
@@ -276,5 +284,11 @@ def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping
 
 
 def _ended(rollout: Rollout, move: Move) -> dict[str, Any]:
-    history = _closed(rollout, move.at, move.clock_at) if rollout.stage_history else ()
+    """Where nobody watched at the end, an entry without length closes the gap before it."""
+    history: tuple[Mapping[str, Any], ...] = ()
+    if rollout.stage_history:
+        last = (
+            rollout if move.lapsed_at is None else replace(rollout, stage_history=_reopened(rollout, rollout.ladder[rollout.stage], move))
+        )
+        history = _closed(last, move.at, move.clock_at)
     return {"ended_at": move.at, "stage_history": history, "lease_expires_at": None, "held": False, "held_by": None}

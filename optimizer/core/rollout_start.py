@@ -109,6 +109,12 @@ def champion_mean(champion: str, metric: Metric, labels: Iterable[LabelSummary])
     return (sum(s.mean * s.n for s in own) / n if n >= MIN_LABELS_FOR_MEAN else MEAN_WITHOUT_LABELS), n
 
 
+def assumed_mean(settings: Mapping[str, Any]) -> float:
+    """What the champion's mean is taken to be at the start of a rollout with these frozen settings; 0 is a mean like any other."""
+    mean = settings.get("champion_mean")
+    return MEAN_WITHOUT_LABELS if mean is None else float(mean)
+
+
 def margin_of(explicit: float | None, *, champion: str, metric: Metric, labels: Iterable[LabelSummary]) -> tuple[float, str]:
     """The margin (absolute) and a sentence saying where it comes from: max(.01, min(.05, .10 x the champion's mean))."""
     if explicit is not None:

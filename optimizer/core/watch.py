@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from optimizer.core.blocks import FIRST_PREVIOUS_HASH, SECONDS, Limits, StoredBlock, comparison_of
-from optimizer.core.rollout_start import MEAN_WITHOUT_LABELS
+from optimizer.core.rollout_start import assumed_mean
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.guardrails import Kind as GuardrailKind
 from optimizer.core.statistics.hard_stop import FailureRun
@@ -106,7 +106,7 @@ def begin(settings: Mapping[str, Any]) -> Watch:
     metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
     gate = QualityGate.start(
         margin=float(settings["margin"]),
-        champion_mean=float(settings.get("champion_mean") or MEAN_WITHOUT_LABELS),
+        champion_mean=assumed_mean(settings),
         kind="binary" if metric.get("field", "success") == "success" else "score",
     )
     errors = Guardrail.start("errors", champion_mean=ERRORS_UNKNOWN, margin=margins.get("error_margin"))

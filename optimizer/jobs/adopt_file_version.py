@@ -37,9 +37,7 @@ def adopt_file_version(
             reign = champions.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
             record_reign(tx, store, reign, action="champion.first")
             return None, reign, None
-        reign, ended = crown_file_version(
-            tx, store, family, wanted, current=current, at=at, clock_at=clock.rollout_now(), actor=actor, why=reason_on_record
-        )
+        reign, ended = crown_file_version(tx, store, family, wanted, current=current, at=at, clock=clock, actor=actor, why=reason_on_record)
         return current, reign, ended
 
     before, reign, ended = store.write(change)

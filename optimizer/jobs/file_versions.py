@@ -8,7 +8,7 @@ from optimizer.core import champion as champions
 from optimizer.core.family import Family
 from optimizer.core.rollout import Champion, Decision
 from optimizer.jobs.record_change import end_active_rollout, record_reign
-from optimizer.ports import Store, Transaction, VariantRecord
+from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
 FILE_ACTOR = "system:family-file"  # who reigns by the file alone: the first champion, and edits under serve_file_edits
 
@@ -35,12 +35,12 @@ def crown_file_version(
     *,
     current: Champion,
     at: datetime,
-    clock_at: datetime,
+    clock: Clock,
     actor: str,
     why: str,
 ) -> tuple[Champion, Decision | None]:
     """Lets a file's Variant reign in place of ``current``, forced; ends an active rollout. Raises Conflict when it reigns already."""
     reign = champions.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True)
-    ended = end_active_rollout(tx, store, family.name, at=at, clock_at=clock_at, actor=actor, why=why)
+    ended = end_active_rollout(tx, store, clock, family.name, at=at, actor=actor, why=why)
     record_reign(tx, store, reign, action="champion.adopt")
     return reign, ended

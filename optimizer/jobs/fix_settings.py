@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
 from optimizer.core.family_settings import RolloutSettings
+from optimizer.core.feedback import LabelSummary
 from optimizer.core.rollout import Champion
 from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, frozen, holdout_ratios
 from optimizer.core.study import Study
@@ -26,14 +29,29 @@ def reigning(tx: Transaction, store: Store, family: str) -> Champion:
     return champion
 
 
-def fix_settings(
-    tx: Transaction, store: Store, family: Family, settings: RolloutSettings, *, champion: str, study: Study | None, clock: Clock
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionRecord:
+    """What was recorded of a family and its champion in the last LABEL_WINDOW_DAYS."""
+
+    champion: str
+    labels: Sequence[LabelSummary]
+    delays_hours: Sequence[float]  # of its newest outcomes, on the rollout clock
+
+
+def read_record(tx: Transaction, store: Store, family: str, clock: Clock) -> ChampionRecord:
+    """Reads a month of labels, for which no writer should wait. Raises NotFound where there is no champion."""
+    champion, since = reigning(tx, store, family).variant, clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
+    delays = store.observations.delays_s(tx, family, champion, since, N_DELAYS)
+    return ChampionRecord(
+        champion=champion,
+        labels=store.events.label_summary(tx, family, since),
+        delays_hours=[s / 3600 * clock.scale for s in delays],
+    )
+
+
+def fix_settings(family: Family, settings: RolloutSettings, record: ChampionRecord, *, study: Study | None) -> dict[str, Any]:
     """``settings``: the family's, with what this start overrides. ``study``: whose confirmation speaks for the candidate."""
-    since = clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
-    labels = store.events.label_summary(tx, family.name, since)
-    delays = store.observations.delays_s(tx, family.name, champion, since, N_DELAYS)
     return frozen(
-        settings, champion=champion, labels=labels, delays_hours=[s / 3600 * clock.scale for s in delays],
+        settings, champion=record.champion, labels=record.labels, delays_hours=record.delays_hours,
         limits=family.constraints.model_dump(mode="json"), holdout_ratios=holdout_ratios(study),
     )  # fmt: skip

@@ -14,13 +14,13 @@ from optimizer.core.family_settings import Metric
 from optimizer.core.forecast_plan import Progress, lift_of, plan_of
 from optimizer.core.rollout import Rollout
 from optimizer.core.rollout_forecast import RolloutForecast, ended, forecast_rollout
-from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, gates_on_record, missed, most_labelled
+from optimizer.core.rollout_start import chosen, gates_on_record, missed, most_labelled
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
 from optimizer.core.study import Study
 from optimizer.core.traffic import RecordedTraffic
 from optimizer.jobs.confirming_study import confirming_study
-from optimizer.jobs.fix_settings import fix_settings, reigning
+from optimizer.jobs.fix_settings import ChampionRecord, fix_settings, read_record
 from optimizer.ports import Clock, Store, Transaction
 
 RECENT = timedelta(days=7)
@@ -35,14 +35,14 @@ def recorded_traffic(tx: Transaction, store: Store, family: str, metric: Metric,
     return store.traffic.recorded(tx, family, now - AT_MOST, now)
 
 
-def traffic_of(family: Family, *, store: Store, clock: Clock) -> RecordedTraffic | None:
-    """The same in a transaction of its own: it reads every event of a week, which no writer should wait for."""
-    now = clock.now()
+def read_recent(family: Family, *, store: Store, clock: Clock) -> tuple[ChampionRecord, RecordedTraffic | None]:
+    """What the settings and the forecast of a start rest on, in a transaction of its own: it reads weeks of events, for which no writer
+    should wait. Raises NotFound where there is no champion.
+    """
     with store.read() as tx:
-        metric = family.rollout.metric or most_labelled(
-            store.events.label_summary(tx, family.name, now - timedelta(days=LABEL_WINDOW_DAYS))
-        )
-        return recorded_traffic(tx, store, family.name, metric, now)
+        record = read_record(tx, store, family.name, clock)
+        metric = family.rollout.metric or most_labelled(record.labels)
+        return record, recorded_traffic(tx, store, family.name, metric, clock.now())
 
 
 def forecast_start(
@@ -69,17 +69,16 @@ def forecast_family(
         InvalidInput: ladder or margin out of range.
     """
     settings = chosen(family.rollout, ladder=ladder, margin=margin)
+    record, traffic = read_recent(family, store=store, clock=clock)
     with store.read() as tx:
-        champion = reigning(tx, store, family.name).variant
         if variant is not None and store.variants.get(tx, family.name, variant) is None:
             raise NotFound(f"Family {family.name!r} has no variant {variant!r}. See them with: detent variant list {family.name}.")
         study = confirming_study(tx, store, family.name, variant) if variant is not None else None
-        fixed = fix_settings(tx, store, family, settings, champion=champion, study=study, clock=clock)
     aim = study.aim if study is not None else settings.gates.aim
-    forced = variant is not None and bool(missed(gates_on_record(study, variant=variant, champion=champion, aim=aim)))
+    forced = variant is not None and bool(missed(gates_on_record(study, variant=variant, champion=record.champion, aim=aim)))
     lift = lift_of(study.confirmation if study is not None else None, forced=forced)
-    plan = plan_of(fixed, settings.ladder, lift, clock_scale=clock.scale)
-    return forecast_rollout(plan, traffic_of(family, store=store, clock=clock))
+    plan = plan_of(fix_settings(family, settings, record, study=study), settings.ladder, lift, clock_scale=clock.scale)
+    return forecast_rollout(plan, traffic)
 
 
 def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutForecast:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from optimizer.core.cohorts import Gap
 from optimizer.core.errors import NotFound
 from optimizer.core.freezes import ALERT, ALL, Freeze, scope_text, unfreeze_command
 from optimizer.jobs.ids import new_id
@@ -72,6 +73,12 @@ def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store
         return _report(tx, store, family, f"the freeze of {scope_text(scope)} has ended", why, undo=undo)
 
     return store.write(change)
+
+
+def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
+    """When this family, or all, were frozen and are no more, newest first: as long as the alerts of it were open."""
+    alerts = [a for a in store.alerts.all(tx, open_only=False) if a.kind == ALERT and a.family in (None, family)]
+    return [Gap(since=alert.opened_at, until=alert.closed_at) for alert in alerts if alert.closed_at is not None]
 
 
 def _require_family(tx: Transaction, store: Store, family: str | None) -> None:

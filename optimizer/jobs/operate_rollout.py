@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from optimizer.core.assignment import leased
 from optimizer.core.errors import InvalidInput, NotFound, StaleVersion
 from optimizer.core.freezes import require_unfrozen
-from optimizer.core.moves import Move, OperatorAct, Transition, apply
+from optimizer.core.moves import Move, OperatorAct, Transition, apply, lapse_of
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.jobs.record_change import ChangeReport, checked_reason, crown, log_head, record_move
 from optimizer.jobs.watch_rollout import evidence_now
@@ -51,10 +50,9 @@ def operate(
         if act in STOPPED_BY_FREEZE:
             require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout_id}")
         at, clock_at = clock.now(), clock.rollout_now()
-        lapsed_at = rollout.lease_expires_at if act == "advance" and not leased(rollout, at) else None
+        lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
         move = Move(
-            act=act, at=at, clock_at=clock_at, actor=actor, reason=why, confirm=confirm, lapsed_at=lapsed_at,
-            lapsed_clock_at=None if lapsed_at is None else clock_at - (at - lapsed_at) * clock.scale,
+            act=act, at=at, clock_at=clock_at, actor=actor, reason=why, confirm=confirm, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
             evidence=evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None,
         )  # fmt: skip
         transition = apply(rollout, move)

@@ -11,9 +11,9 @@ import structlog
 from optimizer.core import champion as champions
 from optimizer.core.decisions import next_decision
 from optimizer.core.errors import Conflict, Fault, InvalidInput
-from optimizer.core.moves import Move, Transition, apply
+from optimizer.core.moves import Move, Transition, apply, lapse_of
 from optimizer.core.rollout import Champion, Decision, Rollout
-from optimizer.ports import Store, Transaction
+from optimizer.ports import Clock, Store, Transaction
 
 MAX_REASON_CHARS = 2000
 log = structlog.get_logger("detent.decisions")
@@ -103,14 +103,17 @@ def crown(tx: Transaction, store: Store, transition: Transition) -> Champion | N
     return reign
 
 
-def end_active_rollout(
-    tx: Transaction, store: Store, family: str, *, at: datetime, clock_at: datetime, actor: str, why: str
-) -> Decision | None:
+def end_active_rollout(tx: Transaction, store: Store, clock: Clock, family: str, *, at: datetime, actor: str, why: str) -> Decision | None:
     """Ends the family's active rollout because its champion changes in this same transaction; None when there is none."""
     rollout = store.rollouts.active(tx, family)
     if rollout is None:
         return None
-    move = Move(act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}", outcome="champion_changed")
+    clock_at = clock.rollout_now()
+    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
+    move = Move(
+        act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}", outcome="champion_changed",
+        lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
+    )  # fmt: skip
     return record_move(tx, store, apply(rollout, move))
 
 

@@ -11,11 +11,11 @@ import structlog
 
 from optimizer.core.assignment import leased
 from optimizer.core.errors import Busy, StaleVersion
-from optimizer.core.freezes import ALERT as FROZEN
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR
-from optimizer.core.moves import Act, Move, apply
+from optimizer.core.moves import Act, Move, apply, lapse_of
 from optimizer.core.rollout import Decision, Rollout
+from optimizer.jobs.freeze import ended_freezes
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_move
 from optimizer.jobs.watch_holdback import watch_holdbacks
@@ -102,7 +102,7 @@ def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
         log_head(decision)
         if decision is not None:
             return "moved"
-        if not step.more:
+        if not step.seen.more:
             break
     return "watched"
 
@@ -169,27 +169,21 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
     return "left" if decision is None else "resumed"
 
 
-def _ended_freezes(tx: Transaction, store: Store, family: str) -> list[tuple[datetime, datetime]]:
-    """(from, to) of the freezes of this family, or of all, that are over: as long as their alerts were open."""
-    alerts = [a for a in store.alerts.all(tx, open_only=False) if a.kind == FROZEN and a.family in (None, family)]
-    return [(alert.opened_at, alert.closed_at) for alert in alerts if alert.closed_at is not None]
-
-
 def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime | None:
     """When the freeze began that ended this lease and is over; None when nobody watched."""
     lapsed_at = rollout.lease_expires_at
     if lapsed_at is None:
         return None
-    return next((begun for begun, ended in _ended_freezes(tx, store, rollout.family) if begun <= lapsed_at <= ended), None)
+    return next((one.since for one in ended_freezes(tx, store, rollout.family) if one.since <= lapsed_at <= one.until), None)
 
 
 def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bool:
-    return any(now - ended < timedelta(seconds=THAW_SECONDS) for _, ended in _ended_freezes(tx, store, rollout.family))
+    return any(now - one.until < timedelta(seconds=THAW_SECONDS) for one in ended_freezes(tx, store, rollout.family))
 
 
 def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:
-    clock_at, lapsed_at = clock.rollout_now(), rollout.lease_expires_at
-    lapsed_clock_at = clock_at - (clock.now() - lapsed_at) * clock.scale if lapsed_at is not None else None
+    clock_at = clock.rollout_now()
+    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=clock.now(), clock_at=clock_at, scale=clock.scale)
     move = Move(
         act=act, at=at, clock_at=clock_at, actor=ACTOR, reason=reason, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at
     )  # fmt: skip

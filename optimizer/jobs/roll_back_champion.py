@@ -27,7 +27,7 @@ def roll_back_champion(
         at = clock.now()
         reign = champions.fall_back(history, expect=expect, at=at, by=actor, why=f"champion rollback: {why}")
         before = champions.reigning(history)
-        ended = end_active_rollout(tx, store, family, at=at, clock_at=clock.rollout_now(), actor=actor, why=reign.why)
+        ended = end_active_rollout(tx, store, clock, family, at=at, actor=actor, why=reign.why)
         record_reign(tx, store, reign, action="champion.rollback")
         report = ChangeReport(
             family=family,

@@ -22,8 +22,8 @@ from optimizer.core.rollout import Rollout
 from optimizer.core.rollout_start import chosen
 from optimizer.core.selftest import ENDINGS, Cell, Run, SelftestReport, cell_of, summary_of
 from optimizer.core.watch import as_text
-from optimizer.jobs.fix_settings import fix_settings, reigning
-from optimizer.jobs.watch_rollout import look, move_of
+from optimizer.jobs.fix_settings import fix_settings, read_record
+from optimizer.jobs.watch_rollout import Seen, look, move_of
 from optimizer.ports import Clock, Fetches, Store, StoredWatch, Transaction, UnitCount
 
 PERIOD = timedelta(days=30)
@@ -109,8 +109,7 @@ class _Past:
 def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _Past:
     settings, now = chosen(family.rollout, ladder=None, margin=margin), clock.now()
     with store.read() as tx:
-        champion = reigning(tx, store, family.name).variant
-        fixed = fix_settings(tx, store, family, settings, champion=champion, study=None, clock=clock)
+        fixed = fix_settings(family, settings, read_record(tx, store, family.name, clock), study=None)
         recorded = store.traffic.recorded(tx, family.name, now - PERIOD, now)
         since = now - PERIOD if recorded is None else recorded.since
         if recorded is not None and recorded.n_requests > MAX_REQUESTS:
@@ -179,11 +178,10 @@ def _looked_at(rollout: Rollout, world: _World, clock: _SimulatedClock) -> Rollo
     """As a tick does: looks until the present is reached or a move is made."""
     while True:
         step = look(None, cast(Store, world), clock, rollout, clock.now())
-        world.keep(step.watched.watch.n_blocks, as_text(step.watched), step.units, clock.now())
-        world.quality_labelled = step.watched.watch.quality.labelled
-        if step.more:
+        world.keep(step.seen)
+        if step.seen.more:
             continue
-        return rollout if step.judgement.act == "wait" else apply(rollout, move_of(step)).rollout
+        return apply(rollout, move_of(step)).rollout if step.moves else rollout
 
 
 def _deployed(past: _Past, salt: str, clock: _SimulatedClock) -> Rollout:
@@ -251,9 +249,11 @@ class _World:
     def minute_stats(self) -> _World:
         return self
 
-    def keep(self, n_blocks: int, state: str, units: Mapping[tuple[int, str], UnitCount], at: datetime) -> None:
-        self.watched = StoredWatch(n_blocks=n_blocks, state=state, updated_at=at)
-        self.counted.update(units)
+    def keep(self, seen: Seen) -> None:
+        watch = seen.watched.watch
+        self.watched = StoredWatch(n_blocks=watch.n_blocks, state=as_text(seen.watched), updated_at=seen.at)
+        self.counted.update(seen.units)
+        self.quality_labelled = watch.quality.labelled
 
     def watch(self, tx: Transaction, rollout: str) -> StoredWatch | None:
         return self.watched

@@ -18,8 +18,8 @@ from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, fallen_befor
 from optimizer.core.study import Aim
 from optimizer.core.traffic import RecordedTraffic
 from optimizer.jobs.confirming_study import confirming_study
-from optimizer.jobs.fix_settings import fix_settings, reigning
-from optimizer.jobs.forecast_rollout import forecast_start, traffic_of
+from optimizer.jobs.fix_settings import ChampionRecord, fix_settings, reigning
+from optimizer.jobs.forecast_rollout import forecast_start, read_recent
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_move
 from optimizer.jobs.watch_rollout import ENDED
@@ -65,9 +65,10 @@ def start_rollout(
     """
     if aim is not None and aim not in get_args(Aim):
         raise InvalidInput(f"Unknown aim {aim!r}; known: {', '.join(get_args(Aim))}.")
+    record, traffic = read_recent(family, store=store, clock=clock)
     request = _Request(
         family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin, study=study,
-        reason=checked_reason(reason) if reason else "started by hand", traffic=traffic_of(family, store=store, clock=clock),
+        reason=checked_reason(reason) if reason else "started by hand", record=record, traffic=traffic,
     )  # fmt: skip
     if dry_run:
         with store.read() as tx:
@@ -90,7 +91,8 @@ class _Request:
     margin: float | None
     study: str | None
     reason: str
-    traffic: RecordedTraffic | None  # read before the writing transaction, which should not wait for it
+    record: ChampionRecord
+    traffic: RecordedTraffic | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,11 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     champion = reigning(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
+    if champion.variant != request.record.champion:
+        raise Conflict(
+            f"Cannot start a rollout of {variant}: {champion.variant} became the champion of {name} while it was prepared. Start it again.",
+            champion=champion.variant,
+        )
     active = store.rollouts.active(tx, name)
     if active is not None:
         raise Conflict(
@@ -137,7 +144,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     rollout = Rollout(
         id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
         salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
-        settings=fix_settings(tx, store, request.family, settings, champion=champion.variant, study=evidence, clock=clock),
+        settings=fix_settings(request.family, settings, request.record, study=evidence),
         stage_history=(), created_at=now, created_by=request.actor,
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip

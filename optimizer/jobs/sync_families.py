@@ -90,9 +90,7 @@ def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_fil
         return FamilySync(family=family.name, champion=wanted, added=tuple(added)), None
     if serve_file_edits and (wanted in added or _came_from_file(current)) and is_frozen(store.freezes.all(tx), family.name) is None:
         why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
-        _, ended = crown_file_version(
-            tx, store, family, wanted, current=current, at=at, clock_at=clock.rollout_now(), actor=FILE_ACTOR, why=why
-        )
+        _, ended = crown_file_version(tx, store, family, wanted, current=current, at=at, clock=clock, actor=FILE_ACTOR, why=why)
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), crowned=True), ended
     if any(reign.variant == wanted for reign in store.champions.history(tx, family.name)):
         return FamilySync(family=family.name, champion=current.variant, added=tuple(added), behind=wanted), None

@@ -7,12 +7,13 @@ alert that proposes it, since labels come late and a person should look.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import structlog
 
 from optimizer.core.assignment import held_back_until
+from optimizer.core.cohorts import closing_time
 from optimizer.core.errors import Conflict, Refused, StaleVersion
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR, guardrail_alarm
@@ -23,10 +24,11 @@ from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 from optimizer.core.watch import Watch
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.watch_rollout import ENDED, MAX_STEPS, Look
+from optimizer.jobs.watch_rollout import ENDED, MAX_STEPS, keep_blocks, look_after_promotion
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 WORSE = "champion_worse"
+LAST_TICKS = timedelta(minutes=1)  # in which the last cohort of a holdback is closed
 Found = Literal["watched", "rolled_back", "overtaken", "failed"]
 log = structlog.get_logger(__name__)
 
@@ -73,25 +75,26 @@ def _held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) 
     if rollout is None or rollout.id != champion.rollout:
         return None
     until = held_back_until(rollout, clock.scale)
-    return rollout if until is not None and clock.now() < until else None
+    return rollout if until is not None and clock.now() < until + closing_time(rollout) / clock.scale + LAST_TICKS else None
 
 
 def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at: datetime) -> Found:
     for _ in range(MAX_STEPS):
         with store.read() as tx:
-            seen = Look(tx, store, clock, rollout, at).after_promotion()
-        watched = store.write(lambda tx, seen=seen: seen.keep(tx))  # type: ignore[misc]
+            seen = look_after_promotion(tx, store, clock, rollout, at)
+        store.write(lambda tx, seen=seen: keep_blocks(tx, store, seen))  # type: ignore[misc]
         if not seen.more:
             break
-    alarm = guardrail_alarm(rollout, watched.watch, at=at)
+    watch = seen.watched.watch
+    alarm = guardrail_alarm(rollout, watch, at=at)
     if alarm is not None:
-        why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watched.watch.n_blocks}, {watched.watch.head[:12]})"
+        why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watch.n_blocks}, {watch.head[:12]})"
         report = roll_back_champion(champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant)
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         taken_back = _taken_back(champion, rollout, alarm, at)
         store.write(lambda tx: store.alerts.open(tx, taken_back))
         return "rolled_back"
-    worse = _worse(champion, rollout, watched.watch, at)
+    worse = _worse(champion, rollout, watch, at)
     if worse is not None:
         store.write(lambda tx: store.alerts.open(tx, worse))
     return "watched"

@@ -7,7 +7,7 @@ meanwhile, and the next tick looks again. Two ticks at once, or a crash in betwe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,7 @@ from optimizer.core.judgement import ACTOR, Judgement, judge
 from optimizer.core.moves import Move, apply
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.watch import Watched, after, as_text, begin, from_text, limits_of
+from optimizer.jobs.freeze import ended_freezes
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_baseline import champion_baseline
 from optimizer.jobs.record_change import crown, record_move
@@ -47,23 +48,41 @@ UNREADABLE = "rollout_watch_failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one look found; nothing of it is written yet."""
+class Seen:
+    """What one look closed; nothing of it is written yet."""
 
     rollout: Rollout
     n_before: int | None  # blocks that the look started from; None: the rollout had no watch yet
     watched: Watched
-    judgement: Judgement
-    blocks: tuple[StoredBlock, ...] = ()
-    units: Mapping[tuple[int, str], UnitCount] = field(default_factory=dict)
-    more: bool = False  # the look ended before the present
+    blocks: tuple[StoredBlock, ...]
+    units: Mapping[tuple[int, str], UnitCount]
+    more: bool  # the look ended before the present
     at: datetime
     clock_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one look saw of a deploying rollout, and what follows."""
+
+    seen: Seen
+    judgement: Judgement
+
+    @property
+    def moves(self) -> bool:
+        """False where the evidence says wait, or is not whole yet."""
+        return self.judgement.act != "wait" and not self.seen.more
+
+
 def look(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> Step:
     """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
-    return Look(tx, store, clock, rollout, at).step()
+    seen = _Look(tx, store, clock, rollout, at, gaps(rollout)).close(baseline=True)
+    return Step(seen=seen, judgement=judge(rollout, seen.watched.watch, at=seen.at, clock_at=seen.clock_at))
+
+
+def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> Seen:
+    """The same of the holdback: the promoted variant in the place of the candidate, no new baseline and no judgement."""
+    return _Look(tx, store, clock, rollout, at, [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]).close(baseline=False)
 
 
 def keep(tx: Transaction, store: Store, clock: Clock, step: Step, *, lease_seconds: float) -> Decision | None:
@@ -72,16 +91,17 @@ def keep(tx: Transaction, store: Store, clock: Clock, step: Step, *, lease_secon
     Raises:
         StaleVersion: somebody was faster, or the lease ran out during the look: renewed, it would leave no gap on record.
     """
-    rollout, now = store.rollouts.get(tx, step.rollout.id), clock.now()
-    if rollout is None or rollout.version != step.rollout.version:
-        raise StaleVersion(f"Rollout {step.rollout.id} moved while it was looked at.", rollout=step.rollout.id)
+    looked_at = step.seen.rollout
+    rollout, now = store.rollouts.get(tx, looked_at.id), clock.now()
+    if rollout is None or rollout.version != looked_at.version:
+        raise StaleVersion(f"Rollout {looked_at.id} moved while it was looked at.", rollout=looked_at.id)
     if is_frozen(store.freezes.all(tx), rollout.family):
         return None
     if not leased(rollout, now):
         raise StaleVersion(f"The lease of rollout {rollout.id} ran out while it was looked at.", rollout=rollout.id)
     lease_until = now + timedelta(seconds=lease_seconds)
-    keep_blocks(tx, store, rollout.id, step.n_before, step.watched, step.blocks, step.units, step.at)
-    if step.judgement.act == "wait" or step.more:
+    keep_blocks(tx, store, step.seen)
+    if not step.moves:
         store.rollouts.renew_lease(tx, rollout.id, lease_until)
         _say(tx, store, rollout, step)
         return None
@@ -92,17 +112,15 @@ def keep(tx: Transaction, store: Store, clock: Clock, step: Step, *, lease_secon
     return decision
 
 
-def keep_blocks(
-    tx: Transaction, store: Store, rollout: str, n_before: int | None, watched: Watched, blocks: Sequence[StoredBlock],
-    units: Mapping[tuple[int, str], UnitCount], at: datetime,
-) -> Watched:  # fmt: skip
-    stored = store.blocks.watch(tx, rollout)
-    if (stored.n_blocks if stored else None) != n_before:
-        raise StaleVersion(f"The blocks of rollout {rollout} moved while it was looked at.", rollout=rollout)
-    store.blocks.add(tx, blocks)
-    store.blocks.put_units(tx, rollout, units)
-    store.blocks.put_watch(tx, rollout, StoredWatch(n_blocks=watched.watch.n_blocks, state=as_text(watched), updated_at=at))
-    return watched
+def keep_blocks(tx: Transaction, store: Store, seen: Seen) -> None:
+    """Raises StaleVersion when somebody was faster."""
+    id, watched = seen.rollout.id, seen.watched
+    stored = store.blocks.watch(tx, id)
+    if (stored.n_blocks if stored else None) != seen.n_before:
+        raise StaleVersion(f"The blocks of rollout {id} moved while it was looked at.", rollout=id)
+    store.blocks.add(tx, seen.blocks)
+    store.blocks.put_units(tx, id, seen.units)
+    store.blocks.put_watch(tx, id, StoredWatch(n_blocks=watched.watch.n_blocks, state=as_text(watched), updated_at=seen.at))
 
 
 def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime) -> Mapping[str, Any] | None:
@@ -113,48 +131,41 @@ def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetim
     return judge(rollout, from_text(stored.state).watch, at=at, clock_at=clock_at).evidence
 
 
-class Look:
+class _Look:
     """One look: each part appends blocks and folds them in before the next part reads what they set."""
 
-    def __init__(self, tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> None:
+    def __init__(self, tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]) -> None:
+        """``apart``: when units of the rollout were served outside it."""
         self._tx, self._store, self._rollout, self._at = tx, store, rollout, at
         self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
         stored = store.blocks.watch(tx, rollout.id)
-        self.n_before = stored.n_blocks if stored else None
-        self.watched = from_text(stored.state) if stored else Watched(watch=begin(rollout.settings))
+        self._n_before = stored.n_blocks if stored else None
+        self._watched = from_text(stored.state) if stored else Watched(watch=begin(rollout.settings))
         self._blocks: list[StoredBlock] = []
         self._units: dict[tuple[int, str], UnitCount] = {}
+        self._apart = apart
         self._outside: dict[Gap, set[str]] = {}
-        self.more = False
+        self._more = False
 
-    def step(self) -> Step:
-        self._baseline()
+    def close(self, *, baseline: bool) -> Seen:
+        """Closes what is due; ``baseline``: freezes a new one where the last is old."""
+        if baseline:
+            self._baseline()
         self._cohorts()
         self._guardrails()
-        judgement = judge(self._rollout, self.watched.watch, at=self._at, clock_at=self._clock_now)
-        return Step(
-            rollout=self._rollout, n_before=self.n_before, watched=self.watched, judgement=judgement, blocks=tuple(self._blocks),
-            units=self._units, more=self.more, at=self._at, clock_at=self._clock_now,
+        return Seen(
+            rollout=self._rollout, n_before=self._n_before, watched=self._watched, blocks=tuple(self._blocks), units=self._units,
+            more=self._more, at=self._at, clock_at=self._clock_now,
         )  # fmt: skip
 
-    def after_promotion(self) -> Look:
-        """Closes what is due of the holdback: the promoted variant in the place of the candidate, no new baseline and no judgement."""
-        self._cohorts()
-        self._guardrails()
-        return self
-
-    def keep(self, tx: Transaction) -> Watched:
-        """Writes what was closed. Raises StaleVersion when somebody was faster."""
-        return keep_blocks(tx, self._store, self._rollout.id, self.n_before, self.watched, self._blocks, self._units, self._at)
-
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
-        watch = self.watched.watch
+        watch = self._watched.watch
         (block,) = chained(self._rollout.id, [(kind, content)], n_before=watch.n_blocks, head=watch.head, closed_at=self._at)
         self._blocks.append(block)
-        self.watched = replace(self.watched, watch=after(watch, block, self._rollout.settings, self._rollout.ladder))
+        self._watched = replace(self._watched, watch=after(watch, block, self._rollout.settings, self._rollout.ladder))
 
     def _baseline(self) -> None:
-        known = self.watched.watch.baseline
+        known = self._watched.watch.baseline
         if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
             return
         found = champion_baseline(self._store, self._tx, self._rollout.family, self._rollout.champion, self._now)
@@ -165,9 +176,9 @@ class Look:
 
     def _cohorts(self) -> None:
         settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
-        for cohort in due(self._rollout, closed=self.watched.cohorts, clock_now=settled):
+        for cohort in due(self._rollout, closed=self._watched.cohorts, clock_now=settled):
             self._cohort(cohort)
-            self.watched = replace(self.watched, cohorts={**self.watched.cohorts, cohort.stage: cohort.start})
+            self._watched = replace(self._watched, cohorts={**self._watched.cohorts, cohort.stage: cohort.start})
 
     def _cohort(self, cohort: Cohort) -> None:
         until = self._real(cohort.closes_at)
@@ -201,7 +212,7 @@ class Look:
         """
         begun, closes = self._real(cohort.start), self._real(cohort.closes_at)
         found: set[str] = set()
-        for gap in gaps(self._rollout):
+        for gap in self._apart:
             if gap.since < closes and gap.until > begun:
                 if gap not in self._outside:  # many cohorts overlap one gap
                     until = gap.until + timedelta(seconds=GRACE_SECONDS)
@@ -214,7 +225,7 @@ class Look:
     def _guardrails(self) -> None:
         started = self._rollout.started_at
         assert started is not None
-        since = self.watched.guardrails_until or window_start(started)
+        since = self._watched.guardrails_until or window_start(started)
         if self._now < since:
             raise Refused(
                 f"the clock shows {self._now.isoformat()}, and its requests are counted until {since.isoformat()} already: the clock went back, "
@@ -223,7 +234,7 @@ class Look:
         until = window_start(self._now - timedelta(seconds=GRACE_SECONDS))
         if until <= since:
             return
-        self.more = until - since > READ_AHEAD
+        self._more = until - since > READ_AHEAD
         until = min(until, since + READ_AHEAD)
         requests = self._by_window(self._store.observations.requests(self._tx, self._rollout, since, until))
         fetches: dict[tuple[datetime, int], list[Fetches]] = {}
@@ -231,7 +242,7 @@ class Look:
             fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
         for begun, stage in sorted(requests.keys() | fetches.keys()):
             self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
-        self.watched = replace(self.watched, guardrails_until=until)
+        self._watched = replace(self._watched, guardrails_until=until)
 
     def _window(self, begun: datetime, stage: int, requests: list[Request], fetches: list[Fetches]) -> None:
         minute = int(begun.timestamp()) // 60
@@ -242,7 +253,7 @@ class Look:
         sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
         for one in fetches:
             sums[one.arm] += one.n
-        limits = limits_of(self.watched.watch, self._rollout.settings)
+        limits = limits_of(self._watched.watch, self._rollout.settings)
         content = guardrail_content(begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits)
         self._close("guardrails", content)
 
@@ -268,27 +279,25 @@ def move_of(step: Step) -> Move:
     judgement = step.judgement
     assert judgement.act != "wait"
     return Move(
-        act=judgement.act, at=step.at, clock_at=step.clock_at, actor=ACTOR, reason=judgement.reason, outcome=judgement.outcome,
+        act=judgement.act, at=step.seen.at, clock_at=step.seen.clock_at, actor=ACTOR, reason=judgement.reason, outcome=judgement.outcome,
         evidence=judgement.evidence,
     )  # fmt: skip
 
 
 def _say(tx: Transaction, store: Store, rollout: Rollout, step: Step) -> None:
     """Alerts that last as long as what they say, and one that the rollout has ended without being asked to."""
-    f = rollout.family
-    store.alerts.close(tx, UNREADABLE, f, rollout.id, step.at)
+    f, at = rollout.family, step.seen.at
+    store.alerts.close(tx, UNREADABLE, f, rollout.id, at)
     for kind in ALERT_KINDS:
         text = step.judgement.alerts.get(kind)
         if text is None or not rollout.is_active:
-            store.alerts.close(tx, kind, f, rollout.id, step.at)
+            store.alerts.close(tx, kind, f, rollout.id, at)
             continue
         detail = f"Rollout {rollout.id} of {f} does not go on: {text}. Look: detent rollout status {f}. Take it back: detent rollout rollback {f}"
-        store.alerts.open(
-            tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=step.at, detail=detail)
-        )
+        store.alerts.open(tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=at, detail=detail))
     if rollout.status == "rolled_back":
         detail = (
             f"Rollout {rollout.id} of {f} was rolled back ({rollout.outcome}): {rollout.reason}. {rollout.champion} serves everybody. "
             f"Look: detent rollout log {f}"
         )
-        store.alerts.open(tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=step.at, detail=detail))
+        store.alerts.open(tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.jobs import watch_holdback
+from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.operate_rollout import operate
 from optimizer.jobs.verify_rollout import verify_rollout
 from tests.rollout_world import Behaviour, Clock, F, World
@@ -91,5 +92,35 @@ def test_a_reign_that_was_changed_after_its_promotion_is_found_by_verify(promote
 
 
 def test_after_the_week_nobody_is_compared_any_more(promoted: World) -> None:
-    promoted.clock.pass_seconds(7 * 24 * 60 + 60)  # a week of the rollout clock
+    promoted.clock.pass_seconds(7 * 24 * 60 + 3 * 60)  # a week of the rollout clock, and the last cohort's time
     assert promoted.tick().holdbacks == {}
+
+
+def test_the_last_cohorts_of_the_week_are_closed_after_it(promoted: World) -> None:
+    promoted.clock.pass_seconds(7 * 24 * 60 - 30)
+    promoted.tick()
+    promoted.labels(100, seconds=20.0, tick=False)
+    promoted.clock.pass_seconds(20)
+    assert promoted.tick().holdbacks == {F: "watched"}
+    assert held_back(promoted) == (0, 0)
+    promoted.clock.pass_seconds(95)
+    promoted.tick()
+    assert held_back(promoted) == (100, 0)
+
+
+def test_units_that_came_during_a_freeze_are_compared_no_more_in_the_holdback(promoted: World) -> None:
+    promoted.labels(40, unit_of=lambda i: f"same{i}", seconds=20.0)
+    freeze(F, "launch", actor="ann", store=promoted.store, clock=promoted.clock)
+    promoted.tick()
+    assert {promoted.serve(f"same{i}").rollout for i in range(10)} == {None}
+    promoted.labels(10, unit_of=lambda i: f"same{i}", seconds=20.0)
+    unfreeze(F, "over", actor="ann", store=promoted.store, clock=promoted.clock)
+    promoted.keep_lease(250)
+    assert held_back(promoted) == (30, 10)
+    assert promoted.verified().problems == ()
+
+
+def held_back(world: World) -> tuple[int, int]:
+    """(units in an arm, units left out) of the blocks of the holdback."""
+    blocks = [b for b in world.blocks("quality") if b.content["stage"] == len(world.rollout.ladder)]
+    return sum(sum(b.content["units"].values()) for b in blocks), sum(b.content["left_out"] for b in blocks)

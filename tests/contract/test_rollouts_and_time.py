@@ -10,10 +10,17 @@ import pytest
 
 from optimizer.adapters.database import Database
 from optimizer.core.cohorts import gaps
-from optimizer.core.errors import Busy
+from optimizer.core.errors import Busy, Conflict
+from optimizer.core.family import parse_family
 from optimizer.core.feedback import FeedbackEvent
+from optimizer.jobs.adopt_file_version import adopt_file_version
+from optimizer.jobs.create_variant import VariantDraft, create_variant
+from optimizer.jobs.forecast_rollout import read_recent
 from optimizer.jobs.freeze import freeze, unfreeze
+from optimizer.jobs.roll_back_champion import roll_back_champion
 from tests.rollout_world import Clock, F, World
+
+DRAFT = VariantDraft(messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
 
 
 def fast(database: Database, **settings: Any) -> World:
@@ -74,6 +81,43 @@ def test_a_step_up_by_hand_while_nobody_watches_leaves_the_gap_on_record(databas
         (lapsed_at, world.clock.at - timedelta(seconds=5)), (world.clock.at - timedelta(seconds=5), world.clock.at)
     ]  # fmt: skip
     assert world.verified().problems == ()
+
+
+@pytest.mark.parametrize("act", ["promote", "rollback", "champion rollback", "adopt"])
+def test_an_end_by_hand_while_nobody_watches_leaves_the_gap_on_record(database: Database, act: str) -> None:
+    world = fast(database, ladder=[0.25, 0.5])
+    if act == "champion rollback":
+        world.start()
+        world.operate("promote", confirm=F)
+        world.candidate = create_variant(world.family, DRAFT, actor="ann", store=world.store, clock=world.clock).record.variant.id
+    world.start()
+    begun, lapsed_at = world.rollout.started_at, world.rollout.lease_expires_at
+    world.clock.pass_seconds(100)
+    if act == "champion rollback":
+        roll_back_champion(F, actor="ann", reason="worse", store=world.store, clock=world.clock)
+    elif act == "adopt":
+        crown(world, "3")
+    else:
+        world.operate("promote" if act == "promote" else "rollback", confirm=F)
+    rollout = world.rollout
+    assert not rollout.is_active
+    assert [(gap.since, gap.until) for gap in gaps(rollout)] == [(lapsed_at, world.clock.at)]
+    assert sum(seconds(entry, "") for entry in rollout.stage_history) == 60.0
+    assert sum(seconds(entry, "clock_") for entry in rollout.stage_history) == 3600.0
+    assert (begun, rollout.ended_at) == (datetime.fromisoformat(rollout.stage_history[0]["from"]), world.clock.at)
+    assert world.verified().problems == ()
+
+
+def seconds(entry: Any, clock: str) -> float:
+    return (datetime.fromisoformat(entry[f"{clock}to"]) - datetime.fromisoformat(entry[f"{clock}from"])).total_seconds()
+
+
+def crown(world: World, version: str) -> None:
+    """A file's other version, adopted by a person."""
+    content = {"content": [{"role": "user", "content": "Briefly: {{document}}"}]}
+    versions = {**world.family.model_dump(mode="json")["prompt"]["versions"], version: content}
+    data = {**world.family.model_dump(mode="json"), "prompt": {"current": version, "versions": versions}}
+    adopt_file_version(parse_family(data), actor="ann", confirm=F, store=world.store, clock=world.clock)
 
 
 def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_counted_once(world: World) -> None:
@@ -263,3 +307,16 @@ def test_one_heavy_unit_gives_the_guardrails_values_at_growing_distances(world: 
     at = [datetime.fromisoformat(begun) for begun, _ in values]
     gaps = [round((b - a).total_seconds() / 60) for a, b in pairwise(at)]
     assert gaps == [1, 2, 4, 8, 16]
+
+
+def test_a_champion_that_changes_while_a_rollout_is_prepared_is_not_compared_by_the_record_of_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        found = read_recent(*args, **kwargs)
+        crown(world, "3")
+        return found
+
+    monkeypatch.setattr("optimizer.jobs.start_rollout.read_recent", meanwhile)
+    with pytest.raises(Conflict, match="became the champion of summarization while it was prepared"):
+        world.start()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.blocks import FIRST_PREVIOUS_HASH, Request, StoredBlock, guardrail_content
+from optimizer.core.blocks import FIRST_PREVIOUS_HASH, Request, chained, guardrail_content
 from optimizer.core.blocks import Limits as BlockLimits
 from optimizer.core.judgement import ACTOR, SILENT_FOR, Judgement, guardrail_alarm, judge
 from optimizer.core.rollout import Rollout, iso
@@ -113,9 +113,7 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> Watch:
         fetches={"candidate": 0, "champion": 0},
         limits=BlockLimits(),
     )
-    block = StoredBlock(
-        rollout="ro_1", seq=1, kind="guardrails", content=content, closed_at=T0, previous_hash=FIRST_PREVIOUS_HASH, hash=FIRST_PREVIOUS_HASH
-    )
+    (block,) = chained("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)
     return after(watch(), block, SETTINGS, LADDER)
 
 
@@ -169,3 +167,10 @@ def test_a_candidate_is_slower_than_the_familys_limit_only_beyond_chance(n: int,
     limited = rollout(settings={**SETTINGS, "limits": {"p95_latency_ms": 5000.0}})
     known = replace(watch(), minutes=(Minute(minute=int(T0.timestamp()) // 60, n_latency=n, n_slow=n_slow),))
     assert (guardrail_alarm(limited, known, at=T0) is not None) == ends
+
+
+@pytest.mark.parametrize(("mean", "bet_from"), [(0.0, 0.0), (0.8, 0.8), (None, 0.5)])
+def test_a_champion_that_never_succeeds_is_known_to_and_only_an_unknown_mean_is_taken_for_a_half(
+    mean: float | None, bet_from: float
+) -> None:
+    assert begin({**SETTINGS, "champion_mean": mean}).quality.champion.prior_mean == bet_from
