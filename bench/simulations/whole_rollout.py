@@ -81,6 +81,7 @@ def stored(kind: BlockKind, content: dict[str, Any]) -> StoredBlock:
         seq=1,
         kind=kind,
         content=content,
+        text="",  # no hash is asked for here
         closed_at=START,
         previous_hash=FIRST_PREVIOUS_HASH,
         hash=FIRST_PREVIOUS_HASH,

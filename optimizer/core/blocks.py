@@ -33,12 +33,13 @@ UNIT_DIGITS = 12  # of a unit's HMAC where only "the same or another" matters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBlock:
-    """``content`` is plain JSON; the hash is over its text with floats in full, so that one changed byte shows."""
+    """``content`` is plain JSON; the hash is over its ``text`` with floats in full, so that one changed byte shows."""
 
     rollout: str
     seq: int
     kind: BlockKind
     content: Mapping[str, Any]
+    text: str
     closed_at: datetime
     previous_hash: str
     hash: str
@@ -91,8 +92,13 @@ def chained(
     """The contents as the next links after block ``n_before`` with hash ``head``."""
     found = []
     for seq, (kind, content) in enumerate(contents, start=n_before + 1):
-        link = block_hash(previous_hash=head, seq=seq, kind=kind, content=content_text(content), closed_at=closed_at)
-        found.append(StoredBlock(rollout=rollout, seq=seq, kind=kind, content=content, closed_at=closed_at, previous_hash=head, hash=link))
+        text = content_text(content)
+        link = block_hash(previous_hash=head, seq=seq, kind=kind, content=text, closed_at=closed_at)
+        found.append(
+            StoredBlock(
+                rollout=rollout, seq=seq, kind=kind, content=content, text=text, closed_at=closed_at, previous_hash=head, hash=link
+            )
+        )  # fmt: skip
         head = link
     return found
 
@@ -145,7 +151,7 @@ def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
     values = content.get(metric)
     if values is None or not any(values.values()):
         return None
-    arms = {arm: Outcomes(counts=tuple((float(y), int(k)) for y, k in values[arm])) for arm in ARMS}
+    arms = {arm: Outcomes(counts=tuple([(float(y), int(k)) for y, k in values[arm]])) for arm in ARMS}
     return Comparison(stage=int(content["stage"]), candidate=arms["candidate"], champion=arms["champion"])
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from optimizer.core.blocks import StoredBlock, comparison_of
+from optimizer.core.blocks import comparison_of
+from optimizer.core.evidence import Folded
 from optimizer.core.evidence_view import Totals
 from optimizer.core.rollout import Decision, Rollout, percent
 from optimizer.core.rollout_view import RolloutView
@@ -14,7 +15,7 @@ from optimizer.core.statistics.guardrails import Kind as GuardrailKind
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
-from optimizer.core.watch import Watch, after, begin
+from optimizer.core.watch import Watch, begin
 from optimizer.core.words import count
 
 
@@ -65,25 +66,23 @@ class RolloutReport:
     made_at: datetime
 
 
-def history_of(rollout: Rollout, blocks: Iterable[StoredBlock]) -> History:
-    """Replays every block in order, as ``rollout verify`` does."""
-    watch = begin(rollout.settings)
-    start = watch.quality
+def history_of(rollout: Rollout, folded: Iterable[Folded]) -> History:
+    """What ``evidence.fold`` gives, told; no block is kept but the few that compare outcomes."""
     found: list[QualityPoint] = []
     guardrails: dict[GuardrailKind, list[GuardrailPoint]] = {}
     compared: list[Block] = []
     sums = Totals()
-    for block in blocks:
-        before, watch = watch, after(watch, block, rollout.settings, rollout.ladder)
-        if block.kind == "guardrails":
-            _add_guardrails(guardrails, before, watch, block.closed_at)
-        comparison = comparison_of(block.content, "outcomes") if block.kind == "quality" else None
+    for one in folded:
+        if one.block.kind == "guardrails":
+            _add_guardrails(guardrails, one.before, one.after, one.block.closed_at)
+        comparison = comparison_of(one.block.content, "outcomes") if one.block.kind == "quality" else None
         if comparison is None:
             continue
         compared.append(comparison)
         sums.add(comparison)
-        if watch.quality.labelled > before.quality.labelled:
-            found.append(_point(watch.quality, sums, block.closed_at))
+        if one.after.quality.labelled > one.before.quality.labelled:
+            found.append(_point(one.after.quality, sums, one.block.closed_at))
+    start = begin(rollout.settings).quality
     intervals = {running.labelled: running.interval for running in running_intervals(start, tuple(compared))}
     points = tuple(replace(p, lower=intervals[p.labelled].lower, upper=intervals[p.labelled].upper) for p in found)
     stages = {stage: _stage_means(b for b in compared if b.stage == stage) for stage in sorted({b.stage for b in compared})}

@@ -102,13 +102,10 @@ def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapp
     window = timedelta(minutes=cohort_minutes(rollout.settings), hours=float(rollout.settings["feedback_window"]["hours"]))
     ended = rollout.stage_history[-1]["clock_to"]
     until = min(clock_now, datetime.fromisoformat(ended)) if ended is not None else clock_now  # nothing is closed afterwards
-    late: dict[ArmName, list[int]] = {"candidate": [0, 0], "champion": [0, 0]}
-    for arm, begun, received in store.observations.feedback_times(tx, rollout, until - window - timedelta(days=LATE_DAYS)):
-        closes = begun + window
-        if closes <= until:
-            late[arm][0] += received > now - (clock_now - closes) / clock.scale
-            late[arm][1] += 1
-    return {arm: (n, of) for arm, (n, of) in late.items()}
+    last = until - window
+    return store.observations.late_feedback(
+        tx, rollout, last - timedelta(days=LATE_DAYS), last, lambda begun: now - (clock_now - begun - window) / clock.scale
+    )
 
 
 def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[Said, ...]:
@@ -116,8 +113,8 @@ def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[Said, ...]
     is_last = latest is None or latest.id == rollout.id
     return tuple(
         Said(kind=a.kind, level=a.level, detail=a.detail, opened_at=a.opened_at)
-        for a in store.alerts.all(tx, open_only=True)
-        if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY and a.family == rollout.family)
+        for a in store.alerts.all(tx, open_only=True, family=rollout.family)
+        if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
     )
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from optimizer.core.blocks import StoredBlock
 from optimizer.core.decisions import Problem, compare, replay, verify_chain
 from optimizer.core.errors import NotFound
-from optimizer.core.evidence import verify_blocks, verify_evidence, verify_watch
-from optimizer.core.rollout import iso
-from optimizer.ports import Store
+from optimizer.core.evidence import BlockChain, Judged, fold, verify_watch
+from optimizer.core.rollout import Champion, Decision, Rollout, iso
+from optimizer.core.watch import begin
+from optimizer.ports import Store, Transaction
+
+TELL_EVERY = 1000  # blocks
+Progress = Callable[[int, int], None]  # blocks read, and how many there should be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +39,11 @@ class VerifyReport:
         return f"{self.rollout}: {len(self.problems)} problems\n" + "\n".join(f"  {p.detail}" for p in self.problems)
 
 
-def _unreadable(id: str, what: str, broken: ValueError) -> VerifyReport:
-    problem = Problem(seq=None, detail=f"a {what} cannot be read from the store: {broken}")
-    return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
+def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -> VerifyReport:
+    """Reads the rollout with its decisions and names everything that does not fit; every block is read once.
 
-
-def verify_rollout(id: str, store: Store) -> VerifyReport:
-    """Reads the rollout with its decisions and names everything that does not fit. Raises NotFound for an unknown rollout."""
+    Raises NotFound for an unknown rollout.
+    """
     with store.read() as tx:
         rollout = store.rollouts.get(tx, id)
         if rollout is None:
@@ -46,27 +51,55 @@ def verify_rollout(id: str, store: Store) -> VerifyReport:
         try:
             decisions = store.rollouts.decisions(tx, id)
         except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none
-            return _unreadable(id, "decision", broken)
-        try:
-            blocks = store.blocks.of_rollout(tx, id)
-        except ValueError as broken:
-            return _unreadable(id, "block", broken)
-        watch = store.blocks.watch(tx, id)
-        reigns = [c for c in store.champions.history(tx, rollout.family) if c.rollout == id]
-    replayed, problems = replay(decisions)
-    problems = [*verify_chain(decisions), *verify_blocks(blocks), *problems, *compare(replayed, rollout)]
-    if not problems:  # evidence of a broken record would only repeat what is broken
-        problems += [
-            *verify_evidence(rollout, decisions, blocks),
-            *verify_watch(rollout, blocks, watch.state if watch is not None else None),
-        ]
+            problem = Problem(seq=None, detail=f"a decision cannot be read from the store: {broken}")
+            return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
+        replayed, problems = replay(decisions)
+        problems = [*verify_chain(decisions), *problems, *compare(replayed, rollout)]
+        chain, evidence = _blocks(tx, store, rollout, decisions if not problems else None, progress)
+        reigns = store.champions.history(tx, rollout.family)
+    problems = [*chain.problems, *problems]
+    problems += [] if problems else evidence  # of a broken record it would only repeat what is broken
+    problems += _reigns(rollout, [c for c in reigns if c.rollout == id])
+    head = decisions[-1].hash if decisions else None
+    return VerifyReport(rollout=id, n_decisions=len(decisions), n_blocks=chain.n, head=head, problems=tuple(problems))
+
+
+def told(blocks: Iterable[StoredBlock], n: int, progress: Progress | None) -> Iterator[StoredBlock]:
+    """The same blocks; ``progress`` hears of every thousandth."""
+    for read, block in enumerate(blocks):
+        if progress is not None and read % TELL_EVERY == 0:
+            progress(read, n)
+        yield block
+
+
+def _blocks(
+    tx: Transaction, store: Store, rollout: Rollout, decisions: Sequence[Decision] | None, progress: Progress | None
+) -> tuple[BlockChain, list[Problem]]:
+    """The chain of the blocks, and what does not follow from them; without decisions the chain alone."""
+    stored = store.blocks.watch(tx, rollout.id)
+    chain = BlockChain()
+    blocks = told(store.blocks.each(tx, rollout.id), stored.n_blocks if stored is not None else 0, progress)
+    if decisions is None:
+        deque(chain.read(blocks), maxlen=0)
+        return chain, []
+    judged, watch = Judged(rollout, decisions), begin(rollout.settings)
+    judged.look(watch)
+    for folded in fold(rollout, blocks, chain):
+        watch = folded.after
+        judged.look(watch)
+    if chain.problems:
+        return chain, []
+    return chain, [*judged.end(chain.n), *verify_watch(watch, stored.state if stored is not None else None)]
+
+
+def _reigns(rollout: Rollout, reigns: Sequence[Champion]) -> list[Problem]:
+    """``reigns``: the champions that name the rollout."""
     promoted = rollout.outcome == "promoted"
     if promoted != bool(reigns):
         detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
-        problems.append(Problem(seq=None, detail=f"the rollout {detail}"))
-    elif reigns and [(c.variant, c.since) for c in reigns] != [(rollout.candidate, rollout.ended_at)]:
+        return [Problem(seq=None, detail=f"the rollout {detail}")]
+    if reigns and [(c.variant, c.since) for c in reigns] != [(rollout.candidate, rollout.ended_at)]:
         found = ", ".join(f"{c.variant} since {iso(c.since)}" for c in reigns)
         detail = f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others: {found}"
-        problems.append(Problem(seq=None, detail=detail))
-    head = decisions[-1].hash if decisions else None
-    return VerifyReport(rollout=id, n_decisions=len(decisions), n_blocks=len(blocks), head=head, problems=tuple(problems))
+        return [Problem(seq=None, detail=detail)]
+    return []

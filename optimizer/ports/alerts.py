@@ -27,7 +27,10 @@ class Alerts(Protocol):
         """False when the same (kind, family, subject) is already open."""
 
     def close(self, tx: Transaction, kind: str, family: str | None, subject: str, at: datetime) -> int: ...
-    def all(self, tx: Transaction, *, open_only: bool) -> list[Alert]: ...
+    def all(
+        self, tx: Transaction, *, open_only: bool, kind: str | None = None, family: str | None = None, subject: str | None = None
+    ) -> list[Alert]:
+        """The newest first; of one kind, family or subject where one is named."""
 
 
 class Audit(Protocol):
@@ -44,3 +47,5 @@ class Audit(Protocol):
         request_id: str | None = None,
     ) -> None: ...
     def page(self, tx: Transaction, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]: ...
+    def of_subject(self, tx: Transaction, subject: str) -> list[dict[str, Any]]:
+        """Everything that was done to one thing, in order."""

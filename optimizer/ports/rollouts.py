@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -61,6 +61,9 @@ class Blocks(Protocol):
     def of_rollout(self, tx: Transaction, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
         """In the order of their numbers; all of them, or those of one kind."""
 
+    def each(self, tx: Transaction, rollout: str) -> Iterator[StoredBlock]:
+        """All of them in that order, a few in memory at a time; raises ValueError where one cannot be read."""
+
     def units(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         """Of those units (HMACs) that have been counted for anything."""
 
@@ -110,5 +113,10 @@ class Observations(Protocol):
     def delays_s(self, tx: Transaction, family: str, variant: str, since: datetime, limit: int) -> list[float]:
         """Seconds between interaction and outcome, of the newest ``limit`` outcomes that name their interaction."""
 
-    def feedback_times(self, tx: Transaction, rollout: Rollout, since: datetime) -> list[tuple[ArmName, datetime, datetime]]:
-        """(arm, cohort start, received) of the feedback of cohorts from ``since`` on."""
+    def late_feedback(
+        self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime, closed_at: Callable[[datetime], datetime]
+    ) -> dict[ArmName, tuple[int, int]]:
+        """Arm > (feedback received after its cohort was closed, all feedback), of the cohorts that started in [since, until].
+
+        ``closed_at``: start of a cohort > the real time at which it was closed.
+        """

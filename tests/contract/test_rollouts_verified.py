@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.blocks import FIRST_PREVIOUS_HASH, chained
-from optimizer.core.evidence import verify_blocks, verify_evidence
+from optimizer.core.evidence import BlockChain, Judged, fold
 from optimizer.core.watch import Watched, after_all, as_text, begin, from_text
 from tests.rollout_world import Behaviour, Clock, World
 from tests.stores import new_database
@@ -176,8 +176,11 @@ def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the
         (link,) = chained(block.rollout, [(block.kind, content)], n_before=n, head=head, closed_at=block.closed_at)
         forged.append(link)
         head = link.hash
-    assert verify_blocks(forged) == []
-    assert any("recorded other evidence" in p.detail for p in verify_evidence(ended.rollout, ended.decisions, forged))
+    chain, judged = BlockChain(), Judged(ended.rollout, ended.decisions)
+    for folded in fold(ended.rollout, forged, chain):
+        judged.look(folded.after)
+    assert chain.problems == []
+    assert any("recorded other evidence" in p.detail for p in judged.end(chain.n))
 
 
 def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -> None:

@@ -25,10 +25,15 @@ class AlertTable:
     def close(self, tx: Connection, kind: str, family: str | None, subject: str, at: datetime) -> int:
         return tx.execute(update(ALERTS).where(_open(kind, family, subject)).values(closed_at=at)).rowcount
 
-    def all(self, tx: Connection, *, open_only: bool) -> list[Alert]:
+    def all(
+        self, tx: Connection, *, open_only: bool, kind: str | None = None, family: str | None = None, subject: str | None = None
+    ) -> list[Alert]:
         query = select(ALERTS).order_by(ALERTS.c.opened_at.desc(), ALERTS.c.id.desc())
         if open_only:
             query = query.where(ALERTS.c.closed_at.is_(None))
+        for column, wanted in ((ALERTS.c.kind, kind), (ALERTS.c.family, family), (ALERTS.c.subject, subject)):
+            if wanted is not None:
+                query = query.where(column == wanted)
         return [Alert(**{name: row[name] for name in Alert.__dataclass_fields__}) for row in tx.execute(query).mappings()]
 
 

@@ -40,3 +40,7 @@ class AuditTable:
             query = query.where(AUDIT.c.seq < seq)
         rows = [dict(row) for row in tx.execute(query).mappings()]
         return cursors.page(rows, limit, lambda row: (row["seq"],))
+
+    def of_subject(self, tx: Connection, subject: str) -> list[dict[str, Any]]:
+        query = select(AUDIT).where(AUDIT.c.subject == subject).order_by(AUDIT.c.seq)
+        return [dict(row) for row in tx.execute(query).mappings()]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.hashed_rows import chunks
 from optimizer.adapters.database.tables import CohortBlockRow, RolloutUnitRow, RolloutWatchRow
-from optimizer.core.blocks import StoredBlock, content_text
+from optimizer.core.blocks import StoredBlock
 from optimizer.ports import StoredWatch, UnitCount
 
 BLOCKS = table(CohortBlockRow)
 UNITS = table(RolloutUnitRow)
 WATCHES = table(RolloutWatchRow)
+BLOCKS_PER_QUERY = 500
 
 
 class BlockTables:
@@ -35,10 +36,16 @@ class BlockTables:
             tx.execute(insert(BLOCKS), [_columns(block) for block in blocks])
 
     def of_rollout(self, tx: Connection, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
-        query = select(BLOCKS).where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq)
+        query = _READ.where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq)
         if kind is not None:
             query = query.where(BLOCKS.c.kind == kind)
-        return [_block(row) for row in tx.execute(query).mappings()]
+        return [_block(row) for row in tx.execute(query)]
+
+    def each(self, tx: Connection, rollout: str) -> Iterator[StoredBlock]:
+        seq = -1
+        while rows := tx.execute(_NEXT, {"of": rollout, "after": seq}).all():
+            yield from map(_block, rows)
+            seq = rows[-1].seq
 
     def units(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         found = {}
@@ -65,20 +72,26 @@ class BlockTables:
         upsert(tx, UNITS, rows)
 
 
+_NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
+_READ = select(*(BLOCKS.c[name] for name in _NAMES))
+_NEXT = _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after")).order_by(BLOCKS.c.seq).limit(BLOCKS_PER_QUERY)
+
+
 def _columns(block: StoredBlock) -> dict[str, Any]:
-    return {**{name: getattr(block, name) for name in StoredBlock.__dataclass_fields__}, "content": content_text(block.content)}
+    return {**{name: getattr(block, name) for name in _NAMES}, "content": block.text}
 
 
-def _block(row: RowMapping) -> StoredBlock:
-    return StoredBlock(**{**{name: row[name] for name in StoredBlock.__dataclass_fields__}, "content": _content(row["content"])})
+def _block(row: Sequence[Any]) -> StoredBlock:
+    rollout, seq, kind, text, closed_at, previous_hash, hash = row
+    return StoredBlock(
+        rollout=rollout, seq=seq, kind=kind, content=_content(text), text=text, closed_at=closed_at, previous_hash=previous_hash, hash=hash
+    )
 
 
 def _content(text: str) -> Any:
-    """The content of a block; what is not the text that was hashed is handed on as it is, for verification to name."""
+    """The content of a block; empty where the text is no JSON object any more, which its hash then shows."""
     try:
         content = json.loads(text)
-        if isinstance(content, dict) and content_text(content) == text:
-            return content
-    except ValueError:  # broken JSON, or NaN
-        pass
-    return {"unreadable": text}
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

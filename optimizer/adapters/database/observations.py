@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import chunks
@@ -19,6 +19,7 @@ from optimizer.ports import Fetches
 INTERACTIONS = table(InteractionRow)
 FEEDBACK = table(FeedbackEventRow)
 EXPOSURES = table(ExposureCountRow)
+COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
 
 
 class ObservationQueries:
@@ -131,10 +132,32 @@ class ObservationQueries:
         )
         return [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
 
-    def feedback_times(self, tx: Connection, rollout: Rollout, since: datetime) -> list[tuple[ArmName, datetime, datetime]]:
+    def late_feedback(
+        self, tx: Connection, rollout: Rollout, since: datetime, until: datetime, closed_at: Callable[[datetime], datetime]
+    ) -> dict[ArmName, tuple[int, int]]:
         f = FEEDBACK.c
-        query = select(f.variant, f.cohort_start, f.received_at).where(f.rollout == rollout.id, f.cohort_start >= since)
-        return [(arm, row.cohort_start, row.received_at) for row in tx.execute(query) if (arm := _arm(rollout, row.variant)) is not None]
+        query = (
+            select(f.variant, f.cohort_start, func.count().label("n"), func.max(f.received_at).label("last"))
+            .where(f.rollout == rollout.id, f.cohort_start >= since, f.cohort_start <= until)
+            .group_by(f.cohort_start, f.variant)
+        )
+        late: dict[ArmName, int] = {"candidate": 0, "champion": 0}
+        all_of: dict[ArmName, int] = {"candidate": 0, "champion": 0}
+        with_late: dict[datetime, datetime] = {}
+        for row in tx.execute(query):
+            arm = _arm(rollout, row.variant)
+            if arm is not None:
+                all_of[arm] += row.n
+                if row.last > closed_at(row.cohort_start):
+                    with_late[row.cohort_start] = closed_at(row.cohort_start)
+        for some in chunks(sorted(with_late.items()), COHORTS_PER_QUERY):
+            # The rollout is named in every branch: each is then a search of its own by the index.
+            received_after = or_(*(and_(f.rollout == rollout.id, f.cohort_start == c, f.received_at > at) for c, at in some))
+            for variant, n in tx.execute(select(f.variant, func.count()).where(received_after).group_by(f.variant)):
+                arm = _arm(rollout, variant)
+                if arm is not None:
+                    late[arm] += n
+        return {arm: (late[arm], all_of[arm]) for arm in late}
 
 
 def _arm(rollout: Rollout, variant: str | None) -> ArmName | None:

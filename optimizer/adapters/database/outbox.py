@@ -37,5 +37,11 @@ class OutboxTable:
         again = {"attempts": OUTBOX.c.attempts + 1, "last_error": error, "not_before": not_before}
         tx.execute(update(OUTBOX).where(OUTBOX.c.seq == seq).values(**again))
 
+    def last(self, tx: Connection, topic: str, subject: str) -> Mapping[str, Any] | None:
+        o = OUTBOX.c
+        query = select(o.payload).where(o.topic == topic, o.subject == subject).order_by(o.seq.desc()).limit(1)
+        row = tx.execute(query).first()
+        return None if row is None else row.payload
+
     def backlog(self, tx: Connection) -> int:
         return tx.execute(select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None))).scalar_one()

@@ -498,6 +498,7 @@ class AlertRow(SQLModel, table=True):
     """Written by alerts.py. At most one open alert per (kind, family, subject)."""
 
     __tablename__ = "alerts"
+    __table_args__ = (Index("ix_alerts_closed_kind", "closed_at", "kind"),)  # the open ones, at every tick
     id: str = Field(primary_key=True)
     kind: str = Field(index=True)
     family: str | None = None
@@ -539,7 +540,7 @@ class AuditRow(SQLModel, table=True):
     """Written by audit.py: every change an actor caused."""
 
     __tablename__ = "audit"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (Index("ix_audit_subject", "subject", "seq"), {"sqlite_autoincrement": True})
     seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
     at: datetime = _at(index=True)
     actor: str

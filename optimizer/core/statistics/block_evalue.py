@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import log
 
 from optimizer.core.statistics.outcomes import Block, Outcomes
-from optimizer.core.statistics.projection import null_projection
+from optimizer.core.statistics.projection import projected
 
 RATE_FLOOR = 0.001  # rates are kept in [.001, .999] before they are projected
 VARIANCE_FLOOR = 0.02**2
@@ -33,8 +33,8 @@ def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet
 
     y theta/m + (1 - y)(1 - theta)/(1 - m) = 1 + (theta - m)/(m (1 - m)) (y - m).
     """
-    p = null_projection(theta_c, theta_b, w=w, d0=d0)
-    return Bet(m_c=p.m_c, m_b=p.m_b, a_c=(theta_c - p.m_c) / (p.m_c * (1 - p.m_c)), a_b=(theta_b - p.m_b) / (p.m_b * (1 - p.m_b)))
+    m_c, m_b = projected(theta_c, theta_b, w=w, d0=d0)
+    return Bet(m_c=m_c, m_b=m_b, a_c=(theta_c - m_c) / (m_c * (1 - m_c)), a_b=(theta_b - m_b) / (m_b * (1 - m_b)))
 
 
 def bounded_bet(*, theta_c: float, theta_b: float, d0: float, w: float, var_c: float, var_b: float, cap: float = CAP) -> Bet:
@@ -80,4 +80,7 @@ def _balanced(*, m_c: float, m_b: float, lam: float, k: float, w: float, cap: fl
 
 
 def _arm(outcomes: Outcomes, a: float, m: float) -> float:
-    return sum(k * log(1 + a * (y - m)) for y, k in outcomes.counts)
+    total = 0.0
+    for y, k in outcomes.counts:  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
+        total += k * log(1 + a * (y - m))
+    return total

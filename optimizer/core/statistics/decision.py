@@ -9,6 +9,7 @@ from typing import Literal
 
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, margin_needed
+from optimizer.core.words import count
 
 Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "hold"]
 
@@ -93,7 +94,7 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
     if peak < threshold(alpha):
         found.append(f"evidence against worse by {margins} is {shown(peak)}, {1 / alpha:.0f} is needed")
     if standing.labelled_in_stage < standing.min_labelled:
-        found.append(f"{standing.labelled_in_stage} labelled outcomes in this stage, {standing.min_labelled} are needed")
+        found.append(f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, {standing.min_labelled} are needed")
     if not standing.dwell_over:
         found.append("the stage's minimum time is not over")
     if is_last and not standing.min_duration_over:

@@ -76,8 +76,10 @@ class Guardrail:
         merged = block if is_earlier else gather(self.pending, block)
         if not merged.has_both_arms:
             return self if is_earlier else replace(self, pending=merged)
-        return replace(
-            self,
+        return Guardrail(
+            kind=self.kind,
+            margin=self.margin,
+            alpha=self.alpha,
             evidence=self.evidence.after(self._log_factors(merged)),
             champion=self.champion.after(merged.champion),
             candidate=self.candidate.after(merged.candidate),

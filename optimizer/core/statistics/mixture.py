@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, log
 
 
@@ -44,9 +44,9 @@ class Evidence:
         return log_sum_exp([log(w) + c for w, c in zip(self.weights, self.components, strict=True)])
 
     def after(self, log_factors: Sequence[float]) -> Evidence:
-        components = tuple(c + f for c, f in zip(self.components, log_factors, strict=True))
-        following = replace(self, components=components)
-        return replace(following, peak=max(self.peak, following.log_e))
+        components = tuple([c + f for c, f in zip(self.components, log_factors, strict=True)])
+        following = Evidence(weights=self.weights, components=components, peak=self.peak)
+        return Evidence(weights=self.weights, components=components, peak=max(self.peak, following.log_e))
 
 
 def threshold(alpha: float) -> float:
@@ -56,5 +56,7 @@ def threshold(alpha: float) -> float:
 
 def log_sum_exp(logs: Sequence[float]) -> float:
     """log(sum(exp(x))) without overflow, for at least one finite x."""
-    top = max(logs)
-    return top + log(sum(exp(x - top) for x in logs))
+    top, total = max(logs), 0.0
+    for x in logs:  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
+        total += exp(x - top)
+    return top + log(total)

@@ -39,8 +39,9 @@ class Outcomes:
     counts: tuple[tuple[float, int], ...] = ()  # (value, units > 0), by value
 
     def __post_init__(self) -> None:
-        if any(not 0 <= y <= 1 or k <= 0 for y, k in self.counts):
-            raise ValueError(f"outcomes lie in [0, 1] and are counted from 1, got {self.counts}")
+        for y, k in self.counts:
+            if not 0 <= y <= 1 or k <= 0:
+                raise ValueError(f"outcomes lie in [0, 1] and are counted from 1, got {self.counts}")
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Outcomes:
@@ -61,11 +62,11 @@ class Outcomes:
 
     @property
     def n(self) -> int:
-        return sum(k for _, k in self.counts)
+        return sum([k for _, k in self.counts])
 
     @property
     def sums(self) -> Sums:
-        return Sums(n=self.n, total=fsum(y * k for y, k in self.counts), squares=fsum(y * y * k for y, k in self.counts))
+        return Sums(n=self.n, total=fsum([y * k for y, k in self.counts]), squares=fsum([y * y * k for y, k in self.counts]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

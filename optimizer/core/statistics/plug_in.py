@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from optimizer.core.statistics.block_evalue import VARIANCE_FLOOR, clip_rate
 from optimizer.core.statistics.outcomes import Outcomes, Sums
@@ -34,7 +34,10 @@ class PlugIn:
 
     def after(self, outcomes: Outcomes) -> PlugIn:
         kept = 1.0 if self.half_life is None else 2.0 ** (-outcomes.n / self.half_life)
-        return replace(self, earlier=self.earlier.times(kept) + outcomes.sums)
+        return PlugIn(
+            prior_mean=self.prior_mean, prior_variance=self.prior_variance, prior_n=self.prior_n, half_life=self.half_life,
+            earlier=self.earlier.times(kept) + outcomes.sums,
+        )  # fmt: skip
 
     def _weighted(self, prior: float, total: float) -> float:
         return (prior * self.prior_n + total) / (self.prior_n + self.earlier.n)
