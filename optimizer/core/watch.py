@@ -115,12 +115,10 @@ def begin(settings: Mapping[str, Any]) -> Watch:
 
 def after(watch: Watch, block: StoredBlock, settings: Mapping[str, Any], ladder: Sequence[float]) -> Watch:
     """The Watch one block later."""
+    if block.kind == "guardrails":  # nearly all of them
+        return _guardrails(watch, block)
     following = replace(watch, n_blocks=block.seq, head=block.hash)
-    if block.kind == "baseline":
-        return _baseline(following, block.content, settings)
-    if block.kind == "quality":
-        return _quality(following, block.content, ladder)
-    return _guardrails(following, block.content)
+    return _baseline(following, block.content, settings) if block.kind == "baseline" else _quality(following, block.content, ladder)
 
 
 def after_all(watch: Watch, blocks: Iterable[StoredBlock], settings: Mapping[str, Any], ladder: Sequence[float]) -> Watch:
@@ -189,20 +187,24 @@ def _quality(watch: Watch, content: Mapping[str, Any], ladder: Sequence[float]) 
     return replace(watch, quality=quality, stages={**watch.stages, stage: counts}, n_left_out=watch.n_left_out + int(content["left_out"]))
 
 
-def _guardrails(watch: Watch, content: Mapping[str, Any]) -> Watch:
-    guardrails = dict(watch.guardrails)
+def _guardrails(watch: Watch, block: StoredBlock) -> Watch:
+    content, guardrails = block.content, dict(watch.guardrails)
     for kind, guardrail in watch.guardrails.items():
         comparison = comparison_of(content, kind)
         if comparison is not None:
             guardrails[kind] = guardrail.after(comparison)
     failures = watch.failures
     for unit, failed, before in content["last"]["candidate"]:
-        failures = _after_champion(failures, before).after_candidate(unit, failed=failed)
-    failures = _after_champion(failures, content["last"]["champion"])
+        if before:
+            failures = failures.after_champion([flag == "1" for flag in before])
+        failures = failures.after_candidate(unit, failed=failed)
+    failures = failures.after_champion([flag == "1" for flag in content["last"]["champion"]])
     begun, stage = datetime.fromisoformat(content["from"]), int(content["stage"])
     is_compared = any(guardrails[kind].n_blocks > before.n_blocks for kind, before in watch.guardrails.items())
     return replace(
         watch,
+        n_blocks=block.seq,
+        head=block.hash,
         guardrails=guardrails,
         compared=(*watch.compared, stage) if is_compared and stage not in watch.compared else watch.compared,
         failures=failures,
@@ -212,12 +214,6 @@ def _guardrails(watch: Watch, content: Mapping[str, Any]) -> Watch:
     )
 
 
-def _after_champion(failures: FailureRun, flags: str) -> FailureRun:
-    for flag in flags:
-        failures = failures.after_champion(failed=flag == "1")
-    return failures
-
-
 def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Silence:
     stage, fetches, reports = int(content["stage"]), content["fetches"], content["reports"]
     if stage < before.stage:  # tokens of the stage before: neither arm's present share
@@ -225,8 +221,11 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
     old = before.since is not None and (begun - before.since).total_seconds() >= SILENCE_WINDOW_S and before.found_at is None
     if before.stage != stage or before.since is None or old:
         before = Silence(stage=stage, window=before.window + 1 if before.stage == stage else 1, since=begun)
-    counted = replace(
-        before,
+    counted = Silence(
+        stage=before.stage,
+        window=before.window,
+        since=before.since,
+        found_at=before.found_at,
         fetches_c=before.fetches_c + fetches["candidate"],
         fetches_b=before.fetches_b + fetches["champion"],
         reports_c=before.reports_c + reports["candidate"],
@@ -236,15 +235,18 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
         counted.reports_c, counted.reports_b, fetches_c=counted.fetches_c, fetches_b=counted.fetches_b, window=counted.window
     )
     if not silent:
-        return replace(counted, found_at=None)
+        return counted if counted.found_at is None else replace(counted, found_at=None)
     return counted if counted.found_at is not None else replace(counted, found_at=begun)
 
 
 def _minutes(before: tuple[Minute, ...], sums: Mapping[str, Any], minute: int) -> tuple[Minute, ...]:
-    kept = [m for m in before if m.minute > minute - LIMIT_WINDOW_MIN]
-    last = kept.pop() if kept and kept[-1].minute == minute else Minute(minute=minute)
-    added = replace(
-        last,
+    oldest = minute - LIMIT_WINDOW_MIN
+    kept = before if not before or before[0].minute > oldest else tuple([m for m in before if m.minute > oldest])  # in order of time
+    last = Minute(minute=minute)
+    if kept and kept[-1].minute == minute:
+        kept, last = kept[:-1], kept[-1]
+    added = Minute(
+        minute=minute,
         n_latency=last.n_latency + sums["n_latency"],
         n_slow=last.n_slow + sums["n_slow"],
         n_cost=last.n_cost + sums["n_cost"],

@@ -363,10 +363,10 @@ class TestHardStop:
         found = FailureRun(champion=(False,) * 10)
         for unit in units:
             for _ in range(meanwhile):
-                found = found.after_champion(failed=False)
+                found = found.after_champion([False])
             found = found.after_candidate(unit, failed=True)
         for i in range(10 if champion_failures else 0):
-            found = found.after_champion(failed=i < champion_failures)
+            found = found.after_champion([i < champion_failures])
         return found.after_candidate("z", failed=True) if champion_failures else found
 
     def test_ten_failures_of_three_units_in_a_row_stop(self):
@@ -387,7 +387,7 @@ class TestHardStop:
         """At a share of 75 % the champion answers three times while the candidate fails ten times."""
         found = FailureRun(champion=(False,) * 10)
         for i, unit in enumerate(["a", "b", "c", "d", "e"] * 2):
-            found = found.after_champion(failed=True) if i in (3, 6, 9) else found
+            found = found.after_champion([True]) if i in (3, 6, 9) else found
             found = found.after_candidate(unit, failed=True)
         assert found.finding == "shared_incident"
 
@@ -395,15 +395,15 @@ class TestHardStop:
         found = self.run(["a", "b", "c", "d", "e"] * 2, 10)
         assert found.finding == "shared_incident"
         for _ in range(20):
-            found = found.after_champion(failed=False)
+            found = found.after_champion([False])
         assert found.finding == "shared_incident"
         assert found.after_candidate("a", failed=False).finding == "none"
 
     def test_of_a_champion_that_was_not_asked_meanwhile_nobody_knows_whether_it_works(self):
         units = ["a", "b", "c", "d", "e"] * 2
         assert self.run(units, 0, meanwhile=0).finding == "alone"
-        assert self.run(units, 0, meanwhile=0).after_champion(failed=False).after_candidate("a", failed=True).finding == "failing"
-        outage = self.run(units, 0, meanwhile=0).after_champion(failed=True).after_candidate("a", failed=True)
+        assert self.run(units, 0, meanwhile=0).after_champion([False]).after_candidate("a", failed=True).finding == "failing"
+        outage = self.run(units, 0, meanwhile=0).after_champion([True]).after_candidate("a", failed=True)
         assert outage.finding == "shared_incident"
         for unit in units:
             outage = outage.after_candidate(unit, failed=True)
@@ -413,7 +413,7 @@ class TestHardStop:
         found = self.run(["a", "b", "c", "d", "e"] * 2, 10)
         for unit in ["a", "b", "c"] * 4:
             for _ in range(9):
-                found = found.after_champion(failed=False)
+                found = found.after_champion([False])
             found = found.after_candidate(unit, failed=True)
         assert found.finding == "failing"
 

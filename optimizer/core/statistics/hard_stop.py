@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 RUN = 10
@@ -42,28 +43,31 @@ class FailureRun:
 
     def after_candidate(self, unit: str, *, failed: bool) -> FailureRun:
         request = CandidateRequest(unit=unit, failed=failed, champion_n=self.champion_n, champion_failed=self.champion_failed)
-        following = replace(self, candidate=(*self.candidate, request)[-RUN:], champion_n=0, champion_failed=0)
-        return replace(following, finding=following._found())
+        last = (*self.candidate, request)[-RUN:]
+        return FailureRun(candidate=last, champion=self.champion, finding=_found(last, self.champion, self.finding) if failed else "none")
 
-    def after_champion(self, *, failed: bool) -> FailureRun:
-        return replace(
-            self,
-            champion=(*self.champion, failed)[-RUN:],
-            champion_n=self.champion_n + 1,
-            champion_failed=self.champion_failed + failed,
+    def after_champion(self, failed: Sequence[bool]) -> FailureRun:
+        """``failed``: of its next requests, in order."""
+        return FailureRun(
+            candidate=self.candidate,
+            champion=(*self.champion, *failed)[-RUN:],
+            champion_n=self.champion_n + len(failed),
+            champion_failed=self.champion_failed + sum(failed),
+            finding=self.finding,
         )
 
     @property
     def n_units(self) -> int:
         return len({request.unit for request in self.candidate})
 
-    def _found(self) -> Finding:
-        """Shared too when most of the champion's requests meanwhile failed, few as they are where its share is small."""
-        if len(self.candidate) < RUN or not all(r.failed for r in self.candidate) or self.n_units < MIN_UNITS:
-            return "none"
-        n, failed = sum(r.champion_n for r in self.candidate[1:]), sum(r.champion_failed for r in self.candidate[1:])
-        if sum(self.champion) >= CHAMPION_FAILURES or (n > 0 and 2 * failed >= n):
-            return "shared_incident"
-        if n == 0:
-            return "shared_incident" if self.finding == "shared_incident" else "alone"
-        return "failing"
+
+def _found(candidate: Sequence[CandidateRequest], champion: Sequence[bool], before: Finding) -> Finding:
+    """Shared too when most of the champion's requests meanwhile failed, few as they are where its share is small."""
+    if len(candidate) < RUN or not all(r.failed for r in candidate) or len({r.unit for r in candidate}) < MIN_UNITS:
+        return "none"
+    n, failed = sum(r.champion_n for r in candidate[1:]), sum(r.champion_failed for r in candidate[1:])
+    if sum(champion) >= CHAMPION_FAILURES or (n > 0 and 2 * failed >= n):
+        return "shared_incident"
+    if n == 0:
+        return "shared_incident" if before == "shared_incident" else "alone"
+    return "failing"

@@ -33,10 +33,11 @@ class PlugIn:
         return max(VARIANCE_FLOOR, self._weighted(prior + self.prior_mean**2, self.earlier.squares) - raw**2)
 
     def after(self, outcomes: Outcomes) -> PlugIn:
-        kept = 1.0 if self.half_life is None else 2.0 ** (-outcomes.n / self.half_life)
+        new = outcomes.sums
+        kept = 1.0 if self.half_life is None else 2.0 ** (-new.n / self.half_life)
         return PlugIn(
             prior_mean=self.prior_mean, prior_variance=self.prior_variance, prior_n=self.prior_n, half_life=self.half_life,
-            earlier=self.earlier.times(kept) + outcomes.sums,
+            earlier=self.earlier.times(kept) + new,
         )  # fmt: skip
 
     def _weighted(self, prior: float, total: float) -> float:
