@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,15 +71,19 @@ def record_move(tx: Transaction, store: Store, transition: Transition) -> Decisi
 
 def _close_alerts(tx: Transaction, store: Store, rollout: Rollout, at: datetime) -> None:
     """Whatever was said of a rollout that has ended is over, whoever ended it."""
-    for alert in store.alerts.all(tx, open_only=True):
-        if alert.subject == rollout.id:
-            store.alerts.close(tx, alert.kind, alert.family, alert.subject, at)
+    for alert in store.alerts.all(tx, open_only=True, subject=rollout.id):
+        store.alerts.close(tx, alert.kind, alert.family, alert.subject, at)
 
 
-def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str) -> None:
-    """Ends the current reign, starts this one and tells audit, outbox and serving processes."""
+def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str, evidence: Mapping[str, Any] | None = None) -> None:
+    """Ends the current reign, starts this one and tells audit, outbox and serving processes.
+
+    ``evidence``: what a change that nobody ordered rests on; ``rollout verify`` judges it again.
+    """
     store.champions.put(tx, reign)
-    detail = {"variant": reign.variant, "why": reign.why, "forced": reign.forced, "seq": reign.seq}
+    detail: dict[str, Any] = {"variant": reign.variant, "why": reign.why, "forced": reign.forced, "seq": reign.seq}
+    if evidence is not None:
+        detail["evidence"] = dict(evidence)
     tell(tx, store, action, reign.family, reign.variant, detail, actor=reign.by, at=reign.since)
     store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
 

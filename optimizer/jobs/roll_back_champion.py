@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from optimizer.core import champion as champions
+from optimizer.core.cross_check import ROLLBACK
 from optimizer.core.errors import NotFound
 from optimizer.core.rollout import Decision
 from optimizer.jobs.record_change import ChangeReport, checked_reason, end_active_rollout, log_head, record_reign
@@ -10,10 +14,19 @@ from optimizer.ports import Clock, Store, Transaction
 
 
 def roll_back_champion(
-    family: str, *, actor: str, reason: str | None, store: Store, clock: Clock, expect: str | None = None
+    family: str,
+    *,
+    actor: str,
+    reason: str | None,
+    store: Store,
+    clock: Clock,
+    expect: str | None = None,
+    evidence: Mapping[str, Any] | None = None,
 ) -> ChangeReport:
     """Ends an active rollout and lets the reign below serve, in one transaction; a second time goes further down or is refused.
 
+    Args:
+        evidence: what the tick goes back on (``core/cross_check.holdback_evidence``); None where a person asks.
     Raises:
         NotFound: the family has no champion.
         Conflict: nothing below, or ``expect`` (the variant that shall be replaced) does not reign.
@@ -28,7 +41,7 @@ def roll_back_champion(
         reign = champions.fall_back(history, expect=expect, at=at, by=actor, why=f"champion rollback: {why}")
         before = champions.reigning(history)
         ended = end_active_rollout(tx, store, clock, family, at=at, actor=actor, why=reign.why)
-        record_reign(tx, store, reign, action="champion.rollback")
+        record_reign(tx, store, reign, action=ROLLBACK, evidence=evidence)
         report = ChangeReport(
             family=family,
             what=f"{reign.variant} is champion again, instead of {before.variant}" + (f"; rollout {ended.rollout} ended" if ended else ""),

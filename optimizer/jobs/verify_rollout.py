@@ -1,4 +1,4 @@
-"""Checks a rollout's record: both hash chains, a replay of every decision from the stored blocks, and the state that stands in the store."""
+"""Checks a rollout's record: both hash chains, a replay of every decision from the stored blocks, and whatever else the store has seen of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from optimizer.core.blocks import StoredBlock
+from optimizer.core.cross_check import CountedUnits, TakenBack, against_audit, against_champions, against_outbox
 from optimizer.core.decisions import Problem, compare, replay, verify_chain
 from optimizer.core.errors import NotFound
 from optimizer.core.evidence import BlockChain, Judged, fold, verify_watch
-from optimizer.core.rollout import Champion, Decision, Rollout, iso
+from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.watch import begin
 from optimizer.ports import Store, Transaction
 
@@ -55,11 +56,15 @@ def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -
             return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
         replayed, problems = replay(decisions)
         problems = [*verify_chain(decisions), *problems, *compare(replayed, rollout)]
-        chain, evidence = _blocks(tx, store, rollout, decisions if not problems else None, progress)
-        reigns = store.champions.history(tx, rollout.family)
-    problems = [*chain.problems, *problems]
-    problems += [] if problems else evidence  # of a broken record it would only repeat what is broken
-    problems += _reigns(rollout, [c for c in reigns if c.rollout == id])
+        chain, found = _blocks(tx, store, rollout, decisions if not problems else None, progress)
+        problems = [*chain.problems, *problems]
+        if not problems:  # of a broken record the rest would only repeat what is broken
+            problems = [
+                *against_audit(decisions, store.audit.of_subject(tx, id)),
+                *against_outbox(decisions, store.outbox.last(tx, "rollout", id)),
+                *found,
+            ]
+        problems += against_champions(rollout, store.champions.history(tx, rollout.family))
     head = decisions[-1].hash if decisions else None
     return VerifyReport(rollout=id, n_decisions=len(decisions), n_blocks=chain.n, head=head, problems=tuple(problems))
 
@@ -75,31 +80,27 @@ def told(blocks: Iterable[StoredBlock], n: int, progress: Progress | None) -> It
 def _blocks(
     tx: Transaction, store: Store, rollout: Rollout, decisions: Sequence[Decision] | None, progress: Progress | None
 ) -> tuple[BlockChain, list[Problem]]:
-    """The chain of the blocks, and what does not follow from them; without decisions the chain alone."""
+    """The chain of the blocks, and what does not fit to them; without decisions the chain alone."""
     stored = store.blocks.watch(tx, rollout.id)
     chain = BlockChain()
     blocks = told(store.blocks.each(tx, rollout.id), stored.n_blocks if stored is not None else 0, progress)
     if decisions is None:
         deque(chain.read(blocks), maxlen=0)
         return chain, []
-    judged, watch = Judged(rollout, decisions), begin(rollout.settings)
+    judged, counted, watch = Judged(rollout, decisions), CountedUnits(), begin(rollout.settings)
+    taken_back = TakenBack(rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion))
     judged.look(watch)
     for folded in fold(rollout, blocks, chain):
         watch = folded.after
+        counted.add(folded.block)
         judged.look(watch)
+        taken_back.look(watch)
     if chain.problems:
         return chain, []
-    return chain, [*judged.end(chain.n), *verify_watch(watch, stored.state if stored is not None else None)]
-
-
-def _reigns(rollout: Rollout, reigns: Sequence[Champion]) -> list[Problem]:
-    """``reigns``: the champions that name the rollout."""
-    promoted = rollout.outcome == "promoted"
-    if promoted != bool(reigns):
-        detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
-        return [Problem(seq=None, detail=f"the rollout {detail}")]
-    if reigns and [(c.variant, c.since) for c in reigns] != [(rollout.candidate, rollout.ended_at)]:
-        found = ", ".join(f"{c.variant} since {iso(c.since)}" for c in reigns)
-        detail = f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others: {found}"
-        return [Problem(seq=None, detail=detail)]
-    return []
+    n_matured, n_values = store.blocks.counted(tx, rollout.id)
+    return chain, [
+        *judged.end(chain.n),
+        *taken_back.end(chain.n),
+        *verify_watch(watch, stored.state if stored is not None else None),
+        *counted.against(watch, n_matured=n_matured, n_values=n_values),
+    ]

@@ -14,6 +14,7 @@ import structlog
 
 from optimizer.core.assignment import held_back_until
 from optimizer.core.cohorts import closing_time
+from optimizer.core.cross_check import holdback_evidence
 from optimizer.core.errors import Conflict, Refused, StaleVersion
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR, guardrail_alarm
@@ -89,7 +90,10 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
     alarm = guardrail_alarm(rollout, watch, at=at)
     if alarm is not None:
         why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watch.n_blocks}, {watch.head[:12]})"
-        report = roll_back_champion(champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant)
+        evidence = holdback_evidence(rollout, watch, alarm=alarm, at=at)
+        report = roll_back_champion(
+            champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant, evidence=evidence
+        )
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         taken_back = _taken_back(champion, rollout, alarm, at)
         store.write(lambda tx: store.alerts.open(tx, taken_back))

@@ -68,6 +68,8 @@ class Blocks(Protocol):
         """Of those units (HMACs) that have been counted for anything."""
 
     def put_units(self, tx: Transaction, rollout: str, counts: Mapping[tuple[int, str], UnitCount]) -> None: ...
+    def counted(self, tx: Transaction, rollout: str) -> tuple[int, int]:
+        """(units that count in a closed cohort, values that units gave to guardrail blocks), over all stages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

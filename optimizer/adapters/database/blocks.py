@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.hashed_rows import chunks
@@ -70,6 +70,11 @@ class BlockTables:
             for (stage, unit), count in counts.items()
         ]
         upsert(tx, UNITS, rows)
+
+    def counted(self, tx: Connection, rollout: str) -> tuple[int, int]:
+        query = select(func.count(UNITS.c.cohort_start), func.coalesce(func.sum(UNITS.c.n_values), 0)).where(UNITS.c.rollout == rollout)
+        n_matured, n_values = tx.execute(query).one()
+        return n_matured, n_values
 
 
 _NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
