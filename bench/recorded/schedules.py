@@ -1,0 +1,136 @@
+"""The rules of a search, run on a recorded table: which score is asked for next, and which Variant would be chosen after each call."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recorded.tables import Arm
+
+from optimizer.core.racing import Race, Rule
+
+DSPY_CANDIDATES = 19  # BootstrapFewShotWithRandomSearch: 16 drawn ones, and its three fixed ones
+ASKS_PER_ARM = 4  # of a sampler that proposes again what was tried: then it has nothing new
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A search: Variants with their scores on the dev examples, the champion first, the others in the order proposed."""
+
+    arms: Sequence[Arm]  # scores on all examples of the table
+    dev: Sequence[int]  # which of them the search may ask for
+    seed: int
+
+    def scores(self, arm: int) -> list[float]:
+        return [self.arms[arm].scores[i] for i in self.dev]
+
+
+@dataclass
+class Trace:
+    """Which arm would be chosen after how many calls."""
+
+    calls: list[int] = field(default_factory=list)
+    chosen: list[int] = field(default_factory=list)
+
+    def choose(self, n_calls: int, arm: int) -> None:
+        if not self.chosen or self.chosen[-1] != arm:
+            self.calls.append(n_calls)
+            self.chosen.append(arm)
+        self.n_calls = n_calls
+
+    def after(self, n_calls: int) -> int:
+        """The choice after ``n_calls``; before the first it is the champion."""
+        at = bisect_right(self.calls, n_calls)
+        return self.chosen[at - 1] if at else 0
+
+    n_calls: int = 0
+
+
+Schedule = Callable[[Problem], Trace]
+
+
+def in_full(n_candidates: int | None = None) -> Schedule:
+    """Random search: each candidate on every example, the best mean so far is chosen."""
+
+    def run(problem: Problem) -> Trace:
+        trace, best = Trace(), -1.0
+        n = len(problem.dev)
+        for number, arm in enumerate(range(len(problem.arms))[:n_candidates], start=1):
+            mean = _mean(problem.scores(arm))
+            if mean > best:
+                best = mean
+                trace.choose(number * n, arm)
+            trace.n_calls = number * n
+        return trace
+
+    return run
+
+
+def racing(rule: Rule, n_candidates: int | None = None) -> Schedule:
+    """A Rule of ``optimizer/core/racing.py`` with all candidates at the start."""
+
+    def run(problem: Problem) -> Trace:
+        names = [f"{arm}" for arm in range(len(problem.arms))[:n_candidates]]
+        by_example = {f"{i}": i for i in problem.dev}
+        race = Race(list(by_example), rule, seed=problem.seed)
+        for name in names:
+            race.enter(name)
+        trace = Trace()
+        while turns := race.turns():
+            for turn in turns:
+                arm = problem.arms[int(turn.variant)]
+                race.tell(turn, [arm.scores[by_example[e]] for e in turn.examples])
+                trace.n_calls += len(turn.examples)
+            leader = race.leader()
+            trace.choose(trace.n_calls, int(leader) if leader is not None else 0)
+        return trace
+
+    return run
+
+
+def tpe(*, pruned: bool = False) -> Schedule:
+    """Optuna's TPE over instruction and choice of examples, as its users write it; ``pruned``: with its WilcoxonPruner."""
+
+    def run(problem: Problem) -> Trace:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        where = {(arm.instruction, arm.choice): i for i, arm in enumerate(problem.arms)}
+        pruner: Any = optuna.pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=8) if pruned else optuna.pruners.NopPruner()
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=problem.seed), pruner=pruner)
+        study.enqueue_trial({"instruction": problem.arms[0].instruction, "choice": problem.arms[0].choice})
+        space = {
+            "instruction": optuna.distributions.CategoricalDistribution(sorted({arm.instruction for arm in problem.arms})),
+            "choice": optuna.distributions.CategoricalDistribution(sorted({arm.choice for arm in problem.arms})),
+        }
+        order = random.Random(problem.seed).sample(list(problem.dev), len(problem.dev))
+        trace, means, asked = Trace(), dict[int, float](), [0] * len(problem.arms)
+        for _ in range(ASKS_PER_ARM * len(problem.arms)):
+            trial = study.ask(space)
+            arm = where.get((trial.params["instruction"], trial.params["choice"]))
+            if arm is None:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
+            scores: list[float] = []
+            for step, i in enumerate(order):
+                scores.append(problem.arms[arm].scores[i])
+                trial.report(scores[-1], step)
+                if len(scores) > asked[arm]:  # what was asked before is remembered
+                    trace.n_calls += 1
+                if pruned and step % 4 == 3 and trial.should_prune():
+                    break
+            asked[arm] = max(asked[arm], len(scores))
+            study.tell(trial, _mean(scores))  # Optuna's advice for this pruner: the mean so far, also of a pruned trial
+            if len(scores) == len(order):
+                means[arm] = _mean(scores)
+                trace.choose(trace.n_calls, max(means, key=lambda a: means[a]))
+        return trace
+
+    return run
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores)

@@ -1,0 +1,283 @@
+"""Which Variant deserves the next example: a race over common examples in one shuffled order.
+
+Every contender meets the examples in the same order, so all that is known of it is a list: its scores on the first examples
+of that order, and any two are compared on examples that both have met. A Rule reads those lists and says who goes on, and
+how far. It keeps nothing itself: the same scores give the same answer, so a study that is run again against its journal takes the
+same way. Randomness is the seed of the order; time and budget stay outside, since a race can be stopped after any call and
+still knows its leader.
+
+The rules, and why ``ExpectedGain`` is the default (docs/adr/0011-the-next-example-goes-where-it-may-change-the-winner.md):
+
+* ``Halving``: the better part of each rung goes on to the next. Jamieson and Talwalkar (2016), AISTATS, 240-248; joined by
+  latecomers as in Li et al. (2020), MLSys 2, 230-246.
+* ``SignedRank``: whoever is behind the leader by Wilcoxon's paired test falls out. Birattari et al. (2002), GECCO, 11-18, race
+  by rank tests; Optuna's WilcoxonPruner does it one trial after another.
+* ``ExpectedGain``: a mixed model says how good each may be (``core/effects.py``); falls out whoever is behind by a confidence
+  bound, and the next examples go where they may gain most over the leader. Maron and Moore (1994), NIPS 6, 59-66, race by
+  bounds; Moore and Lee (1994), ICML, 190-198, on common examples; Chick and Inoue (2001), Operations Research 49(5), 732-743,
+  allot by expected gain.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, erf, exp, floor, pi, sqrt
+from typing import Protocol
+
+from optimizer.core.effects import Effects, estimate
+from optimizer.core.signed_rank import signed_rank_p
+
+Scores = Sequence[float | None]  # on the first examples of the common order; None where one could not be measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a race knows: contenders in order of entry (the champion first), each with its scores so far."""
+
+    n_examples: int
+    scores: Mapping[str, Scores]
+
+    def open(self) -> list[str]:
+        """Contenders that have not met every example."""
+        return [v for v, scores in self.scores.items() if len(scores) < self.n_examples]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """``variant`` goes on until it has met the first ``upto`` examples."""
+
+    variant: str
+    upto: int
+
+
+class Rule(Protocol):
+    """Pure: reads a Standing, keeps nothing."""
+
+    def advances(self, standing: Standing) -> list[Advance]:
+        """Who goes on, each at most once, in the order in which to ask; empty when nobody can change the winner any more."""
+
+    def leader(self, standing: Standing) -> str | None:
+        """Who wins if the race ends here; None before the first score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One Variant's next examples: ids, to be asked in a row while its prefix is cached."""
+
+    variant: str
+    examples: tuple[str, ...]
+
+
+class Race:
+    """Keeps the order and the scores, and asks its Rule. Contenders may enter at any time."""
+
+    def __init__(self, examples: Sequence[str], rule: Rule, *, seed: int) -> None:
+        self.order = tuple(random.Random(seed).sample(list(examples), len(examples)))
+        self._rule = rule
+        self._scores: dict[str, list[float | None]] = {}
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(n_examples=len(self.order), scores={v: tuple(scores) for v, scores in self._scores.items()})
+
+    def enter(self, variant: str) -> None:
+        """A contender without scores; one that is in already stays as it is."""
+        self._scores.setdefault(variant, [])
+
+    def turns(self) -> list[Turn]:
+        """What to ask next, all of it before the Rule is asked again; empty when the race is decided."""
+        return [
+            Turn(variant=a.variant, examples=self.order[len(self._scores[a.variant]) : a.upto]) for a in self._rule.advances(self.standing)
+        ]
+
+    def tell(self, turn: Turn, scores: Scores) -> None:
+        """The scores of a Turn, in its order; fewer than asked when it was interrupted.
+
+        Raises:
+            ValueError: scores beyond the turn, or a turn that does not go on where its Variant stands.
+        """
+        known = self._scores[turn.variant]
+        due = self.order[len(known) : len(known) + len(turn.examples)]
+        if due != turn.examples or len(scores) > len(turn.examples):
+            raise ValueError(f"{turn.variant} is due {due}; this turn holds {turn.examples} with {len(scores)} scores")
+        known.extend(scores)
+
+    def leader(self) -> str | None:
+        return self._rule.leader(self.standing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halving:
+    """Successive halving: rungs at ``first`` x ``eta`` ^ k examples; one in ``eta`` of those on a rung goes on."""
+
+    first: int = 4
+    eta: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.first < 1 or self.eta <= 1:
+            raise ValueError(f"the first rung has at least 1 example and eta is above 1, got {self.first} and {self.eta}")
+
+    def advances(self, standing: Standing) -> list[Advance]:
+        rungs = self._rungs(standing.n_examples)
+        late = [Advance(variant=v, upto=rungs[0]) for v, s in standing.scores.items() if len(s) < rungs[0]]
+        if late:
+            return late
+        for below, upto in reversed(list(pairwise(rungs))):
+            there = [v for v, s in standing.scores.items() if len(s) >= below]
+            best = _by_mean(standing, there, below)[: floor(len(there) / self.eta)]
+            due = [Advance(variant=v, upto=upto) for v in best if len(standing.scores[v]) < upto]
+            if due:
+                return due
+        return []
+
+    def leader(self, standing: Standing) -> str | None:
+        return _furthest_best(standing)
+
+    def _rungs(self, n_examples: int) -> list[int]:
+        rungs, rung = [min(self.first, n_examples)], float(self.first)
+        while rungs[-1] < n_examples:
+            rung *= self.eta
+            rungs.append(min(max(ceil(rung), rungs[-1] + 1), n_examples))
+        return rungs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRank:
+    """All go on together by ``step`` examples; whoever is behind the leader with p below ``alpha`` falls out.
+
+    The test is repeated at each step and per contender, so alpha bounds no error rate of the race as a whole: it is a setting
+    that trades calls for the risk of losing the best one early.
+    """
+
+    first: int = 8
+    step: int = 4
+    alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.first < 1 or self.step < 1 or not 0 < self.alpha < 1:
+            raise ValueError(f"first and step are at least 1 and alpha is in (0, 1), got {self.first}, {self.step} and {self.alpha}")
+
+    def advances(self, standing: Standing) -> list[Advance]:
+        first = min(self.first, standing.n_examples)
+        late = [Advance(variant=v, upto=first) for v, s in standing.scores.items() if len(s) < first]
+        if late:
+            return late
+        leader = self.leader(standing)
+        if leader is None:
+            return []
+        contenders = [v for v in standing.scores if v == leader or not self._is_behind(standing, v, leader)]
+        shortest = min(len(standing.scores[v]) for v in contenders)
+        if len(contenders) == 1 or shortest >= standing.n_examples:
+            return []
+        upto = min(shortest + self.step, standing.n_examples)
+        return [Advance(variant=v, upto=upto) for v in contenders if len(standing.scores[v]) < upto]
+
+    def leader(self, standing: Standing) -> str | None:
+        return _furthest_best(standing)
+
+    def _is_behind(self, standing: Standing, variant: str, leader: str) -> bool:
+        pairs = zip(standing.scores[leader], standing.scores[variant], strict=False)
+        differences = [a - b for a, b in pairs if a is not None and b is not None]
+        return sum(differences) > 0 and signed_rank_p(differences) < self.alpha
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedGain:
+    """The next ``step`` examples go to who may gain most over the leader; ``z`` standard errors behind is out.
+
+    ``width`` calls are given out at once where as many can be used: set it to the concurrency of the model, 1 for one after another.
+    """
+
+    first: int = 4
+    step: int = 4
+    z: float = 2.0
+    width: int = 1
+
+    def __post_init__(self) -> None:
+        if self.first < 1 or self.step < 1 or self.z <= 0 or self.width < 1:
+            raise ValueError(
+                f"first, step and width are at least 1 and z is above 0, got {self.first}, {self.step}, {self.width} and {self.z}"
+            )
+
+    def advances(self, standing: Standing) -> list[Advance]:
+        first = min(self.first, standing.n_examples)
+        late = [Advance(variant=v, upto=first) for v, s in standing.scores.items() if len(s) < first]
+        if late:
+            return late
+        effects = _effects(standing)
+        leader = _leading(effects)
+        if leader is None:
+            return []
+        return self._given_out(standing, self._wanted(standing, effects, leader))
+
+    def leader(self, standing: Standing) -> str | None:
+        return _leading(_effects(standing))
+
+    def _wanted(self, standing: Standing, effects: Effects, leader: str) -> list[str]:
+        """Who should go on, the most useful first: each challenger, or the leader where less is known of it."""
+        rivals = []
+        for v in standing.scores:
+            behind, error = effects.gap(leader, v)
+            if v != leader and behind <= self.z * error:
+                rivals.append((_expected_excess(behind, error), v))
+        wanted: dict[str, None] = {}
+        for _, v in sorted(rivals, key=lambda r: -r[0]):
+            shorter = leader if len(standing.scores[leader]) <= len(standing.scores[v]) else v
+            for one in (shorter, v, leader):
+                if len(standing.scores[one]) < standing.n_examples:
+                    wanted[one] = None
+                    break
+        return list(wanted)
+
+    def _given_out(self, standing: Standing, wanted: Sequence[str]) -> list[Advance]:
+        given: list[Advance] = []
+        n_calls = 0
+        for v in wanted:
+            if n_calls >= self.width:
+                break
+            at = len(standing.scores[v])
+            upto = min(at + self.step, standing.n_examples)
+            given.append(Advance(variant=v, upto=upto))
+            n_calls += upto - at
+        return given
+
+
+RULES: Mapping[str, Callable[[], Rule]] = {"gain": ExpectedGain, "halving": Halving, "signed_rank": SignedRank}
+
+
+def _effects(standing: Standing) -> Effects:
+    return estimate(standing.scores)
+
+
+def _leading(effects: Effects) -> str | None:
+    """The highest estimated effect; the first of equals."""
+    return max(effects.means, key=lambda v: effects.means[v], default=None)
+
+
+def _expected_excess(behind: float, error: float) -> float:
+    """E[max(0, X)] of X normal with mean -behind and standard deviation ``error``: what a challenger may gain over the leader."""
+    if error <= 0:
+        return max(0.0, -behind)
+    u = behind / error
+    density, tail = exp(-u * u / 2) / sqrt(2 * pi), (1 - erf(u / sqrt(2))) / 2
+    return error * (density - u * tail)
+
+
+def _by_mean(standing: Standing, variants: Sequence[str], upto: int) -> list[str]:
+    """Best mean over the first ``upto`` examples first, those that could not be measured at all last; first of equals first."""
+    return sorted(variants, key=lambda v: -_mean(standing.scores[v][:upto]))
+
+
+def _furthest_best(standing: Standing) -> str | None:
+    """Among those that have met most examples the one with the highest mean."""
+    measured = [v for v, s in standing.scores.items() if any(x is not None for x in s)]
+    longest = max((len(standing.scores[v]) for v in measured), default=0)
+    return next(iter(_by_mean(standing, [v for v in measured if len(standing.scores[v]) == longest], longest)), None)
+
+
+def _mean(scores: Scores) -> float:
+    measured = [s for s in scores if s is not None]
+    return sum(measured) / len(measured) if measured else -1.0
