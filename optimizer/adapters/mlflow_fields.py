@@ -12,6 +12,7 @@ from optimizer.core.evidence_view import evidence_text
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import ExampleResult, Study, Trial
 from optimizer.core.variant import Variant
+from optimizer.core.words import count
 
 Point = tuple[str, float, int, int]  # metric, value, ms since 1970, step
 
@@ -88,7 +89,7 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
 def evidence_note(rollout: Rollout, decision: Decision) -> str:
     """`` (evidence ship3 41.2 of 20, 37 blocks)`` behind a decision's sentence; empty where nothing was weighed."""
     said, evidence = evidence_text(rollout, decision), decision.content["inputs"].get("evidence") or {}
-    return f" (evidence {said}, {evidence['blocks']} blocks)" if said else ""
+    return f" (evidence {said}, {count(evidence['blocks'], 'block')})" if said else ""
 
 
 def evidence_metrics(decision: Decision) -> list[Point]:

@@ -16,6 +16,7 @@ from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval, bootstrap_interval
 from optimizer.core.study import ExampleResult, Study, Trial
 from optimizer.core.variant import Variant
+from optimizer.core.words import count
 from optimizer.ports import StudyEvidence
 
 N_BEST = 5
@@ -150,7 +151,10 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     if study.simulated_clock:
         lines += ["_Made under a simulated clock (profile demo)._", ""]
     lines += [f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by {study.created_by}", ""]
-    lines += [f"{study.spend.n_calls} calls, {study.spend.n_from_journal} more answered from the journal, ${study.spend.usd:.4f}", ""]
+    lines += [
+        f"{count(study.spend.n_calls, 'call')}, {study.spend.n_from_journal} more answered from the journal, ${study.spend.usd:.4f}",
+        "",
+    ]
     if ranked(trials):
         lines += ["| place | trial | variant | from | dev score | 95 % interval |", "|---|---|---|---|---|---|"]
         for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
@@ -180,7 +184,7 @@ def report_page(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) 
     champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
     parts = [f"<h1>{html.escape(study.family)}: {html.escape(headline(study))}</h1>"]
     parts.append(
-        f"<p>Study {study.id} · strategy {html.escape(study.strategy)} · aim {study.aim} · seed {study.seed} · {study.spend.n_calls} calls "
+        f"<p>Study {study.id} · strategy {html.escape(study.strategy)} · aim {study.aim} · seed {study.seed} · {count(study.spend.n_calls, 'call')} "
         f"(+ {study.spend.n_from_journal} from the journal) · ${study.spend.usd:.4f}{' · simulated clock' if study.simulated_clock else ''}</p>"
     )
     if study.confirmation:

@@ -15,6 +15,7 @@ from optimizer.core.evidence_view import evidence_text
 from optimizer.core.rollout import Decision, Rollout, ladder_text, percent
 from optimizer.core.rollout_history import RolloutReport, headline, span
 from optimizer.core.rollout_view import ArmView, RolloutView
+from optimizer.core.words import count
 
 NOT_DRAWN = "Not drawn: the record does not fit."
 UNSEEN = (
@@ -45,7 +46,7 @@ def rollout_page(report: RolloutReport) -> str:
         _section("Stages", _stages(report)),
         _section("Decisions", _decisions(report)),
         _section("What the gates cannot see", "".join(f"<p><b>{escape(what)}</b> {escape(why)}</p>" for what, why in UNSEEN)),
-        f"<footer>Made {_when(report.made_at)} from {seen.n_blocks:,} blocks, head {_hash(seen.head)}. "
+        f"<footer>Made {_when(report.made_at)} from {count(seen.n_blocks, 'block')}, head {_hash(seen.head)}. "
         f"Times are UTC. Check it: <code>detent rollout verify {escape(rollout.id)}</code></footer>",
     ]
     return (
@@ -111,7 +112,7 @@ def _points(difference: float) -> str:
 def _record(report: RolloutReport) -> str:
     if report.problems:
         return f'<b class="bad">does not fit:</b> {escape("; ".join(report.problems))}'
-    return f"{len(report.decisions)} decisions and {report.view.n_blocks:,} blocks, every link of both chains fits"
+    return f"{count(len(report.decisions), 'decision')} and {count(report.view.n_blocks, 'block')}, every link of both chains fits"
 
 
 def _notes(report: RolloutReport) -> str:
@@ -127,7 +128,7 @@ def _notes(report: RolloutReport) -> str:
     if forced:
         notes.append(f"Forced by a person, past a gate that had not passed: decision {', '.join(forced)}.")
     if seen.left_out:
-        notes.append(f"{seen.left_out:,} units are in neither arm: nobody watched for a while, and they were served both variants.")
+        notes.append(f"In neither arm: {count(seen.left_out, 'unit')}, served both variants because nobody watched for a while.")
     if seen.late_alert is None and any(arm.late for arm in seen.arms):
         notes.append(
             "Late feedback: " + ", ".join(f"{arm.late} of {arm.late_of} of the {arm.arm}" for arm in seen.arms) + "; shown, not used."
@@ -228,8 +229,8 @@ def _decisions(report: RolloutReport) -> str:
 
 def _decision(rollout: Rollout, d: Decision) -> str:
     evidence = evidence_text(rollout, d)
-    inputs: Mapping[str, object] = d.content["inputs"].get("evidence") or {}
-    blocks = f" after {inputs['blocks']:,} blocks" if inputs else ""
+    inputs: Mapping[str, int] = d.content["inputs"].get("evidence") or {}
+    blocks = f" after {count(inputs['blocks'], 'block')}" if inputs else ""
     what = str(d.content.get("what", ""))
     return (
         f'<li value="{d.seq}"><div><b>{escape(d.kind)}</b>{" <b>(forced)</b>" if d.forced else ""} by {escape(d.actor)}, {_when(d.at)}: {escape(what)}</div>'

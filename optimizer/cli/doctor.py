@@ -14,6 +14,7 @@ import typer
 from optimizer.cli.output import Json, show
 from optimizer.cli.session import Session
 from optimizer.core.errors import DetentError
+from optimizer.core.words import count, when
 
 MIN_FREE_BYTES = 1024**3
 Verdict = Literal["ok", "warning", "fault"]
@@ -95,7 +96,11 @@ def _store(session: Session) -> Iterator[Finding]:
         _, ticked_at = session.store.serving_version.read(tx)
         alerts = session.store.alerts.all(tx, open_only=True)
         keys = session.store.api_keys.all(tx)
-    yield Finding(check="store", verdict="ok", detail=f"readable and migrated; {len(keys)} keys; last tick {ticked_at or 'never'}")
+    yield Finding(
+        check="store",
+        verdict="ok",
+        detail=f"readable and migrated; {count(len(keys), 'key')}; last tick {when(ticked_at) if ticked_at else 'never'}",
+    )
     for alert in alerts:
         yield Finding(check="alert", verdict="warning", detail=f"{alert.kind}: {alert.detail}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import percent, table
+from optimizer.core.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,8 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
     """Everything that the blocks say so far."""
     out.print(f"Evidence  {seen.verdict}", markup=False)
     out.print(
-        f"          {seen.metric}, margin {seen.margin:g}, {seen.n_blocks:,} blocks. Largest so far against these claims:", markup=False
+        f"          {seen.metric}, margin {seen.margin:g}, {count(seen.n_blocks, 'block')}. Largest so far against these claims:",
+        markup=False,
     )
     asked = seen.next_step.asks if seen.next_step is not None else None
     for gate in seen.gates:
@@ -37,7 +39,7 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
     out.print("Guard     against the champion at the same time; a full bar rolls back:", markup=False)
     for guardrail in seen.guardrails:
         style = "red" if guardrail.passed else None
-        note = f"{'ALARM; ' if guardrail.passed else ''}may have {guardrail.allowed}; {guardrail.n_candidate:,} outcomes"
+        note = f"{'ALARM; ' if guardrail.passed else ''}may have {guardrail.allowed}; {count(guardrail.n_candidate, 'outcome')}"
         out.print(f"    {guardrail.name:<28}{bar(guardrail)}  {guardrail.text:<16}{note}", style=style, markup=False)
     for kind, why in seen.not_guarded.items():
         out.print(f"    {kind:<28}{'·' * BAR}  does not look: {why}", markup=False)
@@ -49,7 +51,7 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
 def print_progress(out: Console, seen: RolloutView) -> None:
     """Labels, time, what it waits for and whatever is wrong."""
     labels, hours = seen.labels, seen.hours
-    waiting = f", {labels.waiting} wait for their block to fill" if labels.waiting else ""
+    waiting = f", {labels.waiting} more in a block that is not full yet" if labels.waiting else ""
     out.print(
         f"Labels    {labels.in_stage:,} in this stage, at least {labels.needed_in_stage:,}; {labels.used:,} used of at most {labels.allowed:,}{waiting}",
         markup=False,
@@ -112,4 +114,4 @@ def _arm(arm: ArmView) -> dict[str, Any]:
 
 
 def _left_out(seen: RolloutView) -> str:
-    return f"; {seen.left_out:,} units left out, which were served both" if seen.left_out else ""
+    return f"; {count(seen.left_out, 'unit')} left out, served both" if seen.left_out else ""

@@ -11,6 +11,7 @@ from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidFamily
+from optimizer.core.words import count
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
 
@@ -175,7 +176,8 @@ def evaluate(
         score = "no score" if batch["mean_score"] is None else f"{batch['mean_score']:.3f}"
         interval = "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
         out.print(
-            f"{family} {record.variant.id}: {score}{interval} on {batch['n']} {split} examples, {batch['n_errors']} errors", markup=False
+            f"{family} {record.variant.id}: {score}{interval} on {count(batch['n'], f'{split} example')}, {count(batch['n_errors'], 'error')}",
+            markup=False,
         )
 
     show(as_json, batch, view)
@@ -218,7 +220,7 @@ def create(
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     show(as_json, {"family": family, "files": [made.family_file, made.examples_file], "import": report}, lambda out: None)
     if made.n_skipped:
-        say(f"{made.n_skipped} rows without an input or an answer were left out.")
+        say(f"Left out: {count(made.n_skipped, 'row')} without an input or an answer.")
     for sentence in report.sentences():
         say(sentence)
     cut = ", ".join(f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars)

@@ -9,6 +9,7 @@ import typer
 from optimizer.cli.output import Json, say, show
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput
+from optimizer.core.words import count
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +54,7 @@ def import_(
     assert opened.events is not None
     counts = _import_events(session, family, opened.events)
     show(as_json, counts, lambda out: None)
-    say(f"{family}: {counts['accepted']} events taken, {counts['duplicates']} there already, {len(counts['rejected'])} not taken.")
+    say(f"{family}: {count(counts['accepted'], 'event')} taken, {counts['duplicates']} there already, {len(counts['rejected'])} not taken.")
     for rejected in counts["rejected"][:10]:
         say(f"  {rejected['where']}: {rejected['detail']}")
     if counts["accepted"] == counts["duplicates"] == 0:

@@ -12,6 +12,7 @@ from optimizer.cli.output import Json, dollars, say, show, table, tell_change, w
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
 from optimizer.core.study import ENDED, UNFINISHED, Study, without_turn
+from optimizer.core.words import count
 
 app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume.")
 
@@ -175,7 +176,8 @@ def view(out: Any, study: Study, trials: list[Any]) -> None:
     spend = study.spend
     lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
     out.print(
-        f"Spent     {spend.n_calls} calls, {dollars(spend.usd)}, {spend.n_from_journal} answered from the journal{lost}", markup=False
+        f"Spent     {count(spend.n_calls, 'call')}, {dollars(spend.usd)}, {spend.n_from_journal} answered from the journal{lost}",
+        markup=False,
     )
     for line in _cut_lines(study, trials):
         out.print(line, style="yellow", markup=False)

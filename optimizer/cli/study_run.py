@@ -15,6 +15,7 @@ from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.study import ENDED, Aim, Budget, Study
+from optimizer.core.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,14 +93,16 @@ def view_estimate(out: Console, family: Family, made: Estimate) -> None:
         expected, low, high = (f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in (values.expected, values.low, values.high))
         return f"{expected}{unit} expected ({low} to {high})"
 
-    out.print(f"{family.name}: a study of at most {made.n_trials} trials with model {family.model.default}", style="bold", markup=False)
+    out.print(
+        f"{family.name}: a study of at most {count(made.n_trials, 'trial')} with model {family.model.default}", style="bold", markup=False
+    )
     out.print(f"Calls     {spread(made.calls)}", markup=False)
     for name, part in made.parts.items():
         out.print(f"  {name:<14}{spread(part)}", markup=False)
     usd = f"${spread(made.usd)}" if made.usd is not None else "unknown: the model has no price in config/models.yaml"
     out.print(f"Dollars   {usd}", markup=False)
     out.print(f"Minutes   {spread(made.minutes)}", markup=False)
-    reserved = f"{made.n_confirmation_calls} calls" + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
+    reserved = count(made.n_confirmation_calls, "call") + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
     out.print(f"Reserved  for the confirmation on the holdout: {reserved}", markup=False)
     budget = max(1, round(made.calls.high))
     out.print(f"Next      detent study run {family.name} --budget-calls {budget}", markup=False)
@@ -245,7 +248,10 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
             if not quiet:
                 for trial in trials[n_shown:]:
                     score = "no score" if trial.score is None else f"{trial.score:.3f}"
-                    out.print(f"trial {trial.number} ({trial.proposer}): {score} on {trial.n} dev examples, {trial.variant}", markup=False)
+                    out.print(
+                        f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}, {trial.variant}",
+                        markup=False,
+                    )
                 n_shown = len(trials)
             if study.status in ENDED or not alive:
                 return study
@@ -259,7 +265,7 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
 
 def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, elapsed_s: float, n_fresh: int) -> str:
     calls = f"{spend.n_calls}" + (f" of {study.budget.calls}" if study.budget.calls is not None else "") + " calls"
-    parts = [study.status, f"{n_trials} trials", "no score yet" if best is None else f"best {best:.3f}", calls, dollars(spend.usd)]
+    parts = [study.status, count(n_trials, "trial"), "no score yet" if best is None else f"best {best:.3f}", calls, dollars(spend.usd)]
     left_s = None
     if study.budget.calls is not None and n_fresh >= 5:
         left_s = (study.budget.calls - spend.n_calls) * elapsed_s / n_fresh

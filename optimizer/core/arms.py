@@ -9,6 +9,7 @@ from optimizer.core.assignment import Assignment, Role, cohort_minutes, cohort_s
 from optimizer.core.feedback import Arm
 from optimizer.core.report import EventRejected, Report
 from optimizer.core.rollout import Rollout
+from optimizer.core.words import when
 
 
 def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) -> Arm:
@@ -79,7 +80,7 @@ def arm_of_rollout(
         what = "nobody was in an arm of it" if served is None else f"it gave this unit {served}"
         raise EventRejected(
             "assignment_mismatch",
-            f"Rollout {rollout.id} did not give this unit {variant} at {at.isoformat()}: {what}. Send the token that was served.",
+            f"Rollout {rollout.id} did not give this unit {variant} at {when(at)}: {what}. Send the token that was served.",
         )
     stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= at][-1]
     assigned = datetime.fromisoformat(stage["clock_from"]) + (at - datetime.fromisoformat(stage["from"])) * clock_scale

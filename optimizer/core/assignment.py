@@ -19,6 +19,7 @@ from typing import Any, Literal
 from optimizer.core.canonical import canonical_json
 from optimizer.core.errors import InvalidInput
 from optimizer.core.rollout import Champion, Rollout
+from optimizer.core.words import when
 
 Role = Literal["champion", "candidate", "holdback"]
 Keys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
@@ -233,7 +234,7 @@ def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
     if now - assignment.issued_at > timedelta(days=TOKEN_VALID_DAYS):
         raise _refusal(
             "expired_token",
-            f"The assignment token was issued at {assignment.issued_at.isoformat()} and was valid for {TOKEN_VALID_DAYS} days. "
+            f"The assignment token was issued at {when(assignment.issued_at)} and was valid for {TOKEN_VALID_DAYS} days. "
             "Fetch the prompt again and send the new token.",
         )
     return assignment

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from optimizer.core.errors import Conflict
 from optimizer.core.rollout import Champion
+from optimizer.core.words import when
 
 
 def first(*, family: str, variant: str, at: datetime, by: str, why: str) -> Champion:
@@ -18,7 +19,7 @@ def succeed(current: Champion, *, variant: str, at: datetime, by: str, why: str,
     """A new reign on top of the current one. Raises Conflict when ``variant`` already reigns."""
     if variant == current.variant:
         raise Conflict(
-            f"{variant} already is the champion of {current.family}, since {current.since.isoformat()}. There is nothing to change.",
+            f"{variant} already is the champion of {current.family}, since {when(current.since)}. There is nothing to change.",
             champion=variant,
         )
     return Champion(
@@ -38,7 +39,7 @@ def fall_back(history: Sequence[Champion], *, expect: str | None, at: datetime, 
     if expect is not None and expect != current.variant:
         raise Conflict(
             f"Champion rollback of {current.family} was meant for {expect}, but {current.variant} is the champion since "
-            f"{current.since.isoformat()}. Look at the history (detent family show {current.family}) and say it again if it is still meant.",
+            f"{when(current.since)}. Look at the history (detent family show {current.family}) and say it again if it is still meant.",
             champion=current.variant, expect=expect,
         )  # fmt: skip
     below = beneath(history)

@@ -17,6 +17,7 @@ from optimizer.core.family_settings import Metric
 from optimizer.core.statistics.block_evalue import RATE_FLOOR, clip_rate
 from optimizer.core.statistics.drift import DROPS, DriftDetector, reference_mean, weekly_dip
 from optimizer.core.statistics.outcomes import Sums
+from optimizer.core.words import when
 
 MIN_REFERENCE = 200  # outcomes
 MIN_OF_WEEKDAY = 30  # outcomes on each day of the week, below which their means say nothing
@@ -125,7 +126,7 @@ def alarm_text(watch: ChampionWatch, *, family: str, has_way_back: bool) -> str:
         now = watch.slump.outcomes
         went = (
             f"went from about {watch.usual or 0.0:.2f} to about {now.mean or 0.0:.2f} (mean of the last {now.n:.0f} outcomes, "
-            f"since about {watch.slump.since.isoformat(timespec='minutes')})"
+            f"since about {when(watch.slump.since)})"
         )
     ways = f"look for a better variant (detent study run {family})"
     if has_way_back:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from optimizer.core.errors import Conflict
 from optimizer.core.study import Study
+from optimizer.core.words import when
 
 ALL = ""  # the scope of a freeze of every family
 ALERT = "frozen"  # the kind of the alert that is open while a freeze lasts
@@ -33,7 +34,7 @@ class Freeze:
     @property
     def text(self) -> str:
         """One sentence for a person: what, by whom, since when, why, and the way out."""
-        return f"{scope_text(self.scope)} by {self.by} since {self.since.isoformat()} ({self.reason}); when it may go on: {self.undo}"
+        return f"{scope_text(self.scope)} by {self.by} since {when(self.since)} ({self.reason}); when it may go on: {self.undo}"
 
 
 def unfreeze_command(scope: str) -> str:

@@ -17,6 +17,7 @@ from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, Traffic, ca
 from optimizer.core.statistics.guardrails import ALPHA, GAPS
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 from optimizer.core.traffic import RecordedTraffic
+from optimizer.core.words import count
 
 Verdict = Literal["fits", "exceeds", "cannot_tell", "ended"]
 
@@ -227,14 +228,14 @@ def _missing(plan: Plan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
         )
     if not traffic.n_units:
         return (
-            f"{traffic.n_requests:,} requests were reported, none of them with a unit: name the user, session or conversation when fetching "
+            f"of {count(traffic.n_requests, 'reported request')} none has a unit: name the user, session or conversation when fetching "
             "a prompt (header X-Detent-Unit), and report with the assignment token",
         )
     if not traffic.label_rate(plan.field, plan.source):
         others = ", ".join(f"{n:,} by {f} of {s}" for (f, s), n in sorted(traffic.n_labelled_units.items()) if n)
         have = f"; labelled otherwise: {others}" if others else ""
         return (
-            f"none of {traffic.n_units:,} units gave a label ({label}) in {_span(traffic.hours)}{have}: send feedback, or choose another metric",
+            f"none of {count(traffic.n_units, 'unit')} gave a label ({label}) in {_span(traffic.hours)}{have}: send feedback, or choose another metric",
         )
     if plan.clock_scale != 1.0:
         return (
@@ -243,7 +244,7 @@ def _missing(plan: Plan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
     n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours
     if hours < ENOUGH_HOURS:  # a burst of some seconds, however large, says nothing about a day
         return (
-            f"the record is too short to rely on: {n_labelled:,} units with a label ({label}) in {_span(hours)}; {ENOUGH_HOURS:.0f} hours "
+            f"the record is too short to rely on: {count(n_labelled, 'unit')} with a label ({label}) in {_span(hours)}; {ENOUGH_HOURS:.0f} hours "
             "are needed",
         )
     return ()

@@ -13,6 +13,7 @@ from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
 from optimizer.core.privacy import Masker
+from optimizer.core.words import count
 from optimizer.ports import Clock, SourceRow, Store
 
 BATCH = 500  # rows per transaction
@@ -41,19 +42,19 @@ class ImportReport:
     def sentences(self) -> list[str]:
         """The report for a person, one sentence per fact."""
         lines = [
-            f"{self.family}: {self.n_read} rows read, {self.n_accepted} taken, {self.n_duplicate} there already, {self.n_rejected} not taken."
+            f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted} taken, {self.n_duplicate} there already, {self.n_rejected} not taken."
         ]
         for reason, n in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0])):
             lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
         total = sum(self.splits.values())
         lines.append(
-            f"The family now has {total} examples: {self.splits.get('train', 0)} train, {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
+            f"The family now has {count(total, 'example')}: {self.splits.get('train', 0)} train, {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
         )
         if self.n_holdout >= self.n_gate:
-            lines.append(f"The gates ask for {self.n_gate} holdout examples: enough.")
+            lines.append(f"The gates ask for {count(self.n_gate, 'holdout example')}: enough.")
         else:
             lines.append(
-                f"The gates ask for {self.n_gate} holdout examples and there are {self.n_holdout}: about {round(self.n_gate / 0.18)} examples give "
+                f"The gates ask for {count(self.n_gate, 'holdout example')} and there are {self.n_holdout}: about {round(self.n_gate / 0.18)} examples give "
                 f"so many. Until then a rollout has to be forced, or gates.n lowered in families/{self.family}/family.yaml."
             )
         return lines

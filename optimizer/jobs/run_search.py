@@ -12,6 +12,7 @@ from optimizer.core.estimate import longest_inputs, longest_of
 from optimizer.core.strategy import Proposal, SearchSetting, Sequential, check_strategy
 from optimizer.core.study import ExampleResult, Trial, mean_score
 from optimizer.core.variant import Variant
+from optimizer.core.words import count
 from optimizer.jobs.evaluation import Evaluator, p95_ms
 from optimizer.jobs.study_run import StopFlag, StudyRun
 from optimizer.ports import Transaction, VariantRecord
@@ -201,7 +202,7 @@ class _Trials:
         if trial.score is not None and (run.best_score is None or trial.score > run.best_score):
             run.best_score = trial.score
         score = "no score" if trial.score is None else f"{trial.score:.3f}"
-        text = f"trial {trial.number} ({trial.proposer}): {score} on {trial.n} dev examples"
+        text = f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}"
         run.tell("trial", text, trial=trial, eta_s=self._eta_s())
 
     def _eta_s(self) -> float | None:

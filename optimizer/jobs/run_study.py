@@ -17,6 +17,7 @@ from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
 from optimizer.core.strategy import StrategyMaker, check_strategy
 from optimizer.core.study import ENDED, Definition, Study
+from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirm_winner import confirm_winner
 from optimizer.jobs.run_search import Found, run_search
@@ -169,7 +170,7 @@ def _finish_without_winner(run: StudyRun, found: Found) -> Study:
     """Nothing beat the champion; if not one candidate could be paid for, that is what the outcome says."""
     if found.n_candidates == 0 and found.ended in ("budget", "time"):
         return _finish(run, f"Nothing could be compared: {found.reason}", status="finished", outcome="budget_exhausted")
-    text = f"None of {found.n_candidates} candidates beat the champion on dev, so the holdout was not looked at."
+    text = f"None of {count(found.n_candidates, 'candidate')} beat the champion on dev, so the holdout was not looked at."
     return _finish(run, text, status="finished", outcome="no_improvement")
 
 

@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from optimizer.adapters.rollout_report import rollout_page
+from optimizer.cli.evidence_picture import print_evidence, print_progress
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.feedback import Arm, FeedbackEvent
 from optimizer.core.rollout_view import RolloutView
@@ -83,6 +86,18 @@ def test_the_view_counts_what_the_blocks_hold_and_is_plain_json(fast: World) -> 
     assert {g.name for g in seen.guardrails} == {"errors", "latency", "cost"}
     assert seen.not_guarded == {}
     assert json.loads(json.dumps(asdict(seen), default=str))["gates"][0]["name"] == "ship3"
+
+
+def test_one_block_and_one_unit_are_written_as_one(fast: World) -> None:
+    fast.start()
+    seen = view(fast)
+    one = replace(seen, n_blocks=1, left_out=1, labels=replace(seen.labels, waiting=1))
+    out = StringIO()
+    print_evidence(Console(file=out, width=300), one)
+    print_progress(Console(file=out, width=300), one)
+    assert "margin 0.1, 1 block. " in out.getvalue()
+    assert "1 unit left out" in out.getvalue()
+    assert ", 1 more in a block that is not full yet" in out.getvalue()
 
 
 def test_the_live_forecast_says_what_is_still_needed(fast: World) -> None:

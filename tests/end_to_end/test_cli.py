@@ -190,7 +190,7 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     _report(champion)
     dry = detent("rollout", "start", "support_topics", winner, "--dry-run")
     assert dry.code == 0, dry.err
-    assert "Cannot tell how long: none of 1 units gave a label" in dry.out
+    assert "Cannot tell how long: none of 1 unit gave a label" in dry.out
     refused = detent("rollout", "start", "support_topics", winner)
     assert refused.code == 3
     assert "at least 100 needed" in refused.err
@@ -250,7 +250,7 @@ def test_a_family_is_made_from_a_prompt_and_a_sheet(detent: Detent, tmp_path: Pa
     words = ["--from", str(tmp_path / "prompt.txt"), "--examples", str(tmp_path / "sheet.csv"), "--input", "Body", "--output", "Team"]
     ran = detent("family", "create", "triage", *words)
     assert ran.code == 0, ran.err
-    assert "1 rows without an input or an answer were left out" in ran.err
+    assert "Left out: 1 row without an input or an answer." in ran.err
     assert "holdout" in ran.err
     assert detent("family", "validate", "triage").code == 0
     shown = detent("variant", "show", "triage", "--json").json

@@ -11,6 +11,7 @@ from optimizer.core.assignment import HELD_BACK_FROM, Choice, choose, held_back_
 from optimizer.core.errors import Conflict
 from optimizer.core.freezes import Freeze, is_frozen, may_run, require_unfrozen
 from optimizer.core.rollout import Champion, Rollout
+from optimizer.core.words import when
 from tests.stores import study
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -38,7 +39,7 @@ def test_what_a_freeze_stops_is_told_who_froze_and_what_ends_it(freeze, command)
     with pytest.raises(Conflict) as refused:
         require_unfrozen([freeze], "f", "advance rollout ro_1")
     assert refused.value.detail.startswith("Cannot advance rollout ro_1")
-    for part in (freeze.by, freeze.reason, freeze.since.isoformat(), command):
+    for part in (freeze.by, freeze.reason, when(freeze.since), command):
         assert part in refused.value.detail
     assert refused.value.members["undo"] == command
     require_unfrozen([OWN], "g", "advance")

@@ -105,7 +105,7 @@ def test_minimum_times_are_waited_for() -> None:
     ("recorded", "says"),
     [
         pytest.param(None, "nothing was reported in the last 30 days", id="nothing at all"),
-        pytest.param(traffic(0, 0, n_requests=7_000), "7,000 requests were reported, none of them with a unit", id="no units"),
+        pytest.param(traffic(0, 0, n_requests=7_000), "of 7,000 reported requests none has a unit", id="no units"),
         pytest.param(traffic(labelled=0), r"none of 16,800 units gave a label \(success by user\)", id="no labels"),
         pytest.param(
             traffic(n_labelled_units={("score", "judge"): 40}), "labelled otherwise: 40 by score of judge", id="labels of another metric"
