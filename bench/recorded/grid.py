@@ -7,12 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from recorded.tasks import Task
-
 from optimizer.core.dataset import Example
 from optimizer.core.rendering import few_shot
 from optimizer.core.space import apply_point
 from optimizer.core.variant import Variant
+from recorded.tasks import Task
 
 POOL = 80  # training examples to choose from
 Choose = Callable[[Sequence[Example]], list[Example]]

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recorded.tables import Arm
-
 from optimizer.core.racing import Race, Rule
+from recorded.tables import Arm
 
 DSPY_CANDIDATES = 19  # BootstrapFewShotWithRandomSearch: 16 drawn ones, and its three fixed ones
 ASKS_PER_ARM = 4  # of a sampler that proposes again what was tried: then it has nothing new

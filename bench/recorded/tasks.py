@@ -50,7 +50,6 @@ class Task:
     max_tokens: int
     expected: Callable[[Row], Any]
     stop: str = "\n"
-    balance: bool = False
     usable: Callable[[Row], bool] = lambda row: True
 
     def family(self) -> Family:
@@ -73,8 +72,7 @@ class Task:
         field = family.output.field
         path = data / self.name / f"{part}.jsonl"
         rows = {row["id"]: row for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()) if self.usable(row)}
-        labels = [(id, str(self.expected(row)) if self.balance else None) for id, row in rows.items()]
-        chosen = select(labels, n, balance=self.balance, seed_text=f"recorded {self.name} {part}")
+        chosen = select([(id, None) for id in rows], n, balance=False, seed_text=f"recorded {self.name} {part}")
         return [
             make_example(
                 family=self.name,
@@ -105,22 +103,21 @@ def _can_be_answered(row: Row) -> bool:
 _TOPIC_LIST = ", ".join(TOPICS)
 _DOMAIN_LIST = ", ".join(DOMAINS)
 
-TASKS: Sequence[Task] = (
+TASKS: Sequence[Task] = (  # the cheapest first, so that there is something to look at early
     Task(
-        name="document_analysis",
+        name="intent_routing",
         instructions=(
-            "Name the topic of the document.",
-            f"Name the topic of the document. Topics: {_TOPIC_LIST}.",
-            f"Answer with one of these topics and nothing else: {_TOPIC_LIST}.",
-            "You are a librarian who files scientific papers. Read title and abstract and say under which field of science the paper belongs.",
+            "Name the domain of the request.",
+            f"Name the domain of the request. Domains: {_DOMAIN_LIST}.",
+            f"Route the request to one of these desks and answer with its name only: {_DOMAIN_LIST}.",
+            f"You are the switchboard of a voice assistant. The desks are {_DOMAIN_LIST}. Requests that fit none go to other.",
         ),
-        inputs=("document",),
-        user="Document: {{document}}\nTopic:",
-        output={"field": "topic", "parser": "label", "labels": list(TOPICS)},
+        inputs=("utterance",),
+        user="Request: {{utterance}}\nDomain:",
+        output={"field": "domain", "parser": "label", "labels": list(DOMAINS)},
         scorer={"label_match": 1.0},
-        max_tokens=8,
-        expected=lambda row: str(row["expected"]["topics"][0]),
-        balance=True,
+        max_tokens=6,
+        expected=_domain,
     ),
     Task(
         name="entity_extraction",
@@ -139,35 +136,19 @@ TASKS: Sequence[Task] = (
         expected=_entities,
     ),
     Task(
-        name="summarization",
+        name="document_analysis",
         instructions=(
-            "Summarize the document in one sentence.",
-            "Say in one short sentence what the paper proposes.",
-            "Write the one-line summary that a busy researcher would want to read. Begin with what was done.",
-            "TL;DR in at most twenty words.",
+            "Name the topic of the document.",
+            f"Name the topic of the document. Topics: {_TOPIC_LIST}.",
+            f"Answer with one of these topics and nothing else: {_TOPIC_LIST}.",
+            "You are a librarian who files scientific papers. Read title and abstract and say under which field of science the paper belongs.",
         ),
         inputs=("document",),
-        user="Document: {{document}}\nSummary:",
-        output={"field": "summary", "parser": "text"},
-        scorer={"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3},
-        max_tokens=36,
-        expected=lambda row: list(row["expected"]["references"]),
-    ),
-    Task(
-        name="intent_routing",
-        instructions=(
-            "Name the domain of the request.",
-            f"Name the domain of the request. Domains: {_DOMAIN_LIST}.",
-            f"Route the request to one of these desks and answer with its name only: {_DOMAIN_LIST}.",
-            f"You are the switchboard of a voice assistant. The desks are {_DOMAIN_LIST}. Requests that fit none go to other.",
-        ),
-        inputs=("utterance",),
-        user="Request: {{utterance}}\nDomain:",
-        output={"field": "domain", "parser": "label", "labels": list(DOMAINS)},
+        user="Document: {{document}}\nTopic:",
+        output={"field": "topic", "parser": "label", "labels": list(TOPICS)},
         scorer={"label_match": 1.0},
-        max_tokens=6,
-        expected=_domain,
-        balance=True,
+        max_tokens=8,
+        expected=lambda row: str(row["expected"]["topics"][0]),
     ),
     Task(
         name="answer_generation",
@@ -184,5 +165,20 @@ TASKS: Sequence[Task] = (
         max_tokens=16,
         expected=lambda row: list(row["expected"]["answers"]),
         usable=_can_be_answered,
+    ),
+    Task(
+        name="summarization",
+        instructions=(
+            "Summarize the document in one sentence.",
+            "Say in one short sentence what the paper proposes.",
+            "Write the one-line summary that a busy researcher would want to read. Begin with what was done.",
+            "TL;DR in at most twenty words.",
+        ),
+        inputs=("document",),
+        user="Document: {{document}}\nSummary:",
+        output={"field": "summary", "parser": "text"},
+        scorer={"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3},
+        max_tokens=36,
+        expected=lambda row: list(row["expected"]["references"]),
     ),
 )
