@@ -10,6 +10,7 @@ import typer
 from optimizer.cli.change_report import show_change
 from optimizer.cli.forecast_view import view_forecast
 from optimizer.cli.output import Json, console, percent, plain, say, show, table
+from optimizer.cli.reading_progress import blocks_read
 from optimizer.cli.rollout_forecast import LadderOption, MarginOption, forecast, shares_of
 from optimizer.cli.rollout_picture import LOG_COLUMNS, log_row, picture, picture_values
 from optimizer.cli.rollout_report import report as write_report
@@ -235,14 +236,15 @@ def verify(
     rollout: Annotated[str, typer.Argument(help="Id of the rollout, or the family of which it is the last.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Check a rollout's record: both hash chains, every decision again from its blocks, state in the store.
+    """Check a rollout's record: both hash chains, every decision again from its blocks, state, audit and champions in the store.
 
     Example: detent rollout verify ro_01…
     """
     from optimizer.jobs.verify_rollout import verify_rollout
 
     session = Session()
-    report = verify_rollout(_id_of(session, rollout), session.store)
+    with blocks_read() as told:
+        report = verify_rollout(_id_of(session, rollout), session.store, progress=told)
     values: dict[str, Any] = {
         "rollout": report.rollout,
         "ok": report.ok,

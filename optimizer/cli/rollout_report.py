@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.output import Json, show
+from optimizer.cli.reading_progress import blocks_read
 from optimizer.cli.session import Session
 from optimizer.core.errors import Conflict
 
@@ -33,7 +34,9 @@ def report(
 
     session = Session()
     id = rollout if rollout.startswith("ro_") else _latest(session, rollout)
-    page = wiring.rollout_page(report_rollout(id, store=session.store, clock=session.clock))
+    with blocks_read() as told:
+        found = report_rollout(id, store=session.store, clock=session.clock, progress=told)
+    page = wiring.rollout_page(found)
     if out == STDOUT:
         sys.stdout.write(page)
         return

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.core.watch import Watched, after_all, as_text, begin
 from optimizer.jobs import watch_holdback
 from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.verify_rollout import verify_rollout
+from optimizer.ports import StoredWatch
 from tests.rollout_world import Behaviour, Clock, F, World
 from tests.stores import new_database
 
@@ -124,3 +127,96 @@ def held_back(world: World) -> tuple[int, int]:
     """(units in an arm, units left out) of the blocks of the holdback."""
     blocks = [b for b in world.blocks("quality") if b.content["stage"] == len(world.rollout.ladder)]
     return sum(sum(b.content["units"].values()) for b in blocks), sum(b.content["left_out"] for b in blocks)
+
+
+# --- what verify says of it -------------------------------------------------------------------------------------------
+
+
+def taken_back(world: World) -> World:
+    world.behaviours[world.candidate] = Behaviour(errors=0.5)
+    for _ in range(20):
+        world.requests(300, 30.0)
+        if world.reign.variant != world.candidate:
+            break
+    assert verify_rollout(world.rollout.id, world.store).problems == ()
+    return world
+
+
+def run_sql(world: World, *statements: str) -> None:
+    with closing(sqlite3.connect(str(world.store.url).removeprefix("sqlite:///"), isolation_level=None)) as db:
+        for sql in statements:
+            assert db.execute(sql).rowcount > 0
+
+
+def cut_off(world: World, seq: int) -> None:
+    """Deletes the blocks from ``seq`` on, and sets the watch back to what the others give."""
+    rollout = world.rollout
+    with world.store.read() as tx:
+        blocks, stored = world.store.blocks.of_rollout(tx, rollout.id), world.store.blocks.watch(tx, rollout.id)
+    assert stored is not None
+    watch = after_all(begin(rollout.settings), blocks[: seq - 1], rollout.settings, rollout.ladder)
+    back = StoredWatch(n_blocks=watch.n_blocks, state=as_text(Watched(watch=watch)), updated_at=stored.updated_at)
+    world.store.write(lambda tx: world.store.blocks.put_watch(tx, rollout.id, back))
+    run_sql(world, f"DELETE FROM cohort_blocks WHERE seq >= {seq}")
+
+
+def problems(world: World) -> list[str]:
+    return [p.detail for p in verify_rollout(world.rollout.id, world.store).problems]
+
+
+def test_blocks_that_were_cut_off_with_the_watch_set_back_are_missed_by_the_units_that_they_counted(promoted: World) -> None:
+    for _ in range(4):
+        promoted.labels(120)
+    assert problems(promoted) == []
+    cut_off(promoted, promoted.blocks("quality")[0].seq)
+    assert any("quality blocks are missing" in p for p in problems(promoted))
+    assert any("guardrail blocks are missing" in p for p in problems(promoted))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE audit SET detail = json_remove(detail, '$.evidence') WHERE action = 'champion.rollback'", "names no evidence"),
+        ("DELETE FROM audit WHERE action = 'champion.rollback'", "names no evidence"),
+        ("UPDATE champions SET why = 'because' WHERE \"by\" = 'system:tick'", "another time, actor or reason"),
+        (
+            "UPDATE audit SET detail = json_set(detail, '$.evidence.alarm', 'guardrail cost') WHERE action = 'champion.rollback'",
+            "blocks give another alarm",
+        ),
+        (
+            "UPDATE audit SET detail = json_set(detail, '$.evidence.blocks', json_extract(detail, '$.evidence.blocks') - 3, '$.evidence.head', "
+            "(SELECT hash FROM cohort_blocks WHERE seq = json_extract(detail, '$.evidence.blocks') - 3)) WHERE action = 'champion.rollback'",
+            "blocks give no alarm",
+        ),
+        (
+            "UPDATE audit SET detail = json_set(detail, '$.evidence.head', 'other') WHERE action = 'champion.rollback'",
+            "with hash other, and it has another",
+        ),
+    ],
+)
+def test_a_promotion_that_was_taken_back_is_judged_again_from_its_blocks(promoted: World, change: str, says: str) -> None:
+    run_sql(taken_back(promoted), change)
+    assert any(says in p for p in problems(promoted)), problems(promoted)
+
+
+def test_a_promotion_taken_back_whose_blocks_were_cut_off_is_found(promoted: World) -> None:
+    taken_back(promoted)
+    with promoted.store.read() as tx:
+        n = len(promoted.store.blocks.of_rollout(tx, promoted.rollout.id))
+    cut_off(promoted, n)
+    assert any(f"taken back on {n} blocks, and only {n - 1} are stored" in p for p in problems(promoted))
+
+
+def test_a_promotion_taken_back_that_the_champions_forgot_is_found(promoted: World) -> None:
+    taken_back(promoted)
+    run_sql(
+        promoted,
+        "DELETE FROM champions WHERE current",
+        "UPDATE champions SET current = 1, until = NULL WHERE rollout IS NOT NULL",
+    )
+    assert any("the audit knows that the promotion was taken back" in p for p in problems(promoted))
+
+
+def test_a_person_who_takes_a_promotion_back_needs_no_evidence(promoted: World) -> None:
+    roll_back_champion(F, actor="ann", reason="users complain", store=promoted.store, clock=promoted.clock)
+    assert problems(promoted) == []

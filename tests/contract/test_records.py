@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from optimizer.adapters.database import Database
 from optimizer.core.errors import Conflict, InvalidInput, NotFound
 from optimizer.ports import Alert, VariantRecord
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, variant
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, rollout, variant
 
 
 class TestVariants:
@@ -109,6 +110,27 @@ class TestAlerts:
             assert {alert.id for alert in database.alerts.all(tx, open_only=True)} == {"al_3", "al_5"}
             assert {alert.id for alert in database.alerts.all(tx, open_only=False)} == {"al_1", "al_3", "al_5"}
 
+    def test_alerts_are_told_of_one_kind_family_or_subject(self, database: Database) -> None:
+        for id, kind, family, subject in (
+            ("al_1", "rollout_ended", FAMILY, "ro_1"),
+            ("al_2", "rollout_ended", "other", "ro_2"),
+            ("al_3", "frozen", None, ""),
+            ("al_4", "frozen", FAMILY, FAMILY),
+        ):
+            alert = Alert(id=id, kind=kind, detail="…", level="info", opened_at=NOW, family=family, subject=subject)
+            database.write(lambda tx, alert=alert: database.alerts.open(tx, alert))
+        database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, FAMILY, minutes(1)))
+
+        def ids(open_only: bool = True, **wanted: str) -> list[str]:
+            with database.read() as tx:
+                return [a.id for a in database.alerts.all(tx, open_only=open_only, **wanted)]
+
+        assert ids(kind="frozen") == ["al_3"]
+        assert ids(open_only=False, kind="frozen") == ["al_4", "al_3"]
+        assert ids(family=FAMILY) == ["al_1"]
+        assert ids(open_only=False, family=FAMILY, kind="frozen") == ["al_4"]
+        assert ids(subject="ro_2") == ["al_2"]
+
 
 class TestApiKeys:
     def test_a_name_is_given_once_and_stays_when_revoked(self, database: Database) -> None:
@@ -137,6 +159,38 @@ class TestAudit:
             assert end is None
             with pytest.raises(InvalidInput):
                 database.audit.page(tx, "x", 3)
+
+    def test_what_was_done_to_one_thing_is_told_in_order(self, database: Database) -> None:
+        for action, subject in (("one", "ro_1"), ("other", "ro_2"), ("two", "ro_1")):
+            database.write(
+                lambda tx, a=action, s=subject: database.audit.add(tx, at=NOW, actor="anna", action=a, family=None, subject=s, detail={})
+            )
+        with database.read() as tx:
+            assert [row["action"] for row in database.audit.of_subject(tx, "ro_1")] == ["one", "two"]
+
+
+class TestLateFeedback:
+    def test_it_is_counted_by_arm_as_one_by_one(self, database: Database) -> None:
+        """300 cohorts of ten minutes, each closed an hour later; most with something late."""
+        draw = Random(5)
+        watched = rollout(candidate="v_c", champion="v_b")
+        events = []
+        for i in range(2000):
+            begun = minutes(10 * draw.randrange(300))
+            of = arm(variant=draw.choice(["v_c", "v_b", "v_other", None]), rollout=draw.choice([watched.id, "ro_9"]), cohort_start=begun)
+            events.append(feedback(f"fb_{i}", of=of, received_at=begun + timedelta(minutes=draw.choice([5, 59, 60, 61, 500]))))
+        database.write(lambda tx: database.events.add_feedback(tx, events))
+        since, until = minutes(200), minutes(2800)
+        naive = {"candidate": [0, 0], "champion": [0, 0]}
+        for e in events:
+            which = {"v_c": "candidate", "v_b": "champion"}.get(e.arm.variant or "")
+            if which and e.arm.rollout == watched.id and e.arm.cohort_start is not None and since <= e.arm.cohort_start <= until:
+                naive[which][0] += e.received_at > e.arm.cohort_start + timedelta(hours=1)
+                naive[which][1] += 1
+        with database.read() as tx:
+            found = database.observations.late_feedback(tx, watched, since, until, lambda begun: begun + timedelta(hours=1))
+        assert found == {which: tuple(counts) for which, counts in naive.items()}
+        assert all(0 < late < n for late, n in found.values())
 
 
 class TestExposures:

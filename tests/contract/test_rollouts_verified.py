@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optimizer.adapters.database import blocks as blocks_on_database
 from optimizer.core.blocks import FIRST_PREVIOUS_HASH, chained
 from optimizer.core.evidence import BlockChain, Judged, fold
 from optimizer.core.watch import Watched, after_all, as_text, begin, from_text
+from optimizer.jobs.verify_rollout import verify_rollout
 from tests.rollout_world import Behaviour, Clock, World
 from tests.stores import new_database
 
@@ -43,7 +47,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def tamper(ended: World) -> Iterator[Callable[..., None]]:
     """Runs SQL beside the product, and puts everything back afterwards."""
     path = Path(str(ended.store.url).removeprefix("sqlite:///"))
-    tables = (BLOCKS, DECISIONS, "rollouts", "rollout_watches", "champions")
+    tables = (BLOCKS, DECISIONS, "rollouts", "rollout_watches", "rollout_units", "champions", "audit", "outbox")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         kept = {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
 
@@ -162,6 +166,91 @@ def test_decisions_and_what_follows_from_them_are_compared(
 def test_a_decision_that_was_deleted_is_missed(ended: World, tamper: Callable[..., None]) -> None:
     tamper(f"DELETE FROM {DECISIONS} WHERE kind = 'lapse'")
     assert any("is missing" in p for p in problems(ended))
+
+
+def cut_off_the_last_decision(ended: World, tamper: Callable[..., None]) -> int:
+    """Deletes it, and sets the rollout back to what the one before it led to; returns its number."""
+    *_, before, last = ended.decisions
+    state = dict(before.content["after"])
+    times = {name: state.pop(name) for name in ("stage_entered_at", "started_at", "ended_at")}
+    values = {
+        **{name: json.dumps(value) if name == "stage_history" else value for name, value in state.items()},
+        **{name: None if at is None else datetime.fromisoformat(at).strftime("%Y-%m-%d %H:%M:%S.%f") for name, at in times.items()},
+    }
+    tamper(f"DELETE FROM {DECISIONS} WHERE seq = ?", last.seq)
+    tamper(f"UPDATE rollouts SET {', '.join(f'{name} = ?' for name in values)}", *values.values())
+    return last.seq
+
+
+def test_a_last_decision_that_was_cut_off_is_missed_although_the_rollout_was_set_back_with_it(
+    ended: World, tamper: Callable[..., None]
+) -> None:
+    seq = cut_off_the_last_decision(ended, tamper)
+    found = problems(ended)
+    assert any(f"decision {seq} is missing: the audit knows rollout.rollback by system:tick" in p for p in found), found
+
+
+def test_a_last_decision_that_was_cut_off_in_the_audit_as_well_is_missed_by_what_mlflow_had_to_hear(
+    ended: World, tamper: Callable[..., None]
+) -> None:
+    seq = cut_off_the_last_decision(ended, tamper)
+    tamper("DELETE FROM audit WHERE action = 'rollout.rollback'")
+    assert any(f"the last one kept for MLflow is decision {seq}" in p for p in problems(ended))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE audit SET actor = 'eve' WHERE action = 'rollout.hold'", "(hold) is not the one that the audit knows"),
+        ("UPDATE audit SET detail = '{}' WHERE action = 'rollout.advance'", "(advance) is not the one that the audit knows"),
+        ("DELETE FROM audit WHERE action = 'rollout.rollback'", "(rollback) is not in the audit"),
+        ("UPDATE outbox SET payload = '{}' WHERE topic = 'rollout'", "the last decision stored is"),
+    ],
+)
+def test_audit_and_outbox_know_every_decision(ended: World, tamper: Callable[..., None], change: str, says: str) -> None:
+    tamper(change)
+    assert any(says in p for p in problems(ended)), problems(ended)
+
+
+def test_a_person_who_was_forgotten_leaves_a_record_that_still_fits(ended: World, tamper: Callable[..., None]) -> None:
+    tamper("DELETE FROM rollout_units WHERE unit_hmac = (SELECT min(unit_hmac) FROM rollout_units WHERE n_values > 0)")
+    assert problems(ended) == []
+
+
+def test_a_block_hashed_anew_around_what_no_tick_closes_is_named(ended: World) -> None:
+    with ended.store.read() as tx:
+        first = next(ended.store.blocks.each(tx, ended.rollout.id))
+    (forged,) = chained(first.rollout, [("quality", {"stage": "none"})], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=first.closed_at)
+    chain = BlockChain()
+    assert list(fold(ended.rollout, [forged], chain)) == []
+    assert "block 1 (quality) holds what no tick closes" in chain.problems[0].detail
+
+
+def test_blocks_are_handed_on_one_at_a_time_in_order_and_no_more_are_read_than_asked_for(
+    ended: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks_on_database, "_NEXT", blocks_on_database._NEXT.limit(7))
+    made: list[int] = []
+    read = blocks_on_database._block
+    monkeypatch.setattr(blocks_on_database, "_block", lambda row: made.append(row[1]) or read(row))
+    with ended.store.read() as tx:
+        each = ended.store.blocks.each(tx, ended.rollout.id)
+        next(each)
+        assert made == [1]
+        rest = list(each)
+        assert [b.seq for b in rest] == list(range(2, n_blocks(ended) + 1))
+        assert rest == ended.store.blocks.of_rollout(tx, ended.rollout.id)[1:]
+
+
+def test_verify_tells_how_far_it_is_and_reads_every_block_once(ended: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    made: list[int] = []
+    read = blocks_on_database._block
+    monkeypatch.setattr(blocks_on_database, "_block", lambda row: made.append(row[1]) or read(row))
+    monkeypatch.setattr("optimizer.jobs.verify_rollout.TELL_EVERY", 10)
+    report = verify_rollout(ended.rollout.id, ended.store, progress=lambda n, of: told.append((n, of)))
+    assert made == list(range(1, report.n_blocks + 1))
+    assert told == [(n, report.n_blocks) for n in range(0, report.n_blocks, 10)]
 
 
 def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the_decisions(ended: World) -> None:

@@ -93,6 +93,20 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
     ),
     "the watch on a champion": (lambda d, tx: d.drift_detectors.get(tx, FAMILY), ("(family=?)",)),
+    "late feedback": (
+        lambda d, tx: d.observations.late_feedback(tx, WATCHED, NOW, NOW, lambda begun: begun),
+        ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
+    ),
+    "the next blocks": (lambda d, tx: list(d.blocks.each(tx, "ro_1")), ("(rollout=? AND seq>?)",)),
+    "what the units of a rollout were counted for": (lambda d, tx: d.blocks.counted(tx, "ro_1"), ("(rollout=?)",)),
+    "open alerts": (lambda d, tx: d.alerts.all(tx, open_only=True), ("ix_alerts_closed_kind (closed_at=?)",)),
+    "open alerts of a kind": (
+        lambda d, tx: d.alerts.all(tx, open_only=True, kind="champion_worse"),
+        ("ix_alerts_closed_kind (closed_at=? AND kind=?)",),
+    ),
+    "open alerts of a rollout": (lambda d, tx: d.alerts.all(tx, open_only=True, subject="ro_1"), ("ix_alerts_closed_kind (closed_at=?)",)),
+    "all alerts of a kind": (lambda d, tx: d.alerts.all(tx, open_only=False, kind="frozen"), ("ix_alerts_kind (kind=?)",)),
+    "what was done to a rollout": (lambda d, tx: d.audit.of_subject(tx, "ro_1"), ("ix_audit_subject (subject=?)",)),
     "the champion": (lambda d, tx: d.champions.current(tx, FAMILY), ("(family=? AND current=?)",)),
 }
 
