@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from api.problems import explanations
@@ -72,6 +72,9 @@ def install_documents(app: FastAPI) -> None:
             oauth2_redirect_url=None,
         )
 
+    async def root(request: Request) -> Response:
+        return RedirectResponse("/docs")
+
     async def docs_document(request: Request) -> Response:
         return JSONResponse(as_openapi_30(app.openapi()))
 
@@ -82,6 +85,7 @@ def install_documents(app: FastAPI) -> None:
             raise NotFound(f"There is no problem {slug!r}. Known: {', '.join(sorted(explanations()))}.")
         return PlainTextResponse(found)
 
+    app.add_route("/", root, include_in_schema=False)
     app.add_route("/docs", docs, include_in_schema=False)
     app.add_route("/docs/openapi.json", docs_document, include_in_schema=False)
     app.add_route("/problems/{slug}", problem, include_in_schema=False)

@@ -670,6 +670,12 @@ def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
     assert world.get("/v1/reviews?status=open").json()["items"] == []
 
 
+def test_the_bare_address_leads_to_what_there_is(world: World) -> None:
+    answer = world.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert world.get("/").text == world.get("/docs").text
+
+
 def test_the_documentation_needs_no_network(world: World) -> None:
     page = world.get("/docs").text
     assert "http://" not in page
