@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -52,6 +53,8 @@ def start(
         raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
     candidate = variant or named or _last_nominated(session, family)
     shares = shares_of(ladder)
+    if not dry_run:
+        reason = reason_of(reason, confirm)
     if session.server is not None and study is None:
         body = {
             "variant": candidate,
@@ -92,6 +95,17 @@ def _show_start(as_json: bool, values: Mapping[str, Any]) -> None:
         view_forecast(console(), values["forecast"])
 
 
+def reason_of(given: str | None, confirm: str | None) -> str | None:
+    """An act past a gate asks a person at a terminal for a reason that was not given; a script goes on without, and the record says so."""
+    if given or not confirm:
+        return given
+    asked = ""
+    if sys.stdin.isatty():
+        print("Why? It stays in the record: ", end="", file=sys.stderr, flush=True)
+        asked = sys.stdin.readline()
+    return asked.strip() or "no reason given"
+
+
 def _last_nominated(session: Session, family: str) -> str:
     with session.store.read() as tx:
         winner = last_nominated(session.store, tx, family)
@@ -107,6 +121,7 @@ def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json
     """One act on the active rollout, by the server where one runs."""
     session = Session()
     rollout = session.active_rollout(family)
+    reason = reason_of(reason, confirm)
     if session.server is not None:
         body = {"reason": reason, "confirm": confirm}
         show_change(as_json, session.server.post(f"/v1/rollouts/{rollout.id}/{act}", body))
