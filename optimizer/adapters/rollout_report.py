@@ -14,7 +14,7 @@ from optimizer.adapters import rollout_plots as plots
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.rollout import Decision, Rollout, ladder_text, percent
 from optimizer.core.rollout_history import RolloutReport, headline, span
-from optimizer.core.rollout_view import ArmView, RolloutView
+from optimizer.core.rollout_view import WITHIN_BLOCKS, ArmView, RolloutView
 from optimizer.core.words import count
 
 NOT_DRAWN = "Not drawn: the record does not fit."
@@ -101,7 +101,7 @@ def _difference(seen: RolloutView) -> str:
         return "no outcomes of both arms yet"
     return (
         f"candidate − champion {100 * found.observed:+.1f} points, between {_points(found.lower)} and {_points(found.upper)} "
-        f"({100 * found.confidence:.0f} % confidence at every look)"
+        f"({100 * found.confidence:.0f} % confidence at every look; {WITHIN_BLOCKS})"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import percent, table
+from optimizer.core.rollout_view import WITHIN_BLOCKS
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def difference_text(found: Difference) -> str:
     if found.observed is None:
         return "no outcomes of both arms yet"
     span = f"between {found.lower:+.2f} and {found.upper:+.2f}" if (found.lower, found.upper) != (-1.0, 1.0) else "anything is possible"
-    return f"candidate - champion {found.observed:+.3f}; {span} at {100 * found.confidence:.0f} % confidence, at every look"
+    return (
+        f"candidate - champion {found.observed:+.3f} ({WITHIN_BLOCKS}); {span} at {100 * found.confidence:.0f} % confidence, at every look"
+    )
 
 
 def _gate_note(gate: EvidenceView, asked: str | None) -> str:

@@ -17,6 +17,7 @@ from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP
 
 State = Literal["done", "now", "ahead"]
+WITHIN_BLOCKS = "compared within each block, so not the difference of the two means"  # wherever both are shown
 CONFIDENCE = 1 - ALPHA_SHIP - ALPHA_ROLL
 
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from optimizer.adapters.rollout_report import rollout_page
-from optimizer.cli.evidence_picture import print_evidence, print_progress
+from optimizer.cli.evidence_picture import difference_text, print_evidence, print_progress
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.feedback import Arm, FeedbackEvent
 from optimizer.core.rollout_view import RolloutView
@@ -158,7 +158,9 @@ def test_a_promoted_rollout_is_told_as_one_step_by_step_and_the_log_names_the_ev
     said = [evidence_text(rollout, d) for d in fast.decisions if d.kind in ("advance", "promote")]
     assert [(s or "").split()[0] for s in said] == ["ship3", "ship2", "ship1", "ship1"]
     assert all((s or "").endswith(" of 20") for s in said)
+    assert "compared within each block, so not the difference of the two means" in difference_text(seen.difference)
     html = page(fast)
+    assert "compared within each block, so not the difference of the two means" in text(html)
     assert f"{fast.candidate} became the champion of {F} after" in text(html)
     assert html.count("<figure") == 1 + 5 + 2 + 3
     assert all(d.hash in html for d in fast.decisions)
