@@ -8,6 +8,7 @@ from datetime import datetime
 from optimizer.core.cohorts import Gap
 from optimizer.core.errors import NotFound
 from optimizer.core.freezes import ALERT, ALL, Freeze, scope_text, unfreeze_command
+from optimizer.core.words import when
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import checked_reason, tell
 from optimizer.ports import Alert, Clock, Store, Transaction
@@ -38,7 +39,7 @@ def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, 
         _require_family(tx, store, family)
         earlier = next((one for one in store.freezes.all(tx) if one.scope == scope), None)
         if earlier is not None:
-            what = f"{scope_text(scope)} is frozen already, by {earlier.by} since {earlier.since.isoformat()}"
+            what = f"{scope_text(scope)} is frozen already, by {earlier.by} since {when(earlier.since)}"
             return _report(tx, store, family, what, earlier.reason, undo=earlier.undo, changed=False)
         at = clock.now()
         store.freezes.put(tx, scope, why, actor, at)

@@ -15,6 +15,7 @@ from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR
 from optimizer.core.moves import Act, Move, apply, lapse_of
 from optimizer.core.rollout import Decision, Rollout
+from optimizer.core.words import when
 from optimizer.jobs.freeze import ended_freezes
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_move
@@ -156,7 +157,7 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
         ):
             return None
         frozen_at = _freeze_before(tx, store, rollout)
-        cause = "the lease had run out" if frozen_at is None else f"the freeze from {frozen_at.isoformat()} has ended"
+        cause = "the lease had run out" if frozen_at is None else f"the freeze from {when(frozen_at)} has ended"
         until = clock.now() + timedelta(seconds=lease_seconds)
         decision = _move(tx, store, rollout, "lapse", f"{cause}; the worker watches again", at, clock, until)
         if frozen_at is None:
@@ -201,7 +202,7 @@ def _failed(rollout: Rollout, why: str, at: datetime) -> Alert:
 
 
 def _alert(rollout: Rollout, at: datetime) -> Alert:
-    since = rollout.lease_expires_at.isoformat() if rollout.lease_expires_at else "its start"
+    since = when(rollout.lease_expires_at) if rollout.lease_expires_at else "its start"
     return Alert(
         id=new_id("al"),
         kind=UNWATCHED,
