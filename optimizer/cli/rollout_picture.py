@@ -16,7 +16,7 @@ from optimizer.core.rollout import Champion, Decision, Rollout
 if TYPE_CHECKING:
     from rich.console import Console
 
-
+READS = 3  # at most; a rollout that moves more often is shown without a forecast
 LOG_COLUMNS = {
     "seq": "#",
     "at": "At",
@@ -45,7 +45,15 @@ def log_row(rollout: Rollout, decision: Decision) -> dict[str, Any]:
 
 
 def picture_values(session: Session, family: str) -> dict[str, Any]:
-    """Everything the picture shows, as plain data."""
+    """Everything the picture shows, as plain data; read again where the rollout moved while its forecast was made."""
+    for _ in range(READS):
+        values = _read_picture(session, family)
+        if not values["is_active"] or values["evidence"].forecast is not None:
+            break
+    return values
+
+
+def _read_picture(session: Session, family: str) -> dict[str, Any]:
     from optimizer.jobs.rollout_view import rollout_view, with_forecast
 
     store = session.store

@@ -64,8 +64,13 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
 
 
 def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> RolloutView:
-    """The same with what an active rollout still needs; it opens a transaction of its own."""
-    return replace(seen, forecast=forecast_active(rollout.id, store=store, clock=clock)) if rollout.is_active else seen
+    """The same with what an active rollout still needs, read in transactions of its own; without it where the rollout moved meanwhile."""
+    if not rollout.is_active:
+        return seen
+    forecast = forecast_active(rollout.id, store=store, clock=clock)
+    with store.read() as tx:
+        now = store.rollouts.get(tx, rollout.id)
+    return replace(seen, forecast=forecast) if now is not None and now.version == rollout.version else seen
 
 
 def comparisons(blocks: list[StoredBlock]) -> list[Block]:

@@ -9,15 +9,20 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from optimizer.adapters.rollout_report import rollout_page
 from optimizer.cli.evidence_picture import difference_text, print_evidence, print_progress
+from optimizer.cli.rollout_picture import picture_values
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.feedback import Arm, FeedbackEvent
+from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.rollout_view import RolloutView
+from optimizer.jobs import rollout_view as rollout_view_job
 from optimizer.jobs.report_rollout import report_rollout
 from optimizer.jobs.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.start_rollout import start_rollout
@@ -106,6 +111,25 @@ def test_the_live_forecast_says_what_is_still_needed(fast: World) -> None:
     forecast = with_forecast(view(fast), fast.rollout, store=fast.store, clock=fast.clock).forecast
     assert forecast is not None
     assert "more labelled outcomes" in forecast.summary
+
+
+def test_a_rollout_that_moves_while_its_forecast_is_made_is_shown_without_it_and_read_again(
+    fast: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast.start()
+    rollout, seen, forecast_active, moves = fast.rollout, view(fast), rollout_view_job.forecast_active, iter(("hold",))
+
+    def forecast_of_one_that_moves(id: str, **given: Any) -> RolloutForecast:
+        for act in moves:
+            fast.operate(act)
+        return forecast_active(id, **given)
+
+    monkeypatch.setattr(rollout_view_job, "forecast_active", forecast_of_one_that_moves)
+    assert with_forecast(seen, rollout, store=fast.store, clock=fast.clock).forecast is None
+    moves = iter(("resume",))
+    shown = picture_values(SimpleNamespace(store=fast.store, clock=fast.clock), F)  # type: ignore[arg-type]
+    assert (shown["rollout"].version, shown["rollout"].held) == (fast.rollout.version, False)
+    assert shown["evidence"].forecast is not None
 
 
 def test_feedback_after_its_cohort_closed_is_counted_per_arm_shown_and_not_used(fast: World) -> None:
