@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any, Literal
 
 from optimizer.core.canonical import digest
@@ -28,7 +29,6 @@ SECONDS = 10  # of a guardrail block
 GRACE_SECONDS = 30  # a request may take this long before its block closes without it
 DECIMALS = 4  # of values between 0 and 1 in blocks
 LAST = 10  # requests that a block keeps in their order: of the candidate, and of the champion before each
-UNIT_DIGITS = 12  # of a unit's HMAC where only "the same or another" matters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,14 @@ def quality_content(cohort: Cohort, units: Sequence[UnitOutcome], *, n_left_out:
 
 
 def guardrail_content(
-    *, begun: datetime, stage: int, requests: Sequence[Request], counted: set[str], fetches: Mapping[ArmName, int], limits: Limits
+    *,
+    begun: datetime,
+    stage: int,
+    requests: Sequence[Request],
+    counted: set[str],
+    fetches: Mapping[ArmName, int],
+    limits: Limits,
+    numbers: Mapping[str, str],
 ) -> dict[str, Any]:
     """Ten seconds of one stage from ``begun`` on.
 
@@ -125,6 +132,7 @@ def guardrail_content(
         requests: all that started in them.
         counted: the units that may give a value here (``may_count``).
         fetches: how often each arm's prompt was fetched.
+        numbers: unit > its number, of the candidate's last requests before these (``Watched.numbers``).
     """
     per_unit: dict[ArmName, dict[str, list[Request]]] = {arm: {} for arm in ARMS}
     for request in requests:
@@ -136,7 +144,7 @@ def guardrail_content(
         "fetches": {arm: fetches.get(arm, 0) for arm in ARMS},
         "reports": {arm: sum(r.arm == arm for r in requests) for arm in ARMS},
         "errors": {arm: _values(_mean([float(r.failed) for r in own]) for own in per_unit[arm].values()) for arm in ARMS},
-        "last": _last(requests),
+        "last": _last(requests, numbers),
         "candidate": _candidate_sums([r for r in requests if r.arm == "candidate"], limits),
     }
     if limits.latency_ms is not None:
@@ -194,22 +202,36 @@ def _share_of(request: Request, cap_usd: float | None) -> float | None:
     return None if request.cost_usd is None or not cap_usd else min(request.cost_usd / cap_usd, 1.0)
 
 
-def _last(requests: Sequence[Request]) -> dict[str, Any]:
+def last_units(before: Sequence[str], requests: Sequence[Request]) -> tuple[str, ...]:
+    """The units of the candidate's last requests, ``requests`` included, in the order in which they ended."""
+    return (*before, *(r.unit_hmac for r in _ended(requests) if r.arm == "candidate"))[-LAST:]
+
+
+def _ended(requests: Sequence[Request]) -> list[Request]:
+    return sorted(requests, key=lambda r: (r.started_at.timestamp() + (r.latency_ms or 0.0) / 1000, r.unit_hmac))
+
+
+def _last(requests: Sequence[Request], numbers: Mapping[str, str]) -> dict[str, Any]:
     """What the hard stop is read from, in the order in which requests ended.
 
-    Of the candidate's last ones [unit, failed, before]; ``before`` = the champion's ones since the request before, 1 for each that
-    failed. ``champion`` = its ones after all of them.
+    Of the candidate's last ones [number, failed, before]; ``before`` = the champion's ones since the request before, 1 for each that
+    failed. ``champion`` = its ones after all of them. The number tells units apart among the candidate's last requests and is given
+    to others afterwards: nothing of the unit is in it.
     """
-    ended = sorted(requests, key=lambda r: (r.started_at.timestamp() + (r.latency_ms or 0.0) / 1000, r.unit_hmac))
-    candidate: list[list[Any]] = []
+    candidate: list[tuple[str, bool, str]] = []
     since = ""
-    for r in ended:
+    for r in _ended(requests):
         if r.arm == "candidate":
-            candidate.append([r.unit_hmac[:UNIT_DIGITS], r.failed, since])
+            candidate.append((r.unit_hmac, r.failed, since))
             since = ""
         else:
             since = (since + ("1" if r.failed else "0"))[-LAST:]
-    return {"candidate": candidate[-LAST:], "champion": since}
+    known, taken = dict(numbers), set(numbers.values())
+    free = (str(n) for n in count() if str(n) not in taken)
+    for unit, _, _ in candidate[-LAST:]:
+        if unit not in known:
+            known[unit] = next(free)
+    return {"candidate": [[known[unit], failed, before] for unit, failed, before in candidate[-LAST:]], "champion": since}
 
 
 def _candidate_sums(requests: Sequence[Request], limits: Limits) -> dict[str, Any]:

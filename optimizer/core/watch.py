@@ -96,6 +96,12 @@ class Watched:
     watch: Watch
     cohorts: Mapping[int, datetime] = field(default_factory=dict)  # stage -> start of its last closed cohort, on the rollout clock
     guardrails_until: datetime | None = None  # end of the last guardrail block, empty or not; real time
+    last_units: tuple[str, ...] = ()  # HMACs of the candidate's last requests, which blocks know by their numbers alone
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """Unit > its number in the blocks, of the candidate's last requests."""
+        return dict(zip(reversed(self.last_units), (r.unit for r in reversed(self.watch.failures.candidate)), strict=False))
 
 
 WATCHED: TypeAdapter[Watched] = TypeAdapter(Watched)

@@ -21,6 +21,7 @@ from optimizer.core.blocks import (
     UnitOutcome,
     chained,
     guardrail_content,
+    last_units,
     may_count,
     quality_content,
     window_start,
@@ -254,8 +255,11 @@ class _Look:
         for one in fetches:
             sums[one.arm] += one.n
         limits = limits_of(self._watched.watch, self._rollout.settings)
-        content = guardrail_content(begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits)
+        content = guardrail_content(
+            begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits, numbers=self._watched.numbers
+        )
         self._close("guardrails", content)
+        self._watched = replace(self._watched, last_units=last_units(self._watched.last_units, requests))
 
     def _by_window(self, requests: list[Request]) -> dict[tuple[datetime, int], list[Request]]:
         found: dict[tuple[datetime, int], list[Request]] = {}

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from optimizer.adapters.database import blocks as blocks_on_database
 from optimizer.core.blocks import FIRST_PREVIOUS_HASH, chained
 from optimizer.core.evidence import BlockChain, Judged, fold
-from optimizer.core.watch import Watched, after_all, as_text, begin, from_text
+from optimizer.core.watch import after_all, as_text, begin, from_text
 from optimizer.jobs.verify_rollout import verify_rollout
 from tests.rollout_world import Behaviour, Clock, World
 from tests.stores import new_database
@@ -279,5 +280,5 @@ def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -
     assert stored is not None
     known = from_text(stored.state)
     replayed = after_all(begin(rollout.settings), blocks, rollout.settings, rollout.ladder)
-    assert as_text(Watched(watch=replayed, cohorts=known.cohorts, guardrails_until=known.guardrails_until)) == stored.state
+    assert as_text(replace(known, watch=replayed)) == stored.state
     assert (replayed.n_blocks, replayed.head) == (len(blocks), blocks[-1].hash)

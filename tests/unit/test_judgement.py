@@ -112,6 +112,7 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> Watch:
         counted=set(),
         fetches={"candidate": 0, "champion": 0},
         limits=BlockLimits(),
+        numbers={},
     )
     (block,) = chained("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)
     return after(watch(), block, SETTINGS, LADDER)
