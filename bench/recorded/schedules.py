@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from optimizer.core.racing import Race, Rule
 from recorded.tables import Arm
 
 DSPY_CANDIDATES = 19  # BootstrapFewShotWithRandomSearch: 16 drawn ones, and its three fixed ones
-ASKS_PER_ARM = 4  # of a sampler that proposes again what was tried: then it has nothing new
+ASKS_PER_ARM = 2  # of a sampler that proposes again what was tried: then it has nothing new
+CHECK_EVERY = 8  # examples between two of WilcoxonPruner's tests, which take SciPy long where scores are tied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class Trace:
 
     calls: list[int] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
+    n_calls: int = 0  # made in all
 
     def choose(self, n_calls: int, arm: int) -> None:
         if not self.chosen or self.chosen[-1] != arm:
@@ -44,8 +47,6 @@ class Trace:
         """The choice after ``n_calls``; before the first it is the champion."""
         at = bisect_right(self.calls, n_calls)
         return self.chosen[at - 1] if at else 0
-
-    n_calls: int = 0
 
 
 Schedule = Callable[[Problem], Trace]
@@ -64,6 +65,17 @@ def in_full(n_candidates: int | None = None) -> Schedule:
                 trace.choose(number * n, arm)
             trace.n_calls = number * n
         return trace
+
+    return run
+
+
+def shuffled(schedule: Schedule) -> Schedule:
+    """``schedule`` with the champion among the others, as a search that does not know it."""
+
+    def run(problem: Problem) -> Trace:
+        order = random.Random(f"order {problem.seed}").sample(range(len(problem.arms)), len(problem.arms))
+        trace = schedule(Problem(arms=[problem.arms[i] for i in order], dev=problem.dev, seed=problem.seed))
+        return Trace(calls=trace.calls, chosen=[order[arm] for arm in trace.chosen], n_calls=trace.n_calls)
 
     return run
 
@@ -97,8 +109,9 @@ def tpe(*, pruned: bool = False) -> Schedule:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         where = {(arm.instruction, arm.choice): i for i, arm in enumerate(problem.arms)}
-        pruner: Any = optuna.pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=8) if pruned else optuna.pruners.NopPruner()
+        pruner: Any = optuna.pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=CHECK_EVERY) if pruned else optuna.pruners.NopPruner()
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=problem.seed), pruner=pruner)
         study.enqueue_trial({"instruction": problem.arms[0].instruction, "choice": problem.arms[0].choice})
         space = {
@@ -119,7 +132,7 @@ def tpe(*, pruned: bool = False) -> Schedule:
                 trial.report(scores[-1], step)
                 if len(scores) > asked[arm]:  # what was asked before is remembered
                     trace.n_calls += 1
-                if pruned and step % 4 == 3 and trial.should_prune():
+                if pruned and step % CHECK_EVERY == CHECK_EVERY - 1 and trial.should_prune():
                     break
             asked[arm] = max(asked[arm], len(scores))
             study.tell(trial, _mean(scores))  # Optuna's advice for this pruner: the mean so far, also of a pruned trial

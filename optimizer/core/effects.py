@@ -10,8 +10,10 @@ Source: Henderson (1975), Biometrics 31(2), 423-447 (best linear unbiased predic
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import sqrt
 
 LEAST_SPREAD = 0.02  # standard deviation of the effects assumed at least: Variants of one family seldom differ by less
@@ -26,9 +28,9 @@ class Effects:
     """Estimated effects (their level is arbitrary, differences count) of every Variant with a score, and how sure they are."""
 
     means: Mapping[str, float]
-    _own: Mapping[str, float] = field(default_factory=dict)  # variance given the difficulties
-    _loads: Mapping[str, Sequence[float]] = field(default_factory=dict)  # how the difficulties of the segments enter
-    _difficulty: Sequence[Sequence[float]] = ()  # covariance of the segments' difficulties
+    _kinds: Mapping[str, int] = field(default_factory=dict)  # Variants measured on equally many examples per segment are of one kind
+    _own: Sequence[float] = ()  # per kind: variance given the difficulties
+    _shared: Sequence[Sequence[float]] = ()  # between kinds: covariance that comes from not knowing the difficulties
 
     def gap(self, ahead: str, behind: str) -> tuple[float, float]:
         """(effect of ``ahead`` - effect of ``behind``, its standard error); (inf, 0) when ``behind`` has no score."""
@@ -36,48 +38,53 @@ class Effects:
             return float("inf"), 0.0
         if ahead == behind:
             return 0.0, 0.0
-        loads = [a - b for a, b in zip(self._loads[ahead], self._loads[behind], strict=True)]
-        shared = sum(x * sum(c * y for c, y in zip(row, loads, strict=True)) for x, row in zip(loads, self._difficulty, strict=True))
-        variance = self._own[ahead] + self._own[behind] + shared
+        a, b = self._kinds[ahead], self._kinds[behind]
+        variance = self._own[a] + self._own[b] + self._shared[a][a] + self._shared[b][b] - 2 * self._shared[a][b]
         return self.means[ahead] - self.means[behind], sqrt(max(0.0, variance))
 
 
 def estimate(scores: Mapping[str, Scores]) -> Effects:
     """The effects of all Variants with a score; empty without any."""
-    measured = {v: list(s) for v, s in scores.items() if any(x is not None for x in s)}
+    measured = {v: s for v, s in scores.items() if any(x is not None for x in s)}
     if not measured:
         return Effects(means={})
     ends = sorted({len(s) for s in measured.values()})
-    segments = list(zip([0, *ends[:-1]], ends, strict=True))  # between two ends the same Variants have met every example
-    counts = {v: [float(sum(x is not None for x in s[a:b])) for a, b in segments] for v, s in measured.items()}
+    segments = list(pairwise([0, *ends]))  # within a segment the same Variants have met every example
+    counts = {v: tuple(sum(x is not None for x in s[a:b]) for a, b in segments) for v, s in measured.items()}
     sums = {v: [sum(x for x in s[a:b] if x is not None) for a, b in segments] for v, s in measured.items()}
     noise, spread = _variances(measured)
     return _solve(counts, sums, noise, spread)
 
 
-def _solve(counts: Mapping[str, Sequence[float]], sums: Mapping[str, Sequence[float]], noise: float, spread: float) -> Effects:
+def _solve(counts: Mapping[str, tuple[int, ...]], sums: Mapping[str, Sequence[float]], noise: float, spread: float) -> Effects:
     """Effects given the two variances: the effects are eliminated first, which leaves one equation per segment."""
-    n_segments = len(next(iter(counts.values())))
-    precision = {v: sum(c) / noise + 1 / spread for v, c in counts.items()}
+    kinds = Counter(counts.values())
+    precision = {kind: sum(kind) / noise + 1 / spread for kind in kinds}
+    loads = {kind: [c / (noise * p) for c in kind] for kind, p in precision.items()}
+    n_segments = len(next(iter(kinds)))
     matrix = [[0.0] * n_segments for _ in range(n_segments)]
+    for kind, n in kinds.items():
+        for k, c in enumerate(kind):
+            matrix[k][k] += n * c / noise
+            matrix[k] = [x - n * c * load / noise for x, load in zip(matrix[k], loads[kind], strict=True)]
     right = [0.0] * n_segments
-    for v, count in counts.items():
-        total, p = sum(sums[v]), precision[v]
-        for k, c in enumerate(count):
-            if not c:
-                continue
-            matrix[k][k] += c / noise
-            right[k] += (sums[v][k] - c * total / (noise * p)) / noise
-            for j, d in enumerate(count):
-                matrix[k][j] -= c * d / (noise * noise * p)
+    for v, kind in counts.items():
+        total = sum(sums[v])
+        right = [r + (s - load * total) / noise for r, s, load in zip(right, sums[v], loads[kind], strict=True)]
     covariance = _inverse(matrix)
-    difficulty = [sum(c * r for c, r in zip(row, right, strict=True)) for row in covariance]
-    loads = {v: [c / (noise * precision[v]) for c in count] for v, count in counts.items()}
-    means = {v: sum(sums[v]) / (noise * precision[v]) - sum(x * d for x, d in zip(loads[v], difficulty, strict=True)) for v in counts}
-    return Effects(means=means, _own={v: 1 / p for v, p in precision.items()}, _loads=loads, _difficulty=covariance)
+    difficulty = [_dot(row, right) for row in covariance]
+    means = {v: sum(sums[v]) / (noise * precision[kind]) - _dot(loads[kind], difficulty) for v, kind in counts.items()}
+    turned = {kind: [_dot(row, load) for row in covariance] for kind, load in loads.items()}
+    number = {kind: i for i, kind in enumerate(kinds)}
+    return Effects(
+        means=means,
+        _kinds={v: number[kind] for v, kind in counts.items()},
+        _own=[1 / p for p in precision.values()],
+        _shared=[[_dot(load, t) for t in turned.values()] for load in loads.values()],
+    )
 
 
-def _variances(measured: Mapping[str, Sequence[float | None]]) -> tuple[float, float]:
+def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
     """(noise, spread of the effects), both variances, by moments over the examples that two Variants or more have met.
 
     Noise: what is left of the scores without example and Variant, all Variants together. Spread: the variance of the Variants' leads
@@ -105,11 +112,15 @@ def _variances(measured: Mapping[str, Sequence[float | None]]) -> tuple[float, f
     return noise, max(LEAST_SPREAD**2, between - by_chance)
 
 
-def _variance(measured: Mapping[str, Sequence[float | None]]) -> float:
+def _variance(measured: Mapping[str, Scores]) -> float:
     """Of all scores together."""
     every = [x for s in measured.values() for x in s if x is not None]
     mean = sum(every) / len(every)
     return sum((x - mean) ** 2 for x in every) / len(every)
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
 
 
 def _inverse(matrix: Sequence[Sequence[float]]) -> list[list[float]]:

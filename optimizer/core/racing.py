@@ -23,6 +23,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil, erf, exp, floor, pi, sqrt
 from typing import Protocol
@@ -249,7 +250,12 @@ RULES: Mapping[str, Callable[[], Rule]] = {"gain": ExpectedGain, "halving": Halv
 
 
 def _effects(standing: Standing) -> Effects:
-    return estimate(standing.scores)
+    return _estimated(tuple((v, tuple(s)) for v, s in standing.scores.items()))
+
+
+@lru_cache(maxsize=8)  # the leader is asked for after every round that the same scores decided
+def _estimated(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> Effects:
+    return estimate(dict(scores))
 
 
 def _leading(effects: Effects) -> str | None:
