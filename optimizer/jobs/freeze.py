@@ -78,8 +78,8 @@ def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store
 
 def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
     """When this family, or all, were frozen and are no more, newest first: as long as the alerts of it were open."""
-    alerts = [a for a in store.alerts.all(tx, open_only=False) if a.kind == ALERT and a.family in (None, family)]
-    return [Gap(since=alert.opened_at, until=alert.closed_at) for alert in alerts if alert.closed_at is not None]
+    alerts = store.alerts.all(tx, open_only=False, kind=ALERT)
+    return [Gap(since=a.opened_at, until=a.closed_at) for a in alerts if a.family in (None, family) and a.closed_at is not None]
 
 
 def _require_family(tx: Transaction, store: Store, family: str | None) -> None:

@@ -119,7 +119,7 @@ def _keep(tx: Transaction, store: Store, family: Family, broken: Alert | None, n
 
 
 def _open_alerts(tx: Transaction, store: Store, family: Family) -> Sequence[Alert]:
-    return [alert for alert in store.alerts.all(tx, open_only=True) if alert.kind == ALERT and alert.family == family.name]
+    return store.alerts.all(tx, open_only=True, kind=ALERT, family=family.name)
 
 
 def _name(family: Family) -> str:

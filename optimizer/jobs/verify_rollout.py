@@ -13,6 +13,7 @@ from optimizer.core.errors import NotFound
 from optimizer.core.evidence import BlockChain, Judged, fold, verify_watch
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.watch import begin
+from optimizer.core.words import count
 from optimizer.ports import Store, Transaction
 
 TELL_EVERY = 1000  # blocks
@@ -36,8 +37,8 @@ class VerifyReport:
     @property
     def text(self) -> str:
         if self.ok:
-            return f"{self.rollout}: {self.n_decisions} decisions and {self.n_blocks} blocks, every link, every replayed state and all evidence fits. Head: {self.head}"
-        return f"{self.rollout}: {len(self.problems)} problems\n" + "\n".join(f"  {p.detail}" for p in self.problems)
+            return f"{self.rollout}: {count(self.n_decisions, 'decision')} and {count(self.n_blocks, 'block')}, every link, every replayed state and all evidence fits. Head: {self.head}"
+        return f"{self.rollout}: {count(len(self.problems), 'problem')}\n" + "\n".join(f"  {p.detail}" for p in self.problems)
 
 
 def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -> VerifyReport:

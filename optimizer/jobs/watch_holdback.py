@@ -43,7 +43,7 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
         freezes = store.freezes.all(tx)
         reigning = store.champions.reigning(tx)
         promoted = [(c, _held_back(tx, store, clock, c)) for c in reigning if not is_frozen(freezes, c.family)]
-        over = _over(store.alerts.all(tx, open_only=True), reigning)
+        over = _over(store.alerts.all(tx, open_only=True, kind=WORSE), reigning)
     for alert in over:
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
     found: dict[str, Found] = {}
@@ -68,7 +68,7 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
 def _over(alerts: Iterable[Alert], reigning: Iterable[Champion]) -> list[Alert]:
     """Those about a champion that reigns no more."""
     now = {champion.family: champion.variant for champion in reigning}
-    return [alert for alert in alerts if alert.kind == WORSE and now.get(alert.family or "") != alert.subject]
+    return [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
 
 
 def _held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:

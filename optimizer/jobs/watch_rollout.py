@@ -33,6 +33,7 @@ from optimizer.core.judgement import ACTOR, Judgement, judge
 from optimizer.core.moves import Move, apply
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.watch import Watched, after, as_text, begin, from_text, limits_of
+from optimizer.core.words import when
 from optimizer.jobs.freeze import ended_freezes
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_baseline import champion_baseline
@@ -229,7 +230,7 @@ class _Look:
         since = self._watched.guardrails_until or window_start(started)
         if self._now < since:
             raise Refused(
-                f"the clock shows {self._now.isoformat()}, and its requests are counted until {since.isoformat()} already: the clock went back, "
+                f"the clock shows {when(self._now)}, and its requests are counted until {when(since)} already: the clock went back, "
                 "and what comes in until then would not be looked at. Set the clock, or wait until it is there again"
             )
         until = window_start(self._now - timedelta(seconds=GRACE_SECONDS))
