@@ -62,7 +62,7 @@ def main() -> int:
     progress = Progress(limit=options.limit)
     try:
         prepared = [prepare(task, data, options.examples, build_scorer(task.family())) for task in tasks]
-        progress.n_left = sum(len(p.variants) * len(p.examples) for p in prepared)
+        progress.start(sum(len(p.variants) * len(p.examples) for p in prepared))
         for one in prepared:
             record(one, model, folder / one.task.name, progress)
     except LimitReached:
@@ -138,6 +138,11 @@ class Progress:
         self._started = self._told = clock()
         self.n_left = 0
         self.n_asked = 0
+
+    def start(self, n: int) -> None:
+        """Time runs from here; ``n`` answers are wanted."""
+        self._started = self._told = self._clock()
+        self.n_left = n
 
     def found(self, n: int) -> None:
         self.n_left -= n

@@ -7,6 +7,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any
 
 from optimizer.core.racing import Race, Rule
@@ -14,7 +15,7 @@ from recorded.tables import Arm
 
 DSPY_CANDIDATES = 19  # BootstrapFewShotWithRandomSearch: 16 drawn ones, and its three fixed ones
 ASKS_PER_ARM = 2  # of a sampler that proposes again what was tried: then it has nothing new
-CHECK_EVERY = 8  # examples between two of WilcoxonPruner's tests, which take SciPy long where scores are tied
+CHECK_EVERY = 8  # examples between two of WilcoxonPruner's tests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,7 @@ def tpe(*, pruned: bool = False) -> Schedule:
     def run(problem: Problem) -> Trace:
         import optuna
 
+        _remember_tests()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         where = {(arm.instruction, arm.choice): i for i, arm in enumerate(problem.arms)}
@@ -142,6 +144,23 @@ def tpe(*, pruned: bool = False) -> Schedule:
         return trace
 
     return run
+
+
+@cache
+def _remember_tests() -> None:
+    """SciPy's test, as WilcoxonPruner calls it, asked once for equal differences: with ties it takes a quarter of a second."""
+    import scipy.stats
+
+    test = scipy.stats.wilcoxon
+
+    @lru_cache(maxsize=100_000)
+    def remembered(differences: tuple[float, ...], options: tuple[tuple[str, Any], ...]) -> Any:
+        return test(list(differences), **dict(options))
+
+    def wilcoxon(differences: Sequence[float], **options: Any) -> Any:
+        return remembered(tuple(sorted(float(d) for d in differences)), tuple(sorted(options.items())))
+
+    scipy.stats.wilcoxon = wilcoxon
 
 
 def _mean(scores: Sequence[float]) -> float:

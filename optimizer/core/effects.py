@@ -49,7 +49,9 @@ def estimate(scores: Mapping[str, Scores]) -> Effects:
     if not measured:
         return Effects(means={})
     ends = sorted({len(s) for s in measured.values()})
-    segments = list(pairwise([0, *ends]))  # within a segment the same Variants have met every example
+    segments = [  # within a segment the same Variants have met every example
+        (a, b) for a, b in pairwise([0, *ends]) if any(x is not None for s in measured.values() for x in s[a:b])
+    ]
     counts = {v: tuple(sum(x is not None for x in s[a:b]) for a, b in segments) for v, s in measured.items()}
     sums = {v: [sum(x for x in s[a:b] if x is not None) for a, b in segments] for v, s in measured.items()}
     noise, spread = _variances(measured)
@@ -105,18 +107,12 @@ def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
     left = sum((x - average[v]) ** 2 for v, lead in compared.items() for x in lead)
     n = sum(map(len, compared.values()))
     free = max(1.0, n - len(columns) - len(compared) + 1)
-    noise = max(LEAST_NOISE**2, (left + PRIOR_COUNT * _variance(measured)) / (free + PRIOR_COUNT))
+    whole = sum(x * x for lead in compared.values() for x in lead) / n
+    noise = max(LEAST_NOISE**2, (left + PRIOR_COUNT * whole) / (free + PRIOR_COUNT))
     centre = sum(average.values()) / len(average)
     between = sum((a - centre) ** 2 for a in average.values()) / (len(average) - 1)
     by_chance = sum(noise / len(lead) for lead in compared.values()) / len(compared)
     return noise, max(LEAST_SPREAD**2, between - by_chance)
-
-
-def _variance(measured: Mapping[str, Scores]) -> float:
-    """Of all scores together."""
-    every = [x for s in measured.values() for x in s if x is not None]
-    mean = sum(every) / len(every)
-    return sum((x - mean) ** 2 for x in every) / len(every)
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

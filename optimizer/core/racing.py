@@ -218,19 +218,16 @@ class ExpectedGain:
         return _leading(_effects(standing))
 
     def _wanted(self, standing: Standing, effects: Effects, leader: str) -> list[str]:
-        """Who should go on, the most useful first: each challenger, or the leader where less is known of it."""
+        """Who should go on, the most useful first: who may gain most, and the leader before it where less is known of that."""
         rivals = []
         for v in standing.scores:
             behind, error = effects.gap(leader, v)
             if v != leader and behind <= self.z * error:
                 rivals.append((_expected_excess(behind, error), v))
-        wanted: dict[str, None] = {}
+        wanted: dict[str, None] = {}  # in order, each once
         for _, v in sorted(rivals, key=lambda r: -r[0]):
-            shorter = leader if len(standing.scores[leader]) <= len(standing.scores[v]) else v
-            for one in (shorter, v, leader):
-                if len(standing.scores[one]) < standing.n_examples:
-                    wanted[one] = None
-                    break
+            pair = (leader, v) if len(standing.scores[leader]) < len(standing.scores[v]) else (v, leader)
+            wanted.update(dict.fromkeys(one for one in pair if len(standing.scores[one]) < standing.n_examples))
         return list(wanted)
 
     def _given_out(self, standing: Standing, wanted: Sequence[str]) -> list[Advance]:

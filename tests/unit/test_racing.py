@@ -1,0 +1,230 @@
+"""Who meets the next example: the race, its three rules, and the two estimates they read."""
+
+from __future__ import annotations
+
+import random
+from math import sqrt
+
+import pytest
+
+from optimizer.core.effects import estimate
+from optimizer.core.racing import Advance, ExpectedGain, Halving, Race, SignedRank, Standing
+from optimizer.core.signed_rank import signed_rank_p
+
+EXAMPLES = [f"e{i}" for i in range(40)]
+GOOD, BAD = "good", "bad"
+
+
+def drawn(share: float, seed: int, n: int = len(EXAMPLES)) -> list[float]:
+    rng = random.Random(seed)
+    return [float(rng.random() < share) for _ in range(n)]
+
+
+def run(race: Race, table: dict[str, list[float]]) -> dict[str, int]:
+    """Plays a race to its end; contender -> calls."""
+    at = {e: i for i, e in enumerate(EXAMPLES)}
+    calls = dict.fromkeys(table, 0)
+    while turns := race.turns():
+        for turn in turns:
+            calls[turn.variant] += len(turn.examples)
+            race.tell(turn, [table[turn.variant][at[e]] for e in turn.examples])
+    return calls
+
+
+def entered(rule, table, seed=1) -> Race:
+    race = Race(EXAMPLES, rule, seed=seed)
+    for variant in table:
+        race.enter(variant)
+    return race
+
+
+def test_all_contenders_meet_the_examples_in_one_order_that_the_seed_fixes():
+    race = entered(Halving(first=4), {GOOD: [], BAD: []})
+    assert {turn.examples for turn in race.turns()} == {race.order[:4]}
+    assert sorted(race.order) == sorted(EXAMPLES)
+    assert race.order == Race(EXAMPLES, Halving(), seed=1).order
+    assert race.order != Race(EXAMPLES, Halving(), seed=2).order
+
+
+def test_scores_of_another_turn_than_the_one_due_are_refused():
+    race = entered(Halving(first=4), {GOOD: []})
+    (turn,) = race.turns()
+    with pytest.raises(ValueError, match="scores"):
+        race.tell(turn, [1.0] * 5)
+    race.tell(turn, [1.0] * 4)
+    with pytest.raises(ValueError, match="is due"):
+        race.tell(turn, [1.0] * 4)
+
+
+def test_an_interrupted_turn_goes_on_where_it_stopped():
+    race = entered(Halving(first=4), {GOOD: []})
+    (turn,) = race.turns()
+    race.tell(turn, [1.0])
+    assert race.turns()[0].examples == race.order[1:4]
+
+
+@pytest.mark.parametrize("rule", [Halving(), SignedRank(), ExpectedGain()], ids=["halving", "signed rank", "gain"])
+class TestEveryRule:
+    def test_the_best_of_clearly_different_contenders_wins_for_far_fewer_calls_than_all(self, rule):
+        table = {f"v{i}": drawn(0.2, i) for i in range(12)} | {GOOD: drawn(0.95, 99)}
+        race = entered(rule, table)
+        calls = run(race, table)
+        assert race.leader() == GOOD
+        assert sum(calls.values()) < 0.6 * len(table) * len(EXAMPLES)
+
+    def test_a_contender_that_enters_late_can_still_win(self, rule):
+        table = {f"v{i}": drawn(0.2, i) for i in range(6)}
+        race = entered(rule, table)
+        run(race, table)
+        race.enter(GOOD)
+        run(race, table | {GOOD: drawn(0.95, 99)})
+        assert race.leader() == GOOD
+
+    def test_what_could_not_be_measured_never_leads(self, rule):
+        table = {"unmeasured": [None] * 40, BAD: [0.0] * 40}
+        race = entered(rule, table)
+        assert race.leader() is None
+        run(race, table)
+        assert race.leader() == BAD
+
+    def test_a_race_without_contenders_or_examples_is_decided(self, rule):
+        assert Race(EXAMPLES, rule, seed=1).turns() == []
+        empty = Race([], rule, seed=1)
+        empty.enter(GOOD)
+        assert empty.turns() == []
+        assert empty.leader() is None
+
+    def test_one_contender_alone_needs_no_more_than_its_first_examples(self, rule):
+        race = entered(rule, {GOOD: [1.0] * 40})
+        assert run(race, {GOOD: [1.0] * 40})[GOOD] <= 8
+
+    def test_the_first_of_equals_leads(self, rule):
+        table = {"champion": [0.5] * 40, "same": [0.5] * 40}
+        race = entered(rule, table)
+        run(race, table)
+        assert race.leader() == "champion"
+
+
+def test_halving_sends_the_better_half_of_each_rung_on():
+    scores = {f"v{i}": [i / 10] * 4 for i in range(8)}
+    advances = Halving(first=4, eta=2).advances(Standing(n_examples=40, scores=scores))
+    assert advances == [Advance(variant=f"v{i}", upto=8) for i in (7, 6, 5, 4)]
+
+
+def test_a_signed_rank_race_drops_who_is_behind_and_keeps_who_may_be_equal():
+    ahead, near = [0.8, 0.7, 0.9, 0.8] * 3, [0.7, 0.8, 0.8, 0.9] * 3
+    standing = Standing(n_examples=40, scores={GOOD: ahead, "near": near, BAD: [0.1] * 12})
+    assert [a.variant for a in SignedRank().advances(standing)] == [GOOD, "near"]
+
+
+def test_luck_on_a_few_examples_does_not_lead():
+    table = {f"v{i}": drawn(0.5, i) for i in range(8)}
+    steady, lucky = [1.0, 0.0, 1.0, 1.0] * 10, [1.0]
+    standing = Standing(n_examples=40, scores={**table, "steady": steady, "lucky": lucky})
+    assert ExpectedGain().leader(standing) == "steady"
+
+
+def test_the_next_examples_go_to_a_rival_that_may_still_win_and_not_to_one_that_cannot():
+    standing = Standing(n_examples=40, scores={GOOD: [1.0, 0.0, 1.0, 1.0] * 5, "rival": [1.0, 0.0, 1.0, 1.0], BAD: [0.0] * 20})
+    assert [a.variant for a in ExpectedGain().advances(standing)] == ["rival"]
+
+
+def test_as_many_calls_are_given_out_as_the_model_takes_at_once():
+    standing = Standing(n_examples=40, scores={f"v{i}": drawn(0.5, i, 4) for i in range(20)})
+    advances = ExpectedGain(step=4, width=32).advances(standing)
+    assert sum(a.upto - 4 for a in advances) == 32
+    assert len({a.variant for a in advances}) == len(advances)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Halving(first=0),
+        lambda: Halving(eta=1),
+        lambda: SignedRank(alpha=1),
+        lambda: SignedRank(step=0),
+        lambda: ExpectedGain(z=0),
+        lambda: ExpectedGain(width=0),
+    ],
+)
+def test_settings_that_make_no_race_are_refused(make):
+    with pytest.raises(ValueError, match="at least 1"):
+        make()
+
+
+# --- the estimates --------------------------------------------------------------------------------------------------
+
+
+def test_effects_solve_hendersons_equations():
+    """Against the definition: all examples and Variants in one linear system, solved densely."""
+    np = pytest.importorskip("numpy")
+    rng = random.Random(5)
+    scores = {f"v{k}": [rng.random() for _ in range(n)] for k, n in enumerate((12, 12, 8, 4, 4, 4))}
+    effects = estimate(scores)
+    noise, spread = _variances_of(scores)
+    names, n_examples = list(scores), 12
+    size = n_examples + len(names)
+    left, right = np.zeros((size, size)), np.zeros(size)
+    for k, name in enumerate(names):
+        left[n_examples + k, n_examples + k] += 1 / spread
+        for i, x in enumerate(scores[name]):
+            rows = [i, n_examples + k]
+            left[np.ix_(rows, rows)] += 1 / noise
+            right[rows] += x / noise
+    solved, covariance = np.linalg.solve(left, right)[n_examples:], np.linalg.inv(left)[n_examples:, n_examples:]
+    for k, name in enumerate(names):
+        assert effects.means[name] == pytest.approx(solved[k], abs=1e-9)
+        gap, error = effects.gap("v0", name)
+        assert gap == pytest.approx(solved[0] - solved[k], abs=1e-9)
+        assert error == pytest.approx(sqrt(max(0.0, covariance[0, 0] + covariance[k, k] - 2 * covariance[0, k])), abs=1e-9)
+
+
+def _variances_of(scores):
+    from optimizer.core.effects import _variances
+
+    return _variances(scores)
+
+
+def test_the_spread_of_equal_variants_is_the_least_and_of_different_ones_near_the_truth():
+    rng = random.Random(1)
+    effects = [rng.gauss(0, 0.2) for _ in range(60)]
+    different = {f"v{i}": [e + rng.gauss(0, 0.1) for _ in range(30)] for i, e in enumerate(effects)}
+    equal = {f"v{i}": [0.5 + rng.gauss(0, 0.1) for _ in range(30)] for i in range(60)}
+    noise, spread = _variances_of(different)
+    assert noise == pytest.approx(0.01, rel=0.2)
+    assert spread == pytest.approx(0.04, rel=0.4)
+    assert _variances_of(equal)[1] == pytest.approx(0.0004, abs=0.0003)
+
+
+def test_a_harder_example_for_all_changes_no_gap():
+    rng = random.Random(2)
+    scores = {f"v{k}": [rng.random() for _ in range(n)] for k, n in enumerate((10, 10, 6, 6))}
+    harder = {v: [x - 0.3 * (i == 8) - 0.2 * (i < 3) for i, x in enumerate(s)] for v, s in scores.items()}
+    for other in ("v1", "v2", "v3"):
+        assert estimate(harder).gap("v0", other) == pytest.approx(estimate(scores).gap("v0", other), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [0.3, -0.1, 0.4, 0.2, 0.5, -0.05, 0.6, 0.7, 0.15, 0.25, 0.35, -0.45, 0.55, 0.65, 0.75],
+        [1.0, 1.0, 0.0, -1.0, 1.0, 1.0, 1.0, 0.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+        [-0.3, -0.2, -0.1, 0.05, -0.4, -0.6, -0.7, -0.8, 0.9, -1.0, -0.15, -0.25, -0.35, -0.45],
+    ],
+    ids=["no ties", "zeros and ties", "behind"],
+)
+def test_the_signed_rank_p_is_that_of_random_signs(differences):
+    """Against the definition: the sum of signed ranks under 40,000 random signs."""
+    sizes = [abs(d) for d in differences]
+    ranks = [(sum(t < s for t in sizes) + 1 + sum(t <= s for t in sizes)) / 2 for s in sizes]
+    observed = sum(r * ((d > 0) - (d < 0)) for r, d in zip(ranks, differences, strict=True))
+    rng = random.Random(3)
+    moving = [r for r, s in zip(ranks, sizes, strict=True) if s]
+    sums = [sum(r if rng.random() < 0.5 else -r for r in moving) for _ in range(40_000)]
+    halved = sum((s > observed) + 0.5 * (abs(s - observed) < 1e-9) for s in sums) / len(sums)
+    assert signed_rank_p(differences) == pytest.approx(halved, abs=0.01)
+
+
+def test_without_a_difference_nothing_is_behind():
+    assert signed_rank_p([0.0, 0.0]) == 1.0
+    assert signed_rank_p([]) == 1.0
