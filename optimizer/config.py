@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(default=10.0, gt=0)
     lease_seconds: float = Field(default=60.0, gt=0)
     max_studies: int = Field(default=3, ge=1)
+    usd_per_month: float | None = Field(default=None, ge=0)
     restart_wait_max_seconds: float = Field(default=30.0, ge=0.5)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

@@ -18,12 +18,14 @@ import structlog
 
 from optimizer import run_files, wiring
 from optimizer.config import Settings
+from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
 from optimizer.jobs.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.roll_up_performance import roll_up_performance
+from optimizer.jobs.trigger_studies import trigger_studies
 from optimizer.jobs.watch_champion import watch_champion
 from optimizer.ports import Alert, ModelSource, Tracker
 from optimizer.study_workflows import StudyWorkflows
@@ -36,6 +38,7 @@ ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this of
 ROLL_UP_SECONDS = 60.0
 MINUTES_SECONDS = 20.0
 CHAMPIONS_SECONDS = 60.0
+TRIGGERS_SECONDS = 300.0
 REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
 PURGE_SECONDS = 3600.0
 FAILED = "worker_duty_failed"
@@ -75,6 +78,7 @@ class Worker:
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
             self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
+            self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
         if on_ready is not None:
@@ -191,6 +195,13 @@ class Worker:
 
     def _watch_champions(self) -> None:
         watch_champion(self._store, self._clock, self._families.families)
+
+    def _trigger(self) -> None:
+        """Candidates first: while a rollout is under way no study starts by itself."""
+        families = dict(self._families.families)
+        hand_on_candidates(self._store, self._clock, families)
+        limits = self._settings.max_studies, self._settings.usd_per_month
+        trigger_studies(self._store, self._clock, families, self._open_models, max_studies=limits[0], usd_per_month=limits[1])
 
     def _rehearse(self) -> None:
         for family in list(self._families.families.values()):

@@ -13,6 +13,7 @@ from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer import run_files
 from optimizer.core.freezes import ALL
+from optimizer.jobs.look_at_triggers import next_scheduled
 from optimizer.ports import Transaction
 
 PROCESSES = ("api", "gateway", "worker", "mlflow")
@@ -68,6 +69,7 @@ def status(shared: Shared) -> dict[str, Any]:
                 "since": family.champion.since,
                 "rollout": shapes.rollout(family.rollout) if family.rollout is not None else None,
                 "frozen": family.freeze is not None,
+                "next_study_at": next_scheduled(declared, shared.clock) if (declared := shared.families.families.get(name)) else None,
                 "degraded": name in shared.families.problems,
             }
             for name, family in sorted(served.families.items())

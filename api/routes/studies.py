@@ -75,6 +75,7 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
         clock=shared.clock,
         models=wiring.open_models(shared.settings),
         dry_run=body.dry_run,
+        usd_per_month=shared.settings.usd_per_month,
     )
     if isinstance(made, Estimate):
         response.status_code = 200

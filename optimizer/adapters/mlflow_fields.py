@@ -64,6 +64,8 @@ def study_tags(study: Study) -> dict[str, str]:
     tags = {"mlflow.runName": study_name(study), "detent.status": study.status, "detent.outcome": study.outcome or ""}
     tags |= {"detent.strategy": study.strategy, "detent.champion": study.champion, "detent.winner": study.winner or ""}
     tags |= {"detent.scorer_version": study.scorer_version or "", "detent.simulated_clock": str(study.simulated_clock).lower()}
+    if study.trigger is not None:
+        tags |= {"detent.trigger": study.trigger.kind, "detent.trigger.reason": study.trigger.reason}
     return tags | ({"detent.error": study.error} if study.error else {})
 
 

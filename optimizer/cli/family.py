@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,12 @@ from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidFamily
+from optimizer.core.triggers import sentences
 from optimizer.core.words import count
+
+if TYPE_CHECKING:
+    from optimizer.core.family import Family
+    from optimizer.jobs.look_at_triggers import TriggerReport
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
 
@@ -63,6 +68,8 @@ def _file_state(session: Session, name: str, champion: str | None) -> str:
 @app.command("show")
 def show_family(family: FamilyName, as_json: Json = False) -> None:
     """One family: its file, its champion, its examples."""
+    from optimizer.jobs.look_at_triggers import look_at_triggers
+
     session = Session()
     declared = session.family(family)
     store = session.store
@@ -70,7 +77,10 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         champion = store.champions.current(tx, family)
         splits = store.examples.counts(tx, family)
     problem = session.families.problems.get(family)
-    values = {"family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None}
+    report = look_at_triggers(declared, store=store, clock=session.clock, max_studies=session.settings.max_studies)
+    values = {
+        "family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None, "triggers": report,
+    }  # fmt: skip
 
     def view(out: Any) -> None:
         out.print(f"Family    {family}: {declared.description}", style="bold", markup=False)
@@ -81,11 +91,27 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         out.print(f"Model     {declared.model.default}", markup=False)
         out.print(f"Scorer    {', '.join(f'{k} {v:g}' for k, v in declared.metrics.items())}", markup=False)
         out.print(f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout", markup=False)
+        for line in trigger_lines(declared, report):
+            out.print(line, markup=False)
         out.print(f"Next      detent study run {family} --dry-run", markup=False)
 
     show(as_json, values, view)
     if problem is not None:
         say(f"The file as it stands cannot be used; its last good version serves.\n{problem.detail}", "yellow")
+
+
+def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
+    """When a study starts by itself, what it may spend, what each trigger says now, and what would hold it back."""
+    if family.kind != "prompt":
+        return []
+    own = family.budget
+    caps = [f"${own.usd:g}", *([f"{own.calls:,} calls"] if own.calls else []), *([f"{own.minutes:g} minutes"] if own.minutes else [])]
+    month = f"; all its studies at most ${own.usd_per_month:g} a month" if own.usd_per_month is not None else ""
+    lines = [f"By itself a study may spend {', '.join(caps)}{month}"]
+    lines += [f"          {line}" for line in sentences(report.looks)]
+    if report.held is not None:
+        lines.append(f"          none starts now: {report.held.reason}")
+    return lines
 
 
 @app.command()

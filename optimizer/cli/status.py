@@ -10,6 +10,7 @@ import typer
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.freezes import Freeze, is_frozen
+from optimizer.jobs.look_at_triggers import next_scheduled
 
 PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
 
@@ -70,7 +71,14 @@ def status(as_json: Json = False) -> None:
         columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
         table(processes, columns, empty="")(out)
         out.print("")
-        columns = {"family": "Family", "champion": "Champion", "rollout": "Rollout", "frozen": "Frozen", "problem": "Problem"}
+        columns = {
+            "family": "Family",
+            "champion": "Champion",
+            "rollout": "Rollout",
+            "frozen": "Frozen",
+            "next_study_at": "Next study",
+            "problem": "Problem",
+        }
         table(families, columns, empty="No families yet.")(out)
         if studies:
             out.print("")
@@ -91,5 +99,6 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         "champion": champion.variant if champion else None,
         "rollout": f"{active.id} {active.status}{share}" if active else None,
         "frozen": is_frozen(freezes, name) is not None,
+        "next_study_at": next_scheduled(declared, session.clock) if (declared := session.families.families.get(name)) else None,
         "problem": "faulty file, last good version serves" if name in session.families.problems else None,
     }

@@ -85,13 +85,14 @@ def list_studies(
             "n_calls": s.spend.n_calls,
             "usd": s.spend.usd,
             "winner": s.winner,
+            "started_by": s.trigger.kind if s.trigger else s.created_by,
             "created_at": s.created_at,
         }
         for s in studies
     ]
     columns = {
         "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls", "usd": "Spent $", "winner": "Winner",
-        "created_at": "Made",
+        "started_by": "Started by", "created_at": "Made",
     }  # fmt: skip
     show(as_json, {"items": studies}, table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"))
 
@@ -173,6 +174,8 @@ def view(out: Any, study: Study, trials: list[Any]) -> None:
     out.print(
         f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by {study.created_by}", markup=False
     )
+    if study.trigger is not None:
+        out.print(f"By itself {study.trigger.kind}: {study.trigger.reason}", markup=False)
     spend = study.spend
     lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
     out.print(

@@ -14,6 +14,7 @@ from optimizer import run_files
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.spending import MonthlyLimits
 from optimizer.core.study import ENDED, Aim, Budget, Study
 from optimizer.core.words import count
 
@@ -128,7 +129,11 @@ def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) 
     from optimizer.jobs.resume_study import resume_study
 
     def queue() -> str:
-        return resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock).id
+        declared = session.families.families.get(study.family)
+        limits = MonthlyLimits(
+            family_usd=declared.budget.usd_per_month if declared is not None else None, all_usd=session.settings.usd_per_month
+        )
+        return resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits).id
 
     if session.server is not None:
         return _by_worker(session, queue(), follow, quiet)
@@ -160,6 +165,7 @@ def _create(session: Session, family: Family, request: Request, *, dry_run: bool
         clock=session.clock,
         models=wiring.open_models(session.settings),
         dry_run=dry_run,
+        usd_per_month=session.settings.usd_per_month,
     )
 
 

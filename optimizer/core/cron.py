@@ -1,11 +1,16 @@
-"""The five fields of a cron line, checked where they are declared."""
+"""The five fields of a cron line: checked where they are declared, and when they fire, in UTC."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
+_ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+MOST_COUNTED = 1000  # of the times that passed while nobody looked
 
 
 def check_cron(line: str) -> str:
@@ -19,4 +24,35 @@ def check_cron(line: str) -> str:
             numbers = [int(n) for n in (match.group(1), match.group(2)) if n] if match else []
             if not match or any(not low <= n <= high for n in numbers) or numbers != sorted(numbers) or match.group(3) == "0":
                 raise ValueError(f"{text!r} is no {name} ({low} to {high}); use numbers, *, ranges (1-5), lists (1,3) and steps (*/15)")
+    if next_fire(line, _ANY_DAY) is None:
+        raise ValueError(f"{line!r} names no day that exists, so it would never fire; leave it out (null) when that is meant")
     return line
+
+
+def next_fire(line: str, after: datetime) -> datetime | None:
+    """The first full minute later than ``after`` at which the line fires; None for one that never does."""
+    return next(_fires(line, after), None)
+
+
+def count_fires(line: str, since: datetime, until: datetime) -> int:
+    """How often the line fires in (since, until], at most ``MOST_COUNTED``."""
+    return sum(at <= until for at in _until(line, since, until))
+
+
+def _until(line: str, since: datetime, until: datetime) -> Iterator[datetime]:
+    for at in islice(_fires(line, since), MOST_COUNTED):
+        yield at
+        if at > until:
+            return
+
+
+def _fires(line: str, after: datetime) -> Iterator[datetime]:
+    """As croniter reads the line, which is how DBOS reads its own: with a day of month and a weekday, either of them is enough."""
+    from croniter import CroniterBadDateError, croniter
+
+    try:
+        times = croniter(line, after.astimezone(UTC))
+        while True:
+            yield times.get_next(datetime)
+    except CroniterBadDateError:
+        return

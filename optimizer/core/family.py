@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, Strict, ValidationError, model_vali
 from optimizer.core.errors import Fault, InvalidFamily, NotFound
 from optimizer.core.family_faults import faults_of
 from optimizer.core.family_rules import check_rules
-from optimizer.core.family_settings import Constraints, Declared, Privacy, RolloutSettings, Schedule, Triggers, Word
+from optimizer.core.family_settings import Constraints, Declared, Privacy, RolloutSettings, Schedule, StudyBudget, Triggers, Word
 from optimizer.core.family_space import DEFAULT_SPACE
 from optimizer.core.variant import Message, Variant
 
@@ -97,6 +97,7 @@ class Family(Declared):
     constraints: Constraints = Constraints()
     schedule: Schedule = Schedule()
     triggers: Triggers = Triggers()
+    budget: StudyBudget = StudyBudget()
     rollout: RolloutSettings = RolloutSettings()
     privacy: Privacy = Privacy()
 

@@ -51,6 +51,18 @@ class Triggers(Declared):
     feedback: FeedbackTrigger | None = FeedbackTrigger()
 
 
+class StudyBudget(Declared):
+    """What a study that starts by itself may spend, and all studies of the family within a calendar month (UTC).
+
+    By default not one dollar: models without a price of 0 are then not asked by themselves.
+    """
+
+    usd: Annotated[float, Strict(), Field(ge=0)] = 0.0
+    calls: Annotated[int, Strict(), Field(ge=1)] | None = 1000
+    minutes: Annotated[float, Strict(), Field(gt=0)] | None = 30.0
+    usd_per_month: Annotated[float, Strict(), Field(ge=0)] | None = None
+
+
 class Metric(Declared):
     """One field of one source decides a rollout."""
 

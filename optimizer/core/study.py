@@ -14,6 +14,7 @@ StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled"
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
+TriggerKind = Literal["degradation", "feedback", "schedule"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,15 @@ def _is_number(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Why a study started by itself: what it was, a sentence with figures, and the figures."""
+
+    kind: TriggerKind
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     id: str
     family: str
@@ -108,6 +118,7 @@ class Study:
     finished_at: datetime | None = None
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
+    trigger: Trigger | None = None  # None: somebody asked for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

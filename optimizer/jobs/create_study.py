@@ -28,11 +28,13 @@ from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.rendering import render
 from optimizer.core.space import parse_space
+from optimizer.core.spending import MonthlyLimits, under
 from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy
-from optimizer.core.study import Aim, Budget, Definition, Study
+from optimizer.core.study import Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transaction
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
@@ -66,15 +68,21 @@ def create_study(
     clock: Clock,
     models: ModelCatalogue,
     dry_run: bool = False,
+    trigger: Trigger | None = None,
+    usd_per_month: float | None = None,
 ) -> Study | Estimate:
     """The queued study, or with ``dry_run`` its Estimate (which writes and spends nothing).
 
+    Args:
+        trigger: why it starts by itself; None when somebody asks for it.
+        usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
     Raises:
         InvalidInput: unknown strategy, a definition or space that cannot be read, a budget that is no budget.
         NotYet: a strategy or aim that comes later.
         NotFound: the family's model is in no models file.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
-        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
+        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
+            where it is set, a model without a known price is not asked.
     """
     if family.kind != "prompt":
         raise NotYet(
@@ -87,7 +95,10 @@ def create_study(
     if not dry_run:
         with store.read() as tx:
             require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
-    plan = _plan(family, strategy or DEFAULT_STRATEGY, _checked(budget or DEFAULT_BUDGET), definition or {}, store, models)
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+    with store.read() as tx:
+        caps = under(monthly_left(tx, store, clock, family.name, limits), _checked(budget or DEFAULT_BUDGET))
+    plan = _plan(family, strategy or DEFAULT_STRATEGY, caps, definition or {}, store, models)
     if dry_run:
         return plan.estimate
     now = clock.now()
@@ -105,11 +116,15 @@ def create_study(
         created_by=actor,
         dataset=plan.dataset,
         simulated_clock=clock.scale != 1.0,
+        trigger=trigger,
     )
 
     def add(tx: Transaction) -> None:
+        under(monthly_left(tx, store, clock, family.name, limits), study.budget)  # another study may have begun meanwhile
         store.studies.add(tx, study)
-        detail = {"strategy": study.strategy, "budget": asdict(study.budget), "seed": seed, "dataset": plan.dataset["hash"]}
+        detail: dict[str, Any] = {"strategy": study.strategy, "budget": asdict(study.budget), "seed": seed, "dataset": plan.dataset["hash"]}
+        if trigger is not None:
+            detail |= {"trigger": trigger.kind, "reason": trigger.reason}
         store.audit.add(tx, at=now, actor=actor, action="study_create", family=family.name, subject=study.id, detail=detail)
 
     store.write(add)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary
 from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
+from optimizer.core.triggers import Outcomes
 from optimizer.ports.transaction import Added, Transaction
 
 Exposure = tuple[str, str, str | None, float | None, datetime, str, int]  # family, variant, rollout, stage, window start, client, n
@@ -49,6 +50,9 @@ class Traffic(Protocol):
 
     def requests(self, tx: Transaction, family: str, since: datetime, until: datetime) -> list[PastRequest]:
         """Interactions with a unit, in the order in which they started."""
+
+    def outcomes(self, tx: Transaction, family: str, variant: str, since: datetime, until: datetime) -> Outcomes:
+        """What was made of one variant; an outcome that names no unit stands for one of its own."""
 
     def labels(
         self, tx: Transaction, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str

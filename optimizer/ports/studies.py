@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from optimizer.core.language import ModelAnswer
-from optimizer.core.study import ExampleResult, Spend, Study, Trial
+from optimizer.core.spending import StudySpend
+from optimizer.core.study import ExampleResult, Spend, Study, Trial, TriggerKind
 from optimizer.ports.transaction import Transaction
 
 
@@ -39,6 +40,12 @@ class Studies(Protocol):
     def page(
         self, tx: Transaction, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> tuple[list[Study], str | None]: ...
+    def last_triggered(self, tx: Transaction, family: str, kinds: Collection[TriggerKind] | None = None) -> Study | None:
+        """The latest study of the family that started by itself, by one of these triggers or any."""
+
+    def spent_since(self, tx: Transaction, since: datetime) -> list[StudySpend]:
+        """What each study has spent as a whole that had not ended before ``since``."""
+
     def unfinished(self, tx: Transaction) -> list[Study]:
         """Those queued, running or confirming, oldest first; at most one per family."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,8 @@ from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.tables import StudyRow, TrialResultRow, TrialRow
 from optimizer.core.errors import Conflict, NotFound
-from optimizer.core.study import UNFINISHED, Budget, ExampleResult, Spend, Study, Trial
+from optimizer.core.spending import StudySpend
+from optimizer.core.study import UNFINISHED, Budget, ExampleResult, Spend, Study, Trial, Trigger, TriggerKind
 
 STUDIES = table(StudyRow)
 TRIALS = table(TrialRow)
@@ -54,6 +55,22 @@ class StudyTables:
             query = query.where(or_(s.created_at < at, and_(s.created_at == at, s.id < id)))
         studies = [_study(row) for row in tx.execute(query).mappings()]
         return cursors.page(studies, limit, lambda study: (study.created_at, study.id))
+
+    def last_triggered(self, tx: Connection, family: str, kinds: Collection[TriggerKind] | None = None) -> Study | None:
+        s = STUDIES.c
+        query = select(STUDIES).where(s.family == family, s.trigger.is_not(None))
+        if kinds is not None:
+            query = query.where(s.trigger["kind"].as_string().in_(kinds))
+        row = tx.execute(query.order_by(s.created_at.desc(), s.id.desc()).limit(1)).mappings().first()
+        return None if row is None else _study(row)
+
+    def spent_since(self, tx: Connection, since: datetime) -> list[StudySpend]:
+        s = STUDIES.c
+        query = select(s.id, s.family, s.budget, s.spend, s.finished_at).where(or_(s.status.in_(UNFINISHED), s.finished_at >= since))
+        return [
+            StudySpend(study=id, family=family, cap_usd=budget.get("usd"), usd=spend["usd"], has_ended=finished_at is not None)
+            for id, family, budget, spend, finished_at in tx.execute(query.order_by(s.id))
+        ]
 
     def unfinished(self, tx: Connection) -> list[Study]:
         found = [_study(row) for row in tx.execute(select(STUDIES).where(STUDIES.c.status.in_(UNFINISHED))).mappings()]
@@ -114,4 +131,5 @@ def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def _study(row: RowMapping) -> Study:
     fields = {name: row[name] for name in Study.__dataclass_fields__}
-    return Study(**{**fields, "budget": Budget(**row["budget"]), "spend": Spend(**row["spend"])})
+    trigger = Trigger(**row["trigger"]) if row["trigger"] is not None else None
+    return Study(**{**fields, "budget": Budget(**row["budget"]), "spend": Spend(**row["spend"]), "trigger": trigger})

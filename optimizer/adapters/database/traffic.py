@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, case, cast, func, select, union_all
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.observations import is_timeout
 from optimizer.adapters.database.tables import FeedbackEventRow, InteractionRow
 from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
+from optimizer.core.triggers import Outcomes, UnitMean
 
 INTERACTIONS = table(InteractionRow)
 FEEDBACK = table(FeedbackEventRow)
@@ -56,6 +57,25 @@ class TrafficTables:
             for row in rows
         ]
         return sorted(found, key=lambda request: (request.at, request.unit_hmac))
+
+    def outcomes(self, tx: Connection, family: str, variant: str, since: datetime, until: datetime) -> Outcomes:
+        f = FEEDBACK.c
+        success = cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float)
+        value = func.coalesce(f.score, success)
+        unit = func.coalesce(f.unit_hmac, f.id).label("unit")
+        own = f.variant == variant
+        units = _of(FEEDBACK, family, since, until, func.avg(value).label("value")).where(own, value.is_not(None)).group_by(unit).subquery()
+        n, mean = tx.execute(select(func.count(), func.avg(units.c.value)).select_from(units)).one()
+        means = func.avg(success).label("success"), func.avg(f.score).label("score")
+        by_source = _of(FEEDBACK, family, since, until, f.source, *means).where(own).group_by(f.source, unit).subquery()
+        b = by_source.c
+        columns = func.count(b.success), func.avg(b.success), func.count(b.score), func.avg(b.score)
+        rows = tx.execute(select(b.source, *columns).group_by(b.source).order_by(b.source)).all()
+        return Outcomes(
+            all=UnitMean(n=n, mean=mean),
+            success={row[0]: UnitMean(n=row[1], mean=row[2]) for row in rows if row[1]},
+            score={row[0]: UnitMean(n=row[3], mean=row[4]) for row in rows if row[3]},
+        )
 
     def labels(
         self, tx: Connection, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str

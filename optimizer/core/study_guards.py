@@ -1,0 +1,57 @@
+"""What keeps a study from starting by itself although a trigger fires."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optimizer.core.family import Family
+from optimizer.core.freezes import Freeze, is_frozen
+from optimizer.core.rollout import Rollout
+from optimizer.core.study import Study
+
+EXAMPLES_PER_HOLDOUT = 1 / 0.18  # one in five lands in the holdout; a little more, since that is drawn by hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Why no study starts, without a full stop. ``needs_person``: waiting alone changes nothing, so somebody is told."""
+
+    reason: str
+    needs_person: bool = False
+
+
+def held_back(
+    family: Family,
+    *,
+    unfinished: Sequence[Study],
+    max_studies: int,
+    freezes: Iterable[Freeze],
+    rollout: Rollout | None,
+    counts: Mapping[str, int],
+) -> Held | None:
+    """The first guard that says no; None when a study may start.
+
+    Args:
+        unfinished: the studies of all families that are queued, running or confirming.
+        rollout: the family's active one. It decides first: whatever was found meanwhile would have to be compared anew.
+        counts: the family's examples by split.
+    """
+    own = next((study for study in unfinished if study.family == family.name), None)
+    if own is not None:
+        return Held(reason=f"study {own.id} of {family.name} is {own.status}, and a family has one at a time")
+    if (freeze := is_frozen(freezes, family.name)) is not None:
+        return Held(reason=f"frozen is {freeze.text}")
+    if rollout is not None:
+        return Held(reason=f"rollout {rollout.id} of {rollout.candidate} is {rollout.status}, and decides first")
+    n, needed = counts.get("holdout", 0), family.rollout.gates.n
+    if n < needed:
+        return Held(
+            reason=f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study finds could pass its "
+            f"gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent import FILE --family {family.name}), lower "
+            f"rollout.gates.n, or switch schedule.cron and triggers off in families/{family.name}/family.yaml",
+            needs_person=True,
+        )
+    if len(unfinished) >= max_studies:
+        return Held(reason=f"{len(unfinished)} studies are under way, and max_studies allows {max_studies} at once")
+    return None

@@ -1,0 +1,158 @@
+"""Starts the studies that start by themselves: every five minutes a look at each family's triggers, under the guards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from optimizer.core.errors import BudgetTooSmall, Conflict, DetentError
+from optimizer.core.family import Family
+from optimizer.core.spending import MonthlyLimits
+from optimizer.core.study import ENDED, Budget, Study, Trigger
+from optimizer.core.words import when
+from optimizer.jobs.create_study import create_study
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.look_at_triggers import TriggerReport, as_started, look_at_triggers, watermark_name
+from optimizer.jobs.read_spending import monthly_left
+from optimizer.ports import Alert, Clock, ModelCatalogue, Store, Transaction
+
+STARTED = "study_started"  # alert kinds: a notice while such a study is under way
+NOT_STARTED = "study_not_started"  # something fires, and only a person can let it; subject: EXAMPLES or START
+EXAMPLES, START = "examples", "start"
+log = structlog.get_logger("detent.triggers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    """What only a person can change."""
+
+    about: str  # EXAMPLES or START
+    detail: str
+
+
+def trigger_studies(
+    store: Store,
+    clock: Clock,
+    families: Mapping[str, Family],
+    open_models: Callable[[], ModelCatalogue],
+    *,
+    max_studies: int,
+    usd_per_month: float | None = None,
+) -> list[Study]:
+    """One look at every family; returns the studies that it queued.
+
+    A scheduled time stays due while a guard holds it back, and makes one study however long that takes: after downtime too there
+    is one at most. Feedback that a study has answered starts no other.
+    """
+    _close_notices(store, clock.now())
+    return [study for family in families.values() if (study := _look(store, clock, family, open_models, max_studies, usd_per_month))]
+
+
+def _look(
+    store: Store,
+    clock: Clock,
+    family: Family,
+    open_models: Callable[[], ModelCatalogue],
+    max_studies: int,
+    usd_per_month: float | None,
+) -> Study | None:
+    looked_at = clock.rollout_now()
+    report = look_at_triggers(family, store=store, clock=clock, max_studies=max_studies)
+    problem: _Problem | None = None
+    if report.held is not None and report.held.needs_person:
+        problem = _Problem(about=EXAMPLES, detail=report.held.reason)
+    elif report.held is None and report.trigger is not None:
+        trigger = as_started(report.trigger, looked_at)
+        try:
+            study = _start(store, clock, family, trigger, open_models(), usd_per_month)
+        except Conflict:  # somebody was faster, with a study or a freeze: the next look sees it
+            return None
+        except DetentError as refusal:  # a budget that cannot pay, a model that nobody knows: a person has to change it
+            where = f"What such a study may spend stands under budget in families/{family.name}/family.yaml (usd: {family.budget.usd:g})"
+            hint = f" {where}." if isinstance(refusal, BudgetTooSmall) else ""
+            problem = _Problem(about=START, detail=refusal.detail + hint)
+        else:
+            _say_started(store, clock, study, trigger)
+            return study
+    _leave(store, clock, report, looked_at, problem)
+    return None
+
+
+def _start(store: Store, clock: Clock, family: Family, trigger: Trigger, models: ModelCatalogue, usd_per_month: float | None) -> Study:
+    """Queued with the family's own budget, which the monthly limits may make smaller; each with a seed of its own, to try something new."""
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+    with store.read() as tx:
+        left = monthly_left(tx, store, clock, family.name, limits)
+        before = store.studies.last_triggered(tx, family.name)
+    own = family.budget
+    study = create_study(
+        family,
+        aim=family.rollout.gates.aim,
+        budget=Budget(usd=own.usd if left.usd is None else min(own.usd, left.usd), calls=own.calls, minutes=own.minutes),
+        seed=0 if before is None else (before.seed + 1) % 2**32,
+        actor=f"system:{trigger.kind}",
+        store=store,
+        clock=clock,
+        models=models,
+        trigger=trigger,
+        usd_per_month=usd_per_month,
+    )
+    assert isinstance(study, Study)
+    return study
+
+
+def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetime, problem: _Problem | None) -> None:
+    """Nothing starts. A time of the schedule stays due while waiting helps; where it does not, it passes, and somebody is told."""
+    is_due = any(look.kind == "schedule" and look.state == "fires" for look in report.looks)
+    now = clock.now()
+
+    def write(tx: Transaction) -> None:
+        if not is_due or problem is not None:
+            store.minute_stats.set_watermark(tx, watermark_name(report.family), looked_at)
+        if problem is None or problem.about != EXAMPLES:
+            store.alerts.close(tx, NOT_STARTED, report.family, EXAMPLES, now)
+        if problem is not None and report.trigger is not None:
+            _say_not_started(tx, store, report, report.trigger, problem, now)
+
+    store.write(write)
+
+
+def _say_not_started(tx: Transaction, store: Store, report: TriggerReport, trigger: Trigger, problem: _Problem, now: datetime) -> None:
+    """Once: not again every five minutes while the same keeps it from starting."""
+    again = f" Tried again at {when(report.next_at)}." if report.next_at is not None and trigger.kind == "schedule" else ""
+    detail = f"A study of {report.family} would start by itself ({trigger.kind}: {trigger.reason}), and cannot. {problem.detail.rstrip('.')}.{again}"
+    alert = Alert(
+        id=new_id("al"), kind=NOT_STARTED, level="warning", family=report.family, subject=problem.about, opened_at=now, detail=detail
+    )
+    if store.alerts.open(tx, alert):
+        log.warning("study not started", family=report.family, detail=detail)
+
+
+def _say_started(store: Store, clock: Clock, study: Study, trigger: Trigger) -> None:
+    """The notice. Whatever kept studies of this family from starting is over."""
+    now = clock.now()
+    detail = (
+        f"Study {study.id} of {study.family} started by itself ({trigger.kind}): {trigger.reason}. "
+        f"Look: detent study show {study.id}. Stop it: detent study cancel {study.id}."
+    )
+    notice = Alert(id=new_id("al"), kind=STARTED, level="info", family=study.family, subject=study.id, opened_at=now, detail=detail)
+
+    def write(tx: Transaction) -> None:
+        for about in (EXAMPLES, START):
+            store.alerts.close(tx, NOT_STARTED, study.family, about, now)
+        store.alerts.open(tx, notice)
+
+    store.write(write)
+    log.info("study triggered", family=study.family, study=study.id, trigger=trigger.kind, reason=trigger.reason)
+
+
+def _close_notices(store: Store, now: datetime) -> None:
+    """The notice of a study is over when the study is."""
+    with store.read() as tx:
+        told = [alert for alert in store.alerts.all(tx, open_only=True) if alert.kind == STARTED]
+        over = [alert for alert in told if (study := store.studies.get(tx, alert.subject)) is None or study.status in ENDED]
+    for alert in over:
+        store.write(lambda tx, alert=alert: store.alerts.close(tx, STARTED, alert.family, alert.subject, now))  # type: ignore[misc]
