@@ -54,6 +54,8 @@ class Worker:
         self._tracker: Tracker | None = None
         self._models: ModelSource | None = None
         self._aliases_due = 0.0  # monotonic seconds
+        self._under_way: set[str] = set()  # studies, at the last look
+        self._handing_on = threading.Lock()  # two duties do it: now and then, and when a study has ended
 
     def run(
         self, *, wait: bool = True, on_wait: Callable[[int | None], None] | None = None, on_ready: Callable[[], None] | None = None
@@ -171,6 +173,9 @@ class Worker:
         with self._store.read() as tx:
             unfinished = self._store.studies.unfinished(tx)
         self._studies.take_up(unfinished)
+        ended, self._under_way = self._under_way - {study.id for study in unfinished}, {study.id for study in unfinished}
+        if ended:
+            self._hand_on()
 
     def _mirror(self) -> None:
         """Everything that is due, then the aliases now and then. MLflow is opened only when there is something to say to it."""
@@ -198,10 +203,19 @@ class Worker:
 
     def _trigger(self) -> None:
         """Candidates first: while a rollout is under way no study starts by itself."""
-        families = dict(self._families.families)
-        hand_on_candidates(self._store, self._clock, families)
-        limits = self._settings.max_studies, self._settings.usd_per_month
-        trigger_studies(self._store, self._clock, families, self._open_models, max_studies=limits[0], usd_per_month=limits[1])
+        self._hand_on()
+        trigger_studies(
+            self._store,
+            self._clock,
+            dict(self._families.families),
+            self._open_models,
+            max_studies=self._settings.max_studies,
+            usd_per_month=self._settings.usd_per_month,
+        )
+
+    def _hand_on(self) -> None:
+        with self._handing_on:
+            hand_on_candidates(self._store, self._clock, dict(self._families.families))
 
     def _rehearse(self) -> None:
         for family in list(self._families.families.values()):

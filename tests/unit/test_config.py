@@ -96,9 +96,11 @@ def test_every_profile_of_this_project_loads(profile: str) -> None:
     assert settings.simulated_clock == (profile == "demo")
 
 
-def test_profile_demo_asks_for_less_evidence_and_nothing_else_of_a_rollout() -> None:
+def test_profile_demo_asks_for_less_evidence_of_a_rollout_and_starts_no_study_by_itself() -> None:
     assert load_settings("demo", home=ROOT).family_overrides == {
-        "rollout": {"min_labelled_per_stage": 40, "feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}}
+        "rollout": {"min_labelled_per_stage": 40, "feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}},
+        "schedule": {"cron": None},
+        "triggers": {"degradation": None, "feedback": None},
     }
 
 

@@ -1,0 +1,143 @@
+"""Users who report to the family of study_world, and a clock that is moved by hand: what makes studies start by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.study import Study
+from optimizer.jobs.hand_on_candidates import hand_on_candidates
+from optimizer.jobs.look_at_triggers import TriggerReport, look_at_triggers
+from optimizer.jobs.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.start_rollout import Start
+from optimizer.jobs.trigger_studies import trigger_studies
+from tests.scripted_model import FREE
+from tests.study_world import SteadyClock, TopicModel, World, topic_family
+
+NIGHTLY = "0 3 * * *"
+EASY_ROLLOUT = {
+    "gates": {"n": 20},
+    "min_labelled_per_stage": 20,
+    "min_duration_hours": 0,
+    "margin": 0.3,
+    "max_days": 3650,
+    "max_labelled": 10**6,
+}
+
+
+class ByHand(SteadyClock):
+    """Stands still but for a millisecond a look, until hours pass."""
+
+    def __init__(self) -> None:
+        super().__init__(0.001)
+
+    def pass_hours(self, hours: float) -> None:
+        self.at += timedelta(hours=hours)
+
+
+class FreeModel(TopicModel):
+    """As the embedded model is: its price is 0."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(price=FREE, **options)
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        return replace(super().complete(request), cost_usd=0.0)
+
+
+class TriggeredWorld(World):
+    """``family`` fields override topic_family's; the schedule is off unless one is given."""
+
+    clock: ByHand
+
+    def __init__(self, folder: Path, *, model: TopicModel | None = None, filled: bool = True, **family: Any) -> None:
+        fields = {"schedule": {"cron": None}, "rollout": EASY_ROLLOUT, **family}
+        super().__init__(folder, model=model or FreeModel(), family=topic_family(**fields), clock=ByHand())
+        self.n = 0
+        if filled:
+            self.fill()
+
+    def users(
+        self, n: int, *, score: float | None = None, success: bool | None = None, over_hours: float = 1.0, latency_ms: float = 400.0,
+        same_unit: str | None = None, source: str = "user",
+    ) -> None:  # fmt: skip
+        """So many requests of the champion, spread over the next hours, each by a user of its own who then judges."""
+        champion = self.champion()
+        interactions, feedback = [], []
+        for _ in range(n):
+            self.clock.pass_hours(over_hours / n)
+            self.n += 1
+            at, arm = self.clock.at, Arm(family=self.family.name, variant=champion, unit_hmac=same_unit or f"u{self.n}")
+            interactions.append(
+                Interaction(
+                    id=f"in_{self.n}",
+                    arm=arm,
+                    occurred_at=at,
+                    received_at=at,
+                    content_hash=f"i{self.n}",
+                    latency_ms=latency_ms,
+                    cost_usd=0.0,
+                )
+            )
+            if score is not None or success is not None:
+                feedback.append(
+                    FeedbackEvent(
+                        id=f"fb_{self.n}",
+                        arm=arm,
+                        occurred_at=at,
+                        received_at=at,
+                        content_hash=f"f{self.n}",
+                        source=source,
+                        score=score,
+                        success=success,
+                    )
+                )
+
+        def keep(tx: Any) -> None:
+            self.store.events.add_interactions(tx, interactions)
+            self.store.events.add_feedback(tx, feedback)
+
+        self.store.write(keep)
+
+    def champion(self) -> str:
+        with self.store.read() as tx:
+            champion = self.store.champions.current(tx, self.family.name)
+        assert champion is not None
+        return champion.variant
+
+    def settle(self) -> None:
+        """What was received is summed up per minute, two minutes later."""
+        self.clock.pass_hours(1 / 30)
+        roll_up_minutes(self.store, self.clock)
+
+    def check(self, *, max_studies: int = 3, usd_per_month: float | None = None) -> list[Study]:
+        """What the worker does every five minutes."""
+        self.settle()
+        return trigger_studies(
+            self.store, self.clock, self.families.families, lambda: self, max_studies=max_studies, usd_per_month=usd_per_month
+        )
+
+    def hand_on(self) -> list[Start]:
+        return hand_on_candidates(self.store, self.clock, self.families.families)
+
+    def report(self) -> TriggerReport:
+        self.settle()
+        return look_at_triggers(self.family, store=self.store, clock=self.clock, max_studies=3)
+
+    def alerts(self) -> dict[str, str]:
+        """Open ones: kind > sentence."""
+        with self.store.read() as tx:
+            return {alert.kind: alert.detail for alert in self.store.alerts.all(tx, open_only=True)}
+
+    def studies(self) -> list[Study]:
+        with self.store.read() as tx:
+            return self.store.studies.page(tx)[0]
+
+    def end(self, study: Study) -> None:
+        """As if it had found nothing."""
+        changes = {"status": "finished", "outcome": "no_improvement", "finished_at": self.clock.now()}
+        self.store.write(lambda tx: self.store.studies.update(tx, study.id, **changes))
