@@ -59,7 +59,7 @@ class TriggeredWorld(World):
         super().__init__(folder, model=model or FreeModel(), family=topic_family(**fields), clock=ByHand())
         self.n = 0
         if filled:
-            self.fill()
+            self.fill(n_train=9, n_dev=6, n_holdout=20)
 
     def users(
         self, n: int, *, score: float | None = None, success: bool | None = None, over_hours: float = 1.0, latency_ms: float = 400.0,

@@ -9,6 +9,7 @@ from itertools import islice
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
+_POINT = re.compile(r"\b(\d+)-\1(?:/\d+)?(?![\d/])")
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 MOST_COUNTED = 1000  # of the times that passed while nobody looked
 
@@ -47,11 +48,14 @@ def _until(line: str, since: datetime, until: datetime) -> Iterator[datetime]:
 
 
 def _fires(line: str, after: datetime) -> Iterator[datetime]:
-    """As croniter reads the line, which is how DBOS reads its own: with a day of month and a weekday, either of them is enough."""
+    """As croniter reads the line: with a day of month and a weekday, either of them is enough.
+
+    A range of one number is written as that number first: croniter takes ``5-5`` for every value.
+    """
     from croniter import CroniterBadDateError, croniter
 
     try:
-        times = croniter(line, after.astimezone(UTC))
+        times = croniter(_POINT.sub(r"\1", line), after.astimezone(UTC))
         while True:
             yield times.get_next(datetime)
     except CroniterBadDateError:

@@ -1,0 +1,106 @@
+"""Monthly limits on what studies spend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from optimizer.core.errors import BudgetTooSmall
+from optimizer.core.language import ModelPrice
+from optimizer.core.spending import Left, MonthlyLimits, StudySpend, left_of, month_of, under
+from optimizer.core.study import Budget, Spend
+from optimizer.jobs.request_stop import request_stop
+from optimizer.jobs.resume_study import resume_study
+from tests.study_world import TopicModel, World, topic_family
+
+
+def spend(family: str = "a", *, usd: float = 0.0, cap: float | None = None, ended: bool = True) -> StudySpend:
+    return StudySpend(study="st_1", family=family, cap_usd=cap, usd=usd, has_ended=ended)
+
+
+@pytest.mark.parametrize(
+    ("limits", "spends", "left"),
+    [
+        (MonthlyLimits(), [spend(usd=9.0)], None),
+        (MonthlyLimits(family_usd=5.0), [spend(usd=2.0), spend("b", usd=4.0)], 3.0),
+        (MonthlyLimits(all_usd=5.0), [spend(usd=2.0), spend("b", usd=2.5)], 0.5),
+        (MonthlyLimits(family_usd=5.0, all_usd=9.0), [spend(usd=1.0), spend("b", usd=7.0)], 1.0),
+        (MonthlyLimits(family_usd=5.0), [spend(usd=1.0, cap=4.0, ended=False)], 1.0),
+        (MonthlyLimits(family_usd=5.0), [spend(usd=1.0, cap=4.0)], 4.0),
+        (MonthlyLimits(family_usd=5.0), [spend(usd=6.0)], 0.0),
+    ],
+    ids=["no limit", "of a family", "of all", "the tighter one", "one that goes on counts with its cap", "one that ended as spent", "never below 0"],
+)  # fmt: skip
+def test_what_is_left_of_a_month(limits: MonthlyLimits, spends: list[StudySpend], left: float | None) -> None:
+    assert left_of(limits, spends, "a").usd == left
+
+
+def test_a_study_without_a_cap_gets_what_is_left_and_a_larger_cap_is_refused_with_the_figures() -> None:
+    left = Left(usd=1.5, text="the studies of all families have used $3.5 of this month's $5")
+    assert under(left, Budget(calls=10)) == Budget(calls=10, usd=1.5)
+    assert under(left, Budget(usd=1.5)) == Budget(usd=1.5)
+    with pytest.raises(BudgetTooSmall, match=r"\$2 would pass.*\$3.5 of this month's \$5.*\$1.5000 is left"):
+        under(left, Budget(usd=2.0))
+    assert under(Left(), Budget(calls=3)) == Budget(calls=3)
+
+
+def test_a_month_begins_with_its_first_second() -> None:
+    assert month_of(datetime(2026, 11, 20, 9, 30, 1, tzinfo=UTC)) == datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def priced(tmp_path: Path) -> World:
+    return World(tmp_path, model=TopicModel(), family=topic_family(budget={"usd_per_month": 1.0})).fill()
+
+
+def test_studies_of_people_are_held_to_the_month_too(priced: World) -> None:
+    first = priced.create(budget=Budget(usd=0.7))
+    priced.store.write(
+        lambda tx: priced.store.studies.update(tx, first.id, status="finished", finished_at=priced.clock.now(), spend=Spend(usd=0.6))
+    )
+    with pytest.raises(BudgetTooSmall, match="monthly limit"):
+        priced.create(budget=Budget(usd=0.5))
+    assert priced.create(budget=Budget(calls=500)).budget.usd == pytest.approx(0.4)
+
+
+def test_all_families_together_are_held_to_the_setting(priced: World) -> None:
+    with pytest.raises(BudgetTooSmall, match="setting usd_per_month"):
+        priced.create(budget=Budget(usd=0.5), usd_per_month=0.25)
+
+
+def test_a_new_month_begins_with_nothing_spent(priced: World) -> None:
+    study = priced.create(budget=Budget(usd=1.0))
+    ended = {"status": "finished", "finished_at": priced.clock.now(), "spend": Spend(usd=1.0)}
+    priced.store.write(lambda tx: priced.store.studies.update(tx, study.id, **ended))
+    priced.clock.at += timedelta(days=14)
+    assert priced.create(budget=Budget(usd=1.0)).budget.usd == 1.0
+
+
+def test_under_a_monthly_limit_a_model_without_a_price_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path, family=topic_family(budget={"usd_per_month": 1.0})).fill()
+    world.model.price = None  # type: ignore[assignment]
+    with pytest.raises(BudgetTooSmall, match="no known price"):
+        world.create(budget=Budget(calls=500))
+
+
+def test_a_cancelled_study_goes_on_only_within_the_month(priced: World) -> None:
+    study = priced.create(budget=Budget(usd=0.8))
+    request_stop(study.id, actor="ann", store=priced.store, clock=priced.clock)
+    other = priced.create(budget=Budget(usd=0.5))
+    request_stop(other.id, actor="ann", store=priced.store, clock=priced.clock)
+    priced.store.write(lambda tx: priced.store.studies.update(tx, other.id, spend=Spend(usd=0.5)))
+    limits = MonthlyLimits(family_usd=1.0)
+    with pytest.raises(BudgetTooSmall, match="monthly limit"):
+        resume_study(study.id, actor="ann", store=priced.store, clock=priced.clock, limits=limits)
+    priced.store.write(lambda tx: priced.store.studies.update(tx, other.id, spend=Spend(usd=0.1)))
+    assert resume_study(study.id, actor="ann", store=priced.store, clock=priced.clock, limits=limits).status == "queued"
+
+
+def test_a_study_without_a_cap_is_not_resumed_under_a_limit(tmp_path: Path) -> None:
+    world = World(tmp_path, model=TopicModel(price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0))).fill()
+    study = world.create(budget=Budget(calls=500))
+    request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+    with pytest.raises(BudgetTooSmall, match="no cap in dollars"):
+        resume_study(study.id, actor="ann", store=world.store, clock=world.clock, limits=MonthlyLimits(all_usd=5.0))

@@ -1,0 +1,335 @@
+"""Which studies start by themselves, which do not, and what people are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.study import Budget, Spend
+from optimizer.jobs.freeze import freeze, unfreeze
+from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.request_stop import request_stop
+from tests.study_world import TopicModel, topic_examples
+from tests.triggered_world import NIGHTLY, TriggeredWorld
+
+EVERY_NIGHT = {"schedule": {"cron": NIGHTLY}}
+
+
+def at_two(world: TriggeredWorld) -> TriggeredWorld:
+    world.clock.at = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
+    assert world.check() == []
+    return world
+
+
+@pytest.fixture
+def nightly(tmp_path: Path) -> TriggeredWorld:
+    return at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
+
+
+# --- the schedule -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_family_that_set_nothing_searches_at_three_for_no_dollar(tmp_path: Path) -> None:
+    world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
+    world.clock.pass_hours(0.5)
+    assert world.check() == []
+    world.clock.pass_hours(0.5)
+    (study,) = world.check()
+    assert study.trigger is not None
+    assert study.trigger.reason == "scheduled for 2026-11-21 03:00:00 UTC (0 3 * * *)"
+    assert (study.created_by, study.budget) == ("system:schedule", Budget(usd=0.0, calls=1000, minutes=30.0))
+    assert world.check() == []
+
+
+def test_a_new_installation_starts_nothing_for_the_nights_before_it(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
+    world.clock.at = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
+    assert world.check() == []
+
+
+def test_a_week_of_downtime_is_one_study_that_says_so(nightly: TriggeredWorld) -> None:
+    nightly.clock.pass_hours(7 * 24)
+    (study,) = nightly.check()
+    assert study.trigger is not None
+    assert "6 later times passed before it could start, and this study stands for all of them" in study.trigger.reason
+    nightly.end(study)
+    assert nightly.check() == []
+
+
+def test_a_worker_killed_between_study_and_notice_starts_no_second_one(nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    nightly.clock.pass_hours(2)
+
+    def killed(*args: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optimizer.jobs.trigger_studies._say_started", killed)
+        with pytest.raises(SystemExit):
+            nightly.check()
+    (study,) = nightly.studies()
+    nightly.end(study)
+    assert nightly.check() == []
+    assert len(nightly.studies()) == 1
+
+
+def test_a_changed_schedule_is_not_due_for_times_before_the_change(tmp_path: Path) -> None:
+    world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
+    hourly = world.family.model_copy(update={"schedule": world.family.schedule.model_copy(update={"cron": "30 1 * * *"})})
+    world.families.families = {hourly.name: hourly}
+    assert world.check() == []
+
+
+def test_each_study_has_a_seed_of_its_own(nightly: TriggeredWorld) -> None:
+    seeds = []
+    for _ in range(3):
+        nightly.clock.pass_hours(24)
+        (study,) = nightly.check()
+        seeds.append(study.seed)
+        nightly.end(study)
+    assert seeds == [0, 1, 2]
+
+
+def test_a_schedule_runs_on_the_rollout_clock(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
+    world.clock.scale = 24.0
+    begun = world.clock.at
+    world.clock.rollout_now = lambda: begun + (world.clock.at - begun) * 24  # type: ignore[method-assign]
+    assert world.check() == []
+    world.clock.pass_hours(1)
+    (study,) = world.check()
+    assert study.simulated_clock
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------------
+
+
+def test_bad_feedback_in_volume_starts_a_study_and_the_same_feedback_no_second_one(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path)
+    world.users(50, score=0.2)
+    (study,) = world.check()
+    assert study.trigger is not None
+    assert study.trigger.kind == "feedback"
+    assert "50 units with feedback" in study.trigger.reason
+    world.end(study)
+    world.users(60, score=0.2)
+    assert world.check() == []  # its window is not all new
+    assert "looked at again from" in world.report().looks[1].reason
+    world.clock.pass_hours(6)
+    assert world.check() == []  # it is, and holds nothing
+    world.users(50, score=0.2)
+    assert len(world.check()) == 1
+
+
+def test_one_user_who_complains_often_is_one(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path)
+    world.users(49, score=0.9)
+    world.users(500, score=0.0, same_unit="angry")
+    assert world.check() == []
+    feedback = world.report().looks[1]
+    assert feedback.evidence["n"] == 50
+    assert feedback.evidence["mean"] == pytest.approx(49 * 0.9 / 50)
+
+
+def test_feedback_on_the_champion_before_starts_nothing(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path)
+    world.users(80, score=0.1)
+    with world.store.read() as tx:
+        before = world.store.champions.current(tx, "topics")
+    assert before is not None
+    reign = replace(before, seq=before.seq + 1, since=world.clock.now(), previous=before.seq)
+    world.store.write(lambda tx: world.store.champions.put(tx, reign))
+    assert world.check() == []
+
+
+def test_feedback_before_a_study_of_a_person_counts_as_answered_by_it(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path)
+    world.users(80, score=0.1)
+    world.end(world.create())
+    assert world.check() == []
+    world.users(49, score=0.1)
+    assert world.check() == []
+    world.users(1, score=0.1)
+    assert len(world.check()) == 1
+
+
+def test_what_is_switched_off_starts_nothing(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, triggers={"degradation": None, "feedback": None})
+    world.users(300, score=0.0)
+    assert world.check() == []
+
+
+# --- guards -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_scheduled_time_waits_for_the_familys_own_study(nightly: TriggeredWorld) -> None:
+    own = nightly.create()
+    nightly.clock.pass_hours(2)
+    assert nightly.check() == []
+    nightly.end(own)
+    assert len(nightly.check()) == 1
+
+
+def test_while_three_studies_are_under_way_none_starts(nightly: TriggeredWorld) -> None:
+    nightly.clock.pass_hours(2)
+    own = nightly.create()
+    nightly.end(own)
+    for name in ("b", "c", "d"):
+        other = replace(own, id=f"st_{name}", family=name)
+        nightly.store.write(lambda tx, other=other: nightly.store.studies.add(tx, other))  # type: ignore[misc]
+    assert nightly.check() == []
+    held = nightly.report().held
+    assert held is not None
+    assert "3 studies are under way" in held.reason
+    nightly.end(replace(own, id="st_b"))
+    assert len(nightly.check()) == 1
+
+
+def test_a_frozen_family_waits_and_starts_afterwards(nightly: TriggeredWorld) -> None:
+    freeze("topics", "launch", actor="ann", store=nightly.store, clock=nightly.clock)
+    nightly.clock.pass_hours(2)
+    assert nightly.check() == []
+    assert "study_not_started" not in nightly.alerts()
+    unfreeze("topics", "over", actor="ann", store=nightly.store, clock=nightly.clock)
+    assert len(nightly.check()) == 1
+
+
+def test_too_few_holdout_examples_are_said_once_with_the_way_out_and_no_study_fails(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, filled=False, **EVERY_NIGHT)
+    world.fill(n_holdout=19)
+    at_two(world)
+    assert world.alerts() == {}  # nothing wanted to start yet
+    world.clock.pass_hours(2)
+    for _ in range(3):
+        assert world.check() == []
+    detail = world.alerts()["study_not_started"]
+    assert "19 holdout examples and rollout.gates.n asks for 20" in detail
+    assert "detent import FILE --family topics" in detail
+    assert world.studies() == []
+    with world.store.read() as tx:
+        assert len(world.store.alerts.all(tx, open_only=False)) == 1
+    world.store.write(lambda tx: world.store.examples.add(tx, [replace(topic_examples(1, "holdout")[0], id="h", group="h")]))
+    assert world.check() == []  # the time has passed; the next one counts
+    assert world.alerts() == {}
+    world.clock.pass_hours(24)
+    assert len(world.check()) == 1
+
+
+def test_a_model_that_costs_something_is_not_asked_without_a_budget(tmp_path: Path) -> None:
+    world = at_two(TriggeredWorld(tmp_path, model=TopicModel(), **EVERY_NIGHT))
+    world.clock.pass_hours(2)
+    assert world.check() == []
+    assert "budget in families/topics/family.yaml (usd: 0)" in world.alerts()["study_not_started"]
+    assert world.studies() == []
+    allowed = world.family.model_copy(update={"budget": world.family.budget.model_copy(update={"usd": 2.0})})
+    world.families.families = {"topics": allowed}
+    world.clock.pass_hours(24)
+    (study,) = world.check()
+    assert study.budget.usd == 2.0
+    assert set(world.alerts()) == {"study_started"}
+
+
+def test_a_model_without_a_price_is_not_asked(tmp_path: Path) -> None:
+    model = TopicModel()
+    model.price = None  # type: ignore[assignment]
+    world = at_two(TriggeredWorld(tmp_path, model=model, budget={"usd": 5.0}, **EVERY_NIGHT))
+    world.clock.pass_hours(2)
+    assert world.check() == []
+    assert "no known price" in world.alerts()["study_not_started"]
+
+
+def test_a_month_gives_what_it_has_left_and_then_nothing(tmp_path: Path) -> None:
+    world = at_two(TriggeredWorld(tmp_path, model=TopicModel(), budget={"usd": 2.0, "usd_per_month": 3.0}, **EVERY_NIGHT))
+    caps = []
+    for _ in range(3):
+        world.clock.pass_hours(24)
+        for study in world.check():
+            caps.append(study.budget.usd)
+            world.store.write(lambda tx, study=study: world.store.studies.update(tx, study.id, spend=Spend(usd=study.budget.usd or 0)))  # type: ignore[misc]
+            world.end(study)
+    assert caps == [2.0, 1.0]
+    assert "study_not_started" in world.alerts()
+
+
+# --- what comes of it -------------------------------------------------------------------------------------------------------
+
+
+def test_no_call_of_a_triggered_study_starts_a_second_after_it_was_cancelled(tmp_path: Path) -> None:
+    world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
+    world.clock.pass_hours(2)
+    (study,) = world.check()
+    world.clock.step = timedelta(seconds=0.05)
+    sent: list[datetime] = []
+    cancelled: list[datetime] = []
+
+    def before(n: int) -> None:
+        sent.append(world.clock.at)
+        if n == 20:
+            request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+            cancelled.append(world.clock.at)
+
+    world.model.before = before
+    assert world.run(study).status == "cancelled"
+    assert sent[-1] < cancelled[0] + timedelta(seconds=1)
+    assert world.hand_on() == []
+
+
+def nominated(world: TriggeredWorld) -> Any:
+    world.users(50, score=0.2)
+    (study,) = world.check()
+    ended = world.run(study)
+    assert ended.outcome == "nominated"
+    return ended
+
+
+def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path)
+    nominated(world)
+    (started,) = world.hand_on()
+    with world.store.read() as tx:
+        first = world.store.rollouts.decisions(tx, started.rollout.id)[0]
+    assert (first.actor, "started by itself (feedback:" in first.reason) == ("system:feedback", True)
+    operate(started.rollout.id, "reject", actor="ann", reason="not this one", store=world.store, clock=world.clock)
+    assert world.hand_on() == []
+    assert "approval_wanted" not in world.alerts()
+    assert "candidate_waits" not in world.alerts()
+
+
+def test_a_study_that_somebody_asked_for_is_not_handed_on(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path)
+    world.users(5, score=0.9)
+    assert world.run(world.create()).outcome == "nominated"
+    assert world.hand_on() == []
+
+
+def test_a_rollout_that_cannot_start_is_said_and_tried_again(nightly: TriggeredWorld) -> None:
+    nightly.clock.pass_hours(2)
+    (study,) = nightly.check()
+    assert nightly.run(study).outcome == "nominated"
+    for _ in range(2):
+        assert nightly.hand_on() == []
+    detail = nightly.alerts()["candidate_waits"]
+    assert study.id in detail
+    assert "no interaction of topics was reported" in detail
+    nightly.users(5)
+    (started,) = nightly.hand_on()
+    assert started.rollout.study == study.id
+    assert "candidate_waits" not in nightly.alerts()
+
+
+def test_a_policy_family_starts_no_study(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
+    world.families.families = {"topics": world.family.model_copy(update={"kind": "policy"})}
+    world.check()
+    world.clock.pass_hours(48)
+    assert world.check() == []
+
+
+def test_the_report_says_what_each_trigger_sees_and_when_the_next_study_is(nightly: TriggeredWorld) -> None:
+    report = nightly.report()
+    assert [look.kind for look in report.looks] == ["degradation", "feedback", "schedule"]
+    assert report.next_at is not None
+    assert abs(report.next_at - datetime(2026, 11, 21, 3, 0, tzinfo=UTC)) < timedelta(seconds=1)
