@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from optimizer import wiring
+from optimizer.adapters.memory import MemoryClock
+from optimizer.config import load_settings
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from tests.running_server import Server, make_home, until
+from tests.scripted_model import chat_answer, provider
+from tests.study_world import TOPICS, topic_examples
 from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld
 
 
@@ -41,3 +51,100 @@ def test_a_degradation_starts_a_study_whose_candidate_goes_into_a_rollout(tmp_pa
     assert world.hand_on() == []
     assert world.check() == []  # the rollout decides first
     assert "study_started" not in world.alerts()
+
+
+# --- with processes, files and a model behind HTTP ---------------------------------------------------------------------------
+
+
+FAMILY: dict[str, Any] = {
+    "name": "topics",
+    "inputs": {"document": {"type": "text", "max_chars": 200}},
+    "output": {"field": "topic", "parser": "label", "labels": list(TOPICS)},
+    "prompt": {
+        "current": "1",
+        "versions": {
+            "1": {
+                "content": [
+                    {"role": "system", "content": "Name the topic."},
+                    {"role": "examples"},
+                    {"role": "user", "content": "Document: {{document}}\nTopic:"},
+                ]
+            }
+        },
+    },
+    "model": {"default": "embedded", "max_tokens": 8},
+    "space": {"examples": {"max": 2}},
+    "sample": {"balance": "topic"},
+    "schedule": {"cron": None},
+    "rollout": {**EASY_ROLLOUT, "approve": "auto"},
+}
+
+
+def topic_of(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    """Knows the topic once it has been shown two examples."""
+    shown = sum(message["role"] == "assistant" for message in body["messages"])
+    asked = body["messages"][-1]["content"]
+    text = next(topic for topic in TOPICS if topic in asked) if shown >= 2 else "I would rather not say."
+    return 200, {}, json.dumps(chat_answer(text)).encode()
+
+
+def with_a_bad_hour(home: Path) -> None:
+    """What a month of production leaves in the store: good answers last week, bad ones in the last hour."""
+    (home / "families" / "topics").mkdir(parents=True)
+    (home / "families" / "topics" / "family.yaml").write_text(json.dumps(FAMILY), encoding="utf-8")
+    settings, now = load_settings(home=home), datetime.now(UTC)
+    wiring.migrate_store(settings)
+    store = wiring.open_store(settings)
+    wiring.sync_families(settings, wiring.load_families(settings), store, MemoryClock(now - timedelta(days=10)))
+    examples = [e for split, n in (("train", 9), ("dev", 6), ("holdout", 20)) for e in topic_examples(n, split)]
+    interactions, feedback = [], []
+    with store.read() as tx:
+        champion = store.champions.current(tx, "topics")
+    assert champion is not None
+    for i in range(300):
+        good = i < 200
+        at = now - (timedelta(hours=30, minutes=i) if good else timedelta(minutes=50) - timedelta(seconds=20 * (i - 200)))
+        arm = Arm(family="topics", variant=champion.variant, unit_hmac=f"u{i}")
+        usual = {"arm": arm, "occurred_at": at, "received_at": at}
+        interactions.append(Interaction(id=f"in_{i}", content_hash=f"i{i}", latency_ms=40.0, cost_usd=0.0, **usual))
+        score = 0.9 if good else 0.3
+        feedback.append(FeedbackEvent(id=f"fb_{i}", content_hash=f"f{i}", source="user", score=score, success=good, **usual))
+
+    def keep(tx: Any) -> None:
+        store.examples.add(tx, examples)
+        store.events.add_interactions(tx, interactions)
+        store.events.add_feedback(tx, feedback)
+
+    store.write(keep)
+    store.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_itself(tmp_path: Path) -> None:
+    with provider() as model:
+        model.answer = topic_of
+        home = make_home(tmp_path / "home", model.url)
+        with_a_bad_hour(home)
+        server = Server(home)
+        try:
+            server.wait_ready()
+            client = httpx.Client(base_url=server.url, timeout=30)
+            (study,) = until("a study", lambda: client.get("/v1/studies").json()["items"], 120)
+            assert (study["created_by"], study["trigger"]["kind"]) == ("system:degradation", "degradation")
+
+            def candidate() -> Any:
+                served = [client.get("/v1/families/topics/prompt", params={"unit": f"n{i}"}).json() for i in range(40)]
+                return next((one for one in served if one["role"] == "candidate"), None)
+
+            served = until("a candidate", candidate, 400)
+            ended = client.get(f"/v1/studies/{study['id']}").json()
+            assert (ended["outcome"], ended["winner"]) == ("nominated", served["variant"])
+            assert len(served["example_ids"]) == 2
+            shown = server.detent("study", "show", "topics")
+            assert "By itself degradation: degradation" in shown.stdout, shown.stdout + shown.stderr
+            family = server.detent("family", "show", "topics")
+            assert "and decides first" in family.stdout, family.stdout + family.stderr
+            told = {alert["kind"] for alert in client.get("/v1/alerts").json()["items"]}
+            assert not told & {"candidate_waits", "study_not_started", "worker_duty_failed"}
+        finally:
+            server.end()
