@@ -73,7 +73,9 @@ def next_scheduled(family: Family, clock: Clock) -> datetime | None:
         return None
     clock_now = clock.rollout_now()
     due = next_fire(family.schedule.cron, clock_now)
-    return None if due is None else clock.now() + (due - clock_now) / clock.scale
+    if due is None or clock.scale == 1.0:
+        return due
+    return clock.now() + (due - clock_now) / clock.scale
 
 
 def as_started(trigger: Trigger, clock_now: datetime) -> Trigger:
