@@ -96,8 +96,8 @@ def racing(rule: Rule, n_candidates: int | None = None) -> Schedule:
                 arm = problem.arms[int(turn.variant)]
                 race.tell(turn, [arm.scores[by_example[e]] for e in turn.examples])
                 trace.n_calls += len(turn.examples)
-            leader = race.leader()
-            trace.choose(trace.n_calls, int(leader) if leader is not None else 0)
+                leader = race.leader()
+                trace.choose(trace.n_calls, int(leader) if leader is not None else 0)
         return trace
 
     return run
