@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optimizer.core.rollout_history import RolloutReport
     from optimizer.core.scoring import Scorer
     from optimizer.core.strategy import SearchSetting, Strategy
+    from optimizer.core.study_history import StudyReport
     from optimizer.jobs.sync_families import FamilySync
     from optimizer.ports import Clock, FamilySource, Store, Tracker
 
@@ -153,6 +154,13 @@ def rollout_page(report: RolloutReport) -> str:
     from optimizer.adapters import rollout_report
 
     return rollout_report.rollout_page(report)
+
+
+def study_page(report: StudyReport) -> str:
+    """A study's report as one HTML page that needs no network."""
+    from optimizer.adapters import study_report
+
+    return study_report.study_page(report)
 
 
 def open_secrets(settings: Settings) -> Secrets:

@@ -6,7 +6,6 @@ losses by hashed id.
 
 from __future__ import annotations
 
-import difflib
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,9 @@ from typing import Any
 
 from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval, bootstrap_interval
-from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.study import ExampleResult, Study, Trial, ranked
 from optimizer.core.variant import Variant
+from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count
 from optimizer.ports import StudyEvidence
 
@@ -30,35 +30,10 @@ _OUTCOMES = {
 }
 
 
-def variant_text(variant: Variant) -> str:
-    """A Variant as one readable text: settings, then messages with their examples in place. Two of these can be compared by line."""
-    lines = [f"{key}: {value}" for key, value in sorted(variant.model.items())]
-    lines += [f"policy.{key}: {value}" for key, value in sorted(variant.policy.items())]
-    for message in variant.messages:
-        if message["role"] == "examples":
-            for n, example in enumerate(variant.examples, start=1):
-                lines += ["", f"[example {n}: {example.id}]", *(f"{k}: {v}" for k, v in example.input.items()), f"=> {example.output}"]
-            continue
-        lines += ["", f"[{message['role']}]", *str(message.get("content") or "").splitlines()]
-    return "\n".join(lines).strip() + "\n"
-
-
-def variant_diff(champion: Variant, other: Variant) -> str:
-    """Unified diff of the readable texts; empty when they are equal."""
-    before, after = variant_text(champion).splitlines(), variant_text(other).splitlines()
-    return "\n".join(difflib.unified_diff(before, after, f"champion {champion.id}", other.id, lineterm="", n=2))
-
-
 def score_interval(results: Sequence[ExampleResult], seed: int) -> Interval | None:
     """95 % bootstrap interval of the mean score; None with fewer than two measured examples."""
     scores = [r.score for r in results if r.score is not None]
     return bootstrap_interval(scores, seed=seed, n_draws=2000) if len(scores) > 1 else None
-
-
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete trials, the best first; equal scores keep the order in which they were tried."""
-    measured = [t for t in trials if t.status == "complete" and t.score is not None]
-    return sorted(measured, key=lambda t: (-(t.score or 0.0), t.number))
 
 
 def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:

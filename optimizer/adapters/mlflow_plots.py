@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.study import Study, Trial
+from optimizer.core.study_history import pareto_front
 from optimizer.core.variant import Variant
 
 MIN_TRIALS = 4  # fewer say nothing about importance
@@ -23,15 +25,6 @@ def plots_page(study: Study, trials: Sequence[Trial], variants: Mapping[str, Var
         f"<!doctype html><html><head><meta charset='utf-8'><script>{get_plotlyjs()}</script></head>"
         f"<body style='font-family:system-ui,sans-serif'>{''.join(parts)}</body></html>"
     )
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points (cost, score) that no other point beats in both, the cheapest first; equal ones are kept once."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
 
 
 def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: int) -> dict[str, float]:
@@ -61,7 +54,8 @@ def settings_of(trial: Trial, variant: Variant | None) -> dict[str, Any]:
     """What may vary between trials, by a flat name: number of examples, model settings, policy, instruction (by its hash)."""
     if variant is None:
         return {}
-    settings: dict[str, Any] = {"n_examples": len(variant.examples)}
+    instruction = digest(canonical_json([dict(message) for message in variant.messages]))[:6]
+    settings: dict[str, Any] = {"n_examples": len(variant.examples), "instruction": instruction}
     settings |= {k: v for k, v in variant.model.items() if isinstance(v, int | float | str)}
     settings |= {f"policy.{k}": v for k, v in variant.policy.items() if isinstance(v, int | float | str)}
     return settings

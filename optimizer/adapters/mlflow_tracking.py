@@ -23,6 +23,7 @@ from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import Study, Trial
 from optimizer.core.variant import Variant
+from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.ports import MovedAlias, StudyEvidence
 
 BATCH = 900  # log_batch takes at most 1,000 metrics and 100 parameters
@@ -161,9 +162,9 @@ class MlflowTracker:
                 continue
             name = f"{label}-{variant_id}"
             tables[f"examples/{name}.json"] = pages.examples_table(variant_id, study, extras)
-            self._client.log_text(run_id, pages.variant_text(variant), f"prompts/{name}.txt")
+            self._client.log_text(run_id, variant_text(variant), f"prompts/{name}.txt")
             if champion is not None and variant_id != study.champion:
-                self._client.log_text(run_id, pages.variant_diff(champion, variant) + "\n", f"prompts/{name}.diff.txt")
+                self._client.log_text(run_id, variant_diff(champion, variant) + "\n", f"prompts/{name}.diff.txt")
         written = {path: table for path, table in tables.items() if table is not None}
         for path, table in written.items():
             self._client.log_text(run_id, json.dumps(table, ensure_ascii=False), path)

@@ -50,6 +50,16 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dot:
+    """``about`` is shown under the pointer; it is text."""
+
+    x: float
+    y: float
+    kind: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
     """``x`` and ``y``: the ranges shown; what lies outside is cut off at the edge. ``marks``: vertical lines."""
 
@@ -63,6 +73,7 @@ class Plot:
     lines: Sequence[Line] = ()
     rules: Sequence[Rule] = ()
     bands: Sequence[Band] = ()
+    dots: Sequence[Dot] = ()
     marks: Sequence[float] = ()
     tall: bool = False
 
@@ -74,6 +85,7 @@ def figure(plot: Plot) -> str:
     shapes += [f'<path class="mark" d="M{_x(plot, at):.1f} 0V{SIZE:.0f}"/>' for at in plot.marks]
     shapes += [f'<path class="{rule.kind}" d="M0 {_y(plot, rule.y):.1f}H{SIZE:.0f}"/>' for rule in plot.rules]
     shapes += [_line(plot, line) for line in plot.lines if line.points]
+    shapes += [_dot(plot, dot) for dot in plot.dots]
     y_ticks = "".join(
         f'<span style="top:{_y(plot, t.at) / SIZE:.2%}">{escape(t.text)}</span>' for t in plot.y_ticks if _inside(t.at, plot.y)
     )
@@ -102,6 +114,10 @@ def count_ticks(high: float) -> list[Tick]:
     return [Tick(at=at, text=f"{at:,.0f}") for at in nice_ticks(0, high)]
 
 
+def score_ticks(low: float, high: float) -> list[Tick]:
+    return [Tick(at=at, text=f"{at:g}") for at in nice_ticks(low, high)]
+
+
 def hour_ticks(high: float) -> tuple[list[Tick], str]:
     """(ticks, unit) of a stretch of ``high`` hours; the ticks are placed in hours."""
     for unit, hours in (("days", 24.0), ("hours", 1.0), ("minutes", 1 / 60)):
@@ -128,6 +144,12 @@ def _line(plot: Plot, line: Line) -> str:
     path = _steps(points) if line.steps else "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     area = f'<path class="{line.kind} area" d="{path}V{SIZE:.0f}H{points[0][0]:.1f}Z"/>' if line.filled else ""
     return f'{area}<path class="{line.kind} line" d="{path}"/>'
+
+
+def _dot(plot: Plot, dot: Dot) -> str:
+    """A line without length and with round ends: a circle would be stretched."""
+    title = f"<title>{escape(dot.about)}</title>"
+    return f'<path class="{dot.kind} dot" d="M{_x(plot, dot.x):.1f} {_y(plot, dot.y):.1f}h0">{title}</path>'
 
 
 def _steps(points: Iterable[Point]) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from itertools import pairwise
 from math import ceil, floor, log, log10
 
-from optimizer.adapters.report_plots import Band, Line, Plot, Point, Rule, Tick, count_ticks, figure, hour_ticks, nice_ticks
+from optimizer.adapters.report_plots import Band, Line, Plot, Point, Rule, Tick, count_ticks, figure, hour_ticks, nice_ticks, score_ticks
 from optimizer.core.evidence_view import CLAIMS
 from optimizer.core.rollout import percent
 from optimizer.core.rollout_history import RolloutReport
@@ -79,7 +79,7 @@ def means(report: RolloutReport) -> str:
     return figure(
         Plot(
             title=f"<b>Running mean per arm</b><span class='value'>{keys}</span>", about="running mean of the outcomes of both arms",
-            x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=[Tick(at=at, text=f"{at:g}") for at in nice_ticks(low, high)],
+            x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
             x_label=LABELS, lines=[Line(points=champion, kind="champion"), Line(points=candidate, kind="candidate")], tall=True,
         )
     )  # fmt: skip

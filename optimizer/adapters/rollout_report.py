@@ -5,12 +5,12 @@ Start reading at ``rollout_page``. Plots are in ``rollout_plots.py``; nothing on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
-from importlib import resources
 
 from optimizer.adapters import rollout_plots as plots
+from optimizer.adapters.report_page import document, fact_list, note_list, number_cell, section, share_cell, table
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.rollout import Decision, Rollout, ladder_text, percent
 from optimizer.core.rollout_history import RolloutReport, headline, span
@@ -38,22 +38,18 @@ def rollout_page(report: RolloutReport) -> str:
         f'<p class="verdict">{escape(seen.verdict)}</p>',
         _facts(report),
         _notes(report),
-        _section("Who was served what", _timeline(report)),
-        _section("Evidence, game by game", _evidence(report)),
-        _section("What users said", _outcomes(report)),
-        _section("Guardrails", _guardrails(report)),
-        _section("Arms", _arms(seen)),
-        _section("Stages", _stages(report)),
-        _section("Decisions", _decisions(report)),
-        _section("What the gates cannot see", "".join(f"<p><b>{escape(what)}</b> {escape(why)}</p>" for what, why in UNSEEN)),
+        section("Who was served what", _timeline(report)),
+        section("Evidence, game by game", _evidence(report)),
+        section("What users said", _outcomes(report)),
+        section("Guardrails", _guardrails(report)),
+        section("Arms", _arms(seen)),
+        section("Stages", _stages(report)),
+        section("Decisions", _decisions(report)),
+        section("What the gates cannot see", "".join(f"<p><b>{escape(what)}</b> {escape(why)}</p>" for what, why in UNSEEN)),
         f"<footer>Made {_when(report.made_at)} from {count(seen.n_blocks, 'block')}, head {_hash(seen.head)}. "
         f"Times are UTC. Check it: <code>detent rollout verify {escape(rollout.id)}</code></footer>",
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Rollout {escape(rollout.id)} of {escape(rollout.family)}</title><style>{_style()}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    return document(f"Rollout {rollout.id} of {rollout.family}", parts)
 
 
 def _headline(report: RolloutReport) -> str:
@@ -78,7 +74,7 @@ def _facts(report: RolloutReport) -> str:
         "Difference": _difference(seen),
         "Record": _record(report),
     }
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in facts.items())}</dl>"
+    return fact_list(facts)
 
 
 def _status(rollout: Rollout) -> str:
@@ -139,7 +135,7 @@ def _notes(report: RolloutReport) -> str:
         if stage.sample_ratio.passed:
             notes.append(f"At {percent(stage.share)} the arms' sizes do not fit the share: evidence {stage.sample_ratio.text}.")
     notes += [f"The guardrail on {kind} did not look: {why}." for kind, why in seen.not_guarded.items()] if rollout.stage_history else []
-    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
+    return note_list(notes)
 
 
 def _timeline(report: RolloutReport) -> str:
@@ -181,7 +177,7 @@ def _guardrails(report: RolloutReport) -> str:
 
 def _arms(seen: RolloutView) -> str:
     columns = ("Arm", "Variant", "Matured units", "Labelled", "Label rate", "Mean", "Late feedback")
-    return _table(columns, [_arm(arm) for arm in seen.arms])
+    return table(columns, [_arm(arm) for arm in seen.arms])
 
 
 def _arm(arm: ArmView) -> Sequence[str]:
@@ -192,8 +188,8 @@ def _arm(arm: ArmView) -> Sequence[str]:
         f"<code>{escape(arm.variant)}</code>",
         f"{arm.units:,}",
         f"{arm.labelled:,}",
-        _percent(arm.label_rate),
-        _mean(arm.mean),
+        share_cell(arm.label_rate),
+        number_cell(arm.mean),
         late,
     )
 
@@ -210,13 +206,13 @@ def _stages(report: RolloutReport) -> str:
         rows.append(
             (
                 share, _when(stage.since), "now" if stage.state == "now" else _when(stage.until),
-                _both(f"{stage.units['candidate']:,}", f"{stage.units['champion']:,}"), _percent(stage.candidate_share),
+                _both(f"{stage.units['candidate']:,}", f"{stage.units['champion']:,}"), share_cell(stage.candidate_share),
                 _both(f"{stage.labelled['candidate']:,}", f"{stage.labelled['champion']:,}"),
-                _both(_mean(means.candidate if means else None), _mean(means.champion if means else None)), asks,
+                _both(number_cell(means.candidate if means else None), number_cell(means.champion if means else None)), asks,
                 f"no ({stage.sample_ratio.text})" if stage.sample_ratio.passed else "yes",
             )
         )  # fmt: skip
-    return f"<p>Pairs: {_both('candidate', 'champion')}.</p>{_table(columns, rows)}"
+    return f"<p>Pairs: {_both('candidate', 'champion')}.</p>{table(columns, rows)}"
 
 
 def _both(candidate: str, champion: str) -> str:
@@ -240,31 +236,9 @@ def _decision(rollout: Rollout, d: Decision) -> str:
     )
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def _mean(mean: float | None) -> str:
-    return "–" if mean is None else f"{mean:.3f}"
-
-
 def _when(at: datetime | None) -> str:
     return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _hash(text: str) -> str:
     return f'<code class="hash">{escape(text)}</code>'
-
-
-def _style() -> str:
-    return (resources.files("optimizer.adapters") / "rollout_report.css").read_text(encoding="utf-8")

@@ -24,9 +24,6 @@ GROUPS = {
     "thresholds": {"recommend": "recommend thresholds from what was collected"},
     "data": {"forget": "forget a person", "export": "write the data out", "prune": "delete what is older than its retention"},
 }
-ADDED = {
-    "study": {"report": "write a report of a study"},
-}
 
 
 def not_yet(name: str, purpose: str) -> Callable[..., None]:
@@ -41,12 +38,6 @@ def not_yet(name: str, purpose: str) -> Callable[..., None]:
 
 def add(app: typer.Typer, name: str, path: str, purpose: str) -> None:
     app.command(name, context_settings=dict(ANYTHING), rich_help_panel="Not yet in this version")(not_yet(path, purpose))
-
-
-def add_to(app: typer.Typer, group: str) -> None:
-    """The later commands of a noun that has others already."""
-    for name, purpose in ADDED[group].items():
-        add(app, name, f"{group} {name}", purpose)
 
 
 def register(app: typer.Typer) -> None:

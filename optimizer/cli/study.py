@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli import later
 from optimizer.cli.output import Json, dollars, say, show, table, tell_change, when
+from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
 from optimizer.core.study import ENDED, UNFINISHED, Study, without_turn
+from optimizer.core.study_headline import next_step
 from optimizer.core.words import count
 
-app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume.")
+app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report.")
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for its latest.", show_default=False)]
@@ -148,6 +149,21 @@ def resume(
         raise typer.Exit(1)
 
 
+@app.command()
+def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = False) -> None:
+    """Write one self-contained HTML page: what was tried, what won, why, and at what cost.
+
+    Example: detent study report triage --out triage.html
+    """
+    from optimizer import wiring
+    from optimizer.jobs.report_study import report_study
+
+    session = Session()
+    found = find_study(session, study)
+    made = report_study(found.id, family=session.families.families.get(found.family), store=session.store, clock=session.clock)
+    deliver(session, wiring.study_page(made), {"study": found.id}, name=found.id, out=out, open=open, as_json=as_json)
+
+
 def find_study(session: Session, name: str) -> Study:
     """By id, or the latest of a family."""
     with session.store.read() as tx:
@@ -227,20 +243,3 @@ def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
         turn = f"{' and '.join(left_out)} never had a turn"
         return [*lines, f"          {turn}: {more}, or --strategy {alone} alone"]
     return [*lines, f"          not everything was tried; more: {more}"]
-
-
-def next_step(study: Study) -> str:
-    """The command that goes on from here."""
-    family = study.family
-    if study.status in UNFINISHED:
-        return f"detent study show {study.id} (again), or: detent study cancel {study.id}"
-    if study.status in ("cancelled", "failed"):
-        return f"detent study resume {study.id}"
-    if study.outcome == "nominated" and study.winner:
-        return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
-    if study.outcome == "not_confirmed" and study.winner:
-        return f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family} {study.winner}"
-    return f"nothing was better; another search: detent study run {family} --dry-run"
-
-
-later.add_to(app, "study")

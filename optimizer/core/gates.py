@@ -12,6 +12,7 @@ from optimizer.core.study import Aim
 LOW_BASE = 0.10  # below it a relative gain means nothing: an absolute one is asked for
 LOW_BASE_GAIN = 0.05
 HIGH_BASE = 0.80  # from it on, the gain is measured against what is left to gain
+IMPROVED = 0.95  # reports say "improved" only from this confidence on
 
 
 class Verdict(StrEnum):

@@ -160,6 +160,12 @@ def without_turn(study: Study, trials: Sequence[Trial]) -> tuple[str, ...]:
     return tuple(name for name in study.strategy.split("+") if name not in tried) if study.spend.search_cut else ()
 
 
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials, the best first; equal scores keep the order in which they were tried."""
+    measured = [t for t in trials if t.status == "complete" and t.score is not None]
+    return sorted(measured, key=lambda t: (-(t.score or 0.0), t.number))
+
+
 def mean_score(results: Sequence[ExampleResult]) -> float | None:
     """Mean over the examples that could be measured; None when none could."""
     scores = [r.score for r in results if r.score is not None]

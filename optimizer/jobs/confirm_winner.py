@@ -9,6 +9,7 @@ from optimizer.core.comparison import Comparison, compare_scores, p95
 from optimizer.core.dataset import Example
 from optimizer.core.family import Family
 from optimizer.core.gates import (
+    IMPROVED,
     Evidence,
     GateResult,
     GateSettings,
@@ -25,7 +26,6 @@ from optimizer.jobs.build_dataset import open_holdout
 from optimizer.jobs.evaluation import Evaluator
 from optimizer.jobs.study_run import StopFlag, StudyRun
 
-IMPROVED = 0.95  # reports say "improved" only from this confidence on
 MIN_FRESH = 20  # calls below which a 95th percentile says nothing
 
 

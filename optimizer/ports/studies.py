@@ -72,6 +72,9 @@ class Journal(Protocol):
     def spend(self, tx: Transaction, study: str) -> Spend:
         """Settled and failed calls at their cost, sent and lost ones at their reserved price; ``n_from_journal`` is not known here (0)."""
 
+    def spend_by_purpose(self, tx: Transaction, study: str) -> dict[str, Spend]:
+        """``spend``, told apart by what the calls were for: search, confirmation, and so on."""
+
     def answers(self, tx: Transaction, study: str) -> dict[str, ModelAnswer]:
         """The study's settled answers by request key, without the requests."""
 

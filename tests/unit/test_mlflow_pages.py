@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from optimizer.adapters import mlflow_pages as pages
-from optimizer.adapters.mlflow_plots import importances, pareto_front, plots_page
+from optimizer.adapters.mlflow_plots import importances, plots_page
 from optimizer.core.dataset import make_example
 from optimizer.core.study import Budget, ExampleResult, Study, Trial
+from optimizer.core.study_history import pareto_front
 from optimizer.core.variant import FewShot, Variant
+from optimizer.core.variant_text import variant_diff
 from optimizer.ports import StudyEvidence
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -56,12 +58,12 @@ def evidence(**changes: Any) -> StudyEvidence:
 
 
 def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() -> None:
-    diff = pages.variant_diff(CHAMPION, WINNER)
+    diff = variant_diff(CHAMPION, WINNER)
     added = [line for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
     assert "+[example 1: ex_0]" in added
     assert "+=> out 1" in added
     assert not [line for line in diff.splitlines() if line.startswith("-") and not line.startswith("---")]
-    assert pages.variant_diff(CHAMPION, CHAMPION) == ""
+    assert variant_diff(CHAMPION, CHAMPION) == ""
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,11 @@ from optimizer.ports import JournalEntry
 
 CALLS = table(LmCallRow)
 _ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
+_SPENT = (
+    func.sum(case((CALLS.c.status.in_(("settled", "failed")), func.coalesce(CALLS.c.cost_usd, 0.0)), else_=CALLS.c.reserved_usd)),
+    func.count(),
+    func.sum(case((CALLS.c.status == "lost", 1), else_=0)),
+)
 
 
 class JournalTable:
@@ -49,12 +54,14 @@ class JournalTable:
         return tx.execute(in_flight.values(status="lost", settled_at=at)).rowcount
 
     def spend(self, tx: Connection, study: str) -> Spend:
-        c = CALLS.c
-        cost = case((c.status.in_(("settled", "failed")), func.coalesce(c.cost_usd, 0.0)), else_=c.reserved_usd)
-        lost = case((c.status == "lost", 1), else_=0)
-        query = select(func.sum(cost), func.count(), func.sum(lost)).where(c.study == study)
-        usd, n_calls, n_lost = tx.execute(query).one()
+        usd, n_calls, n_lost = tx.execute(select(*_SPENT).where(CALLS.c.study == study)).one()
         return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
+
+    def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
+        query = select(CALLS.c.purpose, *_SPENT).where(CALLS.c.study == study).group_by(CALLS.c.purpose).order_by(CALLS.c.purpose)
+        return {
+            purpose: Spend(usd=float(usd or 0.0), n_calls=n, n_lost=int(lost or 0)) for purpose, usd, n, lost in tx.execute(query).tuples()
+        }
 
     def answers(self, tx: Connection, study: str) -> dict[str, ModelAnswer]:
         c = CALLS.c

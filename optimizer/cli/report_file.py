@@ -1,0 +1,39 @@
+"""Where a report goes: into a file whose path is printed, or to stdout; and into the browser where somebody asks for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli.output import show
+from optimizer.cli.session import Session
+from optimizer.core.errors import Conflict
+
+STDOUT = Path("-")
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Where to write it; - is stdout. Default: var/reports/ of this home.", show_default=False),
+]
+Open = Annotated[bool, typer.Option("--open", help="Show it in the browser.")]
+
+
+def deliver(session: Session, page: str, values: Mapping[str, Any], *, name: str, out: Path | None, open: bool, as_json: bool) -> None:
+    """Writes the page and prints its path; with --json also ``values``. Raises Conflict where it cannot be written."""
+    if out == STDOUT:
+        sys.stdout.write(page)
+        return
+    path = out or session.settings.var() / "reports" / f"{name}.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as refused:
+        raise Conflict(f"Cannot write the report to {path}: {refused.strerror}. Name another file with --out.") from None
+    told = {**values, "path": str(path.resolve()), "bytes": len(page.encode())}
+    show(as_json, told, lambda screen: screen.print(str(told["path"]), markup=False))
+    if open:
+        typer.launch(path.resolve().as_uri())

@@ -1,0 +1,109 @@
+"""What came of a Study, in sentences: the first one of its report, the lift beside what selection promised, the cost, what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import floor, log10
+from typing import Any
+
+from optimizer.core.gates import IMPROVED, confidence_of
+from optimizer.core.study import UNFINISHED, Spend, Study, Trial, ranked
+from optimizer.core.words import count
+
+
+def headline(study: Study, trials: Sequence[Trial]) -> str:
+    """One sentence: what became of the search, or how it stands."""
+    family, winner = study.family, study.winner
+    candidates = [t for t in ranked(trials) if t.variant != study.champion]
+    tried = count(len(candidates), "candidate")
+    if study.status == "failed":
+        return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
+    if study.status == "cancelled":
+        return f"The study of {family} was cancelled after {tried}; {_best(study, trials)}."
+    if study.status == "confirming":
+        return f"The search of {family} is over; {winner}, the best of {tried} on dev, is being confirmed on the sealed holdout."
+    if study.status in UNFINISHED:
+        return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials)}."
+    if study.outcome == "nominated":
+        improves = float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
+        return (
+            f"{winner} improved on the champion of {family} and was nominated."
+            if improves
+            else f"{winner} was nominated for {family}; the evidence does not yet allow to call it improved."
+        )
+    if study.outcome == "not_confirmed":
+        missed = [g["name"] for g in (study.confirmation or {}).get("gates", ()) if g["verdict"] != "pass"]
+        gates = f" Not met: {', '.join(missed)}." if missed else ""
+        return f"{winner} was the best of {tried} on dev, but the sealed holdout did not confirm it.{gates}"
+    if study.outcome == "budget_exhausted":
+        what = f"{winner} could be confirmed" if winner else "a candidate could be compared"
+        return f"The budget of the study of {family} ended before {what}."
+    return f"No improvement: none of {tried} beat the champion of {family} on dev, so the holdout was not looked at."
+
+
+def lift_text(study: Study, looks_now: int | None) -> str | None:
+    """The lift on the sealed holdout with its interval, the selection lift beside it, and the looks; None without a confirmation.
+
+    Args:
+        looks_now: how many studies have looked at these holdout examples by now.
+    """
+    found: Mapping[str, Any] = study.confirmation or {}
+    if found.get("lift") is None:
+        return str(found["summary"]) if found.get("summary") else None
+    on = count(int(found["n"]), "sealed holdout example")
+    sentence = (
+        f"Holdout lift {found['lift']:+.3f}, 95 % interval {found['lift_low']:+.3f} to {found['lift_high']:+.3f}, p {found['p']:.3g}: "
+        f"{found['champion_mean']:.3f} to {found['winner_mean']:.3f} on {on}."
+    )
+    if (selection := found.get("selection_lift")) is not None:
+        sentence += f" On dev, where it was chosen for being best, it led by {selection:+.3f}, a figure that flatters on average."
+    looks = found.get("looks")
+    if looks is not None:
+        confidence = f"confidence 1 − {looks} p = {confidence_of(found['p'], looks):.3f}"
+        times = (
+            "This was the first look at these examples" if looks == 1 else f"This was look {looks} at these examples, hence {confidence}"
+        )
+        later = f"; by now there have been {looks_now}" if looks_now is not None and looks_now > looks else ""
+        sentence += f" {times}{later}."
+    return sentence
+
+
+def cost_text(study: Study, spent: Mapping[str, Spend]) -> str:
+    """Calls and dollars of everything, against the caps."""
+    calls, usd = sum(s.n_calls for s in spent.values()), sum(s.usd for s in spent.values())
+    of_calls = f" of {study.budget.calls:,}" if study.budget.calls is not None else ""
+    of_usd = f" of {dollars(study.budget.usd)}" if study.budget.usd is not None else ""
+    free = f", {study.spend.n_from_journal:,} more answered from the journal" if study.spend.n_from_journal else ""
+    return f"It took {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and {dollars(usd)}{of_usd}{free}."
+
+
+def dollars(amount: float) -> str:
+    """``$1.20``; of less than a cent two digits that count: ``$0.000023``."""
+    if amount >= 0.01 or amount <= 0:
+        return f"${amount:.4f}".removesuffix("00") if amount < 1 else f"${amount:,.2f}"
+    return f"${amount:.{1 - floor(log10(amount))}f}"
+
+
+def next_step(study: Study) -> str:
+    """The command that goes on from here."""
+    family = study.family
+    if study.status in UNFINISHED:
+        return f"detent study show {study.id} (again), or: detent study cancel {study.id}"
+    if study.status in ("cancelled", "failed"):
+        return f"detent study resume {study.id}"
+    if study.outcome == "nominated" and study.winner:
+        return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
+    if study.outcome == "not_confirmed" and study.winner:
+        return f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family} {study.winner}"
+    return f"nothing was better; another search: detent study run {family} --dry-run"
+
+
+def _best(study: Study, trials: Sequence[Trial]) -> str:
+    if study.winner:
+        return f"best on dev so far: {study.winner}, not confirmed"
+    measured = ranked(trials)
+    if not measured:
+        return "nothing has been measured"
+    if measured[0].variant == study.champion:
+        return "nothing leads the champion on dev"
+    return f"{measured[0].variant} leads on dev, not confirmed"
