@@ -24,7 +24,7 @@ def duel(report: StudyReport) -> str:
     hidden = any(c.other.example not in report.texts for c in (*gains, *losses))
     text = f"{who}, trial {found.trial.number}, on the dev examples: {plots.tally(found)}."
     note = " Examples whose text may not be shown stand under a hash." if hidden else ""
-    parts = [f"<p>{escape(text + note)}</p>", plots.duel(found)]
+    parts = [f"<p>{escape(text + note)}</p>", plots.duel(found) if found.wins + found.losses else ""]
     for name, cases in (("Largest gains", gains), ("Largest losses", losses)):
         if cases:
             parts.append(f'<h3>{name}</h3><div class="cases">{"".join(_case(c, report, found.trial.variant) for c in cases)}</div>')

@@ -7,10 +7,10 @@ from html import escape
 
 from optimizer.adapters.report_plots import Band, Dot, Line, Plot, Point, Rule, Tick, count_ticks, figure, nice_ticks, score_ticks
 from optimizer.core.study import Trial
+from optimizer.core.study_headline import dollars
 from optimizer.core.study_history import Curve, Duel, StudyReport, TrialView, pareto_front, usd_per_example
 
 ROOM = 0.05  # of an axis, beyond the outermost points
-KEYS = '<span class="key point champion">champion</span><span class="key point candidate">winner</span><span class="key point others">others</span>'
 KINDS = {"champion": "champion", "winner": "candidate", "": "others"}
 Cost = Callable[[Trial], float | None]
 
@@ -27,7 +27,7 @@ def trials(report: StudyReport) -> str:
     low, high = _range([t.trial.score or 0.0 for t in seen])
     return figure(
         Plot(
-            title=f"<b>Dev score of every trial</b><span class='value'>{KEYS}<span class='key'>best so far</span></span>",
+            title=f"<b>Dev score of every trial</b><span class='value'>{_keys(seen)}<span class='key'>best so far</span></span>",
             about="dev score of every trial in the order in which they were tried, and the best so far",
             x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
             x_label="calls of the search, after each trial" if by_calls else "trial; the journal answered every call",
@@ -72,7 +72,7 @@ def tally(found: Duel) -> str:
 def fronts(report: StudyReport) -> list[str]:
     """Quality against dollars and against p95, each where it was measured and is not the same for everybody."""
     complete = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
-    usd = _front(complete, usd_per_example, "Quality against dollars", "dollars per call", lambda x: f"${x:g}")
+    usd = _front(complete, usd_per_example, "Quality against dollars", "dollars per call", dollars)
     p95 = _front(complete, lambda t: t.p95_ms, "Quality against latency", "p95 of fresh calls, ms", lambda x: f"{x:,.0f}")
     return [drawn for drawn in (usd, p95) if drawn is not None]
 
@@ -80,13 +80,13 @@ def fronts(report: StudyReport) -> list[str]:
 def _front(seen: Sequence[TrialView], cost: Cost, title: str, unit: str, tick: Callable[[float], str]) -> str | None:
     costs = {t.trial.number: c for t in seen if (c := cost(t.trial)) is not None}
     known = [t for t in seen if t.trial.number in costs]
-    if len(known) < 2 or not any(costs.values()):
+    if len({f"{c:.6g}" for c in costs.values()}) < 2:
         return None
     front = pareto_front([(costs[t.trial.number], t.trial.score or 0.0) for t in known])
     x, y = _range(costs.values(), upto=None), _range([t.trial.score or 0.0 for t in known])
     return figure(
         Plot(
-            title=f"<b>{escape(title)}</b><span class='value'>{KEYS}<span class='key'>front</span></span>", about=f"{title}: dev score by {unit}",
+            title=f"<b>{escape(title)}</b><span class='value'>{_keys(seen)}<span class='key'>front</span></span>", about=f"{title}: dev score by {unit}",
             x=x, y=y, x_ticks=[Tick(at=at, text=tick(at)) for at in nice_ticks(*x)], y_ticks=score_ticks(*y), x_label=unit,
             lines=[Line(points=[*front, (x[1], front[-1][1])], kind="observed", steps=True)], dots=_dots(known, lambda t: costs[t.number]), tall=True,
         )
@@ -110,6 +110,12 @@ def _curve(curve: Curve, y: tuple[float, float], end: float) -> str:
     )  # fmt: skip
 
 
+def _keys(seen: Iterable[TrialView]) -> str:
+    marks = {t.mark for t in seen}
+    named = (("champion", "champion"), ("winner", "winner"), ("", "other trial"))
+    return "".join(f'<span class="key point {KINDS[mark]}">{name}</span>' for mark, name in named if mark in marks)
+
+
 def _dots(seen: Iterable[TrialView], x: Callable[[Trial], float]) -> list[Dot]:
     """Champion and winner last, so that they lie on top."""
     ordered = sorted(seen, key=lambda t: t.mark != "")
@@ -128,8 +134,8 @@ def _about(seen: TrialView) -> str:
 
 
 def _range(values: Iterable[float], *, upto: float | None = 1.0) -> tuple[float, float]:
-    """A stretch that holds all values with some room, not below 0 and not above ``upto``."""
+    """A stretch that holds all values with some room, reaching no further than needed beyond 0 and ``upto``."""
     found = list(values) or [0.0, 1.0]
     room = max((max(found) - min(found)) * 2 * ROOM, 0.02 if upto else max(found) * ROOM)
     high = max(found) + room
-    return max(0.0, min(found) - room), high if upto is None else min(upto + ROOM, high)
+    return max(-room / 2, min(found) - room), high if upto is None else min(upto + ROOM, high)

@@ -14,12 +14,13 @@ from typing import Any
 from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
 from optimizer.adapters.study_duel import duel
-from optimizer.core.study import Spend, Study, without_turn
+from optimizer.core.study import UNFINISHED, Spend, Study, without_turn
 from optimizer.core.study_headline import cost_text, dollars, headline, lift_text, next_step
 from optimizer.core.study_history import StudyReport, TrialView, usd_per_example
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count, when
 
+COLUMNS = ("Trial", "Dev score", "Lead", "Proposed by", "Variant", "Examples", "n", "Calls", "Dollars a call", "p95 ms", "Front", "Ended")
 LINE_CHARS = 700  # of one line of a diff
 UNCONFIRMED = {
     "cancelled": "The study was cancelled before a confirmation.",
@@ -40,6 +41,15 @@ def study_page(report: StudyReport) -> str:
         _facts(report),
         note_list(_notes(report)),
         section("Confirmation on the sealed holdout", _confirmation(study)),
+        *(_search(report) if trials else ["<p>Nothing was evaluated.</p>"]),
+        f"<footer>Made {when(report.made_at)}. Scores are of the dev examples, unless the holdout is named; of the sealed holdout no example is "
+        f"shown. Next: {escape(next_step(study))}.</footer>",
+    ]
+    return document(f"Study {study.id} of {study.family}", parts)
+
+
+def _search(report: StudyReport) -> list[str]:
+    return [
         section("What changed", _changes(report)),
         section("What was tried", _tried(report)),
         section("Learning curves", _curves(report)),
@@ -47,10 +57,7 @@ def study_page(report: StudyReport) -> str:
         section("Quality against what it costs", _fronts(report)),
         section("Which settings mattered", _importance(report)),
         section("What it cost", _cost(report)),
-        f"<footer>Made {when(report.made_at)}. Scores are of the dev examples, unless the holdout is named; of the sealed holdout no example is "
-        f"shown. Next: <code>{escape(next_step(study))}</code></footer>",
     ]
-    return document(f"Study {study.id} of {study.family}", parts)
 
 
 # --- what came of it ----------------------------------------------------------------------------------------------------------------
@@ -157,7 +164,8 @@ def _changes(report: StudyReport) -> str:
     champion, other = report.variants.get(study.champion), report.variants.get(shown or "")
     if shown is None or champion is None or other is None:
         return "<p>There is no candidate to compare with the champion.</p>"
-    what = "The winner" if study.winner else "The best candidate, which did not win,"
+    best = "The best candidate so far," if study.status in UNFINISHED else "The best candidate, which did not win,"
+    what = "The winner" if study.winner else best
     head = f'<p>{what} <code class="candidate">{escape(shown)}</code> against the champion <code class="champion">{escape(study.champion)}</code>.</p>'
     full = f"<details><summary>The whole variant</summary><pre>{escape(variant_text(other))}</pre></details>"
     return head + _diff(variant_diff(champion, other)) + full
@@ -176,33 +184,18 @@ def _diff(text: str) -> str:
 
 def _tried(report: StudyReport) -> str:
     seen = report.history.trials
-    if not seen:
-        return "<p>Nothing was evaluated.</p>"
     drawn = plots.trials(report) if any(t.trial.score is not None for t in seen) else ""
     strategies = [
         (escape(s.name), str(s.n_trials), f"{s.n_calls:,}", dollars(s.usd), number_cell(s.best)) for s in report.history.strategies
     ]
     by_strategy = table(("Proposed by", "Trials", "Calls", "Dollars of its trials", "Best dev score"), strategies)
-    columns = (
-        "Trial",
-        "Dev score",
-        "Lead",
-        "Proposed by",
-        "Variant",
-        "Examples",
-        "n",
-        "Calls",
-        "Dollars a call",
-        "p95 ms",
-        "Front",
-        "Ended",
-    )
-    rows = [_trial(t, report) for t in sorted(seen, key=_best_first)]
+    shown = len(COLUMNS) if any(t.ending for t in seen) else -1  # the last one says why a trial went no further
+    rows = [_trial(t, report)[:shown] for t in sorted(seen, key=_best_first)]
     text = (
         "Lead: over the champion, on the examples measured for both. Front: no other trial is at least as good in score, dollars and p95 together. "
         "The best of many leads by luck, too; only the holdout decides."
     )
-    return f"{drawn}{by_strategy}<p>{text}</p>{table(columns[:shown], rows)}"
+    return f"{drawn}{by_strategy}<p>{text}</p>{table(COLUMNS[:shown], rows)}"
 
 
 def _best_first(seen: TrialView) -> tuple[bool, float, int]:
@@ -270,9 +263,10 @@ def _cost(report: StudyReport) -> str:
     rows.append(("<b>all</b>", f"<b>{total.n_calls:,}</b>", f"<b>{dollars(total.usd)}</b>"))
     cap = study.budget
     rows.append(("allowed", f"{cap.calls:,}" if cap.calls is not None else "no cap", dollars(cap.usd) if cap.usd is not None else "no cap"))
-    journal = f"{count(study.spend.n_from_journal, 'call')} more {'was' if study.spend.n_from_journal == 1 else 'were'} answered from the journal."
-    minutes = f" At most {cap.minutes:g} minutes were allowed." if cap.minutes is not None else ""
-    return f"{table(('For', 'Calls', 'Dollars'), rows)}<p>{journal}{minutes} Every attempt on the wire counts, failed ones too; search includes what strategies asked for themselves.</p>"
+    n_found = study.spend.n_from_journal
+    journal = f"{count(n_found, 'call')} more {'was' if n_found == 1 else 'were'} answered from the journal. " if n_found else ""
+    minutes = f"At most {cap.minutes:g} minutes were allowed. " if cap.minutes is not None else ""
+    return f"{table(('For', 'Calls', 'Dollars'), rows)}<p>{journal}{minutes}Every attempt on the wire counts, failed ones too; search includes what strategies asked for themselves.</p>"
 
 
 def _figure(value: Any) -> str:

@@ -22,6 +22,8 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
         return f"The study of {family} was cancelled after {tried}; {_best(study, trials)}."
     if study.status == "confirming":
         return f"The search of {family} is over; {winner}, the best of {tried} on dev, is being confirmed on the sealed holdout."
+    if study.status == "queued" and not trials:
+        return f"The study of {family} is queued."
     if study.status in UNFINISHED:
         return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials)}."
     if study.outcome == "nominated":
@@ -74,7 +76,8 @@ def cost_text(study: Study, spent: Mapping[str, Spend]) -> str:
     of_calls = f" of {study.budget.calls:,}" if study.budget.calls is not None else ""
     of_usd = f" of {dollars(study.budget.usd)}" if study.budget.usd is not None else ""
     free = f", {study.spend.n_from_journal:,} more answered from the journal" if study.spend.n_from_journal else ""
-    return f"It took {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and {dollars(usd)}{of_usd}{free}."
+    took = "So far it took" if study.status in UNFINISHED else "It took"
+    return f"{took} {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and {dollars(usd)}{of_usd}{free}."
 
 
 def dollars(amount: float) -> str:
