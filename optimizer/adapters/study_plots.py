@@ -138,4 +138,4 @@ def _range(values: Iterable[float], *, upto: float | None = 1.0) -> tuple[float,
     found = list(values) or [0.0, 1.0]
     room = max((max(found) - min(found)) * 2 * ROOM, 0.02 if upto else max(found) * ROOM)
     high = max(found) + room
-    return max(-room / 2, min(found) - room), high if upto is None else min(upto + ROOM, high)
+    return max(-room / 4, min(found) - room), high if upto is None else min(upto + ROOM, high)

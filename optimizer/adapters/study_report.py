@@ -174,7 +174,7 @@ def _changes(report: StudyReport) -> str:
 def _diff(text: str) -> str:
     """As unified, but for its line numbers, which lead nowhere."""
     classes = {"+": "added", "-": "gone", "…": "at"}
-    lines = ["…" if line.startswith("@@") else line for line in text.splitlines()[2:]]  # the first two name the variants
+    lines = ["…" if line.startswith("@@") else line for line in text.splitlines()[3:]]  # before: the variants' names, where it starts
     shown = [f'<span class="{classes.get(line[:1], "same")}">{escape(cut(line, LINE_CHARS)) or " "}</span>' for line in lines]
     return f'<pre class="diff">{"".join(shown)}</pre>' if shown else "<p>No difference in what can be read.</p>"
 
@@ -231,7 +231,11 @@ def _curves(report: StudyReport) -> str:
 def _fronts(report: StudyReport) -> str:
     drawn = plots.fronts(report)
     if not drawn:
-        return "<p>Not drawn: that takes two trials whose calls cost dollars or were timed. The model is free, and the journal answered the rest.</p>"
+        text = (
+            "Not drawn: no two trials differ in dollars or in the p95 of calls made in this study. A free model costs nothing, and what the journal "
+            "answers takes no time."
+        )
+        return f"<p>{text}</p>"
     text = "A trial below the front is no better than another that costs less. Latency is that of calls made in this study, on this machine's load."
     return f'<p>{text}</p><div class="plots wide">{"".join(drawn)}</div>'
 

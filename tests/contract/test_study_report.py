@@ -1,0 +1,208 @@
+"""The page of a study that really ran: what it shows, and what it must not."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "end_to_end"))
+import mlflow_story as story
+
+from optimizer.adapters.database import Database
+from optimizer.adapters.study_report import study_page
+from optimizer.core.dataset import Example
+from optimizer.core.errors import NotFound
+from optimizer.core.family import Family
+from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.study import Budget, Study
+from optimizer.jobs.report_study import report_study
+from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
+
+HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", html)))
+
+
+def page(world: World, study: Study, family: Family | None) -> str:
+    return study_page(report_study(study.id, family=family, store=world.store, clock=world.clock))
+
+
+class Talkative(TopicModel):
+    """Writes markup and an address where it does not know."""
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = super().complete(request)
+        known = answer.text in TOPICS
+        return answer if known else ModelAnswer(**{**_fields(answer), "text": f"{HOSTILE} ask ann@example.com"})
+
+
+def _fields(answer: ModelAnswer) -> dict[str, Any]:
+    return {name: getattr(answer, name) for name in ModelAnswer.__dataclass_fields__}
+
+
+@pytest.fixture
+def ran(tmp_path: Path) -> Iterator[tuple[World, Study]]:
+    """A study whose winner was confirmed, with markup in texts, in answers and in a name."""
+    world = World(tmp_path, model=Talkative())
+    examples = [*topic_examples(30, "train"), *topic_examples(12, "dev"), *topic_examples(24, "holdout")]
+    world.fill(examples=[_hostile(e) for e in examples])
+    study = world.run(world.create(actor=HOSTILE))
+    assert study.outcome == "nominated"
+    yield world, study
+    world.store.close()
+
+
+def _hostile(example: Example) -> Example:
+    words = f"{HOSTILE} {example.input['document']} Of ben@example.com."
+    values = {name: getattr(example, name) for name in Example.__dataclass_fields__}
+    return Example(**{**values, "input": {"document": words}})
+
+
+def test_what_people_and_models_wrote_cannot_become_markup_and_nothing_is_loaded(ran: tuple[World, Study]) -> None:
+    world, study = ran
+    html = page(world, study, world.family)
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "&lt;script&gt;" in html
+    assert "http" not in html
+    tags = re.findall(r"<[a-z][^>]*>", html)
+    assert not [tag for tag in tags if re.search(r"\b(src|href|on[a-z]+)=", tag)]
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_the_page_tells_the_winner_the_lift_the_gates_the_trials_and_the_cost(ran: tuple[World, Study]) -> None:
+    world, study = ran
+    found = study.confirmation or {}
+    said = text(page(world, study, world.family))
+    assert f"{study.winner} improved on the champion of topics and was nominated." in said
+    assert f"Holdout lift {found['lift']:+.3f}" in said
+    assert f"it led by {found['selection_lift']:+.3f}" in said
+    for gate in found["gates"]:
+        assert gate["reason"] in said
+    for trial in world.trials(study):
+        assert trial.variant in said
+    assert f"It took {len(world.calls(study))} of 500 calls" in said
+    assert re.search(r"confirmation 40 \$0\.0004", said), "the confirmation's own calls are told apart"
+    assert "+[example 1: train-" in said, "the diff shows what was added"
+
+
+def test_of_the_sealed_holdout_no_example_is_shown_by_text_id_or_result(tmp_path: Path) -> None:
+    store = story.open_database(tmp_path)
+    study = story.tell(store)
+    html = study_page(report_study(study.id, family=topic_family(name=story.FAMILY), store=store, clock=story.FixedClock()))
+    store.close()
+    assert "Document number" in html, "dev examples are shown"
+    assert story.HELD_OUT_TEXT not in html
+    assert "kept out" not in html, "the answers of the confirmation"
+    assert not [id for id in (study.dataset or {})["holdout"] if id in html]
+
+
+def test_an_example_that_nobody_released_stands_under_a_hash_without_its_text_and_answers(tmp_path: Path) -> None:
+    world = World(tmp_path).fill(
+        examples=[*topic_examples(30, "train"), *topic_examples(12, "dev", released=False), *topic_examples(24, "holdout")]
+    )
+    study = world.run(world.create())
+    html = page(world, study, world.family)
+    world.store.close()
+    assert "of dev." not in html
+    assert "I would rather not say" not in html
+    assert not re.search(r"dev-0\d\d", html)
+    assert "Examples whose text may not be shown stand under a hash." in html
+
+
+@pytest.mark.parametrize(
+    ("family", "shows", "hides"),
+    [
+        pytest.param({}, ["ben@example.com", "ann@example.com"], [], id="nothing to mask"),
+        pytest.param({"privacy": {"mask": ["email"]}}, ["[email]", "of dev."], ["@example.com"], id="masked since"),
+        pytest.param(
+            {"privacy": {"store": "metadata"}}, ["(text not shown)"], ["@example.com", "of dev.", "of train."], id="only metadata"
+        ),
+        pytest.param(None, ["(text not shown)"], ["@example.com", "of dev.", "of train."], id="the family's file is gone"),
+    ],
+)
+def test_texts_are_shown_as_the_familys_privacy_allows_now(
+    ran: tuple[World, Study], family: dict[str, Any] | None, shows: list[str], hides: list[str]
+) -> None:
+    world, study = ran
+    html = page(world, study, None if family is None else topic_family(**family))
+    assert [word for word in shows if word not in html] == []
+    assert [word for word in hides if word in html] == []
+
+
+def test_a_search_that_the_budget_cut_short_names_whose_turn_never_came(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    study = world.run(world.create(budget=Budget(calls=64), definition={"n_candidates": 4}))
+    said = text(page(world, study, world.family))
+    world.store.close()
+    assert "The search was cut short, so not everything was tried." in said
+    assert "settings never had a turn." in said
+    assert "Cannot tell: " in said
+
+
+def test_a_study_that_found_nothing_says_that_the_holdout_was_left_alone(tmp_path: Path) -> None:
+    world = World(tmp_path, model=TopicModel(needs=99)).fill()
+    study = world.run(world.create())
+    html = page(world, study, world.family)
+    world.store.close()
+    assert "No improvement: none of" in text(html)
+    assert "was not looked at and stays fresh" in text(html)
+    assert "candidate dot" not in html, "nothing is drawn as a winner"
+
+
+def test_a_queued_study_has_a_page_without_plots_and_an_unknown_one_has_none(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    html = page(world, world.create(), world.family)
+    assert "The study of topics is queued." in text(html)
+    assert "<figure" not in html
+    with pytest.raises(NotFound, match="no study 'st_nothing'"):
+        report_study("st_nothing", family=None, store=world.store, clock=world.clock)
+    world.store.close()
+
+
+def test_a_later_look_at_the_same_holdout_is_told_on_the_earlier_page(ran: tuple[World, Study]) -> None:
+    world, study = ran
+    assert "the first look at these examples." in text(page(world, study, world.family))
+    ids = (study.dataset or {})["holdout"]
+
+    def look(tx: Any) -> None:
+        world.store.examples.sealed_holdout(tx, "topics", "st_later", ids, START)
+
+    world.store.write(look)
+    assert "the first look at these examples; by now there have been 2." in text(page(world, study, world.family))
+
+
+def test_the_report_reads_no_result_of_the_confirmation(ran: tuple[World, Study], monkeypatch: pytest.MonkeyPatch) -> None:
+    world, study = ran
+    read: list[str] = []
+    tables = type(world.store.studies)
+    results = tables.results
+
+    def watched(self: Any, tx: Any, id: str, purpose: str, variant: str | None = None) -> Any:
+        read.append(purpose)
+        return results(self, tx, id, purpose, variant)
+
+    monkeypatch.setattr(tables, "results", watched)
+    monkeypatch.setattr(type(world.store.examples), "sealed_holdout", None)
+    page(world, study, world.family)
+    assert read == ["search"]
+
+
+def test_spending_is_told_apart_by_purpose_and_adds_up(ran: tuple[World, Study]) -> None:
+    world, study = ran
+    database: Database = world.store
+    with database.read() as tx:
+        parts, whole = database.journal.spend_by_purpose(tx, study.id), database.journal.spend(tx, study.id)
+        assert database.journal.spend_by_purpose(tx, "st_other") == {}
+    assert set(parts) == {"search", "confirmation"}
+    assert parts["confirmation"].n_calls == 2 * 20
+    assert sum(p.n_calls for p in parts.values()) == whole.n_calls
+    assert sum(p.usd for p in parts.values()) == pytest.approx(whole.usd)

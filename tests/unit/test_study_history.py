@@ -1,0 +1,199 @@
+"""A study told from its trials and dev results: what led, what was dropped and why, and the sentences that open its report."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
+from optimizer.core.study_headline import cost_text, dollars, headline, lift_text
+from optimizer.core.study_history import History, common_order, history_of, score_band
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+DEV = tuple(f"d{n}" for n in range(10))
+
+
+def study(**changes: Any) -> Study:
+    values: dict[str, Any] = {"id": "st_1", "family": "f", "strategy": "bootstrap", "aim": "quality", "status": "finished", "seed": 1}
+    values |= {"budget": Budget(calls=10), "definition": {}, "champion": "v_old", "created_at": NOW, "created_by": "local:t"}
+    return Study(**{**values, "dataset": {"dev": list(DEV)}, "outcome": "nominated", "winner": "v_new", **changes})
+
+
+def trial(number: int, variant: str, score: float | None, **changes: Any) -> Trial:
+    values: dict[str, Any] = {"proposer": "bootstrap" if number else "champion", "params": {}, "status": "complete", "n": len(DEV)}
+    return Trial(**{"study": "st_1", "number": number, "variant": variant, "score": score, "n_calls": 10, **values, **changes})
+
+
+def results(*scores: float | None, first: int = 0) -> list[ExampleResult]:
+    return [ExampleResult(example=DEV[first + n], score=s, output=None) for n, s in enumerate(scores)]
+
+
+def told(trials: list[Trial], found: dict[str, list[ExampleResult]], **changes: Any) -> History:
+    return history_of(study(**changes), trials, found)
+
+
+OLD = results(*[0.5] * 10)
+
+
+def test_examples_that_most_variants_met_come_first_so_that_every_trial_is_a_beginning() -> None:
+    found = {"v_old": OLD, "v_new": OLD, "v_short": results(0.1, 0.1, first=7)}
+    assert common_order(study(), found) == ("d7", "d8", *DEV[:7], "d9")
+
+
+@pytest.mark.parametrize(
+    ("changes", "ending"),
+    [
+        pytest.param({}, "", id="evaluated in full"),
+        pytest.param({"n": 4}, "dropped after 4 of 10 examples", id="dropped"),
+        pytest.param({"status": "stopped", "n": 4}, "stopped after 4 of 10 examples: No call is left.", id="stopped by the budget"),
+        pytest.param({"status": "running", "n": 4}, "still running, 4 of 10 examples so far", id="running"),
+        pytest.param({"score": None}, "no example could be measured", id="nothing measured"),
+    ],
+)
+def test_every_trial_says_why_it_went_no_further(changes: dict[str, Any], ending: str) -> None:
+    other = replace(trial(1, "v_new", 0.4), **changes)
+    seen = told([trial(0, "v_old", 0.5), other], {"v_old": OLD, "v_new": OLD}, spend=Spend(search_cut="No call is left.")).trials[1]
+    assert seen.ending == ending
+
+
+def test_a_high_score_with_examples_missing_that_the_champion_has_cannot_win_and_says_so() -> None:
+    found = {"v_old": OLD, "v_new": results(None, *[0.9] * 9)}
+    seen = told([trial(0, "v_old", 0.5), trial(1, "v_new", 0.9)], found).trials[1]
+    assert seen.ending == "cannot win: 1 example that the champion has a score on could not be measured"
+
+
+def test_an_example_forgotten_since_drops_nobody() -> None:
+    nine = [trial(0, "v_old", 0.5, n=9), trial(1, "v_new", 0.6, n=9)]
+    assert [t.ending for t in told(nine, {"v_old": OLD[:9], "v_new": OLD[:9]}).trials] == ["", ""]
+
+
+def test_the_best_so_far_follows_trials_measured_in_full_and_calls_add_up() -> None:
+    trials = [trial(0, "v_old", 0.5), trial(1, "v_a", 0.9, n=4), trial(2, "v_b", 0.4), trial(3, "v_new", 0.6)]
+    seen = told(trials, {"v_old": OLD}).trials
+    assert [t.best for t in seen] == [0.5, 0.5, 0.5, 0.6]
+    assert [t.calls for t in seen] == [10, 20, 30, 40]
+
+
+def test_a_lead_is_counted_on_the_examples_measured_for_both() -> None:
+    found = {"v_old": results(0.0, 1.0), "v_new": results(1.0, None)}
+    seen = told([trial(0, "v_old", 0.5), trial(1, "v_new", 1.0)], found).trials
+    assert (seen[0].lead, seen[1].lead) == (None, 1.0)
+
+
+def test_a_learning_curve_shows_both_means_on_the_same_examples_in_their_order() -> None:
+    (curve,) = told([trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)], {"v_old": OLD, "v_new": results(1.0, 0.0, None, 0.5)}).curves
+    assert [(p.n, p.mean, p.champion) for p in curve.points] == [(1, 1.0, 0.5), (2, 0.5, 0.5), (3, 0.5, 0.5)]
+    assert curve.mark == "winner"
+
+
+def test_the_winner_is_shown_first_even_where_another_trial_scored_as_much() -> None:
+    trials = [trial(0, "v_old", 0.5), trial(1, "v_a", 0.7), trial(2, "v_new", 0.6)]
+    history = told(trials, dict.fromkeys(("v_old", "v_a", "v_new"), OLD))
+    assert [c.trial.number for c in history.curves] == [2, 1]
+    assert history.duel is not None
+    assert history.duel.trial.number == 2
+
+
+def test_a_duel_counts_wins_ties_losses_and_what_one_of_them_has_no_score_on_with_the_largest_gain_first() -> None:
+    found = {"v_old": results(0.5, 0.5, 0.5, 0.5), "v_new": results(0.2, 0.9, 0.5, None)}
+    duel = told([trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)], found).duel
+    assert duel is not None
+    assert (duel.wins, duel.ties, duel.losses, duel.n_unmeasured) == (1, 1, 1, 1)
+    assert [c.other.example for c in duel.cases] == ["d1", "d2", "d0"]
+
+
+def test_the_front_keeps_what_nothing_beats_in_score_dollars_and_latency_together() -> None:
+    measured = {"v_old": (0.5, 0.1, 100.0), "v_dear": (0.6, 0.4, 300.0), "v_same": (0.6, 0.4, 400.0), "v_fast": (0.4, 0.2, 50.0)}
+    trials = [trial(n, v, s, cost_usd=usd, p95_ms=ms) for n, (v, (s, usd, ms)) in enumerate(measured.items())]
+    assert [t.on_front for t in told(trials, {}).trials] == [True, True, False, True]
+
+
+def test_a_band_is_agresti_and_coulls_for_scores_of_0_and_1_and_holds_the_mean() -> None:
+    band = score_band(10, 8.0, 8.0)
+    assert (round(band.lower, 3), round(band.upper, 3)) == (0.478, 0.951)
+    for n, total in ((1, 0.0), (1, 1.0), (40, 0.0), (40, 40.0), (7, 3.5)):
+        band = score_band(n, total, total * total / n)
+        assert 0.0 <= band.lower <= total / n <= band.upper <= 1.0
+
+
+def test_no_setting_is_called_important_with_few_trials_equal_scores_or_scores_that_luck_explains() -> None:
+    def why(scores: list[float], n: int = 12, noise: float = 0.0) -> str | None:
+        rng = random.Random(1)
+        found = {f"v_{i}": results(*[min(1.0, max(0.0, s + rng.uniform(-noise, noise))) for _ in DEV]) for i, s in enumerate(scores)}
+        trials = [trial(i, f"v_{i}", s) for i, s in enumerate(scores)]
+        return told(trials[:n], found, champion="v_0").cannot_tell
+
+    spread = [0.3 + 0.05 * i for i in range(12)]
+    assert why(spread) is None
+    assert "9 measured trials" in (why(spread, n=9) or "")
+    assert "all 12 measured trials have the same score" in (why([0.5] * 12) or "")
+    assert "luck" in (why([0.5 + 0.001 * i for i in range(12)], noise=0.4) or "")
+
+
+def test_answers_that_could_not_be_read_are_told_from_those_that_never_came() -> None:
+    broken = [replace(OLD[0], score=0.0, error="no label"), replace(OLD[1], score=None, error="unreachable"), OLD[2]]
+    history = told([trial(0, "v_old", 0.5)], {"v_old": broken})
+    assert (history.n_unread, history.n_unmeasured) == (1, 1)
+
+
+CONFIRMED = {
+    "n": 100, "champion_mean": 0.4, "winner_mean": 0.5, "lift": 0.1, "lift_low": 0.02, "lift_high": 0.18, "p": 0.004, "looks": 1,
+    "confidence": 0.996, "selection_lift": 0.2, "gates": [{"name": "n", "verdict": "pass"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"confirmation": CONFIRMED}, "v_new improved on the champion of f and was nominated.", id="improved"),
+        pytest.param({"confirmation": {**CONFIRMED, "confidence": 0.94}}, "does not yet allow to call it improved", id="nominated only"),
+        pytest.param(
+            {"outcome": "not_confirmed", "confirmation": {"gates": [{"name": "risk", "verdict": "fail"}]}},
+            "v_new was the best of 1 candidate on dev, but the sealed holdout did not confirm it. Not met: risk.",
+            id="not confirmed",
+        ),
+        pytest.param({"outcome": "no_improvement", "winner": None}, "No improvement: none of 1 candidate beat", id="no improvement"),
+        pytest.param({"outcome": "budget_exhausted"}, "ended before v_new could be confirmed", id="budget after the search"),
+        pytest.param({"outcome": "budget_exhausted", "winner": None}, "ended before a candidate could be compared", id="budget before"),
+        pytest.param({"status": "cancelled", "outcome": None}, "cancelled after 1 candidate; best on dev so far: v_new", id="cancelled"),
+        pytest.param({"status": "failed", "outcome": None, "error": "No model."}, "The study of f failed: No model.", id="failed"),
+        pytest.param({"status": "running", "outcome": None, "winner": None}, "v_new leads on dev, not confirmed", id="running"),
+        pytest.param({"status": "confirming", "outcome": None}, "is being confirmed on the sealed holdout", id="confirming"),
+    ],
+)
+def test_the_first_sentence_says_what_became_of_the_study(changes: dict[str, Any], says: str) -> None:
+    assert says in headline(study(**changes), [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)])
+
+
+def test_the_word_improved_stands_only_where_the_confidence_allows_it() -> None:
+    trials = [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)]
+    for outcome in ("not_confirmed", "budget_exhausted", "no_improvement"):
+        assert "improved" not in headline(study(outcome=outcome, confirmation=CONFIRMED), trials)
+
+
+def test_the_lift_stands_beside_what_selection_promised_and_every_look_is_named() -> None:
+    said = lift_text(study(confirmation=CONFIRMED), 1) or ""
+    for part in ("Holdout lift +0.100", "+0.020 to +0.180", "p 0.004", "led by +0.200", "flatters", "the first look at these examples."):
+        assert part in said
+    third = lift_text(study(confirmation={**CONFIRMED, "looks": 3}), 5) or ""
+    assert "look 3 at these examples, hence confidence 1 − 3 p = 0.988; by now there have been 5." in third
+    assert lift_text(study(), None) is None
+
+
+def test_the_cost_is_everything_that_was_spent_against_its_caps() -> None:
+    spent = {"search": Spend(usd=0.5, n_calls=90), "confirmation": Spend(usd=0.25, n_calls=20)}
+    capped = study(budget=Budget(usd=2.0, calls=1500), spend=Spend(n_from_journal=12))
+    assert cost_text(capped, spent) == "It took 110 of 1,500 calls and $0.75 of $2.00, 12 more answered from the journal."
+    assert cost_text(study(status="running", budget=Budget()), {}) == "So far it took 0 calls and $0.00."
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0.0, "$0.00"), (0.000023, "$0.000023"), (0.0099, "$0.0099"), (0.0512, "$0.0512"), (0.75, "$0.75"), (1234.5, "$1,234.50")],
+)
+def test_small_amounts_keep_two_digits_that_count(amount: float, text: str) -> None:
+    assert dollars(amount) == text
