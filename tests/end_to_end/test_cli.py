@@ -106,6 +106,8 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
     [
         pytest.param(["family", "show", "nothing"], 1, "There is no family 'nothing'", id="unknown family"),
         pytest.param(["study", "show", "st_nothing"], 1, "no study", id="unknown study"),
+        pytest.param(["study", "report", "st_nothing"], 1, "no study", id="report of an unknown study"),
+        pytest.param(["study", "report", "support_topics"], 1, "has had no study yet", id="report of no study"),
         pytest.param(["rollout", "rollback", "support_topics"], 1, "detent champion rollback support_topics", id="nothing to roll back"),
         pytest.param(["rollout", "verify", "ro_nothing"], 1, "no rollout", id="unknown rollout"),
         pytest.param(["champion", "rollback", "support_topics"], 1, "no champion before", id="no champion before this one"),
@@ -124,7 +126,6 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["fly"], 2, "No such command", id="unknown command"),
         pytest.param(["backup"], 1, "not yet|cannot do it yet", id="a later command"),
         pytest.param(["data", "forget", "--unit", "u"], 1, "cannot do it yet", id="a later command with options"),
-        pytest.param(["study", "report", "x"], 1, "cannot do it yet", id="a later verb"),
     ],
 )
 def test_what_cannot_be_done_says_why_on_stderr_with_its_exit_code(detent: Detent, words: list[str], code: int, says: str) -> None:
@@ -181,6 +182,11 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     winner = study["winner"]
     assert winner, study
     champion = study["champion"]
+
+    report = detent("study", "report", "support_topics", "--json").json
+    assert report["study"] == study["id"]
+    assert winner in Path(report["path"]).read_text(encoding="utf-8")
+    assert winner in detent("study", "report", study["id"], "-o", "-").out
 
     diff = detent("variant", "diff", "support_topics", winner, "--json").json
     assert any(line.startswith("+  ") for line in diff["diff"])
