@@ -87,7 +87,7 @@ def _front(seen: Sequence[TrialView], cost: Cost, title: str, unit: str, tick: C
     return figure(
         Plot(
             title=f"<b>{escape(title)}</b><span class='value'>{_keys(seen)}<span class='key'>front</span></span>", about=f"{title}: dev score by {unit}",
-            x=x, y=y, x_ticks=[Tick(at=at, text=tick(at)) for at in nice_ticks(*x)], y_ticks=score_ticks(*y), x_label=unit,
+            x=x, y=y, x_ticks=[Tick(at=at, text=tick(at)) for at in nice_ticks(*x, n=2)], y_ticks=score_ticks(*y), x_label=unit,
             lines=[Line(points=[*front, (x[1], front[-1][1])], kind="observed", steps=True)], dots=_dots(known, lambda t: costs[t.number]), tall=True,
         )
     )  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optimizer.adapters.study_report import study_page
+from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.study import Budget
 from optimizer.jobs.report_study import report_study
 from tests.report_pages import CHROMIUM, WIDTHS, assert_readable, browser_of_module
@@ -18,13 +20,21 @@ browser = browser_of_module
 N_TRIALS = 11
 
 
+class Metered(TopicModel):
+    """Longer requests cost more and take longer."""
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        n = len(request.messages)
+        return replace(super().complete(request), cost_usd=0.00001 * n, latency_ms=100.0 * n)
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One whose winner was nominated after several trials, and one that found nothing."""
     folder = tmp_path_factory.mktemp("reports")
     made = {}
     for name, needs in (("nominated", 2), ("nothing", 99)):
-        world = World(tmp_path_factory.mktemp(name), model=TopicModel(needs=needs)).fill()
+        world = World(tmp_path_factory.mktemp(name), model=Metered(needs=needs)).fill()
         study = world.run(world.create(budget=Budget(calls=900), definition={"n_candidates": 4, "n_settings": N_TRIALS}))
         made[name] = folder / f"{name}.html"
         page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
@@ -51,6 +61,7 @@ def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(
     assert "(winner)" in winner.inner_text()
     assert (winner.locator("path.candidate.line").count(), winner.locator("path.champion.line").count()) == (1, 1)
     assert page.locator("pre.diff .added").count() > 0
+    assert page.locator("section:has(h2:text('Quality against what it costs')) figure").count() == 2
     page.close()
 
 
