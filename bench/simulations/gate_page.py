@@ -12,7 +12,7 @@ HEAD = """# The gates on real logs
 
 Made by `make bench-gates` from `bench/results/gate_trial.json` (commit {commit}, {machine}). Recorded A/B tests of others are dealt out again in random order, without replacement, to each
 rule in turn: {n} times for each log, once for each of Upworthy's tests; a log has no more to say than it holds, so rates of one log are those of its orders, not of new users. Blocks of 100 outcomes, ladder and
-thresholds of the product, but as many labels as the log has (not 8,000); the other rules as in the simulations (`docs/reference/statistics-measured.md`, by `make bench-rollouts`), ramps and durations stretched to the log.
+thresholds of the product, but as many labels as the log has (not 8,000); the other rules as in the simulations ([statistics-measured](statistics-measured.md)), ramps and durations stretched to the log.
 Where the log is used up, rules by the clock ship and the others end inconclusive: ours keeps a doubtful candidate at a small share, so there it is the champion's log that ends first.
 
 **The margin is the operator's decision.** In Cookie Cats the candidate (gate_40) costs about .9 points of the users who come back after a week. With a margin of 5 points that harm is within what the operator allowed,
