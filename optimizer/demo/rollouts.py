@@ -54,14 +54,16 @@ class Rollouts:
         say("An hour of rollout time takes 2.5 seconds here (simulated clock); gates, error rates and code are the product's.")
         candidates = {up.study.family: up.candidate, down.study.family: self._careless_edit(down)}
         searched = {s.study.family: s for s in (up, down) if candidates[s.study.family] is not None}
-        for family in searched:
-            self._before(searched[family])
         for family, one in searched.items():
             self._start(family, str(candidates[family]), is_nominated=one is up and up.is_nominated)
         self._watch(searched)
         for family in searched:
             self._screen.command("rollout", "verify", self.ids[family])
             self._served(family)
+
+    def visit_champion(self, searched: Searched) -> int:
+        """Users before the rollout; how many visits they made."""
+        return self._visit(searched, N_BEFORE)
 
     def back_to_the_champion_before(self, family: str) -> None:
         """A champion rollback, where a promotion took place."""
@@ -84,10 +86,6 @@ class Rollouts:
         if rollout["ended_at"] is None:
             return "still running when the demo stopped watching"
         return "promoted by itself" if rollout["outcome"] == "promoted" else f"rolled back by itself ({rollout['outcome']})"
-
-    def _before(self, searched: Searched) -> None:
-        visits = self._visit(searched, N_BEFORE)
-        self._screen.say(f"  {searched.study.family}: {visits} users of the champion, before anything is rolled out")
 
     def _careless_edit(self, searched: Searched) -> str:
         """A variant that somebody made by hand, asked about the same documents, so that the journal can answer for it."""

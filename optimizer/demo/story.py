@@ -102,9 +102,9 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
         _first_users(screen, users, store)
 
         screen.step(f"3/5  {TITLES[2]}")
-        studies = run_studies(screen, place.definition, settings=settings, store=store)
-
         rollouts = Rollouts(screen=screen, users=users, store=store, api_url=api)
+        studies = run_studies(screen, place.definition, settings=settings, store=store, visit=rollouts.visit_champion)
+
         up, down = _in_order(studies)
         screen.step(f"4/5  {TITLES[3]}: {up} with its best variant, {down} with a careless edit")
         rollouts.move_by_themselves(studies[up], studies[down])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,8 +41,14 @@ class Searched:
         return max(others, key=lambda t: (t.score or 0.0, -t.number)).variant if others else None
 
 
-def run_studies(screen: Screen, definition: Path, *, settings: Settings, store: Store) -> dict[str, Searched]:
-    """Both studies to their end. Raises RuntimeError when one failed."""
+def run_studies(
+    screen: Screen, definition: Path, *, settings: Settings, store: Store, visit: Callable[[Searched], int]
+) -> dict[str, Searched]:
+    """Both studies to their end. Raises RuntimeError when one failed.
+
+    ``visit`` brings users of the champion as soon as a study has ended, and says how many: what they report is summed up two minutes
+    later, and the rollout's guardrails compare with it.
+    """
     values = read_definition(definition)
     search = int(values["budget"]["calls"]) - 2 * int(values["n_holdout"])
     screen.say(
@@ -55,6 +61,7 @@ def run_studies(screen: Screen, definition: Path, *, settings: Settings, store: 
         answer = json.loads(screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=lambda line: False))
         ids[family] = str(answer.get("study", answer)["id"])
         screen.say(f"  queued: {ids[family]}")
+    searched: dict[str, Searched] = {}
     with screen.bars() as bars:
         seen = {family: 0 for family in FAMILIES}
         open_families = set(FAMILIES)
@@ -66,15 +73,18 @@ def run_studies(screen: Screen, definition: Path, *, settings: Settings, store: 
                 _move_bar(bars, study, n_calls, values)
                 if study.status in ENDED:
                     open_families.discard(family)
-    searched = {}
+                    searched[family] = one = _searched(study, trials)
+                    bars.line(f"{family}: {visit(one)} users of the champion, before anything is rolled out")
     for family in FAMILIES:
-        study, trials, _ = _look(store, ids[family])
-        if study.status != "finished":
-            raise RuntimeError(f"the study of {family} {study.status}: {study.error}. See `detent study show {study.id}`.")
-        searched[family] = Searched(study=study, trials=trials)
         for line in outcome_lines(searched[family]):
             screen.say(line)
     return searched
+
+
+def _searched(study: Study, trials: list[Trial]) -> Searched:
+    if study.status != "finished":
+        raise RuntimeError(f"the study of {study.family} {study.status}: {study.error}. See `detent study show {study.id}`.")
+    return Searched(study=study, trials=trials)
 
 
 def outcome_lines(searched: Searched) -> list[str]:
