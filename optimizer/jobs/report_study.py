@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from optimizer.core.family import Family
 from optimizer.core.privacy import Masker
 from optimizer.core.study import Study
 from optimizer.core.study_history import StudyReport, history_of
-from optimizer.core.variant import Variant
+from optimizer.core.variant import FewShot, Variant
 from optimizer.ports import Clock, Store, Transaction
 
 HIDDEN = "(text not shown)"
@@ -77,10 +77,27 @@ def _variants(study: Study, tried: set[str], mask: Mask | None, store: Store, tx
     """By the id under which they are stored: what is masked here may have another content."""
     ids = sorted({*tried, study.champion, *([study.winner] if study.winner else [])})
     records = [store.variants.get(tx, study.family, id) for id in ids]
-    return {id: _shown(record.variant, mask) for id, record in zip(ids, records, strict=True) if record is not None}
+    found = {id: record.variant for id, record in zip(ids, records, strict=True) if record is not None}
+    released = _released(found.values(), study, store, tx)
+    return {id: _shown(variant, mask, released) for id, variant in found.items()}
 
 
-def _shown(variant: Variant, mask: Mask | None) -> Variant:
-    """Its few-shot examples masked, or without their text."""
-    hide: Mask = mask or (lambda value: dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN)
-    return replace(variant, examples=tuple(replace(e, input=hide(e.input), output=hide(e.output)) for e in variant.examples))
+def _released(variants: Iterable[Variant], study: Study, store: Store, tx: Transaction) -> set[str]:
+    """Ids of the few-shot examples whose text somebody released; with ``examples_from: any`` a study also serves others, unseen."""
+    used = {e.id for variant in variants for e in variant.examples}
+    standing = store.examples.standing(tx, study.family, ids=sorted(used), groups=())
+    return {one.id for one in standing if one.released and one.split != "holdout"}
+
+
+def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:
+    """Its few-shot examples masked, or without their text where nobody released it."""
+    shows = {id: mask for id in released} if mask is not None else {}
+    return replace(variant, examples=tuple(_few_shot(e, shows.get(e.id, _hidden)) for e in variant.examples))
+
+
+def _few_shot(example: FewShot, mask: Mask) -> FewShot:
+    return replace(example, input=mask(example.input), output=mask(example.output))
+
+
+def _hidden(value: Any) -> Any:
+    return dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN

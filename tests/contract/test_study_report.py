@@ -119,6 +119,23 @@ def test_an_example_that_nobody_released_stands_under_a_hash_without_its_text_an
 
 
 @pytest.mark.parametrize(
+    ("released", "seen"), [pytest.param(False, False, id="nobody released it"), pytest.param(True, True, id="released")]
+)
+def test_a_few_shot_example_is_quoted_only_where_somebody_released_it_whoever_may_be_served_it(
+    tmp_path: Path, released: bool, seen: bool
+) -> None:
+    world = World(tmp_path, family=topic_family(privacy={"examples_from": "any"}))
+    world.fill(examples=[*topic_examples(30, "train", released=released), *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    study = world.run(world.create())
+    html = page(world, study, world.family)
+    world.store.close()
+    assert study.outcome == "nominated"
+    assert "+[example 1: train-" in text(html), "the candidate was given examples of train"
+    assert ("of train." in html, "(text not shown)" in html) == (seen, not seen)
+    assert "of dev." in html, "what was released is shown beside it"
+
+
+@pytest.mark.parametrize(
     ("family", "shows", "hides"),
     [
         pytest.param({}, ["ben@example.com", "ann@example.com"], [], id="nothing to mask"),
