@@ -12,8 +12,7 @@ from typing import Any
 
 from optimizer.core.blocks import ARMS, StoredBlock
 from optimizer.core.decisions import Problem
-from optimizer.core.judgement import guardrail_alarm
-from optimizer.core.moves import is_system
+from optimizer.core.judgement import ACTOR, guardrail_alarm
 from optimizer.core.rollout import Champion, Decision, Rollout, iso
 from optimizer.core.watch import Watch
 
@@ -95,7 +94,7 @@ class TakenBack:
         reign = next((c for c in history if c.rollout == rollout.id), None)
         following = next((c for c in history if reign is not None and c.seq == reign.seq + 1), None)
         named = [row for row in rows if (row["detail"].get("evidence") or {}).get("rollout") == rollout.id]
-        if following is None or not is_system(following.by):
+        if following is None or not _falls_back(following, rollout):
             self.problems += [
                 Problem(seq=None, detail=f"the audit knows that the promotion was taken back ({iso(row['at'])}), and the champions do not")
                 for row in named
@@ -104,7 +103,7 @@ class TakenBack:
         own = next((row for row in named if row["detail"]["seq"] == following.seq), None)
         if own is None:
             self._say(f"{following.by} took the promotion back, and the audit names no evidence for it")
-        elif (own["at"], own["actor"]) != (following.since, following.by) or own["detail"]["why"] != following.why:
+        elif not _tells_of(own, following):
             self._say(f"{following.by} took the promotion back, and the audit knows another time, actor or reason of it")
         else:
             self._evidence = own["detail"]["evidence"]
@@ -118,9 +117,8 @@ class TakenBack:
         alarm = guardrail_alarm(self._rollout, watch, at=datetime.fromisoformat(evidence["at"]))
         if watch.head != evidence["head"]:
             self._say(f"the promotion was taken back on block {watch.n_blocks} with hash {evidence['head'][:12]}, and it has another")
-        elif alarm is None or alarm != evidence["alarm"]:
-            said = "no alarm" if alarm is None else f"another alarm ({alarm})"
-            self._say(f"the promotion was taken back ({evidence['alarm']}), and its {watch.n_blocks} blocks give {said}")
+        elif alarm is None:
+            self._say(f"the promotion was taken back ({evidence['alarm']}), and its {watch.n_blocks} blocks give no alarm")
 
     def end(self, n_blocks: int) -> list[Problem]:
         """All problems, now that there are no more blocks."""
@@ -130,6 +128,17 @@ class TakenBack:
 
     def _say(self, detail: str) -> None:
         self.problems.append(Problem(seq=None, detail=detail))
+
+
+def _falls_back(following: Champion, rollout: Rollout) -> bool:
+    """Whether the tick went back to the champion before; a later promotion or an edited file follows for reasons of its own."""
+    return following.by == ACTOR and following.rollout is None and following.variant == rollout.champion
+
+
+def _tells_of(row: Mapping[str, Any], reign: Champion) -> bool:
+    """The alarm is compared as it was recorded: a later version may put its sentence better."""
+    detail = row["detail"]
+    return (row["at"], row["actor"], detail["why"]) == (reign.since, reign.by, reign.why) and detail["evidence"]["alarm"] in reign.why
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -154,8 +154,9 @@ def _hash_of(b: StoredBlock) -> str | None:
         return None
 
 
-def _text(evidence: Any) -> bytes | None:
+def _text(evidence: Mapping[str, Any]) -> bytes | None:
+    """Without its sentence, which a later version may put better; the decision's own hash holds it."""
     try:
-        return canonical_json(evidence)
+        return canonical_json({name: value for name, value in evidence.items() if name != "reason"})
     except ValueError:  # what canonical JSON cannot hold, such as the NaN of a forged block
         return None

@@ -12,9 +12,11 @@ import pytest
 
 from optimizer.core.watch import Watched, after_all, as_text, begin
 from optimizer.jobs import watch_holdback
+from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.operate_rollout import operate
 from optimizer.jobs.roll_back_champion import roll_back_champion
+from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.verify_rollout import verify_rollout
 from optimizer.ports import StoredWatch
 from tests.rollout_world import Behaviour, Clock, F, World
@@ -181,7 +183,7 @@ def test_blocks_that_were_cut_off_with_the_watch_set_back_are_missed_by_the_unit
         ("UPDATE champions SET why = 'because' WHERE \"by\" = 'system:tick'", "another time, actor or reason"),
         (
             "UPDATE audit SET detail = json_set(detail, '$.evidence.alarm', 'guardrail cost') WHERE action = 'champion.rollback'",
-            "blocks give another alarm",
+            "another time, actor or reason",
         ),
         (
             "UPDATE audit SET detail = json_set(detail, '$.evidence.blocks', json_extract(detail, '$.evidence.blocks') - 3, '$.evidence.head', "
@@ -215,6 +217,25 @@ def test_a_promotion_taken_back_that_the_champions_forgot_is_found(promoted: Wor
         "UPDATE champions SET current = 1, until = NULL WHERE rollout IS NOT NULL",
     )
     assert any("the audit knows that the promotion was taken back" in p for p in problems(promoted))
+
+
+def test_a_promotion_that_the_next_rollout_followed_by_itself_was_not_taken_back(promoted: World) -> None:
+    first = promoted.rollout.id
+    promoted.champion, promoted.candidate = promoted.candidate, new_variant(promoted, "Shortly: {{document}}")
+    promoted.behaviours |= {promoted.candidate: Behaviour(success=0.95)}
+    promoted.start()
+    promoted.climb(8)
+    roll_up_minutes(promoted.store, promoted.clock)  # now it is known what its champion usually does
+    promoted.climb(60)
+    assert promoted.reign.variant == promoted.candidate
+    assert promoted.reign.by == "system:tick"
+    assert verify_rollout(first, promoted.store).problems == ()
+    assert promoted.verified().problems == ()
+
+
+def new_variant(world: World, text: str) -> str:
+    draft = VariantDraft(messages=[{"role": "user", "content": text}], note="another")
+    return create_variant(world.family, draft, actor="ann", store=world.store, clock=world.clock).record.variant.id
 
 
 def test_a_person_who_takes_a_promotion_back_needs_no_evidence(promoted: World) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.database import blocks as blocks_on_database
+from optimizer.core import judgement
 from optimizer.core.blocks import FIRST_PREVIOUS_HASH, chained
 from optimizer.core.evidence import BlockChain, Judged, fold
 from optimizer.core.watch import after_all, as_text, begin, from_text
@@ -282,3 +283,14 @@ def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -
     replayed = after_all(begin(rollout.settings), blocks, rollout.settings, rollout.ladder)
     assert as_text(replace(known, watch=replayed)) == stored.state
     assert (replayed.n_blocks, replayed.head) == (len(blocks), blocks[-1].hash)
+
+
+def test_a_record_stays_whole_when_a_later_version_puts_its_sentences_better(ended: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = judgement.judge
+
+    def reworded(*args: Any, **kwargs: Any) -> judgement.Judgement:
+        made = found(*args, **kwargs)
+        return replace(made, reason="put better", evidence={**made.evidence, "reason": "put better"})
+
+    monkeypatch.setattr("optimizer.core.evidence.judge", reworded)
+    assert ended.verified().problems == ()

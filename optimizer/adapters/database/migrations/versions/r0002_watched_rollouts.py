@@ -14,8 +14,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_index("ix_alerts_closed_kind", "alerts", ["closed_at", "kind"], unique=False)
-    op.create_index("ix_audit_subject", "audit", ["subject", "seq"], unique=False)
     op.create_table(
         "cohort_blocks",
         sa.Column("rollout", sa.String(), nullable=False),
