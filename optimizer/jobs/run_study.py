@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -227,6 +227,8 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
             return ended
         store.outbox.add(tx, "study", study_id, {}, now)
         spend = store.journal.spend(tx, study_id)
+        if ended is not None:  # of its own knowledge the journal has only calls and dollars
+            spend = replace(spend, search_cut=ended.spend.search_cut, n_from_journal=ended.spend.n_from_journal)
         return store.studies.update(tx, study_id, status="failed", error=reason, finished_at=now, spend=spend)
 
     log.error("study_failed", study=study_id, reason=reason)

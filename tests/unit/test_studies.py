@@ -13,9 +13,11 @@ from optimizer.cli.study import view
 from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound, NotYet
 from optimizer.core.estimate import Estimate
 from optimizer.core.language import ModelPrice
-from optimizer.core.study import Budget, Study, without_turn
+from optimizer.core.study import Budget, Spend, Study, without_turn
 from optimizer.jobs.nominate import nominate
 from optimizer.jobs.request_stop import request_stop
+from optimizer.jobs.resume_study import resume_study
+from optimizer.jobs.run_study import fail_study
 from optimizer.jobs.study_progress import StudyProgress
 from tests.study_world import TOPICS, Broken, SteadyClock, TopicModel, World, topic_examples, topic_family
 
@@ -158,6 +160,36 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
         "settings never had a turn: detent study run topics with a larger budget (--dry-run says how much), or --strategy settings"
         in out.getvalue()
     )
+
+
+def test_a_study_that_fails_at_its_confirmation_keeps_that_its_search_was_cut_short_also_when_it_goes_on(tmp_path):
+    world = World(tmp_path).fill()
+    study = world.create(budget=Budget(calls=40 + 20), strategy="bootstrap+settings")
+
+    def stored():
+        with world.store.read() as tx:
+            return world.store.studies.get(tx, study.id)
+
+    def break_down(n):
+        if stored().status == "confirming":
+            raise RuntimeError("the model went away")
+
+    world.model.before = break_down
+    with pytest.raises(RuntimeError):
+        world.run(study)
+    assert stored().status == "failed"
+    assert without_turn(stored(), world.trials(study)) == ("settings",)
+    world.model.before = None
+    resume_study(study.id, actor="test", store=world.store, clock=world.clock)
+    ended = world.run(stored())
+    assert ended.status == "finished"
+    assert ended.spend.search_cut.startswith("The next call would pass the cap of 60 calls")
+
+
+def test_a_study_that_fails_keeps_how_much_the_journal_answered(world):
+    study = world.create()
+    world.store.write(lambda tx: world.store.studies.update(tx, study.id, spend=Spend(n_from_journal=7)))
+    assert fail_study(world.store, world.clock, study.id, "gone").spend == Spend(n_from_journal=7)
 
 
 def test_a_search_that_came_to_its_end_was_not_cut_short(done):
