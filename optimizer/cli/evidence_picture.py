@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import percent, table
-from optimizer.core.rollout_view import WITHIN_BLOCKS
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ def bar(evidence: EvidenceView) -> str:
 
 
 def difference_text(found: Difference) -> str:
+    from optimizer.core.rollout_view import WITHIN_BLOCKS
+
     if found.observed is None:
         return "no outcomes of both arms yet"
     span = f"between {found.lower:+.2f} and {found.upper:+.2f}" if (found.lower, found.upper) != (-1.0, 1.0) else "anything is possible"

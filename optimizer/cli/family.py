@@ -11,7 +11,6 @@ from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidFamily
-from optimizer.core.triggers import sentences
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
 
 def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
     """When a study starts by itself, what it may spend, what each trigger says now, and what would hold it back."""
+    from optimizer.core.triggers import sentences
+
     if family.kind != "prompt":
         return []
     own = family.budget

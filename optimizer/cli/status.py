@@ -10,7 +10,6 @@ import typer
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.freezes import Freeze, is_frozen
-from optimizer.jobs.look_at_triggers import next_scheduled
 
 PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
 
@@ -91,6 +90,8 @@ def status(as_json: Json = False) -> None:
 
 
 def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze]) -> dict[str, Any]:
+    from optimizer.jobs.look_at_triggers import next_scheduled
+
     champion = session.store.champions.current(tx, name)
     active = session.store.rollouts.active(tx, name)
     share = f" at {100 * active.share:.3g} %" if active and active.share is not None else ""
