@@ -14,6 +14,7 @@ from typing import Any
 from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
 from optimizer.adapters.study_duel import duel
+from optimizer.core.moves import is_system
 from optimizer.core.study import UNFINISHED, Spend, Study, without_turn
 from optimizer.core.study_headline import cost_text, dollars, headline, lift_text, next_step
 from optimizer.core.study_history import StudyReport, TrialView, usd_per_example
@@ -74,6 +75,7 @@ def _facts(report: StudyReport) -> str:
         "Search": f"{escape(study.strategy)}, seed {study.seed}, {count(len(report.history.trials), 'trial')}",
         "Examples": ", ".join(f"{n} {name}" for name, n in sizes.items()),
         "Scorer": f"<code>{escape(study.scorer_version)}</code>" if study.scorer_version else "–",
+        **({"By itself": escape(f"{study.trigger.kind}: {study.trigger.reason}")} if study.trigger is not None else {}),
         "Time": escape(_time(report)),
     }
     return fact_list(facts)
@@ -81,12 +83,13 @@ def _facts(report: StudyReport) -> str:
 
 def _time(report: StudyReport) -> str:
     study = report.study
-    asked = f"asked for by {study.created_by}, {when(study.created_at)}"
+    by_itself = study.trigger is not None or is_system(study.created_by)
+    begun = f"{'by itself' if by_itself else f'asked for by {study.created_by}'}, {when(study.created_at)}"
     if study.started_at is None:
-        return asked
+        return begun
     until = study.finished_at or report.made_at
     took = timedelta(seconds=round((until - study.started_at).total_seconds()))
-    return f"{asked}; took {took}" if study.finished_at else f"{asked}; running for {took}"
+    return f"{begun}; took {took}" if study.finished_at else f"{begun}; running for {took}"
 
 
 def _notes(report: StudyReport) -> list[str]:

@@ -19,7 +19,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
 from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.core.study import Budget, Study
+from optimizer.core.study import Budget, Study, Trigger
 from optimizer.jobs.report_study import report_study
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
 
@@ -183,6 +183,23 @@ def test_a_queued_study_has_a_page_without_plots_and_an_unknown_one_has_none(tmp
     with pytest.raises(NotFound, match="no study 'st_nothing'"):
         report_study("st_nothing", family=None, store=world.store, clock=world.clock)
     world.store.close()
+
+
+def test_a_study_that_started_by_itself_says_why_and_is_not_called_asked_for(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    asked = world.create(actor="local:ann")
+    said = text(page(world, asked, world.family))
+    assert "asked for by local:ann, 2026-11-20" in said
+    assert "By itself" not in said
+    world.store.write(lambda tx: world.store.studies.update(tx, asked.id, status="cancelled"))
+    trigger = Trigger(kind="feedback", reason="12 ratings since Monday, on average 0.310, below 0.5 <now>")
+    study = world.create(actor="system:feedback", trigger=trigger)
+    html = page(world, study, world.family)
+    world.store.close()
+    assert "By itself feedback: 12 ratings since Monday, on average 0.310, below 0.5 &lt;now&gt;" in text(html)
+    assert re.search(r"Time by itself, 2026-11-20 [0-9:]+ UTC", text(html))
+    assert "asked for" not in html
+    assert "system:" not in html
 
 
 def test_a_later_look_at_the_same_holdout_is_told_on_the_earlier_page(ran: tuple[World, Study]) -> None:
