@@ -12,6 +12,7 @@ from optimizer.core.freezes import is_frozen
 from optimizer.core.rollout import Rollout
 from optimizer.core.study import Study
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.read_candidate import current_holdback, waiting_candidate
 from optimizer.jobs.start_rollout import Start, start_rollout
 from optimizer.ports import Alert, Clock, Store, Transaction
 
@@ -33,8 +34,12 @@ def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family
 
 def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
     with store.read() as tx:
-        study = _due(tx, store, family.name)
-        waits = is_frozen(store.freezes.all(tx), family.name) is not None or store.rollouts.active(tx, family.name) is not None
+        study = waiting_candidate(tx, store, family.name)
+        waits = (
+            is_frozen(store.freezes.all(tx), family.name) is not None
+            or store.rollouts.active(tx, family.name) is not None
+            or current_holdback(tx, store, clock, family.name) is not None
+        )
     if study is None:
         _tell(store, clock, family.name, None, "")
         return None
@@ -55,18 +60,6 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
         _ask(store, clock, study, started.rollout)
     log.info("candidate handed on", family=family.name, study=study.id, rollout=started.rollout.id, status=started.rollout.status)
     return started
-
-
-def _due(tx: Transaction, store: Store, family: str) -> Study | None:
-    """The last study that started by itself, where it nominated a candidate that no rollout has had against this champion."""
-    study = store.studies.last_triggered(tx, family)
-    if study is None or study.outcome != "nominated" or study.winner is None:
-        return None
-    champion = store.champions.current(tx, family)
-    if champion is None or champion.variant != study.champion:
-        return None
-    earlier = store.rollouts.last_against(tx, family, candidate=study.winner, champion=study.champion)
-    return study if earlier is None else None
 
 
 def _ask(store: Store, clock: Clock, study: Study, rollout: Rollout) -> None:

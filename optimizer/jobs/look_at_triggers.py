@@ -11,7 +11,7 @@ from optimizer.core.family import Family
 from optimizer.core.histogram import merge
 from optimizer.core.rollout import Champion
 from optimizer.core.study import Study, Trigger
-from optimizer.core.study_guards import Held, held_back
+from optimizer.core.study_guards import Guard, kept_from_starting
 from optimizer.core.triggers import (
     EVIDENCE_KINDS,
     REFERENCE_DAYS,
@@ -24,6 +24,7 @@ from optimizer.core.triggers import (
     look_at_feedback,
     look_at_schedule,
 )
+from optimizer.jobs.read_candidate import current_holdback, waiting_candidate
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -34,7 +35,7 @@ class TriggerReport:
     family: str
     looks: Sequence[Look]
     trigger: Trigger | None
-    held: Held | None
+    held: Guard | None
     next_at: datetime | None  # real time of the schedule's next study; None without a schedule
 
 
@@ -55,12 +56,14 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
             *_evidence(tx, store, family, champion, now, clock.scale),
             look_at_schedule(family.schedule.cron, since=since, now=clock_now),
         ]
-        held = held_back(
+        held = kept_from_starting(
             family,
             unfinished=store.studies.unfinished(tx),
             max_studies=max_studies,
             freezes=store.freezes.all(tx),
             rollout=store.rollouts.active(tx, family.name),
+            holdback=current_holdback(tx, store, clock, family.name),
+            nominated=waiting_candidate(tx, store, family.name),
             counts={str(split): n for split, n in store.examples.counts(tx, family.name).items()},
         )
     trigger = first_to_fire(looks) if champion is not None else None

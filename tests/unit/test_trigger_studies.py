@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from optimizer.core.study import Budget, Spend
+from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.read_candidate import waiting_candidate
+from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.request_stop import request_stop
 from tests.study_world import TopicModel, topic_examples
 from tests.triggered_world import NIGHTLY, TriggeredWorld
@@ -318,6 +321,68 @@ def test_a_rollout_that_cannot_start_is_said_and_tried_again(nightly: TriggeredW
     (started,) = nightly.hand_on()
     assert started.rollout.study == study.id
     assert "candidate_waits" not in nightly.alerts()
+
+
+def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(nightly: TriggeredWorld) -> None:
+    nightly.clock.pass_hours(2)
+    (study,) = nightly.check()
+    nightly.run(study)
+    assert nightly.hand_on() == []
+    for _ in range(2):
+        nightly.clock.pass_hours(24)
+        assert nightly.check() == []
+        assert nightly.hand_on() == []
+        assert study.id in nightly.alerts()["candidate_waits"]
+    held = nightly.report().held
+    assert held is not None
+    assert f"of study {study.id} waits for its rollout" in held.reason
+    nightly.users(5)
+    (started,) = nightly.hand_on()
+    assert started.rollout.study == study.id
+    assert "candidate_waits" not in nightly.alerts()
+
+
+def promoted(world: TriggeredWorld) -> str:
+    """The rollout of what a study found that started by itself, promoted by a person."""
+    nominated(world)
+    (started,) = world.hand_on()
+    operate(started.rollout.id, "approve", actor="ann", reason="so", store=world.store, clock=world.clock)
+    tick(world.store, world.clock, 60.0)
+    operate(started.rollout.id, "promote", actor="ann", reason="so", confirm="topics", store=world.store, clock=world.clock)
+    return started.rollout.id
+
+
+def test_no_study_starts_by_itself_while_a_promotion_is_watched_in_its_holdback(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
+    rollout = promoted(world)
+    for _ in range(3):
+        world.clock.pass_hours(24)
+        assert world.check() == []
+    held = world.report().held
+    assert held is not None
+    assert f"rollout {rollout} is watched in its holdback until" in held.reason
+    world.clock.pass_hours(5 * 24)
+    assert len(world.check()) == 1
+
+
+def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path)
+    rollout = promoted(world)
+    found = VariantDraft(messages=[{"role": "user", "content": "Topic? {{document}}"}], note="another")
+    variant = create_variant(world.family, found, actor="ann", store=world.store, clock=world.clock).record.variant.id
+    first = world.studies()[0]
+    later = replace(first, id="st_later", champion=world.champion(), winner=variant, created_at=world.clock.now())
+    world.store.write(lambda tx: world.store.studies.add(tx, later))
+    with world.store.read() as tx:
+        assert waiting_candidate(tx, world.store, "topics") == later
+    assert world.hand_on() == []
+    with world.store.read() as tx:
+        latest = world.store.rollouts.latest(tx, "topics")
+    assert latest is not None
+    assert latest.id == rollout
+    world.clock.pass_hours(7 * 24)
+    (started,) = world.hand_on()
+    assert started.rollout.study == "st_later"
 
 
 def test_a_policy_family_starts_no_study(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""Reads which candidate waits for its rollout, and the holdback that no rollout should end before its time."""
+
+from __future__ import annotations
+
+from optimizer.core.assignment import Holdback, holdback_of
+from optimizer.core.study import Study
+from optimizer.ports import Clock, Store, Transaction
+
+
+def waiting_candidate(tx: Transaction, store: Store, family: str) -> Study | None:
+    """The last study that started by itself, where it nominated a candidate that no rollout has had against this champion."""
+    study = store.studies.last_triggered(tx, family)
+    if study is None or study.outcome != "nominated" or study.winner is None:
+        return None
+    champion = store.champions.current(tx, family)
+    if champion is None or champion.variant != study.champion:
+        return None
+    earlier = store.rollouts.last_against(tx, family, candidate=study.winner, champion=study.champion)
+    return study if earlier is None else None
+
+
+def current_holdback(tx: Transaction, store: Store, clock: Clock, family: str) -> Holdback | None:
+    """Of the family's last promotion, while its week is not over."""
+    champion = store.champions.current(tx, family)
+    holdback = holdback_of(champion, store.rollouts.latest(tx, family), clock.scale) if champion is not None else None
+    return holdback if holdback is not None and clock.now() < holdback.until else None
