@@ -6,7 +6,7 @@ how far. It keeps nothing itself: the same scores give the same answer, so a stu
 same way. Randomness is the seed of the order; time and budget stay outside, since a race can be stopped after any call and
 still knows its leader.
 
-The rules, and why ``ExpectedGain`` is the default (docs/adr/0011-the-next-example-goes-where-it-may-change-the-winner.md):
+The rules, and why ``ExpectedGain`` is proposed for studies, which do not race yet (docs/adr/0011-the-next-example-goes-where-it-may-change-the-winner.md):
 
 * ``Halving``: the better part of each rung goes on to the next. Jamieson and Talwalkar (2016), AISTATS, 240-248; joined by
   latecomers as in Li et al. (2020), MLSys 2, 230-246.
@@ -21,7 +21,7 @@ The rules, and why ``ExpectedGain`` is the default (docs/adr/0011-the-next-examp
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -241,9 +241,6 @@ class ExpectedGain:
             given.append(Advance(variant=v, upto=upto))
             n_calls += upto - at
         return given
-
-
-RULES: Mapping[str, Callable[[], Rule]] = {"gain": ExpectedGain, "halving": Halving, "signed_rank": SignedRank}
 
 
 def _effects(standing: Standing) -> Effects:

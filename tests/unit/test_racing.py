@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from math import sqrt
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from optimizer.core.effects import estimate
 from optimizer.core.racing import Advance, ExpectedGain, Halving, Race, SignedRank, Standing
 from optimizer.core.signed_rank import signed_rank_p
 
+ROOT = Path(__file__).parents[2]
+RACE = ("racing", "effects", "signed_rank")
 EXAMPLES = [f"e{i}" for i in range(40)]
 GOOD, BAD = "good", "bad"
 
@@ -228,3 +232,10 @@ def test_the_signed_rank_p_is_that_of_random_signs(differences):
 def test_without_a_difference_nothing_is_behind():
     assert signed_rank_p([0.0, 0.0]) == 1.0
     assert signed_rank_p([]) == 1.0
+
+
+def test_its_decision_record_is_proposed_for_as_long_as_no_study_races():
+    (record,) = (ROOT / "docs" / "adr").glob("0011-*.md")
+    others = [path for path in (ROOT / "optimizer").rglob("*.py") if path.stem not in RACE]
+    in_use = any(re.search(r"\bcore\.racing\b", path.read_text(encoding="utf-8")) for path in others)
+    assert ("**Status.** Proposed." in record.read_text(encoding="utf-8")) is not in_use
