@@ -34,7 +34,7 @@ def kept_from_starting(
     nominated: Study | None,
     counts: Mapping[str, int],
 ) -> Guard | None:
-    """The first guard that says no; None when a study may start.
+    """The first guard that says no, the one that needs a person before all others; None when a study may start.
 
     Args:
         unfinished: the studies of all families that are queued, running or confirming.
@@ -43,6 +43,14 @@ def kept_from_starting(
         nominated: the study whose candidate waits for its rollout; another search would meet the same obstacle.
         counts: the family's examples by split.
     """
+    n, needed = counts.get("holdout", 0), family.rollout.gates.n
+    if n < needed:
+        return Guard(
+            reason=f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study finds could pass its "
+            f"gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent import FILE --family {family.name}), lower "
+            f"rollout.gates.n, or switch schedule.cron and triggers off in families/{family.name}/family.yaml",
+            needs_person=True,
+        )
     own = next((study for study in unfinished if study.family == family.name), None)
     if own is not None:
         return Guard(reason=f"study {own.id} of {family.name} is {own.status}, and a family has one at a time")
@@ -54,14 +62,6 @@ def kept_from_starting(
         return Guard(reason=f"the promotion by rollout {holdback.rollout} is watched in its holdback until {when(holdback.until)}")
     if nominated is not None:
         return Guard(reason=f"candidate {nominated.winner} of study {nominated.id} waits for its rollout")
-    n, needed = counts.get("holdout", 0), family.rollout.gates.n
-    if n < needed:
-        return Guard(
-            reason=f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study finds could pass its "
-            f"gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent import FILE --family {family.name}), lower "
-            f"rollout.gates.n, or switch schedule.cron and triggers off in families/{family.name}/family.yaml",
-            needs_person=True,
-        )
     if len(unfinished) >= max_studies:
         return Guard(reason=f"{len(unfinished)} studies are under way, and max_studies allows {max_studies} at once")
     return None
