@@ -203,15 +203,17 @@ class Worker:
 
     def _trigger(self) -> None:
         """Candidates first: while a rollout is under way no study starts by itself."""
-        self._hand_on()
-        trigger_studies(
-            self._store,
-            self._clock,
-            dict(self._families.families),
-            self._open_models,
-            max_studies=self._settings.max_studies,
-            usd_per_month=self._settings.usd_per_month,
-        )
+        try:
+            self._hand_on()
+        finally:
+            trigger_studies(
+                self._store,
+                self._clock,
+                dict(self._families.families),
+                self._open_models,
+                max_studies=self._settings.max_studies,
+                usd_per_month=self._settings.usd_per_month,
+            )
 
     def _hand_on(self) -> None:
         with self._handing_on:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import structlog
 
 from optimizer.core.errors import DetentError
 from optimizer.core.family import Family
 from optimizer.core.freezes import is_frozen
+from optimizer.core.moves import is_system
 from optimizer.core.rollout import Rollout
-from optimizer.core.study import Study
+from optimizer.jobs.each_family import each_family
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.keep_alerts import keep_alerts
 from optimizer.jobs.read_candidate import current_holdback, waiting_candidate
 from optimizer.jobs.start_rollout import Start, start_rollout
 from optimizer.ports import Alert, Clock, Store, Transaction
@@ -28,8 +31,10 @@ def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family
     Of each family the last study counts that started by itself. Its nomination is handed on once: not against another champion than
     the one it was compared with, and not again after a rollout of it has ended, however it ended. Safe to repeat.
     """
-    _close_answered(store, clock)
-    return [start for family in families.values() if (start := _hand_on(store, clock, family)) is not None]
+    try:
+        return each_family(families, lambda family: _hand_on(store, clock, family))
+    finally:
+        _tell_approvals(store, clock, families)
 
 
 def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
@@ -41,7 +46,7 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
             or current_holdback(tx, store, clock, family.name) is not None
         )
     if study is None:
-        _tell(store, clock, family.name, None, "")
+        _tell(store, clock, family.name, [])
         return None
     if waits:
         return None
@@ -53,52 +58,39 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
             family, study.winner, actor=f"system:{study.trigger.kind}", store=store, clock=clock, study=study.id, reason=why[:2000]
         )
     except DetentError as problem:
-        _tell(store, clock, family.name, study, problem.detail)
+        detail = f"Study {study.id}, which started by itself, nominated {study.winner}; its rollout did not start. {problem.detail}"
+        _tell(store, clock, family.name, [_alert(WAITS, "warning", family.name, study.id, detail, clock)])
         return None
-    _tell(store, clock, family.name, None, "")
-    if started.rollout.status in WAITING:
-        _ask(store, clock, study, started.rollout)
+    _tell(store, clock, family.name, [])
     log.info("candidate handed on", family=family.name, study=study.id, rollout=started.rollout.id, status=started.rollout.status)
     return started
 
 
-def _ask(store: Store, clock: Clock, study: Study, rollout: Rollout) -> None:
-    name = rollout.family
-    detail = (
-        f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {study.id}, which started by itself, nominated it. "
-        f"Look: detent variant diff {name} {rollout.candidate}; then detent rollout approve {name}, or detent rollout reject {name}."
-    )
-    alert = Alert(id=new_id("al"), kind=APPROVAL, level="info", family=name, subject=rollout.id, opened_at=clock.now(), detail=detail)
-    store.write(lambda tx: store.alerts.open(tx, alert))
+def _tell(store: Store, clock: Clock, family: str, waits: Sequence[Alert]) -> None:
+    store.write(lambda tx: keep_alerts(tx, store, WAITS, waits, at=clock.now(), family=family))
 
 
-def _close_answered(store: Store, clock: Clock) -> None:
-    """Questions that somebody has answered."""
-    with store.read() as tx:
-        asked = [alert for alert in store.alerts.all(tx, open_only=True) if alert.kind == APPROVAL]
-        found = [(alert, store.rollouts.get(tx, alert.subject)) for alert in asked]
-    for alert, rollout in found:
-        if rollout is None or rollout.status not in WAITING:
-            store.write(lambda tx, alert=alert: store.alerts.close(tx, APPROVAL, alert.family, alert.subject, clock.now()))  # type: ignore[misc]
-
-
-def _tell(store: Store, clock: Clock, family: str, study: Study | None, problem: str) -> None:
-    """One open alert per study that waits; none where nothing does."""
-    with store.read() as tx:
-        told = [a for a in store.alerts.all(tx, open_only=True) if a.kind == WAITS and a.family == family]
-    wanted = study.id if study is not None else None
-    over = [alert for alert in told if alert.subject != wanted]
-    if not over and (study is None or len(told) > len(over)):
-        return
-    now = clock.now()
+def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) -> None:
+    """A notice for each rollout that started by itself and waits for a person, by what is stored; nothing of families that are gone."""
 
     def write(tx: Transaction) -> None:
-        for alert in over:
-            store.alerts.close(tx, WAITS, family, alert.subject, now)
-        if study is not None:
-            detail = f"Study {study.id}, which started by itself, nominated {study.winner}; its rollout did not start. {problem}"
-            store.alerts.open(
-                tx, Alert(id=new_id("al"), kind=WAITS, level="warning", family=family, subject=study.id, opened_at=now, detail=detail)
-            )
+        asked = [rollout for rollout in store.rollouts.all_active(tx) if rollout.status in WAITING and is_system(rollout.created_by)]
+        keep_alerts(tx, store, APPROVAL, [_question(rollout, clock) for rollout in asked if rollout.study is not None], at=clock.now())
+        for waits in store.alerts.all(tx, open_only=True, kind=WAITS):
+            if waits.family not in families:
+                store.alerts.close(tx, WAITS, waits.family, waits.subject, clock.now())
 
     store.write(write)
+
+
+def _question(rollout: Rollout, clock: Clock) -> Alert:
+    name = rollout.family
+    detail = (
+        f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which started by itself, nominated it. "
+        f"Look: detent variant diff {name} {rollout.candidate}; then detent rollout approve {name}, or detent rollout reject {name}."
+    )
+    return _alert(APPROVAL, "info", name, rollout.id, detail, clock)
+
+
+def _alert(kind: str, level: Literal["info", "warning"], family: str, subject: str, detail: str, clock: Clock) -> Alert:
+    return Alert(id=new_id("al"), kind=kind, level=level, family=family, subject=subject, opened_at=clock.now(), detail=detail)

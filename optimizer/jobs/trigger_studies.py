@@ -11,10 +11,12 @@ import structlog
 from optimizer.core.errors import BudgetTooSmall, Conflict, DetentError
 from optimizer.core.family import Family
 from optimizer.core.spending import MonthlyLimits
-from optimizer.core.study import ENDED, Budget, Study, Trigger
+from optimizer.core.study import Budget, Study, Trigger
 from optimizer.core.words import when
 from optimizer.jobs.create_study import create_study
+from optimizer.jobs.each_family import each_family
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.keep_alerts import keep_alerts
 from optimizer.jobs.look_at_triggers import TriggerReport, as_started, look_at_triggers, watermark_name
 from optimizer.jobs.read_spending import monthly_left
 from optimizer.ports import Alert, Clock, ModelCatalogue, Store, Transaction
@@ -47,8 +49,10 @@ def trigger_studies(
     A scheduled time stays due while a guard holds it back, and makes one study however long that takes: after downtime too there
     is one at most. Feedback that a study has answered starts no other.
     """
-    _close_notices(store, clock.now())
-    return [study for family in families.values() if (study := _look(store, clock, family, open_models, max_studies, usd_per_month))]
+    try:
+        return each_family(families, lambda family: _look(store, clock, family, open_models, max_studies, usd_per_month))
+    finally:
+        _tell_started(store, clock.now(), families)
 
 
 def _look(
@@ -75,7 +79,8 @@ def _look(
             hint = f" {where}." if isinstance(refusal, BudgetTooSmall) else ""
             problem = _Problem(about=START, detail=refusal.detail + hint)
         else:
-            _say_started(store, clock, study, trigger)
+            store.write(lambda tx: _close_not_started(tx, store, family.name, clock.now()))
+            log.info("study triggered", family=family.name, study=study.id, trigger=trigger.kind, reason=trigger.reason)
             return study
     _leave(store, clock, report, looked_at, problem)
     return None
@@ -114,6 +119,8 @@ def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetim
             store.minute_stats.set_watermark(tx, watermark_name(report.family), looked_at)
         if problem is None or problem.about != EXAMPLES:
             store.alerts.close(tx, NOT_STARTED, report.family, EXAMPLES, now)
+        if all(look.state == "off" for look in report.looks):
+            _close_not_started(tx, store, report.family, now)
         if problem is not None and report.trigger is not None:
             _say_not_started(tx, store, report, report.trigger, problem, now)
 
@@ -121,38 +128,36 @@ def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetim
 
 
 def _say_not_started(tx: Transaction, store: Store, report: TriggerReport, trigger: Trigger, problem: _Problem, now: datetime) -> None:
-    """Once: not again every five minutes while the same keeps it from starting."""
+    """Once: not again every five minutes, and always with what keeps it from starting now."""
     again = f" Tried again at {when(report.next_at)}." if report.next_at is not None and trigger.kind == "schedule" else ""
     detail = f"A study of {report.family} would start by itself ({trigger.kind}: {trigger.reason}), and cannot. {problem.detail.rstrip('.')}.{again}"
     alert = Alert(
         id=new_id("al"), kind=NOT_STARTED, level="warning", family=report.family, subject=problem.about, opened_at=now, detail=detail
     )
-    if store.alerts.open(tx, alert):
+    if not store.alerts.reword(tx, alert) and store.alerts.open(tx, alert):
         log.warning("study not started", family=report.family, detail=detail)
 
 
-def _say_started(store: Store, clock: Clock, study: Study, trigger: Trigger) -> None:
-    """The notice. Whatever kept studies of this family from starting is over."""
-    now = clock.now()
+def _close_not_started(tx: Transaction, store: Store, family: str, now: datetime) -> None:
+    keep_alerts(tx, store, NOT_STARTED, [], at=now, family=family)
+
+
+def _tell_started(store: Store, now: datetime, families: Mapping[str, Family]) -> None:
+    """A notice for each study under way that started by itself, by what is stored; what families wait for that are gone is over."""
+
+    def write(tx: Transaction) -> None:
+        notices = [_notice(study, study.trigger, now) for study in store.studies.unfinished(tx) if study.trigger is not None]
+        keep_alerts(tx, store, STARTED, notices, at=now)
+        for told in store.alerts.all(tx, open_only=True, kind=NOT_STARTED):
+            if told.family is not None and told.family not in families:
+                _close_not_started(tx, store, told.family, now)
+
+    store.write(write)
+
+
+def _notice(study: Study, trigger: Trigger, now: datetime) -> Alert:
     detail = (
         f"Study {study.id} of {study.family} started by itself ({trigger.kind}): {trigger.reason}. "
         f"Look: detent study show {study.id}. Stop it: detent study cancel {study.id}."
     )
-    notice = Alert(id=new_id("al"), kind=STARTED, level="info", family=study.family, subject=study.id, opened_at=now, detail=detail)
-
-    def write(tx: Transaction) -> None:
-        for about in (EXAMPLES, START):
-            store.alerts.close(tx, NOT_STARTED, study.family, about, now)
-        store.alerts.open(tx, notice)
-
-    store.write(write)
-    log.info("study triggered", family=study.family, study=study.id, trigger=trigger.kind, reason=trigger.reason)
-
-
-def _close_notices(store: Store, now: datetime) -> None:
-    """The notice of a study is over when the study is."""
-    with store.read() as tx:
-        told = [alert for alert in store.alerts.all(tx, open_only=True) if alert.kind == STARTED]
-        over = [alert for alert in told if (study := store.studies.get(tx, alert.subject)) is None or study.status in ENDED]
-    for alert in over:
-        store.write(lambda tx, alert=alert: store.alerts.close(tx, STARTED, alert.family, alert.subject, now))  # type: ignore[misc]
+    return Alert(id=new_id("al"), kind=STARTED, level="info", family=study.family, subject=study.id, opened_at=now, detail=detail)

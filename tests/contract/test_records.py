@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -109,6 +110,19 @@ class TestAlerts:
         with database.read() as tx:
             assert {alert.id for alert in database.alerts.all(tx, open_only=True)} == {"al_3", "al_5"}
             assert {alert.id for alert in database.alerts.all(tx, open_only=False)} == {"al_1", "al_3", "al_5"}
+
+    def test_only_an_open_alert_is_reworded_and_only_when_it_says_something_else(self, database: Database) -> None:
+        alert = Alert(id="al_1", kind="frozen", family=FAMILY, subject="a", level="info", opened_at=NOW, detail="before")
+        database.write(lambda tx: database.alerts.open(tx, alert))
+
+        def reword(**changes: str) -> bool:
+            return database.write(lambda tx: database.alerts.reword(tx, replace(alert, **changes)))
+
+        assert [reword(), reword(detail="now", subject="b"), reword(detail="now"), reword(detail="now")] == [False, False, True, False]
+        database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, "a", minutes(1)))
+        assert not reword(detail="later")
+        with database.read() as tx:
+            assert [a.detail for a in database.alerts.all(tx, open_only=False)] == ["now"]
 
     def test_alerts_are_told_of_one_kind_family_or_subject(self, database: Database) -> None:
         for id, kind, family, subject in (

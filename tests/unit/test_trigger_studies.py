@@ -70,13 +70,16 @@ def test_a_worker_killed_between_study_and_notice_starts_no_second_one(nightly: 
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.jobs.trigger_studies._say_started", killed)
+        patch.setattr("optimizer.jobs.trigger_studies._tell_started", killed)
         with pytest.raises(SystemExit):
             nightly.check()
     (study,) = nightly.studies()
+    assert nightly.check() == []
+    assert study.id in nightly.alerts()["study_started"]
     nightly.end(study)
     assert nightly.check() == []
     assert len(nightly.studies()) == 1
+    assert "study_started" not in nightly.alerts()
 
 
 def test_a_changed_schedule_is_not_due_for_times_before_the_change(tmp_path: Path) -> None:
@@ -221,6 +224,56 @@ def test_too_few_holdout_examples_are_said_once_with_the_way_out_and_no_study_fa
     assert len(world.check()) == 1
 
 
+@pytest.fixture
+def too_few(tmp_path: Path) -> TriggeredWorld:
+    """A night has come, and somebody was told that there are too few holdout examples."""
+    world = TriggeredWorld(tmp_path, filled=False, **EVERY_NIGHT)
+    world.fill(n_holdout=19)
+    at_two(world).clock.pass_hours(2)
+    world.check()
+    assert "study_not_started" in world.alerts()
+    return world
+
+
+def test_what_is_switched_off_as_the_alert_says_closes_it(too_few: TriggeredWorld) -> None:
+    off = {
+        "schedule": too_few.family.schedule.model_copy(update={"cron": None}),
+        "triggers": too_few.family.triggers.model_copy(update={"degradation": None, "feedback": None}),
+    }
+    too_few.families.families = {"topics": too_few.family.model_copy(update=off)}
+    too_few.check()
+    assert too_few.alerts() == {}
+
+
+def test_a_family_that_is_gone_waits_for_nothing(too_few: TriggeredWorld) -> None:
+    too_few.families.families = {}
+    too_few.check()
+    assert too_few.alerts() == {}
+
+
+def test_too_few_examples_remain_said_while_another_guard_says_no(too_few: TriggeredWorld) -> None:
+    freeze("topics", "launch", actor="ann", store=too_few.store, clock=too_few.clock)
+    too_few.check()
+    assert "study_not_started" in too_few.alerts()
+
+
+def test_an_open_alert_says_what_keeps_a_study_from_starting_now(tmp_path: Path) -> None:
+    world = at_two(TriggeredWorld(tmp_path, model=TopicModel(), **EVERY_NIGHT))
+    world.clock.pass_hours(2)
+    world.check()
+    assert "(usd: 0)" in world.alerts()["study_not_started"]
+    budget = world.family.budget.model_copy(update={"usd": 2.0, "usd_per_month": 0.0})
+    world.families.families = {"topics": world.family.model_copy(update={"budget": budget})}
+    world.clock.pass_hours(24)
+    world.check()
+    detail = world.alerts()["study_not_started"]
+    assert "(usd: 2)" in detail
+    assert "scheduled for 2026-11-22" in detail
+    assert "Tried again at 2026-11-23" in detail
+    with world.store.read() as tx:
+        assert len(world.store.alerts.all(tx, open_only=False, kind="study_not_started")) == 1
+
+
 def test_a_model_that_costs_something_is_not_asked_without_a_budget(tmp_path: Path) -> None:
     world = at_two(TriggeredWorld(tmp_path, model=TopicModel(), **EVERY_NIGHT))
     world.clock.pass_hours(2)
@@ -301,6 +354,43 @@ def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(tmp_path:
     assert "candidate_waits" not in world.alerts()
 
 
+def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = TriggeredWorld(tmp_path)
+    nominated(world)
+
+    def killed(*args: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("optimizer.jobs.hand_on_candidates._tell_approvals", killed)
+        with pytest.raises(SystemExit):
+            world.hand_on()
+    assert "approval_wanted" not in world.alerts()
+    assert world.hand_on() == []
+    with world.store.read() as tx:
+        rollout = world.store.rollouts.active(tx, "topics")
+    assert rollout is not None
+    assert f"Rollout {rollout.id}" in world.alerts()["approval_wanted"]
+
+
+def test_the_fault_of_one_family_keeps_no_other_from_being_looked_at(nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    nightly.families.families = {"broken": nightly.family.model_copy(update={"name": "broken"}), **nightly.families.families}
+    current = nightly.store.champions.current
+
+    def unreadable(tx: Any, family: str) -> Any:
+        if family == "broken":
+            raise ValueError("a row that cannot be read")
+        return current(tx, family)
+
+    nightly.clock.pass_hours(2)
+    monkeypatch.setattr(nightly.store.champions, "current", unreadable)
+    with pytest.raises(ValueError, match="cannot be read"):
+        nightly.check()
+    (study,) = nightly.studies()
+    assert study.family == "topics"
+    assert "study_started" in nightly.alerts()
+
+
 def test_a_study_that_somebody_asked_for_is_not_handed_on(tmp_path: Path) -> None:
     world = TriggeredWorld(tmp_path)
     world.users(5, score=0.9)
@@ -321,6 +411,19 @@ def test_a_rollout_that_cannot_start_is_said_and_tried_again(nightly: TriggeredW
     (started,) = nightly.hand_on()
     assert started.rollout.study == study.id
     assert "candidate_waits" not in nightly.alerts()
+
+
+def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly: TriggeredWorld) -> None:
+    nightly.clock.pass_hours(2)
+    (study,) = nightly.check()
+    nightly.run(study)
+    nightly.hand_on()
+    assert "no interaction of topics was reported" in nightly.alerts()["candidate_waits"]
+    slow = nightly.family.rollout.model_copy(update={"max_days": 1e-6})
+    nightly.families.families = {"topics": nightly.family.model_copy(update={"rollout": slow})}
+    nightly.users(5)
+    assert nightly.hand_on() == []
+    assert "no interaction" not in nightly.alerts()["candidate_waits"]
 
 
 def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(nightly: TriggeredWorld) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from optimizer.adapters.clock import SystemClock
 from optimizer.config import load_settings
 from optimizer.ports import Store
 from optimizer.worker import FAILED, Worker
@@ -47,3 +51,20 @@ def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: P
     assert duty.open_in_second
     assert not is_open(database)
     database.close()
+
+
+def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, worker._clock = new_database(tmp_path), SystemClock()
+    worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
+    looked: list[bool] = []
+
+    def broken(*args: object) -> None:
+        raise ValueError("a row that cannot be read")
+
+    monkeypatch.setattr("optimizer.worker.hand_on_candidates", broken)
+    monkeypatch.setattr("optimizer.worker.trigger_studies", lambda *args, **options: looked.append(True))
+    with pytest.raises(ValueError, match="cannot be read"):
+        worker._trigger()
+    assert looked == [True]
+    worker._store.close()

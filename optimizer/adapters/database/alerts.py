@@ -22,6 +22,10 @@ class AlertTable:
         tx.execute(insert(ALERTS), [{name: getattr(alert, name) for name in Alert.__dataclass_fields__}])
         return True
 
+    def reword(self, tx: Connection, alert: Alert) -> bool:
+        other = and_(_open(alert.kind, alert.family, alert.subject), ALERTS.c.detail != alert.detail)
+        return tx.execute(update(ALERTS).where(other).values(detail=alert.detail)).rowcount > 0
+
     def close(self, tx: Connection, kind: str, family: str | None, subject: str, at: datetime) -> int:
         return tx.execute(update(ALERTS).where(_open(kind, family, subject)).values(closed_at=at)).rowcount
 
