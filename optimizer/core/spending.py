@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,8 +23,8 @@ class StudySpend:
 
     @property
     def counted_usd(self) -> float:
-        """One that goes on counts with its whole cap: nobody else may use what it may still need."""
-        return self.usd if self.has_ended else max(self.usd, self.cap_usd or 0.0)
+        """One that goes on counts with its whole cap, and is infinite without one: nobody else may use what it may still need."""
+        return self.usd if self.has_ended else max(self.usd, math.inf if self.cap_usd is None else self.cap_usd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +56,29 @@ def left_of(limits: MonthlyLimits, spends: Iterable[StudySpend], family: str) ->
             too little is spent than too much.
     """
     found = list(spends)
-    of_family = [spend for spend in found if spend.family == family]
     each = [
-        (limit, used, whose)
-        for limit, used, whose in (
-            (limits.family_usd, sum(s.counted_usd for s in of_family), f"of {family} (budget.usd_per_month of its file)"),
-            (limits.all_usd, sum(s.counted_usd for s in found), "of all families (setting usd_per_month)"),
+        (limit, counted, whose)
+        for limit, counted, whose in (
+            (limits.family_usd, [s for s in found if s.family == family], f"of {family} (budget.usd_per_month of its file)"),
+            (limits.all_usd, found, "of all families (setting usd_per_month)"),
         )
         if limit is not None
     ]
     if not each:
         return Left()
-    limit, used, whose = min(each, key=lambda row: row[0] - row[1])
+    limit, counted, whose = min(each, key=lambda row: row[0] - _used(row[1]))
+    used = _used(counted)
+    if math.isinf(used):
+        endless = ", ".join(s.study for s in counted if math.isinf(s.counted_usd))
+        text = f"the studies {whose} have ${limit:g} this month, and {endless} began without a cap in dollars and may need all of it until it ends"
+        return Left(usd=0.0, text=text)
     return Left(
         usd=max(0.0, _dollars(limit - used)), text=f"the studies {whose} have used or reserved ${used:.4f} of this month's ${limit:g}"
     )
+
+
+def _used(spends: Iterable[StudySpend]) -> float:
+    return sum(spend.counted_usd for spend in spends)
 
 
 def under(left: Left, budget: Budget) -> Budget:

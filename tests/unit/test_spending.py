@@ -29,12 +29,20 @@ def spend(family: str = "a", *, usd: float = 0.0, cap: float | None = None, ende
         (MonthlyLimits(family_usd=5.0, all_usd=9.0), [spend(usd=1.0), spend("b", usd=7.0)], 1.0),
         (MonthlyLimits(family_usd=5.0), [spend(usd=1.0, cap=4.0, ended=False)], 1.0),
         (MonthlyLimits(family_usd=5.0), [spend(usd=1.0, cap=4.0)], 4.0),
+        (MonthlyLimits(all_usd=5.0), [spend("b", usd=1.0, ended=False)], 0.0),
+        (MonthlyLimits(family_usd=5.0), [spend("b", usd=1.0, ended=False)], 5.0),
         (MonthlyLimits(family_usd=5.0), [spend(usd=6.0)], 0.0),
     ],
-    ids=["no limit", "of a family", "of all", "the tighter one", "one that goes on counts with its cap", "one that ended as spent", "never below 0"],
+    ids=["no limit", "of a family", "of all", "the tighter one", "one that goes on counts with its cap", "one that ended as spent", "nothing beside one without a cap", "unless it is another family's", "never below 0"],
 )  # fmt: skip
 def test_what_is_left_of_a_month(limits: MonthlyLimits, spends: list[StudySpend], left: float | None) -> None:
     assert left_of(limits, spends, "a").usd == left
+
+
+def test_the_study_that_began_without_a_cap_is_named() -> None:
+    left = left_of(MonthlyLimits(all_usd=1.0), [spend(usd=0.1, ended=False)], "b")
+    with pytest.raises(BudgetTooSmall, match=r"st_1 began without a cap in dollars.*\$0.0000 is left"):
+        under(left, Budget(usd=0.9))
 
 
 def test_a_study_without_a_cap_gets_what_is_left_and_a_larger_cap_is_refused_with_the_figures() -> None:
