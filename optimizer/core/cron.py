@@ -9,7 +9,7 @@ from itertools import islice
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
-_POINT = re.compile(r"\b(\d+)-\1(?:/\d+)?(?![\d/])")
+_RANGE = re.compile(r"\b(\d+)-(\d+)(?:/\d+)?(?![\d/])")
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 MOST_COUNTED = 1000  # of the times that passed while nobody looked
 
@@ -55,8 +55,12 @@ def _fires(line: str, after: datetime) -> Iterator[datetime]:
     from croniter import CroniterBadDateError, croniter
 
     try:
-        times = croniter(_POINT.sub(r"\1", line), after.astimezone(UTC))
+        times = croniter(_RANGE.sub(_point, line), after.astimezone(UTC))
         while True:
             yield times.get_next(datetime)
     except CroniterBadDateError:
         return
+
+
+def _point(found: re.Match[str]) -> str:
+    return found[1] if int(found[1]) == int(found[2]) else found[0]

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.cron import check_cron, count_fires, next_fire
@@ -120,8 +120,14 @@ def test_each_unit_counts_once_with_its_mean(reports: list[tuple[int, float]]) -
 
 def _field(low: int, high: int) -> st.SearchStrategy[str]:
     numbers = st.integers(low, high)
-    ranges = st.tuples(numbers, numbers).map(lambda pair: f"{min(pair)}-{max(pair)}")
-    one = st.just("*") | numbers.map(str) | ranges | st.integers(1, high or 1).map(lambda step: f"*/{step}")
+    written = st.sampled_from(("{}", "{:02}"))
+    ranges = st.tuples(numbers, numbers, written, written).map(lambda one: f"{one[2].format(min(one[:2]))}-{one[3].format(max(one[:2]))}")
+    one = (
+        st.just("*")
+        | st.tuples(numbers, written).map(lambda one: one[1].format(one[0]))
+        | ranges
+        | st.integers(1, high or 1).map(lambda step: f"*/{step}")
+    )
     return st.lists(one, min_size=1, max_size=2).map(",".join)
 
 
@@ -136,6 +142,8 @@ def _values(text: str, high: int) -> set[int]:
 
 
 @settings(max_examples=60, deadline=None)
+@example(minute="05-5", hour="3", at=datetime(2026, 11, 20, 9))
+@example(minute="0", hour="03-3", at=datetime(2026, 11, 20, 9))
 @given(minute=_field(0, 59), hour=_field(0, 23), at=st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)))
 def test_the_next_time_is_the_first_minute_that_every_field_allows(minute: str, hour: str, at: datetime) -> None:
     line = check_cron(f"{minute} {hour} * * *")
