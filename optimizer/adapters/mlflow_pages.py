@@ -16,7 +16,7 @@ from optimizer.core.comparison import Interval, bootstrap_interval
 from optimizer.core.study import ExampleResult, Study, Trial, ranked
 from optimizer.core.variant import Variant
 from optimizer.core.variant_text import variant_diff, variant_text
-from optimizer.core.words import count
+from optimizer.core.words import count, dollars
 from optimizer.ports import StudyEvidence
 
 N_BEST = 5
@@ -127,7 +127,7 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
         lines += ["_Made under a simulated clock (profile demo)._", ""]
     lines += [f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by {study.created_by}", ""]
     lines += [
-        f"{count(study.spend.n_calls, 'call')}, {study.spend.n_from_journal} more answered from the journal, ${study.spend.usd:.4f}",
+        f"{count(study.spend.n_calls, 'call')}, {study.spend.n_from_journal} more answered from the journal, {dollars(study.spend.usd)}",
         "",
     ]
     if ranked(trials):
@@ -160,7 +160,7 @@ def report_page(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) 
     parts = [f"<h1>{html.escape(study.family)}: {html.escape(headline(study))}</h1>"]
     parts.append(
         f"<p>Study {study.id} · strategy {html.escape(study.strategy)} · aim {study.aim} · seed {study.seed} · {count(study.spend.n_calls, 'call')} "
-        f"(+ {study.spend.n_from_journal} from the journal) · ${study.spend.usd:.4f}{' · simulated clock' if study.simulated_clock else ''}</p>"
+        f"(+ {study.spend.n_from_journal} from the journal) · {dollars(study.spend.usd)}{' · simulated clock' if study.simulated_clock else ''}</p>"
     )
     if study.confirmation:
         rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:g}</td></tr>" for k, v in confirmation_figures(study).items())

@@ -15,7 +15,7 @@ from optimizer.core.evidence_view import evidence_text
 from optimizer.core.rollout import Decision, Rollout, ladder_text, percent
 from optimizer.core.rollout_history import RolloutReport, headline, span
 from optimizer.core.rollout_view import WITHIN_BLOCKS, ArmView, RolloutView
-from optimizer.core.words import count
+from optimizer.core.words import count, when
 
 NOT_DRAWN = "Not drawn: the record does not fit."
 UNSEEN = (
@@ -46,8 +46,8 @@ def rollout_page(report: RolloutReport) -> str:
         section("Stages", _stages(report)),
         section("Decisions", _decisions(report)),
         section("What the gates cannot see", "".join(f"<p><b>{escape(what)}</b> {escape(why)}</p>" for what, why in UNSEEN)),
-        f"<footer>Made {_when(report.made_at)} from {count(seen.n_blocks, 'block')}, head {_hash(seen.head)}. "
-        f"Times are UTC. Check it: <code>detent rollout verify {escape(rollout.id)}</code></footer>",
+        f"<footer>Made {when(report.made_at)} from {count(seen.n_blocks, 'block')}, head {_hash(seen.head)}. "
+        f"Check it: <code>detent rollout verify {escape(rollout.id)}</code></footer>",
     ]
     return document(f"Rollout {rollout.id} of {rollout.family}", parts)
 
@@ -85,10 +85,10 @@ def _status(rollout: Rollout) -> str:
 def _time(rollout: Rollout, seen: RolloutView) -> str:
     if rollout.started_at is None:
         return "not served yet"
-    begun = _when(rollout.started_at)
-    until = f" to {_when(rollout.ended_at)}" if rollout.ended_at is not None else " until now"
+    begun = when(rollout.started_at)
+    until = f" to {when(rollout.ended_at)}" if rollout.ended_at is not None else " until now"
     simulated = " of a simulated clock" if rollout.simulated_clock else ""
-    return f"{begun}{until} UTC: {span(seen.hours.running)}{simulated}"
+    return f"{begun}{until}: {span(seen.hours.running)}{simulated}"
 
 
 def _difference(seen: RolloutView) -> str:
@@ -229,7 +229,7 @@ def _decision(rollout: Rollout, d: Decision) -> str:
     blocks = f" after {count(inputs['blocks'], 'block')}" if inputs else ""
     what = str(d.content.get("what", ""))
     return (
-        f'<li value="{d.seq}"><div><b>{escape(d.kind)}</b>{" <b>(forced)</b>" if d.forced else ""} by {escape(d.actor)}, {_when(d.at)}: {escape(what)}</div>'
+        f'<li value="{d.seq}"><div><b>{escape(d.kind)}</b>{" <b>(forced)</b>" if d.forced else ""} by {escape(d.actor)}, {when(d.at)}: {escape(what)}</div>'
         f"<div>{escape(d.reason)}</div>"
         + (f"<div>Evidence {escape(evidence)}{blocks}</div>" if evidence else "")
         + f'<div class="hash">{_hash(d.hash)}</div></li>'
@@ -237,7 +237,7 @@ def _decision(rollout: Rollout, d: Decision) -> str:
 
 
 def _when(at: datetime | None) -> str:
-    return "–" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+    return "–" if at is None else when(at)
 
 
 def _hash(text: str) -> str:

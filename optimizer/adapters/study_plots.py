@@ -7,8 +7,8 @@ from html import escape
 
 from optimizer.adapters.report_plots import Band, Dot, Line, Plot, Point, Rule, Tick, count_ticks, figure, nice_ticks, score_ticks
 from optimizer.core.study import Trial
-from optimizer.core.study_headline import dollars
 from optimizer.core.study_history import Curve, Duel, StudyReport, TrialView, pareto_front, usd_per_example
+from optimizer.core.words import dollars
 
 ROOM = 0.05  # of an axis, beyond the outermost points
 KINDS = {"champion": "champion", "winner": "candidate", "": "others"}

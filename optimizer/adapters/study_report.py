@@ -16,10 +16,10 @@ from optimizer.adapters.report_page import cut, document, fact_list, note_list, 
 from optimizer.adapters.study_duel import duel
 from optimizer.core.moves import is_system
 from optimizer.core.study import UNFINISHED, Spend, Study, without_turn
-from optimizer.core.study_headline import cost_text, dollars, headline, lift_text, next_step
+from optimizer.core.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.study_history import StudyReport, TrialView, usd_per_example
 from optimizer.core.variant_text import variant_diff, variant_text
-from optimizer.core.words import count, when
+from optimizer.core.words import count, dollars, when
 
 COLUMNS = ("Trial", "Dev score", "Lead", "Proposed by", "Variant", "Examples", "n", "Calls", "Dollars a call", "p95 ms", "Front", "Ended")
 LINE_CHARS = 700  # of one line of a diff

@@ -96,7 +96,7 @@ def percent(share: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    return "–" if amount is None else f"${amount:.4f}" if 0 < amount < 1 else f"${amount:.2f}"
+    return "–" if amount is None else words.dollars(amount)
 
 
 def plain(value: Any) -> Any:

@@ -13,8 +13,9 @@ from optimizer.core.family_faults import faults_of
 from optimizer.core.family_settings import FeedbackWindow, Metric, RolloutSettings
 from optimizer.core.feedback import LabelSummary
 from optimizer.core.gates import quality_margin
-from optimizer.core.rollout import Rollout, iso
+from optimizer.core.rollout import Rollout
 from optimizer.core.study import Aim, Study
+from optimizer.core.words import when
 
 MIN_LABELS_FOR_MEAN = 50
 MEAN_WITHOUT_LABELS = 0.5
@@ -143,8 +144,8 @@ def fallen_before(earlier: Rollout | None) -> list[Mapping[str, Any]]:
     """A gate that fails where users have proven this Candidate worse against this Champion: starting again is a new chance to be wrong."""
     if earlier is None or earlier.outcome not in ("worse", "guardrail"):
         return []
-    when = f" on {iso(earlier.ended_at)[:16].replace('T', ' ')} UTC" if earlier.ended_at is not None else ""
-    reason = f"{earlier.candidate} was rolled back against this champion{when} ({earlier.outcome}, {earlier.id}): {earlier.reason}"
+    ended = f" on {when(earlier.ended_at)}" if earlier.ended_at is not None else ""
+    reason = f"{earlier.candidate} was rolled back against this champion{ended} ({earlier.outcome}, {earlier.id}): {earlier.reason}"
     return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import floor, log10
 from typing import Any
 
 from optimizer.core.gates import IMPROVED, confidence_of
 from optimizer.core.study import UNFINISHED, Spend, Study, Trial, ranked
-from optimizer.core.words import count
+from optimizer.core.words import count, dollars
 
 
 def headline(study: Study, trials: Sequence[Trial]) -> str:
@@ -78,13 +77,6 @@ def cost_text(study: Study, spent: Mapping[str, Spend]) -> str:
     free = f", {study.spend.n_from_journal:,} more answered from the journal" if study.spend.n_from_journal else ""
     took = "So far it took" if study.status in UNFINISHED else "It took"
     return f"{took} {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and {dollars(usd)}{of_usd}{free}."
-
-
-def dollars(amount: float) -> str:
-    """``$1.20``; of less than a cent two digits that count: ``$0.000023``."""
-    if amount >= 0.01 or amount <= 0:
-        return f"${amount:.4f}".removesuffix("00") if amount < 1 else f"${amount:,.2f}"
-    return f"${amount:.{1 - floor(log10(amount))}f}"
 
 
 def next_step(study: Study) -> str:

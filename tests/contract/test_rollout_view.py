@@ -22,6 +22,7 @@ from optimizer.core.evidence_view import evidence_text
 from optimizer.core.feedback import Arm, FeedbackEvent
 from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.rollout_view import RolloutView
+from optimizer.core.words import when
 from optimizer.jobs import rollout_view as rollout_view_job
 from optimizer.jobs.report_rollout import report_rollout
 from optimizer.jobs.rollout_view import rollout_view, with_forecast
@@ -188,6 +189,7 @@ def test_a_promoted_rollout_is_told_as_one_step_by_step_and_the_log_names_the_ev
     assert f"{fast.candidate} became the champion of {F} after" in text(html)
     assert html.count("<figure") == 1 + 5 + 2 + 3
     assert all(d.hash in html for d in fast.decisions)
+    assert all(f"by {d.actor}, {when(d.at)}: " in text(html) for d in fast.decisions)
     assert "95 % (holdback)" in html
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
-from optimizer.core.study_headline import cost_text, dollars, headline, lift_text
+from optimizer.core.study_headline import cost_text, headline, lift_text
 from optimizer.core.study_history import History, common_order, history_of, score_band
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -189,11 +189,3 @@ def test_the_cost_is_everything_that_was_spent_against_its_caps() -> None:
     capped = study(budget=Budget(usd=2.0, calls=1500), spend=Spend(n_from_journal=12))
     assert cost_text(capped, spent) == "It took 110 of 1,500 calls and $0.75 of $2.00, 12 more answered from the journal."
     assert cost_text(study(status="running", budget=Budget()), {}) == "So far it took 0 calls and $0.00."
-
-
-@pytest.mark.parametrize(
-    ("amount", "text"),
-    [(0.0, "$0.00"), (0.000023, "$0.000023"), (0.0099, "$0.0099"), (0.0512, "$0.0512"), (0.75, "$0.75"), (1234.5, "$1,234.50")],
-)
-def test_small_amounts_keep_two_digits_that_count(amount: float, text: str) -> None:
-    assert dollars(amount) == text

@@ -1,4 +1,4 @@
-"""How numbers of things and times are written for people."""
+"""How numbers of things, dollars and times are written for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from optimizer.core.words import count, when
+from optimizer.cli import output
+from optimizer.core.rollout_start import fallen_before
+from optimizer.core.words import count, dollars, when
+from tests.stores import rollout
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,22 @@ def test_a_plural_that_is_not_made_with_an_s_is_given() -> None:
     assert (count(1, "family", "families"), count(3, "family", "families")) == ("1 family", "3 families")
 
 
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0.0, "$0.00"), (0.000023, "$0.000023"), (0.0099, "$0.0099"), (0.0512, "$0.0512"), (0.75, "$0.75"), (1234.5, "$1,234.50")],
+)
+def test_small_amounts_keep_two_digits_that_count(amount: float, text: str) -> None:
+    assert dollars(amount) == text
+    assert output.dollars(amount) == text, "a terminal writes what a report writes"
+
+
 def test_a_time_is_written_in_utc_to_the_second_wherever_it_was_taken() -> None:
     at = datetime(2026, 3, 1, 1, 30, 59, 987_654, tzinfo=timezone(timedelta(hours=2)))
     assert when(at) == "2026-02-28 23:30:59 UTC"
     assert when(at) == when(at.astimezone(UTC))
+
+
+def test_the_gate_of_an_earlier_rollout_writes_its_time_so_too() -> None:
+    at = datetime(2026, 3, 1, 1, 30, 59, 987_654, tzinfo=timezone(timedelta(hours=2)))
+    (gate,) = fallen_before(rollout(outcome="worse", ended_at=at, reason="users say so"))
+    assert gate["reason"] == f"v_bbbbbbbbbbbb was rolled back against this champion on {when(at)} (worse, ro_1): users say so"
