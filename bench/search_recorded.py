@@ -25,9 +25,10 @@ from recorded.schedules import DSPY_CANDIDATES, Schedule, in_full, racing, shuff
 from recorded.search_page import DSPY, OURS, page
 from recorded.tables import Table, read_table
 from recorded.tasks import TASKS
-from recorded.trials import Reported, curves, deal, paired_interval, report, share_interval, without_differences
+from recorded.trials import Reported, curves, deal, paired_interval, report, without_differences
 
 from optimizer.core.racing import ExpectedGain, Halving, SignedRank
+from optimizer.core.selftest import wilson_interval
 
 LEAST_VARIANTS, LEAST_EXAMPLES = 30, 100
 SHARES = (1 / 24, 1 / 12, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0)  # of the calls of DSPy's random search
@@ -117,7 +118,7 @@ def _regret(table: Table, n_calls: int, name: str, ours: Sequence[float], other:
 
 def _reported(table: Table, how: str, studies: Sequence[Reported]) -> Cell:
     n_improved, n = sum(s.improved for s in studies), len(studies)
-    bounds = share_interval(n_improved, n)
+    bounds = wilson_interval(n_improved, n)
     leading = sum(s.selection_lift is not None for s in studies) / n
     return Cell(
         case=f"{table.family}: improvement reported, {how}", ours=n_improved / n, other=leading, other_name="the score selected on",

@@ -5,15 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
-from statistics import NormalDist
 
 from optimizer.core.comparison import Interval, bootstrap_interval, compare_scores
-from optimizer.core.gates import Evidence, GateSettings, all_passed, confidence_of, evaluate_gates
+from optimizer.core.gates import IMPROVED, Evidence, GateSettings, all_passed, confidence_of, evaluate_gates
 from recorded.schedules import Problem, Schedule, Trace
 from recorded.tables import Table
-
-IMPROVED = 0.95  # as in the product: reports say "improved" only from this confidence on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +88,6 @@ def report(dealt: Dealt, schedule: Schedule) -> Reported:
 def paired_interval(ours: Sequence[float], other: Sequence[float]) -> Interval:
     """95 % interval of the mean difference over the seeds, by bootstrap."""
     return bootstrap_interval([a - b for a, b in zip(ours, other, strict=True)], seed=1, n_draws=4000)
-
-
-def share_interval(n_true: int, n: int) -> Interval:
-    """Wilson (1927)."""
-    z, share = NormalDist().inv_cdf(0.975), n_true / n
-    middle, half = (share + z * z / (2 * n)) / (1 + z * z / n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(lower=max(0.0, middle - half), upper=min(1.0, middle + half))
 
 
 def curves(

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from optimizer.core.errors import Conflict, GateNotMet, InvalidInput, NotFound
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
+from optimizer.core.gates import IMPROVED
 from optimizer.core.moves import Move, apply, start
 from optimizer.core.rollout import Decision, Rollout, ladder_text
 from optimizer.core.rollout_forecast import RolloutForecast
@@ -25,7 +26,6 @@ from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head,
 from optimizer.jobs.watch_rollout import ENDED
 from optimizer.ports import Clock, Store, Transaction
 
-AUTO_CONFIDENCE = 0.95
 AUTO_ACTOR = "system:auto"
 
 
@@ -173,7 +173,7 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
     transitions = [start(draft.rollout, move("start", request.actor, request.reason), forced=forced)]
     transitions.append(apply(transitions[-1].rollout, move("validate", request.actor, _gates_text(draft))))
     if _approves_itself(draft):
-        why = f"approve: auto, every gate is met at confidence {AUTO_CONFIDENCE:g} or more"
+        why = f"approve: auto, every gate is met at confidence {IMPROVED:g} or more"
         transitions.append(apply(transitions[-1].rollout, move("approve", AUTO_ACTOR, why)))
     decisions = [record_move(tx, store, t) for t in transitions]
     return _as_start(transitions[-1].rollout, draft), decisions
@@ -181,7 +181,7 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
 
 def _approves_itself(draft: _Draft) -> bool:
     """Never for a forced start, and only on evidence that a report may call an improvement."""
-    confident = any(g["name"] == "confidence" and (g["value"] or 0) >= AUTO_CONFIDENCE for g in draft.gates)
+    confident = any(g["name"] == "confidence" and (g["value"] or 0) >= IMPROVED for g in draft.gates)
     return draft.rollout.settings["approve"] == "auto" and not draft.missed and confident
 
 
