@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.core.errors import GateNotMet
 from optimizer.core.study import Budget, Spend
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.freeze import freeze, unfreeze
@@ -413,17 +414,21 @@ def test_a_rollout_that_cannot_start_is_said_and_tried_again(nightly: TriggeredW
     assert "candidate_waits" not in nightly.alerts()
 
 
-def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly: TriggeredWorld) -> None:
+def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     nightly.clock.pass_hours(2)
     (study,) = nightly.check()
     nightly.run(study)
     nightly.hand_on()
     assert "no interaction of topics was reported" in nightly.alerts()["candidate_waits"]
-    slow = nightly.family.rollout.model_copy(update={"max_days": 1e-6})
-    nightly.families.families = {"topics": nightly.family.model_copy(update={"rollout": slow})}
-    nightly.users(5)
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise GateNotMet("It would not end within its limits.")
+
+    monkeypatch.setattr("optimizer.jobs.hand_on_candidates.start_rollout", refuse)
     assert nightly.hand_on() == []
-    assert "no interaction" not in nightly.alerts()["candidate_waits"]
+    assert nightly.alerts()["candidate_waits"].endswith("its rollout did not start. It would not end within its limits.")
+    with nightly.store.read() as tx:
+        assert len(nightly.store.alerts.all(tx, open_only=False, kind="candidate_waits")) == 1
 
 
 def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(nightly: TriggeredWorld) -> None:
