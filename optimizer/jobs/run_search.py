@@ -206,7 +206,7 @@ class _Trials:
         run.tell("trial", text, trial=trial, eta_s=self._eta_s())
 
     def _eta_s(self) -> float | None:
-        """Seconds left at the pace so far, confirmation included; None before a fresh call."""
+        """Seconds left at the pace so far, confirmation included; None before there is one."""
         run, per_call = self._run, self._run.seconds_per_call()
         if per_call is None:
             return None

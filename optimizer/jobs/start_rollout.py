@@ -139,7 +139,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
         raise Conflict(
             f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days, so its guardrails would be "
             'blind. Report every request with the assignment token it was served with: POST /v1/interactions {"assignment", "latency_ms", '
-            '"cost_usd", "error"}; docs/how-to/report-interactions.md shows how. To serve it without a rollout: detent family adopt.',
+            '"cost_usd", "error"}; docs/how-to/report-interactions.md shows how.',
         )
     rollout = Rollout(
         id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,

@@ -22,6 +22,7 @@ from optimizer.jobs.study_progress import ProgressCallback, StudyProgress
 from optimizer.ports import Clock, ModelSource, Store, Transaction
 
 STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
+CALLS_FOR_A_PACE = 10
 
 
 class StopFlag:
@@ -49,7 +50,9 @@ class StopFlag:
         if self._ended:
             return f"The search of study {self._study} has ended."
         deadline = self._deadline()
-        return f"Study {self._study} has used its time." if deadline is not None and now >= deadline else None
+        if deadline is None or now < deadline:
+            return None
+        return f"Study {self._study} has used its time, but for what its confirmation needs."
 
     def check_cancelled(self) -> None:
         """Raises StudyStopped, for places between calls. Time is no reason there: what the journal answers takes none."""
@@ -124,8 +127,10 @@ class StudyRun:
         self.store.outbox.add(tx, "study", self.study.id, {}, self.clock.now())
 
     def seconds_per_call(self) -> float | None:
-        """What a fresh call of this study took on average; None before the first."""
-        return sum(self.fresh_ms) / len(self.fresh_ms) / 1000 if self.fresh_ms else None
+        """What a fresh call took on average, without the slowest, which may have woken the model; None before there is a pace."""
+        if len(self.fresh_ms) < CALLS_FOR_A_PACE:
+            return None
+        return (sum(self.fresh_ms) - max(self.fresh_ms)) / (len(self.fresh_ms) - 1) / 1000
 
     def tell(self, kind: Any, text: str, *, trial: Trial | None = None, eta_s: float | None = None) -> None:
         with self.store.read() as tx:

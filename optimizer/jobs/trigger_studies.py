@@ -87,17 +87,19 @@ def _look(
 
 
 def _start(store: Store, clock: Clock, family: Family, trigger: Trigger, models: ModelCatalogue, usd_per_month: float | None) -> Study:
-    """Queued with the family's own budget, which the monthly limits may make smaller; each with a seed of its own, to try something new."""
+    """Queued with the family's own budget, which the monthly limits may make smaller; with a seed that none of the
+    family's last hundred studies had, to try something new.
+    """
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
     with store.read() as tx:
         left = monthly_left(tx, store, clock, family.name, limits)
-        before = store.studies.last_triggered(tx, family.name)
+        earlier, _ = store.studies.page(tx, family=family.name)
     own = family.budget
     study = create_study(
         family,
         aim=family.rollout.gates.aim,
         budget=Budget(usd=own.usd if left.usd is None else min(own.usd, left.usd), calls=own.calls, minutes=own.minutes),
-        seed=0 if before is None else (before.seed + 1) % 2**32,
+        seed=max((one.seed + 1 for one in earlier), default=0) % 2**32,
         actor=f"system:{trigger.kind}",
         store=store,
         clock=clock,

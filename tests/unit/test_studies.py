@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 
 import pytest
@@ -211,6 +211,22 @@ def test_time_that_runs_out_ends_the_search_and_leaves_the_confirmation_its_turn
     world = World(tmp_path, clock=SteadyClock(0.05)).fill()
     study = world.run(world.create(budget=Budget(minutes=0.3)))
     assert len(world.trials(study)) < world.create(dry_run=True).n_trials
+    assert study.outcome == "nominated"
+
+
+def test_one_slow_first_call_is_no_pace_that_ends_a_search(done, tmp_path):
+    """A cold engine takes seconds once; times the calls of a confirmation that was more than all the minutes."""
+    world = World(tmp_path, clock=SteadyClock(0.001)).fill()
+    study_id = world.create(budget=Budget(minutes=1.0))
+    answer, slow = world.model.complete, [30_000.0]
+
+    def cold(request):
+        return replace(answer(request), latency_ms=slow.pop() if slow else 1.0)
+
+    world.model.complete = cold
+    study = world.run(study_id)
+    assert not slow
+    assert len(world.trials(study)) == len(done.world.trials(done.study))
     assert study.outcome == "nominated"
 
 

@@ -100,6 +100,13 @@ def test_each_study_has_a_seed_of_its_own(nightly: TriggeredWorld) -> None:
     assert seeds == [0, 1, 2]
 
 
+def test_its_seed_is_none_that_a_person_has_used(nightly: TriggeredWorld) -> None:
+    nightly.end(nightly.create(seed=4))
+    nightly.clock.pass_hours(24)
+    (study,) = nightly.check()
+    assert study.seed == 5
+
+
 def test_a_schedule_runs_on_the_rollout_clock(tmp_path: Path) -> None:
     world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
     world.clock.scale = 24.0
