@@ -144,6 +144,9 @@ def _print_rollout(out: Console, rollout: Rollout, now: datetime, *, frozen: boo
 
 def _print_evidence(out: Console, rollout: Rollout, values: dict[str, Any]) -> None:
     seen = values["evidence"]
+    if seen.followed_by is not None:
+        after = seen.followed_by
+        out.print(f"Since     {after.variant} reigns from {when(after.since)} on, by {after.by}: {after.why}", style="yellow", markup=False)
     out.print("")
     print_evidence(out, seen)
     out.print("")

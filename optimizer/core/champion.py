@@ -57,6 +57,12 @@ def reigning(history: Sequence[Champion]) -> Champion:
     return max(history, key=lambda reign: reign.seq)
 
 
+def after_promotion(history: Sequence[Champion], rollout: str) -> Champion | None:
+    """The reign that followed the one which this rollout's promotion began; None while that lasts, or where there was none."""
+    promoted = next((reign for reign in history if reign.rollout == rollout), None)
+    return next((reign for reign in history if promoted is not None and reign.seq == promoted.seq + 1), None)
+
+
 def beneath(history: Sequence[Champion]) -> Champion | None:
     """The reign that a champion rollback would bring back."""
     previous = reigning(history).previous

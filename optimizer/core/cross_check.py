@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from optimizer.core.blocks import ARMS, StoredBlock
+from optimizer.core.champion import after_promotion
 from optimizer.core.decisions import Problem
 from optimizer.core.judgement import ACTOR, guardrail_alarm
 from optimizer.core.rollout import Champion, Decision, Rollout, iso
@@ -91,8 +92,7 @@ class TakenBack:
         self._evidence: Mapping[str, Any] | None = None
         self.problems: list[Problem] = []
         rows = [row for row in rows if row["action"] == ROLLBACK and row["family"] == rollout.family]
-        reign = next((c for c in history if c.rollout == rollout.id), None)
-        following = next((c for c in history if reign is not None and c.seq == reign.seq + 1), None)
+        following = after_promotion(history, rollout.id)
         named = [row for row in rows if (row["detail"].get("evidence") or {}).get("rollout") == rollout.id]
         if following is None or not _falls_back(following, rollout):
             self.problems += [

@@ -16,7 +16,7 @@ from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
 from optimizer.core.watch import Watch, begin
-from optimizer.core.words import count
+from optimizer.core.words import count, when
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,9 @@ def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision])
     took = f"after {span(view.hours.running)} and {count(_labelled(rollout, view, decisions), 'labelled outcome')}"
     top = percent(rollout.stage_history[-1]["share"])
     if rollout.outcome == "promoted":
-        return f"{candidate} became the champion of {family} {took}, {_how(decisions)}."
+        became = f"{candidate} became the champion of {family} {took}, {_how(decisions)}."
+        after = view.followed_by
+        return became if after is None else f"{became} {after.variant} followed it at {when(after.since)}: {after.why.rstrip('.')}."
     if not rollout.is_active:
         return f"{candidate} was taken back at {top} of {family} {took}: {rollout.reason}. {rollout.champion} serves everybody."
     held = ", held" if rollout.held else ""

@@ -13,6 +13,7 @@ from typing import Literal
 from optimizer.core.assignment import Holdback
 from optimizer.core.blocks import ArmName
 from optimizer.core.freezes import Freeze
+from optimizer.core.rollout import Champion
 from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP
 
@@ -165,4 +166,5 @@ class RolloutView:
     holdback: Holdback | None
     alerts: tuple[Said, ...]
     looked_at: datetime | None  # when the tick last wrote what it knows
+    followed_by: Champion | None  # the reign after the one that the promotion began, where that is over
     forecast: RolloutForecast | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from optimizer.core import champion as champions
 from optimizer.core import evidence_view as view
 from optimizer.core.assignment import cohort_minutes, holdback_of
 from optimizer.core.blocks import ArmName, StoredBlock, comparison_of
@@ -60,6 +61,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         holdback=held_back,
         alerts=_alerts(tx, store, rollout),
         looked_at=stored.updated_at if stored is not None else None,
+        followed_by=champions.after_promotion(store.champions.history(tx, rollout.family), rollout.id),
     )
 
 

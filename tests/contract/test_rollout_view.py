@@ -25,6 +25,7 @@ from optimizer.core.rollout_view import RolloutView
 from optimizer.core.words import when
 from optimizer.jobs import rollout_view as rollout_view_job
 from optimizer.jobs.report_rollout import report_rollout
+from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.start_rollout import start_rollout
 from tests.rollout_world import Behaviour, Clock, F, World
@@ -204,6 +205,18 @@ def test_the_first_sentence_of_a_report_counts_no_outcome_that_came_after_the_pr
         n_holdback = sum(view(fast).stages[-1].labelled.values())
     assert n_holdback > 0
     assert f" and {before} labelled outcomes" in text(page(fast))
+
+
+def test_whoever_reads_the_report_later_learns_that_the_promotion_was_taken_back(fast: World) -> None:
+    fast.start()
+    fast.operate("promote", confirm=F)
+    assert view(fast).followed_by is None
+    roll_back_champion(F, actor="ann", reason="users complain", store=fast.store, clock=fast.clock)
+    after = view(fast).followed_by
+    assert after is not None
+    assert (after.variant, after.by) == (fast.champion, "ann")
+    assert f"{fast.champion} followed it at 2026-11-20 " in text(page(fast))
+    assert "users complain." in text(page(fast))
 
 
 def test_the_word_better_stands_nowhere_in_a_report_without_the_evidence_for_it(fast: World) -> None:
