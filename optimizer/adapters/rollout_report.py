@@ -46,7 +46,7 @@ def rollout_page(report: RolloutReport) -> str:
         section("Stages", _stages(report)),
         section("Decisions", _decisions(report)),
         section("What the gates cannot see", "".join(f"<p><b>{escape(what)}</b> {escape(why)}</p>" for what, why in UNSEEN)),
-        f"<footer>Made {when(report.made_at)} from {count(seen.n_blocks, 'block')}, head {_hash(seen.head)}. "
+        f"<footer>Made {when(report.made_at)} from {count(seen.n_blocks, 'block')}, the last one {_hash(seen.head)}. "
         f"Check it: <code>detent rollout verify {escape(rollout.id)}</code></footer>",
     ]
     return document(f"Rollout {rollout.id} of {rollout.family}", parts)

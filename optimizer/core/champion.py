@@ -39,7 +39,7 @@ def fall_back(history: Sequence[Champion], *, expect: str | None, at: datetime, 
     if expect is not None and expect != current.variant:
         raise Conflict(
             f"Champion rollback of {current.family} was meant for {expect}, but {current.variant} is the champion since "
-            f"{when(current.since)}. Look at the history (detent family show {current.family}) and say it again if it is still meant.",
+            f"{when(current.since)}. Look at the history (detent champion history {current.family}) and say it again if it is still meant.",
             champion=current.variant, expect=expect,
         )  # fmt: skip
     below = beneath(history)

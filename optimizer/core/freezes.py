@@ -36,6 +36,11 @@ class Freeze:
         """One sentence for a person: what, by whom, since when, why, and the way out."""
         return f"{scope_text(self.scope)} by {self.by} since {when(self.since)} ({self.reason}); when it may go on: {self.undo}"
 
+    @property
+    def sentence(self) -> str:
+        """The same where no word "Frozen" stands before it."""
+        return f"{scope_text(self.scope)} is frozen by {self.by} since {when(self.since)} ({self.reason}); when it may go on: {self.undo}"
+
 
 def unfreeze_command(scope: str) -> str:
     return f"detent unfreeze {scope}".rstrip()
@@ -56,7 +61,7 @@ def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
     freeze = is_frozen(freezes, family)
     if freeze is not None:
         raise Conflict(
-            f"Cannot {what}: frozen is {freeze.text}.",
+            f"Cannot {what}: {freeze.sentence}.",
             family=family, frozen_by=freeze.by, frozen_since=freeze.since.isoformat(), undo=freeze.undo,
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from optimizer.core.errors import Conflict, GateNotMet
 from optimizer.core.rollout import ACTIVE, Outcome, Rollout, Status, identity, iso, iso_or_none, ladder_text, percent, state
+from optimizer.core.words import when
 
 Act = Literal["start", "validate", "approve", "reject", "deploy", "lapse", "advance", "hold", "resume", "promote", "rollback", "end"]
 OperatorAct = Literal["approve", "reject", "advance", "hold", "resume", "promote", "rollback"]
@@ -191,7 +192,7 @@ def _deploy(rollout: Rollout, move: Move) -> _Effect:
 def _lapse(rollout: Rollout, move: Move) -> _Effect:
     share = rollout.ladder[rollout.stage]
     lapsed_at, history = min(move.lapsed_at or move.at, move.at), _reopened(rollout, share, move)
-    what = f"everybody got the champion from {iso(lapsed_at)} to {iso(move.at)}; {percent(share)} goes on"
+    what = f"everybody got the champion from {when(lapsed_at)} to {when(move.at)}; {percent(share)} goes on"
     return _Effect(what=what, changes={"stage_history": history})
 
 

@@ -55,7 +55,7 @@ def kept_from_starting(
     if own is not None:
         return Guard(reason=f"study {own.id} of {family.name} is {own.status}, and a family has one at a time")
     if (freeze := is_frozen(freezes, family.name)) is not None:
-        return Guard(reason=f"frozen is {freeze.text}")
+        return Guard(reason=freeze.sentence)
     if rollout is not None:
         return Guard(reason=f"rollout {rollout.id} of {rollout.candidate} is {rollout.status}, and decides first")
     if holdback is not None:
