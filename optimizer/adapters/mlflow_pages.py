@@ -13,7 +13,7 @@ from typing import Any
 
 from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval, bootstrap_interval
-from optimizer.core.study import ExampleResult, Study, Trial, ranked
+from optimizer.core.study import ENDED, ExampleResult, Study, Trial, ranked
 from optimizer.core.variant import Variant
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count, dollars
@@ -37,11 +37,11 @@ def score_interval(results: Sequence[ExampleResult], seed: int) -> Interval | No
 
 
 def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
-    """Variant id > file name part, for the champion, the winner and the five best."""
+    """Variant id > file name part, for the champion, the winner and, once no place changes any more, the five best: files stay."""
     shown = {study.champion: "champion"}
     if study.winner and study.winner not in shown:
         shown[study.winner] = "winner"
-    best = list(dict.fromkeys(t.variant for t in ranked(trials)))[:N_BEST]
+    best = list(dict.fromkeys(t.variant for t in ranked(trials)))[:N_BEST] if study.status in ENDED else []
     for place, variant in enumerate(best, start=1):
         shown.setdefault(variant, f"best-{place}")
     return shown

@@ -136,6 +136,12 @@ def test_the_pareto_front(points: list[tuple[float, float]], front: list[tuple[f
     assert pareto_front(points) == front
 
 
+def test_while_a_study_runs_no_file_is_named_by_a_place_that_may_change() -> None:
+    trials = [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4), trial(2, variant(2, 0.5), 0.3)]
+    assert pages.shown_variants(study(status="running", winner=None), trials) == {CHAMPION.id: "champion"}
+    assert list(pages.shown_variants(study(), trials).values()) == ["champion", "winner", "best-2"]
+
+
 def test_importance_finds_the_setting_that_decides_and_is_silent_with_too_few_trials() -> None:
     made = [variant(n, t) for n in (0, 1, 2, 3) for t in (0.0, 0.5, 1.0)]
     trials = [trial(i, v, 0.2 * len(v.examples)) for i, v in enumerate(made)]
