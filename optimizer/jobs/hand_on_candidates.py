@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import structlog
 
@@ -59,7 +58,10 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
         )
     except DetentError as problem:
         detail = f"Study {study.id}, which started by itself, nominated {study.winner}; its rollout did not start. {problem.detail}"
-        _tell(store, clock, family.name, [_alert(WAITS, "warning", family.name, study.id, detail, clock)])
+        alert = Alert(
+            id=new_id("al"), kind=WAITS, level="warning", family=family.name, subject=study.id, opened_at=clock.now(), detail=detail
+        )
+        _tell(store, clock, family.name, [alert])
         return None
     _tell(store, clock, family.name, [])
     log.info("candidate handed on", family=family.name, study=study.id, rollout=started.rollout.id, status=started.rollout.status)
@@ -89,8 +91,4 @@ def _question(rollout: Rollout, clock: Clock) -> Alert:
         f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which started by itself, nominated it. "
         f"Look: detent variant diff {name} {rollout.candidate}; then detent rollout approve {name}, or detent rollout reject {name}."
     )
-    return _alert(APPROVAL, "info", name, rollout.id, detail, clock)
-
-
-def _alert(kind: str, level: Literal["info", "warning"], family: str, subject: str, detail: str, clock: Clock) -> Alert:
-    return Alert(id=new_id("al"), kind=kind, level=level, family=family, subject=subject, opened_at=clock.now(), detail=detail)
+    return Alert(id=new_id("al"), kind=APPROVAL, level="info", family=name, subject=rollout.id, opened_at=clock.now(), detail=detail)
