@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, SHARED, Cell, write_result
+from recorded.tasks import TOPICS
 
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
@@ -372,18 +373,6 @@ def _score(expected: str, text: str) -> float:
     """The label in the first line, as the family's parser reads it, in the plainest form."""
     found = [label for label in TOPICS if label in text.casefold()]
     return float(found == [expected.casefold()])
-
-
-TOPICS = (
-    "computer science",
-    "economics",
-    "electrical engineering and systems science",
-    "mathematics",
-    "physics",
-    "quantitative biology",
-    "quantitative finance",
-    "statistics",
-)
 
 
 def _topic(row: Row) -> str:

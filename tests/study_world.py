@@ -80,33 +80,33 @@ class TopicModel:
         return topic if knows else "I would rather not say."
 
 
+TOPIC_FAMILY: dict[str, Any] = {
+    "name": "topics",
+    "inputs": {"document": {"type": "text", "max_chars": 200}},
+    "output": {"field": "topic", "parser": "label", "labels": list(TOPICS)},
+    "prompt": {
+        "current": "1",
+        "versions": {
+            "1": {
+                "content": [
+                    {"role": "system", "content": "Name the topic."},
+                    {"role": "examples"},
+                    {"role": "user", "content": "Document: {{document}}\nTopic:"},
+                ]
+            }
+        },
+    },
+    "model": {"default": "fake", "tiers": ["fake"], "max_tokens": 8},
+    "scorer": {"label_match": 1.0},
+    "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
+    "sample": {"balance": "topic"},
+    "rollout": {"gates": {"n": 20}},
+}
+
+
 def topic_family(**changes: Any) -> Family:
     """Text in, one of three topics out."""
-    return parse_family(
-        {
-            "name": "topics",
-            "inputs": {"document": {"type": "text", "max_chars": 200}},
-            "output": {"field": "topic", "parser": "label", "labels": list(TOPICS)},
-            "prompt": {
-                "current": "1",
-                "versions": {
-                    "1": {
-                        "content": [
-                            {"role": "system", "content": "Name the topic."},
-                            {"role": "examples"},
-                            {"role": "user", "content": "Document: {{document}}\nTopic:"},
-                        ]
-                    }
-                },
-            },
-            "model": {"default": "fake", "tiers": ["fake"], "max_tokens": 8},
-            "scorer": {"label_match": 1.0},
-            "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
-            "sample": {"balance": "topic"},
-            "rollout": {"gates": {"n": 20}},
-            **changes,
-        }
-    )
+    return parse_family({**TOPIC_FAMILY, **changes})
 
 
 def topic_examples(n: int, split: str, *, released: bool = True, family: str = "topics") -> list[Example]:

@@ -9,9 +9,9 @@ from optimizer.cli.evidence_picture import print_alerts, print_evidence, print_p
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, table, when
 from optimizer.cli.session import Session
-from optimizer.core.assignment import HOLDBACK_SHARE, Holdback, holdback_of
+from optimizer.core.assignment import HOLDBACK_SHARE
 from optimizer.core.freezes import is_frozen
-from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.core.rollout import Decision, Rollout
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def _read_picture(session: Session, family: str) -> dict[str, Any]:
     return {
         "family": family,
         "freeze": freeze,
-        "holdback": _holdback(champion, rollout, session.clock.scale, now) if freeze is None else None,
+        "holdback": seen.holdback if seen is not None else None,
         "champion": champion,
         "rollout": rollout,
         "share": rollout.share if rollout else None,
@@ -117,11 +117,6 @@ def ladder(rollout: Rollout) -> str:
     place = len(steps) - 1 if rollout.status == "deployed" else rollout.stage if rollout.is_active else -1
     shown = " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
     return f"{shown}; ended at {steps[rollout.stage]}" if rollout.status == "rolled_back" else shown
-
-
-def _holdback(champion: Champion | None, latest: Rollout | None, clock_scale: float, now: datetime) -> Holdback | None:
-    held = holdback_of(champion, latest, clock_scale) if champion is not None else None
-    return held if held is not None and now < held.until else None
 
 
 def _print_rollout(out: Console, rollout: Rollout, now: datetime, *, frozen: bool) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from optimizer.core import champion as champions
 from optimizer.core import evidence_view as view
-from optimizer.core.assignment import cohort_minutes, holdback_of
+from optimizer.core.assignment import cohort_minutes
 from optimizer.core.blocks import ArmName, StoredBlock, comparison_of
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import judge
@@ -17,6 +17,7 @@ from optimizer.core.rollout_view import Hours, RolloutView, Said
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.watch import Watch, begin, from_text
 from optimizer.jobs.forecast_rollout import forecast_active
+from optimizer.jobs.read_candidate import current_holdback
 from optimizer.ports import Clock, Store, Transaction
 
 LATE_DAYS = 7.0  # of the rollout clock: whose late feedback is counted; all of a rollout's would grow with its traffic
@@ -31,9 +32,8 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
     now, clock_now = clock.now(), clock.rollout_now()
     freeze = is_frozen(store.freezes.all(tx), rollout.family)
-    champion = store.champions.current(tx, rollout.family)
-    held_back = holdback_of(champion, store.rollouts.latest(tx, rollout.family), clock.scale) if champion is not None else None
-    if held_back is not None and (held_back.rollout != rollout.id or now >= held_back.until or freeze is not None):
+    held_back = current_holdback(tx, store, clock, rollout.family)
+    if held_back is not None and (held_back.rollout != rollout.id or freeze is not None):
         held_back = None
     arms = view.arms_of(rollout, watch, blocks, _late(tx, store, clock, rollout))
     return RolloutView(

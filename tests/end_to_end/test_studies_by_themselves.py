@@ -16,7 +16,7 @@ from optimizer.config import load_settings
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from tests.running_server import Server, make_home, until
 from tests.scripted_model import chat_answer, provider
-from tests.study_world import TOPICS, topic_examples
+from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld
 
 
@@ -57,24 +57,9 @@ def test_a_degradation_starts_a_study_whose_candidate_goes_into_a_rollout(tmp_pa
 
 
 FAMILY: dict[str, Any] = {
-    "name": "topics",
-    "inputs": {"document": {"type": "text", "max_chars": 200}},
-    "output": {"field": "topic", "parser": "label", "labels": list(TOPICS)},
-    "prompt": {
-        "current": "1",
-        "versions": {
-            "1": {
-                "content": [
-                    {"role": "system", "content": "Name the topic."},
-                    {"role": "examples"},
-                    {"role": "user", "content": "Document: {{document}}\nTopic:"},
-                ]
-            }
-        },
-    },
+    **TOPIC_FAMILY,
     "model": {"default": "embedded", "max_tokens": 8},
     "space": {"examples": {"max": 2}},
-    "sample": {"balance": "topic"},
     "schedule": {"cron": None},
     "rollout": {**EASY_ROLLOUT, "approve": "auto"},
 }
