@@ -39,14 +39,14 @@ def due(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime
         closed: stage -> start of its last closed cohort.
     """
     length = timedelta(minutes=cohort_minutes(rollout.settings))
-    window = timedelta(hours=float(rollout.settings["feedback_window"]["hours"]))
+    open_for = closing_time(rollout)
     found = []
     for stage, (begun, ended) in _spans(rollout).items():
         first = cohort_start(begun, cohort_minutes(rollout.settings))
         start = closed[stage] + length if stage in closed else first
         last = cohort_start(ended, cohort_minutes(rollout.settings)) if ended is not None else clock_now
-        while start <= last and start + length + window <= clock_now:
-            found.append(Cohort(stage=stage, start=start, closes_at=start + length + window))
+        while start <= last and start + open_for <= clock_now:
+            found.append(Cohort(stage=stage, start=start, closes_at=start + open_for))
             start += length
     return sorted(found, key=lambda cohort: (cohort.closes_at, cohort.stage))
 

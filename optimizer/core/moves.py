@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from optimizer.core.assignment import leased
 from optimizer.core.errors import Conflict, GateNotMet
 from optimizer.core.rollout import ACTIVE, Outcome, Rollout, Status, identity, iso, iso_or_none, ladder_text, percent, state
 from optimizer.core.words import when
@@ -114,7 +115,7 @@ def apply(rollout: Rollout, move: Move) -> Transition:
 def lapse_of(rollout: Rollout, *, at: datetime, clock_at: datetime, scale: float) -> tuple[datetime | None, datetime | None]:
     """When the lease ran out, on both clocks, of a rollout that nobody watches at ``at``; (None, None) while somebody does."""
     lapsed_at = rollout.lease_expires_at
-    if lapsed_at is None or lapsed_at > at:
+    if lapsed_at is None or leased(rollout, at):
         return None, None
     return lapsed_at, clock_at - (at - lapsed_at) * scale
 

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from optimizer.core import champion as champions
 from optimizer.core import evidence_view as view
-from optimizer.core.assignment import cohort_minutes
+from optimizer.core.assignment import leased
 from optimizer.core.blocks import ArmName, StoredBlock, comparison_of
+from optimizer.core.cohorts import closing_time
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import judge
 from optimizer.core.rollout import Rollout
@@ -56,7 +57,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         waits_for=_waits_for(rollout, watch, now, clock_now),
         next_step=view.next_step_of(rollout),
         lease_expires_at=rollout.lease_expires_at,
-        served=rollout.share is not None and _holds(rollout.lease_expires_at, now) and freeze is None,
+        served=rollout.share is not None and leased(rollout, now) and freeze is None,
         freeze=freeze,
         holdback=held_back,
         alerts=_alerts(tx, store, rollout),
@@ -106,7 +107,7 @@ def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapp
     if not rollout.stage_history:
         return {}
     now, clock_now = clock.now(), clock.rollout_now()
-    window = timedelta(minutes=cohort_minutes(rollout.settings), hours=float(rollout.settings["feedback_window"]["hours"]))
+    window = closing_time(rollout)
     ended = rollout.stage_history[-1]["clock_to"]
     until = min(clock_now, datetime.fromisoformat(ended)) if ended is not None else clock_now  # nothing is closed afterwards
     last = until - window
@@ -123,7 +124,3 @@ def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[Said, ...]
         for a in store.alerts.all(tx, open_only=True, family=rollout.family)
         if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
     )
-
-
-def _holds(expires: datetime | None, now: datetime) -> bool:
-    return expires is not None and expires > now
