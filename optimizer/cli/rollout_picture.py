@@ -9,7 +9,7 @@ from optimizer.cli.evidence_picture import print_alerts, print_evidence, print_p
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, table, when
 from optimizer.cli.session import Session
-from optimizer.core.assignment import HOLDBACK_SHARE
+from optimizer.core.assignment import HOLDBACK_SHARE, leased
 from optimizer.core.freezes import is_frozen
 from optimizer.core.rollout import Decision, Rollout
 
@@ -161,7 +161,7 @@ def _undo(family: str, rollout: Rollout | None) -> str | None:
 
 def _is_served(rollout: Rollout | None, now: datetime) -> bool:
     """Whether the candidate is served right now: a stage, and a lease that has not run out."""
-    return rollout is not None and rollout.share is not None and rollout.lease_expires_at is not None and rollout.lease_expires_at > now
+    return rollout is not None and rollout.share is not None and leased(rollout, now)
 
 
 def _next(family: str, rollout: Rollout | None, now: datetime) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from optimizer.core.assignment import Assignment, Role, cohort_minutes, cohort_start, variant_at
+from optimizer.core.assignment import Assignment, Role, cohort_minutes, cohort_start, leased, variant_at
 from optimizer.core.feedback import Arm
 from optimizer.core.report import EventRejected, Report
 from optimizer.core.rollout import Rollout
@@ -74,7 +74,7 @@ def arm_of_rollout(
         raise EventRejected(
             "assignment_mismatch", f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served."
         )
-    lapsed_at = rollout.lease_expires_at if rollout.lease_expires_at is not None and rollout.lease_expires_at <= now else None
+    lapsed_at = None if leased(rollout, now) else rollout.lease_expires_at
     served = variant_at(rollout, report.get("unit"), at, held_back_until) if lapsed_at is None or at < lapsed_at else None
     if served is None or served != variant:
         what = "nobody was in an arm of it" if served is None else f"it gave this unit {served}"

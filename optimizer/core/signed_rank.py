@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import erfc, sqrt
 
-TIE = 1e-12
+from optimizer.core.comparison import TIE
 
 
 def signed_rank_p(differences: Sequence[float]) -> float:
