@@ -50,11 +50,9 @@ class BlockTables:
     def units(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         found = {}
         for some in chunks(sorted(units)):
-            query = select(UNITS).where(UNITS.c.rollout == rollout, UNITS.c.stage == stage, UNITS.c.unit_hmac.in_(some))
-            for row in tx.execute(query).mappings():
-                found[row["unit_hmac"]] = UnitCount(
-                    cohort_start=row["cohort_start"], n_values=row["n_values"], last_minute=row["last_minute"]
-                )
+            query = _UNITS.where(UNITS.c.rollout == rollout, UNITS.c.stage == stage, UNITS.c.unit_hmac.in_(some))
+            for unit, cohort_start, n_values, last_minute in tx.execute(query):
+                found[unit] = UnitCount(cohort_start=cohort_start, n_values=n_values, last_minute=last_minute)
         return found
 
     def put_units(self, tx: Connection, rollout: str, counts: Mapping[tuple[int, str], UnitCount]) -> None:
@@ -77,6 +75,7 @@ class BlockTables:
         return n_matured, n_values
 
 
+_UNITS = select(UNITS.c.unit_hmac, UNITS.c.cohort_start, UNITS.c.n_values, UNITS.c.last_minute)
 _NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
 _READ = select(*(BLOCKS.c[name] for name in _NAMES))
 _NEXT = _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after")).order_by(BLOCKS.c.seq).limit(BLOCKS_PER_QUERY)
