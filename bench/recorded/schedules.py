@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
 
+from optimizer.core.raced_search import RacedSearch
 from optimizer.core.racing import Race, Rule
+from optimizer.core.strategy import Proposal
+from optimizer.core.study import ExampleResult
+from optimizer.core.variant import Variant
 from recorded.tables import Arm
 
 DSPY_CANDIDATES = 19  # BootstrapFewShotWithRandomSearch: 16 drawn ones, and its three fixed ones
@@ -79,6 +83,47 @@ def shuffled(schedule: Schedule) -> Schedule:
         return Trace(calls=trace.calls, chosen=[order[arm] for arm in trace.chosen], n_calls=trace.n_calls)
 
     return run
+
+
+def raced_search(n_candidates: int | None = None) -> Schedule:
+    """As a study with strategy ``race`` asks: the champion on every example, the others in waves, the leader on what it has not met."""
+
+    def run(problem: Problem) -> Trace:
+        proposals = [_proposal(arm) for arm in range(len(problem.arms))[:n_candidates]]
+        arms = {proposal.variant.id: arm for arm, proposal in enumerate(proposals)}
+        by_example = {f"{i}": i for i in problem.dev}
+        champion = proposals[0].variant
+        search = RacedSearch(champion, [lambda _: _Listed(proposals[1:])], list(by_example), seed=problem.seed)
+        trace = Trace()
+        while heats := search.heats():
+            for heat in heats:
+                arm = problem.arms[arms[heat.proposal.variant.id]]
+                search.tell(heat, [ExampleResult(example=e, score=arm.scores[by_example[e]], output=None) for e in heat.turn.examples])
+                trace.n_calls += len(heat.turn.examples)
+                leader = search.leader()
+                trace.choose(trace.n_calls, arms[leader.variant.id] if leader is not None else 0)
+        return trace
+
+    return run
+
+
+class _Listed:
+    """A Strategy that proposes what it is given and learns nothing."""
+
+    def __init__(self, proposals: Sequence[Proposal]) -> None:
+        self._left = list(proposals)
+
+    def ask(self) -> Proposal | None:
+        return self._left.pop(0) if self._left else None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        pass
+
+
+@cache
+def _proposal(arm: int) -> Proposal:
+    """A name in the race; what is in it is in the table."""
+    return Proposal(variant=Variant(messages=({"role": "user", "content": f"{arm}"},), model={"name": "table"}), proposer="table")
 
 
 def racing(rule: Rule, n_candidates: int | None = None) -> Schedule:

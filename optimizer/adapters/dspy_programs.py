@@ -1,8 +1,8 @@
-"""Strategy ``bootstrap``: DSPy's random search over few-shot examples, scored on exactly the messages that are served.
+"""Strategy ``bootstrap``: the candidates of DSPy's random search over few-shot examples (BootstrapFewShotWithRandomSearch).
 
 A Family becomes a one-step DSPy program. Our adapter renders its prompt through the one render function and reads its
-answer with the family's parser; our engine sends the call through the journal, so that what DSPy has evaluated costs
-nothing when the study evaluates it again. Import this module only where a search runs: DSPy takes a second to load.
+answer with the family's parser; our engine sends the call through the journal. Import this module only where a search runs:
+DSPy takes a second to load.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import dspy
-import tqdm  # type: ignore[import-untyped]
 from dspy.lm15 import Message, Response, Usage
-from dspy.teleprompt import BootstrapFewShotWithRandomSearch, bootstrap, random_search
-from dspy.utils import parallelizer
+from dspy.teleprompt import BootstrapFewShot, LabeledFewShot, bootstrap
 
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput
@@ -31,7 +29,7 @@ from optimizer.core.variant import VARIABLE, FewShot, Variant
 
 KEY = "example_id"  # travels with every DSPy example and demo, so that an example keeps its name all the way into the Variant
 OUTPUT = "output_text"
-FIRST_SEED = -3  # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1 unshuffled; from 0 on shuffled by the seed
+FIRST_SEED, LABELLED = -3, -2  # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1 unshuffled; from 0 on shuffled by the seed
 NEVER = 10**9  # errors before DSPy gives up: a failed example is a scored failure, it does not end a search
 
 
@@ -46,7 +44,6 @@ class BootstrapSearch:
         self._train = [self._program.as_dspy(e) for e in _usable(setting)]
         if setting.seed:
             random.Random(setting.seed).shuffle(self._train)
-        self._dev = [self._program.as_dspy(e) for e in setting.dev]
         self._max_examples = int(setting.definition["max_examples"])
         n_candidates = int(setting.definition["n_candidates"]) if self._train and self._max_examples else 0
         self._seeds = list(range(FIRST_SEED, n_candidates if n_candidates else FIRST_SEED + 1))
@@ -70,17 +67,22 @@ class BootstrapSearch:
             self._threshold = score  # an output worse than what is reached already teaches nothing
 
     def _compile(self, seed: int) -> Variant:
-        """DSPy's candidate of one seed, evaluated by DSPy on the way (which fills the journal)."""
-        search = BootstrapFewShotWithRandomSearch(
-            metric=self._program.metric(self._threshold or 0.0),
-            max_bootstrapped_demos=self._max_examples,
-            max_labeled_demos=self._max_examples,
-            num_candidate_programs=self._n_candidates,
-            num_threads=self._setting.n_threads,
-            max_errors=NEVER,
-        )
+        """The candidate that DSPy's random search makes of one seed; evaluating it is the study's."""
+        train = list(self._train)
+        n_bootstrapped = self._max_examples
+        if seed >= 0:
+            random.Random(seed).shuffle(train)
+            n_bootstrapped = random.Random(seed).randint(1, self._max_examples)
+        optimizer: Any = LabeledFewShot(k=self._max_examples)
+        if seed > LABELLED:
+            optimizer = BootstrapFewShot(
+                metric=self._program.metric(self._threshold or 0.0),
+                max_bootstrapped_demos=n_bootstrapped,
+                max_labeled_demos=self._max_examples,
+                max_errors=NEVER,
+            )
         with self._program.context():
-            best = search.compile(self._program.student(), trainset=self._train, valset=self._dev, restrict=[seed])
+            best = optimizer.compile(self._program.student(), trainset=train)
         (predictor,) = best.predictors()
         return replace(self._start, examples=tuple(_few_shots(predictor.demos, self._program)))
 
@@ -179,17 +181,8 @@ class _Engine:
 def silence_dspy() -> None:
     """DSPy's optimizers print, draw progress bars on stdout and log every failed example; the study reports these itself."""
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
-    for module in (bootstrap, random_search):
-        module.print = lambda *_, **__: None
-    for module in (bootstrap, parallelizer):
-        module.tqdm = SimpleNamespace(tqdm=_SilentBar)
-
-
-class _SilentBar(tqdm.tqdm):  # type: ignore[type-arg,misc,unused-ignore]
-    _instances: set[Any] = set()  # noqa: RUF012  # DSPy clears it
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "disable": True})
+    bootstrap.print = lambda *_, **__: None
+    bootstrap.tqdm = SimpleNamespace(tqdm=iter)
 
 
 def _usable(setting: SearchSetting) -> list[Example]:

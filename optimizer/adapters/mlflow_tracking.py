@@ -28,7 +28,14 @@ from optimizer.ports import MovedAlias, StudyEvidence
 
 BATCH = 900  # log_batch takes at most 1,000 metrics and 100 parameters
 TAG_CHARS = 4900
-_RUN_STATUS = {"finished": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "complete": "FINISHED", "stopped": "KILLED"}
+_RUN_STATUS = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "cancelled": "KILLED",
+    "complete": "FINISHED",
+    "dropped": "KILLED",
+    "stopped": "KILLED",
+}
 
 
 class MlflowTracker:

@@ -125,7 +125,7 @@ def _dots(seen: Iterable[TrialView], x: Callable[[Trial], float]) -> list[Dot]:
 
 
 def _whole(seen: TrialView) -> bool:
-    return seen.trial.status == "complete" and not seen.ending.startswith("dropped")
+    return seen.trial.status == "complete"
 
 
 def _about(seen: TrialView) -> str:

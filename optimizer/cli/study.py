@@ -11,7 +11,8 @@ from optimizer.cli.output import Json, dollars, say, show, table, tell_change, w
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
-from optimizer.core.study import ENDED, UNFINISHED, Study, without_turn
+from optimizer.core.strategy import without_turn
+from optimizer.core.study import ENDED, UNFINISHED, Study
 from optimizer.core.study_headline import next_step
 from optimizer.core.words import count
 
@@ -24,7 +25,9 @@ StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for
 @app.command()
 def run(
     family: FamilyName,
-    strategy: Annotated[str | None, typer.Option(help="bootstrap, settings, or both: bootstrap+settings.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="bootstrap, settings, both: bootstrap+settings, or race, which asks those that are behind no more.")
+    ] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most, confirmation included.")] = None,
     budget_calls: Annotated[int | None, typer.Option(help="Model calls at most, confirmation included.")] = None,

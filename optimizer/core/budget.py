@@ -20,7 +20,7 @@ READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format")  # parameters th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldBack:
-    """What the search must leave over: the confirmation, at its longest allowed requests."""
+    """What must be left over at the longest allowed requests: for the confirmation, and until a race has ended for its leader."""
 
     usd: float = 0.0
     n_calls: int = 0
@@ -81,19 +81,19 @@ def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None
         return
     if price is None:
         raise BudgetTooSmall(
-            f"Model {model!r} has no known price, so a cap of ${budget.usd:g} could not be kept. "
+            f"Model {model!r} has no known price, so a cap of ${budget.usd:g} could not be held. "
             f"Give it a price in config/models.yaml (price: {{input_usd_per_mtok, output_usd_per_mtok}}), or set a budget in calls instead.",
             model=model,
         )
     if price.output_usd_per_mtok > 0 and not max_tokens:
         raise BudgetTooSmall(
-            f"Calls of model {model!r} have no output limit, so a cap of ${budget.usd:g} could not be kept. "
+            f"Calls of model {model!r} have no output limit, so a cap of ${budget.usd:g} could not be held. "
             "Set model.max_tokens in the family, or max_output_tokens in config/models.yaml.",
             model=model,
         )
 
 
-def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack | None = None) -> Allowed | Denied:
+def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Allowed | Denied:
     """Whether one more call fits under the caps of calls and dollars; minutes are the study's own to keep.
 
     Args:
@@ -101,15 +101,14 @@ def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack |
         reserve_usd: the most that the call can cost.
         held: what must be left over afterwards.
     """
-    kept = held or HeldBack()
-    if budget.calls is not None and spend.n_calls + 1 + kept.n_calls > budget.calls:
+    if budget.calls is not None and spend.n_calls + 1 + held.n_calls > budget.calls:
         return Denied(
-            reason=f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are used{_kept(kept.n_calls, 'calls')}."
+            reason=f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are used{_kept(held.n_calls, 'calls')}."
         )
-    if budget.usd is not None and _dollars(spend.usd + reserve_usd + kept.usd) > _dollars(budget.usd):
+    if budget.usd is not None and _dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd):
         return Denied(
             reason=f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
-            f"${spend.usd:.6f} is used or reserved{_kept(round(kept.usd, 6), 'dollars')}."
+            f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars')}."
         )
     return Allowed()
 

@@ -12,13 +12,16 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetTooSmall
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
+from optimizer.core.racing import FIRST
 from optimizer.core.rendering import render
+from optimizer.core.strategy import RACE
 from optimizer.core.study import Budget, Definition
 from optimizer.core.variant import FewShot, Variant
 
 BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
 MAX_BYTES_PER_OUTPUT_TOKEN = 6
 DEFAULT_MAX_CHARS = 4000
+MET_IN_A_RACE = 0.5  # of the dev examples, by a contender on average
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,8 @@ def expected_calls(
             parts[name] = _bootstrap_calls(definition, n_train, n_dev, n_champion_examples)
         elif name == "settings":
             parts[name] = Spread(low=0, expected=definition.n_settings * n_dev * 0.8, high=definition.n_settings * n_dev)
+        elif name == RACE:
+            parts[name] = _race_calls(definition, n_train, n_dev, n_champion_examples)
     confirmation = confirmation_calls(n_holdout)
     parts["confirmation"] = Spread(low=0, expected=confirmation, high=confirmation)
     return parts
@@ -139,7 +144,8 @@ def expected_calls(
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:
     """The most trials a study can have, the champion's included."""
-    return 1 + sum({"bootstrap": definition.n_candidates + 3, "settings": definition.n_settings}.get(name, 0) for name in strategies)
+    most = {"bootstrap": definition.n_candidates + 3, "settings": definition.n_settings}
+    return 1 + sum(sum(most.values()) if name == RACE else most[name] for name in strategies)
 
 
 def estimate_study(
@@ -226,13 +232,25 @@ def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | 
 
 
 def _bootstrap_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:
+    evaluated = n_dev * _n_bootstrapped(definition, n_champion_examples)
+    return _asked_for_examples(definition, n_train).plus(Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated))
+
+
+def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:
+    """Each contender meets a few examples, some meet all; how many is the scores' to decide."""
+    n_contenders = _n_bootstrapped(definition, n_champion_examples) + definition.n_settings
+    met = Spread(low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev)
+    return _asked_for_examples(definition, n_train).plus(met)
+
+
+def _asked_for_examples(definition: Definition, n_train: int) -> Spread:
     rounds = definition.n_candidates + 1  # the unshuffled one and the shuffled ones ask the model for examples
-    asked = Spread(
-        low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=rounds * n_train if definition.max_examples else 0
-    )
-    without_examples = 0 if n_champion_examples == 0 else 1  # otherwise it is the champion itself
-    evaluated = n_dev * (definition.n_candidates + 2 + without_examples)
-    return asked.plus(Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated))
+    most = rounds * n_train if definition.max_examples else 0
+    return Spread(low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=most)
+
+
+def _n_bootstrapped(definition: Definition, n_champion_examples: int) -> int:
+    return definition.n_candidates + 2 + (0 if n_champion_examples == 0 else 1)  # the one without examples may be the champion itself
 
 
 def _exactly(n: float) -> Spread:

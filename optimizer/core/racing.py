@@ -6,7 +6,7 @@ how far. It keeps nothing itself: the same scores give the same answer, so a stu
 same way. Randomness is the seed of the order; time and budget stay outside, since a race can be stopped after any call and
 still knows its leader.
 
-The rules, and why ``ExpectedGain`` is proposed for studies, which do not race yet (docs/adr/0011-the-next-example-goes-where-it-may-change-the-winner.md):
+The rules, and why studies race by ``ExpectedGain`` (docs/adr/0011-the-next-example-goes-where-it-may-change-the-winner.md):
 
 * ``Halving``: the better part of each rung goes on to the next. Jamieson and Talwalkar (2016), AISTATS, 240-248; joined by
   latecomers as in Li et al. (2020), MLSys 2, 230-246.
@@ -31,6 +31,7 @@ from typing import Protocol
 from optimizer.core.effects import Effects, estimate
 from optimizer.core.signed_rank import signed_rank_p
 
+FIRST = 4  # examples that a contender meets before anything is decided about it
 Scores = Sequence[float | None]  # on the first examples of the common order; None where one could not be measured
 
 
@@ -106,8 +107,24 @@ class Race:
             raise ValueError(f"{turn.variant} is due {due}; this turn holds {turn.examples} with {len(scores)} scores")
         known.extend(scores)
 
+    def rest(self, variant: str) -> Turn | None:
+        """All that ``variant`` has not met yet; None when that is nothing."""
+        left = self.order[len(self._scores[variant]) :]
+        return Turn(variant=variant, examples=left) if left else None
+
     def leader(self) -> str | None:
         return self._rule.leader(self.standing)
+
+    def estimates(self, anchor: str) -> dict[str, float]:
+        """What each with a score may reach on all examples, given what ``anchor`` has reached on those that it has met.
+
+        Means over different examples say little; leads over one contender can be compared. Empty while ``anchor`` has no score.
+        """
+        effects, measured = _effects(self.standing), [s for s in self._scores[anchor] if s is not None]
+        if not measured:
+            return {}
+        level = sum(measured) / len(measured) - effects.means[anchor]
+        return {v: level + effect for v, effect in effects.means.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +209,7 @@ class ExpectedGain:
     ``width`` calls are given out at once where as many can be used: set it to the concurrency of the model, 1 for one after another.
     """
 
-    first: int = 4
+    first: int = FIRST
     step: int = 4
     z: float = 2.0
     width: int = 1

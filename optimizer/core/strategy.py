@@ -10,11 +10,13 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import Fault, InvalidInput, NotYet
 from optimizer.core.family import Family
 from optimizer.core.scoring import Scorer
-from optimizer.core.study import ExampleResult
+from optimizer.core.study import ExampleResult, Study, Trial
 from optimizer.core.variant import Variant
 
-WORKING = ("bootstrap", "settings")
-LATER = ("mipro", "gepa", "copro", "simba", "joint", "race")
+RACE = "race"
+RACED = ("bootstrap", "settings")  # whose proposals race
+WORKING = ("bootstrap", "settings", RACE)
+LATER = ("mipro", "gepa", "copro", "simba", "joint")
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 
@@ -54,7 +56,6 @@ class SearchSetting:
     definition: Mapping[str, Any]
     answer: Callable[[Variant, Example], str]
     fits: Callable[[Variant], bool]
-    n_threads: int = 1
 
 
 StrategyMaker = Callable[[str, SearchSetting], Strategy]
@@ -70,7 +71,20 @@ def check_strategy(text: str) -> tuple[str, ...]:
             raise _unusable(f"There is no strategy {name!r}. Known: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
     if len(set(names)) != len(names):
         raise _unusable(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
+    if RACE in names and len(names) > 1:
+        raise _unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
     return names
+
+
+def proposers_of(strategy: str) -> tuple[str, ...]:
+    """Who proposes in a study of this strategy, in order."""
+    return RACED if strategy == RACE else tuple(strategy.split("+"))
+
+
+def without_turn(study: Study, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The proposers of whom nothing was evaluated, because the search was cut short before."""
+    tried = {trial.proposer for trial in trials}
+    return tuple(name for name in proposers_of(study.strategy) if name not in tried) if study.spend.search_cut else ()
 
 
 def _unusable(detail: str) -> InvalidInput:

@@ -14,6 +14,9 @@ StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled"
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
+TrialStatus = Literal[
+    "running", "complete", "dropped", "stopped"
+]  # dropped: too far behind in a race to be asked more; stopped: from outside
 TriggerKind = Literal["degradation", "feedback", "schedule"]
 
 
@@ -97,7 +100,7 @@ class Trigger:
 class Study:
     id: str
     family: str
-    strategy: str  # "bootstrap", "settings", or several joined by "+", each starting from the best so far
+    strategy: str  # "race", or "bootstrap", "settings", or several joined by "+", each starting from the best so far
     aim: Aim
     status: StudyStatus
     seed: int
@@ -142,7 +145,7 @@ class Trial:
     variant: str
     proposer: str  # "champion", "bootstrap", "settings"
     params: Mapping[str, Any]
-    status: Literal["running", "complete", "stopped"]
+    status: TrialStatus
     n: int = 0
     n_errors: int = 0
     score: float | None = None
@@ -152,12 +155,6 @@ class Trial:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     mlflow_run_id: str | None = None
-
-
-def without_turn(study: Study, trials: Sequence[Trial]) -> tuple[str, ...]:
-    """The strategies of which nothing was evaluated, because the search was cut short before."""
-    tried = {trial.proposer for trial in trials}
-    return tuple(name for name in study.strategy.split("+") if name not in tried) if study.spend.search_cut else ()
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:

@@ -198,9 +198,9 @@ def _ending(study: Study, trial: Trial, n_missing: int, n_dev: int) -> str:
         errors = f"{count(n_missing, 'example')} that the champion has a score on could not be measured"
         return f"cannot win: {errors}" if n_missing and trial.variant != study.champion else ""
     after = f"after {trial.n} of {n_dev} examples"
-    if trial.status == "stopped":
-        return f"stopped {after}: {study.spend.search_cut or f'the study was {study.status}'}"
-    return f"dropped {after}"
+    if trial.status == "dropped":
+        return f"dropped {after}: too far behind to win"
+    return f"stopped {after}: {study.spend.search_cut or f'the study was {study.status}'}"
 
 
 def _mark(study: Study, trial: Trial) -> Mark:

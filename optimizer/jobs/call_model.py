@@ -60,7 +60,7 @@ class JournaledModel:
         purpose: str,
         stop: Callable[[], str | None] = lambda: None,
         concurrency: int | None = None,
-        held: HeldBack | None = None,
+        held: Callable[[], HeldBack] = HeldBack,
     ) -> None:
         if model.price is None:
             require_bounded(model.name, None, None, budget)
@@ -172,7 +172,7 @@ class JournaledModel:
         if found is not None:
             return found
         spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
-        decision = may_spend(self._budget, spend, entry.reserved_usd, self._held)
+        decision = may_spend(self._budget, spend, entry.reserved_usd, self._held())
         if isinstance(decision, Denied):
             return decision
         self._store.journal.send(tx, entry)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,9 +61,11 @@ class Evaluator:
         self._asked = dict(own or {})  # by request key: answers asked for here, not found
         self._found: set[str] = set()  # request keys that others' answers were found for
         self._lock = threading.Lock()
-        self._n_asking = 0
-        self._idle = threading.Condition()
-        self.n_fresh = 0
+        self.fresh_by_variant: Counter[str] = Counter()
+
+    @property
+    def n_fresh(self) -> int:
+        return self.fresh_by_variant.total()
 
     @property
     def n_from_journal(self) -> int:
@@ -83,32 +85,15 @@ class Evaluator:
         messages = render(variant, example.input, declared=self.family.inputs)
         request = request_for(variant, messages, revision=model.revision, example=example.id)
         key = request.key
-        with self._asking():
-            answer = model.calls.complete(request)
+        answer = model.calls.complete(request)
         with self._lock:
             if not answer.from_journal:
                 self._asked[key] = answer
-                self.n_fresh += 1
+                self.fresh_by_variant[variant.id] += 1
             elif key not in self._asked:
                 self._found.add(key)
         self._on_call(None if answer.from_journal else answer.latency_ms)
         return answer, key
-
-    def wait(self) -> None:
-        """Returns when nobody asks any more: what is in flight is paid for, so it is waited for and kept."""
-        with self._idle:
-            self._idle.wait_for(lambda: self._n_asking == 0)
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        with self._idle:
-            self._n_asking += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._n_asking -= 1
-                self._idle.notify_all()
 
     def text(self, variant: Variant, example: Example) -> str:
         """The model's text, as strategies ask for it."""
@@ -122,29 +107,37 @@ class Evaluator:
         known: Mapping[str, ExampleResult] | None = None,
         keep: Callable[[ExampleResult], None] = lambda result: None,
     ) -> list[ExampleResult]:
-        """One result per example, in order: all examples of one variant in a row, so that a model's prefix cache stays warm.
+        """One result per example, in order. ``known`` results are used again; every new one goes to ``keep`` as soon as it is there."""
+        results = dict(known or {})
 
-        ``known`` results are used again; every new one goes to ``keep`` as soon as it is there, so that an interrupted
-        evaluation loses nothing. With a concurrency above 1 as many examples are asked at once.
-        """
-        known = known or {}
-
-        def measure(example: Example) -> ExampleResult:
-            if example.id in known:
-                return known[example.id]
-            result = self.measure(variant, example)
+        def kept(_: Variant, result: ExampleResult) -> None:
+            results[result.example] = result
             keep(result)
-            return result
 
-        n_workers = min(self.model(variant).concurrency, len(examples))
+        self.measure_all([(variant, example) for example in examples if example.id not in results], kept)
+        return [results[example.id] for example in examples]
+
+    def measure_all(self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None]) -> None:
+        """In order, so that the examples of one variant come in a row while a model's prefix cache is warm; as many at once as the models take.
+
+        Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing.
+        """
+
+        def measure(pair: tuple[Variant, Example]) -> None:
+            keep(pair[0], self.measure(*pair))
+
+        n_workers = min(max((self.model(variant).concurrency for variant, _ in pairs), default=1), len(pairs))
         if n_workers <= 1:
-            return [measure(example) for example in examples]
+            for pair in pairs:
+                measure(pair)
+            return
         with ThreadPoolExecutor(max_workers=n_workers) as pool:
-            futures = [pool.submit(measure, example) for example in examples]
+            futures = [pool.submit(measure, pair) for pair in pairs]
             try:
-                return [future.result() for future in futures]
+                for future in futures:
+                    future.result()
             except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)  # as ``wait``: in flight is paid for
+                pool.shutdown(wait=True, cancel_futures=True)  # what is in flight is paid for
                 raise
 
     def measure(self, variant: Variant, example: Example) -> ExampleResult:

@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from optimizer.core.budget import HeldBack
 from optimizer.core.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_inputs, search_budget, trials_of
 from optimizer.core.family import Family
@@ -20,7 +19,7 @@ from optimizer.core.study import ENDED, Definition, Study
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirm_winner import confirm_winner
-from optimizer.jobs.run_search import Found, run_search
+from optimizer.jobs.run_search import Found, Reserve, run_search
 from optimizer.jobs.study_progress import ProgressCallback, unwatched
 from optimizer.jobs.study_run import StopFlag, StudyRun, variant_of
 from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
@@ -141,8 +140,9 @@ def _search_and_confirm(run: StudyRun) -> Study:
     if run.study.status != "confirming":
         sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_confirmation // 2} holdout examples"
         run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
-        stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, n_confirmation))
-        found = run_search(run, held=_held_back(run, n_confirmation), stop=stop)
+        reserve = Reserve(n_confirmation=n_confirmation, usd_per_call=_usd_per_call(run, n_confirmation))
+        stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, reserve.n_calls))
+        found = run_search(run, reserve=reserve, stop=stop)
         log.info("search_ended", study=run.study.id, ended=found.ended, reason=found.reason, winner=found.winner)
         if found.ended == "cancelled":
             return _finish(run, f"Cancelled. {_best_so_far(found)}", status="cancelled", winner=found.winner)
@@ -174,25 +174,26 @@ def _finish_without_winner(run: StudyRun, found: Found) -> Study:
     return _finish(run, text, status="finished", outcome="no_improvement")
 
 
-def _held_back(run: StudyRun, n_confirmation: int) -> HeldBack:
-    """The confirmation's reserve. Raises BudgetTooSmall when it leaves nothing for the search, before any call."""
+def _usd_per_call(run: StudyRun, n_confirmation: int) -> float:
+    """The most that a call of the confirmation may cost. Raises BudgetTooSmall when it leaves nothing for the search, before any call."""
     space = run.family.space if run.definition.space is None else run.definition.space
 
     def price_of(model: str) -> ModelPrice | None:
         return run.models.get(model).price
 
-    usd = confirmation_usd(run.champion, space, n_calls=n_confirmation, longest_bytes=run.longest_bytes, price_of=price_of)
-    search_budget(run.study.budget, n_confirmation=n_confirmation, reserved_usd=usd, n_dev=len(run.dev), seconds_per_call=None)
-    return HeldBack(usd=usd or 0.0, n_calls=n_confirmation)
+    usd = confirmation_usd(run.champion, space, n_calls=1, longest_bytes=run.longest_bytes, price_of=price_of)
+    reserved = None if usd is None else usd * n_confirmation
+    search_budget(run.study.budget, n_confirmation=n_confirmation, reserved_usd=reserved, n_dev=len(run.dev), seconds_per_call=None)
+    return usd or 0.0
 
 
-def _search_deadline(run: StudyRun, n_confirmation: int) -> datetime | None:
-    """When the search must end so that the confirmation still fits, at the pace of the calls so far; downtime counts as time."""
+def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
+    """When the search must end so that the calls held back still fit, at the pace of the calls so far; downtime counts as time."""
     minutes, started = run.study.budget.minutes, run.study.started_at
     if minutes is None or started is None:
         return None
-    confirmation_s = n_confirmation * (run.seconds_per_call() or 0.0) / run.concurrency
-    return started + timedelta(minutes=minutes) - timedelta(seconds=confirmation_s)
+    reserved_s = n_reserved * (run.seconds_per_call() or 0.0) / run.concurrency
+    return started + timedelta(minutes=minutes) - timedelta(seconds=reserved_s)
 
 
 def _finish(run: StudyRun, text: str, **changes: Any) -> Study:

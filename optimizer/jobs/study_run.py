@@ -32,11 +32,6 @@ class StopFlag:
         self._store, self._clock, self._study, self._deadline = store, clock, study, deadline
         self._read_at: datetime | None = None
         self.cancelled = False
-        self._ended = False
-
-    def end(self) -> None:
-        """From now on nothing more is asked: DSPy leaves its threads running when a search is stopped."""
-        self._ended = True
 
     def __call__(self) -> str | None:
         now = self._clock.now()
@@ -47,8 +42,6 @@ class StopFlag:
             self.cancelled = study is not None and study.stop_requested
         if self.cancelled:
             return f"Study {self._study} was cancelled."
-        if self._ended:
-            return f"The search of study {self._study} has ended."
         deadline = self._deadline()
         if deadline is None or now < deadline:
             return None
@@ -93,8 +86,8 @@ class StudyRun:
         """Calls of the champion's model worth having in flight at once; asking may start an embedded model."""
         return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
 
-    def evaluator(self, *, purpose: str, stop: StopFlag, held: HeldBack | None = None) -> Evaluator:
-        """An Evaluator whose calls count for this study and this purpose; ``held`` must be left over afterwards.
+    def evaluator(self, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack) -> Evaluator:
+        """An Evaluator whose calls count for this study and this purpose; what ``held`` says must be left over afterwards.
 
         Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
         """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import asdict, replace
 
 import pytest
+from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
-from optimizer.adapters.dspy_programs import BootstrapSearch
+from optimizer.adapters.dspy_programs import BootstrapSearch, Program
 from optimizer.adapters.optuna_search import SettingsSearch
 from optimizer.core.errors import BudgetExhausted, ModelFailed
 from optimizer.core.language import request_for
@@ -77,12 +79,25 @@ def test_a_bootstrapped_example_carries_the_models_own_words_and_keeps_its_id():
     assert all(inputs[e.id] == e.input for p in found for e in p.variant.examples)
 
 
-def test_dspy_asks_exactly_what_the_evaluation_of_the_proposal_asks_again():
+def test_bootstrapping_asks_about_training_examples_only():
     given = setting()
-    strategy = BootstrapSearch(given)
-    proposal = next(p for p in iter(strategy.ask, None) if p.params["seed"] == 0)
-    asked = {(v.id, example) for v, example in given.answer.asked}
-    assert {(proposal.variant.id, e.id) for e in given.dev} <= asked
+    assert len(all_of(BootstrapSearch(given))) == 5
+    assert {example for _, example in given.answer.asked} <= {e.id for e in given.train}
+
+
+def test_the_candidates_are_those_of_dspys_own_random_search():
+    given = setting()
+    program = Program(given, given.start)
+    search = BootstrapFewShotWithRandomSearch(
+        metric=program.metric(0.0), max_bootstrapped_demos=4, max_labeled_demos=4, num_candidate_programs=2, num_threads=1
+    )
+    train = [program.as_dspy(e) for e in given.train]
+    random.Random(given.seed).shuffle(train)
+    with program.context():
+        best = search.compile(program.student(), trainset=train, valset=[program.as_dspy(e) for e in given.dev])
+    theirs = {c["seed"]: program.variant(c["program"].predictors()[0].demos).id for c in best.candidate_programs}
+    ours = {p.params["seed"]: p.variant.id for p in all_of(BootstrapSearch(setting()))}
+    assert ours == theirs
 
 
 def test_only_released_examples_without_variables_become_examples_of_a_variant():
@@ -151,20 +166,18 @@ def test_a_model_that_fails_on_one_example_does_not_end_the_search():
     assert len(all_of(BootstrapSearch(setting(answer=failing)))) == 5
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_an_exhausted_budget_passes_through_dspy(n_threads):
+def test_an_exhausted_budget_passes_through_dspy():
     calls = []
 
     def limited(variant, example):
         calls.append(example.id)
-        if len(calls) > 10:
+        if len(calls) > 3:
             raise BudgetExhausted("The next call would pass the cap.")
         return "physics"
 
-    strategy = BootstrapSearch(setting(answer=limited, n_threads=n_threads))
     with pytest.raises(BudgetExhausted):
-        all_of(strategy)
-    assert len(calls) <= 10 + n_threads
+        all_of(BootstrapSearch(setting(answer=limited)))
+    assert len(calls) == 4
 
 
 def test_dspy_writes_nothing_on_the_terminal(capfd):

@@ -13,7 +13,8 @@ from optimizer.cli.study import view
 from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound, NotYet
 from optimizer.core.estimate import Estimate
 from optimizer.core.language import ModelPrice
-from optimizer.core.study import Budget, Spend, Study, without_turn
+from optimizer.core.strategy import without_turn
+from optimizer.core.study import Budget, Spend, Study
 from optimizer.jobs.nominate import nominate
 from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.resume_study import resume_study

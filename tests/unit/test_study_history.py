@@ -48,7 +48,7 @@ def test_examples_that_most_variants_met_come_first_so_that_every_trial_is_a_beg
     ("changes", "ending"),
     [
         pytest.param({}, "", id="evaluated in full"),
-        pytest.param({"n": 4}, "dropped after 4 of 10 examples", id="dropped"),
+        pytest.param({"status": "dropped", "n": 4}, "dropped after 4 of 10 examples: too far behind to win", id="dropped"),
         pytest.param({"status": "stopped", "n": 4}, "stopped after 4 of 10 examples: No call is left.", id="stopped by the budget"),
         pytest.param({"status": "running", "n": 4}, "still running, 4 of 10 examples so far", id="running"),
         pytest.param({"score": None}, "no example could be measured", id="nothing measured"),

@@ -231,8 +231,7 @@ class Gated(TopicModel):
         return super().complete(request)
 
 
-def test_threads_that_dspy_leaves_behind_ask_nothing_after_the_search(tmp_path, monkeypatch):
-    """A dollar cap may deny one long request and allow a shorter one later: not after the search has ended."""
+def test_nothing_is_in_flight_and_nothing_is_asked_after_a_cancelled_search(tmp_path, monkeypatch):
     model = Gated()
     world = World(tmp_path, model=model).fill(n_train=30, n_dev=12)
     study = world.create(definition={"n_dev": 12})

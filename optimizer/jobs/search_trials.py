@@ -1,0 +1,200 @@
+"""The trials of a search: the results of each Variant on the dev examples that it has met, written down as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from optimizer.core.comparison import TIE
+from optimizer.core.dataset import Example
+from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
+from optimizer.core.strategy import Proposal
+from optimizer.core.study import ExampleResult, Trial, TrialStatus, mean_score
+from optimizer.core.variant import Variant
+from optimizer.core.words import count
+from optimizer.jobs.evaluation import Evaluator, p95_ms
+from optimizer.jobs.study_run import StudyRun
+from optimizer.ports import Transaction, VariantRecord
+
+Part = tuple[Proposal, Sequence[Example]]
+
+
+@dataclass(kw_only=True)
+class _Entry:
+    """One trial of this run and its results so far, by example."""
+
+    number: int
+    proposal: Proposal
+    results: dict[str, ExampleResult] = field(default_factory=dict)
+    trial: Trial | None = None  # as written
+
+    @property
+    def variant(self) -> Variant:
+        return self.proposal.variant
+
+
+class Trials:
+    """Evaluates proposals and writes them down: results, trial, variant, spend and outbox in one transaction each."""
+
+    def __init__(self, run: StudyRun) -> None:
+        self._run = run
+        self._entries: dict[str, _Entry] = {}  # by variant, in order of trial
+        with run.store.read() as tx:
+            stored = run.store.studies.results(tx, run.study.id, "search")
+            self._known = {variant: {r.example: r for r in results} for variant, results in stored.items()}
+            self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
+        self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
+        self._started_at = run.clock.now()
+
+    @property
+    def n_candidates(self) -> int:
+        """Compared with the champion, on however many examples."""
+        return max(0, sum(bool(entry.results) for entry in self._entries.values()) - 1)
+
+    def evaluate(self, evaluator: Evaluator, parts: Sequence[Part]) -> list[list[ExampleResult]]:
+        """Results per part, in order of its examples; what a proposal was evaluated on before is not evaluated again.
+
+        ``parts``: proposals, each once, with the examples of dev that it meets; all of them are asked at once where the model allows it.
+        """
+        entries = [self._entry(proposal) for proposal, _ in parts]
+        new: dict[str, list[ExampleResult]] = {entry.variant.id: [] for entry in entries}
+        pairs = [
+            (entry.variant, example)
+            for entry, (_, examples) in zip(entries, parts, strict=True)
+            for example in examples
+            if example.id not in entry.results
+        ]
+        try:
+            evaluator.measure_all(pairs, lambda variant, result: new[variant.id].append(result))
+        except (BudgetExhausted, StudyStopped):
+            self._write_all(evaluator, entries, new)
+            raise
+        if any(entry.number == 0 for entry in entries):
+            _require_answers([*entries[0].results.values(), *new[entries[0].variant.id]])
+        self._write_all(evaluator, entries, new)
+        results = [[entry.results[e.id] for e in examples] for entry, (_, examples) in zip(entries, parts, strict=True)]
+        for entry in entries:
+            self._report(evaluator, entry)
+        return results
+
+    def end(self, status: TrialStatus) -> None:
+        """Those that have not met every example end as ``status``."""
+        for entry in self._entries.values():
+            if entry.trial is not None and entry.trial.status not in ("complete", status):
+                entry.trial = replace(entry.trial, status=status)
+                self._put(entry, [])
+
+    def winner(self) -> str | None:
+        """The variant with the highest mean that beats the champion and is measured wherever the champion is; first of equals."""
+        scores = [{e: r.score for e, r in entry.results.items() if r.score is not None} for entry in self._entries.values()]
+        if not scores or not scores[0]:
+            return None
+        champion = scores[0]
+        best, best_total = None, sum(champion.values())
+        for variant, own in list(zip(self._entries, scores, strict=True))[1:]:
+            if champion.keys() <= own.keys() and (total := sum(own[e] for e in champion)) > best_total + TIE * len(champion):
+                best, best_total = variant, total
+        return best
+
+    def _entry(self, proposal: Proposal) -> _Entry:
+        id = proposal.variant.id
+        if id not in self._entries:
+            self._entries[id] = _Entry(number=len(self._entries), proposal=proposal, results=dict(self._known.get(id, {})))
+        return self._entries[id]
+
+    def _write_all(self, evaluator: Evaluator, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]) -> None:
+        """What the proposers asked since the last time counts for the first of ``entries``."""
+        own = {entry.variant.id: evaluator.fresh_by_variant[entry.variant.id] - self._counted[entry.variant.id] for entry in entries}
+        n_proposers = evaluator.n_fresh - self._counted.total() - sum(own.values())
+        self._counted = evaluator.fresh_by_variant.copy()
+        for entry in entries:
+            self._write(evaluator, entry, new[entry.variant.id], own[entry.variant.id] + n_proposers)
+            n_proposers = 0
+        self._started_at = self._run.clock.now()
+
+    def _write(self, evaluator: Evaluator, entry: _Entry, new: Sequence[ExampleResult], n_calls: int) -> None:
+        run = self._run
+        run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
+        entry.results |= {r.example: r for r in new}
+        results, before = list(entry.results.values()), entry.trial or self._written.get(entry.number)
+        if before is not None and before.variant != entry.variant.id:
+            before = None  # of another search
+        if before is not None and before.n >= len(results) and not new:
+            entry.trial = before  # replayed after a kill: its calls and times are those of the first run
+            return
+        entry.trial = Trial(
+            study=run.study.id,
+            number=entry.number,
+            variant=entry.variant.id,
+            proposer=entry.proposal.proposer,
+            params=entry.proposal.params,
+            status="complete" if all(example.id in entry.results for example in run.dev) else "running",
+            n=len(results),
+            n_errors=sum(r.error is not None for r in results),
+            score=mean_score(results),
+            cost_usd=sum(r.cost_usd for r in results),
+            p95_ms=p95_ms(results),
+            n_calls=(before.n_calls if before else 0) + n_calls,
+            started_at=before.started_at if before else self._started_at,
+            finished_at=run.clock.now(),
+        )
+        self._put(entry, new)
+
+    def _put(self, entry: _Entry, new: Sequence[ExampleResult]) -> None:
+        run, trial = self._run, entry.trial
+        assert trial is not None
+
+        def write(tx: Transaction) -> None:
+            run.store.variants.add(tx, self._record(entry.variant))
+            if new:
+                run.store.studies.put_results(tx, run.study.id, "search", trial.variant, new)
+            run.store.studies.put_trial(tx, trial)
+            run.update(tx)
+
+        run.store.write(write)
+
+    def _record(self, variant: Variant) -> VariantRecord:
+        run = self._run
+        return VariantRecord(
+            family=run.family.name,
+            variant=variant,
+            source="study",
+            created_at=run.clock.now(),
+            created_by=f"study:{run.study.id}",
+            parent=run.study.champion if variant.id != run.study.champion else None,
+            study=run.study.id,
+        )
+
+    def _report(self, evaluator: Evaluator, entry: _Entry) -> None:
+        run, trial = self._run, entry.trial
+        assert trial is not None
+        whole = trial.n >= len(run.dev)
+        run.n_trials = len(self._entries)
+        if trial.number == 0:
+            run.champion_score = trial.score
+        if whole and trial.score is not None and (run.best_score is None or trial.score > run.best_score):
+            run.best_score = trial.score
+        score = "no score" if trial.score is None else f"{trial.score:.3f}"
+        n = count(trial.n, "dev example") if whole else f"{trial.n} of {len(run.dev)} dev examples"
+        run.tell("trial", f"trial {trial.number} ({trial.proposer}): {score} on {n}", trial=trial, eta_s=self._eta_s(evaluator))
+
+    def _eta_s(self, evaluator: Evaluator) -> float | None:
+        """Seconds left at the pace so far, confirmation included; None before there is one."""
+        run, per_call = self._run, self._run.seconds_per_call()
+        if per_call is None:
+            return None
+        n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
+        n_confirmation = 2 * len((run.study.dataset or {}).get("holdout", ()))
+        if run.study.budget.calls is not None:
+            n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))
+        return (n_left + n_confirmation) * per_call / run.concurrency
+
+
+def _require_answers(results: Sequence[ExampleResult]) -> None:
+    if mean_score(results) is None:
+        reason = next((r.error for r in results if r.error), "no example")
+        raise ModelFailed(
+            f"The model answered none of the champion's {len(results)} dev examples, so nothing can be compared. First failure: {reason}",
+            kind="unreachable",
+        )

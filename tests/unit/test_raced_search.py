@@ -1,0 +1,143 @@
+"""Strategy ``race``: whose contenders enter when, who meets which examples, and what the proposers are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from optimizer.core.raced_search import RacedSearch
+from optimizer.core.strategy import Proposal
+from optimizer.core.study import ExampleResult
+from tests.study_world import topic_examples, topic_family
+
+FAMILY = topic_family()
+START = FAMILY.variant()
+DEV = topic_examples(40, "dev")
+
+
+def variant(number: int) -> Any:
+    return replace(START, model={**START.model, "max_tokens": 100 + number})
+
+
+class Scripted:
+    """Proposes the given variants and keeps what it is told."""
+
+    def __init__(self, numbers: list[int], name: str) -> None:
+        self.left, self.name = list(numbers), name
+        self.told: dict[str, float | None] = {}
+        self.told_before_ask: list[int] = []
+        self.start: Any = None
+
+    def begin(self, start: Any) -> Scripted:
+        self.start = start
+        return self
+
+    def ask(self) -> Proposal | None:
+        self.told_before_ask.append(len(self.told))
+        return Proposal(variant=variant(self.left.pop(0)), proposer=self.name) if self.left else None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Any) -> None:
+        self.told[proposal.variant.id] = score
+
+
+def race(*strategies: Scripted, width: int = 1, seed: int = 1) -> RacedSearch:
+    return RacedSearch(START, [one.begin for one in strategies], [e.id for e in DEV], seed=seed, width=width)
+
+
+def level(id: str, levels: dict[str, float]) -> float:
+    return levels.get(id, 0.3)
+
+
+def play(search: RacedSearch, levels: dict[str, float]) -> dict[str, list[str]]:
+    """Plays to the end: variant -> examples that it met, in order. An example is passed by those whose level is above its difficulty."""
+    met: dict[str, list[str]] = {}
+    while heats := search.heats():
+        for heat in heats:
+            id = heat.proposal.variant.id
+            met.setdefault(id, []).extend(heat.turn.examples)
+            scores = [float(level(id, levels) > int(e.split("-")[1]) / 40) for e in heat.turn.examples]
+            search.tell(heat, [ExampleResult(example=e, score=s, output="") for e, s in zip(heat.turn.examples, scores, strict=True)])
+    return met
+
+
+GOOD = variant(2).id
+
+
+def test_the_champion_meets_every_example_before_anybody_else_and_the_winner_before_the_end():
+    search = race(Scripted([1, 2, 3], "a"))
+    met = play(search, {GOOD: 0.9})
+    assert next(iter(met)) == START.id
+    assert sorted(met[START.id]) == sorted(met[GOOD]) == sorted(e.id for e in DEV)
+
+
+def test_those_that_are_behind_meet_fewer_examples_and_nobody_meets_one_twice():
+    search = race(Scripted([1, 2, 3, 4, 5], "a"))
+    met = play(search, {GOOD: 0.9} | {variant(n).id: 0.05 for n in (1, 3, 4, 5)})
+    assert all(len(set(examples)) == len(examples) for examples in met.values())
+    others = [len(examples) for id, examples in met.items() if id not in (START.id, GOOD)]
+    assert len(others) == 4
+    assert max(others) < len(DEV) / 2
+
+
+def test_everybody_meets_the_same_examples_first():
+    met = play(race(Scripted([1, 2, 3], "a")), {GOOD: 0.9})
+    order = met[START.id]
+    assert all(order[: len(examples)] == examples for examples in met.values())
+
+
+def test_the_next_proposer_starts_from_the_leader_and_is_told_after_each_wave():
+    second = Scripted([11, 12, 13, 14, 15, 16], "b")
+    search = race(Scripted([1, 2, 3], "a"), second)
+    play(search, {GOOD: 0.9})
+    assert second.start == variant(2)
+    assert second.told_before_ask == [1, 1, 1, 1, 5, 5, 5], "of the leader, then of the first wave, too"
+    assert set(second.told) == {GOOD, *(variant(n).id for n in range(11, 15))}
+
+
+def test_what_a_proposer_is_told_is_on_the_scale_of_the_scores():
+    first = Scripted([1, 2, 3], "a")
+    second = Scripted([], "b")
+    play(race(first, second), {GOOD: 0.9})
+    assert first.told[START.id] == pytest.approx(0.3, abs=0.03)
+    assert 0.6 < second.told[GOOD] <= 0.91, "drawn towards the others"
+
+
+def test_a_proposal_that_is_in_already_does_not_enter_twice():
+    search = race(Scripted([1, 2], "a"), Scripted([2, 1], "b"))
+    met = play(search, {GOOD: 0.9})
+    assert set(met) == {START.id, variant(1).id, GOOD}
+
+
+def test_without_proposals_only_the_champion_is_asked():
+    assert set(play(race(Scripted([], "a")), {})) == {START.id}
+
+
+def test_the_same_seed_takes_the_same_way():
+    def way(seed: int) -> dict[str, list[str]]:
+        return play(race(Scripted([1, 2, 3], "a"), seed=seed), {GOOD: 0.9})
+
+    assert way(3) == way(3)
+    assert way(3) != way(4)
+
+
+def test_with_width_several_contenders_are_asked_at_once():
+    search = race(Scripted([1, 2, 3], "a"), width=16)
+    widest = 0
+    while heats := search.heats():
+        widest = max(widest, len(heats))
+        for heat in heats:
+            results = [ExampleResult(example=e, score=float(i % 2), output="") for i, e in enumerate(heat.turn.examples)]
+            search.tell(heat, results)
+    assert widest >= 3
+
+
+def test_an_example_that_cannot_be_measured_stands_in_nobodys_way():
+    search = race(Scripted([1, 2], "a"))
+    met: dict[str, int] = {}
+    while heats := search.heats():
+        for heat in heats:
+            met[heat.proposal.variant.id] = met.get(heat.proposal.variant.id, 0) + len(heat.turn.examples)
+            search.tell(heat, [ExampleResult(example=e, score=None, output=None, error="away") for e in heat.turn.examples])
+    assert met[START.id] == len(DEV)
