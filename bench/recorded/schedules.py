@@ -86,7 +86,7 @@ def shuffled(schedule: Schedule) -> Schedule:
 
 
 def raced_search(n_candidates: int | None = None) -> Schedule:
-    """As a study with strategy ``race`` asks: the champion on every example, the others in waves, the leader on what it has not met."""
+    """As a study with strategy ``race`` asks: the champion on a few examples, the others in waves, at the end leader and champion on all."""
 
     def run(problem: Problem) -> Trace:
         proposals = [_proposal(arm) for arm in range(len(problem.arms))[:n_candidates]]

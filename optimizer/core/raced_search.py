@@ -1,8 +1,9 @@
 """Strategy ``race``: the proposals of other strategies enter one race, which says who meets the next examples.
 
-The champion meets every dev example first: the others are compared with it, and bootstrapping takes its threshold from it. Then
-contenders enter in waves, and after each their proposer is told what the race estimates. At the end the leader meets all
-examples that are left, so that the winner is compared with the champion on all of them.
+The champion meets a few examples before anybody else: bootstrapping takes its threshold from them. Then each proposer's
+contenders enter in waves and meet a few examples, whereupon their proposer is told what the race estimates. When it has no more
+the race decides, and the next proposer starts from the leader. At the end leader and champion meet all examples that are left, so
+that the two are compared on all of them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from optimizer.core.racing import ExpectedGain, Race, Turn
+from optimizer.core.racing import FIRST, ExpectedGain, Race, Turn
 from optimizer.core.strategy import Proposal, Strategy
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 
+CHAMPION_FIRST = 12  # examples that the champion meets before the first proposal
 WAVE = 4  # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
 
 
@@ -47,21 +49,37 @@ class RacedSearch:
         self._untold: list[Proposal] = []  # contenders whose estimate their proposer has not heard
 
     def heats(self) -> list[Heat]:
-        """What to ask next, all of it before this is asked again; empty when the race is decided and its leader has met every example."""
-        rest = self._race.rest(self._champion.variant.id)
-        while rest is None:
-            turns = self._race.turns()
-            if turns:
-                return [self._heat(turn) for turn in turns]
-            if not self._next_wave():
+        """What to ask next, all of it before this is asked again; empty when the race is decided and whoever leads has met every example.
+
+        While a proposer has contenders left, those that are in meet their first examples only: deciding among some of them would be
+        paid for and then be undone by the next.
+        """
+        turns = [self._race.until(self._champion.variant.id, CHAMPION_FIRST)]
+        while not any(turns):
+            if self._current is not None:
+                turns = self._next_wave(self._current)
+            elif found := self._race.turns():
+                turns = list(found)
+            elif self._waiting:
+                self._begin(self._waiting.pop(0))
+            else:
                 return self.last()
-        return [self._heat(rest)]
+        return [self._heat(turn) for turn in turns if turn is not None]
 
     def last(self) -> list[Heat]:
-        """The examples that the leader has not met yet: for the end of the race, and for one that is cut short."""
-        leader = self.leader()
-        rest = None if leader is None else self._race.rest(leader.variant.id)
-        return [] if rest is None else [self._heat(rest)]
+        """The examples that leader and champion have not met yet: for the end of the race, and for one that is cut short."""
+        contenders = {p.variant.id: p for p in (self.leader() or self._champion, self._champion)}
+        return [self._heat(turn) for proposal in contenders.values() if (turn := self._rest(proposal)) is not None]
+
+    @property
+    def n_last(self) -> int:
+        """The most examples that ``last`` may ask for, whoever leads."""
+        champion = self._rest(self._champion)
+        others = [rest for proposal in self._proposals.values() if proposal is not self._champion and (rest := self._rest(proposal))]
+        return len(champion.examples if champion else ()) + max((len(rest.examples) for rest in others), default=0)
+
+    def _rest(self, proposal: Proposal) -> Turn | None:
+        return self._race.until(proposal.variant.id, len(self._race.order))
 
     def leader(self) -> Proposal | None:
         """Who wins if the race ends here; None before the first score."""
@@ -74,34 +92,25 @@ class RacedSearch:
     def _heat(self, turn: Turn) -> Heat:
         return Heat(proposal=self._proposals[turn.variant], turn=turn)
 
-    def _next_wave(self) -> bool:
-        """Lets new contenders enter; False when no proposer has any left."""
-        while True:
-            if self._current is None:
-                if not self._waiting:
-                    return False
-                self._begin(self._waiting.pop(0))
-            assert self._current is not None
-            self._tell_proposer(self._current)
-            while (proposal := self._current.ask()) is not None:
-                if proposal.variant.id not in self._proposals:
-                    self._proposals[proposal.variant.id] = proposal
-                    self._race.enter(proposal.variant.id)
-                    self._untold.append(proposal)
-                if len(self._untold) >= WAVE:
-                    return True
-            self._current = None
-            if self._untold:
-                return True
+    def _next_wave(self, proposer: Strategy) -> list[Turn | None]:
+        """Lets new contenders enter and meet their first examples; they are fewer than a wave where the proposer has no more."""
+        estimates = self._race.estimates(self._champion.variant.id)
+        for proposal in self._untold:
+            proposer.tell(proposal, estimates.get(proposal.variant.id), [])
+        self._untold = []
+        while len(self._untold) < WAVE:
+            new = proposer.ask()
+            if new is None:
+                self._current = None
+                break
+            if new.variant.id not in self._proposals:
+                self._proposals[new.variant.id] = new
+                self._race.enter(new.variant.id)
+                self._untold.append(new)
+        return [self._race.until(proposal.variant.id, FIRST) for proposal in self._untold]
 
     def _begin(self, make: Callable[[Variant], Strategy]) -> None:
         """A proposer starts from whoever leads."""
         leader = self.leader() or self._champion
         self._current = make(leader.variant)
         self._untold = [leader]
-
-    def _tell_proposer(self, proposer: Strategy) -> None:
-        estimates = self._race.estimates(self._champion.variant.id)
-        for proposal in self._untold:
-            proposer.tell(proposal, estimates.get(proposal.variant.id), [])
-        self._untold = []

@@ -107,9 +107,9 @@ class Race:
             raise ValueError(f"{turn.variant} is due {due}; this turn holds {turn.examples} with {len(scores)} scores")
         known.extend(scores)
 
-    def rest(self, variant: str) -> Turn | None:
-        """All that ``variant`` has not met yet; None when that is nothing."""
-        left = self.order[len(self._scores[variant]) :]
+    def until(self, variant: str, n: int) -> Turn | None:
+        """What ``variant`` has not met of the first ``n`` examples; None when that is nothing."""
+        left = self.order[len(self._scores[variant]) : n]
         return Turn(variant=variant, examples=left) if left else None
 
     def leader(self) -> str | None:

@@ -31,15 +31,15 @@ class Found:
 
 @dataclass(kw_only=True)
 class Reserve:
-    """Calls that must be left over, each at the longest allowed request. Mutable: a race leaves over its leader's last examples, too."""
+    """Calls that must be left over, each at the longest allowed request. Mutable: a race leaves over its last examples, too."""
 
     n_confirmation: int
     usd_per_call: float
-    n_leader: int = 0
+    n_last: int = 0
 
     @property
     def n_calls(self) -> int:
-        return self.n_confirmation + self.n_leader
+        return self.n_confirmation + self.n_last
 
     def held(self) -> HeldBack:
         return HeldBack(usd=self.n_calls * self.usd_per_call, n_calls=self.n_calls)
@@ -103,16 +103,18 @@ def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Evaluator, searc
 
 
 def _race(run: StudyRun, trials: Trials, evaluator: Evaluator, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:
-    """Heats until the race is decided. Cut short by budget or time, its leader still meets every example, by what was left over for that."""
+    """Heats until the race is decided. Cut short by budget or time, leader and champion still meet every example: calls were left over for that."""
     proposers = [lambda start, name=name: run.strategies(name, replace(setting, start=start)) for name in RACED]
     race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed, width=run.concurrency)
     try:
         while heats := race.heats():
             stop.check_cancelled()
+            reserve.n_last = race.n_last
             _run_heats(run, race, heats, trials, evaluator)
-            reserve.n_leader = len(run.dev)  # from here on: the champion, whom the first heat is, is paid for
+        trials.leads(race.leader())
     except (BudgetExhausted, StudyStopped):
-        reserve.n_leader = 0
+        reserve.n_last = 0
+        trials.leads(race.leader())
         if not stop.cancelled:
             _run_heats(run, race, race.last(), trials, evaluator)
         raise

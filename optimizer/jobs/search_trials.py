@@ -45,6 +45,7 @@ class Trials:
             self._known = {variant: {r.example: r for r in results} for variant, results in stored.items()}
             self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
         self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
+        self._may_win: set[str] | None = None  # None: everybody
         self._started_at = run.clock.now()
 
     @property
@@ -85,6 +86,10 @@ class Trials:
                 entry.trial = replace(entry.trial, status=status)
                 self._put(entry, [])
 
+    def leads(self, proposal: Proposal | None) -> None:
+        """Only this one can win: a race has compared it with those that met fewer examples."""
+        self._may_win = set() if proposal is None else {proposal.variant.id}
+
     def winner(self) -> str | None:
         """The variant with the highest mean that beats the champion and is measured wherever the champion is; first of equals."""
         scores = [{e: r.score for e, r in entry.results.items() if r.score is not None} for entry in self._entries.values()]
@@ -93,7 +98,8 @@ class Trials:
         champion = scores[0]
         best, best_total = None, sum(champion.values())
         for variant, own in list(zip(self._entries, scores, strict=True))[1:]:
-            if champion.keys() <= own.keys() and (total := sum(own[e] for e in champion)) > best_total + TIE * len(champion):
+            may_win = self._may_win is None or variant in self._may_win
+            if may_win and champion.keys() <= own.keys() and (total := sum(own[e] for e in champion)) > best_total + TIE * len(champion):
                 best, best_total = variant, total
         return best
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from optimizer.core.raced_search import RacedSearch
+from optimizer.core.raced_search import CHAMPION_FIRST, RacedSearch
 from optimizer.core.strategy import Proposal
 from optimizer.core.study import ExampleResult
 from tests.study_world import topic_examples, topic_family
@@ -65,11 +66,26 @@ def play(search: RacedSearch, levels: dict[str, float]) -> dict[str, list[str]]:
 GOOD = variant(2).id
 
 
-def test_the_champion_meets_every_example_before_anybody_else_and_the_winner_before_the_end():
-    search = race(Scripted([1, 2, 3], "a"))
-    met = play(search, {GOOD: 0.9})
-    assert next(iter(met)) == START.id
+def test_champion_and_winner_have_met_every_example_at_the_end():
+    met = play(race(Scripted([1, 2, 3], "a")), {GOOD: 0.9})
     assert sorted(met[START.id]) == sorted(met[GOOD]) == sorted(e.id for e in DEV)
+
+
+def test_the_champion_meets_a_few_examples_before_the_first_proposal():
+    search = race(Scripted([1, 2, 3], "a"))
+    (heat,) = search.heats()
+    assert heat.proposal.variant == START
+    assert len(heat.turn.examples) == CHAMPION_FIRST
+
+
+def test_what_the_end_may_ask_for_is_known_at_any_time():
+    search = race(Scripted([1, 2, 3, 4, 5], "a"))
+    rng = random.Random(2)
+    for n_rounds in range(12):
+        for heat in search.heats():
+            search.tell(heat, [ExampleResult(example=e, score=rng.random(), output="") for e in heat.turn.examples])
+        asked = [len(heat.turn.examples) for heat in search.last()]
+        assert sum(asked) <= search.n_last, n_rounds
 
 
 def test_those_that_are_behind_meet_fewer_examples_and_nobody_meets_one_twice():
@@ -100,7 +116,7 @@ def test_what_a_proposer_is_told_is_on_the_scale_of_the_scores():
     first = Scripted([1, 2, 3], "a")
     second = Scripted([], "b")
     play(race(first, second), {GOOD: 0.9})
-    assert first.told[START.id] == pytest.approx(0.3, abs=0.03)
+    assert first.told[START.id] == pytest.approx(0.3, abs=0.2), "after a dozen examples"
     assert 0.6 < second.told[GOOD] <= 0.91, "drawn towards the others"
 
 
@@ -135,9 +151,10 @@ def test_with_width_several_contenders_are_asked_at_once():
 
 def test_an_example_that_cannot_be_measured_stands_in_nobodys_way():
     search = race(Scripted([1, 2], "a"))
-    met: dict[str, int] = {}
+    met = {START.id: 0, variant(1).id: 0, variant(2).id: 0}
     while heats := search.heats():
         for heat in heats:
-            met[heat.proposal.variant.id] = met.get(heat.proposal.variant.id, 0) + len(heat.turn.examples)
-            search.tell(heat, [ExampleResult(example=e, score=None, output=None, error="away") for e in heat.turn.examples])
+            met[heat.proposal.variant.id] += len(heat.turn.examples)
+            results = [ExampleResult(example=e, score=None if n % 3 else 1.0, output=None) for n, e in enumerate(heat.turn.examples)]
+            search.tell(heat, results)
     assert met[START.id] == len(DEV)
