@@ -204,7 +204,7 @@ class SignedRank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedGain:
-    """The next ``step`` examples go to who may gain most over the leader; ``z`` standard errors behind is out.
+    """The next ``step`` examples go to who may gain most over the leader; ``z`` standard errors behind is out, and so is an expected gain below ``least_gain``.
 
     ``width`` calls are given out at once where as many can be used: set it to the concurrency of the model, 1 for one after another.
     """
@@ -212,13 +212,12 @@ class ExpectedGain:
     first: int = FIRST
     step: int = 4
     z: float = 2.0
+    least_gain: float = 0.002  # in score; what is left below it is asked for in vain (docs/reference/search-measured.md)
     width: int = 1
 
     def __post_init__(self) -> None:
-        if self.first < 1 or self.step < 1 or self.z <= 0 or self.width < 1:
-            raise ValueError(
-                f"first, step and width are at least 1 and z is above 0, got {self.first}, {self.step}, {self.width} and {self.z}"
-            )
+        if self.first < 1 or self.step < 1 or self.z <= 0 or self.least_gain < 0 or self.width < 1:
+            raise ValueError(f"first, step and width are at least 1, z is above 0 and least_gain is not below 0, got {self}")
 
     def advances(self, standing: Standing) -> list[Advance]:
         first = min(self.first, standing.n_examples)
@@ -239,8 +238,9 @@ class ExpectedGain:
         rivals = []
         for v in standing.scores:
             behind, error = effects.gap(leader, v)
-            if v != leader and behind <= self.z * error:
-                rivals.append((_expected_excess(behind, error), v))
+            gain = _expected_excess(behind, error)
+            if v != leader and behind <= self.z * error and gain >= self.least_gain:
+                rivals.append((gain, v))
         wanted: dict[str, None] = {}  # in order, each once
         for _, v in sorted(rivals, key=lambda r: -r[0]):
             pair = (leader, v) if len(standing.scores[leader]) < len(standing.scores[v]) else (v, leader)

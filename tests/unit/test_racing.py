@@ -140,6 +140,12 @@ def test_as_many_calls_are_given_out_as_the_model_takes_at_once():
     assert len({a.variant for a in advances}) == len(advances)
 
 
+def test_a_gain_that_is_worth_less_than_the_least_is_not_asked_for():
+    standing = Standing(n_examples=40, scores={GOOD: (1.0, 0.0, 1.0, 1.0), BAD: (1.0, 0.0, 0.0, 1.0)})
+    assert ExpectedGain().advances(standing)
+    assert not ExpectedGain(least_gain=0.5).advances(standing)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -149,6 +155,7 @@ def test_as_many_calls_are_given_out_as_the_model_takes_at_once():
         lambda: SignedRank(step=0),
         lambda: ExpectedGain(z=0),
         lambda: ExpectedGain(width=0),
+        lambda: ExpectedGain(least_gain=-0.1),
     ],
 )
 def test_settings_that_make_no_race_are_refused(make):
