@@ -94,14 +94,15 @@ def raced_search(n_candidates: int | None = None) -> Schedule:
         by_example = {f"{i}": i for i in problem.dev}
         champion = proposals[0].variant
         search = RacedSearch(champion, [lambda _: _Listed(proposals[1:])], list(by_example), seed=problem.seed)
-        trace = Trace()
+        trace, n_calls = Trace(), 0
         while heats := search.heats():
             for heat in heats:
                 arm = problem.arms[arms[heat.proposal.variant.id]]
                 search.tell(heat, [ExampleResult(example=e, score=arm.scores[by_example[e]], output=None) for e in heat.turn.examples])
-                trace.n_calls += len(heat.turn.examples)
-                leader = search.leader()
-                trace.choose(trace.n_calls, arms[leader.variant.id] if leader is not None else 0)
+                n_calls += len(heat.turn.examples)
+            leader = search.leader()
+            n_last = sum(len(heat.turn.examples) for heat in search.last())
+            trace.choose(max(trace.n_calls, n_calls + n_last), arms[leader.variant.id] if leader is not None else 0)
         return trace
 
     return run

@@ -47,7 +47,6 @@ class BootstrapSearch:
         self._max_examples = int(setting.definition["max_examples"])
         n_candidates = int(setting.definition["n_candidates"]) if self._train and self._max_examples else 0
         self._seeds = list(range(FIRST_SEED, n_candidates if n_candidates else FIRST_SEED + 1))
-        self._n_candidates = n_candidates
         self._told: dict[str, float | None] = {}
         threshold = setting.definition.get("threshold")
         self._threshold = None if threshold is None else float(threshold)
@@ -105,7 +104,7 @@ class Program:
         return dspy.Predict(self.signature)
 
     def context(self) -> Any:
-        """DSPy's settings for this thread and those it starts; nothing global is touched."""
+        """DSPy's settings for this thread; nothing global is touched."""
         lm = dspy.LM(f"detent/{self.start.model.get('name', 'model')}", engine=_Engine(self), cache=False, num_retries=0)
         return dspy.context(lm=lm, adapter=TemplateAdapter(self), warn_on_type_mismatch=False, provide_traceback=False)
 

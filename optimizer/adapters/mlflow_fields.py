@@ -46,7 +46,7 @@ def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) 
     values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
     metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]
     total, n = 0.0, 0
-    for step, result in enumerate(results, start=1):
+    for step, result in enumerate(results if trial.status != "running" else (), start=1):  # of a running one the steps still change
         if result.score is not None:
             total, n = total + result.score, n + 1
             metrics.append(("mean_score_by_example", total / n, at, step))

@@ -51,12 +51,15 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
     """All trials as a table that MLflow's pages draw (columns and rows)."""
     columns = ["trial", "mark", "score", "low", "high", "vs champion", "variant", "proposer", "examples", "settings"]
     columns += ["n", "errors", "calls", "cost_usd", "p95_ms", "status"]
-    champion = next((t.score for t in trials if t.variant == study.champion and t.score is not None), None)
+    champion = {r.example: r.score for r in evidence.results.get(study.champion, ()) if r.score is not None}
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
         interval = score_interval(evidence.results.get(trial.variant, ()), study.seed)
         variant = evidence.variants.get(trial.variant)
-        lift = trial.score - champion if trial.score is not None and champion is not None else None
+        pairs = [
+            (r.score, champion[r.example]) for r in evidence.results.get(trial.variant, ()) if r.score is not None and r.example in champion
+        ]
+        lift = sum(score - base for score, base in pairs) / len(pairs) if pairs else None
         mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
         span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
         spent = (trial.n_calls, round(trial.cost_usd, 6), _rounded(trial.p95_ms, 1))

@@ -42,7 +42,7 @@ class SettingsSearch:
             trial = self._study.ask(self._distributions)
             point = dict(trial.params)
             variant = apply_point(self._start, point)
-            if variant.id in self._scores or not self._fits(variant):
+            if variant.id in self._scores or variant.id in self._open or not self._fits(variant):
                 self._tell_optuna(trial, self._scores.get(variant.id))
                 repeats += 1
                 continue

@@ -17,7 +17,7 @@ TEXT_CHARS = 600  # of one text of an example
 def duel(report: StudyReport) -> str:
     found = report.history.duel
     if found is None:
-        return "<p>There is no candidate that was measured beside the champion.</p>"
+        return "<p>No candidate met every dev example beside the champion.</p>"
     who = "The winner" if found.trial.variant == report.study.winner else "The best candidate"
     gains = found.cases[: found.wins][:N_CASES]
     losses = found.cases[len(found.cases) - found.losses :][::-1][:N_CASES]

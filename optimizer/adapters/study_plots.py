@@ -30,7 +30,7 @@ def trials(report: StudyReport) -> str:
             title=f"<b>Dev score of every trial</b><span class='value'>{_keys(seen)}<span class='key'>best so far</span></span>",
             about="dev score of every trial in the order in which they were tried, and the best so far",
             x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
-            x_label="calls of the search, after each trial" if by_calls else "trial; the journal answered every call",
+            x_label="calls of each trial and those numbered before it" if by_calls else "trial; the journal answered every call",
             lines=[Line(points=best, kind="observed", steps=True)], dots=_dots(seen, lambda t: place[t.number]), tall=True,
         )
     )  # fmt: skip

@@ -220,7 +220,7 @@ def _trial(seen: TrialView, report: StudyReport) -> Sequence[str]:
 
 def _curves(report: StudyReport) -> str:
     if not report.history.curves:
-        return "<p>There is no candidate that was measured beside the champion.</p>"
+        return "<p>No candidate met every dev example beside the champion.</p>"
     keys = '<span class="key champion">champion</span><span class="key candidate">winner</span><span class="key">other trial</span>'
     text = (
         "The mean score after each common dev example, for the best few, in its 95 % band; the champion's on the same examples. The band is for one "
@@ -257,7 +257,7 @@ def _importance(report: StudyReport) -> str:
         for name, share in found.items()
     )
     text = (
-        f"Share of the variance of {count(sum(t.trial.score is not None for t in report.history.trials), 'dev score')} that a setting explains (fANOVA: "
+        f"Share of the variance of {count(sum(t.trial.status == 'complete' and t.trial.score is not None for t in report.history.trials), 'dev score')} that a setting explains (fANOVA: "
         "Hutter, Hoos and Leyton-Brown 2014). A search tries good settings more often than bad ones, so this is a hint and no measurement."
     )
     return f'<p>{text}</p><dl class="bars">{bars}</dl>'

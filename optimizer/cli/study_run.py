@@ -236,7 +236,8 @@ def _here(session: Session, study_id: str, quiet: bool) -> Study:
 def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study:
     """Until the study has ended, or nobody runs it any more: a line per trial, and on a terminal a line that moves."""
     out = console(stderr=True)
-    began, first_calls, n_shown = time.monotonic(), None, 0
+    began, first_calls = time.monotonic(), None
+    said: set[int] = set()
     status = out.status("starting") if out.is_terminal and not quiet else None
     if status:
         status.start()
@@ -250,15 +251,15 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
             if study is None:
                 raise NotFound(f"Study {study_id} is gone from the store.")
             first_calls = spend.n_calls if first_calls is None else first_calls
-            best = max((t.score for t in trials if t.score is not None), default=None)
+            best = max((t.score for t in trials if t.status == "complete" and t.score is not None), default=None)
             if not quiet:
-                for trial in trials[n_shown:]:
+                for trial in (t for t in trials if t.status != "running" and t.number not in said):
                     score = "no score" if trial.score is None else f"{trial.score:.3f}"
                     out.print(
                         f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}, {trial.variant}",
                         markup=False,
                     )
-                n_shown = len(trials)
+                said |= {t.number for t in trials if t.status != "running"}
             if study.status in ENDED or not alive:
                 return study
             if status:

@@ -20,10 +20,11 @@ READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format")  # parameters th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldBack:
-    """What must be left over at the longest allowed requests: for the confirmation, and until a race has ended for its leader."""
+    """What the search must leave over."""
 
     usd: float = 0.0
     n_calls: int = 0
+    what_for: str = "the confirmation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +104,12 @@ def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
     """
     if budget.calls is not None and spend.n_calls + 1 + held.n_calls > budget.calls:
         return Denied(
-            reason=f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are used{_kept(held.n_calls, 'calls')}."
+            reason=f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are used{_kept(held.n_calls, 'calls', held)}."
         )
     if budget.usd is not None and _dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd):
         return Denied(
             reason=f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
-            f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars')}."
+            f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars', held)}."
         )
     return Allowed()
 
@@ -141,5 +142,5 @@ def _dollars(amount: float) -> float:
     return round(amount, 12)  # sums of floats: 0.1 + 0.2 fits under 0.3
 
 
-def _kept(amount: float, unit: str) -> str:
-    return f", and {amount} {unit} are held back for the confirmation" if amount else ""
+def _kept(amount: float, unit: str, held: HeldBack) -> str:
+    return f", and {amount} {unit} are held back for {held.what_for}" if amount else ""

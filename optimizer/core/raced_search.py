@@ -17,6 +17,7 @@ from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 
 CHAMPION_FIRST = 12  # examples that the champion meets before the first proposal
+WIDTH = 8  # examples given out at once: two contenders', so that a model may answer several; not the model's, or its settings would change the way
 WAVE = 4  # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
 
 
@@ -34,19 +35,20 @@ class RacedSearch:
     Args:
         proposers: who makes a strategy that starts from the given variant, in the order in which their contenders enter.
         examples: ids of the dev examples.
-        width: calls worth having in flight at once.
     """
 
     def __init__(
-        self, champion: Variant, proposers: Sequence[Callable[[Variant], Strategy]], examples: Sequence[str], *, seed: int, width: int = 1
+        self, champion: Variant, proposers: Sequence[Callable[[Variant], Strategy]], examples: Sequence[str], *, seed: int
     ) -> None:
         self._waiting = list(proposers)
-        self._race = Race(examples, ExpectedGain(width=width), seed=seed)
+        self._race = Race(examples, ExpectedGain(width=WIDTH), seed=seed)
         self._champion = Proposal(variant=champion, proposer="champion")
         self._proposals = {champion.id: self._champion}
         self._race.enter(champion.id)
         self._current: Strategy | None = None
         self._untold: list[Proposal] = []  # contenders whose estimate their proposer has not heard
+        self._measured: set[str] = set()  # examples that the champion has a score on
+        self._unmeasured: dict[str, set[str]] = {}  # contender -> examples that it has met and has none on
 
     def heats(self) -> list[Heat]:
         """What to ask next, all of it before this is asked again; empty when the race is decided and whoever leads has met every example.
@@ -67,16 +69,16 @@ class RacedSearch:
         return [self._heat(turn) for turn in turns if turn is not None]
 
     def last(self) -> list[Heat]:
-        """The examples that leader and champion have not met yet: for the end of the race, and for one that is cut short."""
-        contenders = {p.variant.id: p for p in (self.leader() or self._champion, self._champion)}
-        return [self._heat(turn) for proposal in contenders.values() if (turn := self._rest(proposal)) is not None]
+        """The examples that champion and leader have not met yet: for the end of the race, and for one that is cut short."""
+        pair = {p.variant.id: p for p in (self._champion, self.leader() or self._champion)}
+        return [self._heat(turn) for proposal in pair.values() if (turn := self._rest(proposal)) is not None]
 
     @property
     def n_last(self) -> int:
         """The most examples that ``last`` may ask for, whoever leads."""
-        champion = self._rest(self._champion)
-        others = [rest for proposal in self._proposals.values() if proposal is not self._champion and (rest := self._rest(proposal))]
-        return len(champion.examples if champion else ()) + max((len(rest.examples) for rest in others), default=0)
+        rests = {id: len(rest.examples) for id, p in self._proposals.items() if id in self._race and (rest := self._rest(p)) is not None}
+        champion = rests.pop(self._champion.variant.id, 0)
+        return champion + max(rests.values(), default=0)
 
     def _rest(self, proposal: Proposal) -> Turn | None:
         return self._race.until(proposal.variant.id, len(self._race.order))
@@ -87,7 +89,18 @@ class RacedSearch:
         return None if leader is None else self._proposals[leader]
 
     def tell(self, heat: Heat, results: Sequence[ExampleResult]) -> None:
+        """A contender without a score where the champion has one cannot win, so it is out: what is missing is never a good score."""
+        id, champion = heat.turn.variant, self._champion.variant.id
+        if id not in self._race:
+            return  # taken out while it was asked
         self._race.tell(heat.turn, [r.score for r in results])
+        if id == champion:
+            self._measured |= {r.example for r in results if r.score is not None}
+        else:
+            self._unmeasured.setdefault(id, set()).update(r.example for r in results if r.score is None)
+        for contender, missing in self._unmeasured.items():
+            if missing & self._measured:
+                self._race.withdraw(contender)
 
     def _heat(self, turn: Turn) -> Heat:
         return Heat(proposal=self._proposals[turn.variant], turn=turn)
@@ -103,10 +116,12 @@ class RacedSearch:
             if new is None:
                 self._current = None
                 break
-            if new.variant.id not in self._proposals:
-                self._proposals[new.variant.id] = new
-                self._race.enter(new.variant.id)
-                self._untold.append(new)
+            if new.variant.id in self._proposals:
+                proposer.tell(new, estimates.get(new.variant.id), [])
+                continue
+            self._proposals[new.variant.id] = new
+            self._race.enter(new.variant.id)
+            self._untold.append(new)
         return [self._race.until(proposal.variant.id, FIRST) for proposal in self._untold]
 
     def _begin(self, make: Callable[[Variant], Strategy]) -> None:

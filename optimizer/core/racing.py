@@ -20,7 +20,6 @@ The rules, and why studies race by ``ExpectedGain`` (docs/adr/0011-the-next-exam
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +27,7 @@ from itertools import pairwise
 from math import ceil, erf, exp, floor, pi, sqrt
 from typing import Protocol
 
+from optimizer.core.canonical import digest
 from optimizer.core.effects import Effects, estimate
 from optimizer.core.signed_rank import signed_rank_p
 
@@ -77,7 +77,7 @@ class Race:
     """Keeps the order and the scores, and asks its Rule. Contenders may enter at any time."""
 
     def __init__(self, examples: Sequence[str], rule: Rule, *, seed: int) -> None:
-        self.order = tuple(random.Random(seed).sample(list(examples), len(examples)))
+        self.order = tuple(sorted(examples, key=lambda e: digest(f"{seed} {e}".encode())))  # the same of those left where one is gone
         self._rule = rule
         self._scores: dict[str, list[float | None]] = {}
 
@@ -88,6 +88,13 @@ class Race:
     def enter(self, variant: str) -> None:
         """A contender without scores; one that is in already stays as it is."""
         self._scores.setdefault(variant, [])
+
+    def __contains__(self, variant: str) -> bool:
+        return variant in self._scores
+
+    def withdraw(self, variant: str) -> None:
+        """Takes a contender out, with its scores."""
+        self._scores.pop(variant, None)
 
     def turns(self) -> list[Turn]:
         """What to ask next, all of it before the Rule is asked again; empty when the race is decided."""

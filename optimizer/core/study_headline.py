@@ -13,7 +13,7 @@ from optimizer.core.words import count, dollars
 def headline(study: Study, trials: Sequence[Trial]) -> str:
     """One sentence: what became of the search, or how it stands."""
     family, winner = study.family, study.winner
-    candidates = [t for t in ranked(trials) if t.variant != study.champion]
+    candidates = [t for t in trials if t.n and t.variant != study.champion]
     tried = count(len(candidates), "candidate")
     if study.status == "failed":
         return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
@@ -98,7 +98,7 @@ def _best(study: Study, trials: Sequence[Trial]) -> str:
         return f"best on dev so far: {study.winner}, not confirmed"
     measured = ranked(trials)
     if not measured:
-        return "nothing has been measured"
+        return "none has met every dev example" if any(t.n for t in trials) else "nothing has been measured"
     if measured[0].variant == study.champion:
         return "nothing leads the champion on dev"
     return f"{measured[0].variant} leads on dev, not confirmed"

@@ -120,7 +120,8 @@ def history_of(study: Study, trials: Sequence[Trial], results: Results) -> Histo
     scores = {variant: {r.example: r.score for r in rows if r.score is not None} for variant, rows in results.items()}
     champion = scores.get(study.champion, {})
     n_dev = max((t.n for t in trials if t.status == "complete"), default=len(order))  # fewer than chosen where one was forgotten since
-    seen = tuple(_trial_views(study, sorted(trials, key=lambda t: t.number), scores, n_dev))
+    unmeasured = {variant: sum(r.score is None for r in rows) for variant, rows in results.items()}
+    seen = tuple(_trial_views(study, sorted(trials, key=lambda t: t.number), scores, unmeasured, n_dev))
     others = [t for t in ranked(trials) if t.variant != study.champion]
     first = [t for t in others if t.variant == study.winner]
     shown = [*first, *(t for t in others if t.variant != study.winner)][:N_CURVES]
@@ -172,7 +173,9 @@ def usd_per_example(trial: Trial) -> float | None:
     return trial.cost_usd / trial.n if trial.n else None
 
 
-def _trial_views(study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]], n_dev: int) -> Iterable[TrialView]:
+def _trial_views(
+    study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]], unmeasured: Mapping[str, int], n_dev: int
+) -> Iterable[TrialView]:
     champion = scores.get(study.champion, {})
     front = _front(trials)
     calls, best = 0, None
@@ -184,22 +187,26 @@ def _trial_views(study: Study, trials: Sequence[Trial], scores: Mapping[str, Map
         leads = [own[e] - champion[e] for e in own if e in champion]
         yield TrialView(
             trial=trial, mark=_mark(study, trial), calls=calls, best=best, lead=fmean(leads) if leads and trial.variant != study.champion else None,
-            ending=_ending(study, trial, len(champion.keys() - own.keys()), n_dev), on_front=trial.number in front,
+            ending=_ending(study, trial, len(champion.keys() - own.keys()), unmeasured.get(trial.variant, 0), n_dev), on_front=trial.number in front,
         )  # fmt: skip
 
 
-def _ending(study: Study, trial: Trial, n_missing: int, n_dev: int) -> str:
+def _ending(study: Study, trial: Trial, n_missing: int, n_unmeasured: int, n_dev: int) -> str:
     """Why a trial went no further, or why its score cannot win: a missing score is never counted as a good one."""
     if trial.status == "running":
         return f"still running, {trial.n} of {n_dev} examples so far"
-    if trial.status == "complete" and trial.score is None:
+    if trial.n and trial.score is None:
         return "no example could be measured"
     if trial.status == "complete" and trial.n >= n_dev:
         errors = f"{count(n_missing, 'example')} that the champion has a score on could not be measured"
         return f"cannot win: {errors}" if n_missing and trial.variant != study.champion else ""
     after = f"after {trial.n} of {n_dev} examples"
     if trial.status == "dropped":
-        return f"dropped {after}: too far behind to win"
+        return (
+            f"dropped {after}: {count(n_unmeasured, 'example')} could not be measured"
+            if n_unmeasured
+            else f"dropped {after}: too far behind to win"
+        )
     return f"stopped {after}: {study.spend.search_cut or f'the study was {study.status}'}"
 
 

@@ -43,7 +43,7 @@ class JournaledModel:
         purpose: search, confirmation, proposer, evaluation, serving or rehearsal.
         stop: asked before every attempt; a sentence means stop.
         concurrency: attempts in flight at once; default what the model is good for.
-        held: what must be left over for the confirmation, where ``budget`` does not already leave it out.
+        held: what must be left over at the moment, where ``budget`` does not already leave it out.
     Raises:
         BudgetTooSmall: a dollar cap over a model whose calls have no bounded price.
     """

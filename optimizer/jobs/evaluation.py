@@ -62,6 +62,7 @@ class Evaluator:
         self._found: set[str] = set()  # request keys that others' answers were found for
         self._lock = threading.Lock()
         self.fresh_by_variant: Counter[str] = Counter()
+        self.dearest_usd = 0.0  # what the dearest answer so far cost
 
     @property
     def n_fresh(self) -> int:
@@ -87,6 +88,7 @@ class Evaluator:
         key = request.key
         answer = model.calls.complete(request)
         with self._lock:
+            self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
             if not answer.from_journal:
                 self._asked[key] = answer
                 self.fresh_by_variant[variant.id] += 1

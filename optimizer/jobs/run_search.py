@@ -31,7 +31,10 @@ class Found:
 
 @dataclass(kw_only=True)
 class Reserve:
-    """Calls that must be left over, each at the longest allowed request. Mutable: a race leaves over its last examples, too."""
+    """Calls that must be left over: those of the confirmation, each at the longest allowed request, and while a race goes on those of its end.
+
+    Mutable: the race says how many these are.
+    """
 
     n_confirmation: int
     usd_per_call: float
@@ -41,8 +44,13 @@ class Reserve:
     def n_calls(self) -> int:
         return self.n_confirmation + self.n_last
 
-    def held(self) -> HeldBack:
-        return HeldBack(usd=self.n_calls * self.usd_per_call, n_calls=self.n_calls)
+    def held(self, dearest_usd: float) -> HeldBack:
+        """``dearest_usd``: what the dearest answer so far cost. The race's end goes by that; its calls are checked against the cap all the same."""
+        usd = self.n_confirmation * self.usd_per_call
+        if self.n_last:
+            usd += self.n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call  # one in flight counts at its highest price
+        what_for = "the confirmation and the end of the race" if self.n_last else "the confirmation"
+        return HeldBack(usd=usd, n_calls=self.n_calls, what_for=what_for)
 
 
 def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
@@ -55,7 +63,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     Raises:
         ModelFailed: the model answered none of the champion's examples, so that nothing can be compared.
     """
-    evaluator = run.evaluator(purpose="search", stop=stop, held=reserve.held)
+    evaluator: Evaluator = run.evaluator(purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
     trials = Trials(run)
     names = check_strategy(run.study.strategy)
     ended: Ended = "complete"
@@ -72,7 +80,8 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
         ended, reason = ("cancelled" if stop.cancelled else "time"), str(stopped)
     finally:
         run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
-    trials.end("dropped" if ended == "complete" else "stopped")
+    if ended == "complete":
+        trials.drop()
     run.search_cut = reason if ended in ("budget", "time") else None
     return Found(winner=trials.winner(), ended=ended, reason=reason, n_candidates=trials.n_candidates)
 
@@ -105,16 +114,14 @@ def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Evaluator, searc
 def _race(run: StudyRun, trials: Trials, evaluator: Evaluator, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:
     """Heats until the race is decided. Cut short by budget or time, leader and champion still meet every example: calls were left over for that."""
     proposers = [lambda start, name=name: run.strategies(name, replace(setting, start=start)) for name in RACED]
-    race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed, width=run.concurrency)
+    race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed)
     try:
         while heats := race.heats():
             stop.check_cancelled()
             reserve.n_last = race.n_last
             _run_heats(run, race, heats, trials, evaluator)
-        trials.leads(race.leader())
     except (BudgetExhausted, StudyStopped):
         reserve.n_last = 0
-        trials.leads(race.leader())
         if not stop.cancelled:
             _run_heats(run, race, race.last(), trials, evaluator)
         raise

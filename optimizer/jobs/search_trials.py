@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from optimizer.core.comparison import TIE
 from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
-from optimizer.core.strategy import Proposal
-from optimizer.core.study import ExampleResult, Trial, TrialStatus, mean_score
+from optimizer.core.estimate import MET_IN_A_RACE
+from optimizer.core.strategy import RACE, Proposal
+from optimizer.core.study import ExampleResult, Trial, mean_score
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.evaluation import Evaluator, p95_ms
@@ -42,10 +43,10 @@ class Trials:
         self._entries: dict[str, _Entry] = {}  # by variant, in order of trial
         with run.store.read() as tx:
             stored = run.store.studies.results(tx, run.study.id, "search")
-            self._known = {variant: {r.example: r for r in results} for variant, results in stored.items()}
+            dev = {example.id for example in run.dev}  # of those chosen one may have been forgotten since
+            self._known = {variant: {r.example: r for r in results if r.example in dev} for variant, results in stored.items()}
             self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
         self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
-        self._may_win: set[str] | None = None  # None: everybody
         self._started_at = run.clock.now()
 
     @property
@@ -71,42 +72,44 @@ class Trials:
         except (BudgetExhausted, StudyStopped):
             self._write_all(evaluator, entries, new)
             raise
-        if any(entry.number == 0 for entry in entries):
-            _require_answers([*entries[0].results.values(), *new[entries[0].variant.id]])
+        for entry in entries:
+            if entry.number == 0:
+                _require_answers([*entry.results.values(), *new[entry.variant.id]])
         self._write_all(evaluator, entries, new)
         results = [[entry.results[e.id] for e in examples] for entry, (_, examples) in zip(entries, parts, strict=True)]
         for entry in entries:
             self._report(evaluator, entry)
         return results
 
-    def end(self, status: TrialStatus) -> None:
-        """Those that have not met every example end as ``status``."""
+    def drop(self) -> None:
+        """The race is decided: those that have not met every example are out of it."""
         for entry in self._entries.values():
-            if entry.trial is not None and entry.trial.status not in ("complete", status):
-                entry.trial = replace(entry.trial, status=status)
+            if entry.trial is not None and entry.trial.status != "complete":
+                entry.trial = replace(entry.trial, status="dropped", finished_at=entry.trial.finished_at or self._run.clock.now())
                 self._put(entry, [])
 
-    def leads(self, proposal: Proposal | None) -> None:
-        """Only this one can win: a race has compared it with those that met fewer examples."""
-        self._may_win = set() if proposal is None else {proposal.variant.id}
-
     def winner(self) -> str | None:
-        """The variant with the highest mean that beats the champion and is measured wherever the champion is; first of equals."""
-        scores = [{e: r.score for e, r in entry.results.items() if r.score is not None} for entry in self._entries.values()]
-        if not scores or not scores[0]:
+        """Of the variants that met every dev example the one with the highest mean that beats the champion; first of equals.
+
+        None while the champion has not met them all. A variant without a score where the champion has one cannot win.
+        """
+        complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
+        if not complete or complete[0].number != 0:
             return None
-        champion = scores[0]
+        champion, *others = [{e: r.score for e, r in entry.results.items() if r.score is not None} for entry in complete]
         best, best_total = None, sum(champion.values())
-        for variant, own in list(zip(self._entries, scores, strict=True))[1:]:
-            may_win = self._may_win is None or variant in self._may_win
-            if may_win and champion.keys() <= own.keys() and (total := sum(own[e] for e in champion)) > best_total + TIE * len(champion):
-                best, best_total = variant, total
+        for entry, own in zip(complete[1:], others, strict=True):
+            if champion and champion.keys() <= own.keys() and (total := sum(own[e] for e in champion)) > best_total + TIE * len(champion):
+                best, best_total = entry.variant.id, total
         return best
+
+    def _is_complete(self, entry: _Entry) -> bool:
+        return all(example.id in entry.results for example in self._run.dev)
 
     def _entry(self, proposal: Proposal) -> _Entry:
         id = proposal.variant.id
         if id not in self._entries:
-            self._entries[id] = _Entry(number=len(self._entries), proposal=proposal, results=dict(self._known.get(id, {})))
+            self._entries[id] = _Entry(number=len(self._entries), proposal=proposal, results=self._known.get(id, {}))
         return self._entries[id]
 
     def _write_all(self, evaluator: Evaluator, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]) -> None:
@@ -123,6 +126,8 @@ class Trials:
         run = self._run
         run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
         entry.results |= {r.example: r for r in new}
+        if not entry.results and n_calls == 0:
+            return  # cut short before its first answer
         results, before = list(entry.results.values()), entry.trial or self._written.get(entry.number)
         if before is not None and before.variant != entry.variant.id:
             before = None  # of another search
@@ -135,7 +140,7 @@ class Trials:
             variant=entry.variant.id,
             proposer=entry.proposal.proposer,
             params=entry.proposal.params,
-            status="complete" if all(example.id in entry.results for example in run.dev) else "running",
+            status="complete" if self._is_complete(entry) else "running",
             n=len(results),
             n_errors=sum(r.error is not None for r in results),
             score=mean_score(results),
@@ -143,7 +148,7 @@ class Trials:
             p95_ms=p95_ms(results),
             n_calls=(before.n_calls if before else 0) + n_calls,
             started_at=before.started_at if before else self._started_at,
-            finished_at=run.clock.now(),
+            finished_at=run.clock.now() if self._is_complete(entry) else None,
         )
         self._put(entry, new)
 
@@ -190,7 +195,10 @@ class Trials:
         run, per_call = self._run, self._run.seconds_per_call()
         if per_call is None:
             return None
-        n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
+        if run.study.strategy == RACE:
+            n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
+        else:
+            n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
         n_confirmation = 2 * len((run.study.dataset or {}).get("holdout", ()))
         if run.study.budget.calls is not None:
             n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))

@@ -45,7 +45,7 @@ class StopFlag:
         deadline = self._deadline()
         if deadline is None or now < deadline:
             return None
-        return f"Study {self._study} has used its time, but for what its confirmation needs."
+        return f"Study {self._study} has used its time, but for what its end needs."
 
     def check_cancelled(self) -> None:
         """Raises StudyStopped, for places between calls. Time is no reason there: what the journal answers takes none."""

@@ -49,7 +49,9 @@ class Studies(Protocol):
     def unfinished(self, tx: Transaction) -> list[Study]:
         """Those queued, running or confirming, oldest first; at most one per family."""
 
-    def update(self, tx: Transaction, id: str, **changes: Any) -> Study: ...
+    def update(self, tx: Transaction, id: str, **changes: Any) -> Study:
+        """The study afterwards. One that ends leaves no trial running: those become stopped."""
+
     def put_trial(self, tx: Transaction, trial: Trial) -> None:
         """Insert or replace by (study, number)."""
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
+from optimizer.core.errors import ModelFailed
 from optimizer.core.strategy import without_turn
 from optimizer.core.study import Budget
+from optimizer.core.study_headline import headline
+from optimizer.jobs.report_study import report_study
 from optimizer.jobs.request_stop import request_stop
+from optimizer.jobs.resume_study import resume_study
+from optimizer.wiring import study_page
 from tests.study_world import SteadyClock, TopicModel, World
 
 SIZES = {"n_train": 12, "n_dev": 30, "n_holdout": 20, "n_candidates": 4, "n_settings": 4}
@@ -142,3 +149,138 @@ def test_a_dry_run_of_a_race_expects_no_more_calls_than_full_evaluation(done):
     in_full = world.create(strategy="bootstrap+settings", definition=SIZES, dry_run=True)
     assert race.calls.expected < in_full.calls.expected
     assert race.n_trials == in_full.n_trials
+
+
+def caught_at(n, error):
+    def before(count):
+        if count == n:
+            raise error
+
+    return before
+
+
+class Pulled(BaseException):
+    """The plug."""
+
+
+def test_a_race_under_a_dollar_cap_little_above_the_confirmations_reserve_still_compares(tmp_path):
+    world = world_of(tmp_path)
+    estimate = world.create(strategy="race", definition=SIZES, dry_run=True, budget=Budget(usd=5.0))
+    assert estimate.reserved_usd is not None
+    cap = 1.3 * estimate.reserved_usd
+    study = searched(world, budget=Budget(usd=cap))
+    assert study.outcome == "nominated"
+    assert study.spend.usd <= cap
+
+
+def test_a_race_that_runs_out_of_dollars_has_left_what_its_end_needs(tmp_path):
+    world = world_of(tmp_path)
+    reserved = world.create(strategy="race", definition=SIZES, dry_run=True, budget=Budget(usd=5.0)).reserved_usd
+    study = searched(world, budget=Budget(usd=reserved * 1.02))
+    assert study.spend.usd <= reserved * 1.02
+    assert study.spend.search_cut is None or "end of the race" in study.spend.search_cut
+    assert n_results(world, study)[study.champion] == 30
+
+
+def timed(folder, seconds_at):
+    """A world in which only the model's answers take time: ``seconds_at(n)`` for the n-th."""
+    clock = SteadyClock()
+
+    def before(n):
+        clock.at += timedelta(seconds=seconds_at(n))
+
+    return world_of(folder, clock=clock, model=TopicModel(before=before))
+
+
+def test_a_race_that_runs_out_of_time_finishes_its_leader_and_confirms_it_in_time(tmp_path):
+    world = timed(tmp_path, lambda n: 0.01)  # as the model says that it takes
+    budget = Budget(minutes=2.0 / 60)
+    study = searched(world, budget=budget)
+    assert study.spend.search_cut is not None
+    assert "has used its time" in study.spend.search_cut
+    met = n_results(world, study)
+    assert met[study.champion] == met[study.winner] == 30
+    assert study.outcome == "nominated"
+    assert study.finished_at - study.started_at <= timedelta(minutes=budget.minutes)
+
+
+def test_one_dev_example_that_the_leader_cannot_answer_costs_the_leader_and_not_the_study(tmp_path):
+    class Filtered(TopicModel):
+        """Refuses one document once four examples are shown."""
+
+        def _text(self, request):
+            shown = sum(m["role"] == "assistant" for m in request.messages)
+            if shown == 4 and "number 7 of dev" in str(request.messages[-1]["content"]):
+                raise ModelFailed("A filter refused this.", kind="malformed")
+            return super()._text(request)
+
+    world = world_of(tmp_path, model=Filtered())
+    study = searched(world)
+    assert study.outcome == "nominated"
+    with world.store.read() as tx:
+        winner = world.store.studies.results(tx, study.id, "search")[study.winner]
+    assert all(r.score is not None for r in winner)
+
+
+def test_an_example_that_is_forgotten_between_kill_and_resume_does_not_keep_candidates_from_winning(tmp_path):
+    world = world_of(tmp_path, model=TopicModel(before=caught_at(80, Pulled())))
+    study = world.create(strategy="race", definition=SIZES)
+    with pytest.raises(Pulled):
+        world.run(study)
+    gone = study.dataset["dev"][3]
+    resumed = World(tmp_path)
+    resumed.store.write(lambda tx: tx.execute(text("DELETE FROM examples WHERE id = :id"), {"id": gone}))
+    ended = resumed.run(study)
+    assert ended.outcome == "nominated"
+    assert {t.n for t in resumed.trials(ended) if t.status == "complete"} == {29}
+
+
+@pytest.mark.parametrize("how", ["cancelled after a kill", "its scorer fails"])
+def test_no_trial_of_an_ended_study_is_left_running(tmp_path, how):
+    error = Pulled() if how.startswith("cancelled") else RuntimeError("out of paper")
+    world = world_of(tmp_path, model=TopicModel(before=caught_at(100, error)))
+    study = world.create(strategy="race", definition=SIZES)
+    with pytest.raises(type(error)):
+        world.run(study)
+    if isinstance(error, Pulled):
+        assert "running" in {t.status for t in world.trials(study)}
+        request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+        world.run(study)
+    trials = world.trials(study)
+    assert {t.status for t in trials} <= {"complete", "stopped"}
+    assert all(t.finished_at is not None for t in trials)
+
+
+def test_a_race_that_was_cancelled_goes_on_where_it_was(done, tmp_path):
+    clock = SteadyClock(1.0)
+    world = world_of(tmp_path, clock=clock)
+    study = world.create(strategy="race", definition=SIZES)
+
+    def stop(n):
+        if n == 90:
+            request_stop(study.id, actor="person", store=world.store, clock=clock)
+
+    world.model.before = stop
+    assert world.run(study).status == "cancelled"
+    resume_study(study.id, actor="person", store=world.store, clock=clock)
+    ended = world.run(study)
+    _, undisturbed = done
+    assert (ended.outcome, ended.winner) == (undisturbed.outcome, undisturbed.winner)
+    assert {t.status for t in world.trials(ended)} == {"complete", "dropped"}
+    assert len({c.key for c in world.calls(ended)}) == len(world.calls(ended)) == ended.spend.n_calls
+
+
+def test_without_all_of_the_champions_dev_examples_nothing_wins_and_the_holdout_stays_sealed(tmp_path):
+    world = timed(tmp_path, lambda n: 3600.0 if n == 20 else 0.01)
+    study = searched(world, budget=Budget(minutes=1.0))
+    assert n_results(world, study)[study.champion] < 30
+    assert study.winner is None
+    assert not [c for c in world.calls(study) if c.purpose == "confirmation"]
+
+
+def test_the_report_of_a_race_says_who_was_dropped(done):
+    world, study = done
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    page = study_page(report)
+    assert "too far behind to win" in page
+    assert "improved on the champion" in headline(study, [t.trial for t in report.history.trials])

@@ -43,8 +43,8 @@ class Scripted:
         self.told[proposal.variant.id] = score
 
 
-def race(*strategies: Scripted, width: int = 1, seed: int = 1) -> RacedSearch:
-    return RacedSearch(START, [one.begin for one in strategies], [e.id for e in DEV], seed=seed, width=width)
+def race(*strategies: Scripted, seed: int = 1) -> RacedSearch:
+    return RacedSearch(START, [one.begin for one in strategies], [e.id for e in DEV], seed=seed)
 
 
 def level(id: str, levels: dict[str, float]) -> float:
@@ -138,23 +138,37 @@ def test_the_same_seed_takes_the_same_way():
     assert way(3) != way(4)
 
 
-def test_with_width_several_contenders_are_asked_at_once():
-    search = race(Scripted([1, 2, 3], "a"), width=16)
-    widest = 0
+def test_a_contender_without_a_score_where_the_champion_has_one_is_out_and_does_not_lead():
+    search = race(Scripted([1, 2, 3], "a"))
+    met: dict[str, int] = {}
     while heats := search.heats():
-        widest = max(widest, len(heats))
         for heat in heats:
-            results = [ExampleResult(example=e, score=float(i % 2), output="") for i, e in enumerate(heat.turn.examples)]
-            search.tell(heat, results)
-    assert widest >= 3
+            id = heat.proposal.variant.id
+            met[id] = met.get(id, 0) + len(heat.turn.examples)
+            missing = heat.turn.examples[1] if id == GOOD else None
+            good = 1.0 if id == GOOD else 0.3
+            search.tell(heat, [ExampleResult(example=e, score=None if e == missing else good, output=None) for e in heat.turn.examples])
+    assert met[GOOD] == 4
+    leader = search.leader()
+    assert leader is not None
+    assert leader.variant.id != GOOD
 
 
-def test_an_example_that_cannot_be_measured_stands_in_nobodys_way():
+def test_nobody_is_out_for_an_example_that_the_champion_has_no_score_on_either():
     search = race(Scripted([1, 2], "a"))
-    met = {START.id: 0, variant(1).id: 0, variant(2).id: 0}
+    lost = search.heats()[0].turn.examples[0]
+    met = {START.id: 0, variant(1).id: 0, GOOD: 0}
     while heats := search.heats():
         for heat in heats:
-            met[heat.proposal.variant.id] += len(heat.turn.examples)
-            results = [ExampleResult(example=e, score=None if n % 3 else 1.0, output=None) for n, e in enumerate(heat.turn.examples)]
-            search.tell(heat, results)
-    assert met[START.id] == len(DEV)
+            id = heat.proposal.variant.id
+            met[id] += len(heat.turn.examples)
+            good = 0.9 if id == GOOD else 0.3
+            search.tell(heat, [ExampleResult(example=e, score=None if e == lost else good, output=None) for e in heat.turn.examples])
+    assert met[START.id] == met[GOOD] == len(DEV)
+
+
+def test_an_example_that_was_forgotten_leaves_the_order_of_the_others_as_it_was():
+    ids = [e.id for e in DEV]
+    whole = RacedSearch(START, [], ids, seed=3).heats()[0].turn.examples
+    rest = RacedSearch(START, [], [id for id in ids if id != whole[5]], seed=3).heats()[0].turn.examples
+    assert rest[:11] == tuple(e for e in whole if e != whole[5])

@@ -7,14 +7,14 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
 from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.tables import StudyRow, TrialResultRow, TrialRow
 from optimizer.core.errors import Conflict, NotFound
 from optimizer.core.spending import StudySpend
-from optimizer.core.study import UNFINISHED, Budget, ExampleResult, Spend, Study, Trial, Trigger, TriggerKind
+from optimizer.core.study import ENDED, UNFINISHED, Budget, ExampleResult, Spend, Study, Trial, Trigger, TriggerKind
 
 STUDIES = table(StudyRow)
 TRIALS = table(TrialRow)
@@ -87,6 +87,10 @@ class StudyTables:
             if "status" in changes:
                 columns["active_family"] = _active_family(before.family, changes["status"])
             tx.execute(update(STUDIES).where(STUDIES.c.id == id).values(**columns))
+            if changes.get("status") in ENDED:
+                t = TRIALS.c
+                stopped = {"status": "stopped", "finished_at": func.coalesce(t.finished_at, changes.get("finished_at"))}
+                tx.execute(update(TRIALS).where(t.study == id, t.status == "running").values(**stopped))
         after = self.get(tx, id)
         assert after is not None
         return after
