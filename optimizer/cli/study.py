@@ -11,7 +11,6 @@ from optimizer.cli.output import Json, dollars, say, show, table, tell_change, w
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
-from optimizer.core.strategy import without_turn
 from optimizer.core.study import ENDED, UNFINISHED, Study
 from optimizer.core.study_headline import next_step
 from optimizer.core.words import count
@@ -238,6 +237,8 @@ def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
     """That the budget ended the search, whose turn it left out, and what to do."""
     if study.spend.search_cut is None:
         return []
+    from optimizer.core.strategy import without_turn
+
     left_out = without_turn(study, trials)
     more = f"detent study run {study.family} with a larger budget (--dry-run says how much)"
     lines = [f"Cut short {study.spend.search_cut}"]

@@ -53,7 +53,7 @@ CASES = [
 
 @pytest.mark.parametrize(("budget", "spend", "reserve", "held", "fits"), CASES)
 def test_a_call_is_allowed_only_when_it_fits_under_every_cap(budget, spend, reserve, held, fits):
-    decision = may_spend(budget, spend, reserve, held)
+    decision = may_spend(budget, spend, reserve, held or HeldBack())
     assert isinstance(decision, Allowed if fits else Denied)
     if isinstance(decision, Denied):
         assert decision.reason.endswith(".")

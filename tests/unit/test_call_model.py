@@ -188,7 +188,7 @@ def test_a_retry_that_could_pass_the_cap_is_not_sent(store):
 
 def test_what_is_held_back_for_the_confirmation_is_not_spent(store):
     model = ScriptedModel()
-    calls = journaled(store, model, budget=Budget(calls=3), held=HeldBack(n_calls=2))
+    calls = journaled(store, model, budget=Budget(calls=3), held=lambda: HeldBack(n_calls=2))
     calls.complete(request("a"))
     with pytest.raises(BudgetExhausted, match="held back"):
         calls.complete(request("b"))
