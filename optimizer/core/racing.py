@@ -219,7 +219,7 @@ class ExpectedGain:
     first: int = FIRST
     step: int = 4
     z: float = 2.0
-    least_gain: float = 0.002  # in score; what is left below it is asked for in vain (docs/reference/search-measured.md)
+    least_gain: float = 0.002  # in score; what is left below it is asked for in vain (docs/adr/0011)
     width: int = 1
 
     def __post_init__(self) -> None:
