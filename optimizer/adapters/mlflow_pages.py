@@ -14,6 +14,7 @@ from typing import Any
 from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval, bootstrap_interval
 from optimizer.core.study import ENDED, ExampleResult, Study, Trial, ranked
+from optimizer.core.study_history import lead, measured
 from optimizer.core.variant import Variant
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count, dollars
@@ -51,15 +52,12 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
     """All trials as a table that MLflow's pages draw (columns and rows)."""
     columns = ["trial", "mark", "score", "low", "high", "vs champion", "variant", "proposer", "examples", "settings"]
     columns += ["n", "errors", "calls", "cost_usd", "p95_ms", "status"]
-    champion = {r.example: r.score for r in evidence.results.get(study.champion, ()) if r.score is not None}
+    champion = measured(evidence.results.get(study.champion, ()))
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
         interval = score_interval(evidence.results.get(trial.variant, ()), study.seed)
         variant = evidence.variants.get(trial.variant)
-        pairs = [
-            (r.score, champion[r.example]) for r in evidence.results.get(trial.variant, ()) if r.score is not None and r.example in champion
-        ]
-        lift = sum(score - base for score, base in pairs) / len(pairs) if pairs else None
+        lift = lead(measured(evidence.results.get(trial.variant, ())), champion)
         mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
         span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
         spent = (trial.n_calls, round(trial.cost_usd, 6), _rounded(trial.p95_ms, 1))

@@ -117,7 +117,7 @@ class StudyReport:
 def history_of(study: Study, trials: Sequence[Trial], results: Results) -> History:
     """Everything that trials and their dev results tell."""
     order = common_order(study, results)
-    scores = {variant: {r.example: r.score for r in rows if r.score is not None} for variant, rows in results.items()}
+    scores = {variant: measured(rows) for variant, rows in results.items()}
     champion = scores.get(study.champion, {})
     n_dev = max((t.n for t in trials if t.status == "complete"), default=len(order))  # fewer than chosen where one was forgotten since
     unmeasured = {variant: sum(r.score is None for r in rows) for variant, rows in results.items()}
@@ -160,6 +160,17 @@ def score_band(n: int, total: float, squares: float) -> Interval:
     return Interval(lower=max(0.0, mean - half), upper=min(1.0, mean + half))
 
 
+def measured(results: Iterable[ExampleResult]) -> dict[str, float]:
+    """Score by example, of those that have one."""
+    return {r.example: r.score for r in results if r.score is not None}
+
+
+def lead(own: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+    """Mean difference on the examples measured for both; None without any."""
+    differences = [own[e] - other[e] for e in own if e in other]
+    return fmean(differences) if differences else None
+
+
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Points (cost, score) that no other point beats in both, the cheapest first; equal ones are kept once."""
     front: list[tuple[float, float]] = []
@@ -184,9 +195,8 @@ def _trial_views(
         if trial.status == "complete" and trial.score is not None and trial.n >= n_dev:
             best = trial.score if best is None else max(best, trial.score)
         own = scores.get(trial.variant, {})
-        leads = [own[e] - champion[e] for e in own if e in champion]
         yield TrialView(
-            trial=trial, mark=_mark(study, trial), calls=calls, best=best, lead=fmean(leads) if leads and trial.variant != study.champion else None,
+            trial=trial, mark=_mark(study, trial), calls=calls, best=best, lead=lead(own, champion) if trial.variant != study.champion else None,
             ending=_ending(study, trial, len(champion.keys() - own.keys()), unmeasured.get(trial.variant, 0), n_dev), on_front=trial.number in front,
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
 from optimizer.core.estimate import MET_IN_A_RACE
 from optimizer.core.strategy import RACE, Proposal
 from optimizer.core.study import ExampleResult, Trial, mean_score
+from optimizer.core.study_history import measured
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.evaluation import Evaluator, p95_ms
@@ -96,7 +97,7 @@ class Trials:
         complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
         if not complete or complete[0].number != 0:
             return None
-        champion, *others = [{e: r.score for e, r in entry.results.items() if r.score is not None} for entry in complete]
+        champion, *others = [measured(entry.results.values()) for entry in complete]
         best, best_total = None, sum(champion.values())
         for entry, own in zip(complete[1:], others, strict=True):
             if champion and champion.keys() <= own.keys() and (total := sum(own[e] for e in champion)) > best_total + TIE * len(champion):

@@ -29,6 +29,32 @@ def searched(world, **options):
     return world.run(world.create(strategy="race", definition=SIZES, **options))
 
 
+def caught_at(n, error):
+    def before(count):
+        if count == n:
+            raise error
+
+    return before
+
+
+class Pulled(BaseException):
+    """The plug."""
+
+
+def cancelled_at(folder, n):
+    """A race that somebody cancels while its n-th request is asked, after its first run."""
+    clock = SteadyClock(1.0)
+    world = world_of(folder, clock=clock)
+    study = world.create(strategy="race", definition=SIZES)
+
+    def before(count):
+        if count == n:
+            request_stop(study.id, actor="person", store=world.store, clock=clock)
+
+    world.model.before = before
+    return world, world.run(study)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     world = world_of(tmp_path_factory.mktemp("race"))
@@ -70,15 +96,8 @@ def test_no_request_of_a_race_is_asked_twice(done):
 
 @pytest.mark.parametrize("at", [10, 40, 80, 120])
 def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done, tmp_path, at):
-    class Pulled(BaseException):
-        """The plug."""
-
-    def pull(n):
-        if n == at:
-            raise Pulled
-
     undisturbed, before = done
-    world = world_of(tmp_path, model=TopicModel(before=pull))
+    world = world_of(tmp_path, model=TopicModel(before=caught_at(at, Pulled())))
     study = world.create(strategy="race", definition=SIZES)
     with pytest.raises(Pulled):
         world.run(study)
@@ -119,16 +138,7 @@ def test_a_race_cut_before_the_settings_had_their_turn_says_so(tmp_path):
 
 
 def test_a_cancelled_race_stops_before_its_next_call(tmp_path):
-    clock = SteadyClock(1.0)
-    world = world_of(tmp_path, clock=clock)
-    study = world.create(strategy="race", definition=SIZES)
-
-    def stop(n):
-        if n == 60:
-            request_stop(study.id, actor="person", store=world.store, clock=clock)
-
-    world.model.before = stop
-    ended = world.run(study)
+    world, ended = cancelled_at(tmp_path, 60)
     assert ended.status == "cancelled"
     assert len(world.model.requests) == 60
     assert {t.status for t in world.trials(ended)} <= {"complete", "stopped"}
@@ -149,18 +159,6 @@ def test_a_dry_run_of_a_race_expects_no_more_calls_than_full_evaluation(done):
     in_full = world.create(strategy="bootstrap+settings", definition=SIZES, dry_run=True)
     assert race.calls.expected < in_full.calls.expected
     assert race.n_trials == in_full.n_trials
-
-
-def caught_at(n, error):
-    def before(count):
-        if count == n:
-            raise error
-
-    return before
-
-
-class Pulled(BaseException):
-    """The plug."""
 
 
 def test_a_race_under_a_dollar_cap_little_above_the_confirmations_reserve_still_compares(tmp_path):
@@ -252,17 +250,9 @@ def test_no_trial_of_an_ended_study_is_left_running(tmp_path, how):
 
 
 def test_a_race_that_was_cancelled_goes_on_where_it_was(done, tmp_path):
-    clock = SteadyClock(1.0)
-    world = world_of(tmp_path, clock=clock)
-    study = world.create(strategy="race", definition=SIZES)
-
-    def stop(n):
-        if n == 90:
-            request_stop(study.id, actor="person", store=world.store, clock=clock)
-
-    world.model.before = stop
-    assert world.run(study).status == "cancelled"
-    resume_study(study.id, actor="person", store=world.store, clock=clock)
+    world, study = cancelled_at(tmp_path, 90)
+    assert study.status == "cancelled"
+    resume_study(study.id, actor="person", store=world.store, clock=world.clock)
     ended = world.run(study)
     _, undisturbed = done
     assert (ended.outcome, ended.winner) == (undisturbed.outcome, undisturbed.winner)
