@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from math import log
 from typing import Any
@@ -102,11 +102,6 @@ def evidence_metrics(decision: Decision) -> list[Point]:
     at, step = ms(decision.at), decision.seq
     powers = [(f"rollout.log10_e.{name}", float(value) / log(10), at, step) for name, value in evidence["log_e"].items()]
     return [*powers, ("rollout.labelled", float(evidence["labelled"]), at, step)]
-
-
-def missing(run: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """MLflow's parameters cannot change: only those that the run does not have yet are sent."""
-    return {k: v for k, v in params.items() if k not in run.data.params}
 
 
 def ms(at: datetime) -> int:

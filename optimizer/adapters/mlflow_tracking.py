@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from optimizer.adapters import mlflow_fields as fields
 from optimizer.adapters import mlflow_pages as pages
 from optimizer.adapters.mlflow_connection import connect
 from optimizer.adapters.mlflow_prompts import PromptRegistry
-from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.canonical import digest
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import Study, Trial
 from optimizer.core.variant import Variant
@@ -28,6 +28,7 @@ from optimizer.ports import MovedAlias, StudyEvidence
 
 BATCH = 900  # log_batch takes at most 1,000 metrics and 100 parameters
 TAG_CHARS = 4900
+SEAL = "detent.digest"  # of what a run shows
 _RUN_STATUS = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -36,6 +37,21 @@ _RUN_STATUS = {
     "dropped": "KILLED",
     "stopped": "KILLED",
 }
+
+
+@dataclass(slots=True, kw_only=True)
+class _SentTrial:
+    run_id: str
+    seal: str | None  # None: not known to be there completely
+    params: set[str]  # which MLflow never changes
+
+
+@dataclass(slots=True, kw_only=True)
+class _SentStudy:
+    """What MLflow has of a running study."""
+
+    trials: dict[str, _SentTrial]
+    points: set[fields.Point] = field(default_factory=set)  # of the parent, sent by this process
 
 
 class MlflowTracker:
@@ -51,6 +67,7 @@ class MlflowTracker:
         self._artifact_root = artifact_root or _artifact_root(tracking_uri)
         self._prompts = PromptRegistry(self._client)
         self._experiments: dict[str, str] = {}
+        self._sent: dict[str, _SentStudy] = {}
 
     def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str:
         """A parent run for the study, a nested run per trial; whatever is unchanged since the last time is left alone.
@@ -60,11 +77,15 @@ class MlflowTracker:
         study = replace(study, mlflow_run_id=None)  # not part of what is shown, and known only after the first send
         experiment = self._experiment(study.family, extras.description)
         parent = self._parent(experiment, study)
-        runs = self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'")
-        known = {run.data.tags["detent.trial"]: run for run in runs}
+        # Remembered while the study runs and every send succeeds; its last send looks at what is really there.
+        sent = self._sent.pop(study.id, None)
+        if sent is None or study.status in _RUN_STATUS:
+            sent = self._look_up(experiment, study)
         for trial in trials:
-            self._mirror_trial(experiment, parent.info.run_id, study, trial, extras, known.get(str(trial.number)))
-        self._mirror_parent(parent, study, trials, extras)
+            self._mirror_trial(experiment, parent.info.run_id, study, trial, extras, sent)
+        self._mirror_parent(parent, study, trials, extras, sent)
+        if study.status not in _RUN_STATUS:
+            self._sent[study.id] = sent
         return str(parent.info.run_id)
 
     def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
@@ -117,48 +138,58 @@ class MlflowTracker:
         tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
         return self._client.create_run(experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags)
 
-    def _mirror_trial(self, experiment: str, parent: str, study: Study, trial: Trial, extras: StudyEvidence, run: Any) -> None:
-        results = extras.results.get(trial.variant, ())
+    def _look_up(self, experiment: str, study: Study) -> _SentStudy:
+        runs = self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'")
+        trials = {}
+        for run in runs:
+            seal = None if run.info.status == "RUNNING" else run.data.tags.get(SEAL)  # a new run has its seal before its content
+            trials[run.data.tags["detent.trial"]] = _SentTrial(run_id=run.info.run_id, seal=seal, params=set(run.data.params))
+        return _SentStudy(trials=trials)
+
+    def _mirror_trial(self, experiment: str, parent: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy) -> None:
+        results, number = extras.results.get(trial.variant, ()), str(trial.number)
         mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
-        content = [repr(trial), mark, [(r.example, r.score) for r in results]]
-        seal = digest(canonical_json(content))[:12]
-        if run is not None and run.data.tags.get("detent.digest") == seal:
+        seal = digest(repr((trial, mark, [(r.example, r.score) for r in results])).encode())[:12]
+        before = sent.trials.get(number)
+        if before is not None and before.seal == seal:
             return
-        if run is None:
-            tags = {"mlflow.parentRunId": parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": str(trial.number)}
-            run = self._client.create_run(experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=tags)
-        run_id = run.info.run_id
-        variant = extras.variants.get(trial.variant)
         tags = {"mlflow.runName": fields.trial_name(trial, mark), "detent.variant": trial.variant, "detent.proposer": trial.proposer}
         tags |= {"detent.mark": mark, "detent.family": study.family}
+        if before is None:  # a run that is made with its tags costs less than one that gets them
+            made = {"mlflow.parentRunId": parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": number, SEAL: seal}
+            run = self._client.create_run(experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=made | tags)
+            before, tags = _SentTrial(run_id=run.info.run_id, seal=None, params=set()), {}
+        params = fields.trial_params(trial, extras.variants.get(trial.variant))
         self._log(
-            run_id,
+            before.run_id,
             metrics=fields.trial_metrics(study, trial, results),
-            params=fields.missing(run, fields.trial_params(trial, variant)),
-            tags=tags,
+            params={k: v for k, v in params.items() if k not in before.params},
+            tags=tags | {SEAL: seal} if tags else {},
         )
         if trial.status in _RUN_STATUS:
-            self._client.set_terminated(run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at))
-        self._client.set_tag(run_id, "detent.digest", seal)
+            self._client.set_terminated(before.run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at))
+        sent.trials[number] = _SentTrial(run_id=before.run_id, seal=seal, params=before.params | set(params))
 
-    def _mirror_parent(self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
+    def _mirror_parent(self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, sent: _SentStudy) -> None:
         run_id = run.info.run_id
         rows = [(v, [(r.example, r.score) for r in results]) for v, results in sorted(extras.results.items())]
-        seal = digest(canonical_json([repr(study), [repr(t) for t in trials], rows, sorted(extras.examples)]))[:12]
-        if run.data.tags.get("detent.digest") == seal:
+        seal = digest(repr((study, trials, rows, sorted(extras.examples))).encode())[:12]
+        if run.data.tags.get(SEAL) == seal:
             return
+        points, params = fields.study_metrics(study, trials), fields.study_params(study)
         self._log(
             run_id,
-            metrics=fields.study_metrics(study, trials),
-            params=fields.missing(run, fields.study_params(study)),
+            metrics=[point for point in points if point not in sent.points],
+            params={k: v for k, v in params.items() if k not in run.data.params},
             tags=fields.study_tags(study),
         )
+        sent.points.update(points)
         self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras))
         self._log_datasets(run_id, study, extras)
         self._log_artifacts(run_id, study, trials, extras)
         if study.status in _RUN_STATUS:
             self._client.set_terminated(run_id, _RUN_STATUS[study.status], fields.ms(study.finished_at or study.created_at))
-        self._client.set_tag(run_id, "detent.digest", seal)
+        self._client.set_tag(run_id, SEAL, seal)
 
     def _log_artifacts(self, run_id: str, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
         tables = {"trials.json": pages.trials_table(study, trials, extras), "confirmation.json": pages.confirmation_table(study, extras)}
@@ -248,11 +279,12 @@ class MlflowTracker:
         points = [Metric(name, value, at, step) for name, value, at, step in metrics]
         settings = [Param(key, str(value)[:TAG_CHARS]) for key, value in (params or {}).items()]
         marks = [RunTag(key, value[:TAG_CHARS]) for key, value in (tags or {}).items() if value]
-        self._client.log_batch(run_id, points[:BATCH], settings[:99], marks[:99])
         for start in range(BATCH, len(points), BATCH):
             self._client.log_batch(run_id, points[start : start + BATCH])
         for start in range(99, len(marks), 99):
             self._client.log_batch(run_id, tags=marks[start : start + 99])
+        # The first tags come last, since a digest among them says that everything is there.
+        self._client.log_batch(run_id, points[:BATCH], settings[:99], marks[:99])
 
 
 def _artifact_root(tracking_uri: str) -> Path | None:

@@ -19,7 +19,10 @@ from mlflow_story import FAMILY, STUDY, VARIANTS, FixedClock
 from optimizer.adapters.database import Database
 from optimizer.adapters.mlflow_tracking import MlflowTracker
 from optimizer.core.rollout import Champion, Rollout
+from optimizer.core.study import Study, Trial
+from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import mirror_once, wait_s
+from optimizer.ports import StudyEvidence
 
 WINNER = VARIANTS[4].id
 
@@ -207,17 +210,41 @@ def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command
     assert f"detent rollout start {FAMILY} --variant {other.tags['detent.variant']}" in alert.detail
 
 
-def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
-    tmp_path: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[tuple[Study, list[Trial], StudyEvidence]]:
+    """A study of its own in MLflow, with what its trials found."""
     store = story.open_database(tmp_path)
-    study = story.tell(store)
-    other = replace(study, id="st_01k000000000000000000000bb")
+    study = replace(story.tell(store), id=new_id("st"))
     with store.read() as tx:
-        trials = [replace(t, study=other.id) for t in store.studies.trials(tx, STUDY)]
+        trials = [replace(t, study=study.id) for t in store.studies.trials(tx, STUDY)]
+        results = store.studies.results(tx, STUDY, "search")
+    yield study, trials, StudyEvidence(variants={v.id: v for v in VARIANTS}, results=results, examples={}, confirmation={})
+    store.close()
+
+
+def trial_runs(tracker: MlflowTracker, study: Study) -> list[Any]:
+    return runs(tracker, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'")
+
+
+def is_whole(run: Any) -> bool:
+    return (
+        run.info.status == "FINISHED"
+        and "detent.digest" in run.data.tags
+        and {"score", "score_low", "mean_score_by_example"} <= run.data.metrics.keys()
+    )
+
+
+@pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
+@pytest.mark.parametrize("same_process", [True, False])
+def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, method: str, same_process: bool
+) -> None:
+    study, trials, evidence = another
+    running = replace(study, status="running")
     tracker = MlflowTracker(mlflow_uri)
+    tracker.mirror_study(running, trials[:1], evidence)
     sent = 0
-    real = tracker._client.log_batch
+    real = getattr(tracker._client, method)
 
     def breaks(*args: Any, **kwargs: Any) -> Any:
         nonlocal sent
@@ -226,18 +253,34 @@ def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
             raise ConnectionError("the server went away")
         return real(*args, **kwargs)
 
-    from optimizer.ports import StudyEvidence
-
-    evidence = StudyEvidence(variants={v.id: v for v in VARIANTS}, results={}, examples={}, confirmation={})
-    monkeypatch.setattr(tracker._client, "log_batch", breaks)
+    monkeypatch.setattr(tracker._client, method, breaks)
     with pytest.raises(ConnectionError):
-        tracker.mirror_study(other, trials, evidence)
+        tracker.mirror_study(running, trials, evidence)
     monkeypatch.undo()
-    MlflowTracker(mlflow_uri).mirror_study(other, trials, evidence)
-    found = runs(tracker, f"tags.`detent.study` = '{other.id}'")
-    assert len(found) == 1 + len(trials)
-    assert all("detent.digest" in r.data.tags for r in found)
-    store.close()
+    again = tracker if same_process else MlflowTracker(mlflow_uri)
+    again.mirror_study(running, trials, evidence)
+    found = trial_runs(again, study)
+    assert len(found) == len(trials)
+    assert all(is_whole(run) for run in found)
+
+
+def test_a_growing_study_sends_only_what_is_new_and_its_end_puts_back_what_was_deleted_meanwhile(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, trials, evidence = another
+    running = replace(study, status="running")
+    tracker = MlflowTracker(mlflow_uri)
+    tracker.mirror_study(running, trials[:4], evidence)
+    made: list[Any] = []
+    real = tracker._client.create_run
+    monkeypatch.setattr(tracker._client, "create_run", lambda *a, **k: made.append(a) or real(*a, **k))
+    tracker.mirror_study(running, trials, evidence)
+    assert len(made) == len(trials) - 4
+    tracker._client.delete_run(trial_runs(tracker, study)[0].info.run_id)
+    tracker.mirror_study(study, trials, evidence)
+    found = trial_runs(tracker, study)
+    assert len(found) == len(trials)
+    assert all(is_whole(run) for run in found)
 
 
 class Away:
