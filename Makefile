@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-tick bench-mirror serve clean
+.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-tick bench-studies serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,8 +50,8 @@ bench-response: $(VENV)/.synced ## how long a bad candidate is served, on simula
 bench-tick: $(VENV)/.synced ## a tick beside ten thousand and beside ten million stored events (a quarter of an hour, some gigabytes under TMPDIR)
 	@$(BIN)/python bench/tick.py
 
-bench-mirror: $(VENV)/.synced ## what a study's mirror in MLflow costs beside MlflowClient's bare calls (five minutes)
-	@$(BIN)/python bench/mirror.py
+bench-studies: $(VENV)/.synced ## what a study costs beside its model's calls: per call, scored again, mirrored in MLflow (ten minutes)
+	@for name in study_overhead mirror; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

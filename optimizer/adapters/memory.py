@@ -186,6 +186,10 @@ class MemoryJournal:
         best = min(found, key=lambda e: (study is None or e.study != study, e.settled_at, e.id), default=None)
         return None if best is None or best.answer is None else replace(best.answer, from_journal=True)
 
+    def find_all(self, tx: Transaction, keys: Collection[str], *, study: str | None, not_before: datetime) -> dict[str, ModelAnswer]:
+        found = {key: self.find(tx, key, study=study, not_before=not_before) for key in keys}
+        return {key: answer for key, answer in found.items() if answer is not None}
+
     def send(self, tx: Transaction, entry: JournalEntry) -> None:
         self._calls[entry.id] = _Call(entry)
 

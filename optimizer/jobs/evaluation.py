@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,11 +19,14 @@ from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 
+PAIRS_AT_ONCE = 2000  # looked up in the journal together
+
 
 class Completes(Protocol):
     """A model behind the journal and a budget."""
 
     def complete(self, request: ModelRequest) -> ModelAnswer: ...
+    def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,16 @@ class OpenModel:
     calls: Completes
     revision: str
     concurrency: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One pair with what is asked for it, or why nothing can be."""
+
+    variant: Variant
+    example: Example
+    request: ModelRequest | InvalidInput
+    key: str = ""  # of the request
 
 
 class Evaluator:
@@ -82,20 +95,8 @@ class Evaluator:
 
     def ask(self, variant: Variant, example: Example) -> tuple[ModelAnswer, str]:
         """(answer, request key). Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
-        model = self.model(variant)
-        messages = render(variant, example.input, declared=self.family.inputs)
-        request = request_for(variant, messages, revision=model.revision, example=example.id)
-        key = request.key
-        answer = model.calls.complete(request)
-        with self._lock:
-            self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
-            if not answer.from_journal:
-                self._asked[key] = answer
-                self.fresh_by_variant[variant.id] += 1
-            elif key not in self._asked:
-                self._found.add(key)
-        self._on_call(None if answer.from_journal else answer.latency_ms)
-        return answer, key
+        request = self._request(variant, example)
+        return self._answer(variant, request, request.key, {}), request.key
 
     def text(self, variant: Variant, example: Example) -> str:
         """The model's text, as strategies ask for it."""
@@ -124,17 +125,22 @@ class Evaluator:
 
         Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing.
         """
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            self._measure_some([self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]], keep)
 
-        def measure(pair: tuple[Variant, Example]) -> None:
-            keep(pair[0], self.measure(*pair))
+    def _measure_some(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]) -> None:
+        known = self._known(questions)
 
-        n_workers = min(max((self.model(variant).concurrency for variant, _ in pairs), default=1), len(pairs))
+        def measure(question: _Question) -> None:
+            keep(question.variant, self._measure(question, known))
+
+        n_workers = min(max((self.model(q.variant).concurrency for q in questions), default=1), len(questions))
         if n_workers <= 1:
-            for pair in pairs:
-                measure(pair)
+            for question in questions:
+                measure(question)
             return
         with ThreadPoolExecutor(max_workers=n_workers) as pool:
-            futures = [pool.submit(measure, pair) for pair in pairs]
+            futures = [pool.submit(measure, question) for question in questions]
             try:
                 for future in futures:
                     future.result()
@@ -142,14 +148,28 @@ class Evaluator:
                 pool.shutdown(wait=True, cancel_futures=True)  # what is in flight is paid for
                 raise
 
-    def measure(self, variant: Variant, example: Example) -> ExampleResult:
+    def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
+        """What the journals of the models hold already, looked up at once."""
+        by_model: dict[str, list[_Question]] = {}
+        for question in questions:
+            if question.key:
+                by_model.setdefault(str(question.variant.model["name"]), []).append(question)
+        known: dict[str, ModelAnswer] = {}
+        for own in by_model.values():
+            known |= self.model(own[0].variant).calls.known({question.key for question in own})
+        return known
+
+    def _measure(self, question: _Question, known: Mapping[str, ModelAnswer]) -> ExampleResult:
         """A failed call or a broken example has no score; an answer that cannot be read scores 0, since the model did answer."""
+        variant, example = question.variant, question.example
         try:
-            answer, key = self.ask(variant, example)
+            if isinstance(question.request, InvalidInput):
+                raise question.request
+            answer = self._answer(variant, question.request, question.key, known)
             score = self.scorer.score(example.expected, answer.text, example.input)
         except (ModelFailed, InvalidInput) as failure:
             return ExampleResult(example=example.id, score=None, output=None, error=failure.detail)
-        fresh = self._asked.get(key)
+        fresh = self._asked.get(question.key)
         return ExampleResult(
             example=example.id,
             score=score.value,
@@ -158,8 +178,31 @@ class Evaluator:
             cost_usd=answer.cost_usd,
             latency_ms=fresh.latency_ms if fresh else None,
             from_journal=fresh is None,
-            call_key=key,
+            call_key=question.key,
         )
+
+    def _question(self, variant: Variant, example: Example) -> _Question:
+        try:
+            request = self._request(variant, example)
+        except InvalidInput as fault:
+            return _Question(variant=variant, example=example, request=fault)
+        return _Question(variant=variant, example=example, request=request, key=request.key)
+
+    def _request(self, variant: Variant, example: Example) -> ModelRequest:
+        messages = render(variant, example.input, declared=self.family.inputs)
+        return request_for(variant, messages, revision=self.model(variant).revision, example=example.id)
+
+    def _answer(self, variant: Variant, request: ModelRequest, key: str, known: Mapping[str, ModelAnswer]) -> ModelAnswer:
+        answer = known.get(key) or self.model(variant).calls.complete(request)
+        with self._lock:
+            self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+            if not answer.from_journal:
+                self._asked[key] = answer
+                self.fresh_by_variant[variant.id] += 1
+            elif key not in self._asked:
+                self._found.add(key)
+        self._on_call(None if answer.from_journal else answer.latency_ms)
+        return answer
 
 
 def p95_ms(results: Sequence[ExampleResult]) -> float | None:

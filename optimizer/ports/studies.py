@@ -65,6 +65,9 @@ class Journal(Protocol):
     def find(self, tx: Transaction, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
         """A settled answer of this study, whatever its age and temperature; else one of any study at temperature 0 and not older than ``not_before``."""
 
+    def find_all(self, tx: Transaction, keys: Collection[str], *, study: str | None, not_before: datetime) -> dict[str, ModelAnswer]:
+        """``find`` for many keys at once; those without an answer are not in it."""
+
     def send(self, tx: Transaction, entry: JournalEntry) -> None: ...
     def settle(self, tx: Transaction, id: str, answer: ModelAnswer, at: datetime) -> None: ...
     def fail(self, tx: Transaction, id: str, error: str, cost_usd: float, at: datetime) -> None: ...

@@ -54,6 +54,30 @@ class TestFinding:
         journal.write("settle", "ca_1", answer(), NOW)
         assert journal.ask("find", "key 2", study="st_1", not_before=NOW) is None
 
+    def test_many_keys_at_once_find_what_each_would_find_alone(self, journal: Adapter) -> None:
+        made = [
+            ("ca_1", "key 1", "st_2", 0.0),
+            ("ca_2", "key 1", "st_1", 0.0),
+            ("ca_3", "key 2", "st_2", 0.0),
+            ("ca_4", "key 3", "st_2", 0.7),
+        ]
+        for n, (id, key, study, temperature) in enumerate(made):
+            journal.write("send", replace(call(id, study=study, temperature=temperature), key=key))
+            journal.write("settle", id, answer(id), minutes(n))
+        keys = ["key 1", "key 2", "key 3", "key 4"]
+        for study in ("st_1", "st_2", None):
+            alone = {key: found for key in keys if (found := journal.ask("find", key, study=study, not_before=NOW)) is not None}
+            assert journal.ask("find_all", keys, study=study, not_before=NOW) == alone
+            assert alone.keys() >= {"key 1", "key 2"}
+        assert journal.ask("find_all", [], study="st_1", not_before=NOW) == {}
+
+    def test_more_keys_than_one_query_takes(self, journal: Adapter) -> None:
+        for n in (3, 1203):
+            journal.write("send", replace(call(f"ca_{n}"), key=f"key {n}"))
+            journal.write("settle", f"ca_{n}", answer(str(n)), NOW)
+        found = journal.ask("find_all", [f"key {n}" for n in range(1300)], study="st_1", not_before=NOW)
+        assert {key: one.text for key, one in found.items()} == {"key 3": "3", "key 1203": "1203"}
+
 
 class TestReading:
     def test_a_study_has_its_first_answer_per_key_and_the_latencies_per_model(self, journal: Adapter) -> None:

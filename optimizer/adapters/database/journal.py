@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Collection
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, case, func, insert, or_, select, update
 
 from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.hashed_rows import chunks
 from optimizer.adapters.database.tables import LmCallRow
 from optimizer.core.errors import NotFound
 from optimizer.core.language import ModelAnswer
@@ -22,19 +24,33 @@ _SPENT = (
     func.count(),
     func.sum(case((CALLS.c.status == "lost", 1), else_=0)),
 )
+# Built once: they are asked for every call, and building one takes longer than running it.
+_SPEND = select(*_SPENT).where(CALLS.c.study == bindparam("of_study"))
+_END = update(CALLS).where(CALLS.c.id == bindparam("of_id"))
+_OWN = CALLS.c.study == bindparam("of_study")  # no row's where it is None
+_FIND = (
+    select(CALLS.c.key, CALLS.c.answer)
+    .where(
+        CALLS.c.key.in_(bindparam("some_keys", expanding=True)),
+        CALLS.c.status == "settled",
+        or_(_OWN, and_(CALLS.c.temperature == 0.0, CALLS.c.settled_at >= bindparam("not_before"))),
+    )
+    .order_by(case((_OWN, 0), else_=1), CALLS.c.settled_at, CALLS.c.id)
+)
 
 
 class JournalTable:
     """ports.Journal on the database."""
 
     def find(self, tx: Connection, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
-        c = CALLS.c
-        of_others: ColumnElement[bool] = and_(c.temperature == 0.0, c.settled_at >= not_before)
-        usable = of_others if study is None else or_(c.study == study, of_others)
-        own_first = case((c.study == study, 0), else_=1)
-        query = select(c.answer).where(c.key == key, c.status == "settled", usable).order_by(own_first, c.settled_at, c.id).limit(1)
-        row = tx.execute(query).first()
-        return None if row is None else replace(ModelAnswer(**row.answer), from_journal=True)
+        return self.find_all(tx, [key], study=study, not_before=not_before).get(key)
+
+    def find_all(self, tx: Connection, keys: Collection[str], *, study: str | None, not_before: datetime) -> dict[str, ModelAnswer]:
+        found: dict[str, ModelAnswer] = {}
+        for some in chunks(sorted(keys)):
+            for key, answer in tx.execute(_FIND, {"some_keys": some, "of_study": study, "not_before": not_before}):
+                found.setdefault(key, ModelAnswer(**{**answer, "from_journal": True}))
+        return found
 
     def send(self, tx: Connection, entry: JournalEntry) -> None:
         row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
@@ -54,7 +70,7 @@ class JournalTable:
         return tx.execute(in_flight.values(status="lost", settled_at=at)).rowcount
 
     def spend(self, tx: Connection, study: str) -> Spend:
-        usd, n_calls, n_lost = tx.execute(select(*_SPENT).where(CALLS.c.study == study)).one()
+        usd, n_calls, n_lost = tx.execute(_SPEND, {"of_study": study}).one()
         return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
 
     def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
@@ -79,7 +95,7 @@ class JournalTable:
 
     def _end(self, tx: Connection, id: str, **columns: Any) -> None:
         """A call that was counted as lost may still be settled when its answer comes after all."""
-        if tx.execute(update(CALLS).where(CALLS.c.id == id).values(**columns)).rowcount == 0:
+        if tx.execute(_END, {"of_id": id, **columns}).rowcount == 0:
             raise NotFound(f"There is no journaled call {id!r}; a call must be journaled before it is sent.")
 
 

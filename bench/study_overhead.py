@@ -1,0 +1,188 @@
+"""What a study's own work costs per call, and how fast answers that are in the journal are scored again.
+
+    python bench/study_overhead.py [--examples 1000] [--variants 100] [--fresh 2000]
+
+A model that answers at once stands in for a remote one, so that everything measured is ours: rendering, the journal's two commits, the
+budget, scoring. Fresh calls one after the other and 64 at once, in wall and processor time; beside them the same commits written bare,
+two for each call by sqlite3 with the same durability. Then every variant on every example is scored from the journal, by label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common import Cell, write_result
+
+from optimizer.adapters.clock import SystemClock
+from optimizer.adapters.database import Database
+from optimizer.core.dataset import Example, make_example
+from optimizer.core.family import Family, parse_family
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.scoring import CORE_METRICS, Scorer
+from optimizer.core.study import Budget
+from optimizer.core.variant import Variant
+from optimizer.jobs.call_model import JournaledModel
+from optimizer.jobs.evaluation import Evaluator, OpenModel
+
+TOPICS = ("biology", "physics", "music")
+BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
+FAMILY: dict[str, Any] = {
+    "name": "topics", "inputs": {"document": {"type": "text", "max_chars": 600}},
+    "output": {"field": "topic", "parser": "label", "labels": list(TOPICS)},
+    "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "Document: {{document}}\nTopic:"}]}}},
+    "model": {"default": "instant", "tiers": ["instant"], "max_tokens": 8}, "scorer": {"label_match": 1.0},
+}  # fmt: skip
+
+
+class InstantModel:
+    """ports.LanguageModel that takes no time."""
+
+    name, revision, retries, max_output_tokens = "instant", "1", 0, 16
+    price = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        return ModelAnswer(text="music", input_tokens=200, output_tokens=2, cost_usd=0.0002, latency_ms=1.0)
+
+
+def variants(n: int) -> list[Variant]:
+    return [
+        Variant(
+            messages=({"role": "system", "content": f"Name the topic. {i}"}, {"role": "user", "content": "Document: {{document}}\nTopic:"}),
+            examples=(),
+            model={"name": "instant", "temperature": 0.0, "max_tokens": 8},
+        )
+        for i in range(n)
+    ]
+
+
+def examples(n: int) -> list[Example]:
+    text = "a document of some length about what people study, sing and measure. " * 7
+    return [
+        make_example(
+            family="topics",
+            input={"document": f"Number {i}: {text}"},
+            expected={"topic": TOPICS[i % 3]},
+            origin="curated",
+            created_at=BEGUN,
+        )
+        for i in range(n)
+    ]
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.family: Family = parse_family(FAMILY)
+        self.scorer = Scorer(self.family.output, self.family.metrics, list(CORE_METRICS.values()))
+
+    def evaluator(self, store: Database, concurrency: int) -> Evaluator:
+        calls = JournaledModel(
+            InstantModel(concurrency), store=store, clock=SystemClock(), study="st_measured", family="topics", budget=Budget(usd=1e6),
+            purpose="search",
+        )  # fmt: skip
+        return Evaluator(self.family, self.scorer, lambda name: OpenModel(calls=calls, revision="1", concurrency=concurrency))
+
+    def store(self, name: str) -> Database:
+        store = Database(f"sqlite:///{self.folder / name}.db")
+        store.migrate()
+        return store
+
+    def measured(self, store: Database, concurrency: int, pairs: list[tuple[Variant, Example]]) -> tuple[float, float]:
+        """(wall, processor) seconds."""
+        evaluator = self.evaluator(store, concurrency)
+        done: list[bool] = []
+        took = timed(lambda: evaluator.measure_all(pairs, lambda _, result: done.append(result.score is not None)))
+        if len(done) != len(pairs) or not all(done):
+            raise SystemExit(f"{sum(done)} of {len(pairs)} pairs have a score; nothing was measured.")
+        return took
+
+    def bare(self, pairs: list[tuple[Variant, Example]]) -> tuple[float, float]:
+        """The same two durable commits for each call, by sqlite3 alone."""
+        db = sqlite3.connect(self.folder / "bare.db", isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("CREATE TABLE calls (id TEXT PRIMARY KEY, request TEXT, answer TEXT)")
+
+        def work() -> None:
+            for i, (_, example) in enumerate(pairs):
+                db.execute("INSERT INTO calls VALUES (?, ?, NULL)", (f"ca_{i}", json.dumps(example.input)))
+                db.execute("UPDATE calls SET answer = ? WHERE id = ?", ("music", f"ca_{i}"))
+
+        took = timed(work)
+        db.close()
+        return took
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def measure(folder: Path, n_examples: int, n_variants: int, n_fresh: int) -> list[Cell]:
+    bench = Bench(folder)
+    some = [(variant, example) for variant in variants(2) for example in examples(n_fresh // 2)]
+    bare_wall, bare_processor = bench.bare(some)
+    cells = []
+    for concurrency in (1, 64):
+        store = bench.store(f"fresh-{concurrency}")
+        wall, processor = bench.measured(store, concurrency, some)
+        store.close()
+        case = "one call after the other" if concurrency == 1 else f"{concurrency} calls at once"
+        cells += [
+            per_call(f"fresh, {case}: wall", wall, bare_wall, len(some)),
+            per_call(f"fresh, {case}: processor", processor, bare_processor, len(some)),
+        ]
+    store = bench.store("journal")
+    every = [(variant, example) for variant in variants(n_variants) for example in examples(n_examples)]
+    bench.measured(store, 64, every)
+    wall, _ = bench.measured(store, 1, every)
+    store.close()
+    cells.append(
+        Cell(
+            case=f"{n_examples} examples x {n_variants} variants scored again from the journal",
+            ours=wall,
+            other=None,
+            other_name="-",
+            ratio=None,
+            low=None,
+            high=None,
+            unit="s",
+            n=len(every),
+        )
+    )
+    return cells
+
+
+def per_call(case: str, ours: float, bare: float, n: int) -> Cell:
+    return Cell(
+        case=case, ours=1000 * ours / n, other=1000 * bare / n, other_name="two bare commits", ratio=ours / bare, low=None, high=None,
+        unit="ms a call", n=n,
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--variants", type=int, default=100)
+    parser.add_argument("--fresh", type=int, default=2000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="detent-overhead-") as folder:
+        cells = measure(Path(folder), arguments.examples, arguments.variants, arguments.fresh)
+    is_whole = arguments.examples * arguments.variants >= 100_000
+    write_result("study_overhead" if is_whole else "study_overhead_part", cells)
+
+
+if __name__ == "__main__":
+    main()
