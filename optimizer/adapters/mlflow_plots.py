@@ -5,22 +5,23 @@ plotly and optuna are imported inside the functions; plotly's minified script tr
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.study import Study, Trial
-from optimizer.core.study_history import pareto_front
+from optimizer.core.study_history import Results, cannot_tell_importance, pareto_front
 from optimizer.core.variant import Variant
 
-MIN_TRIALS = 4  # fewer say nothing about importance
+NOTHING_VARIED = "no setting took more than one value."
 
 
-def plots_page(study: Study, trials: Sequence[Trial], variants: Mapping[str, Variant]) -> str:
+def plots_page(study: Study, trials: Sequence[Trial], variants: Mapping[str, Variant], results: Results) -> str:
     """One self-contained page. A plot that cannot be drawn from these trials is replaced by the sentence that says why."""
     from plotly.offline import get_plotlyjs
 
-    parts = [_pareto(study, trials), _importance(study, trials, variants)]
+    parts = [_pareto(study, trials), _importance(study, trials, variants, results)]
     return (
         f"<!doctype html><html><head><meta charset='utf-8'><script>{get_plotlyjs()}</script></head>"
         f"<body style='font-family:system-ui,sans-serif'>{''.join(parts)}</body></html>"
@@ -37,7 +38,7 @@ def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: 
         for key, value in settings.items():
             values.setdefault(key, []).append(value)
     varied = {key: seen for key, seen in values.items() if len(seen) == len(points) and len({repr(v) for v in seen}) > 1}
-    if len(points) < MIN_TRIALS or not varied:
+    if not varied:
         return {}
     distributions = {key: _distribution(seen) for key, seen in varied.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -86,25 +87,23 @@ def _pareto(study: Study, trials: Sequence[Trial]) -> str:
         figure.add_scatter(x=x, y=y, mode="markers", name=name, text=text, marker=marker)
     title, unit = ("Quality against cost", "dollars per call") if by_cost else ("Quality against latency", "p95 of fresh calls, ms")
     figure.update_layout(title=title, xaxis_title=unit, yaxis_title="dev score", template="plotly_white", height=440)
-    html: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id="pareto", config={"displaylogo": False})
-    return html
+    page: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id="pareto", config={"displaylogo": False})
+    return page
 
 
-def _importance(study: Study, trials: Sequence[Trial], variants: Mapping[str, Variant]) -> str:
+def _importance(study: Study, trials: Sequence[Trial], variants: Mapping[str, Variant], results: Results) -> str:
     import plotly.graph_objects as go
 
-    found = importances(trials, variants, study.seed)
+    why_not = cannot_tell_importance(study, trials, results)
+    found = {} if why_not else importances(trials, variants, study.seed)
     if not found:
-        return (
-            "<h2>Importance of the settings</h2><p>Not drawn: it needs at least "
-            f"{MIN_TRIALS} measured trials in which a setting took more than one value.</p>"
-        )
+        return f"<h2>Importance of the settings</h2><p>Cannot tell: {html.escape(why_not or NOTHING_VARIED)}</p>"
     names = list(found)[::-1]
     figure = go.Figure(go.Bar(x=[found[n] for n in names], y=names, orientation="h", marker={"color": "#0969da"}))
     figure.update_layout(title="Importance of the settings (fANOVA)", xaxis_title="share of the score's variance", template="plotly_white")
     figure.update_layout(height=max(260, 60 * len(names) + 140))
-    html: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id="importance", config={"displaylogo": False})
-    return html
+    page: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id="importance", config={"displaylogo": False})
+    return page
 
 
 def _distribution(values: Sequence[Any]) -> Any:

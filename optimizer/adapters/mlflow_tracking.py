@@ -213,7 +213,7 @@ class MlflowTracker:
         if study.status in _RUN_STATUS:
             from optimizer.adapters.mlflow_plots import plots_page
 
-            self._client.log_text(run_id, plots_page(study, trials, extras.variants), "plots.html")
+            self._client.log_text(run_id, plots_page(study, trials, extras.variants, extras.results), "plots.html")
 
     def _log_datasets(self, run_id: str, study: Study, extras: StudyEvidence) -> None:
         """Train and dev as dataset inputs; no source is named, since MLflow knows none for a database of ours, and never the holdout."""

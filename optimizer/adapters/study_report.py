@@ -247,11 +247,11 @@ def _fronts(report: StudyReport) -> str:
 def _importance(report: StudyReport) -> str:
     if report.history.cannot_tell is not None:
         return f"<p>Cannot tell: {escape(report.history.cannot_tell)}</p>"
-    from optimizer.adapters.mlflow_plots import importances
+    from optimizer.adapters.mlflow_plots import NOTHING_VARIED, importances
 
     found = importances([t.trial for t in report.history.trials], report.variants, report.study.seed)
     if not found:
-        return "<p>Cannot tell: no setting took more than one value.</p>"
+        return f"<p>Cannot tell: {NOTHING_VARIED}</p>"
     bars = "".join(
         f'<dt>{escape(name)}</dt><dd><span class="bar" style="width:{70 * share:.1f}%"></span>{100 * share:.0f} %</dd>'
         for name, share in found.items()

@@ -133,7 +133,7 @@ def history_of(study: Study, trials: Sequence[Trial], results: Results) -> Histo
         duel=_duel(shown[0], results.get(study.champion, ()), results.get(shown[0].variant, ())) if shown and champion else None,
         n_unread=sum(r.error is not None and r.score is not None for rows in results.values() for r in rows),
         n_unmeasured=sum(r.score is None for rows in results.values() for r in rows),
-        cannot_tell=_cannot_tell(ranked(trials), champion, scores),
+        cannot_tell=cannot_tell_importance(study, trials, results),
     )
 
 
@@ -273,14 +273,16 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def _cannot_tell(measured: Sequence[Trial], champion: Mapping[str, float], scores: Mapping[str, Mapping[str, float]]) -> str | None:
-    """Too few trials, or scores that differ no more than the luck of the examples makes them."""
-    if len(measured) < MIN_TRIALS:
-        return f"{count(len(measured), 'measured trial')}, and fewer than {MIN_TRIALS} say nothing about what a setting is worth."
-    spread = pstdev([t.score or 0.0 for t in measured])
+def cannot_tell_importance(study: Study, trials: Sequence[Trial], results: Results) -> str | None:
+    """Why no setting can be called important: too few trials, or scores that differ no more than the luck of the examples makes them."""
+    complete = ranked(trials)
+    if len(complete) < MIN_TRIALS:
+        return f"{count(len(complete), 'measured trial')}, and fewer than {MIN_TRIALS} say nothing about what a setting is worth."
+    spread = pstdev([t.score or 0.0 for t in complete])
     if spread == 0:
-        return f"all {len(measured)} measured trials have the same score."
-    noise = [error for t in measured if (error := _chance(champion, scores.get(t.variant, {}))) is not None]
+        return f"all {len(complete)} measured trials have the same score."
+    champion = measured(results.get(study.champion, ()))
+    noise = [error for t in complete if (error := _chance(champion, measured(results.get(t.variant, ())))) is not None]
     if noise and spread <= sqrt(fmean(e * e for e in noise)):
         return f"the trials' scores differ by no more (standard deviation {spread:.3f}) than the luck of the examples makes them."
     return None
