@@ -1,16 +1,17 @@
 """What a study's own work costs per call, and how fast answers that are in the journal are scored again.
 
-    python bench/study_overhead.py [--examples 1000] [--variants 100] [--fresh 2000]
+    python bench/study_overhead.py [--examples 1000] [--variants 100] [--fresh 1000] [--rounds 5]
 
 A model that answers at once stands in for a remote one, so that everything measured is ours: rendering, the journal's two commits, the
-budget, scoring. Fresh calls one after the other and 64 at once, in wall and processor time; beside them the same commits written bare,
-two for each call by sqlite3 with the same durability. Then every variant on every example is scored from the journal, by label.
+budget, scoring. Fresh calls one after the other and 64 at once, in wall and processor time; beside them the same commits written bare, two
+for each call by sqlite3 with the same durability, in turns. Then every variant on every example is scored from the journal, by label.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sqlite3
 import tempfile
 import time
@@ -107,9 +108,15 @@ class Bench:
             raise SystemExit(f"{sum(done)} of {len(pairs)} pairs have a score; nothing was measured.")
         return took
 
-    def bare(self, pairs: list[tuple[Variant, Example]]) -> tuple[float, float]:
+    def fresh(self, round: int, concurrency: int, pairs: list[tuple[Variant, Example]]) -> tuple[float, float]:
+        store = self.store(f"fresh-{round}-{concurrency}")
+        took = self.measured(store, concurrency, pairs)
+        store.close()
+        return took
+
+    def bare(self, round: int, pairs: list[tuple[Variant, Example]]) -> tuple[float, float]:
         """The same two durable commits for each call, by sqlite3 alone."""
-        db = sqlite3.connect(self.folder / "bare.db", isolation_level=None)
+        db = sqlite3.connect(self.folder / f"bare-{round}.db", isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("CREATE TABLE calls (id TEXT PRIMARY KEY, request TEXT, answer TEXT)")
@@ -130,45 +137,36 @@ def timed(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def measure(folder: Path, n_examples: int, n_variants: int, n_fresh: int) -> list[Cell]:
-    bench = Bench(folder)
+def measure(folder: Path, n_examples: int, n_variants: int, n_fresh: int, n_rounds: int) -> list[Cell]:
+    bench, rng = Bench(folder), random.Random(1)
     some = [(variant, example) for variant in variants(2) for example in examples(n_fresh // 2)]
-    bare_wall, bare_processor = bench.bare(some)
+    took: dict[int, list[tuple[float, float]]] = {0: [], 1: [], 64: []}  # by calls at once; 0: bare
+    for round in range(n_rounds):
+        for at_once in rng.sample(sorted(took), len(took)):
+            took[at_once].append(bench.fresh(round, at_once, some) if at_once else bench.bare(round, some))
     cells = []
-    for concurrency in (1, 64):
-        store = bench.store(f"fresh-{concurrency}")
-        wall, processor = bench.measured(store, concurrency, some)
-        store.close()
-        case = "one call after the other" if concurrency == 1 else f"{concurrency} calls at once"
-        cells += [
-            per_call(f"fresh, {case}: wall", wall, bare_wall, len(some)),
-            per_call(f"fresh, {case}: processor", processor, bare_processor, len(some)),
-        ]
+    for at_once, case in ((1, "one call after the other"), (64, "64 calls at once")):
+        for kind, time_of in enumerate(("wall", "processor")):
+            pairs = [(ours[kind], bare[kind]) for ours, bare in zip(took[at_once], took[0], strict=True)]
+            cells.append(per_call(f"fresh, {case}: {time_of}", pairs, len(some)))
     store = bench.store("journal")
     every = [(variant, example) for variant in variants(n_variants) for example in examples(n_examples)]
     bench.measured(store, 64, every)
-    wall, _ = bench.measured(store, 1, every)
+    for at_once in (1, 64):
+        wall, _ = bench.measured(store, at_once, every)
+        case = f"{n_examples} examples x {n_variants} variants scored again from the journal, {at_once} at once"
+        cells.append(Cell(case=case, ours=wall, other=None, other_name="-", ratio=None, low=None, high=None, unit="s", n=len(every)))
     store.close()
-    cells.append(
-        Cell(
-            case=f"{n_examples} examples x {n_variants} variants scored again from the journal",
-            ours=wall,
-            other=None,
-            other_name="-",
-            ratio=None,
-            low=None,
-            high=None,
-            unit="s",
-            n=len(every),
-        )
-    )
     return cells
 
 
-def per_call(case: str, ours: float, bare: float, n: int) -> Cell:
+def per_call(case: str, took: list[tuple[float, float]], n: int) -> Cell:
+    """Ratio of sums over rounds; bounds: of the rounds' ratios."""
+    ratios = [ours / bare for ours, bare in took]
+    ours, bare = (sum(side) for side in zip(*took, strict=True))
     return Cell(
-        case=case, ours=1000 * ours / n, other=1000 * bare / n, other_name="two bare commits", ratio=ours / bare, low=None, high=None,
-        unit="ms a call", n=n,
+        case=case, ours=1000 * ours / n / len(took), other=1000 * bare / n / len(took), other_name="two bare commits", ratio=ours / bare,
+        low=min(ratios), high=max(ratios), unit="ms a call; lowest and highest ratio of a round", n=n * len(took),
     )  # fmt: skip
 
 
@@ -176,10 +174,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--variants", type=int, default=100)
-    parser.add_argument("--fresh", type=int, default=2000)
+    parser.add_argument("--fresh", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="detent-overhead-") as folder:
-        cells = measure(Path(folder), arguments.examples, arguments.variants, arguments.fresh)
+        cells = measure(Path(folder), arguments.examples, arguments.variants, arguments.fresh, arguments.rounds)
     is_whole = arguments.examples * arguments.variants >= 100_000
     write_result("study_overhead" if is_whole else "study_overhead_part", cells)
 

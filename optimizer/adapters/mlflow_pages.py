@@ -9,13 +9,12 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval
 from optimizer.core.study import ENDED, ExampleResult, Study, Trial, ranked
-from optimizer.core.study_history import lead, measured
+from optimizer.core.study_history import lead, measured, score_band
 from optimizer.core.variant import Variant
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count, dollars
@@ -32,20 +31,10 @@ _OUTCOMES = {
 }
 
 
-def score_interval(results: Sequence[ExampleResult], seed: int) -> Interval | None:
-    """95 % bootstrap interval of the mean score (percentiles, Efron 1979); None with fewer than two measured examples."""
-    scores = tuple(r.score for r in results if r.score is not None)
-    return _interval(scores, seed) if len(scores) > 1 else None
-
-
-@lru_cache(maxsize=10_000)
-def _interval(scores: tuple[float, ...], seed: int) -> Interval:
-    """A study is sent again whenever it grows, and shows each trial's interval three times; numpy draws them in a twentieth of the time."""
-    import numpy as np
-
-    drawn = np.random.default_rng(seed).integers(len(scores), size=(2000, len(scores)))
-    lower, upper = np.quantile(np.asarray(scores)[drawn].mean(axis=1), [0.025, 0.975])
-    return Interval(lower=float(lower), upper=float(upper))
+def score_interval(results: Sequence[ExampleResult]) -> Interval | None:
+    """95 % interval of the mean score, as the study report draws it; None with fewer than two measured examples."""
+    scores = measured(results).values()
+    return score_band(len(scores), sum(scores), sum(s * s for s in scores)) if len(scores) > 1 else None
 
 
 def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
@@ -66,7 +55,7 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
     champion = measured(evidence.results.get(study.champion, ()))
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
-        interval = score_interval(evidence.results.get(trial.variant, ()), study.seed)
+        interval = score_interval(evidence.results.get(trial.variant, ()))
         variant = evidence.variants.get(trial.variant)
         lift = lead(measured(evidence.results.get(trial.variant, ())), champion)
         mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
@@ -145,7 +134,7 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     if ranked(trials):
         lines += ["| place | trial | variant | from | dev score | 95 % interval |", "|---|---|---|---|---|---|"]
         for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
-            interval = score_interval(evidence.results.get(trial.variant, ()), study.seed)
+            interval = score_interval(evidence.results.get(trial.variant, ()))
             span = f"{interval.lower:.3f} to {interval.upper:.3f}" if interval else ""
             mark = " **(winner)**" if trial.variant == study.winner else " (champion)" if trial.variant == study.champion else ""
             lines.append(f"| {place} | {trial.number} | `{trial.variant}`{mark} | {trial.proposer} | {trial.score:.3f} | {span} |")

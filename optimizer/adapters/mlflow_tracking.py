@@ -1,7 +1,7 @@
 """The mirror of studies, prompts and rollouts in MLflow, where people review them. The store is the truth; this can be lost and sent again.
 
-Start reading at ``MlflowTracker.mirror_study``. Runs are found by tag before they are made, and what was sent completely carries
-the digest of its content, so that every method may be repeated, also after a crash in the middle. Only ``MlflowClient`` with
+Start reading at ``MlflowTracker.mirror_study``. Runs are found by tag before they are made and carry the digest of their
+content, which counts once their status is sent, so that every method may be repeated, also after a crash in the middle. Only ``MlflowClient`` with
 ``log_batch`` is used: the fluent interface keeps state per thread, and the asynchronous one is many times slower.
 """
 
@@ -50,6 +50,7 @@ class _SentTrial:
 class _SentStudy:
     """What MLflow has of a running study."""
 
+    parent: str  # id of its run
     trials: dict[str, _SentTrial]
     points: set[fields.Point] = field(default_factory=set)  # of the parent, sent by this process
 
@@ -79,10 +80,10 @@ class MlflowTracker:
         parent = self._parent(experiment, study)
         # Remembered while the study runs and every send succeeds; its last send looks at what is really there.
         sent = self._sent.pop(study.id, None)
-        if sent is None or study.status in _RUN_STATUS:
-            sent = self._look_up(experiment, study)
+        if sent is None or sent.parent != parent.info.run_id or study.status in _RUN_STATUS:
+            sent = self._look_up(experiment, parent.info.run_id, study, trials)
         for trial in trials:
-            self._mirror_trial(experiment, parent.info.run_id, study, trial, extras, sent)
+            self._mirror_trial(experiment, study, trial, extras, sent)
         self._mirror_parent(parent, study, trials, extras, sent)
         if study.status not in _RUN_STATUS:
             self._sent[study.id] = sent
@@ -138,15 +139,19 @@ class MlflowTracker:
         tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
         return self._client.create_run(experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags)
 
-    def _look_up(self, experiment: str, study: Study) -> _SentStudy:
-        runs = self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'")
-        trials = {}
-        for run in runs:
-            seal = None if run.info.status == "RUNNING" else run.data.tags.get(SEAL)  # a new run has its seal before its content
-            trials[run.data.tags["detent.trial"]] = _SentTrial(run_id=run.info.run_id, seal=seal, params=set(run.data.params))
-        return _SentStudy(trials=trials)
+    def _look_up(self, experiment: str, parent: str, study: Study, trials: Sequence[Trial]) -> _SentStudy:
+        """A seal counts where the run has its trial's status, which is sent last: a new run has its seal before its content."""
+        status = {str(t.number): _RUN_STATUS.get(t.status) for t in trials}
+        found = {}
+        for run in self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'"):
+            number = run.data.tags["detent.trial"]
+            is_whole = run.info.status == status.get(number)
+            found[number] = _SentTrial(
+                run_id=run.info.run_id, seal=run.data.tags.get(SEAL) if is_whole else None, params=set(run.data.params)
+            )
+        return _SentStudy(parent=parent, trials=found)
 
-    def _mirror_trial(self, experiment: str, parent: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy) -> None:
+    def _mirror_trial(self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy) -> None:
         results, number = extras.results.get(trial.variant, ()), str(trial.number)
         mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
         seal = digest(repr((trial, mark, [(r.example, r.score) for r in results])).encode())[:12]
@@ -156,8 +161,9 @@ class MlflowTracker:
         tags = {"mlflow.runName": fields.trial_name(trial, mark), "detent.variant": trial.variant, "detent.proposer": trial.proposer}
         tags |= {"detent.mark": mark, "detent.family": study.family}
         if before is None:  # a run that is made with its tags costs less than one that gets them
-            made = {"mlflow.parentRunId": parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": number, SEAL: seal}
-            run = self._client.create_run(experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=made | tags)
+            made = {"mlflow.parentRunId": sent.parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": number, SEAL: seal}
+            made |= {key: value for key, value in tags.items() if value}
+            run = self._client.create_run(experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=made)
             before, tags = _SentTrial(run_id=run.info.run_id, seal=None, params=set()), {}
         params = fields.trial_params(trial, extras.variants.get(trial.variant))
         self._log(

@@ -19,7 +19,7 @@ from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 
-PAIRS_AT_ONCE = 2000  # looked up in the journal together
+PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
 
 
 class Completes(Protocol):

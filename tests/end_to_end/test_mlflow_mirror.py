@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -264,6 +265,18 @@ def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
     assert all(is_whole(run) for run in found)
 
 
+class Counted:
+    """A client that counts what is asked of it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.n: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.n[name] += 1
+        return getattr(self._client, name)
+
+
 def test_a_growing_study_sends_only_what_is_new_and_its_end_puts_back_what_was_deleted_meanwhile(
     another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,16 +284,49 @@ def test_a_growing_study_sends_only_what_is_new_and_its_end_puts_back_what_was_d
     running = replace(study, status="running")
     tracker = MlflowTracker(mlflow_uri)
     tracker.mirror_study(running, trials[:4], evidence)
-    made: list[Any] = []
-    real = tracker._client.create_run
-    monkeypatch.setattr(tracker._client, "create_run", lambda *a, **k: made.append(a) or real(*a, **k))
+    counted = Counted(tracker._client)
+    monkeypatch.setattr(tracker, "_client", counted)
     tracker.mirror_study(running, trials, evidence)
-    assert len(made) == len(trials) - 4
+    n_new = len(trials) - 4
+    assert counted.n["search_runs"] == 1, "for the study's own run"
+    assert (counted.n["create_run"], counted.n["set_terminated"], counted.n["log_batch"]) == (n_new, n_new, n_new + 1)
+    monkeypatch.undo()
     tracker._client.delete_run(trial_runs(tracker, study)[0].info.run_id)
     tracker.mirror_study(study, trials, evidence)
     found = trial_runs(tracker, study)
     assert len(found) == len(trials)
     assert all(is_whole(run) for run in found)
+
+
+def test_a_dropped_trial_that_is_completed_later_ends_as_finished_although_a_send_broke_off(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, (trial, *_), evidence = another
+    tracker = MlflowTracker(mlflow_uri)
+    tracker.mirror_study(replace(study, status="running"), [replace(trial, status="dropped")], evidence)
+    assert trial_runs(tracker, study)[0].info.status == "KILLED"
+
+    def breaks(*args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("the server went away")
+
+    monkeypatch.setattr(tracker._client, "set_terminated", breaks)
+    with pytest.raises(ConnectionError):
+        tracker.mirror_study(study, [trial], evidence)
+    monkeypatch.undo()
+    MlflowTracker(mlflow_uri).mirror_study(study, [trial], evidence)
+    (run,) = trial_runs(tracker, study)
+    assert is_whole(run)
+
+
+def test_a_study_whose_run_was_deleted_gets_a_whole_new_one(another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str) -> None:
+    study, trials, evidence = another
+    running = replace(study, status="running")
+    tracker = MlflowTracker(mlflow_uri)
+    first = tracker.mirror_study(running, trials[:4], evidence)
+    tracker._client.delete_run(first)
+    second = tracker.mirror_study(running, trials, evidence)
+    assert second != first
+    assert len(tracker._client.get_metric_history(second, "score")) == len(trials)
 
 
 class Away:

@@ -9,6 +9,7 @@ import pytest
 from optimizer.core.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.study import Budget
 from optimizer.core.variant import FewShot
+from optimizer.jobs import evaluation
 from optimizer.jobs.evaluate_variant import evaluate_variant
 from tests.study_world import Broken, TopicModel, World, topic_examples
 
@@ -48,6 +49,21 @@ def test_the_same_evaluation_again_asks_nothing_and_has_no_fresh_latency(tmp_pat
     assert (again["n_calls"], again["p95_latency_ms"]) == (0, None)
     assert (again["mean_score"], again["dataset_hash"]) == (first["mean_score"], first["dataset_hash"])
     assert len(world.model.requests) == 6
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_what_the_journal_answers_is_looked_up_together_and_in_parts(tmp_path, monkeypatch, concurrency):
+    world = World(tmp_path, model=TopicModel(concurrency=concurrency)).fill(n_dev=5)
+    first = evaluate(world, n=5)
+    monkeypatch.setattr(evaluation, "PAIRS_AT_ONCE", 2)
+    looked_up = []
+    real = world.store.journal.find_all
+    monkeypatch.setattr(
+        world.store.journal, "find_all", lambda tx, keys, **options: looked_up.append(len(keys)) or real(tx, keys, **options)
+    )
+    again = evaluate(world, n=5)
+    assert looked_up == [2, 2, 1]
+    assert (again["mean_score"], again["n_calls"]) == (first["mean_score"], 0)
 
 
 def test_answers_that_cannot_be_read_count_as_errors_and_score_zero(tmp_path):
