@@ -1,11 +1,12 @@
 """A tick over a rollout with ten million stored events beside one with ten thousand: it should read what is new, not what is there.
 
-    python bench/tick.py [--events 10000000] [--few 10000] [--ticks 240] [--folder DIR]
+    python bench/tick.py [--events 10000000] [--few 10000] [--rounds 16] [--folder DIR]
 
 Two databases, filled by bulk inserts: 20 days of one rollout, seven interactions to three pieces of feedback, each unit coming back five
 times, with the units, blocks and the watch that earlier ticks have left. Then 10 s pass on a clock of its own, the same fifty interactions
 and twenty pieces of feedback come in on both, and `jobs.renew_leases.tick` runs on one and on the other, in turns; every thirtieth tick
-closes a cohort of five minutes. Rows hold no texts: what counts is how many there are. Ten million take about 6 GB under DIR.
+closes a cohort of five minutes. After a round of 120 such ticks the small database is made anew, since it would soon be no small one any
+more. Rows hold no texts: what counts is how many there are. Ten million take about 6 GB under DIR.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 NEW_INTERACTIONS, NEW_FEEDBACK = 50, 20
 CHUNK = 20_000
-WARM_UP = 30  # ticks that do not count: caches, and the first cohort
+WARM_UP, TICKS = 30, 120  # of a round: those that do not count (caches, and the first cohort), and those that do
 
 
 class StoppedClock:
@@ -69,7 +70,7 @@ class StoppedClock:
 
 @dataclass(kw_only=True)
 class Stored:
-    """One of the two databases. ``closing``: seconds of each measured tick that closed a cohort; ``seconds``: of each other one."""
+    """One of the two databases."""
 
     n: int
     folder: Path
@@ -77,12 +78,15 @@ class Stored:
     n_units: int
     n_new: int = 0
     clock: StoppedClock = field(default_factory=StoppedClock)
-    seconds: list[float] = field(default_factory=list)
-    closing: list[float] = field(default_factory=list)
 
-    @property
-    def all_seconds(self) -> list[float]:
-        return self.seconds + self.closing
+
+@dataclass(kw_only=True)
+class Times:
+    """Seconds of the measured ticks on databases of one size: of those that closed a cohort, and of the others."""
+
+    plain: list[float] = field(default_factory=list)
+    closing: list[float] = field(default_factory=list)
+    all: list[float] = field(default_factory=list)
 
 
 def unit_of(i: int, n_units: int) -> str:
@@ -134,6 +138,8 @@ def build(n: int, folder: Path) -> Stored:
     """A migrated database with ``n`` events; indexes are dropped before the bulk and made again after it."""
     started = time.perf_counter()
     path = folder / f"events-{n}.db"
+    for old in folder.glob(f"{path.name}*"):
+        old.unlink()
     database = Database(f"sqlite:///{path}")
     database.migrate()
     database.close()
@@ -211,15 +217,25 @@ def let_pass(stored: Stored) -> None:
     stored.clock.at += timedelta(seconds=SECONDS)
 
 
-def timed_tick(stored: Stored, *, counts: bool) -> None:
+def timed_tick(stored: Stored, times: Times | None) -> None:
     before = last_cohort(stored)
     started = time.perf_counter()
     report = tick(cast(Store, stored.database), stored.clock)
     took = time.perf_counter() - started
     if report.done != {ROLLOUT: "watched"}:
         raise SystemExit(f"The tick did not watch the rollout but reports {report.done}; nothing was measured.")
-    if counts:
-        (stored.closing if last_cohort(stored) != before else stored.seconds).append(took)
+    if times is not None:
+        (times.closing if last_cohort(stored) != before else times.plain).append(took)
+        times.all.append(took)
+
+
+def measure_round(number: int, sides: list[tuple[Stored, Times]]) -> None:
+    """The second side's database is closed after it."""
+    for i in range(WARM_UP + TICKS):
+        for stored, times in random.Random(1000 * number + i).sample(sides, 2):
+            let_pass(stored)
+            timed_tick(stored, times if i >= WARM_UP else None)
+    sides[1][0].database.close()
 
 
 def last_cohort(stored: Stored) -> datetime:
@@ -245,7 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--few", type=int, default=10_000)
-    parser.add_argument("--ticks", type=int, default=240)
+    parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=None, help="where the databases are made; a temporary folder by default")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="detent-tick-", dir=arguments.folder))
@@ -254,21 +270,18 @@ def main() -> None:
             raise SystemExit(
                 f"{arguments.events} events need up to {arguments.events / 1e6:.0f} GB under {folder}; give a larger disk by --folder."
             )
-        both = [build(arguments.few, folder), build(arguments.events, folder)]
-        for i in range(WARM_UP + arguments.ticks):
-            for stored in random.Random(i).sample(both, 2):
-                let_pass(stored)
-                timed_tick(stored, counts=i >= WARM_UP)
-        few, many = both
-        for stored in both:
-            stored.database.close()
+        many, few = Times(), Times()
+        large = build(arguments.events, folder)
+        for number in range(arguments.rounds):
+            measure_round(number, [(large, many), (build(arguments.few, folder), few)])
+        large.database.close()
     finally:
         shutil.rmtree(folder)
-    stored_events = f"{many.n} stored events"
+    stored_events = f"{arguments.events} stored events"
     cells = [
-        ratio_cell(f"ticks as they come, {stored_events}", many.all_seconds, few.all_seconds, few.n, np.mean),
-        ratio_cell(f"tick that closes no cohort, {stored_events}", many.seconds, few.seconds, few.n, np.median),
-        ratio_cell(f"tick that closes a cohort, {stored_events}", many.closing, few.closing, few.n, np.median),
+        ratio_cell(f"ticks as they come, {stored_events}", many.all, few.all, arguments.few, np.mean),
+        ratio_cell(f"tick that closes no cohort, {stored_events}", many.plain, few.plain, arguments.few, np.median),
+        ratio_cell(f"tick that closes a cohort, {stored_events}", many.closing, few.closing, arguments.few, np.median),
     ]
     write_result("tick" if arguments.events >= 10_000_000 else "tick_part", cells)
 

@@ -33,11 +33,11 @@ def test_a_built_database_holds_its_events_with_every_index_of_the_product(store
 
 
 def test_every_tick_watches_and_the_cohorts_close_one_after_another(stored):
+    times = bench.Times()
     for _ in range(61):
         bench.let_pass(stored)
-        bench.timed_tick(stored, counts=True)
-    assert len(stored.closing) == 2
-    assert len(stored.seconds) == 59
+        bench.timed_tick(stored, times)
+    assert (len(times.closing), len(times.plain), len(times.all)) == (2, 59, 61)
     with stored.database.read() as tx:
         blocks = stored.database.blocks.of_rollout(tx, bench.ROLLOUT, kind="quality")
         watch = stored.database.blocks.watch(tx, bench.ROLLOUT)
@@ -45,10 +45,20 @@ def test_every_tick_watches_and_the_cohorts_close_one_after_another(stored):
     assert blocks[-1].content["units"]["champion"] > 100
 
 
+def test_after_a_round_the_small_database_is_made_anew(tmp_path):
+    times = bench.Times(), bench.Times()
+    large = bench.build(400, tmp_path)
+    for number in range(2):
+        bench.measure_round(number, [(large, times[0]), (bench.build(200, tmp_path), times[1])])
+    large.database.close()
+    assert [len(one.closing) for one in times] == [8, 8]
+    assert [len(one.all) for one in times] == [2 * bench.TICKS] * 2
+
+
 def test_a_tick_that_did_not_watch_is_not_measured(stored):
     stored.clock.at += bench.timedelta(days=2)  # the lease is over
     with pytest.raises(SystemExit, match="nothing was measured"):
-        bench.timed_tick(stored, counts=True)
+        bench.timed_tick(stored, bench.Times())
 
 
 @pytest.mark.parametrize(("of", "ratio"), [(np.median, 2.0), (np.mean, 20 / 9)])
