@@ -50,8 +50,8 @@ bench-response: $(VENV)/.synced ## how long a bad candidate is served, on simula
 bench-tick: $(VENV)/.synced ## a tick beside ten thousand and beside ten million stored events (a quarter of an hour, some gigabytes under TMPDIR)
 	@$(BIN)/python bench/tick.py
 
-bench-studies: $(VENV)/.synced ## what a study costs beside its model's calls: per call, scored again, mirrored in MLflow (ten minutes)
-	@for name in study_overhead mirror; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+bench-studies: $(VENV)/.synced ## what a study costs beside its model's calls, and fifty kills of one (a quarter of an hour)
+	@for name in study_overhead mirror resume; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve
