@@ -26,12 +26,15 @@ from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.database import Database
 from optimizer.core.dataset import Example, make_example
 from optimizer.core.family import Family, parse_family
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest, request_for
+from optimizer.core.rendering import render
 from optimizer.core.scoring import CORE_METRICS, Scorer
 from optimizer.core.study import Budget
 from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel
+from optimizer.jobs.ids import new_id
+from optimizer.ports import JournalEntry
 
 TOPICS = ("biology", "physics", "music")
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -99,6 +102,27 @@ class Bench:
         store.migrate()
         return store
 
+    def fill(self, store: Database, pairs: list[tuple[Variant, Example]]) -> None:
+        """Another study's answers, a thousand in a transaction."""
+        answer = InstantModel(1).complete
+        for start in range(0, len(pairs), 1000):
+            requests = [
+                request_for(variant, render(variant, example.input, declared=self.family.inputs), revision="1", example=example.id)
+                for variant, example in pairs[start : start + 1000]
+            ]
+
+            def write(tx: Any, requests: list[ModelRequest] = requests) -> None:
+                for request in requests:
+                    now, id = SystemClock().now(), new_id("ca")
+                    entry = JournalEntry(
+                        id=id, key=request.key, status="sent", purpose="search", model="instant", attempt=1, reserved_usd=0.0,
+                        sent_at=now, study="st_other", family="topics", temperature=0.0,
+                    )  # fmt: skip
+                    store.journal.send(tx, entry)
+                    store.journal.settle(tx, id, answer(request), now)
+
+            store.write(write)
+
     def measured(self, store: Database, concurrency: int, pairs: list[tuple[Variant, Example]]) -> tuple[float, float]:
         """(wall, processor) seconds."""
         evaluator = self.evaluator(store, concurrency)
@@ -151,7 +175,7 @@ def measure(folder: Path, n_examples: int, n_variants: int, n_fresh: int, n_roun
             cells.append(per_call(f"fresh, {case}: {time_of}", pairs, len(some)))
     store = bench.store("journal")
     every = [(variant, example) for variant in variants(n_variants) for example in examples(n_examples)]
-    bench.measured(store, 64, every)
+    bench.fill(store, every)
     for at_once in (1, 64):
         wall, _ = bench.measured(store, at_once, every)
         case = f"{n_examples} examples x {n_variants} variants scored again from the journal, {at_once} at once"
