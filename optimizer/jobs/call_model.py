@@ -83,9 +83,11 @@ class JournaledModel:
         with self._store.read() as tx:
             return self._store.journal.find_all(tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR)
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer:
         """The journaled answer, which neither budget nor stop flag concerns, or a fresh one.
 
+        Args:
+            looked_up: ``known`` had no answer a moment ago, so only the transaction that would journal the call looks again.
         Raises:
             BudgetExhausted: the call could pass a cap; nothing was sent.
             StudyStopped: the stop flag is set; nothing was sent.
@@ -100,8 +102,10 @@ class JournaledModel:
         if first is not None:
             return replace(self._wait_for(first), from_journal=True)
         try:
-            with self._store.read() as tx:
-                answer = self._find(tx, key)
+            answer = None
+            if not looked_up:
+                with self._store.read() as tx:
+                    answer = self._find(tx, key)
             if answer is None:
                 answer = self._ask(request, key)
         except BaseException as error:

@@ -25,7 +25,7 @@ PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked on
 class Completes(Protocol):
     """A model behind the journal and a budget."""
 
-    def complete(self, request: ModelRequest) -> ModelAnswer: ...
+    def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer: ...
     def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
 
 
@@ -96,7 +96,8 @@ class Evaluator:
     def ask(self, variant: Variant, example: Example) -> tuple[ModelAnswer, str]:
         """(answer, request key). Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
         request = self._request(variant, example)
-        return self._answer(variant, request, request.key, {}), request.key
+        key = request.key
+        return self._counted(variant, key, self.model(variant).calls.complete(request)), key
 
     def text(self, variant: Variant, example: Example) -> str:
         """The model's text, as strategies ask for it."""
@@ -140,8 +141,11 @@ class Evaluator:
                 measure(question)
             return
         with ThreadPoolExecutor(max_workers=n_workers) as pool:
-            futures = [pool.submit(measure, question) for question in questions]
+            futures = [pool.submit(measure, question) for question in questions if question.key not in known]
             try:
+                for question in questions:
+                    if question.key in known:  # no thread's work
+                        measure(question)
                 for future in futures:
                     future.result()
             except BaseException:
@@ -165,7 +169,8 @@ class Evaluator:
         try:
             if isinstance(question.request, InvalidInput):
                 raise question.request
-            answer = self._answer(variant, question.request, question.key, known)
+            answer = known.get(question.key) or self.model(variant).calls.complete(question.request, looked_up=True)
+            self._counted(variant, question.key, answer)
             score = self.scorer.score(example.expected, answer.text, example.input)
         except (ModelFailed, InvalidInput) as failure:
             return ExampleResult(example=example.id, score=None, output=None, error=failure.detail)
@@ -192,8 +197,7 @@ class Evaluator:
         messages = render(variant, example.input, declared=self.family.inputs)
         return request_for(variant, messages, revision=self.model(variant).revision, example=example.id)
 
-    def _answer(self, variant: Variant, request: ModelRequest, key: str, known: Mapping[str, ModelAnswer]) -> ModelAnswer:
-        answer = known.get(key) or self.model(variant).calls.complete(request)
+    def _counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
         with self._lock:
             self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
             if not answer.from_journal:
