@@ -6,8 +6,12 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -47,6 +51,14 @@ def table(cells: list[Cell]) -> str:
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def ratio_interval(ours: Sequence[float], other: Sequence[float], of: Callable[..., Any] = np.mean) -> tuple[float, float]:
+    """95 % interval of ``of(ours) / of(other)`` by the bootstrap (Efron 1979) over pairs: the i-th of either side belong together."""
+    rng, pairs = np.random.default_rng(1), np.array([ours, other])
+    drawn = [np.divide(*of(pairs[:, rng.integers(len(ours), size=len(ours))], axis=1)) for _ in range(2000)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def commit() -> str | None:

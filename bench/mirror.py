@@ -20,8 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from common import Cell, write_result
+from common import Cell, ratio_interval, write_result
 
 from optimizer.adapters import mlflow_fields as fields
 from optimizer.adapters.database import Database
@@ -201,13 +200,11 @@ def require_all(tracker: MlflowTracker, study: Told) -> None:
 
 
 def cell(case: str, took: list[tuple[float, float]], n: int, *, is_grown: bool = False) -> Cell:
-    """Ratio of sums, its 95 % interval by the bootstrap over studies, each with its twin; none where the sends are of one study that grew."""
-    rng, pairs = np.random.default_rng(1), np.array(took)
-    drawn = [np.divide(*pairs[rng.integers(len(took), size=len(took))].sum(axis=0)) for _ in range(2000)]
-    low, high = (None, None) if is_grown else (float(x) for x in np.quantile(drawn, [0.025, 0.975]))
-    ours, other = (float(x) for x in pairs.sum(axis=0))
+    """Ratio of sums, with the interval over studies, each with its twin; none where the sends are of one study that grew."""
+    ours, other = zip(*took, strict=True)
+    low, high = (None, None) if is_grown else ratio_interval(ours, other)
     return Cell(
-        case=case, ours=1000 * ours / n, other=1000 * other / n, other_name="MlflowClient", ratio=ours / other, low=low, high=high, unit="ms a trial; bounds of the ratio", n=n,
+        case=case, ours=1000 * sum(ours) / n, other=1000 * sum(other) / n, other_name="MlflowClient", ratio=sum(ours) / sum(other), low=low, high=high, unit="ms a trial; bounds of the ratio", n=n,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from common import Cell, write_result
+from common import Cell, ratio_interval, write_result
 from sqlalchemy import create_engine, event, insert
 
 from optimizer.adapters.database import Database
@@ -246,10 +246,8 @@ def last_cohort(stored: Stored) -> datetime:
 
 
 def ratio_cell(case: str, many: list[float], few: list[float], n_few: int, of: Callable[..., Any]) -> Cell:
-    """``of``: np.mean or np.median; the ratio's 95 % interval by the bootstrap over ticks, each with its twin on the other database."""
-    rng, pairs = np.random.default_rng(1), np.array([many, few])
-    drawn = [np.divide(*of(pairs[:, rng.integers(len(many), size=len(many))], axis=1)) for _ in range(2000)]
-    low, high = (float(x) for x in np.quantile(drawn, [0.025, 0.975]))
+    """``of``: np.mean or np.median; each tick is paired with its twin on the other database."""
+    low, high = ratio_interval(many, few, of)
     ours, other = float(of(many)), float(of(few))
     return Cell(
         case=case, ours=1000 * ours, other=1000 * other, other_name=f"{n_few} events", ratio=ours / other, low=low, high=high,

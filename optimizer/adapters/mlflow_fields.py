@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from math import log
 from typing import Any
@@ -11,6 +11,7 @@ from optimizer.adapters import mlflow_pages as pages
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.study_history import measured
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
 
@@ -40,7 +41,7 @@ def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
 
 def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[Point]:
     at = ms(trial.finished_at or trial.started_at or study.created_at)
-    interval = pages.score_interval(results)
+    interval = pages.score_interval(measured(results).values())
     values: dict[str, float | None] = {"score": trial.score, "cost_usd": trial.cost_usd, "p95_ms": trial.p95_ms}
     values |= {"calls": float(trial.n_calls), "n": float(trial.n), "errors": float(trial.n_errors)}
     values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
@@ -102,6 +103,11 @@ def evidence_metrics(decision: Decision) -> list[Point]:
     at, step = ms(decision.at), decision.seq
     powers = [(f"rollout.log10_e.{name}", float(value) / log(10), at, step) for name, value in evidence["log_e"].items()]
     return [*powers, ("rollout.labelled", float(evidence["labelled"]), at, step)]
+
+
+def missing(known: Collection[str], params: Mapping[str, Any]) -> dict[str, Any]:
+    """MLflow's parameters cannot change: only those that the run does not have yet are sent."""
+    return {k: v for k, v in params.items() if k not in known}
 
 
 def ms(at: datetime) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval
-from optimizer.core.study import ENDED, ExampleResult, Study, Trial, ranked
-from optimizer.core.study_history import lead, measured, score_band
+from optimizer.core.study import ENDED, Study, Trial, ranked
+from optimizer.core.study_history import lead, mark_of, measured, score_band
 from optimizer.core.variant import Variant
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count, dollars
@@ -31,9 +31,8 @@ _OUTCOMES = {
 }
 
 
-def score_interval(results: Sequence[ExampleResult]) -> Interval | None:
+def score_interval(scores: Collection[float]) -> Interval | None:
     """95 % interval of the mean score, as the study report draws it; None with fewer than two measured examples."""
-    scores = measured(results).values()
     return score_band(len(scores), sum(scores), sum(s * s for s in scores)) if len(scores) > 1 else None
 
 
@@ -55,10 +54,10 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
     champion = measured(evidence.results.get(study.champion, ()))
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
-        interval = score_interval(evidence.results.get(trial.variant, ()))
+        own = measured(evidence.results.get(trial.variant, ()))
+        interval, lift = score_interval(own.values()), lead(own, champion)
         variant = evidence.variants.get(trial.variant)
-        lift = lead(measured(evidence.results.get(trial.variant, ())), champion)
-        mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
+        mark = mark_of(study, trial)
         span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
         spent = (trial.n_calls, round(trial.cost_usd, 6), _rounded(trial.p95_ms, 1))
         setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
@@ -134,7 +133,7 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     if ranked(trials):
         lines += ["| place | trial | variant | from | dev score | 95 % interval |", "|---|---|---|---|---|---|"]
         for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
-            interval = score_interval(evidence.results.get(trial.variant, ()))
+            interval = score_interval(measured(evidence.results.get(trial.variant, ())).values())
             span = f"{interval.lower:.3f} to {interval.upper:.3f}" if interval else ""
             mark = " **(winner)**" if trial.variant == study.winner else " (champion)" if trial.variant == study.champion else ""
             lines.append(f"| {place} | {trial.number} | `{trial.variant}`{mark} | {trial.proposer} | {trial.score:.3f} | {span} |")

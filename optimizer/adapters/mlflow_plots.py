@@ -11,7 +11,7 @@ from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.study import Study, Trial
-from optimizer.core.study_history import Results, cannot_tell_importance, pareto_front
+from optimizer.core.study_history import Results, cannot_tell_importance, measured, pareto_front
 from optimizer.core.variant import Variant
 
 NOTHING_VARIED = "no setting took more than one value."
@@ -94,7 +94,7 @@ def _pareto(study: Study, trials: Sequence[Trial]) -> str:
 def _importance(study: Study, trials: Sequence[Trial], variants: Mapping[str, Variant], results: Results) -> str:
     import plotly.graph_objects as go
 
-    why_not = cannot_tell_importance(study, trials, results)
+    why_not = cannot_tell_importance(study, trials, {variant: measured(rows) for variant, rows in results.items()})
     found = {} if why_not else importances(trials, variants, study.seed)
     if not found:
         return f"<h2>Importance of the settings</h2><p>Cannot tell: {html.escape(why_not or NOTHING_VARIED)}</p>"

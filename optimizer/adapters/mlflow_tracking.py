@@ -22,6 +22,7 @@ from optimizer.adapters.mlflow_prompts import PromptRegistry
 from optimizer.core.canonical import digest
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import Study, Trial
+from optimizer.core.study_history import mark_of
 from optimizer.core.variant import Variant
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.ports import MovedAlias, StudyEvidence
@@ -153,7 +154,7 @@ class MlflowTracker:
 
     def _mirror_trial(self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy) -> None:
         results, number = extras.results.get(trial.variant, ()), str(trial.number)
-        mark = "winner" if trial.variant == study.winner else "champion" if trial.variant == study.champion else ""
+        mark = mark_of(study, trial)
         seal = digest(repr((trial, mark, [(r.example, r.score) for r in results])).encode())[:12]
         before = sent.trials.get(number)
         if before is not None and before.seal == seal:
@@ -169,7 +170,7 @@ class MlflowTracker:
         self._log(
             before.run_id,
             metrics=fields.trial_metrics(study, trial, results),
-            params={k: v for k, v in params.items() if k not in before.params},
+            params=fields.missing(before.params, params),
             tags=tags | {SEAL: seal} if tags else {},
         )
         if trial.status in _RUN_STATUS:
@@ -182,11 +183,11 @@ class MlflowTracker:
         seal = digest(repr((study, trials, rows, sorted(extras.examples))).encode())[:12]
         if run.data.tags.get(SEAL) == seal:
             return
-        points, params = fields.study_metrics(study, trials), fields.study_params(study)
+        points = fields.study_metrics(study, trials)
         self._log(
             run_id,
             metrics=[point for point in points if point not in sent.points],
-            params={k: v for k, v in params.items() if k not in run.data.params},
+            params=fields.missing(run.data.params, fields.study_params(study)),
             tags=fields.study_tags(study),
         )
         sent.points.update(points)

@@ -125,7 +125,7 @@ def history_of(study: Study, trials: Sequence[Trial], results: Results) -> Histo
     others = [t for t in ranked(trials) if t.variant != study.champion]
     first = [t for t in others if t.variant == study.winner]
     shown = [*first, *(t for t in others if t.variant != study.winner)][:N_CURVES]
-    curves = (_curve(t, _mark(study, t), order, champion, scores.get(t.variant, {})) for t in shown)
+    curves = (_curve(t, mark_of(study, t), order, champion, scores.get(t.variant, {})) for t in shown)
     return History(
         trials=seen,
         strategies=tuple(_strategies(trials)),
@@ -133,7 +133,7 @@ def history_of(study: Study, trials: Sequence[Trial], results: Results) -> Histo
         duel=_duel(shown[0], results.get(study.champion, ()), results.get(shown[0].variant, ())) if shown and champion else None,
         n_unread=sum(r.error is not None and r.score is not None for rows in results.values() for r in rows),
         n_unmeasured=sum(r.score is None for rows in results.values() for r in rows),
-        cannot_tell=cannot_tell_importance(study, trials, results),
+        cannot_tell=cannot_tell_importance(study, trials, scores),
     )
 
 
@@ -196,7 +196,7 @@ def _trial_views(
             best = trial.score if best is None else max(best, trial.score)
         own = scores.get(trial.variant, {})
         yield TrialView(
-            trial=trial, mark=_mark(study, trial), calls=calls, best=best, lead=lead(own, champion) if trial.variant != study.champion else None,
+            trial=trial, mark=mark_of(study, trial), calls=calls, best=best, lead=lead(own, champion) if trial.variant != study.champion else None,
             ending=_ending(study, trial, len(champion.keys() - own.keys()), unmeasured.get(trial.variant, 0), n_dev), on_front=trial.number in front,
         )  # fmt: skip
 
@@ -220,7 +220,8 @@ def _ending(study: Study, trial: Trial, n_missing: int, n_unmeasured: int, n_dev
     return f"stopped {after}: {study.spend.search_cut or f'the study was {study.status}'}"
 
 
-def _mark(study: Study, trial: Trial) -> Mark:
+def mark_of(study: Study, trial: Trial) -> Mark:
+    """What the trial's variant is to the study."""
     return "champion" if trial.variant == study.champion else "winner" if trial.variant == study.winner else ""
 
 
@@ -273,16 +274,19 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def cannot_tell_importance(study: Study, trials: Sequence[Trial], results: Results) -> str | None:
-    """Why no setting can be called important: too few trials, or scores that differ no more than the luck of the examples makes them."""
+def cannot_tell_importance(study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> str | None:
+    """Why no setting can be called important: too few trials, or scores that differ no more than the luck of the examples makes them.
+
+    ``scores``: variant -> example -> score.
+    """
     complete = ranked(trials)
     if len(complete) < MIN_TRIALS:
         return f"{count(len(complete), 'measured trial')}, and fewer than {MIN_TRIALS} say nothing about what a setting is worth."
     spread = pstdev([t.score or 0.0 for t in complete])
     if spread == 0:
         return f"all {len(complete)} measured trials have the same score."
-    champion = measured(results.get(study.champion, ()))
-    noise = [error for t in complete if (error := _chance(champion, measured(results.get(t.variant, ())))) is not None]
+    champion = scores.get(study.champion, {})
+    noise = [error for t in complete if (error := _chance(champion, scores.get(t.variant, {}))) is not None]
     if noise and spread <= sqrt(fmean(e * e for e in noise)):
         return f"the trials' scores differ by no more (standard deviation {spread:.3f}) than the luck of the examples makes them."
     return None
