@@ -5,13 +5,15 @@
 Two databases, filled by bulk inserts: 20 days of one rollout, seven interactions to three pieces of feedback, each unit coming back five
 times, with the units, blocks and the watch that earlier ticks have left. Then 10 s pass on a clock of its own, the same fifty interactions
 and twenty pieces of feedback come in on both, and `jobs.renew_leases.tick` runs on one and on the other, in turns; every thirtieth tick
-closes a cohort of five minutes. After a round of 120 such ticks the small database is made anew, since it would soon be no small one any
-more. Rows hold no texts: what counts is how many there are. Ten million take about 6 GB under DIR.
+closes a cohort of five minutes. The first, with which a worker starts, is told apart. After a round of 120 such ticks the small database
+is made anew, since it would soon be no small one any more. Rows hold no texts: what counts is how many there are. Ten million take about
+6 GB under DIR.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import sys
@@ -22,6 +24,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +34,7 @@ from sqlalchemy import create_engine, event, insert
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.database.engine import table
-from optimizer.adapters.database.tables import CohortBlockRow, FeedbackEventRow, InteractionRow, RolloutUnitRow
+from optimizer.adapters.database.tables import CohortBlockRow, FeedbackEventRow, InteractionRow, RolloutUnitsRow
 from optimizer.core.baseline import Baseline
 from optimizer.core.blocks import SECONDS, chained
 from optimizer.core.rollout import Champion, Rollout, iso
@@ -50,6 +53,7 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 NEW_INTERACTIONS, NEW_FEEDBACK = 50, 20
 CHUNK = 20_000
+N_VALUES = 3  # that each unit has given to guardrail blocks
 WARM_UP, TICKS = 30, 120  # of a round: those that do not count (caches, and the first cohort), and those that do
 
 
@@ -128,10 +132,13 @@ def block_rows(n: int) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def unit_rows(n_units: int) -> Iterator[dict[str, Any]]:
-    for i in range(n_units):
-        unit = sha256(str(i).encode()).hexdigest()[:32]
-        yield {"rollout": ROLLOUT, "stage": 0, "unit_hmac": unit, "cohort_start": NOW - timedelta(days=1), "n_values": 3, "last_minute": 0}
+def unit_rows(n_units: int, n_looks: int) -> Iterator[dict[str, Any]]:
+    """What looks would have left: each unit in a closed cohort, and with three values in guardrail blocks; a look changed a few of them."""
+    yesterday, per_look = (NOW - timedelta(days=1)).isoformat(), ceil(N_VALUES * n_units / n_looks)
+    changes = ((sha256(str(i).encode()).hexdigest()[:32], n) for n in range(1, N_VALUES + 1) for i in range(n_units))
+    for look in range(1, n_looks + 1):
+        counts = {unit: [yesterday, n, 0] for unit, n in islice(changes, per_look)}
+        yield {"rollout": ROLLOUT, "n_blocks": look, "counts": json.dumps({"0": counts}, separators=(",", ":"))}
 
 
 def build(n: int, folder: Path) -> Stored:
@@ -150,7 +157,7 @@ def build(n: int, folder: Path) -> Stored:
     for model, rows in (
         (InteractionRow, history(n - n_feedback, n_units, is_feedback=False)),
         (FeedbackEventRow, history(n_feedback, n_units, is_feedback=True)),
-        (RolloutUnitRow, unit_rows(n_units)),
+        (RolloutUnitsRow, unit_rows(n_units, n_blocks)),
         (CohortBlockRow, block_rows(n_blocks)),
     ):
         target = table(model)
@@ -217,6 +224,14 @@ def let_pass(stored: Stored) -> None:
     stored.clock.at += timedelta(seconds=SECONDS)
 
 
+def first_tick(stored: Stored) -> float:
+    """Seconds of the tick with which a worker starts: it reads for what each unit was counted."""
+    let_pass(stored)
+    times = Times()
+    timed_tick(stored, times)
+    return times.all[0]
+
+
 def timed_tick(stored: Stored, times: Times | None) -> None:
     before = last_cohort(stored)
     started = time.perf_counter()
@@ -269,7 +284,9 @@ def main() -> None:
                 f"{arguments.events} events need up to {arguments.events / 1e6:.0f} GB under {folder}; give a larger disk by --folder."
             )
         many, few = Times(), Times()
-        large = build(arguments.events, folder)
+        large, small = build(arguments.events, folder), build(arguments.few, folder)
+        started, started_small = first_tick(large), first_tick(small)
+        small.database.close()
         for number in range(arguments.rounds):
             measure_round(number, [(large, many), (build(arguments.few, folder), few)])
         large.database.close()
@@ -280,7 +297,11 @@ def main() -> None:
         ratio_cell(f"ticks as they come, {stored_events}", many.all, few.all, arguments.few, np.mean),
         ratio_cell(f"tick that closes no cohort, {stored_events}", many.plain, few.plain, arguments.few, np.median),
         ratio_cell(f"tick that closes a cohort, {stored_events}", many.closing, few.closing, arguments.few, np.median),
-    ]
+        Cell(
+            case=f"first tick of a worker, {stored_events}", ours=started, other=started_small, other_name=f"{arguments.few} events",
+            ratio=started / started_small, low=None, high=None, unit="s", n=1,
+        ),
+    ]  # fmt: skip
     write_result("tick" if arguments.events >= 10_000_000 else "tick_part", cells)
 
 

@@ -121,7 +121,7 @@ def keep_blocks(tx: Transaction, store: Store, seen: Seen) -> None:
     if (stored.n_blocks if stored else None) != seen.n_before:
         raise StaleVersion(f"The blocks of rollout {id} moved while it was looked at.", rollout=id)
     store.blocks.add(tx, seen.blocks)
-    store.blocks.put_units(tx, id, seen.units)
+    store.blocks.put_units(tx, id, watched.watch.n_blocks, seen.units)
     store.blocks.put_watch(tx, id, StoredWatch(n_blocks=watched.watch.n_blocks, state=as_text(watched), updated_at=seen.at))
 
 

@@ -67,7 +67,9 @@ class Blocks(Protocol):
     def units(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         """Of those units (HMACs) that have been counted for anything."""
 
-    def put_units(self, tx: Transaction, rollout: str, counts: Mapping[tuple[int, str], UnitCount]) -> None: ...
+    def put_units(self, tx: Transaction, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
+        """What a look has counted (stage, unit) for; ``n_blocks``: of the rollout, those of the look included."""
+
     def counted(self, tx: Transaction, rollout: str) -> tuple[int, int]:
         """(units that count in a closed cohort, values that units gave to guardrail blocks), over all stages."""
 

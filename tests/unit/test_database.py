@@ -6,18 +6,23 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
-from optimizer.adapters.database import Database, engine, writer
+from optimizer.adapters.database import Database, engine, migrations, writer
+from optimizer.adapters.database.engine import open_engine
 from optimizer.core.errors import Busy, Conflict, InvalidInput
+from optimizer.ports import UnitCount
 from tests.stores import NOW, new_database
 
 
@@ -296,6 +301,22 @@ class TestMigrations:
         with database.read() as tx:
             assert len(database.audit.page(tx, None, 9)[0]) == 1
 
+    def test_units_that_were_stored_one_by_one_stay_counted(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'old.db'}"
+        migrate_to(url, "0003")
+        rows = [("ro_1", 0, "a", "2026-11-20 09:00:00.000000", 2, 7), ("ro_1", 1, "a", None, 1, 9), ("ro_2", 0, "b", None, 0, None)]
+        with closing(sqlite3.connect(tmp_path / "old.db")) as old, old:
+            old.executemany("INSERT INTO rollout_units VALUES (?, ?, ?, ?, ?, ?)", rows)
+        with closing(Database(url)) as database:
+            database.migrate()
+            with database.read() as tx:
+                units = [database.blocks.units(tx, f"ro_{rollout}", stage, "ab") for rollout, stage in ((1, 0), (1, 1), (2, 0))]
+        assert units == [
+            {"a": UnitCount(cohort_start=NOW, n_values=2, last_minute=7)},
+            {"a": UnitCount(n_values=1, last_minute=9)},
+            {"b": UnitCount()},
+        ]
+
     def test_the_folder_is_made_where_there_is_none(self, tmp_path: Path) -> None:
         database = Database(f"sqlite:///{tmp_path / 'var' / 'a %b' / 'detent.db'}")
         database.migrate()
@@ -312,3 +333,13 @@ class TestMigrations:
             lambda tx: [tx.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
         )
         assert pragmas == ["wal", 2, 1]
+
+
+def migrate_to(url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    engine = open_engine(url, "create")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()

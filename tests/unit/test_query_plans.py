@@ -73,7 +73,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.observations.outside(tx, FAMILY, NOW, NOW),
         ("ix_interactions_family_received (family=? AND received_at>?", "ix_feedback_family_received (family=? AND received_at>?"),
     ),
-    "what units were counted for": (lambda d, tx: d.blocks.units(tx, "ro_1", 0, ["u"]), ("(rollout=? AND stage=? AND unit_hmac=?)",)),
+    "what units were counted for": (lambda d, tx: d.blocks.units(tx, "ro_1", 0, ["u"]), ("(rollout=? AND n_blocks>?)",)),
     "what the tick knows": (lambda d, tx: d.blocks.watch(tx, "ro_1"), ("(rollout=?)",)),
     "the head of a rollout's decisions": (
         lambda d, tx: d.rollouts.last_decision(tx, "ro_1"),
@@ -98,7 +98,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
     ),
     "the next blocks": (lambda d, tx: list(d.blocks.each(tx, "ro_1")), ("(rollout=? AND seq>?)",)),
-    "what the units of a rollout were counted for": (lambda d, tx: d.blocks.counted(tx, "ro_1"), ("(rollout=?)",)),
+    "what the units of a rollout were counted for": (lambda d, tx: d.blocks.counted(tx, "ro_1"), ("(rollout=? AND n_blocks>?)",)),
     "open alerts": (lambda d, tx: d.alerts.all(tx, open_only=True), ("ix_alerts_closed_kind (closed_at=?)",)),
     "open alerts of a kind": (
         lambda d, tx: d.alerts.all(tx, open_only=True, kind="champion_worse"),

@@ -1,4 +1,4 @@
-"""Tables cohort_blocks, rollout_units and rollout_watches: what the tick has closed, whom it has counted, and what it knows."""
+"""Tables cohort_blocks and rollout_watches: what the tick has closed, and what it knows."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from optimizer.adapters.database.engine import table, upsert
-from optimizer.adapters.database.hashed_rows import chunks
-from optimizer.adapters.database.tables import CohortBlockRow, RolloutUnitRow, RolloutWatchRow
+from optimizer.adapters.database.tables import CohortBlockRow, RolloutWatchRow
+from optimizer.adapters.database.unit_counts import UnitCounts
 from optimizer.core.blocks import StoredBlock
 from optimizer.ports import StoredWatch, UnitCount
 
 BLOCKS = table(CohortBlockRow)
-UNITS = table(RolloutUnitRow)
 WATCHES = table(RolloutWatchRow)
 BLOCKS_PER_QUERY = 500
 
 
 class BlockTables:
     """ports.Blocks on the database."""
+
+    def __init__(self) -> None:
+        self._unit_counts = UnitCounts()
 
     def watch(self, tx: Connection, rollout: str) -> StoredWatch | None:
         row = tx.execute(select(WATCHES).where(WATCHES.c.rollout == rollout)).mappings().first()
@@ -48,34 +50,15 @@ class BlockTables:
             seq = rows[-1].seq
 
     def units(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
-        found = {}
-        for some in chunks(sorted(units)):
-            query = _UNITS.where(UNITS.c.rollout == rollout, UNITS.c.stage == stage, UNITS.c.unit_hmac.in_(some))
-            for unit, cohort_start, n_values, last_minute in tx.execute(query):
-                found[unit] = UnitCount(cohort_start=cohort_start, n_values=n_values, last_minute=last_minute)
-        return found
+        return self._unit_counts.of(tx, rollout, stage, units)
 
-    def put_units(self, tx: Connection, rollout: str, counts: Mapping[tuple[int, str], UnitCount]) -> None:
-        rows = [
-            {
-                "rollout": rollout,
-                "stage": stage,
-                "unit_hmac": unit,
-                "cohort_start": count.cohort_start,
-                "n_values": count.n_values,
-                "last_minute": count.last_minute,
-            }
-            for (stage, unit), count in counts.items()
-        ]
-        upsert(tx, UNITS, rows)
+    def put_units(self, tx: Connection, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
+        self._unit_counts.append(tx, rollout, n_blocks, counts)
 
     def counted(self, tx: Connection, rollout: str) -> tuple[int, int]:
-        query = select(func.count(UNITS.c.cohort_start), func.coalesce(func.sum(UNITS.c.n_values), 0)).where(UNITS.c.rollout == rollout)
-        n_matured, n_values = tx.execute(query).one()
-        return n_matured, n_values
+        return self._unit_counts.sums(tx, rollout)
 
 
-_UNITS = select(UNITS.c.unit_hmac, UNITS.c.cohort_start, UNITS.c.n_values, UNITS.c.last_minute)
 _NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
 _READ = select(*(BLOCKS.c[name] for name in _NAMES))
 _NEXT = _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after")).order_by(BLOCKS.c.seq).limit(BLOCKS_PER_QUERY)

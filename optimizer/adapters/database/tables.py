@@ -391,16 +391,13 @@ class CohortBlockRow(SQLModel, table=True):
     closed_at: datetime = _at()
 
 
-class RolloutUnitRow(SQLModel, table=True):
-    """Written by blocks.py: the units of a rollout, once per stage, with what they have been counted for."""
+class RolloutUnitsRow(SQLModel, table=True):
+    """Written by unit_counts.py: what one look counted units for, once per stage; the last row that names a unit holds."""
 
     __tablename__ = "rollout_units"
     rollout: str = Field(primary_key=True)
-    stage: int = Field(primary_key=True)  # index into the ladder
-    unit_hmac: str = Field(primary_key=True)
-    cohort_start: datetime | None = _at(nullable=True)  # the cohort it counts in; NULL until that is closed
-    n_values: int = 0  # of guardrail blocks
-    last_minute: int | None = None  # minutes since 1970 of its last value in a guardrail block
+    n_blocks: int = Field(primary_key=True)  # of the rollout, after the look
+    counts: str  # JSON: {stage: {unit: [start of the cohort it counts in, values in guardrail blocks, minute of the last]}}
 
 
 class RolloutWatchRow(SQLModel, table=True):

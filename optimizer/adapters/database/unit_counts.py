@@ -1,0 +1,115 @@
+"""Table rollout_units, which grows by one row per look, and what its rows add up to, kept in memory by the process that ticks.
+
+A unit may come back after weeks, so looking units up in a table costs a page of the disk for each, and more with each unit that a
+rollout has seen. Here a look appends what it changed, and a tick reads what was appended since the last one: both cost the same
+however long the rollout lasts (docs/adr/0012-the-tick-keeps-its-units-in-memory.md).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.tables import RolloutUnitsRow
+from optimizer.ports import UnitCount
+
+UNITS = table(RolloutUnitsRow)
+ROWS_PER_QUERY = 2000
+IDLE_S = 900.0  # a rollout that nobody has asked about for so long has ended, and its units leave the memory
+
+Count = tuple[datetime | None, int, int | None]  # a UnitCount's members; a tuple of these costs the garbage collector nothing
+Counts = dict[str, Count]  # by unit
+
+
+@dataclass(slots=True, kw_only=True)
+class _Book:
+    """One rollout's units by stage, as its rows up to ``last`` say."""
+
+    last: tuple[int, str] = (-1, "")  # n_blocks and counts of a row
+    stages: dict[int, Counts] = field(default_factory=dict)
+    asked_at: float = 0.0
+
+
+class UnitCounts:
+    """Appends and looks up. What the rows of a transaction say holds, whoever has written them."""
+
+    def __init__(self) -> None:
+        self._books: dict[str, _Book] = {}
+        self._one_at_a_time = Lock()
+
+    def of(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
+        with self._one_at_a_time:
+            counts = self._read(tx, rollout).stages.get(stage, {})
+            return {unit: UnitCount(cohort_start=c[0], n_values=c[1], last_minute=c[2]) for unit in units if (c := counts.get(unit))}
+
+    def append(self, tx: Connection, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
+        if counts:
+            tx.execute(insert(UNITS), {"rollout": rollout, "n_blocks": n_blocks, "counts": _as_text(counts)})
+
+    def sums(self, tx: Connection, rollout: str) -> tuple[int, int]:
+        """(units that count in a closed cohort, values that units gave to guardrail blocks), over all stages."""
+        with self._one_at_a_time:
+            found = [count for counts in self._read(tx, rollout).stages.values() for count in counts.values()]
+            return sum(cohort_start is not None for cohort_start, _, _ in found), sum(n_values for _, n_values, _ in found)
+
+    def _read(self, tx: Connection, rollout: str) -> _Book:
+        now = time.monotonic()
+        for idle in [id for id, book in self._books.items() if now - book.asked_at > IDLE_S]:
+            del self._books[idle]
+        book = self._books.setdefault(rollout, _Book())
+        if not _goes_on(tx, rollout, book):  # other rows than those that were read: a backup was restored
+            book = self._books[rollout] = _Book()
+            _goes_on(tx, rollout, book)
+        book.asked_at = now
+        return book
+
+
+def _goes_on(tx: Connection, rollout: str, book: _Book) -> bool:
+    """Adds the rows after the last one that the book holds; False, and nothing added, where that one is not there any more as it was."""
+    known = tx.execute(_ROW, {"of": rollout, "at": book.last[0]}).scalar() if book.last[0] >= 0 else ""
+    if known != book.last[1]:
+        return False
+    rows: Sequence[Any] = tx.execute(_NEXT, {"of": rollout, "after": book.last[0]}).all()
+    while rows:
+        for n_blocks, text in rows:
+            _add(book.stages, text)
+            book.last = (n_blocks, text)
+        rows = tx.execute(_NEXT, {"of": rollout, "after": book.last[0]}).all() if len(rows) == ROWS_PER_QUERY else []
+    return True
+
+
+_ROW = select(UNITS.c.counts).where(UNITS.c.rollout == bindparam("of"), UNITS.c.n_blocks == bindparam("at"))
+_NEXT = (
+    select(UNITS.c.n_blocks, UNITS.c.counts)
+    .where(UNITS.c.rollout == bindparam("of"), UNITS.c.n_blocks > bindparam("after"))
+    .order_by(UNITS.c.n_blocks)
+    .limit(ROWS_PER_QUERY)
+)
+
+
+def _as_text(counts: Mapping[tuple[int, str], UnitCount]) -> str:
+    """{stage: {unit: [start of its cohort, values, minute of the last]}}: as they are after the look, not what was added."""
+    stages: dict[int, dict[str, Any]] = {}
+    for (stage, unit), count in counts.items():
+        cohort = None if count.cohort_start is None else count.cohort_start.isoformat()
+        stages.setdefault(stage, {})[unit] = [cohort, count.n_values, count.last_minute]
+    return json.dumps(stages, separators=(",", ":"))
+
+
+def _add(stages: dict[int, Counts], text: str) -> None:
+    known: dict[tuple[str | None, int, int | None], Count] = {}  # one object for all units of a look that have the same
+    for stage, units in json.loads(text).items():
+        counts = stages.setdefault(int(stage), {})
+        for unit, (cohort, n_values, last_minute) in units.items():
+            key = (cohort, n_values, last_minute)
+            if key not in known:
+                known[key] = (None if cohort is None else datetime.fromisoformat(cohort), n_values, last_minute)
+            counts[unit] = known[key]
