@@ -106,14 +106,18 @@ class Replay:
                 found[unit] = self._arm(unit, served)
         return found
 
-    def outcomes(self, rollout: Rollout, stage: int, units: Collection[str], received_until: datetime) -> dict[str, float]:
-        """The mean of each unit's outcomes of the stage."""
+    def outcomes(
+        self, rollout: Rollout, stage: int, units: Collection[str], assigned_since: datetime, received_until: datetime
+    ) -> dict[str, float]:
+        """The mean of each unit's outcomes of the stage; those of earlier assignments came too late for their cohort."""
         found = {}
         for unit in units:
             values = []
             for label in self._recording.labels_of.get(unit, ()):
                 served = self._served(rollout, label.assigned_at)
-                if served is not None and served.stage == stage and label.received_at <= received_until:
+                if served is None or served.stage != stage:
+                    continue
+                if label.assigned_at >= assigned_since and label.received_at <= received_until:
                     lost = label.number in self._flipped and self._arm(unit, served) == "candidate"
                     values.append(0.0 if lost else label.value)
             if values:

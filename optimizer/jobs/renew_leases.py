@@ -60,7 +60,9 @@ def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
             done[id] = _see_to(store, clock, id, at, lease_seconds)
         except StaleVersion:
             overtaken.append(id)
-    return TickReport(at=at, done=done, overtaken=tuple(overtaken), holdbacks=watch_holdbacks(store, clock, at))
+    holdbacks = watch_holdbacks(store, clock, at)
+    store.unit_counts.forget_idle()
+    return TickReport(at=at, done=done, overtaken=tuple(overtaken), holdbacks=holdbacks)
 
 
 def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:

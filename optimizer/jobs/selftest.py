@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Literal, cast
 
 from optimizer.core.blocks import ArmName, Request
+from optimizer.core.cohorts import Cohort
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.minute_sums import MinuteSums
@@ -242,6 +243,10 @@ class _World:
         return self
 
     @property
+    def unit_counts(self) -> _World:
+        return self
+
+    @property
     def observations(self) -> _World:
         return self
 
@@ -258,7 +263,7 @@ class _World:
     def watch(self, tx: Transaction, rollout: str) -> StoredWatch | None:
         return self.watched
 
-    def units(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
+    def get(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         return {unit: self.counted[stage, unit] for unit in units if (stage, unit) in self.counted}
 
     def of_family(self, tx: Transaction, family: str, since: datetime, **which: str) -> list[MinuteSums]:
@@ -281,7 +286,7 @@ class _World:
         self,
         tx: Transaction,
         rollout: Rollout,
-        stage: int,
+        cohort: Cohort,
         units: Collection[str],
         *,
         field: Literal["success", "score"],
@@ -289,4 +294,4 @@ class _World:
         received_since: datetime,
         received_until: datetime,
     ) -> dict[str, float]:
-        return self.replay.outcomes(rollout, stage, units, received_until)
+        return self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until)

@@ -98,10 +98,14 @@ def _blocks(
         taken_back.look(watch)
     if chain.problems:
         return chain, []
-    n_matured, n_values = store.blocks.counted(tx, rollout.id)
+    try:
+        n_matured, n_values = store.unit_counts.sums(tx, rollout.id)
+        units = counted.against(watch, n_matured=n_matured, n_values=n_values)
+    except ValueError as broken:
+        units = [Problem(seq=None, detail=f"for what units were counted cannot be read from the store: {broken}")]
     return chain, [
         *judged.end(chain.n),
         *taken_back.end(chain.n),
         *verify_watch(watch, stored.state if stored is not None else None),
-        *counted.against(watch, n_matured=n_matured, n_values=n_values),
+        *units,
     ]

@@ -121,7 +121,7 @@ def keep_blocks(tx: Transaction, store: Store, seen: Seen) -> None:
     if (stored.n_blocks if stored else None) != seen.n_before:
         raise StaleVersion(f"The blocks of rollout {id} moved while it was looked at.", rollout=id)
     store.blocks.add(tx, seen.blocks)
-    store.blocks.put_units(tx, id, watched.watch.n_blocks, seen.units)
+    store.unit_counts.put(tx, id, watched.watch.n_blocks, seen.units)
     store.blocks.put_watch(tx, id, StoredWatch(n_blocks=watched.watch.n_blocks, state=as_text(watched), updated_at=seen.at))
 
 
@@ -197,7 +197,7 @@ class _Look:
         means = self._store.observations.outcomes(
             self._tx,
             self._rollout,
-            cohort.stage,
+            cohort,
             arms,
             field=metric["field"],
             source=metric["source"],
@@ -271,7 +271,7 @@ class _Look:
     def _counts(self, stage: int, units: Any) -> dict[str, UnitCount]:
         """What the units have been counted for, changes of this look included."""
         unknown = [unit for unit in units if (stage, unit) not in self._units]
-        stored = self._store.blocks.units(self._tx, self._rollout.id, stage, unknown)
+        stored = self._store.unit_counts.get(self._tx, self._rollout.id, stage, unknown)
         return {unit: self._units.get((stage, unit)) or stored.get(unit) or UnitCount() for unit in units}
 
     def _real(self, clock_at: datetime) -> datetime:

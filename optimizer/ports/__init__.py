@@ -14,7 +14,7 @@ from optimizer.ports.examples import Examples, ExampleStanding, Reviews
 from optimizer.ports.models import LanguageModel, ModelCatalogue, ModelFacts, ModelSource
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
-from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount
+from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
@@ -66,6 +66,7 @@ __all__ = [
     "Traffic",
     "Transaction",
     "UnitCount",
+    "UnitCounts",
     "VariantRecord",
     "Variants",
     "WatchedReign",

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from optimizer.core.blocks import ArmName, Request, StoredBlock
+from optimizer.core.cohorts import Cohort
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.ports.transaction import Transaction
 
@@ -64,14 +65,24 @@ class Blocks(Protocol):
     def each(self, tx: Transaction, rollout: str) -> Iterator[StoredBlock]:
         """All of them in that order, a few in memory at a time; raises ValueError where one cannot be read."""
 
-    def units(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
+
+class UnitCounts(Protocol):
+    """What the units of rollouts were counted for, by rollout."""
+
+    def get(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         """Of those units (HMACs) that have been counted for anything."""
 
-    def put_units(self, tx: Transaction, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
+    def put(self, tx: Transaction, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
         """What a look has counted (stage, unit) for; ``n_blocks``: of the rollout, those of the look included."""
 
-    def counted(self, tx: Transaction, rollout: str) -> tuple[int, int]:
-        """(units that count in a closed cohort, values that units gave to guardrail blocks), over all stages."""
+    def sums(self, tx: Transaction, rollout: str) -> tuple[int, int]:
+        """(units that count in a closed cohort, values that units gave to guardrail blocks), over all stages, as stored.
+
+        Raises ValueError where that cannot be read.
+        """
+
+    def forget_idle(self) -> None:
+        """Lets go of what is kept in memory of rollouts that no look asks about any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +109,7 @@ class Observations(Protocol):
         self,
         tx: Transaction,
         rollout: Rollout,
-        stage: int,
+        cohort: Cohort,
         units: Collection[str],
         *,
         field: Literal["success", "score"],
@@ -106,7 +117,11 @@ class Observations(Protocol):
         received_since: datetime,
         received_until: datetime,
     ) -> dict[str, float]:
-        """The mean of each unit's outcomes of the stage, in [0, 1]; without those that have none."""
+        """The mean of each unit's outcomes of the cohort's stage, in [0, 1]; without those that have none.
+
+        Outcomes of earlier cohorts came too late for theirs and are left out. ``received_since`` and ``received_until`` are when the
+        cohort started and closes.
+        """
 
     def outside(self, tx: Transaction, family: str, since: datetime, until: datetime) -> set[str]:
         """Units that were served outside a rollout, by reports received in [since, until]."""

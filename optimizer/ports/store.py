@@ -12,7 +12,7 @@ from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
-from optimizer.ports.rollouts import Blocks, Observations, Rollouts
+from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Studies
 from optimizer.ports.transaction import Transaction
@@ -37,6 +37,7 @@ class Store(Protocol):
     journal: Journal
     rollouts: Rollouts
     blocks: Blocks
+    unit_counts: UnitCounts
     observations: Observations
     champions: Champions
     overrides: Overrides

@@ -218,12 +218,12 @@ def test_audit_and_outbox_know_every_decision(ended: World, tamper: Callable[...
 
 def test_a_person_who_was_forgotten_leaves_a_record_that_still_fits(ended: World, tamper: Callable[..., None]) -> None:
     with ended.store.read() as tx:
-        before = ended.store.blocks.counted(tx, ended.rollout.id)
+        before = ended.store.unit_counts.sums(tx, ended.rollout.id)
         counts = json.loads(tx.exec_driver_sql("SELECT counts FROM rollout_units ORDER BY n_blocks LIMIT 1").scalar_one())  # type: ignore[attr-defined]
     unit = next(iter(counts["0"]))
     tamper(FORGET, unit)
     with closing(Database(str(ended.store.url))) as another, another.read() as tx:  # a process that starts now
-        kept = another.blocks.counted(tx, ended.rollout.id)
+        kept = another.unit_counts.sums(tx, ended.rollout.id)
         report = verify_rollout(ended.rollout.id, another)
     assert (kept[0], kept[1] < before[1]) == (before[0] - 1, True)
     assert report.problems == ()

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from threading import Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from optimizer.adapters.database import Database, unit_counts
+from optimizer.jobs.renew_leases import tick
 from optimizer.ports import UnitCount
+from tests.rollout_world import Clock
 from tests.stores import NOW, new_database
 
 ONCE = UnitCount(n_values=1, last_minute=7)
@@ -23,12 +26,12 @@ Changes = Mapping[tuple[int, str], UnitCount]
 
 
 def put(database: Database, n_blocks: int, counts: Changes, rollout: str = "ro_1") -> None:
-    database.write(lambda tx: database.blocks.put_units(tx, rollout, n_blocks, counts))
+    database.write(lambda tx: database.unit_counts.put(tx, rollout, n_blocks, counts))
 
 
 def counts_of(database: Database, *units: str, stage: int = 0, rollout: str = "ro_1") -> dict[str, UnitCount]:
     with database.read() as tx:
-        return database.blocks.units(tx, rollout, stage, units)
+        return database.unit_counts.get(tx, rollout, stage, units)
 
 
 def test_the_last_look_that_counted_a_unit_holds_and_stages_and_rollouts_are_apart(database: Database) -> None:
@@ -38,17 +41,43 @@ def test_the_last_look_that_counted_a_unit_holds_and_stages_and_rollouts_are_apa
     assert counts_of(database, "a", "b", stage=1) == {"a": COUNTED}
     assert counts_of(database, "a", rollout="ro_2") == {}
     with database.read() as tx:
-        assert database.blocks.counted(tx, "ro_1") == (2, 5)
+        assert database.unit_counts.sums(tx, "ro_1") == (2, 5)
 
 
 def test_what_was_not_committed_was_not_counted(database: Database) -> None:
-    def fails(tx: object) -> None:
-        database.blocks.put_units(tx, "ro_1", 1, {(0, "a"): ONCE})  # type: ignore[arg-type]
+    """Not even where it was asked for within the transaction that was undone."""
+
+    def fails(tx: Any) -> None:
+        database.unit_counts.put(tx, "ro_1", 1, {(0, "a"): ONCE})
+        assert database.unit_counts.get(tx, "ro_1", 0, ["a"]) == {"a": ONCE}
         raise RuntimeError("after it was written")
 
     with pytest.raises(RuntimeError):
         database.write(fails)
     assert counts_of(database, "a") == {}
+    put(database, 1, {(0, "b"): ONCE})
+    assert counts_of(database, "a", "b") == {"b": ONCE}
+
+
+def test_a_row_is_read_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    add = unit_counts._add
+    monkeypatch.setattr(unit_counts, "_add", lambda book, text: (read.append(text), add(book, text)))
+    put(database, 1, {(0, "a"): ONCE})
+    assert counts_of(database, "a") == counts_of(database, "a") == {"a": ONCE}
+    put(database, 2, {(0, "b"): ONCE})
+    assert counts_of(database, "a", "b") == {"a": ONCE, "b": ONCE}
+    assert len(read) == 2
+
+
+def test_a_transaction_that_began_before_sees_what_was_counted_then(database: Database) -> None:
+    put(database, 1, {(0, "a"): ONCE})
+    with database.read() as earlier:
+        assert database.unit_counts.get(earlier, "ro_1", 0, ["a"]) == {"a": ONCE}
+        put(database, 2, {(0, "a"): COUNTED})
+        assert counts_of(database, "a") == {"a": COUNTED}
+        assert database.unit_counts.get(earlier, "ro_1", 0, ["a"]) == {"a": ONCE}
+    assert counts_of(database, "a") == {"a": COUNTED}
 
 
 def test_what_another_process_counted_is_known_with_the_next_look(database: Database) -> None:
@@ -60,7 +89,7 @@ def test_what_another_process_counted_is_known_with_the_next_look(database: Data
 
 
 def test_a_backup_that_was_restored_is_read_from_its_beginning(tmp_path: Path, database: Database) -> None:
-    """It holds as many blocks as the file that it replaces, and other units."""
+    """It holds no fewer rows than the file that it replaces, and other units."""
     put(database, 1, {(0, "a"): ONCE})
     put(database, 2, {(0, "a"): COUNTED})
     assert counts_of(database, "a") == {"a": COUNTED}
@@ -79,35 +108,33 @@ def test_a_backup_that_was_restored_is_read_from_its_beginning(tmp_path: Path, d
 
 def test_more_rows_than_are_read_at_once_are_all_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit_counts, "ROWS_PER_QUERY", 3)
-    monkeypatch.setattr(unit_counts, "_NEXT", unit_counts._NEXT.limit(3))
     for n_blocks in range(1, 8):
         put(database, n_blocks, {(0, f"u{n_blocks}"): ONCE})
     assert len(counts_of(database, *(f"u{n}" for n in range(1, 8)))) == 7
 
 
-def test_units_of_a_rollout_that_nobody_asks_about_leave_the_memory_and_are_read_again(
+def test_units_of_a_rollout_that_nobody_asks_about_leave_the_memory_with_a_tick_and_are_read_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(database, 1, {(0, "a"): ONCE})
     now = 0.0
     monkeypatch.setattr(unit_counts.time, "monotonic", lambda: now)
     assert counts_of(database, "a") == {"a": ONCE}
+    tick(database, Clock())
+    assert list(database.unit_counts._books) == ["ro_1"]
     now = unit_counts.IDLE_S + 1
-    assert counts_of(database, "a", rollout="ro_2") == {}
-    assert list(database.blocks._unit_counts._books) == ["ro_2"]
+    tick(database, Clock())
+    assert database.unit_counts._books == {}
     assert counts_of(database, "a") == {"a": ONCE}
 
 
-def test_threads_that_ask_at_once_get_the_same(database: Database) -> None:
-    for n_blocks in range(1, 200):
-        put(database, n_blocks, {(0, "a"): UnitCount(n_values=n_blocks, last_minute=n_blocks)})
-    found: list[int] = []
-    threads = [Thread(target=lambda: found.append(counts_of(database, "a")["a"].n_values)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [199] * 8
+def test_the_sums_are_those_of_the_rows_whatever_the_memory_holds(database: Database) -> None:
+    put(database, 1, {(0, "a"): ONCE, (0, "b"): COUNTED})
+    put(database, 2, {(0, "a"): COUNTED})
+    counts_of(database, "a")
+    database.write(lambda tx: tx.execute(text("UPDATE rollout_units SET counts = '{}' WHERE n_blocks = 1")))
+    with database.read() as tx:
+        assert database.unit_counts.sums(tx, "ro_1") == (1, 2)
 
 
 counts = st.builds(

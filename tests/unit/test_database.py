@@ -304,18 +304,20 @@ class TestMigrations:
     def test_units_that_were_stored_one_by_one_stay_counted(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path / 'old.db'}"
         migrate_to(url, "0003")
-        rows = [("ro_1", 0, "a", "2026-11-20 09:00:00.000000", 2, 7), ("ro_1", 1, "a", None, 1, 9), ("ro_2", 0, "b", None, 0, None)]
+        rows = [("ro_1", stage, f"u{i}", "2026-11-20 09:00:00.000000", 2, 7) for stage in (0, 1) for i in range(1500)]
+        rows += [("ro_2", 0, "u1", None, 1, 9), ("ro_2", 0, "u2", None, 0, None)]
         with closing(sqlite3.connect(tmp_path / "old.db")) as old, old:
             old.executemany("INSERT INTO rollout_units VALUES (?, ?, ?, ?, ?, ?)", rows)
         with closing(Database(url)) as database:
             database.migrate()
+            database.write(lambda tx: database.unit_counts.put(tx, "ro_1", 1, {(1, "u3"): UnitCount(n_values=9)}))
             with database.read() as tx:
-                units = [database.blocks.units(tx, f"ro_{rollout}", stage, "ab") for rollout, stage in ((1, 0), (1, 1), (2, 0))]
-        assert units == [
-            {"a": UnitCount(cohort_start=NOW, n_values=2, last_minute=7)},
-            {"a": UnitCount(n_values=1, last_minute=9)},
-            {"b": UnitCount()},
-        ]
+                sums = [database.unit_counts.sums(tx, rollout) for rollout in ("ro_1", "ro_2")]
+                last = database.unit_counts.get(tx, "ro_1", 1, ["u3", "u1499"])
+                others = database.unit_counts.get(tx, "ro_2", 0, ["u1", "u2"])
+        assert sums == [(2999, 6000 + 7), (0, 1)]
+        assert last == {"u3": UnitCount(n_values=9), "u1499": UnitCount(cohort_start=NOW, n_values=2, last_minute=7)}
+        assert others == {"u1": UnitCount(n_values=1, last_minute=9), "u2": UnitCount()}
 
     def test_the_folder_is_made_where_there_is_none(self, tmp_path: Path) -> None:
         database = Database(f"sqlite:///{tmp_path / 'var' / 'a %b' / 'detent.db'}")

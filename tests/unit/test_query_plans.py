@@ -10,15 +10,27 @@ import pytest
 from sqlalchemy import Connection, event
 
 from optimizer.adapters.database import Database
+from optimizer.core.cohorts import Cohort
 from optimizer.core.family_settings import Metric
+from optimizer.ports import UnitCount
 from tests.stores import FAMILY, NOW, feedback, interaction, minutes, new_database, rollout
 
 WATCHED = rollout(ladder=(0.5,))
+KNOWN = "ro_counted"  # a rollout with a look that is known already
+
+
+def outcomes(database: Database, tx: Connection, *, hours: float) -> Any:
+    watched = rollout(ladder=(0.5,), settings={"cohort_minutes": 60, "feedback_window": {"hours": hours}})
+    cohort = Cohort(stage=0, start=NOW, closes_at=NOW)
+    return database.observations.outcomes(
+        tx, watched, cohort, ["u"], field="success", source="user", received_since=NOW, received_until=NOW
+    )
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     made = new_database(tmp_path)
+    made.write(lambda tx: made.unit_counts.put(tx, KNOWN, 1, {(0, "u"): UnitCount(n_values=1)}))
     yield made
     made.close()
 
@@ -63,17 +75,23 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.observations.cohort_units(tx, WATCHED, 0, NOW, NOW),
         ("ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)", "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)"),
     ),
-    "outcomes of units": (
-        lambda d, tx: d.observations.outcomes(
-            tx, WATCHED, 0, ["u"], field="success", source="user", received_since=NOW, received_until=NOW
-        ),
-        ("ix_feedback_unit_received (unit_hmac=? AND received_at>? AND received_at<?)",),
+    "outcomes of units": (lambda d, tx: outcomes(d, tx, hours=24), ("ix_feedback_unit_received (unit_hmac=? AND received_at>?",)),
+    "outcomes of units, short window": (
+        lambda d, tx: outcomes(d, tx, hours=1),
+        ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
     ),
     "who was served in a gap": (
         lambda d, tx: d.observations.outside(tx, FAMILY, NOW, NOW),
         ("ix_interactions_family_received (family=? AND received_at>?", "ix_feedback_family_received (family=? AND received_at>?"),
     ),
-    "what units were counted for": (lambda d, tx: d.blocks.units(tx, "ro_1", 0, ["u"]), ("(rollout=? AND n_blocks>?)",)),
+    "what units were counted for, by a process that starts": (
+        lambda d, tx: d.unit_counts.get(tx, "ro_1", 0, ["u"]),
+        ("(rollout=? AND n_blocks>?)",),
+    ),
+    "what units were counted for": (
+        lambda d, tx: [d.unit_counts.get(tx, KNOWN, 0, ["u"]) for _ in range(2)],
+        ("(rollout=? AND n_blocks>?)", "(rollout=? AND n_blocks=?)", "(rollout=? AND n_blocks>?)"),
+    ),
     "what the tick knows": (lambda d, tx: d.blocks.watch(tx, "ro_1"), ("(rollout=?)",)),
     "the head of a rollout's decisions": (
         lambda d, tx: d.rollouts.last_decision(tx, "ro_1"),
@@ -98,7 +116,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
     ),
     "the next blocks": (lambda d, tx: list(d.blocks.each(tx, "ro_1")), ("(rollout=? AND seq>?)",)),
-    "what the units of a rollout were counted for": (lambda d, tx: d.blocks.counted(tx, "ro_1"), ("(rollout=? AND n_blocks>?)",)),
+    "what the units of a rollout were counted for": (lambda d, tx: d.unit_counts.sums(tx, "ro_1"), ("(rollout=? AND n_blocks>?)",)),
     "open alerts": (lambda d, tx: d.alerts.all(tx, open_only=True), ("ix_alerts_closed_kind (closed_at=?)",)),
     "open alerts of a kind": (
         lambda d, tx: d.alerts.all(tx, open_only=True, kind="champion_worse"),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.tables import CohortBlockRow, RolloutWatchRow
-from optimizer.adapters.database.unit_counts import UnitCounts
 from optimizer.core.blocks import StoredBlock
-from optimizer.ports import StoredWatch, UnitCount
+from optimizer.ports import StoredWatch
 
 BLOCKS = table(CohortBlockRow)
 WATCHES = table(RolloutWatchRow)
@@ -21,9 +20,6 @@ BLOCKS_PER_QUERY = 500
 
 class BlockTables:
     """ports.Blocks on the database."""
-
-    def __init__(self) -> None:
-        self._unit_counts = UnitCounts()
 
     def watch(self, tx: Connection, rollout: str) -> StoredWatch | None:
         row = tx.execute(select(WATCHES).where(WATCHES.c.rollout == rollout)).mappings().first()
@@ -48,15 +44,6 @@ class BlockTables:
         while rows := tx.execute(_NEXT, {"of": rollout, "after": seq}).all():
             yield from map(_block, rows)
             seq = rows[-1].seq
-
-    def units(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
-        return self._unit_counts.of(tx, rollout, stage, units)
-
-    def put_units(self, tx: Connection, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
-        self._unit_counts.append(tx, rollout, n_blocks, counts)
-
-    def counted(self, tx: Connection, rollout: str) -> tuple[int, int]:
-        return self._unit_counts.sums(tx, rollout)
 
 
 _NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")

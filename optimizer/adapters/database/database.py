@@ -32,6 +32,7 @@ from optimizer.adapters.database.rollouts import RolloutTables
 from optimizer.adapters.database.serving_version import ServingVersionTable
 from optimizer.adapters.database.studies import StudyTables
 from optimizer.adapters.database.traffic import TrafficTables
+from optimizer.adapters.database.unit_counts import UnitCountTable
 from optimizer.adapters.database.variants import VariantTable
 from optimizer.adapters.database.writer import Writer
 from optimizer.core.errors import Busy
@@ -67,6 +68,7 @@ class Database:
         self.journal = JournalTable()
         self.rollouts = RolloutTables()
         self.blocks = BlockTables()
+        self.unit_counts = UnitCountTable()
         self.observations = ObservationQueries()
         self.champions = ChampionTable()
         self.overrides = OverrideTable()

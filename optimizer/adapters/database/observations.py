@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import Connection, and_, func, or_, select
@@ -11,14 +11,16 @@ from sqlalchemy import Connection, and_, func, or_, select
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import chunks
 from optimizer.adapters.database.tables import ExposureCountRow, FeedbackEventRow, InteractionRow
+from optimizer.core.assignment import cohort_minutes
 from optimizer.core.blocks import ArmName, Request
-from optimizer.core.cohorts import stage_of
+from optimizer.core.cohorts import Cohort, closing_time, stage_of
 from optimizer.core.rollout import Rollout
 from optimizer.ports import Fetches
 
 INTERACTIONS = table(InteractionRow)
 FEEDBACK = table(FeedbackEventRow)
 EXPOSURES = table(ExposureCountRow)
+COHORTS_AT_ONCE = 3  # while a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit
 COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
 
 
@@ -85,7 +87,7 @@ class ObservationQueries:
         self,
         tx: Connection,
         rollout: Rollout,
-        stage: int,
+        cohort: Cohort,
         units: Collection[str],
         *,
         field: Literal["success", "score"],
@@ -95,19 +97,22 @@ class ObservationQueries:
     ) -> dict[str, float]:
         f = FEEDBACK.c
         value = f.success if field == "success" else f.score
-        values: dict[str, list[float]] = {}
-        for some in chunks(sorted(units)):
-            # Rollout and stage are compared here: named in the query, they would make SQLite read all of the rollout's feedback.
-            query = select(f.unit_hmac, f.rollout, f.stage, value.label("value")).where(
-                f.unit_hmac.in_(some),
-                f.source == source,
-                value.is_not(None),
-                f.received_at >= received_since,
-                f.received_at <= received_until,
-            )
-            for row in tx.execute(query):
-                if row.rollout == rollout.id and stage_of(rollout.ladder, row.stage) == stage:
-                    values.setdefault(row.unit_hmac, []).append(float(row.value))
+        query = select(f.unit_hmac, f.rollout, f.stage, value.label("value")).where(
+            f.source == source,
+            value.is_not(None),
+            f.received_at >= received_since,
+            f.received_at <= received_until,
+            f.cohort_start >= cohort.start,
+            f.cohort_start <= cohort.closes_at,
+        )
+        if closing_time(rollout) <= COHORTS_AT_ONCE * timedelta(minutes=cohort_minutes(rollout.settings)):
+            queries = [query.where(f.rollout == rollout.id)]
+        else:  # rollout and stage are compared below: named in the query, they would make SQLite read all of the rollout's feedback
+            queries = [query.where(f.unit_hmac.in_(some)) for some in chunks(sorted(units))]
+        wanted, values = set(units), dict[str, list[float]]()
+        for row in (row for one in queries for row in tx.execute(one)):
+            if row.unit_hmac in wanted and row.rollout == rollout.id and stage_of(rollout.ladder, row.stage) == cohort.stage:
+                values.setdefault(row.unit_hmac, []).append(float(row.value))
         return {unit: sum(sorted(own)) / len(own) for unit, own in values.items()}
 
     def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -23,7 +23,8 @@ from optimizer.ports import UnitCount
 
 UNITS = table(RolloutUnitsRow)
 ROWS_PER_QUERY = 2000
-IDLE_S = 900.0  # a rollout that nobody has asked about for so long has ended, and its units leave the memory
+IDLE_S = 900.0  # units of a rollout that no look has asked about for so long leave the memory; asked again, they are read again
+BEFORE_ALL = -(2**31)  # rows of migrated units have numbers from here on, looks those from 1 on
 
 Count = tuple[datetime | None, int, int | None]  # a UnitCount's members; a tuple of these costs the garbage collector nothing
 Counts = dict[str, Count]  # by unit
@@ -33,57 +34,61 @@ Counts = dict[str, Count]  # by unit
 class _Book:
     """One rollout's units by stage, as its rows up to ``last`` say."""
 
-    last: tuple[int, str] = (-1, "")  # n_blocks and counts of a row
+    last: tuple[int, str] | None = None  # n_blocks and counts of a row
     stages: dict[int, Counts] = field(default_factory=dict)
+    cohorts: dict[str | None, datetime | None] = field(default_factory=lambda: {None: None})  # one object for all units of a cohort
     asked_at: float = 0.0
 
 
-class UnitCounts:
-    """Appends and looks up. What the rows of a transaction say holds, whoever has written them."""
+class UnitCountTable:
+    """ports.UnitCounts on the database. What the rows of a transaction say holds, whoever has written them."""
 
     def __init__(self) -> None:
         self._books: dict[str, _Book] = {}
         self._one_at_a_time = Lock()
 
-    def of(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
+    def get(self, tx: Connection, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
         with self._one_at_a_time:
-            counts = self._read(tx, rollout).stages.get(stage, {})
+            book = self._books.setdefault(rollout, _Book())
+            book.asked_at = time.monotonic()
+            if not _is_still_so(tx, rollout, book):
+                book.last, book.stages = None, {}
+            _read_on(tx, rollout, book)
+            counts = book.stages.get(stage, {})
             return {unit: UnitCount(cohort_start=c[0], n_values=c[1], last_minute=c[2]) for unit in units if (c := counts.get(unit))}
 
-    def append(self, tx: Connection, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
+    def put(self, tx: Connection, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
         if counts:
             tx.execute(insert(UNITS), {"rollout": rollout, "n_blocks": n_blocks, "counts": _as_text(counts)})
 
     def sums(self, tx: Connection, rollout: str) -> tuple[int, int]:
-        """(units that count in a closed cohort, values that units gave to guardrail blocks), over all stages."""
+        """From the rows alone: who asks does not trust the memory."""
+        book = _Book()
+        _read_on(tx, rollout, book)
+        found = [count for counts in book.stages.values() for count in counts.values()]
+        return sum(cohort_start is not None for cohort_start, _, _ in found), sum(n_values for _, n_values, _ in found)
+
+    def forget_idle(self) -> None:
         with self._one_at_a_time:
-            found = [count for counts in self._read(tx, rollout).stages.values() for count in counts.values()]
-            return sum(cohort_start is not None for cohort_start, _, _ in found), sum(n_values for _, n_values, _ in found)
-
-    def _read(self, tx: Connection, rollout: str) -> _Book:
-        now = time.monotonic()
-        for idle in [id for id, book in self._books.items() if now - book.asked_at > IDLE_S]:
-            del self._books[idle]
-        book = self._books.setdefault(rollout, _Book())
-        if not _goes_on(tx, rollout, book):  # other rows than those that were read: a backup was restored
-            book = self._books[rollout] = _Book()
-            _goes_on(tx, rollout, book)
-        book.asked_at = now
-        return book
+            for idle in [id for id, book in self._books.items() if time.monotonic() - book.asked_at > IDLE_S]:
+                del self._books[idle]
 
 
-def _goes_on(tx: Connection, rollout: str, book: _Book) -> bool:
-    """Adds the rows after the last one that the book holds; False, and nothing added, where that one is not there any more as it was."""
-    known = tx.execute(_ROW, {"of": rollout, "at": book.last[0]}).scalar() if book.last[0] >= 0 else ""
-    if known != book.last[1]:
-        return False
-    rows: Sequence[Any] = tx.execute(_NEXT, {"of": rollout, "after": book.last[0]}).all()
-    while rows:
+def _is_still_so(tx: Connection, rollout: str, book: _Book) -> bool:
+    """False where the last row that was read is not there as it was: a backup was restored, or ``tx`` began before it was written."""
+    return book.last is None or tx.execute(_ROW, {"of": rollout, "at": book.last[0]}).scalar() == book.last[1]
+
+
+def _read_on(tx: Connection, rollout: str, book: _Book) -> None:
+    """Adds the rows after the last one that the book holds."""
+    while True:
+        after = BEFORE_ALL if book.last is None else book.last[0]
+        rows = tx.execute(_NEXT, {"of": rollout, "after": after, "most": ROWS_PER_QUERY}).all()
         for n_blocks, text in rows:
-            _add(book.stages, text)
+            _add(book, text)
             book.last = (n_blocks, text)
-        rows = tx.execute(_NEXT, {"of": rollout, "after": book.last[0]}).all() if len(rows) == ROWS_PER_QUERY else []
-    return True
+        if len(rows) < ROWS_PER_QUERY:
+            return
 
 
 _ROW = select(UNITS.c.counts).where(UNITS.c.rollout == bindparam("of"), UNITS.c.n_blocks == bindparam("at"))
@@ -91,7 +96,7 @@ _NEXT = (
     select(UNITS.c.n_blocks, UNITS.c.counts)
     .where(UNITS.c.rollout == bindparam("of"), UNITS.c.n_blocks > bindparam("after"))
     .order_by(UNITS.c.n_blocks)
-    .limit(ROWS_PER_QUERY)
+    .limit(bindparam("most"))
 )
 
 
@@ -104,12 +109,14 @@ def _as_text(counts: Mapping[tuple[int, str], UnitCount]) -> str:
     return json.dumps(stages, separators=(",", ":"))
 
 
-def _add(stages: dict[int, Counts], text: str) -> None:
+def _add(book: _Book, text: str) -> None:
     known: dict[tuple[str | None, int, int | None], Count] = {}  # one object for all units of a look that have the same
     for stage, units in json.loads(text).items():
-        counts = stages.setdefault(int(stage), {})
+        counts = book.stages.setdefault(int(stage), {})
         for unit, (cohort, n_values, last_minute) in units.items():
             key = (cohort, n_values, last_minute)
             if key not in known:
-                known[key] = (None if cohort is None else datetime.fromisoformat(cohort), n_values, last_minute)
+                if cohort not in book.cohorts:
+                    book.cohorts[cohort] = datetime.fromisoformat(cohort)
+                known[key] = (book.cohorts[cohort], n_values, last_minute)
             counts[unit] = known[key]

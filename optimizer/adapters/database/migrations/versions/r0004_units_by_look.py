@@ -18,6 +18,9 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+FIRST = -(2**31) + 1
+PER_ROW = 1000
+
 
 def upgrade() -> None:
     op.rename_table("rollout_units", "rollout_units_one_by_one")
@@ -31,9 +34,10 @@ def upgrade() -> None:
     names = ("rollout", "stage", "unit_hmac", "n_values", "last_minute")
     old = sa.table("rollout_units_one_by_one", *(sa.column(name) for name in names), sa.column("cohort_start", Utc()))
     new = sa.table("rollout_units", sa.column("rollout"), sa.column("n_blocks"), sa.column("counts"))
-    rows = op.get_bind().execute(sa.select(old).order_by(old.c.rollout)).all()
-    for rollout, units in groupby(rows, key=lambda row: row.rollout):
-        op.bulk_insert(new, [{"rollout": rollout, "n_blocks": 0, "counts": _as_text(units)}])  # before all that looks append
+    rows = op.get_bind().execute(sa.select(old).order_by(old.c.rollout), execution_options={"yield_per": PER_ROW})
+    for number, units in enumerate(rows.partitions(), start=FIRST):  # all of them before what looks append
+        for rollout, own in groupby(units, key=lambda row: row.rollout):
+            op.bulk_insert(new, [{"rollout": rollout, "n_blocks": number, "counts": _as_text(own)}])
     op.drop_table("rollout_units_one_by_one")
 
 

@@ -1,0 +1,65 @@
+"""A cohort's outcomes are the same whether they are read in one go or unit by unit, and none that came too late or belongs elsewhere counts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.adapters.database import Database, observations
+from optimizer.core.cohorts import Cohort, stage_of
+from optimizer.core.feedback import FeedbackEvent
+from tests.stores import arm, feedback, minutes, rollout, temporary_database
+
+LADDER = (0.1, 0.5)
+COHORT = Cohort(stage=1, start=minutes(60), closes_at=minutes(180))
+ROLLOUT = rollout(ladder=LADDER, settings={"cohort_minutes": 60, "feedback_window": {"hours": 1}})
+events = st.fixed_dictionaries(
+    {
+        "unit_hmac": st.sampled_from("abc"),
+        "stage": st.sampled_from(LADDER),
+        "rollout": st.sampled_from(["ro_1", "ro_1", "ro_0"]),
+        "cohort_start": st.sampled_from([0, 60, 60, 120, 180, 240]).map(minutes),
+        "received_at": st.integers(0, 5).map(lambda n: minutes(48 * n)),
+        "source": st.sampled_from(["user", "user", "judge"]),
+        "success": st.none() | st.booleans(),
+    }
+)
+
+
+@given(events=st.lists(events, max_size=12))
+def test_both_ways_of_reading_agree_with_what_counts(events: list[dict[str, Any]]) -> None:
+    stored = [feedback_of(i, **event) for i, event in enumerate(events)]
+    with temporary_database() as database:
+        database.write(lambda tx: database.events.add_feedback(tx, stored))
+        assert read(database, at_once=3) == read(database, at_once=0) == expected(stored)
+
+
+def read(database: Database, *, at_once: int) -> dict[str, float]:
+    usual, observations.COHORTS_AT_ONCE = observations.COHORTS_AT_ONCE, at_once
+    try:
+        with database.read() as tx:
+            return database.observations.outcomes(
+                tx, ROLLOUT, COHORT, ["a", "b", "unknown"], field="success", source="user",
+                received_since=COHORT.start, received_until=COHORT.closes_at,
+            )  # fmt: skip
+    finally:
+        observations.COHORTS_AT_ONCE = usual
+
+
+def feedback_of(i: int, *, source: str, success: bool | None, received_at: datetime, **token: Any) -> FeedbackEvent:
+    return feedback(f"fb_{i}", of=arm(**token), source=source, success=success, received_at=received_at)
+
+
+def expected(stored: list[FeedbackEvent]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for event in stored:
+        token, during = event.arm, (COHORT.start, COHORT.closes_at)
+        assert token.cohort_start is not None
+        is_of_cohort = token.rollout == "ro_1" and stage_of(LADDER, token.stage) == 1 and during[0] <= token.cohort_start <= during[1]
+        is_told = event.source == "user" and event.success is not None and during[0] <= event.received_at <= during[1]
+        if token.unit_hmac in ("a", "b") and is_of_cohort and is_told:
+            values.setdefault(token.unit_hmac, []).append(float(event.success or False))
+    return {unit: sum(own) / len(own) for unit, own in values.items()}
