@@ -24,7 +24,7 @@ from optimizer.core.errors import InvalidInput
 from optimizer.core.parsing import expected_text, parse_output
 from optimizer.core.rendering import few_shot, render, render_open
 from optimizer.core.strategy import Proposal, SearchSetting
-from optimizer.core.study import ExampleResult
+from optimizer.core.study import ExampleResult, mean_score
 from optimizer.core.variant import VARIABLE, FewShot, Variant
 
 KEY = "example_id"  # travels with every DSPy example and demo, so that an example keeps its name all the way into the Variant
@@ -62,8 +62,9 @@ class BootstrapSearch:
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         self._told[proposal.variant.id] = score
-        if self._threshold is None and proposal.variant.id == self._setting.start.id and score is not None:
-            self._threshold = score  # an output worse than what is reached already teaches nothing
+        reached = mean_score(results) if results else score
+        if self._threshold is None and proposal.variant.id == self._setting.start.id and reached is not None:
+            self._threshold = reached  # an output worse than what is reached already teaches nothing
 
     def _compile(self, seed: int) -> Variant:
         """The candidate that DSPy's random search makes of one seed; evaluating it is the study's."""

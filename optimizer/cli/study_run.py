@@ -15,7 +15,7 @@ from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.spending import MonthlyLimits
-from optimizer.core.study import ENDED, Aim, Budget, Study
+from optimizer.core.study import ENDED, Aim, Budget, Study, aimed_at
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                 for trial in (t for t in trials if t.status != "running" and t.number not in said):
                     score = "no score" if trial.score is None else f"{trial.score:.3f}"
                     out.print(
-                        f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}, {trial.variant}",
+                        f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}{aimed_at(study.aim, trial)}, {trial.variant}",
                         markup=False,
                     )
                 said |= {t.number for t in trials if t.status != "running"}

@@ -10,7 +10,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import Fault, InvalidInput, NotYet
 from optimizer.core.family import Family
 from optimizer.core.scoring import Scorer
-from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.study import Aim, ExampleResult, Study, Trial
 from optimizer.core.variant import Variant
 
 RACE = "race"
@@ -36,7 +36,10 @@ class Strategy(Protocol):
         """The next proposal, or None when the strategy has nothing left to try."""
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        """The mean dev score of a proposal (None: it could not be measured), whoever proposed it."""
+        """What a proposal is worth, whoever proposed it: its mean dev score where that is the aim (None: it could not be measured).
+
+        ``results``: on dev; empty while the proposal races, and the score is an estimate.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,8 @@ class SearchSetting:
 StrategyMaker = Callable[[str, SearchSetting], Strategy]
 
 
-def check_strategy(text: str) -> tuple[str, ...]:
-    """The names in ``a+b``, checked: InvalidInput for an unknown one, NotYet for one that comes later."""
+def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
+    """The names in ``a+b``, checked: InvalidInput for an unknown one or one that has another aim, NotYet for one that comes later."""
     names = tuple(name.strip() for name in text.split("+"))
     for name in names:
         if name in LATER:
@@ -73,6 +76,10 @@ def check_strategy(text: str) -> tuple[str, ...]:
         raise _unusable(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
     if RACE in names and len(names) > 1:
         raise _unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
+    if RACE in names and aim != "quality":
+        raise _unusable(
+            f"Strategy {RACE} races for quality alone; aim {aim} needs {DEFAULT_STRATEGY}, or settings, which measure every candidate in full."
+        )
     return names
 
 

@@ -167,3 +167,12 @@ def mean_score(results: Sequence[ExampleResult]) -> float | None:
     """Mean over the examples that could be measured; None when none could."""
     scores = [r.score for r in results if r.score is not None]
     return sum(scores) / len(scores) if scores else None
+
+
+def aimed_at(aim: Aim, trial: Trial) -> str:
+    """What a trial shows of its study's aim beside the score, to be put after it; empty where the score is the aim."""
+    if aim == "quality" or not trial.n:
+        return ""
+    if aim == "cost":
+        return f", ${trial.cost_usd / trial.n:.6f} a call"
+    return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"

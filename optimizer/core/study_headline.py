@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.core.gates import IMPROVED, confidence_of
-from optimizer.core.study import UNFINISHED, Spend, Study, Trial, ranked
+from optimizer.core.study import UNFINISHED, Aim, Spend, Study, Trial, ranked
 from optimizer.core.words import count, dollars
+
+_BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
+_CALLED: Mapping[Aim, str] = {"quality": "improved", "cost": "cheaper", "latency": "quicker"}
+_BEAT: Mapping[Aim, str] = {"quality": "beat", "cost": "was cheaper, and not worse, than", "latency": "was quicker, and not worse, than"}
 
 
 def headline(study: Study, trials: Sequence[Trial]) -> str:
@@ -28,9 +32,9 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
     if study.outcome == "nominated":
         improves = float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
         return (
-            f"{winner} improved on the champion of {family} and was nominated."
+            f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated."
             if improves
-            else f"{winner} was nominated for {family}; the evidence does not yet allow to call it improved."
+            else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {_CALLED[study.aim]}."
         )
     if study.outcome == "not_confirmed":
         missed = [g["name"] for g in (study.confirmation or {}).get("gates", ()) if g["verdict"] != "pass"]
@@ -39,7 +43,7 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
     if study.outcome == "budget_exhausted":
         what = f"{winner} could be confirmed" if winner else "a candidate could be compared"
         return f"The budget of the study of {family} ended before {what}."
-    return f"No improvement: none of {tried} beat the champion of {family} on dev, so the holdout was not looked at."
+    return f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on dev, so the holdout was not looked at."
 
 
 def lift_text(study: Study, looks_now: int | None) -> str | None:
@@ -49,7 +53,7 @@ def lift_text(study: Study, looks_now: int | None) -> str | None:
         looks_now: how many studies have looked at these holdout examples by now.
     """
     found: Mapping[str, Any] = study.confirmation or {}
-    if found.get("lift") is None:
+    if found.get("lift") is None or study.aim != "quality":
         return str(found["summary"]) if found.get("summary") else None
     on = count(int(found["n"]), "sealed holdout example")
     sentence = (

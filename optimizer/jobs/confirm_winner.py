@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from optimizer.core.comparison import Comparison, compare_scores, p95
+from optimizer.core.comparison import Comparison, compare_scores, not_worse_p, p95
 from optimizer.core.dataset import Example
 from optimizer.core.family import Family
 from optimizer.core.gates import (
@@ -20,20 +20,20 @@ from optimizer.core.gates import (
     quality_margin,
     unmeasured_gate,
 )
+from optimizer.core.objective import MIN_TIMED
+from optimizer.core.saving import Saving, saving_of
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.jobs.build_dataset import open_holdout
 from optimizer.jobs.evaluation import Evaluator
 from optimizer.jobs.study_run import StopFlag, StudyRun
 
-MIN_FRESH = 20  # calls below which a 95th percentile says nothing
-
 
 def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[Literal["nominated", "not_confirmed"], dict[str, Any]]:
     """(outcome, confirmation as stored). Records the look, asks what the journal does not hold, tests and judges.
 
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties, losses,
-    improvement, risk, margin, dollars per call and p95 of both, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
+    improvement, risk, margin, for aims cost and latency what is saved with its p, dollars per call and p95 of both, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
     """
     stop.check_cancelled()
     dataset = run.study.dataset or {}
@@ -45,21 +45,27 @@ def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[L
     before, after = _paired(champion_results, winner_results)
     if not before:
         return "not_confirmed", _nothing_scored(len(examples), looks)
-    settings = gate_settings(run.family)
-    comparison, gates = _judge(before, after, looks, settings, run.study.seed)
+    settings, seed = gate_settings(run.family), run.study.seed
+    saving = saving_of(run.study.aim, champion_results, winner_results, seed)
+    comparison, gates = _judge(before, after, saving, looks, settings, seed)
     lost = [b.score for b, c in zip(champion_results, winner_results, strict=True) if b.score is not None and c.score is None]
     if lost and all_passed(gates):
-        _, worst = _judge([*before, *lost], [*after, *(0.0 for _ in lost)], looks, settings, run.study.seed)
+        _, worst = _judge([*before, *lost], [*after, *(0.0 for _ in lost)], saving, looks, settings, seed)
         gates = gates if all_passed(worst) else (*gates, unmeasured_gate(len(lost), worst))
     outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
     margin = quality_margin(comparison.champion_mean, settings.margin)
     record = _record(comparison, gates, looks=looks, margin=margin, n_unscored=len(examples) - comparison.n)
+    if saving is not None:
+        record |= {
+            "confidence": confidence_of(saving.p, looks), "saving": saving.share, "saving_p": saving.p, "saving_n": saving.n,
+            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": not_worse_p(before, after, margin=margin),
+        }  # fmt: skip
     return outcome, {
         **record,
         **_figures("champion", champion_results),
         **_figures("winner", winner_results),
         "selection_lift": _selection_lift(run, winner),
-        "summary": _summary(comparison, gates, looks),
+        "summary": _summary(comparison, saving, gates, looks),
     }
 
 
@@ -84,17 +90,21 @@ def _evaluate(run: StudyRun, evaluator: Evaluator, variant: Variant, examples: S
 
 
 def _judge(
-    before: Sequence[float], after: Sequence[float], looks: int, settings: GateSettings, seed: int
+    before: Sequence[float], after: Sequence[float], saving: Saving | None, looks: int, settings: GateSettings, seed: int
 ) -> tuple[Comparison, tuple[GateResult, ...]]:
     comparison = compare_scores(before, after, seed=seed)
+    quality, drops = comparison.champion_mean, [c - b for b, c in zip(before, after, strict=True)]
+    if saving is None:
+        evidence = Evidence(
+            champion=quality, candidate=comparison.candidate_mean, champion_quality=quality, p=comparison.p, looks=looks, drops=drops
+        )
+        return comparison, evaluate_gates(evidence, settings)
+    if saving.champion is None or saving.winner is None:
+        return comparison, (saving.unmeasured,)
     evidence = Evidence(
-        champion=comparison.champion_mean,
-        candidate=comparison.candidate_mean,
-        champion_quality=comparison.champion_mean,
-        p=comparison.p,
-        looks=looks,
-        drops=[c - b for b, c in zip(before, after, strict=True)],
-    )
+        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=quality, p=saving.p, looks=looks, drops=drops,
+        p_quality=not_worse_p(before, after, margin=quality_margin(quality, settings.margin)),
+    )  # fmt: skip
     return comparison, evaluate_gates(evidence, settings)
 
 
@@ -109,7 +119,7 @@ def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
     """Dollars per call and p95 of the fresh calls, which a rollout's guardrails allow for; None where nothing was measured."""
     fresh = [r.latency_ms for r in results if r.latency_ms is not None]
     mean = sum(r.cost_usd for r in results) / len(results) if results else None
-    return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_FRESH else None}
+    return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
 
 
 def _selection_lift(run: StudyRun, winner: Variant) -> float | None:
@@ -146,13 +156,15 @@ def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, 
     }
 
 
-def _summary(comparison: Comparison, gates: Sequence[GateResult], looks: int) -> str:
-    confidence = confidence_of(comparison.p, looks)
+def _summary(comparison: Comparison, saving: Saving | None, gates: Sequence[GateResult], looks: int) -> str:
+    confidence = confidence_of(comparison.p if saving is None else saving.p, looks)
     low, high = comparison.interval.lower, comparison.interval.upper
     figures = (
         f"{comparison.champion_mean:.3f} to {comparison.candidate_mean:.3f} on {comparison.n} holdout examples "
         f"(lift {comparison.lift:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p {comparison.p:.3g}, look {looks})"
     )
+    if saving is not None:
+        figures = f"{saving.text}; score {figures}"
     failed = [g.reason for g in gates if g.verdict.value != "pass"]
     if failed:
         return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}."

@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.core.budget import require_bounded
 from optimizer.core.dataset import Example
-from optimizer.core.errors import Conflict, InvalidInput, NotYet
+from optimizer.core.errors import Conflict, Fault, InvalidInput, NotYet
 from optimizer.core.estimate import (
     Estimate,
     Spread,
@@ -26,6 +26,7 @@ from optimizer.core.estimate import (
 )
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
+from optimizer.core.language import ModelPrice
 from optimizer.core.rendering import render
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
@@ -77,8 +78,8 @@ def create_study(
         trigger: why it starts by itself; None when somebody asks for it.
         usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
     Raises:
-        InvalidInput: unknown strategy, a definition or space that cannot be read, a budget that is no budget.
-        NotYet: a strategy or aim that comes later.
+        InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a definition or space that cannot be read, a budget that is no budget.
+        NotYet: a strategy that comes later.
         NotFound: the family's model is in no models file.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
@@ -88,8 +89,6 @@ def create_study(
         raise NotYet(
             f"Family {family.name!r} is of kind {family.kind}; studies of its thresholds come later. Kind prompt can be searched today."
         )
-    if aim != "quality":
-        raise NotYet(f"Aim {aim!r} comes later. Studies search for quality today; leave the aim out, or name quality.")
     if not 0 <= seed < 2**32:
         raise InvalidInput(f"A seed is a whole number from 0 to 4294967295, not {seed}.")
     if not dry_run:
@@ -98,7 +97,7 @@ def create_study(
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
     with store.read() as tx:
         caps = under(monthly_left(tx, store, clock, family.name, limits), _checked(budget or DEFAULT_BUDGET))
-    plan = _plan(family, strategy or DEFAULT_STRATEGY, caps, definition or {}, store, models)
+    plan = _plan(family, strategy or DEFAULT_STRATEGY, aim, caps, definition or {}, store, models)
     if dry_run:
         return plan.estimate
     now = clock.now()
@@ -131,8 +130,10 @@ def create_study(
     return study
 
 
-def _plan(family: Family, strategy: str, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue) -> _Plan:
-    names = check_strategy(strategy)
+def _plan(
+    family: Family, strategy: str, aim: Aim, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue
+) -> _Plan:
+    names = check_strategy(strategy, aim)
     definition = parse_definition(family, values)
     champion_id, champion = _champion(family, store)
     space = family.space if definition.space is None else definition.space
@@ -142,6 +143,8 @@ def _plan(family: Family, strategy: str, budget: Budget, values: Mapping[str, An
     for name in models_of(champion, space):
         limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
         require_bounded(name, models.price(name), limit, budget)
+        if aim == "cost":
+            _require_price(name, models.price(name))
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
     longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition)
@@ -195,6 +198,12 @@ def _checked(budget: Budget) -> Budget:
                 f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of that kind."
             )
     return budget
+
+
+def _require_price(model: str, price: ModelPrice | None) -> None:
+    if price is None or price.input_usd_per_mtok + price.output_usd_per_mtok <= 0:
+        detail = f"Model {model!r} has no price, so there are no dollars to save with it. Give it one in config/models.yaml, or leave it out of the space."
+        raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
 
 
 def _champion(family: Family, store: Store) -> tuple[str, Variant]:

@@ -11,7 +11,6 @@ from optimizer.core.errors import BudgetExhausted, StudyStopped
 from optimizer.core.estimate import longest_inputs, longest_of
 from optimizer.core.raced_search import Heat, RacedSearch
 from optimizer.core.strategy import RACE, RACED, Proposal, SearchSetting, Sequential, check_strategy
-from optimizer.core.study import mean_score
 from optimizer.jobs.evaluation import Evaluator
 from optimizer.jobs.search_trials import Trials
 from optimizer.jobs.study_run import StopFlag, StudyRun
@@ -107,7 +106,9 @@ def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Evaluator, searc
     while proposal is not None:
         stop.check_cancelled()
         (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
-        search.tell(proposal, mean_score(results), results)
+        objective = trials.objective()
+        assert objective is not None  # the champion is the first
+        search.tell(proposal, objective.told(results), results)
         proposal = search.ask()
 
 

@@ -10,9 +10,9 @@ from optimizer.core.comparison import TIE
 from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
 from optimizer.core.estimate import MET_IN_A_RACE
+from optimizer.core.objective import Objective
 from optimizer.core.strategy import RACE, Proposal
-from optimizer.core.study import ExampleResult, Trial, mean_score
-from optimizer.core.study_history import measured
+from optimizer.core.study import ExampleResult, Trial, aimed_at, mean_score
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.evaluation import Evaluator, p95_ms
@@ -89,19 +89,25 @@ class Trials:
                 entry.trial = replace(entry.trial, status="dropped", finished_at=entry.trial.finished_at or self._run.clock.now())
                 self._put(entry, [])
 
+    def objective(self) -> Objective | None:
+        """How results compare with the champion's; None before it has any."""
+        champion = next((list(entry.results.values()) for entry in self._entries.values() if entry.number == 0), None)
+        return Objective(aim=self._run.study.aim, champion=champion, margin=self._run.family.rollout.margin) if champion else None
+
     def winner(self) -> str | None:
-        """Of the variants that met every dev example the one with the highest mean that beats the champion; first of equals.
+        """Of the variants that met every dev example the one that gains most over the champion; first of equals.
 
         None while the champion has not met them all. A variant without a score where the champion has one cannot win.
         """
         complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
-        if not complete or complete[0].number != 0:
+        objective = self.objective()
+        if objective is None or not complete or complete[0].number != 0:
             return None
-        champion, *others = [measured(entry.results.values()) for entry in complete]
-        best, best_total = None, sum(champion.values())
-        for entry, own in zip(complete[1:], others, strict=True):
-            if champion and champion.keys() <= own.keys() and (total := sum(own[e] for e in champion)) > best_total + TIE * len(champion):
-                best, best_total = entry.variant.id, total
+        best, most = None, TIE
+        for entry in complete[1:]:
+            gain = objective.gain(list(entry.results.values()))
+            if gain is not None and gain > most:
+                best, most = entry.variant.id, gain
         return best
 
     def _is_complete(self, entry: _Entry) -> bool:
@@ -189,6 +195,7 @@ class Trials:
             run.best_score = trial.score
         score = "no score" if trial.score is None else f"{trial.score:.3f}"
         n = count(trial.n, "dev example") if whole else f"{trial.n} of {len(run.dev)} dev examples"
+        n += aimed_at(run.study.aim, trial)
         run.tell("trial", f"trial {trial.number} ({trial.proposer}): {score} on {n}", trial=trial, eta_s=self._eta_s(evaluator))
 
     def _eta_s(self, evaluator: Evaluator) -> float | None:

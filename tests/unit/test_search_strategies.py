@@ -15,7 +15,7 @@ from optimizer.core.language import request_for
 from optimizer.core.rendering import render
 from optimizer.core.scoring import CORE_METRICS, Score, Scorer
 from optimizer.core.strategy import Proposal, SearchSetting
-from optimizer.core.study import Definition
+from optimizer.core.study import Definition, ExampleResult
 from optimizer.core.variant import FewShot
 from tests.study_world import TopicModel, topic_examples, topic_family
 
@@ -146,6 +146,21 @@ def test_an_output_below_the_threshold_teaches_nothing():
 
     assert "I would rather not say." in learned(0.4)
     assert "I would rather not say." not in learned(0.6)
+
+
+@pytest.mark.parametrize(("reached", "teaches"), [(0.4, True), (0.6, False)])
+def test_without_a_threshold_it_is_the_score_that_the_start_reaches_whatever_its_worth_is_under_the_aim(reached, teaches):
+    class Half(Scorer):
+        def score(self, expected, output_text, input=None):
+            return Score(value=0.5)
+
+    family = topic_family(output={"field": "topic", "parser": "text"}, scorer={"exact_match": 1.0})
+    scorer = Half(family.output, family.metrics, list(CORE_METRICS.values()))
+    given = setting(family=family, start=family.variant(), scorer=scorer, answer=Answers(family, TopicModel(needs=99)))
+    search = BootstrapSearch(given)
+    results = [ExampleResult(example="dev-000", score=reached, output=None)]
+    search.tell(Proposal(variant=given.start, proposer="champion"), 0.0, results)  # 0: what the champion saves, where cost is the aim
+    assert ("I would rather not say." in {e.output for p in all_of(search) for e in p.variant.examples}) is teaches
 
 
 def test_a_candidate_whose_request_is_too_long_is_neither_proposed_nor_paid_for():

@@ -1,0 +1,57 @@
+"""What a winner saves on the sealed holdout where the aim is cost or latency, and how sure that is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optimizer.core.comparison import bootstrap_reduction_p
+from optimizer.core.gates import GateResult, Verdict
+from optimizer.core.objective import MIN_TIMED, STATISTICS, paired_by
+from optimizer.core.study import Aim, ExampleResult
+from optimizer.core.words import count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """Dollars per call of both, or p95 in ms of the calls of both that were asked freshly; None where that could not be measured."""
+
+    aim: Aim
+    n: int  # examples on which both were measured
+    champion: float | None = None
+    winner: float | None = None
+    p: float = 1.0  # one-sided against "nothing is saved"
+
+    @property
+    def share(self) -> float | None:
+        return None if not self.champion or self.winner is None else 1 - self.winner / self.champion
+
+    @property
+    def text(self) -> str:
+        if self.share is None:
+            return f"{self.aim} not measured"
+        before, after = (
+            f"${x or 0.0:.6f} a call" if self.aim == "cost" else f"p95 {x or 0.0:.0f} ms" for x in (self.champion, self.winner)
+        )
+        return f"{before} to {after} ({-self.share:+.0%}, p {self.p:.3g})"
+
+    @property
+    def unmeasured(self) -> GateResult:
+        """The gate that says so where nothing could be measured."""
+        reason = (
+            f"{self.aim} was measured for both on {count(self.n, 'holdout example')}, and fewer than {MIN_TIMED} say nothing. What was asked before "
+            "is answered by the journal, which takes no time: this can be measured on examples that no study has looked at"
+        )
+        return GateResult(name=self.aim, verdict=Verdict.ERROR, value=float(self.n), required=float(MIN_TIMED), reason=reason)
+
+
+def saving_of(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult], seed: int) -> Saving | None:
+    """None where quality is the aim."""
+    if aim == "quality":
+        return None
+    before, after = paired_by(aim, champion, winner)
+    if not before or (aim == "latency" and len(before) < MIN_TIMED):
+        return Saving(aim=aim, n=len(before))
+    statistic = STATISTICS[aim]
+    p = bootstrap_reduction_p(before, after, statistic=statistic, seed=seed)
+    return Saving(aim=aim, n=len(before), champion=statistic(before), winner=statistic(after), p=p)

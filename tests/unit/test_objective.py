@@ -1,0 +1,93 @@
+"""What gains on the champion under each aim, and what cannot win however cheap it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from optimizer.core.objective import MIN_TIMED, Objective, paired_by
+from optimizer.core.saving import saving_of
+from optimizer.core.study import Aim, ExampleResult, Trial, aimed_at
+
+
+def results(scores: Sequence[float | None], *, usd: float = 0.002, ms: float | None = 100.0) -> list[ExampleResult]:
+    return [
+        ExampleResult(example=f"e{i}", score=s, output=None, cost_usd=usd, latency_ms=None if ms is None else ms + i)
+        for i, s in enumerate(scores)
+    ]
+
+
+CHAMPION = results([1.0, 0.5] * 15)
+
+
+def objective(aim: Aim) -> Objective:
+    return Objective(aim=aim, champion=CHAMPION, margin=0.05)
+
+
+def test_quality_gains_by_the_mean_lead_and_is_told_the_mean_score() -> None:
+    better = results([1.0, 0.7] * 15)
+    assert objective("quality").gain(better) == pytest.approx(0.1)
+    assert objective("quality").told(better) == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize(("aim", "cheaper"), [("cost", {"usd": 0.0015}), ("latency", {"ms": 71.0})])
+def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(aim: Aim, cheaper: dict[str, float]) -> None:
+    equal, a_little_worse, worse = ([1.0, s] * 15 for s in (0.5, 0.42, 0.3))
+    share = 0.25 if aim == "cost" else 1 - (71 + 28) / (100 + 28)
+    assert objective(aim).gain(results(equal, **cheaper)) == pytest.approx(share)
+    assert objective(aim).gain(results(a_little_worse, **cheaper)) == pytest.approx(share)
+    assert objective(aim).gain(results(worse, **cheaper)) is None
+    assert objective(aim).gain(CHAMPION) == pytest.approx(0.0)
+
+
+def test_strategies_are_told_that_any_usable_variant_is_worth_more_than_one_that_is_worse() -> None:
+    told = objective("cost").told
+    ten_times_as_dear, worse, much_worse = (
+        results([1.0, 0.5] * 15, usd=0.02),
+        results([1.0, 0.3] * 15, usd=0.0),
+        results([0.0] * 30, usd=0.0),
+    )
+    values = [told(CHAMPION), told(ten_times_as_dear), told(worse), told(much_worse)]
+    assert values == sorted((v for v in values if v is not None), reverse=True)
+    assert len(set(values)) == 4
+
+
+@pytest.mark.parametrize("aim", ["quality", "cost", "latency"])
+def test_who_has_no_score_where_the_champion_has_one_cannot_win(aim: Aim) -> None:
+    assert objective(aim).gain(results([1.0] * 29 + [None], usd=0.0, ms=1.0)) is None
+
+
+def test_latency_that_was_not_measured_is_no_gain_and_no_loss() -> None:
+    from_journal = results([1.0, 0.5] * 15, ms=None)
+    few = [*results([1.0, 0.5] * 15)[: MIN_TIMED - 1], *from_journal[MIN_TIMED - 1 :]]
+    for found in (from_journal, few):
+        assert objective("latency").gain(found) is None
+        assert objective("latency").told(found) is None
+
+
+def test_a_call_that_failed_is_neither_cheap_nor_quick() -> None:
+    failed = [*results([None] * 10, usd=0.0, ms=1.0), *results([1.0, 0.5] * 15)[10:]]
+    assert len(paired_by("cost", CHAMPION, failed)[0]) == len(paired_by("latency", CHAMPION, failed)[1]) == 20
+
+
+def test_a_saving_says_what_it_is_and_when_it_was_not_measured() -> None:
+    assert saving_of("quality", CHAMPION, CHAMPION, 1) is None
+    cheaper = saving_of("cost", CHAMPION, results([1.0] * 30, usd=0.001), 1)
+    assert cheaper is not None
+    assert cheaper.share == pytest.approx(0.5)
+    assert cheaper.p < 0.001
+    assert cheaper.text == "$0.002000 a call to $0.001000 a call (-50%, p 0.0001)"
+    equal = saving_of("cost", CHAMPION, CHAMPION, 1)
+    assert equal is not None
+    assert equal.p == 1.0
+    untimed = saving_of("latency", CHAMPION, results([1.0] * 30, ms=None), 1)
+    assert untimed is not None
+    assert (untimed.share, untimed.unmeasured.verdict.value) == (None, "error")
+    assert "0 holdout examples" in untimed.unmeasured.reason
+
+
+def test_a_trial_is_told_with_what_its_study_aims_at() -> None:
+    trial = Trial(study="st", number=1, variant="v", proposer="settings", params={}, status="complete", n=10, cost_usd=0.002, p95_ms=87.4)
+    shown = [aimed_at(aim, trial) for aim in ("quality", "cost", "latency")]
+    assert shown == ["", ", $0.000200 a call", ", p95 87 ms"]
