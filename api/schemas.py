@@ -61,6 +61,7 @@ class FreezeBody(Body):
 class NominateBody(Body):
     variant: Name
     aim: Aim = "quality"
+    dry_run: bool = False
 
 
 class FewShotBody(Body):

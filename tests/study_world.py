@@ -17,9 +17,10 @@ from optimizer.core.errors import ModelFailed
 from optimizer.core.family import Family, parse_family
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.scoring import CORE_METRICS, Scorer
-from optimizer.core.study import Budget, Study
+from optimizer.core.study import Aim, Budget, Study
 from optimizer.core.variant import Variant
 from optimizer.jobs.create_study import create_study
+from optimizer.jobs.nominate import nominate
 from optimizer.jobs.run_study import run_study
 from optimizer.ports import VariantRecord
 from optimizer.wiring import strategy_for
@@ -180,6 +181,10 @@ class World:
     def run(self, study: Study, **options: Any) -> Study:
         given = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, "strategies": strategy_for, **options}
         return run_study(study.id, store=self.store, clock=self.clock, **given)
+
+    def nominate(self, study: str, variant: str | None, aim: Aim = "quality", **options: Any) -> Any:
+        given: Any = {"family": self.family, "actor": "test", "store": self.store, "clock": self.clock, "models": self, **options}
+        return nominate(study, variant=variant or "", aim=aim, **given)
 
     def only_study(self) -> Study:
         with self.store.read() as tx:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,7 +17,7 @@ from optimizer.core.errors import NotFound, NotYet
 from optimizer.core.estimate import Estimate
 from optimizer.core.study import Budget, Study, StudyStatus
 from optimizer.jobs.create_study import create_study
-from optimizer.jobs.nominate import nominate
+from optimizer.jobs.nominate import Price, nominate
 from optimizer.jobs.request_stop import request_stop
 from optimizer.ports import Transaction
 
@@ -91,9 +92,32 @@ def cancel(id: str, shared: Shared, request: Request, body: ReasonBody | None = 
 
 
 @routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited"))
-def nominate_variant(id: str, body: NominateBody, shared: Shared) -> dict[str, Any]:
-    """Names a variant of this study as candidate for a rollout: the confirmed winner today, other points of the search later."""
-    return shapes.study(nominate(id, variant=body.variant, aim=body.aim, store=shared.store))
+def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
+    """Names a variant of this study as candidate for a rollout: 200 and the study where it has confirmed it for this aim.
+
+    For any other point of its search 202 and a new study, which looks at the sealed holdout once more; with ``dry_run`` 200 and what
+    that would cost.
+    """
+    with shared.store.read() as tx:
+        searched = _require(shared.store.studies.get(tx, id), id)
+    found = nominate(
+        id,
+        variant=body.variant,
+        aim=body.aim,
+        family=shared.family(searched.family),
+        actor=request.state.caller.actor,
+        store=shared.store,
+        clock=shared.clock,
+        models=wiring.open_models(shared.settings),
+        dry_run=body.dry_run,
+        usd_per_month=shared.settings.usd_per_month,
+    )
+    if isinstance(found, Price):
+        return {"dry_run": True, "price": asdict(found)}
+    if found.id != id:
+        response.status_code = 202
+        response.headers["Location"] = f"/v1/studies/{found.id}"
+    return shapes.study(found)
 
 
 def _require(found: Study | None, id: str) -> Study:

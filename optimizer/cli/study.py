@@ -152,6 +152,36 @@ def resume(
 
 
 @app.command()
+def nominate(
+    study: StudyId,
+    variant: Annotated[str, typer.Argument(help="A variant that the study has measured in full.", show_default=False)],
+    aim: Annotated[str, typer.Option(help="What it has to show on the holdout: quality, cost or latency.")] = "quality",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the look would cost; spend nothing.")] = False,
+    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Take another point of a study's search to the sealed holdout: one more look, by a study of its own.
+
+    Examples:
+      detent study nominate triage v_1a2b3c4d5e6f --aim cost --dry-run
+      detent study nominate triage v_1a2b3c4d5e6f --aim cost
+    """
+    from optimizer.cli import study_run
+
+    check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    session = Session()
+    searched = find_study(session, study)
+    if dry_run:
+        price = study_run.price_of_look(session, searched, variant, aim)
+        show(as_json, {"dry_run": True, "price": price}, lambda out: study_run.view_price(out, searched.family, price))
+        return
+    found = study_run.take_to_holdout(session, searched, variant, aim, follow=follow, quiet=as_json)
+    _show_study(session, found, as_json)
+    if found.status == "failed":
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = False) -> None:
     """Write one self-contained HTML page: what was tried, what won, why, and at what cost.
 

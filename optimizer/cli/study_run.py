@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from optimizer import run_files
 from optimizer.cli.output import console, dollars, say
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from optimizer.core.estimate import Estimate
     from optimizer.core.family import Family
+    from optimizer.jobs.nominate import Price
 
 POLL_S = 0.5
 NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
@@ -138,6 +139,55 @@ def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) 
     if session.server is not None:
         return _by_worker(session, queue(), follow, quiet)
     return _here_or_by_worker(session, queue, follow, quiet)
+
+
+def price_of_look(session: Session, searched: Study, variant: str, aim: str) -> Price | Study:
+    """What confirming ``variant`` for ``aim`` would cost; the study itself where it has confirmed it."""
+    return _nominate(session, searched, variant, aim, dry_run=True)
+
+
+def view_price(out: Console, family: str, price: Price | Study) -> None:
+    if isinstance(price, Study):
+        out.print(
+            f"{price.winner} was confirmed by study {price.id}; nothing is to pay. Next: detent rollout start {family} {price.winner}",
+            markup=False,
+        )
+        return
+    usd = "unknown dollars: a model has no price" if price.usd_at_most is None else f"at most {dollars(price.usd_at_most)}"
+    out.print(
+        f"{price.variant}, aim {price.aim}: {count(price.n_calls, 'call')}, {usd}; look {price.look} at these holdout examples",
+        markup=False,
+    )
+    out.print(f"Next      detent study nominate {price.study} {price.variant} --aim {price.aim}", markup=False)
+
+
+def take_to_holdout(session: Session, searched: Study, variant: str, aim: str, *, follow: bool, quiet: bool) -> Study:
+    """The study that has confirmed ``variant`` for ``aim``: the given one, or a new one, with ``follow`` at its end."""
+    if session.server is not None:
+        answer = session.server.post(f"/v1/studies/{searched.id}/nominate", {"variant": variant, "aim": aim})
+        id = str(answer["id"])
+        return _read(session, id) if id == searched.id else _by_worker(session, id, follow, quiet)
+    found = _nominate(session, searched, variant, aim, dry_run=False)
+    assert isinstance(found, Study)
+    return found if found.id == searched.id else _here_or_by_worker(session, lambda: found.id, follow, quiet)
+
+
+def _nominate(session: Session, searched: Study, variant: str, aim: str, *, dry_run: bool) -> Price | Study:
+    from optimizer import wiring
+    from optimizer.jobs.nominate import nominate
+
+    return nominate(
+        searched.id,
+        variant=variant,
+        aim=cast(Aim, aim),
+        family=session.family(searched.family),
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        models=wiring.open_models(session.settings),
+        dry_run=dry_run,
+        usd_per_month=session.settings.usd_per_month,
+    )
 
 
 def confirmation_lines(study: Study) -> list[str]:

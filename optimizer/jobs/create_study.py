@@ -144,7 +144,7 @@ def _plan(
         limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
         require_bounded(name, models.price(name), limit, budget)
         if aim == "cost":
-            _require_price(name, models.price(name))
+            require_price(name, models.price(name))
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
     longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition)
@@ -200,7 +200,8 @@ def _checked(budget: Budget) -> Budget:
     return budget
 
 
-def _require_price(model: str, price: ModelPrice | None) -> None:
+def require_price(model: str, price: ModelPrice | None) -> None:
+    """Raises InvalidInput where cost is the aim and cannot be told."""
     if price is None or price.input_usd_per_mtok + price.output_usd_per_mtok <= 0:
         detail = f"Model {model!r} has no price, so there are no dollars to save with it. Give it one in config/models.yaml, or leave it out of the space."
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])

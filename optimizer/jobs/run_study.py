@@ -14,7 +14,7 @@ from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_i
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
-from optimizer.core.strategy import StrategyMaker, check_strategy
+from optimizer.core.strategy import CONFIRM, StrategyMaker, check_strategy
 from optimizer.core.study import ENDED, Definition, Study
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
@@ -112,7 +112,7 @@ def _begin(
         scorer=scorer,
         strategies=strategies,
         progress=progress,
-        n_trials_most=trials_of(check_strategy(study.strategy), definition),
+        n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
         longest_bytes=longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition),
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
@@ -121,9 +121,9 @@ def _begin(
 
 
 def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:
-    """Whether the search is over. Once its winner has looked at the holdout no other may: that would be a look nobody counts."""
+    """Whether the search is over, or there is none. Once its winner has looked at the holdout no other may: that would be a look nobody counts."""
     looked = study.winner is not None and bool(store.examples.looked_at(tx, study.family, study.id))
-    return study.winner is not None and (study.status == "confirming" or looked)
+    return study.winner is not None and (study.status == "confirming" or study.strategy == CONFIRM or looked)
 
 
 def _require_same_scorer(study: Study, scorer: Scorer) -> None:
@@ -155,12 +155,13 @@ def _search_and_confirm(run: StudyRun) -> Study:
 
 
 def _confirm(run: StudyRun, winner: str, n_confirmation: int) -> Study:
-    run.tell("confirming", f"{winner} beats the champion on dev; {n_confirmation // 2} sealed holdout examples decide")
+    why = "was nominated" if run.study.strategy == CONFIRM else "beats the champion on dev"
+    run.tell("confirming", f"{winner} {why}; {n_confirmation // 2} sealed holdout examples decide")
     stop = StopFlag(run.store, run.clock, run.study.id)
     try:
         outcome, confirmation = confirm_winner(run, variant_of(run.store, run.family.name, winner), stop=stop)
     except StudyStopped:
-        return _finish(run, f"Cancelled during the confirmation; {winner} was the best on dev.", status="cancelled")
+        return _finish(run, f"Cancelled during the confirmation of {winner}.", status="cancelled")
     except BudgetExhausted as exhausted:
         return _finish(run, f"Not confirmed: {exhausted}", status="finished", outcome="budget_exhausted")
     return _finish(run, confirmation["summary"], status="finished", outcome=outcome, confirmation=confirmation)

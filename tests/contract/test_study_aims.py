@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidInput, NotYet
+from optimizer.core.errors import InvalidInput
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget, Study
 from optimizer.core.study_headline import headline, lift_text
-from optimizer.jobs.nominate import nominate
 from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
 
 SIZES = {"n_train": 9, "n_dev": 24, "n_holdout": 80, "n_settings": 8}
@@ -76,7 +75,7 @@ def test_the_cheapest_and_the_quickest_that_is_not_worse_wins_and_is_confirmed(w
         f"{study.winner} is {'cheaper' if aim == 'cost' else 'quicker'} than the champion"
     )
     assert lift_text(study, 1) == found["summary"]
-    assert nominate(study.id, variant=str(study.winner), aim=study.aim, store=world.store) == study
+    assert world.nominate(study.id, study.winner, study.aim) == study
 
 
 def test_the_same_search_for_quality_changes_nothing(world: World) -> None:
@@ -107,9 +106,3 @@ def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None
     with pytest.raises(InvalidInput, match="has no price"):
         world.create(aim="cost")
     assert world.create(aim="latency", dry_run=True).n_trials > 0
-
-
-def test_only_the_aim_that_was_confirmed_can_be_nominated(world: World) -> None:
-    study = searched(world, "cost")
-    with pytest.raises(NotYet, match="can be nominated today"):
-        nominate(study.id, variant=str(study.winner), aim="latency", store=world.store)

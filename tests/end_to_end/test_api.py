@@ -21,6 +21,7 @@ from api.bodies import MAX_INTEGER
 from optimizer.core.assignment import bucket, in_candidate, verify_token
 from optimizer.core.dataset import group_of, split_of
 from optimizer.core.errors import Busy
+from optimizer.core.study import Trial
 from optimizer.jobs.release_example import release_example
 from tests.api_world import World, make_home, serving
 
@@ -401,6 +402,24 @@ def test_a_queued_study_can_be_cancelled_twice_over(world: World) -> None:
     first, again = (world.post(f"/v1/studies/{study['id']}/cancel", {"reason": "not today"}) for _ in range(2))
     assert (first.json()["status"], again.json()["status"]) == ("cancelled", "cancelled")
     assert [one["id"] for one in world.get("/v1/studies?status=cancelled&family=triage").json()["items"]] == [study["id"]]
+
+
+def test_another_point_of_a_search_is_nominated_at_a_price_that_is_told_before(world: World) -> None:
+    world.add_examples(120)
+    study = world.post("/v1/families/triage/studies", STUDY).json()
+    world.post(f"/v1/studies/{study['id']}/cancel", {})
+    point = world.candidate()
+    trial = Trial(study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5)
+    world.shared.store.write(lambda tx: world.shared.store.studies.put_trial(tx, trial))
+    asked = {"variant": point, "aim": "quality"}
+    told = world.post(f"/v1/studies/{study['id']}/nominate", {**asked, "dry_run": True})
+    assert (told.status_code, told.json()["price"]["n_calls"], told.json()["price"]["look"]) == (200, 20, 1)
+    queued = world.post(f"/v1/studies/{study['id']}/nominate", asked)
+    assert queued.status_code == 202
+    found = world.get(queued.headers["location"]).json()
+    assert (found["strategy"], found["status"], found["winner"], found["budget"]["calls"]) == ("confirm", "confirming", point, 24)
+    again = world.post(f"/v1/studies/{study['id']}/nominate", asked)
+    assert (again.status_code, again.json()["type"]) == (409, "/problems/conflict")
 
 
 def test_a_budget_that_cannot_pay_for_the_confirmation_is_refused_with_figures(world: World) -> None:

@@ -15,7 +15,6 @@ from optimizer.core.estimate import Estimate
 from optimizer.core.language import ModelPrice
 from optimizer.core.strategy import without_turn
 from optimizer.core.study import Budget, Spend, Study
-from optimizer.jobs.nominate import nominate
 from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.resume_study import resume_study
 from optimizer.jobs.run_study import fail_study
@@ -122,7 +121,7 @@ def test_a_lead_on_dev_that_the_holdout_does_not_show_is_not_confirmed(tmp_path)
     assert {g["name"] for g in study.confirmation["gates"] if g["verdict"] != "pass"} == {"improvement", "confidence"}
     assert study.confirmation["summary"].startswith("Not confirmed:")
     with pytest.raises(GateNotMet, match="improvement, confidence"):
-        nominate(study.id, variant=study.winner, aim="quality", store=world.store)
+        world.nominate(study.id, study.winner, "quality")
 
 
 def test_fewer_holdout_examples_than_the_gate_asks_for_are_not_enough_to_nominate(tmp_path):
@@ -388,7 +387,7 @@ def test_two_studies_of_one_family_at_once_are_a_conflict(world):
     [
         pytest.param({"strategy": "gepa"}, NotYet, id="later strategy"),
         pytest.param({"strategy": "luck"}, InvalidInput, id="unknown strategy"),
-        pytest.param({"aim": "cost"}, NotYet, id="later aim"),
+        pytest.param({"aim": "cost", "strategy": "race"}, InvalidInput, id="a race for another aim"),
         pytest.param({"seed": -1}, InvalidInput, id="negative seed"),
         pytest.param({"budget": Budget(calls=-5)}, InvalidInput, id="negative budget"),
         pytest.param({"budget": Budget(usd=float("nan"))}, InvalidInput, id="budget that is no number"),
@@ -419,24 +418,19 @@ def test_without_dev_examples_or_a_champion_there_is_nothing_to_search(tmp_path)
 # --- nominating -------------------------------------------------------------------------------------------------------
 
 
-def test_the_confirmed_winner_may_be_nominated_again_and_nothing_else(done):
+def test_the_confirmed_winner_may_be_nominated_again_and_no_variant_that_was_not_tried(done):
     world, study = done.world, done.study
-    assert nominate(study.id, variant=study.winner, aim="quality", store=world.store) == study
-    other = next(t.variant for t in world.trials(study) if t.variant not in (study.winner, study.champion))
-    with pytest.raises(NotYet, match="rollout start"):
-        nominate(study.id, variant=other, aim="quality", store=world.store)
-    with pytest.raises(NotYet):
-        nominate(study.id, variant=study.winner, aim="cost", store=world.store)
+    assert world.nominate(study.id, study.winner, "quality") == study
     with pytest.raises(NotFound, match="no trial"):
-        nominate(study.id, variant="v_000000000000", aim="quality", store=world.store)
+        world.nominate(study.id, "v_000000000000", "quality")
     with pytest.raises(NotFound):
-        nominate("st_none", variant=study.winner, aim="quality", store=world.store)
+        world.nominate("st_none", study.winner, "quality")
 
 
 def test_a_study_under_way_nominates_nothing_yet(world):
     study = world.create()
     with pytest.raises(Conflict, match="queued"):
-        nominate(study.id, variant=study.champion, aim="quality", store=world.store)
+        world.nominate(study.id, study.champion, "quality")
 
 
 def test_a_candidate_with_a_missing_score_wins_nothing(tmp_path):

@@ -1,0 +1,148 @@
+"""Another point of a search is taken to the sealed holdout by a study of its own: its price, its look, its end, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from optimizer.core.errors import Busy, Conflict, InvalidInput, ModelFailed
+from optimizer.core.rendering import few_shot
+from optimizer.core.study import Budget, Study, Trial
+from optimizer.core.study_headline import headline, next_step
+from optimizer.jobs.freeze import freeze
+from optimizer.jobs.nominate import Price
+from optimizer.jobs.report_study import report_study
+from optimizer.jobs.request_stop import request_stop
+from optimizer.jobs.resume_study import resume_study
+from optimizer.wiring import study_page
+from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A champion that shows six examples, where two suffice; nothing that is tried can be better, some of it is as good."""
+    family = topic_family(rollout={"gates": {"n": 40, "improvement": 0.0, "confidence": 0.0}})
+    made = World(tmp_path, model=TopicModel(), family=family, clock=SteadyClock(0.001))
+    rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(80, "holdout")]
+    made.store.write(lambda tx: made.store.examples.add(tx, rows))
+    made.crown(replace(family.variant(), examples=tuple(few_shot(family, e) for e in topic_examples(6, "train"))))
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def searched(world: World) -> Study:
+    definition = {"n_train": 9, "n_dev": 24, "n_holdout": 80, "n_settings": 8, "space": {"examples": {"max": 6}}}
+    study = world.run(world.create(strategy="settings", definition=definition, budget=Budget(calls=2000)))
+    assert (study.outcome, study.winner) == ("no_improvement", None)
+    return study
+
+
+def as_good(world: World, study: Study) -> Trial:
+    """A point that scores as the champion does."""
+    champion, *others = world.trials(study)
+    return next(t for t in others if t.score == champion.score)
+
+
+def n_looks(world: World, study: Study) -> int:
+    with world.store.read() as tx:
+        return world.store.examples.looks(tx, study.family, (study.dataset or {})["holdout"])
+
+
+def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched: Study) -> None:
+    point = as_good(world, searched)
+    n_before = len(world.model.requests)
+    queued = world.nominate(searched.id, point.variant)
+    assert (queued.status, queued.strategy, queued.winner) == ("confirming", "confirm", point.variant)
+    ended = world.run(queued)
+    assert (ended.status, ended.outcome, ended.winner) == ("finished", "nominated", point.variant)
+    assert world.trials(ended) == []
+    assert (ended.confirmation or {})["n"] == 80
+    assert (ended.confirmation or {})["looks"] == n_looks(world, ended) == 1
+    assert len(world.model.requests) - n_before == ended.spend.n_calls == 160
+    assert headline(ended, []).startswith(f"{point.variant} was nominated")
+    assert f"rollout start {searched.family} {point.variant}" in next_step(ended)
+    report = report_study(ended.id, family=world.family, store=world.store, clock=world.clock)
+    assert "Confirmation" in study_page(report)
+    assert world.nominate(ended.id, point.variant) == ended
+
+
+def test_it_is_the_second_look_where_the_holdout_has_been_looked_at(world: World, searched: Study) -> None:
+    first = world.run(world.nominate(searched.id, as_good(world, searched).variant))
+    again = world.run(world.nominate(searched.id, as_good(world, searched).variant, "cost"))
+    assert [(s.confirmation or {})["looks"] for s in (first, again)] == [1, 2]
+    assert again.aim == "cost"
+    assert "quality" in {g["name"] for g in (again.confirmation or {})["gates"]}
+
+
+def test_the_price_is_told_before_and_telling_it_writes_nothing(world: World, searched: Study) -> None:
+    point = as_good(world, searched)
+    price = world.nominate(searched.id, point.variant, dry_run=True)
+    assert isinstance(price, Price)
+    assert (price.n_calls, price.look, price.variant) == (160, 1, point.variant)
+    assert price.usd_at_most is not None
+    assert world.only_study() == searched
+    ended = world.run(world.nominate(searched.id, point.variant))
+    assert ended.spend.usd <= price.usd_at_most
+
+
+def test_cancelled_and_resumed_it_confirms_and_searches_nothing(world: World, searched: Study) -> None:
+    queued = world.nominate(searched.id, as_good(world, searched).variant)
+    request_stop(queued.id, actor="test", store=world.store, clock=world.clock)
+    assert world.run(queued).status == "cancelled"
+    resumed = resume_study(queued.id, actor="test", store=world.store, clock=world.clock)
+    assert resumed.status == "queued"
+    ended = world.run(resumed)
+    assert (ended.outcome, world.trials(ended)) == ("nominated", [])
+
+
+def test_interrupted_it_goes_on_and_asks_nothing_twice(world: World, searched: Study) -> None:
+    queued = world.nominate(searched.id, as_good(world, searched).variant)
+    n_before = len(world.model.requests)
+
+    def away(n: int) -> None:
+        if n - n_before == 50:
+            raise Busy("The store is away.", retry_after_s=1)
+
+    world.model.before = away
+    with pytest.raises(Busy):
+        world.run(queued)
+    world.model.before = None
+    ended = world.run(queued)
+    assert ended.outcome == "nominated"
+    asked = [r.key for r in world.model.requests[n_before:]]
+    assert len(asked) - len(set(asked)) <= 1  # the one in flight
+
+
+def test_what_cannot_be_nominated_says_why(world: World, searched: Study) -> None:
+    point = as_good(world, searched)
+    with pytest.raises(Conflict, match="is the champion"):
+        world.nominate(searched.id, searched.champion)
+    unmeasured = replace(point, number=99, variant="v_000000000000", status="dropped", n=3)
+    world.store.write(lambda tx: world.store.studies.put_trial(tx, unmeasured))
+    with pytest.raises(InvalidInput, match="not been measured on every dev example"):
+        world.nominate(searched.id, unmeasured.variant)
+    with pytest.raises(InvalidInput, match="no strategy 'confirm'"):
+        world.create(strategy="confirm")
+    first = world.nominate(searched.id, point.variant)
+    with pytest.raises(Conflict, match="one at a time"):
+        world.nominate(searched.id, point.variant, "cost")
+    world.run(first)
+    freeze(world.family.name, reason="", actor="test", store=world.store, clock=world.clock)
+    with pytest.raises(Conflict, match="frozen"):
+        world.nominate(searched.id, point.variant, "cost")
+
+
+def test_a_model_that_does_not_answer_confirms_nothing(world: World, searched: Study) -> None:
+    queued = world.nominate(searched.id, as_good(world, searched).variant)
+
+    def broken(_: int) -> None:
+        raise ModelFailed("The model is not reachable.", kind="malformed", sent=False)
+
+    world.model.before = broken
+    ended = world.run(queued)
+    assert ended.outcome == "not_confirmed"
+    assert "could be scored" in (ended.confirmation or {})["summary"]
