@@ -15,7 +15,7 @@ from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
 from optimizer.adapters.study_duel import duel
 from optimizer.core.moves import is_system
-from optimizer.core.strategy import without_turn
+from optimizer.core.strategy import CONFIRM, without_turn
 from optimizer.core.study import UNFINISHED, Spend, Study
 from optimizer.core.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.study_history import StudyReport, TrialView, usd_per_example
@@ -43,11 +43,15 @@ def study_page(report: StudyReport) -> str:
         _facts(report),
         note_list(_notes(report)),
         section("Confirmation on the sealed holdout", _confirmation(study)),
-        *(_search(report) if trials else ["<p>Nothing was evaluated.</p>"]),
+        *(_search(report) if trials else [_no_search(report)]),
         f"<footer>Made {when(report.made_at)}. Scores are of the dev examples, unless the holdout is named; of the sealed holdout no example is "
         f"shown. Next: {escape(next_step(study))}.</footer>",
     ]
     return document(f"Study {study.id} of {study.family}", parts)
+
+
+def _no_search(report: StudyReport) -> str:
+    return section("What changed", _changes(report)) if report.study.strategy == CONFIRM else "<p>Nothing was evaluated.</p>"
 
 
 def _search(report: StudyReport) -> list[str]:
@@ -169,7 +173,7 @@ def _changes(report: StudyReport) -> str:
     if shown is None or champion is None or other is None:
         return "<p>There is no candidate to compare with the champion.</p>"
     best = "The best candidate so far," if study.status in UNFINISHED else "The best candidate, which did not win,"
-    what = "The winner" if study.winner else best
+    what = "The nominated variant" if study.strategy == CONFIRM else "The winner" if study.winner else best
     head = f'<p>{what} <code class="candidate">{escape(shown)}</code> against the champion <code class="champion">{escape(study.champion)}</code>.</p>'
     full = f"<details><summary>The whole variant</summary><pre>{escape(variant_text(other))}</pre></details>"
     return head + _diff(variant_diff(champion, other)) + full

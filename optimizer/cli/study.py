@@ -11,6 +11,7 @@ from optimizer.cli.output import Json, dollars, say, show, table, tell_change, w
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
+from optimizer.core.strategy import CONFIRM
 from optimizer.core.study import ENDED, UNFINISHED, Study
 from optimizer.core.study_headline import next_step
 from optimizer.core.words import count
@@ -243,16 +244,17 @@ def view(out: Any, study: Study, trials: list[Any]) -> None:
             "score": t.score,
             "n": t.n,
             "n_errors": t.n_errors,
+            "usd": t.cost_usd / t.n if t.n else None,
             "p95_ms": t.p95_ms,
             "status": t.status,
         }
         for t in trials
     ]
     columns = {
-        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors", "p95_ms": "p95 ms",
-        "status": "Status",
+        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors", "usd": "$ a call",
+        "p95_ms": "p95 ms", "status": "Status",
     }  # fmt: skip
-    table(rows, columns, empty="No trial yet.")(out)
+    table(rows, columns, empty="It searches nothing." if study.strategy == CONFIRM else "No trial yet.")(out)
     if study.confirmation:
         from optimizer.cli.study_run import confirmation_lines
 

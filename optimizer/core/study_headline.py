@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.core.gates import IMPROVED, confidence_of
+from optimizer.core.strategy import CONFIRM
 from optimizer.core.study import UNFINISHED, Aim, Spend, Study, Trial, ranked
 from optimizer.core.words import count, dollars
 
@@ -21,6 +22,8 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
     tried = count(len(candidates), "candidate")
     if study.status == "failed":
         return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
+    if study.strategy == CONFIRM and study.outcome in (None, "not_confirmed"):
+        return _look(study)
     if study.status == "cancelled":
         return f"The study of {family} was cancelled after {tried}; {_best(study, trials)}."
     if study.status == "confirming":
@@ -37,13 +40,26 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
             else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {_CALLED[study.aim]}."
         )
     if study.outcome == "not_confirmed":
-        missed = [g["name"] for g in (study.confirmation or {}).get("gates", ()) if g["verdict"] != "pass"]
-        gates = f" Not met: {', '.join(missed)}." if missed else ""
-        return f"{winner} was the best of {tried} on dev, but the sealed holdout did not confirm it.{gates}"
+        return f"{winner} was the best of {tried} on dev, but the sealed holdout did not confirm it.{_missed(study)}"
     if study.outcome == "budget_exhausted":
         what = f"{winner} could be confirmed" if winner else "a candidate could be compared"
         return f"The budget of the study of {family} ended before {what}."
     return f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on dev, so the holdout was not looked at."
+
+
+def _look(study: Study) -> str:
+    """Of a study that searched nothing."""
+    what = f"{study.winner}, nominated for {study.aim},"
+    if study.status in UNFINISHED:
+        return f"{what} is being confirmed on the sealed holdout of {study.family}."
+    if study.status == "cancelled":
+        return f"The confirmation of {study.winner} for {study.family} was cancelled."
+    return f"{what} was not confirmed by the sealed holdout of {study.family}.{_missed(study)}"
+
+
+def _missed(study: Study) -> str:
+    missed = [g["name"] for g in (study.confirmation or {}).get("gates", ()) if g["verdict"] != "pass"]
+    return f" Not met: {', '.join(missed)}." if missed else ""
 
 
 def lift_text(study: Study, looks_now: int | None) -> str | None:

@@ -66,7 +66,8 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert headline(ended, []).startswith(f"{point.variant} was nominated")
     assert f"rollout start {searched.family} {point.variant}" in next_step(ended)
     report = report_study(ended.id, family=world.family, store=world.store, clock=world.clock)
-    assert "Confirmation" in study_page(report)
+    assert "The nominated variant" in (page := study_page(report))
+    assert "train-005" in page, "what changed"
     assert world.nominate(ended.id, point.variant) == ended
 
 
@@ -92,7 +93,8 @@ def test_the_price_is_told_before_and_telling_it_writes_nothing(world: World, se
 def test_cancelled_and_resumed_it_confirms_and_searches_nothing(world: World, searched: Study) -> None:
     queued = world.nominate(searched.id, as_good(world, searched).variant)
     request_stop(queued.id, actor="test", store=world.store, clock=world.clock)
-    assert world.run(queued).status == "cancelled"
+    cancelled = world.run(queued)
+    assert (cancelled.status, headline(cancelled, [])) == ("cancelled", f"The confirmation of {queued.winner} for topics was cancelled.")
     resumed = resume_study(queued.id, actor="test", store=world.store, clock=world.clock)
     assert resumed.status == "queued"
     ended = world.run(resumed)
@@ -146,3 +148,4 @@ def test_a_model_that_does_not_answer_confirms_nothing(world: World, searched: S
     ended = world.run(queued)
     assert ended.outcome == "not_confirmed"
     assert "could be scored" in (ended.confirmation or {})["summary"]
+    assert headline(ended, []) == f"{ended.winner}, nominated for quality, was not confirmed by the sealed holdout of topics. Not met: n."

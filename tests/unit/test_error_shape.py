@@ -97,7 +97,7 @@ CASES = [
     ("ladder-that-falls", "POST", "/v1/families/triage/rollouts", {"json": {"variant": "v_0", "ladder": [0.5, 0.1]}}, 422, "invalid-input"),
     ("override-of-nothing", "PUT", "/v1/families/triage/overrides/u", {"json": {"variant": "v_0"}}, 404, "not-found"),
     ("budget-zero", "POST", "/v1/families/triage/studies", {"json": {"budget": {"calls": 0}}}, None, None),
-    ("aim-that-comes-later", "POST", "/v1/families/triage/studies", {"json": {"aim": "cost", "budget": {"calls": 10}}}, 501, "not-yet"),
+    ("aim-of-no-race", "POST", "/v1/families/triage/studies", {"json": {"aim": "cost", "strategy": "race"}}, 422, "invalid-input"),
     ("proposer-that-comes-later", "POST", "/v1/families/triage/studies", {"json": {"proposer": "big"}}, 501, "not-yet"),
     ("gateway-away", "POST", "/v1/chat/completions", {"json": {"model": "triage", "messages": []}}, 503, "gateway-unavailable"),
     ("later", "POST", "/v1/traces", {"json": {}}, 501, "not-yet"),
