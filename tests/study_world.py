@@ -70,7 +70,7 @@ class TopicModel:
             n = len(self.requests)
         if self.before is not None:
             self.before(n)
-        return ModelAnswer(text=self._text(request), input_tokens=50, output_tokens=2, cost_usd=0.00001, latency_ms=10.0)
+        return ModelAnswer(text=self._text(request), input_tokens=8, output_tokens=2, cost_usd=0.00001, latency_ms=10.0)
 
     def _text(self, request: ModelRequest) -> str:
         shown = sum(m["role"] == "assistant" for m in request.messages)

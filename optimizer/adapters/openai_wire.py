@@ -109,9 +109,7 @@ def read_answer(
 
 def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> float:
     """Dollars; 0.0 where no price is known, which is why a dollar cap refuses such a model."""
-    if price is None:
-        return 0.0
-    return (input_tokens * price.input_usd_per_mtok + output_tokens * price.output_usd_per_mtok) / 1e6
+    return 0.0 if price is None else price.of(input_tokens, output_tokens)
 
 
 class OpenAICompatible:

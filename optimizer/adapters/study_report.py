@@ -15,8 +15,8 @@ from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
 from optimizer.adapters.study_duel import duel
 from optimizer.core.moves import is_system
-from optimizer.core.strategy import CONFIRM, without_turn
-from optimizer.core.study import UNFINISHED, Spend, Study
+from optimizer.core.strategy import without_turn
+from optimizer.core.study import CONFIRM, UNFINISHED, Spend, Study
 from optimizer.core.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.study_history import StudyReport, TrialView, usd_per_example
 from optimizer.core.variant_text import variant_diff, variant_text

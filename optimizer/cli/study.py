@@ -11,8 +11,7 @@ from optimizer.cli.output import Json, dollars, say, show, table, tell_change, w
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
-from optimizer.core.strategy import CONFIRM
-from optimizer.core.study import ENDED, UNFINISHED, Study
+from optimizer.core.study import CONFIRM, ENDED, UNFINISHED, Study
 from optimizer.core.study_headline import next_step
 from optimizer.core.words import count
 

@@ -155,7 +155,7 @@ def view_price(out: Console, family: str, price: Price | Study) -> None:
         return
     usd = "unknown dollars: a model has no price" if price.usd_at_most is None else f"at most {dollars(price.usd_at_most)}"
     out.print(
-        f"{price.variant}, aim {price.aim}: {count(price.n_calls, 'call')}, {usd}; look {price.look} at these holdout examples",
+        f"{price.variant}, aim {price.aim}: {count(price.n_calls, 'call')}, with retries at most {price.n_calls_at_most}, {usd}; look {price.look} at these holdout examples",
         markup=False,
     )
     out.print(f"Next      detent study nominate {price.study} {price.variant} --aim {price.aim}", markup=False)

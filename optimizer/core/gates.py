@@ -61,6 +61,7 @@ class Evidence:
     looks: int  # including this one
     drops: Sequence[float]  # candidate score - champion score, per example
     p_quality: float | None = None
+    n_aim: int | None = None  # examples on which both were measured for the aim, where that is not quality
 
 
 def quality_margin(champion_quality: float, explicit: float | None = None) -> float:
@@ -99,6 +100,7 @@ def evaluate_gates(evidence: Evidence, settings: GateSettings) -> tuple[GateResu
     margin = quality_margin(evidence.champion_quality, settings.margin)
     confidence = confidence_of(evidence.p, evidence.looks)
     risk = risk_of(evidence.drops, margin)
+    n = len(evidence.drops) if evidence.n_aim is None else min(len(evidence.drops), evidence.n_aim)
     gates = [
         _improvement_gate(evidence, settings),
         _at_least("confidence", confidence, settings.confidence, f"p {evidence.p:.4g} at look {evidence.looks}"),
@@ -109,7 +111,9 @@ def evaluate_gates(evidence: Evidence, settings: GateSettings) -> tuple[GateResu
             required=settings.max_risk,
             reason=f"{risk:.0%} of the examples lose more than {max(margin, 0.10):.2f}, at most {settings.max_risk:.0%} may",
         ),
-        _at_least("n", len(evidence.drops), settings.n, "holdout examples scored"),
+        _at_least(
+            "n", n, settings.n, "holdout examples scored" if n == len(evidence.drops) else f"holdout examples measured for {evidence.aim}"
+        ),
     ]
     if evidence.aim != "quality":
         gates.insert(1, _quality_gate(evidence, settings, margin))

@@ -52,6 +52,10 @@ class ModelPrice:
     input_usd_per_mtok: float
     output_usd_per_mtok: float
 
+    def of(self, input_tokens: int, output_tokens: int) -> float:
+        """Dollars of a call."""
+        return (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
+
 
 def request_for(
     variant: Variant, messages: Sequence[Mapping[str, Any]], *, revision: str, example: str | None = None, draw: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optimizer.core.comparison import bootstrap_reduction_p
 from optimizer.core.gates import GateResult, Verdict
@@ -45,11 +45,23 @@ class Saving:
         return GateResult(name=self.aim, verdict=Verdict.ERROR, value=float(self.n), required=float(MIN_TIMED), reason=reason)
 
 
+def _lost_counted(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> list[ExampleResult]:
+    """The winner's results; a call of it that failed where the champion's did not has saved nothing and took as long as the longest."""
+    before = {r.example: r for r in champion if r.score is not None}
+    longest = max((r.latency_ms for r in (*champion, *winner) if r.latency_ms is not None), default=None)
+    return [
+        replace(r, score=0.0, cost_usd=max(r.cost_usd, before[r.example].cost_usd), latency_ms=longest)
+        if r.score is None and r.example in before
+        else r
+        for r in winner
+    ]
+
+
 def saving_of(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult], seed: int) -> Saving | None:
     """None where quality is the aim."""
     if aim == "quality":
         return None
-    before, after = paired_by(aim, champion, winner)
+    before, after = paired_by(aim, champion, _lost_counted(aim, champion, winner))
     if not before or (aim == "latency" and len(before) < MIN_TIMED):
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]

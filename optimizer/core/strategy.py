@@ -17,7 +17,6 @@ RACE = "race"
 RACED = ("bootstrap", "settings")  # whose proposals race
 WORKING = ("bootstrap", "settings", RACE)
 LATER = ("mipro", "gepa", "copro", "simba", "joint")
-CONFIRM = "confirm"  # of a study that searches nothing: it takes another study's variant to the holdout
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 

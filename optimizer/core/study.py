@@ -10,6 +10,7 @@ from typing import Any, Literal
 from optimizer.core.errors import Fault, InvalidInput
 
 Aim = Literal["quality", "cost", "latency"]
+CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.core.gates import IMPROVED, confidence_of
-from optimizer.core.strategy import CONFIRM
-from optimizer.core.study import UNFINISHED, Aim, Spend, Study, Trial, ranked
+from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Spend, Study, Trial, ranked
 from optimizer.core.words import count, dollars
 
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}

@@ -81,7 +81,8 @@ class JournaledModel:
     def known(self, keys: Collection[str]) -> dict[str, ModelAnswer]:
         """What the journal answers of these requests, by key: one question to the database instead of one for each."""
         with self._store.read() as tx:
-            return self._store.journal.find_all(tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR)
+            found = self._store.journal.find_all(tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR)
+        return {key: self._at_todays_price(answer) for key, answer in found.items()}
 
     def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer:
         """The journaled answer, which neither budget nor stop flag concerns, or a fresh one.
@@ -189,7 +190,13 @@ class JournaledModel:
         return None
 
     def _find(self, tx: Transaction, key: str) -> ModelAnswer | None:
-        return self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
+        found = self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
+        return None if found is None else self._at_todays_price(found)
+
+    def _at_todays_price(self, answer: ModelAnswer) -> ModelAnswer:
+        """A journaled answer as it would cost now: compared with fresh ones, an old price would look like a saving or a loss."""
+        price = self.model.price
+        return answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
 
     def _fail(self, entry: JournalEntry, reason: str, cost_usd: float) -> None:
         self._own.replace(entry.reserved_usd, cost_usd)

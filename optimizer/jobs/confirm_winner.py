@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from optimizer.core.comparison import Comparison, compare_scores, not_worse_p, p95
@@ -39,8 +39,7 @@ def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[L
     dataset = run.study.dataset or {}
     examples, looks = open_holdout(run.family, dataset, run.study.id, run.store, run.clock.now())
     evaluator = run.evaluator(purpose="confirmation", stop=stop)
-    champion_results = _evaluate(run, evaluator, run.champion, examples)
-    winner_results = _evaluate(run, evaluator, winner, examples)
+    champion_results, winner_results = _evaluate(run, evaluator, (run.champion, winner), examples)
     run.n_from_journal += evaluator.n_from_journal
     before, after = _paired(champion_results, winner_results)
     if not before:
@@ -56,9 +55,10 @@ def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[L
     margin = quality_margin(comparison.champion_mean, settings.margin)
     record = _record(comparison, gates, looks=looks, margin=margin, n_unscored=len(examples) - comparison.n)
     if saving is not None:
+        quality_p = not_worse_p(before, after, margin=margin)
         record |= {
-            "confidence": confidence_of(saving.p, looks), "saving": saving.share, "saving_p": saving.p, "saving_n": saving.n,
-            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": not_worse_p(before, after, margin=margin),
+            "confidence": confidence_of(max(saving.p, quality_p), looks), "saving": saving.share, "saving_p": saving.p, "saving_n": saving.n,
+            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality_p,
         }  # fmt: skip
     return outcome, {
         **record,
@@ -77,16 +77,33 @@ def gate_settings(family: Family) -> GateSettings:
     )
 
 
-def _evaluate(run: StudyRun, evaluator: Evaluator, variant: Variant, examples: Sequence[Example]) -> list[ExampleResult]:
+def _evaluate(run: StudyRun, evaluator: Evaluator, arms: tuple[Variant, Variant], examples: Sequence[Example]) -> list[list[ExampleResult]]:
+    """Results of both in the order of the examples; each is written down also where the evaluation is interrupted.
+
+    One variant after the other, so that the examples of each come in a row while a model's prefix cache is warm. Where latency is compared
+    in turns, and each in front every other time: what is slow for a while is then slow for both.
+    """
     with run.store.read() as tx:
-        stored = run.store.studies.results(tx, run.study.id, "confirmation", variant.id)
-    known = {r.example: r for r in stored.get(variant.id, [])}
-    new: list[ExampleResult] = []
+        stored = [run.store.studies.results(tx, run.study.id, "confirmation", arm.id).get(arm.id, []) for arm in arms]
+    known = {(arm.id, r.example): r for arm, rows in zip(arms, stored, strict=True) for r in rows}
+    pairs = [(arm, example) for arm in arms for example in examples]
+    if run.study.aim == "latency":
+        pairs = [(arm, example) for i, example in enumerate(examples) for arm in (arms if i % 2 == 0 else arms[::-1])]
+    new: dict[str, list[ExampleResult]] = {arm.id: [] for arm in arms}
     try:
-        return evaluator.evaluate(variant, examples, known=known, keep=new.append)
+        evaluator.measure_all(
+            [(a, e) for a, e in pairs if (a.id, e.id) not in known], lambda variant, result: new[variant.id].append(result)
+        )
     finally:
-        if new:
-            run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant.id, new))
+        for id, results in new.items():
+            if results:
+                _put(run, id, results)
+    known |= {(id, r.example): r for id, results in new.items() for r in results}
+    return [[known[arm.id, e.id] for e in examples] for arm in arms]
+
+
+def _put(run: StudyRun, variant: str, results: Sequence[ExampleResult]) -> None:
+    run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant, results))
 
 
 def _judge(
@@ -102,7 +119,8 @@ def _judge(
     if saving.champion is None or saving.winner is None:
         return comparison, (saving.unmeasured,)
     evidence = Evidence(
-        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=quality, p=saving.p, looks=looks, drops=drops,
+        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=quality, p=saving.p, n_aim=saving.n, looks=looks,
+        drops=drops,
         p_quality=not_worse_p(before, after, margin=quality_margin(quality, settings.margin)),
     )  # fmt: skip
     return comparison, evaluate_gates(evidence, settings)
@@ -133,7 +151,7 @@ def _selection_lift(run: StudyRun, winner: Variant) -> float | None:
 
 
 def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, margin: float, n_unscored: int) -> dict[str, Any]:
-    by_name: Mapping[str, GateResult] = {g.name: g for g in gates}
+    values = {g.name: g.value for g in gates}
     return {
         "n": comparison.n,
         "n_unscored": n_unscored,
@@ -146,8 +164,8 @@ def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, 
         "test": comparison.test,
         "looks": looks,
         "confidence": confidence_of(comparison.p, looks),
-        "improvement": by_name["improvement"].value,
-        "risk": by_name["risk"].value,
+        "improvement": values.get("improvement"),
+        "risk": values.get("risk"),
         "margin": margin,
         "wins": comparison.wins,
         "ties": comparison.ties,

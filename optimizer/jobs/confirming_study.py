@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from optimizer.core.errors import NotFound
-from optimizer.core.study import Study
+from optimizer.core.study import Aim, Study
 from optimizer.ports import Store, Transaction
 
 
-def confirming_study(tx: Transaction, store: Store, family: str, variant: str, *, named: str | None = None) -> Study | None:
-    """The study named, else the last one that confirmed this variant. Raises NotFound where the family has no such study."""
+def confirming_study(
+    tx: Transaction, store: Store, family: str, variant: str, *, aim: Aim | None = None, named: str | None = None
+) -> Study | None:
+    """The study named, else the last one that confirmed this variant (for ``aim``, where one has). Raises NotFound where the family has no such study."""
     if named is not None:
         study = store.studies.get(tx, named)
         if study is None or study.family != family:
@@ -20,4 +22,4 @@ def confirming_study(tx: Transaction, store: Store, family: str, variant: str, *
         page, cursor = store.studies.page(tx, family=family, status="finished", cursor=cursor)
         own += [s for s in page if s.winner == variant and s.confirmation]
         if cursor is None:
-            return max(own, key=lambda s: (s.finished_at or s.created_at, s.id), default=None)
+            return max(own, key=lambda s: (s.aim == aim, s.finished_at or s.created_at, s.id), default=None)

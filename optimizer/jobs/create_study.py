@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.core.budget import require_bounded
 from optimizer.core.dataset import Example
-from optimizer.core.errors import Conflict, Fault, InvalidInput, NotYet
+from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput, NotYet
 from optimizer.core.estimate import (
     Estimate,
     Spread,
@@ -27,12 +27,14 @@ from optimizer.core.estimate import (
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.language import ModelPrice
+from optimizer.core.objective import MIN_TIMED
 from optimizer.core.rendering import render
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
 from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy
 from optimizer.core.study import Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
+from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_spending import monthly_left
@@ -144,9 +146,16 @@ def _plan(
         limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
         require_bounded(name, models.price(name), limit, budget)
         if aim == "cost":
-            require_price(name, models.price(name))
+            require_price(name, models.price(name), is_free_allowed=name != model)
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
+    if aim == "latency" and len(dev) < MIN_TIMED:
+        raise DatasetTooSmall(
+            f"Cannot search {family.name!r} for latency: {count(len(dev), 'dev example')} of {definition.n_dev} asked for, and fewer than {MIN_TIMED} timed calls say nothing. "
+            "Ask for more in the definition (n_dev), or import more.",
+            n_dev=len(dev),
+            n_required=MIN_TIMED,
+        )
     longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition)
     n_confirmation = confirmation_calls(len(dataset["holdout"]))
     typical = _typical_bytes(champion, train, dev, family, definition)
@@ -200,9 +209,9 @@ def _checked(budget: Budget) -> Budget:
     return budget
 
 
-def require_price(model: str, price: ModelPrice | None) -> None:
-    """Raises InvalidInput where cost is the aim and cannot be told."""
-    if price is None or price.input_usd_per_mtok + price.output_usd_per_mtok <= 0:
+def require_price(model: str, price: ModelPrice | None, *, is_free_allowed: bool) -> None:
+    """Raises InvalidInput where cost is the aim and cannot be told, or the champion's model leaves nothing to save."""
+    if price is None or (not is_free_allowed and price.input_usd_per_mtok + price.output_usd_per_mtok <= 0):
         detail = f"Model {model!r} has no price, so there are no dollars to save with it. Give it one in config/models.yaml, or leave it out of the space."
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
 

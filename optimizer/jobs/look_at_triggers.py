@@ -10,7 +10,7 @@ from optimizer.core.cron import next_fire
 from optimizer.core.family import Family
 from optimizer.core.histogram import merge
 from optimizer.core.rollout import Champion
-from optimizer.core.study import Study, Trigger
+from optimizer.core.study import CONFIRM, Study, Trigger
 from optimizer.core.study_guards import Guard, kept_from_starting
 from optimizer.core.triggers import (
     EVIDENCE_KINDS,
@@ -98,13 +98,14 @@ def _evidence(tx: Transaction, store: Store, family: Family, champion: Champion 
     """Degradation and feedback, of the reigning champion only, and only of what came after the family's last study began."""
     triggers = family.triggers
     feedback_hours = triggers.feedback.window_hours if triggers.feedback is not None else 0.0
-    latest, _ = store.studies.page(tx, family=family.name, limit=1)
+    page, _ = store.studies.page(tx, family=family.name)
+    latest = next((study for study in page if study.strategy != CONFIRM), None)  # one that searches nothing answers no evidence
     answered = store.studies.last_triggered(tx, family.name, EVIDENCE_KINDS)
 
     def window(hours: float) -> Window:
         edges = [now - timedelta(hours=hours) / scale]
         edges += [champion.since] if champion is not None else []
-        edges += [latest[0].created_at] if latest else []
+        edges += [latest.created_at] if latest is not None else []
         return _read(tx, store, family.name, champion, min(max(edges), now), now)
 
     def look(kind: str) -> Look:

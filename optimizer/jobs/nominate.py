@@ -9,31 +9,35 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from optimizer.core.errors import Conflict, GateNotMet, InvalidInput, NotFound
-from optimizer.core.estimate import confirmation_calls, confirmation_usd, longest_allowed, longest_inputs
+from optimizer.core.budget import require_bounded
+from optimizer.core.errors import Conflict, DatasetTooSmall, GateNotMet, InvalidInput, NotFound
+from optimizer.core.estimate import longest_allowed, longest_inputs, usd_of
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.spending import MonthlyLimits, under
-from optimizer.core.strategy import CONFIRM
-from optimizer.core.study import UNFINISHED, Aim, Budget, Definition, Study
+from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Budget, Definition, Study
+from optimizer.core.variant import Variant
+from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
+from optimizer.jobs.confirming_study import confirming_study
 from optimizer.jobs.create_study import require_price
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_spending import monthly_left
 from optimizer.jobs.study_run import variant_of
 from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
 
-CALLS_TO_SPARE = 0.2  # of the confirmation: a kill may lose calls in flight, and each counts
+TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do calls that a kill loses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What one more look costs: calls, at most so many dollars (None: a model has no price), and which look at the holdout it is."""
+    """What one more look costs: calls, at most so many calls and dollars with retries (None: a model has no price), which look at the holdout it is."""
 
     study: str
     variant: str
     aim: Aim
     n_calls: int
+    n_calls_at_most: int
     usd_at_most: float | None
     look: int
 
@@ -51,97 +55,138 @@ def nominate(
     dry_run: bool = False,
     usd_per_month: float | None = None,
 ) -> Study | Price:
-    """The study that speaks for ``variant``: this one where it has confirmed it for ``aim``, else a new one that confirms it.
+    """The study that speaks for ``variant``: one that confirms it, or has confirmed it, for ``aim`` against the champion of today, else a new one.
 
-    Safe to repeat. With ``dry_run`` the Price of a new one, which writes and spends nothing.
+    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another. With ``dry_run`` the Price of
+    a new one, which writes and spends nothing.
 
     Raises:
         NotFound: no such study, or the variant is none of its trials.
         Conflict: the study or another of the family has not ended, the family is frozen, or the variant is its champion.
-        GateNotMet: this study has confirmed the variant for this aim, and a gate is not met.
-        InvalidInput: the variant has not met every dev example of the study, or cost is the aim and its model has no price.
+        GateNotMet: the variant has been confirmed for this aim, and a gate is not met.
+        InvalidInput: the variant has not been measured on every dev example of the study, or cost is the aim and a model has no price.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
     """
     with store.read() as tx:
         study = store.studies.get(tx, study_id)
         trials = store.studies.trials(tx, study_id) if study else []
+        champion = store.champions.current(tx, family.name)
+        before = confirming_study(tx, store, family.name, variant, aim=aim)
+        under_way = next((s for s in store.studies.unfinished(tx) if s.family == family.name and s.strategy == CONFIRM), None)
     if study is None:
         raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
+    if under_way is not None and (under_way.winner, under_way.aim) == (variant, aim):
+        return under_way
     if study.status in UNFINISHED:
         raise Conflict(f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status)
     if variant == study.winner and aim == study.aim and study.confirmation:
         return _as_confirmed(study, variant)
+    if before is not None and before.aim == aim and champion is not None and before.champion == champion.variant:
+        return _as_confirmed(before, variant)
     trial = next((t for t in trials if t.variant == variant), None)
-    if trial is None:
+    if trial is None and not (study.strategy == CONFIRM and variant == study.winner):
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
-    if trial.status != "complete" or trial.score is None:
+    if trial is not None and (trial.status != "complete" or trial.score is None):
         raise InvalidInput(
             f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be nominated."
         )
-    return _look(study, variant, aim, family, actor, store, clock, models, dry_run, usd_per_month)
+    if champion is None or champion.variant == variant:
+        raise Conflict(
+            f"{variant} is the champion of {family.name} already." if champion else f"{family.name} has no champion to compare with."
+        )
+    arms = variant_of(store, family.name, champion.variant), variant_of(store, family.name, variant)
+    planned = _plan(study, arms, aim, family, actor, store, clock, models, usd_per_month)
+    return planned.price if dry_run else _queue(planned, store, clock, family)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    study: Study
+    price: Price
+    limits: MonthlyLimits
 
 
 def _as_confirmed(study: Study, variant: str) -> Study:
     if study.outcome != "nominated":
         failed = [g["name"] for g in (study.confirmation or {}).get("gates", []) if g["verdict"] != "pass"]
         raise GateNotMet(
-            f"{variant} was confirmed on the holdout and did not pass: {', '.join(failed)}. A person may start it as forced: "
+            f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}. A person may start it as forced: "
             f"detent rollout start {study.family} {variant} --confirm {study.family}.",
             gates=failed,
         )
     return study
 
 
-def _look(
+def _plan(
     searched: Study,
-    variant: str,
+    arms: tuple[Variant, Variant],
     aim: Aim,
     family: Family,
     actor: str,
     store: Store,
     clock: Clock,
     models: ModelCatalogue,
-    dry_run: bool,
     usd_per_month: float | None,
-) -> Study | Price:
+) -> _Planned:
+    """Champion and candidate as they are: each priced by its own model and output limit."""
     definition = Definition.parse(searched.definition)
-    candidate = variant_of(store, family.name, variant)
-    with store.read() as tx:
-        reigning = store.champions.current(tx, family.name)
-    if reigning is None or reigning.variant == variant:
-        raise Conflict(
-            f"{variant} is the champion of {family.name} already." if reigning else f"{family.name} has no champion to compare with."
-        )
-    champion = variant_of(store, family.name, reigning.variant)
-    if aim == "cost":
-        for name in {str(champion.model["name"]), str(candidate.model["name"])}:
-            require_price(name, models.price(name))
     dataset = build_dataset(family, definition, store)
+    n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n
+    if n_holdout < needed:
+        raise DatasetTooSmall(
+            f"Cannot confirm {arms[1].id}: {family.name} has {count(n_holdout, 'holdout example')} for it, and its gates ask for {needed}. Import more "
+            f"examples, or ask for less (rollout.gates.n).",
+            n_holdout=n_holdout,
+            n_required=needed,
+        )
     train, dev = load_examples(family, dataset, store)
     inputs = longest_inputs(family, [*train, *dev])
-    longest = max(longest_allowed(one, inputs, definition) for one in (champion, candidate))
-    n_calls, space = confirmation_calls(len(dataset["holdout"])), family.space if definition.space is None else definition.space
-    usd = confirmation_usd(champion, space, n_calls=n_calls, longest_bytes=longest, price_of=models.price)
+    usd: float | None = 0.0
     with store.read() as tx:
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
-    if dry_run:
-        return Price(study=searched.id, variant=variant, aim=aim, n_calls=n_calls, usd_at_most=usd, look=look)
-    now = clock.now()
-    spare = 1 + CALLS_TO_SPARE
-    budget = Budget(calls=int(n_calls * spare), usd=None if usd is None else usd * spare)
-    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+        limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+        left = monthly_left(tx, store, clock, family.name, limits)
+    names = [str(arm.model["name"]) for arm in arms]
+    for arm, name in zip(arms, names, strict=True):
+        price = models.price(name)
+        if aim == "cost":
+            require_price(name, price, is_free_allowed=name != names[0])
+        longest, max_tokens = (
+            longest_allowed(arm, inputs, definition),
+            int(arm.model.get("max_tokens") or models.describe(name).max_output_tokens or 0),
+        )
+        usd = None if usd is None or price is None else usd + TO_SPARE * n_holdout * usd_of(longest, max_tokens, price)
+    budget = under(left, Budget(calls=int(TO_SPARE * 2 * n_holdout), usd=usd))
+    for arm, name in zip(arms, names, strict=True):
+        require_bounded(name, models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens, budget)
     study = Study(
-        id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="confirming", seed=searched.seed, budget=budget,
-        definition=searched.definition, champion=reigning.variant, winner=variant, created_at=now, created_by=actor, dataset=dataset,
+        id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=searched.seed, budget=budget,
+        definition=searched.definition, champion=arms[0].id, winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
         simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
+    price_of_look = Price(
+        study=searched.id,
+        variant=arms[1].id,
+        aim=aim,
+        n_calls=2 * n_holdout,
+        n_calls_at_most=int(TO_SPARE * 2 * n_holdout),
+        usd_at_most=budget.usd,
+        look=look,
+    )
+    return _Planned(study=study, price=price_of_look, limits=limits)
+
+
+def _queue(planned: _Planned, store: Store, clock: Clock, family: Family) -> Study:
+    study = planned.study
 
     def add(tx: Transaction) -> None:
-        require_unfrozen(store.freezes.all(tx), family.name, f"nominate {variant}")
-        under(monthly_left(tx, store, clock, family.name, limits), study.budget)
+        require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
+        under(monthly_left(tx, store, clock, family.name, planned.limits), study.budget)  # another study may have begun meanwhile
         store.studies.add(tx, study)
-        detail = {"study": searched.id, "variant": variant, "aim": aim, "budget": asdict(budget), "look": look}
-        store.audit.add(tx, at=now, actor=actor, action="study_nominate", family=family.name, subject=study.id, detail=detail)
+        detail = {**asdict(planned.price), "budget": asdict(study.budget)}
+        store.audit.add(
+            tx, at=study.created_at, actor=study.created_by, action="study_nominate", family=family.name, subject=study.id, detail=detail
+        )
 
     store.write(add)
     return study

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from optimizer.core.budget import HeldBack
-from optimizer.core.errors import BudgetExhausted, StudyStopped
+from optimizer.core.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.estimate import longest_inputs, longest_of
+from optimizer.core.objective import MIN_TIMED
 from optimizer.core.raced_search import Heat, RacedSearch
 from optimizer.core.strategy import RACE, RACED, Proposal, SearchSetting, Sequential, check_strategy
+from optimizer.core.study import ExampleResult
 from optimizer.jobs.evaluation import Evaluator
 from optimizer.jobs.search_trials import Trials
 from optimizer.jobs.study_run import StopFlag, StudyRun
@@ -108,8 +110,21 @@ def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Evaluator, searc
         (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
         objective = trials.objective()
         assert objective is not None  # the champion is the first
+        if proposal.variant.id == run.champion.id:
+            _require_timed(run, results)
         search.tell(proposal, objective.told(results), results)
         proposal = search.ask()
+
+
+def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
+    """Before anything is spent on candidates. Raises Conflict where latency is the aim and the champion's cannot be told."""
+    n_timed = sum(r.latency_ms is not None for r in champion)
+    if run.study.aim == "latency" and n_timed < MIN_TIMED:
+        raise Conflict(
+            f"Latency cannot be compared: only {n_timed} of the champion's {len(champion)} dev examples were asked by this study, and fewer than "
+            f"{MIN_TIMED} say nothing. The others are answered by the journal for thirty days, which takes no time. Import more examples, or search "
+            f"for cost: detent study run {run.family.name} --aim cost --dry-run."
+        )
 
 
 def _race(run: StudyRun, trials: Trials, evaluator: Evaluator, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:

@@ -14,8 +14,8 @@ from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_i
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
-from optimizer.core.strategy import CONFIRM, StrategyMaker, check_strategy
-from optimizer.core.study import ENDED, Definition, Study
+from optimizer.core.strategy import StrategyMaker, check_strategy
+from optimizer.core.study import CONFIRM, ENDED, Definition, Study
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirm_winner import confirm_winner

@@ -103,10 +103,10 @@ class Trials:
         objective = self.objective()
         if objective is None or not complete or complete[0].number != 0:
             return None
-        best, most = None, TIE
+        best, most = None, 0.0
         for entry in complete[1:]:
             gain = objective.gain(list(entry.results.values()))
-            if gain is not None and gain > most:
+            if gain is not None and gain > most + TIE:
                 best, most = entry.variant.id, gain
         return best
 

@@ -131,7 +131,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
             f"End that one first (detent rollout rollback {name}), or wait for it.",
             rollout=active.id, rollout_status=active.status,
         )  # fmt: skip
-    evidence = confirming_study(tx, store, name, variant, named=request.study)
+    evidence = confirming_study(tx, store, name, variant, aim=request.aim, named=request.study)
     aim = request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
@@ -181,8 +181,8 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
 
 def _approves_itself(draft: _Draft) -> bool:
     """Never for a forced start, and only on evidence that a report may call an improvement."""
-    confident = any(g["name"] == "confidence" and (g["value"] or 0) >= IMPROVED for g in draft.gates)
-    return draft.rollout.settings["approve"] == "auto" and not draft.missed and confident
+    sure = [(g["value"] or 0) >= IMPROVED for g in draft.gates if g["name"] in ("confidence", "quality")]
+    return draft.rollout.settings["approve"] == "auto" and not draft.missed and bool(sure) and all(sure)
 
 
 def _gates_text(draft: _Draft) -> str:

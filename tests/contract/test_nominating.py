@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from optimizer.core.errors import Busy, Conflict, InvalidInput, ModelFailed
+from optimizer.core.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, InvalidInput, ModelFailed
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget, Study, Trial
 from optimizer.core.study_headline import headline, next_step
@@ -56,7 +57,8 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     point = as_good(world, searched)
     n_before = len(world.model.requests)
     queued = world.nominate(searched.id, point.variant)
-    assert (queued.status, queued.strategy, queued.winner) == ("confirming", "confirm", point.variant)
+    assert (queued.status, queued.strategy, queued.winner) == ("queued", "confirm", point.variant)
+    assert world.nominate(searched.id, point.variant) == queued, "asked for again while it waits"
     ended = world.run(queued)
     assert (ended.status, ended.outcome, ended.winner) == ("finished", "nominated", point.variant)
     assert world.trials(ended) == []
@@ -69,6 +71,8 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert "The nominated variant" in (page := study_page(report))
     assert "train-005" in page, "what changed"
     assert world.nominate(ended.id, point.variant) == ended
+    assert world.nominate(searched.id, point.variant) == ended, "what was asked is not asked again"
+    assert n_looks(world, ended) == 1
 
 
 def test_it_is_the_second_look_where_the_holdout_has_been_looked_at(world: World, searched: Study) -> None:
@@ -83,11 +87,29 @@ def test_the_price_is_told_before_and_telling_it_writes_nothing(world: World, se
     point = as_good(world, searched)
     price = world.nominate(searched.id, point.variant, dry_run=True)
     assert isinstance(price, Price)
-    assert (price.n_calls, price.look, price.variant) == (160, 1, point.variant)
+    assert (price.n_calls, price.n_calls_at_most, price.look, price.variant) == (160, 240, 1, point.variant)
     assert price.usd_at_most is not None
     assert world.only_study() == searched
-    ended = world.run(world.nominate(searched.id, point.variant))
-    assert ended.spend.usd <= price.usd_at_most
+    queued = world.nominate(searched.id, point.variant)
+    assert (queued.budget.calls, queued.budget.usd) == (price.n_calls_at_most, price.usd_at_most)
+    assert world.run(queued).spend.usd <= price.usd_at_most
+
+
+def test_a_monthly_limit_holds_also_for_a_nomination(world: World, searched: Study) -> None:
+    point = as_good(world, searched)
+    with pytest.raises(BudgetTooSmall, match="monthly limit"):
+        world.nominate(searched.id, point.variant, usd_per_month=searched.spend.usd + 0.001)
+    unpriced = SimpleNamespace(price=lambda name: None, describe=world.describe, get=world.get)
+    with pytest.raises(BudgetTooSmall, match="no known price"):
+        world.nominate(searched.id, point.variant, models=unpriced, usd_per_month=100.0)
+
+
+def test_what_did_not_pass_is_not_asked_until_it_does(world: World, searched: Study) -> None:
+    point = as_good(world, searched)
+    world.families.families[world.family.name] = topic_family(rollout={"gates": {"n": 40, "improvement": 0.15, "confidence": 0.0}})
+    assert world.run(world.nominate(searched.id, point.variant)).outcome == "not_confirmed"
+    with pytest.raises(GateNotMet, match="did not pass: improvement"):
+        world.nominate(searched.id, point.variant)
 
 
 def test_cancelled_and_resumed_it_confirms_and_searches_nothing(world: World, searched: Study) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
+from optimizer.core.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget, Study
 from optimizer.core.study_headline import headline, lift_text
 from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
 
-SIZES = {"n_train": 9, "n_dev": 24, "n_holdout": 80, "n_settings": 8}
+SIZES = {"n_train": 9, "n_dev": 24, "n_holdout": 100, "n_settings": 8}
 SPACE = {"examples": {"max": 6}}
 
 
@@ -25,14 +25,17 @@ class PaidByLength(TopicModel):
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         shown = sum(m["role"] == "assistant" for m in request.messages)
-        return replace(super().complete(request), cost_usd=0.0001 * (1 + shown), latency_ms=50.0 + 10 * shown)
+        n = 100 * (1 + shown)
+        return replace(
+            super().complete(request), input_tokens=n, output_tokens=0, cost_usd=self.price.of(n, 0), latency_ms=50.0 + 10 * shown
+        )
 
 
 def world_with(folder: Path, n_examples: int) -> World:
     """Its champion shows ``n_examples``; two suffice."""
-    family = topic_family(rollout={"gates": {"n": 40}})  # 80 equal answers are needed to say "not worse by .05"
+    family = topic_family(rollout={"gates": {"n": 50}})  # 100 equal answers say "not worse by .05" with p .025
     made = World(folder, model=PaidByLength(), family=family, clock=SteadyClock(0.001))
-    rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(80, "holdout")]
+    rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(100, "holdout")]
     made.store.write(lambda tx: made.store.examples.add(tx, rows))
     shown = tuple(few_shot(made.family, e) for e in topic_examples(n_examples, "train"))
     made.crown(replace(made.family.variant(), examples=shown))
@@ -91,18 +94,49 @@ def test_nothing_cheaper_is_found_where_all_else_answers_worse(tmp_path: Path) -
     world.store.close()
 
 
-def test_latency_of_answers_that_the_journal_gave_was_not_measured(world: World) -> None:
-    first = searched(world, "cost")
+def test_latency_of_answers_that_the_journal_gives_is_said_to_be_unmeasured_before_a_candidate_is_paid_for(world: World) -> None:
+    searched(world, "cost")
     again = searched(world, "latency")
-    assert first.winner is not None
-    assert (again.outcome, again.winner) == ("no_improvement", None)
-    assert all(t.p95_ms is None for t in world.trials(again))
+    assert (again.status, again.winner, again.spend.n_calls) == ("failed", None, 0)
+    assert "Latency cannot be compared: only 0 of the champion's 24 dev examples" in (again.error or "")
+    with pytest.raises(DatasetTooSmall, match="fewer than 20 timed calls"):
+        world.create(aim="latency", definition={**SIZES, "n_dev": 12})
+
+
+def test_latency_that_the_holdout_cannot_tell_is_an_error_and_no_pass(world: World) -> None:
+    """The champion's holdout answers are journaled by the look before."""
+    first = searched(world, "cost")
+    again = world.run(world.nominate(first.id, first.winner, "latency"))
+    assert (again.status, again.outcome) == ("finished", "not_confirmed")
+    (gate,) = (again.confirmation or {})["gates"]
+    assert (gate["name"], gate["verdict"], gate["value"]) == ("latency", "error", 0.0)
+    assert "Latency not measured" in (again.confirmation or {})["summary"].replace("latency", "Latency")
+
+
+def test_champion_and_winner_are_timed_in_turns(world: World) -> None:
+    first = searched(world, "quality")
+    point = next(t for t in world.trials(first) if t.variant != first.champion and t.score == world.trials(first)[0].score)
+    n_before = len(world.model.requests)
+    world.run(world.nominate(first.id, point.variant, "latency"))
+    shown = [sum(m["role"] == "assistant" for m in r.messages) for r in world.model.requests[n_before:]]
+    mine = shown_by(world, point.variant)
+    assert shown == [6, mine, mine, 6] * 50
+
+
+def test_an_answer_from_the_journal_costs_what_it_would_cost_today(world: World) -> None:
+    """After a cut in prices the champion's journaled answers are no dearer than fresh ones."""
+    first = searched(world, "cost")
+    world.model.price = ModelPrice(input_usd_per_mtok=0.5, output_usd_per_mtok=0.5)
+    again = searched(world, "cost")
+    champion, before = world.trials(again)[0], world.trials(first)[0]
+    assert champion.cost_usd == pytest.approx(before.cost_usd / 2)
+    assert champion.n_calls == 0
 
 
 def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None:
     with pytest.raises(InvalidInput, match="races for quality alone"):
         world.create(aim="cost", strategy="race")
-    world.model.price = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+    world.model.price = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)  # the champion's: nothing is left to save
     with pytest.raises(InvalidInput, match="has no price"):
         world.create(aim="cost")
-    assert world.create(aim="latency", dry_run=True).n_trials > 0
+    assert world.create(aim="latency", definition=SIZES, dry_run=True).n_trials > 0
