@@ -45,6 +45,13 @@ def test_every_tick_watches_and_the_cohorts_close_one_after_another(stored):
     assert blocks[-1].content["units"]["champion"] > 100
 
 
+def test_the_first_ticks_of_a_worker_hold_the_one_that_reads_for_what_units_were_counted(stored):
+    assert stored.database.unit_counts._books == {}
+    assert bench.slowest_of_the_first(stored) > 0
+    (book,) = stored.database.unit_counts._books.values()
+    assert len(book.stages[0]) >= stored.n_units
+
+
 def test_after_a_round_the_small_database_is_made_anew(tmp_path):
     times = bench.Times(), bench.Times()
     large = bench.build(400, tmp_path)
