@@ -70,6 +70,7 @@ def nominate(
     with store.read() as tx:
         study = store.studies.get(tx, study_id)
         trials = store.studies.trials(tx, study_id) if study else []
+        results = store.studies.results(tx, study_id, "search", variant).get(variant, [])
         champion = store.champions.current(tx, family.name)
         before = confirming_study(tx, store, family.name, variant, aim=aim)
         under_way = next((s for s in store.studies.unfinished(tx) if s.family == family.name and s.strategy == CONFIRM), None)
@@ -86,7 +87,7 @@ def nominate(
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.strategy == CONFIRM and variant == study.winner):
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
-    if trial is not None and (trial.status != "complete" or trial.score is None):
+    if trial is not None and (trial.status != "complete" or any(r.score is None for r in results)):
         raise InvalidInput(
             f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be nominated."
         )

@@ -11,7 +11,7 @@ import pytest
 
 from optimizer.core.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, InvalidInput, ModelFailed
 from optimizer.core.rendering import few_shot
-from optimizer.core.study import Budget, Study, Trial
+from optimizer.core.study import Budget, ExampleResult, Study, Trial
 from optimizer.core.study_headline import headline, next_step
 from optimizer.jobs.freeze import freeze
 from optimizer.jobs.nominate import Price
@@ -145,10 +145,15 @@ def test_what_cannot_be_nominated_says_why(world: World, searched: Study) -> Non
     point = as_good(world, searched)
     with pytest.raises(Conflict, match="is the champion"):
         world.nominate(searched.id, searched.champion)
+    other = next(t for t in world.trials(searched) if t.variant not in (point.variant, searched.champion))
     unmeasured = replace(point, number=99, variant="v_000000000000", status="dropped", n=3)
     world.store.write(lambda tx: world.store.studies.put_trial(tx, unmeasured))
     with pytest.raises(InvalidInput, match="not been measured on every dev example"):
         world.nominate(searched.id, unmeasured.variant)
+    gap = [ExampleResult(example=(searched.dataset or {})["dev"][0], score=None, output=None, error="timeout")]
+    world.store.write(lambda tx: world.store.studies.put_results(tx, searched.id, "search", other.variant, gap))
+    with pytest.raises(InvalidInput, match="not been measured on every dev example"):
+        world.nominate(searched.id, other.variant)
     with pytest.raises(InvalidInput, match="no strategy 'confirm'"):
         world.create(strategy="confirm")
     first = world.nominate(searched.id, point.variant)

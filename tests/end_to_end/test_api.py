@@ -404,20 +404,25 @@ def test_a_queued_study_can_be_cancelled_twice_over(world: World) -> None:
     assert [one["id"] for one in world.get("/v1/studies?status=cancelled&family=triage").json()["items"]] == [study["id"]]
 
 
-def test_another_point_of_a_search_is_nominated_at_a_price_that_is_told_before(world: World) -> None:
-    world.add_examples(120)
-    study = world.post("/v1/families/triage/studies", STUDY).json()
+@pytest.mark.parametrize(("n_holdout", "status"), [(10, 409), (100, 200)])
+def test_another_point_of_a_search_is_nominated_at_a_price_that_is_told_before(world: World, n_holdout: int, status: int) -> None:
+    world.add_examples(800)
+    study = world.post("/v1/families/triage/studies", {**STUDY, "definition": {**STUDY["definition"], "n_holdout": n_holdout}}).json()
     world.post(f"/v1/studies/{study['id']}/cancel", {})
     point = world.candidate()
     trial = Trial(study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5)
     world.shared.store.write(lambda tx: world.shared.store.studies.put_trial(tx, trial))
     asked = {"variant": point, "aim": "quality"}
     told = world.post(f"/v1/studies/{study['id']}/nominate", {**asked, "dry_run": True})
-    assert (told.status_code, told.json()["price"]["n_calls"], told.json()["price"]["look"]) == (200, 20, 1)
+    assert told.status_code == status
+    if status == 409:  # fewer than the gates ask for
+        assert (told.json()["type"], told.json()["n_required"]) == ("/problems/dataset-too-small", 100)
+        return
+    assert (told.json()["price"]["n_calls"], told.json()["price"]["look"]) == (200, 1)
     queued = world.post(f"/v1/studies/{study['id']}/nominate", asked)
     assert queued.status_code == 202
     found = world.get(queued.headers["location"]).json()
-    assert (found["strategy"], found["status"], found["winner"], found["budget"]["calls"]) == ("confirm", "queued", point, 30)
+    assert (found["strategy"], found["status"], found["winner"], found["budget"]["calls"]) == ("confirm", "queued", point, 300)
     again = world.post(f"/v1/studies/{study['id']}/nominate", asked)
     assert (again.status_code, again.json()["id"]) == (202, found["id"])
 
