@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,13 @@ from optimizer.core.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, In
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget, ExampleResult, Study, Trial
 from optimizer.core.study_headline import headline, next_step
+from optimizer.jobs.confirming_study import confirming_study
 from optimizer.jobs.freeze import freeze
 from optimizer.jobs.nominate import Price
 from optimizer.jobs.report_study import report_study
 from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.resume_study import resume_study
+from optimizer.jobs.start_rollout import _approves_itself
 from optimizer.wiring import study_page
 from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
 
@@ -80,6 +83,9 @@ def test_it_is_the_second_look_where_the_holdout_has_been_looked_at(world: World
     again = world.run(world.nominate(searched.id, as_good(world, searched).variant, "cost"))
     assert [(s.confirmation or {})["looks"] for s in (first, again)] == [1, 2]
     assert again.aim == "cost"
+    with world.store.read() as tx:
+        speaking = [confirming_study(tx, world.store, searched.family, str(first.winner), aim=aim) for aim in ("quality", "cost", None)]
+    assert speaking == [first, again, again], "a later look for another aim hides none"
     assert "quality" in {g["name"] for g in (again.confirmation or {})["gates"]}
 
 
@@ -176,3 +182,14 @@ def test_a_model_that_does_not_answer_confirms_nothing(world: World, searched: S
     assert ended.outcome == "not_confirmed"
     assert "could be scored" in (ended.confirmation or {})["summary"]
     assert headline(ended, []) == f"{ended.winner}, nominated for quality, was not confirmed by the sealed holdout of topics. Not met: n."
+
+
+@pytest.mark.parametrize(
+    ("confidence", "quality", "by_itself"), [(0.99, 0.96, True), (0.99, 0.85, False), (0.85, 0.99, False), (None, None, False)]
+)
+def test_a_rollout_approves_itself_only_where_saving_and_quality_are_both_sure(
+    confidence: float | None, quality: float | None, by_itself: bool
+) -> None:
+    gates = [{"name": name, "value": value} for name, value in (("confidence", confidence), ("quality", quality))]
+    draft: Any = SimpleNamespace(gates=gates, missed=[], rollout=SimpleNamespace(settings={"approve": "auto"}))
+    assert _approves_itself(draft) is by_itself

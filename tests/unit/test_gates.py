@@ -83,6 +83,12 @@ def test_fewer_holdout_examples_than_asked_for_do_not_pass():
     assert "99, at least 100 needed" in next(g.reason for g in found if g.name == "n")
 
 
+def test_fewer_examples_timed_than_scored_are_what_the_gate_on_n_counts():
+    timed = {"aim": "latency", "champion": 2.0, "candidate": 1.0, "p_quality": 0.1}
+    assert verdicts(evaluate_gates(evidence(**timed, n_aim=20), GateSettings()))["n"] == "fail"
+    assert verdicts(evaluate_gates(evidence(**timed, n_aim=100), GateSettings()))["n"] == "pass"
+
+
 def test_aim_cost_also_needs_quality_that_is_shown_not_lower():
     cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0}
     assert verdicts(evaluate_gates(evidence(**cheap), GateSettings()))["quality"] == "error"

@@ -87,6 +87,15 @@ def test_a_saving_says_what_it_is_and_when_it_was_not_measured() -> None:
     assert "0 holdout examples" in untimed.unmeasured.reason
 
 
+def test_a_failed_call_of_the_winner_saves_nothing_and_took_as_long_as_the_longest() -> None:
+    half_failed = [*results([None] * 15, usd=0.0, ms=None), *results([1.0] * 30, usd=0.001, ms=10.0)[15:]]
+    cost, latency = (saving_of(aim, CHAMPION, half_failed, 1) for aim in ("cost", "latency"))
+    assert cost is not None
+    assert latency is not None
+    assert (cost.n, cost.share) == (30, pytest.approx(0.25))
+    assert (latency.n, latency.winner) == (30, 129.0)
+
+
 def test_a_trial_is_told_with_what_its_study_aims_at() -> None:
     trial = Trial(study="st", number=1, variant="v", proposer="settings", params={}, status="complete", n=10, cost_usd=0.002, p95_ms=87.4)
     shown = [aimed_at(aim, trial) for aim in ("quality", "cost", "latency")]
