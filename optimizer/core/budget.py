@@ -54,7 +54,7 @@ def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: Model
         max_tokens: the limit of the answer.
     """
     input_tokens = n_bytes + TOKENS_PER_MESSAGE * n_messages
-    return (input_tokens * price.input_usd_per_mtok + max_tokens * price.output_usd_per_mtok) / 1e6
+    return price.of(input_tokens, max_tokens)
 
 
 def output_limit(params: Mapping[str, Any], default: int | None) -> int | None:

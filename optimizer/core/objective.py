@@ -71,10 +71,15 @@ class Objective:
 
     def _saving(self, results: Sequence[ExampleResult]) -> float | None:
         before, after = paired_by(self.aim, self.champion, results)
-        if not before or (self.aim == "latency" and len(before) < MIN_TIMED):
+        if not is_told(self.aim, len(before)):
             return None
         statistic = STATISTICS[self.aim]
         return 1 - statistic(after) / statistic(before) if statistic(before) > 0 else None
+
+
+def is_told(aim: Aim, n: int) -> bool:
+    """Whether ``n`` examples measured for both say anything of the aim."""
+    return n >= (MIN_TIMED if aim == "latency" else 1)
 
 
 def paired_by(aim: Aim, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]) -> tuple[list[float], list[float]]:

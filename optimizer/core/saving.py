@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from optimizer.core.comparison import bootstrap_reduction_p
 from optimizer.core.gates import GateResult, Verdict
-from optimizer.core.objective import MIN_TIMED, STATISTICS, paired_by
+from optimizer.core.objective import MIN_TIMED, STATISTICS, is_told, paired_by
 from optimizer.core.study import Aim, ExampleResult
 from optimizer.core.words import count
 
@@ -62,7 +62,7 @@ def saving_of(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[Exam
     if aim == "quality":
         return None
     before, after = paired_by(aim, champion, _lost_counted(aim, champion, winner))
-    if not before or (aim == "latency" and len(before) < MIN_TIMED):
+    if not is_told(aim, len(before)):
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]
     p = bootstrap_reduction_p(before, after, statistic=statistic, seed=seed)

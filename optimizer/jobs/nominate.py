@@ -147,19 +147,19 @@ def _plan(
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
         limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
         left = monthly_left(tx, store, clock, family.name, limits)
-    names = [str(arm.model["name"]) for arm in arms]
-    for arm, name in zip(arms, names, strict=True):
-        price = models.price(name)
+    calls, asked = int(TO_SPARE * 2 * n_holdout), []
+    for arm in arms:
+        name = str(arm.model["name"])
+        price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
         if aim == "cost":
-            require_price(name, price, is_free_allowed=name != names[0])
-        longest, max_tokens = (
-            longest_allowed(arm, inputs, definition),
-            int(arm.model.get("max_tokens") or models.describe(name).max_output_tokens or 0),
-        )
-        usd = None if usd is None or price is None else usd + TO_SPARE * n_holdout * usd_of(longest, max_tokens, price)
-    budget = under(left, Budget(calls=int(TO_SPARE * 2 * n_holdout), usd=usd))
-    for arm, name in zip(arms, names, strict=True):
-        require_bounded(name, models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens, budget)
+            require_price(name, price, is_free_allowed=name != arms[0].model["name"])
+        asked.append((name, price, limit))
+        if usd is not None:
+            longest = longest_allowed(arm, inputs, definition)
+            usd = None if price is None else usd + TO_SPARE * n_holdout * usd_of(longest, int(limit or 0), price)
+    budget = under(left, Budget(calls=calls, usd=usd))
+    for one in asked:
+        require_bounded(*one, budget)
     study = Study(
         id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=searched.seed, budget=budget,
         definition=searched.definition, champion=arms[0].id, winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
@@ -170,7 +170,7 @@ def _plan(
         variant=arms[1].id,
         aim=aim,
         n_calls=2 * n_holdout,
-        n_calls_at_most=int(TO_SPARE * 2 * n_holdout),
+        n_calls_at_most=calls,
         usd_at_most=budget.usd,
         look=look,
     )
