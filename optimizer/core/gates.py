@@ -141,6 +141,11 @@ def as_record(gate: GateResult) -> Mapping[str, Any]:
     return {"name": gate.name, "verdict": gate.verdict.value, "value": gate.value, "required": gate.required, "reason": gate.reason}
 
 
+def missed(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of gates as recorded those that have not passed; silence is not consent, so callers must not take an empty record for a pass."""
+    return [g for g in gates if g["verdict"] != "pass"]
+
+
 def _improvement_gate(evidence: Evidence, settings: GateSettings) -> GateResult:
     required = improvement_required(evidence.aim, evidence.champion, settings)
     value = improvement_of(evidence.aim, evidence.champion, evidence.candidate)

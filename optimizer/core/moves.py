@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from optimizer.core.assignment import leased
 from optimizer.core.errors import Conflict, GateNotMet
+from optimizer.core.gates import missed
 from optimizer.core.rollout import ACTIVE, Outcome, Rollout, Status, identity, iso, iso_or_none, ladder_text, percent, state
 from optimizer.core.words import when
 
@@ -169,8 +170,8 @@ def _obstacle(rollout: Rollout, act: Act) -> str | None:
 
 
 def _validate(rollout: Rollout, move: Move) -> _Effect:
-    missed = [g["name"] for g in move.gates if g["verdict"] != "pass"]
-    what = f"gates not met: {', '.join(missed)}" if missed else "all gates before a rollout are met" if move.gates else "no gate on record"
+    names = [g["name"] for g in missed(move.gates)]
+    what = f"gates not met: {', '.join(names)}" if names else "all gates before a rollout are met" if move.gates else "no gate on record"
     return _Effect(what=f"{what}; waiting for approval", changes={"status": "validating"})
 
 

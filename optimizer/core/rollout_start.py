@@ -160,11 +160,6 @@ def holdout_ratios(study: Study | None) -> dict[str, float]:
     }
 
 
-def missed(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The gates that have not passed; silence is not consent, so callers must not take an empty record for a pass."""
-    return [g for g in gates if g["verdict"] != "pass"]
-
-
 def _gap(study: Study | None, *, variant: str, champion: str, aim: Aim) -> str | None:
     if study is None:
         return f"no study has confirmed {variant} on the sealed holdout"

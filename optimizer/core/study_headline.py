@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer.core.gates import IMPROVED, confidence_of
+from optimizer.core.gates import IMPROVED, confidence_of, missed
 from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Spend, Study, Trial, ranked
 from optimizer.core.words import count, dollars
 
@@ -57,8 +57,8 @@ def _look(study: Study) -> str:
 
 
 def _missed(study: Study) -> str:
-    missed = [g["name"] for g in (study.confirmation or {}).get("gates", ()) if g["verdict"] != "pass"]
-    return f" Not met: {', '.join(missed)}." if missed else ""
+    names = [g["name"] for g in missed((study.confirmation or {}).get("gates", ()))]
+    return f" Not met: {', '.join(names)}." if names else ""
 
 
 def lift_text(study: Study, looks_now: int | None) -> str | None:

@@ -12,9 +12,10 @@ from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
 from optimizer.core.family_settings import Metric
 from optimizer.core.forecast_plan import Progress, lift_of, plan_of
+from optimizer.core.gates import missed
 from optimizer.core.rollout import Rollout
 from optimizer.core.rollout_forecast import RolloutForecast, ended, forecast_rollout
-from optimizer.core.rollout_start import chosen, gates_on_record, missed, most_labelled
+from optimizer.core.rollout_start import chosen, gates_on_record, most_labelled
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
 from optimizer.core.study import Study

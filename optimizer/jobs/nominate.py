@@ -14,6 +14,7 @@ from optimizer.core.errors import Conflict, DatasetTooSmall, GateNotMet, Invalid
 from optimizer.core.estimate import longest_allowed, longest_inputs, usd_of
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
+from optimizer.core.gates import missed
 from optimizer.core.spending import MonthlyLimits, under
 from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Budget, Definition, Study
 from optimizer.core.variant import Variant
@@ -109,7 +110,7 @@ class _Planned:
 
 def _as_confirmed(study: Study, variant: str) -> Study:
     if study.outcome != "nominated":
-        failed = [g["name"] for g in (study.confirmation or {}).get("gates", []) if g["verdict"] != "pass"]
+        failed = [g["name"] for g in missed((study.confirmation or {}).get("gates", []))]
         raise GateNotMet(
             f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}. A person may start it as forced: "
             f"detent rollout start {study.family} {variant} --confirm {study.family}.",

@@ -11,11 +11,11 @@ from typing import Any, get_args
 from optimizer.core.errors import Conflict, GateNotMet, InvalidInput, NotFound
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
-from optimizer.core.gates import IMPROVED
+from optimizer.core.gates import IMPROVED, missed
 from optimizer.core.moves import Move, apply, start
 from optimizer.core.rollout import Decision, Rollout, ladder_text
 from optimizer.core.rollout_forecast import RolloutForecast
-from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record, missed
+from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record
 from optimizer.core.study import Aim
 from optimizer.core.traffic import RecordedTraffic
 from optimizer.jobs.confirming_study import confirming_study
