@@ -1,6 +1,6 @@
 """A tick over a rollout with ten million stored events beside one with ten thousand: it should read what is new, not what is there.
 
-    python bench/tick.py [--events 10000000] [--few 10000] [--rounds 16] [--folder DIR]
+    python bench/tick.py [--events 10000000] [--few 10000] [--rounds 40] [--folder DIR]
 
 Two databases, filled by bulk inserts: 20 days of one rollout, seven interactions to three pieces of feedback, each unit coming back five
 times, with the units, blocks and the watch that earlier ticks have left. Then 10 s pass on a clock of its own, the same fifty interactions
@@ -279,7 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--few", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--folder", type=Path, default=None, help="where the databases are made; a temporary folder by default")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="detent-tick-", dir=arguments.folder))
