@@ -18,6 +18,8 @@ import structlog
 
 from optimizer import run_files, wiring
 from optimizer.config import Settings
+from optimizer.core.family import Family
+from optimizer.jobs.each_family import each_family
 from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
@@ -220,10 +222,12 @@ class Worker:
             hand_on_candidates(self._store, self._clock, dict(self._families.families))
 
     def _rehearse(self) -> None:
-        for family in list(self._families.families.values()):
+        def rehearse(family: Family) -> None:
             if is_due(family, store=self._store, clock=self._clock):
                 outcome = rehearse_champion(family, store=self._store, clock=self._clock, models=self._open_models())
                 log.info("way back rehearsed", family=family.name, outcome=outcome)
+
+        each_family(dict(self._families.families), rehearse)
 
     def _open_models(self) -> ModelSource:
         if self._models is None:

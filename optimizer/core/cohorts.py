@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 from optimizer.core.assignment import HOLDBACK_PERIOD, cohort_minutes, cohort_start
 from optimizer.core.rollout import Rollout
@@ -73,10 +74,14 @@ def stage_of(ladder: Sequence[float], share: float | None) -> int | None:
     return next((i for i, step in enumerate(ladder) if abs(step - share) < 1e-9), None)
 
 
-def entered_at(rollout: Rollout) -> datetime | None:
-    """When the present stage began on the rollout clock; lapses do not begin it anew."""
-    begun = [datetime.fromisoformat(s["clock_from"]) for s in rollout.stage_history if s["share"] == rollout.ladder[rollout.stage]]
-    return min(begun, default=None)
+def served_for(rollout: Rollout, clock_now: datetime, *, share: float | None = None) -> timedelta:
+    """How long the candidate has been served, at ``share`` where it is given; a lapse or a freeze is no such time."""
+    entries = [s for s in rollout.stage_history if share is None or s["share"] == share]
+    return sum((_until(s, clock_now) - datetime.fromisoformat(s["clock_from"]) for s in entries), start=timedelta())
+
+
+def _until(entry: Mapping[str, Any], clock_now: datetime) -> datetime:
+    return clock_now if entry["clock_to"] is None else datetime.fromisoformat(entry["clock_to"])
 
 
 def _spans(rollout: Rollout) -> dict[int, tuple[datetime, datetime | None]]:

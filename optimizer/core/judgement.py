@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from optimizer.core.cohorts import entered_at
+from optimizer.core.cohorts import served_for
 from optimizer.core.rollout import Outcome, Rollout, percent
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.decision import Standing, decide, shown
@@ -75,7 +75,10 @@ def guardrail_alarm(rollout: Rollout, watch: Watch, *, at: datetime) -> str | No
     found_at, seen_until = watch.silence.found_at, watch.seen_until or at
     if found_at is not None and min(at, seen_until) - found_at >= SILENT_FOR:  # a family that sleeps shows nothing more
         return f"{_silence_text(watch)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
-    return _over_limit(watch.minutes, rollout.settings.get("limits") or {}, int(at.timestamp()) // 60)
+    limits = dict(rollout.settings.get("limits") or {})
+    if rollout.outcome == "promoted":  # nearly all users are its now, and the one before it would spend as much on them
+        limits.pop("cost_usd_per_hour", None)
+    return _over_limit(watch.minutes, limits, int(at.timestamp()) // 60)
 
 
 def _fails(rollout: Rollout, watch: Watch) -> bool:
@@ -86,17 +89,16 @@ def _fails(rollout: Rollout, watch: Watch) -> bool:
 
 def _standing(rollout: Rollout, watch: Watch, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]) -> Standing:
     settings, gate = rollout.settings, watch.quality
-    began = rollout.stage_history[0]["clock_from"]
-    running = clock_at - datetime.fromisoformat(began)
-    stage_began = entered_at(rollout)
+    running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
+    served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
     return Standing(
         ladder=rollout.ladder,
         stage=rollout.stage,
         peaks=gate.peaks,
         labelled_in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
         min_labelled=int(settings.get("min_labelled_per_stage", 200)),
-        dwell_over=stage_began is None or clock_at - stage_began >= timedelta(minutes=float(settings.get("min_dwell_minutes", 0))),
-        min_duration_over=running >= timedelta(hours=float(settings.get("min_duration_hours", 24))),
+        dwell_over=in_stage >= timedelta(minutes=float(settings.get("min_dwell_minutes", 0))),
+        min_duration_over=served >= timedelta(hours=float(settings.get("min_duration_hours", 24))),
         held=rollout.held,
         sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in watch.stages.values()),
         guardrail_alarm=guardrail_alarm(rollout, watch, at=at),
@@ -113,8 +115,8 @@ def _days_spent(settings: Mapping[str, Any], running: timedelta) -> str | None:
 
 
 def _no_history(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
-    """The first stage waits until the guardrails know what is usual."""
-    if rollout.stage > 0 or watch.baseline is not None:
+    """A step waits until the guardrails know what is usual, also after a person has forced one before they did."""
+    if watch.baseline is not None:
         return ()
     needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
     return (f"the guardrails need {needed} reported requests of the champion to compare with",)

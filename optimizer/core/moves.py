@@ -243,20 +243,23 @@ EFFECTS: Mapping[Act, Callable[[Rollout, Move], _Effect]] = {
 def _is_forced(rollout: Rollout, move: Move) -> bool:
     """False where the evidence itself asks for this act; True where a person goes past it with the family's name. Raises GateNotMet."""
     evidence = move.evidence or {}
-    if evidence.get("act") == move.act:
+    if evidence.get("act") == move.act and move.lapsed_at is None:
         return False
     if move.confirm == rollout.family:
         return True
     given = f" (confirm was {move.confirm!r})" if move.confirm is not None else ""
+    why = evidence.get("reason") or NO_GATE
+    if move.lapsed_at is not None:
+        why = f"nobody watches it since {when(move.lapsed_at)}, so what happened since then has not been looked at"
     early = rollout.stage < len(rollout.ladder) - 1
     skipped = (
         f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if move.act == "promote" and early else ""
     )
     raise GateNotMet(
-        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {evidence.get('reason') or NO_GATE}{given}.{skipped} "
+        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {why}{given}.{skipped} "
         f"A person may go past that, recorded as forced, with confirm = {rollout.family} "
         f"(detent rollout {move.act} {rollout.family} --confirm {rollout.family}).",
-        rollout=rollout.id, gates=[{"name": "quality", "verdict": "inconclusive", "reason": evidence.get("reason") or NO_GATE}],
+        rollout=rollout.id, gates=[{"name": "quality", "verdict": "inconclusive", "reason": why}],
         confirm=rollout.family,
     )  # fmt: skip
 

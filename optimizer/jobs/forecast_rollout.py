@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from math import inf
 
 from optimizer.core import watch
-from optimizer.core.cohorts import entered_at
+from optimizer.core.cohorts import served_for
 from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
 from optimizer.core.family_settings import Metric
@@ -100,8 +100,7 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
 
 def _progress(tx: Transaction, store: Store, rollout: Rollout, clock_now: datetime) -> Progress:
     """Where the rollout stands after its last closed block; at its beginning where it is not served yet."""
-    begun = entered_at(rollout) if rollout.stage >= 0 else None
-    if begun is None:
+    if not rollout.stage_history:
         return Progress()
     stored = store.blocks.watch(tx, rollout.id)
     gate = (watch.from_text(stored.state).watch if stored is not None else watch.begin(rollout.settings)).quality
@@ -111,8 +110,8 @@ def _progress(tx: Transaction, store: Store, rollout: Rollout, clock_now: dateti
         labelled=gate.labelled,
         labelled_in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
         grown={m: inf if passed[m] else gate.of(f"ship{m}").log_e for m in NESTED},
-        hours=_hours(clock_now - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])),
-        stage_hours=_hours(clock_now - begun),
+        hours=_hours(served_for(rollout, clock_now)),
+        stage_hours=_hours(served_for(rollout, clock_now, share=rollout.ladder[rollout.stage])),
         begun=True,
     )
 

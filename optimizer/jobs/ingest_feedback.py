@@ -81,7 +81,7 @@ class Intake:
         idempotency: Idempotency | None,
     ) -> None:
         self._store = store
-        self._clock_scale = clock.scale
+        self._clock = clock
         self._received_at: datetime = clock.now()
         self._families = families
         self._verify = verify
@@ -156,6 +156,7 @@ class Intake:
         before = self._answer_before(tx)
         if before is not None:
             return before
+        self._received_at = self._clock.now()  # not before it waited for its turn to write: a cohort may have been closed meanwhile
         placed = self._place_all(tx, reads)
         fresh, n_duplicates = self._new_ones(tx, placed)
         self._add(tx, fresh)
@@ -177,7 +178,7 @@ class Intake:
 
     def _place_all(self, tx: Transaction, reads: Sequence[Read]) -> list[Placed]:
         """Those that name nothing but an interaction come last: it may be reported in the same request."""
-        placing = Placing(self._store, tx, reads, self._received_at, self._clock_scale)
+        placing = Placing(self._store, tx, reads, self._received_at, self._clock.scale)
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:

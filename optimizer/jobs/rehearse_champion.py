@@ -85,6 +85,9 @@ def _failure(family: Family, variant: Variant, example: Example, store: Store, c
         raise  # the store could not take it: nothing is known about the variant
     except DetentError as error:
         return error.detail
+    except Exception as error:  # whatever it is, that champion would not answer either
+        log.exception("way back not rehearsed", family=family.name, variant=variant.id)
+        return f"{type(error).__name__}: {error}"
     return None
 
 

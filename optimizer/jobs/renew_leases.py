@@ -60,8 +60,10 @@ def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
             done[id] = _see_to(store, clock, id, at, lease_seconds)
         except StaleVersion:
             overtaken.append(id)
-    holdbacks = watch_holdbacks(store, clock, at)
-    store.unit_counts.forget_idle()
+    try:
+        holdbacks = watch_holdbacks(store, clock, at)
+    finally:
+        store.unit_counts.forget_idle()
     return TickReport(at=at, done=done, overtaken=tuple(overtaken), holdbacks=holdbacks)
 
 
@@ -69,13 +71,17 @@ def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
     """What cannot be watched gets no lease, neither a new one nor one after a gap, and is soon not served."""
     with store.read() as tx:
         rollout = store.rollouts.get(tx, id)
-    if rollout is None or rollout.status != "deploying":
-        return _begin(store, clock, id, at, lease_seconds)
+    if rollout is None:
+        return "left"
     try:
+        if rollout.status != "deploying":
+            return _begin(store, clock, id, at, lease_seconds)
         if leased(rollout, clock.now()):
             return _watch(store, clock, id, at, lease_seconds)
         resumed = _resume(store, clock, id, at, lease_seconds)
-        if resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved":  # not served again if it has to go
+        if (
+            resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved"
+        ):  # if it has to go, it was served while this looked
             return "moved"
         return resumed
     except (StaleVersion, Busy):

@@ -10,7 +10,7 @@ from optimizer.core.cross_check import ROLLBACK
 from optimizer.core.errors import NotFound
 from optimizer.core.rollout import Decision
 from optimizer.jobs.record_change import ChangeReport, checked_reason, end_active_rollout, log_head, record_reign
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Alert, Clock, Store, Transaction
 
 
 def roll_back_champion(
@@ -22,11 +22,13 @@ def roll_back_champion(
     clock: Clock,
     expect: str | None = None,
     evidence: Mapping[str, Any] | None = None,
+    alert: Alert | None = None,
 ) -> ChangeReport:
     """Ends an active rollout and lets the reign below serve, in one transaction; a second time goes further down or is refused.
 
     Args:
         evidence: what the tick goes back on (``core/cross_check.holdback_evidence``); None where a person asks.
+        alert: opened with it, where nobody has asked.
     Raises:
         NotFound: the family has no champion.
         Conflict: nothing below, or ``expect`` (the variant that shall be replaced) does not reign.
@@ -42,6 +44,8 @@ def roll_back_champion(
         before = champions.reigning(history)
         ended = end_active_rollout(tx, store, clock, family, at=at, actor=actor, why=reign.why)
         record_reign(tx, store, reign, action=ROLLBACK, evidence=evidence)
+        if alert is not None:
+            store.alerts.open(tx, alert)
         report = ChangeReport(
             family=family,
             what=f"{reign.variant} is champion again, instead of {before.variant}" + (f"; rollout {ended.rollout} ended" if ended else ""),

@@ -92,11 +92,10 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
         why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watch.n_blocks}, {watch.head[:12]})"
         evidence = holdback_evidence(rollout, watch, alarm=alarm, at=at)
         report = roll_back_champion(
-            champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant, evidence=evidence
-        )
+            champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant, evidence=evidence,
+            alert=_taken_back(champion, rollout, alarm, at),
+        )  # fmt: skip
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
-        taken_back = _taken_back(champion, rollout, alarm, at)
-        store.write(lambda tx: store.alerts.open(tx, taken_back))
         return "rolled_back"
     worse = _worse(champion, rollout, watch, at)
     if worse is not None:

@@ -44,6 +44,7 @@ COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk 
 BASELINE_AGE = timedelta(hours=24)
 MAX_STEPS = 200  # of one rollout in one tick, READ_AHEAD of guardrail blocks each
 READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
+UNITS_AHEAD = 50_000  # a step closes no further cohort once it has read so many units: it has to end well within a lease
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
 UNREADABLE = "rollout_watch_failed"
@@ -178,17 +179,22 @@ class _Look:
 
     def _cohorts(self) -> None:
         settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
+        n_units = 0
         for cohort in due(self._rollout, closed=self._watched.cohorts, clock_now=settled):
-            self._cohort(cohort)
+            if n_units >= UNITS_AHEAD:
+                self._more = True
+                return
+            n_units += self._cohort(cohort)
             self._watched = replace(self._watched, cohorts={**self._watched.cohorts, cohort.stage: cohort.start})
 
-    def _cohort(self, cohort: Cohort) -> None:
+    def _cohort(self, cohort: Cohort) -> int:
+        """How many units it read."""
         until = self._real(cohort.closes_at)
         found = self._store.observations.cohort_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
         counts = self._counts(cohort.stage, found)
         fresh = {unit: arm for unit, arm in found.items() if counts[unit].cohort_start is None}
         if not fresh:
-            return
+            return len(found)
         for unit in fresh:
             self._units[cohort.stage, unit] = replace(counts[unit], cohort_start=cohort.start)
         both = self._served_both(cohort)
@@ -206,6 +212,7 @@ class _Look:
         )
         units = [UnitOutcome(unit_hmac=unit, arm=arm, mean=means.get(unit)) for unit, arm in sorted(arms.items())]
         self._close("quality", quality_content(cohort, units, n_left_out=len(fresh) - len(arms)))
+        return len(found)
 
     def _served_both(self, cohort: Cohort) -> set[str]:
         """Units that were served outside the rollout while it lapsed within their window: in neither arm any more.
@@ -236,7 +243,7 @@ class _Look:
         until = window_start(self._now - timedelta(seconds=GRACE_SECONDS))
         if until <= since:
             return
-        self._more = until - since > READ_AHEAD
+        self._more = self._more or until - since > READ_AHEAD
         until = min(until, since + READ_AHEAD)
         requests = self._by_window(self._store.observations.requests(self._tx, self._rollout, since, until))
         fetches: dict[tuple[datetime, int], list[Fetches]] = {}

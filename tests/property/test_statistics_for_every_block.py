@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import random
 from math import exp, sqrt
 
@@ -129,7 +131,40 @@ standings = st.builds(
     sample_ratio_alarm=st.booleans(),
     guardrail_alarm=st.none() | st.just("errors"),
     budget_spent=st.none() | st.just("labels"),
+    waits_for=st.sampled_from(((), ("an alert is open",))),
 )
+
+
+passed = st.builds(
+    Standing,
+    ladder=st.just(LADDER),
+    stage=st.integers(0, 3),
+    peaks=st.fixed_dictionaries({**{name: st.floats(3.1, 8) for name in ("ship3", "ship2", "ship1")}, "roll": st.floats(0, 3.3)}),
+    labelled_in_stage=st.integers(200, 400),
+    dwell_over=st.just(True),
+    min_duration_over=st.just(True),
+    held=st.just(False),
+    sample_ratio_alarm=st.just(False),
+    guardrail_alarm=st.none(),
+    budget_spent=st.none() | st.just("labels"),
+)
+ONE_GATE_MISSING = (
+    lambda s, value: {"peaks": {**s.peaks, f"ship{margin_needed(LADDER[s.stage], is_last=s.stage == 3)}": 2.9 * value}},
+    lambda s, value: {"labelled_in_stage": int(199 * value)},
+    lambda s, value: {"dwell_over": False},
+    lambda s, value: {"min_duration_over": False, "stage": 3},
+    lambda s, value: {"held": True},
+    lambda s, value: {"waits_for": ("an alert is open",)},
+    lambda s, value: {"sample_ratio_alarm": True},
+    lambda s, value: {"guardrail_alarm": "errors"},
+    lambda s, value: {"peaks": {**s.peaks, "roll": 3.6 + value}},
+)
+
+
+@given(passed, st.sampled_from(ONE_GATE_MISSING), st.floats(0, 1))
+def test_one_gate_that_has_not_passed_keeps_the_exposure(standing, missing, value):
+    assert decide(standing).action in ("advance", "promote")
+    assert decide(replace(standing, **missing(standing, value))).action not in ("advance", "promote")
 
 
 @given(standings)
@@ -143,6 +178,9 @@ def test_exposure_grows_only_when_every_gate_passed(standing):
         assert not standing.held
         assert not standing.sample_ratio_alarm
         assert standing.guardrail_alarm is None
+        assert standing.dwell_over
+        assert standing.min_duration_over or not last
+        assert not standing.waits_for
         assert found.action == ("promote" if last else "advance")
         assert found.share is not None
         assert found.share > LADDER[standing.stage]

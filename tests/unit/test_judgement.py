@@ -91,10 +91,23 @@ def test_what_is_not_shown_within_the_limits_ends_inconclusive() -> None:
     assert judged(rollout(held=True, held_by="ann"), watch(ship3=CERTAIN), hours=30 * 24).outcome == "inconclusive"
 
 
-def test_the_first_stage_waits_for_a_baseline_and_later_ones_do_not_ask_again() -> None:
+def test_every_step_waits_for_a_baseline_also_after_one_was_forced_without() -> None:
     unknown = replace(watch(ship3=CERTAIN), baseline=None)
-    assert judged(rollout(), unknown).waits_for == ("the guardrails need 500 reported requests of the champion to compare with",)
-    assert judged(rollout(1), replace(watch(stage=1, ship1=CERTAIN), baseline=None)).act == "advance"
+    needed = ("the guardrails need 500 reported requests of the champion to compare with",)
+    assert judged(rollout(), unknown).waits_for == needed
+    assert judged(rollout(1), replace(watch(stage=1, ship1=CERTAIN), baseline=None)).waits_for == needed
+
+
+def test_time_in_which_nobody_was_served_counts_for_no_duration() -> None:
+    known = watch(stage=2, ship1=CERTAIN)
+    *before, last = rollout(2).stage_history
+    lapse, end = iso(T0 + timedelta(hours=1)), iso(T0 + timedelta(hours=21))
+    lapsed = rollout(2, stage_history=(*before, {**last, "to": lapse, "clock_to": lapse}, {**last, "from": end, "clock_from": end}))
+    assert judged(lapsed, known, hours=25).waits_for == ("the rollout's minimum duration is not over",)
+    assert judged(lapsed, known, hours=45).act == "promote"
+    dwelling = replace(lapsed, settings={**lapsed.settings, "min_duration_hours": 0, "min_dwell_minutes": 600})
+    assert judged(dwelling, known, hours=25).waits_for == ("the stage's minimum time is not over",)
+    assert judged(dwelling, known, hours=31).act == "promote"
 
 
 def failures(of: Rollout, champion: str, *, n: int = 10) -> Watch:
