@@ -57,6 +57,19 @@ def test_a_promoted_champion_that_does_well_stays(promoted: World) -> None:
     assert promoted.alerts() & {"champion_worse"} == set()
 
 
+def test_money_of_an_hour_limits_a_candidate_and_takes_no_promotion_back(tmp_path: Path) -> None:
+    """Nearly all users are the new champion's, and the one before it would cost as much."""
+    database = new_database(tmp_path)
+    world = World(store=database, clock=Clock(scale=60.0), constraints={"cost_usd_per_hour": 0.1})
+    world.history()
+    world.start()
+    operate(world.rollout.id, "promote", actor="ann", reason="trusted", confirm=F, store=database, clock=world.clock)
+    for _ in range(4):
+        world.requests(100, 30.0)
+    assert world.reign.variant == world.candidate
+    database.close()
+
+
 def test_a_promoted_champion_with_worse_answers_raises_an_alert_that_names_the_way_back_and_acts_not(promoted: World) -> None:
     promoted.behaviours[promoted.candidate] = Behaviour(success=0.2)
     promoted.behaviours[promoted.champion] = Behaviour(success=0.95)

@@ -10,14 +10,16 @@ import pytest
 
 from optimizer.adapters.database import Database
 from optimizer.core.cohorts import gaps
-from optimizer.core.errors import Busy, Conflict
+from optimizer.core.errors import Busy, Conflict, GateNotMet
 from optimizer.core.family import parse_family
 from optimizer.core.feedback import FeedbackEvent
+from optimizer.jobs import watch_rollout
 from optimizer.jobs.adopt_file_version import adopt_file_version
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.forecast_rollout import read_recent
 from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.roll_back_champion import roll_back_champion
+from optimizer.jobs.watch_rollout import evidence_now
 from tests.rollout_world import Clock, F, World
 
 DRAFT = VariantDraft(messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
@@ -83,6 +85,24 @@ def test_a_step_up_by_hand_while_nobody_watches_leaves_the_gap_on_record(databas
     assert world.verified().problems == ()
 
 
+def test_evidence_from_before_a_lapse_moves_nobody_on_by_itself(database: Database) -> None:
+    """The gate had passed, and was held; then nobody watched, and nobody knows what happened since."""
+    world = fast(database, ladder=[0.5], min_labelled_per_stage=20)
+    world.start()
+    world.operate("hold")
+    for _ in range(4):
+        world.labels(400)
+    world.operate("resume")
+    with database.read() as tx:
+        said = evidence_now(tx, world.store, world.rollout, at=world.clock.now(), clock_at=world.clock.rollout_now())
+    assert said is not None
+    assert said["act"] == "promote"
+    world.clock.pass_seconds(100)
+    with pytest.raises(GateNotMet, match="nobody watches it since"):
+        world.operate("promote")
+    assert world.operate("promote", confirm=F).forced
+
+
 @pytest.mark.parametrize("act", ["promote", "rollback", "champion rollback", "adopt"])
 def test_an_end_by_hand_while_nobody_watches_leaves_the_gap_on_record(database: Database, act: str) -> None:
     world = fast(database, ladder=[0.25, 0.5])
@@ -133,6 +153,31 @@ def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_co
     assert counted < sum(sum(b.content["reports"].values()) for b in found) == 100
     assert len({(b.content["from"], b.content["stage"]) for b in found}) == len(found)
     assert world.alerts() == set()
+    assert world.verified().problems == ()
+
+
+def test_what_takes_longer_than_a_lease_to_catch_up_with_is_caught_up_with_in_steps(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four cohorts whose reading takes 20 s each: together they outlast the lease of 60 s that a look must end within."""
+    world = fast(database, ladder=[0.5], feedback_window={"floor_hours": 4.0})
+    world.start()
+    for _ in range(4):
+        world.labels(30, seconds=58)
+    assert n_units(world) == 0
+    world.clock.pass_seconds(600)
+    real = world.store.observations.cohort_units
+
+    def slow(*args: Any) -> Any:
+        found = real(*args)
+        world.clock.pass_seconds(20 if found else 0)
+        return found
+
+    monkeypatch.setattr(world.store.observations, "cohort_units", slow)
+    monkeypatch.setattr(watch_rollout, "UNITS_AHEAD", 30)
+    assert world.tick().overtaken == ()
+    assert n_units(world) == 120
+    assert len([b for b in world.blocks("quality") if sum(b.content["units"].values())]) >= 4
     assert world.verified().problems == ()
 
 
