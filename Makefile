@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-tick bench-studies serve clean
+.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ bench-rollouts: $(VENV)/.synced ## simulated rollouts beside other rules (about 
 
 bench-response: $(VENV)/.synced ## how long a bad candidate is served, on simulated time (a quarter of an hour)
 	@$(BIN)/python bench/guardrail_response.py
+
+bench-live: $(VENV)/.synced ## how long a bad candidate is served by real processes, in real time (half an hour)
+	@$(BIN)/python bench/rollouts_live.py
 
 bench-tick: $(VENV)/.synced ## a tick beside ten thousand and beside ten million stored events (a quarter of an hour, some gigabytes under TMPDIR)
 	@$(BIN)/python bench/tick.py

@@ -7,7 +7,7 @@ that comes late, bad news first. returning: the same users again and again. whol
 that the tick calls. C: guardrails in seconds. heavy: one user that always fails. D: monitors of the champion. Base .80, margin .05,
 blocks of 40 labelled outcomes. A run of all tables with 2,000 runs or more writes the result and docs/reference/statistics-measured.md;
 any other writes bench/results/rollout_statistics_part.json. One process, one core, about an hour; with two cores, two processes with
---only and --part FILE each, then --merge FILE FILE.
+--only and --part FILE each, then --merge FILE FILE. --page makes the page anew of the result that is there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
-from common import ROOT, Cell, write_result
+from common import RESULTS, ROOT, Cell, write_result
 from simulations.drift_monitors import table_d
 from simulations.fixed_ramp import table_a
 from simulations.guardrail_alarms import table_c
@@ -48,9 +48,13 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(TABLES), help="tables, with commas between them")
     parser.add_argument("--part", type=Path, help="where a part goes, to be merged later")
     parser.add_argument("--merge", type=Path, nargs="+", help="parts that hold all tables together, each of 2,000 runs or more")
+    parser.add_argument("--page", action="store_true", help="run nothing, make the page of the stored result")
     arguments = parser.parse_args()
+    if arguments.page:
+        put_page(RESULTS / "rollout_statistics.json")
+        return
     if arguments.merge:
-        write_page(merged(arguments.merge))
+        put_page(write_result("rollout_statistics", merged(arguments.merge)))
         return
     cells = [cell for name in arguments.only.split(",") for cell in TABLES[name](arguments.runs, arguments.seed)]
     if arguments.only != ",".join(TABLES) or arguments.runs < FULL:
@@ -59,7 +63,7 @@ def main() -> None:
             part = {"tables": arguments.only.split(","), "runs": arguments.runs, **json.loads(path.read_text(encoding="utf-8"))}
             arguments.part.write_text(json.dumps(part), encoding="utf-8")
         return
-    write_page(cells)
+    put_page(write_result("rollout_statistics", cells))
 
 
 def merged(parts: list[Path]) -> list[Cell]:
@@ -71,8 +75,8 @@ def merged(parts: list[Path]) -> list[Cell]:
     return [Cell(**cell) for part in found for cell in part["cells"]]
 
 
-def write_page(cells: list[Cell]) -> None:
-    result = json.loads(write_result("rollout_statistics", cells).read_text(encoding="utf-8"))
+def put_page(path: Path) -> None:
+    result = json.loads(path.read_text(encoding="utf-8"))
     (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(page(result), encoding="utf-8")
 
 

@@ -7,6 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 OURS = "**Detent**"
+LEAST_LABELS = {
+    "-20 roll": "290",
+    "-10 roll": "730",
+    "-5 roll": "1880",
+    "+0 ship": "1810",
+    "+5 ship": "670",
+}  # the reference table's last row
 WITHIN = 0.06  # a rate of .05 is measured below this by 2,000 runs
 HEAD = """# The statistics, measured
 
@@ -19,6 +26,12 @@ BARS = """
 ## What is promised, and what was measured
 
 A candidate worse by the margin ships, or one that is not worse is rolled back, in at most 5 of 100 rollouts, however often anybody looks.
+"""
+LABELS = """
+### Labels, beside the reference table
+
+Mean labelled outcomes until the end (all ends in table B, the right one in table A). *Apart*: the difference in standard errors, those of the reference table taken to be as large as ours; below 1.96 the two cannot be told apart.
+
 """
 BETTER = """
 ### Where another rule is better
@@ -103,6 +116,8 @@ def page(result: Mapping[str, Any]) -> str:
         head
         + BARS
         + _bars(cells)
+        + LABELS
+        + _labels(cells)
         + BETTER
         + _better(cells)
         + A
@@ -150,6 +165,20 @@ def _bars(cells: Sequence[Mapping[str, Any]]) -> str:
     return table("a rollout", found)
 
 
+def _labels(cells: Sequence[Mapping[str, Any]]) -> str:
+    found = {}
+    for cell in cells:
+        match = re.fullmatch(r"([AB] \S+ pt.*): labels vs reference table", cell["case"])
+        if match and cell["low"] is not None and cell["other"]:
+            error = (cell["high"] - cell["low"]) / (2 * 1.96) * 2**0.5
+            apart = (cell["ours"] - cell["other"]) / error
+            found[match[1]] = {
+                "measured": f"{cell['ours']:.0f} ({cell['low']:.0f} to {cell['high']:.0f})", "reference": f"{cell['other']:.0f}",
+                "apart": f"{apart:+.1f}", "no more within error": "yes" if apart < 1.96 else "**no**",
+            }  # fmt: skip
+    return table("case", found)
+
+
 def _better(cells: Sequence[Mapping[str, Any]]) -> str:
     wrong: dict[str, float] = {}
     for cell in cells:
@@ -175,7 +204,7 @@ def _ramp(cells: Sequence[Mapping[str, Any]]) -> str:
                 column = f"{difference} {end}" if right else f"false {end} at {difference}"
                 found[OURS][column] = _number(cell["ours"])
                 found.setdefault(name, {})[column] = _number(cell["other"])
-    return table("rule", found)
+    return table("rule", {**found, "no rule can be below": LEAST_LABELS})
 
 
 def _own_ramps(cells: Sequence[Mapping[str, Any]]) -> str:
