@@ -55,7 +55,7 @@ def worse(role: str) -> dict[str, Any]:
 
 
 async def rollouts(url: str, families: list[str], *, per_second: float, report: Any) -> list[Ended]:
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=16)) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=16, keepalive_expiry=2)) as http:
         for family in families:
             champion = (await http.get(f"/v1/families/{family}/prompt", params={"unit": unit()})).raise_for_status().json()["variant"]
             past = [{"family": family, "variant": champion, "unit": unit(), **report("champion")} for _ in range(HISTORY)]
