@@ -172,13 +172,17 @@ def open_secrets(settings: Settings) -> Secrets:
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:
     """The strategy of one word of a study; raises NotYet for those that come later and InvalidInput for unknown ones."""
-    from optimizer.core.strategy import check_strategy
+    from optimizer.core.strategy import GEPA, check_strategy
 
     check_strategy(name)
     if name == "bootstrap":
         from optimizer.adapters.dspy_programs import BootstrapSearch
 
         return BootstrapSearch(setting)
+    if name == GEPA:
+        from optimizer.adapters.gepa_search import GepaSearch
+
+        return GepaSearch(setting)
     from optimizer.adapters.optuna_search import SettingsSearch
 
     return SettingsSearch(setting)

@@ -13,7 +13,7 @@ from api.routing import guarded, router
 from api.schemas import NominateBody, ReasonBody, StudyBody
 from api.services import Shared
 from optimizer import wiring
-from optimizer.core.errors import NotFound, NotYet
+from optimizer.core.errors import NotFound
 from optimizer.core.estimate import Estimate
 from optimizer.core.study import Budget, Study, StudyStatus
 from optimizer.jobs.create_study import create_study
@@ -61,9 +61,8 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
 
     409 when one is under way, when the budget cannot pay for the confirmation (with figures), or when there are too few examples.
     """
-    if body.proposer is not None:
-        raise NotYet("A proposer for one study comes later; the family file's `model.proposer` names one for all. Leave `proposer` out.")
-    definition = {**body.definition, **({"space": body.space} if body.space is not None else {})}
+    named = {"space": body.space, "proposer": body.proposer}
+    definition = {**body.definition, **{name: value for name, value in named.items() if value is not None}}
     made = create_study(
         shared.family(family),
         strategy=body.strategy,

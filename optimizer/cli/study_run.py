@@ -48,8 +48,7 @@ class Request:
         caps.update({name: options[name] for name in ("usd", "calls", "minutes") if options.get(name) is not None})
         sizes = {k: v for k, v in values.items() if k not in (*NAMES, "family", "name", "description")}
         definition = {**sizes, **dict(values.get("definition") or {})}
-        if values.get("space"):
-            definition["space"] = values["space"]
+        definition.update({name: values[name] for name in ("space", "proposer") if values.get(name)})
         if not any(cap is not None for cap in caps.values()):
             from optimizer.jobs.create_study import DEFAULT_BUDGET
 

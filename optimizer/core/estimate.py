@@ -14,13 +14,15 @@ from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.racing import FIRST
 from optimizer.core.rendering import render
-from optimizer.core.strategy import RACE
+from optimizer.core.strategy import GEPA, RACE, RACED, WRITERS
 from optimizer.core.study import Budget, Definition
 from optimizer.core.variant import FewShot, Variant
 
 BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
 MAX_BYTES_PER_OUTPUT_TOKEN = 6
 DEFAULT_MAX_CHARS = 4000
+INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
+REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 MET_IN_A_RACE = 0.5  # of the dev examples, by a contender on average
 
 
@@ -74,8 +76,9 @@ def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
     return request_bytes(render(variant, inputs, declared=inputs), params)
 
 
-def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: Definition) -> int:
-    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples.
+def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: Definition, strategies: Sequence[str]) -> int:
+    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples, and room for
+    an instruction where one of ``strategies`` writes them.
 
     The definition may set it; it is never below what the champion itself needs.
     """
@@ -84,7 +87,8 @@ def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: De
         return max(own, definition.max_request_bytes)
     output = "x" * (int(champion.model.get("max_tokens") or 256) * MAX_BYTES_PER_OUTPUT_TOKEN)
     filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
-    return max(own, longest_of(replace(champion, examples=filler), inputs))
+    written = INSTRUCTION_BYTES if set(WRITERS) & set(strategies) else 0
+    return max(own, longest_of(replace(champion, examples=filler), inputs)) + written
 
 
 def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
@@ -135,6 +139,8 @@ def expected_calls(
             parts[name] = _bootstrap_calls(definition, n_train, n_dev, n_champion_examples)
         elif name == "settings":
             parts[name] = Spread(low=0, expected=definition.n_settings * n_dev * 0.8, high=definition.n_settings * n_dev)
+        elif name == GEPA:
+            parts[name] = _gepa_calls(definition, n_dev)
         elif name == RACE:
             parts[name] = _race_calls(definition, n_train, n_dev, n_champion_examples)
     confirmation = confirmation_calls(n_holdout)
@@ -144,8 +150,8 @@ def expected_calls(
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:
     """The most trials a study can have, the champion's included."""
-    most = {"bootstrap": definition.n_candidates + 3, "settings": definition.n_settings}
-    return 1 + sum(sum(most.values()) if name == RACE else most[name] for name in strategies)
+    most = {"bootstrap": definition.n_candidates + 3, "settings": definition.n_settings, GEPA: definition.n_instructions}
+    return 1 + sum(sum(most[raced] for raced in RACED) if name == RACE else most[name] for name in strategies)
 
 
 def estimate_study(
@@ -161,21 +167,27 @@ def estimate_study(
     reserved_usd: float | None,
     seconds_per_call: Spread,
     concurrency: int,
+    proposals_usd: Spread | None,
 ) -> Estimate:
-    """Puts prices and durations on the calls, never above the budget."""
+    """Puts prices and durations on the calls, never above the budget.
+
+    Args:
+        proposals_usd: what the proposer's answers cost beside; None where its model has no known price.
+    """
     calls = Spread(low=0, expected=0, high=0)
     for part in parts.values():
         calls = calls.plus(part)
     if budget.calls is not None:
         calls = calls.capped(budget.calls)
     usd = None
-    if price is not None:
+    if price is not None and proposals_usd is not None:
         tokens = typical_bytes / BYTES_PER_TOKEN
         usd = Spread(
             low=calls.low * usd_of(tokens * 0.8, 1, price),
             expected=calls.expected * usd_of(tokens, max_tokens / 2, price),
             high=calls.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
         )
+        usd = usd.plus(proposals_usd)
         usd = usd.capped(budget.usd) if budget.usd is not None else usd
     minutes = Spread(
         low=calls.low * seconds_per_call.low, expected=calls.expected * seconds_per_call.expected, high=calls.high * seconds_per_call.high
@@ -234,6 +246,12 @@ def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | 
 def _bootstrap_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:
     evaluated = n_dev * _n_bootstrapped(definition, n_champion_examples)
     return _asked_for_examples(definition, n_train).plus(Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated))
+
+
+def _gepa_calls(definition: Definition, n_dev: int) -> Spread:
+    """A child that does no better on its few examples is not evaluated: expected of every other one."""
+    n = definition.n_instructions
+    return Spread(low=n * REFLECTED_ON, expected=n * (2 * REFLECTED_ON + 1 + n_dev / 2), high=n * (2 * REFLECTED_ON + 1 + n_dev))
 
 
 def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:

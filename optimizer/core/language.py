@@ -57,6 +57,15 @@ class ModelPrice:
         return (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
 
 
+PROPOSAL_TOKENS = 1000  # that a proposer may write
+
+
+def proposal_request(model: str, revision: str, prompt: str, *, sample: str) -> ModelRequest:
+    """What a proposer is asked: one message, drawn, since proposals shall differ."""
+    params = {"temperature": 1.0, "max_tokens": PROPOSAL_TOKENS}
+    return ModelRequest(model=model, revision=revision, messages=[{"role": "user", "content": prompt}], params=params, sample=sample)
+
+
 def request_for(
     variant: Variant, messages: Sequence[Mapping[str, Any]], *, revision: str, example: str | None = None, draw: int = 0
 ) -> ModelRequest:

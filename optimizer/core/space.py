@@ -69,19 +69,18 @@ def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any
 def apply_point(start: Variant, point: Point) -> Variant:
     """``start`` with the point's settings; everything the point does not name stays as it is."""
     model, policy, examples = dict(start.model), dict(start.policy), list(start.examples)
-    messages = start.messages
     for name, value in point.items():
         if name.startswith("policy."):
             policy[name.removeprefix("policy.")] = value
         elif name == "instruction":
-            messages = _with_instruction(start, value)
+            start = with_instruction(start, value)
         elif not name.startswith("examples"):
             model["name" if name == "model" else name] = value
     order = point.get("examples.order", 0)
     if order:
         random.Random(order).shuffle(examples)
     kept = examples[: point.get("examples", len(examples))]
-    return replace(start, messages=messages, model=model, policy=policy, examples=tuple(kept))
+    return replace(start, model=model, policy=policy, examples=tuple(kept))
 
 
 def neighbours(point: Point, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
@@ -131,19 +130,20 @@ def _value_of(variant: Variant, name: str) -> Any:
     if name == "examples.order":
         return 0
     if name == "instruction":
-        return _instruction_of(variant)
+        return instruction_of(variant)
     if name.startswith("policy."):
         return variant.policy.get(name.removeprefix("policy."))
     return variant.model.get("name" if name == "model" else name)
 
 
-def _instruction_of(variant: Variant) -> str | None:
+def instruction_of(variant: Variant) -> str | None:
+    """The first system message; None where there is none."""
     return next((m["content"] for m in variant.messages if m["role"] == "system"), None)
 
 
-def _with_instruction(variant: Variant, text: str) -> tuple[dict[str, Any], ...]:
+def with_instruction(variant: Variant, text: str) -> Variant:
     """The first system message says ``text``; a variant without one gets it at the front."""
-    if _instruction_of(variant) is None:
-        return ({"role": "system", "content": text}, *variant.messages)
+    if instruction_of(variant) is None:
+        return replace(variant, messages=({"role": "system", "content": text}, *variant.messages))
     at = next(i for i, m in enumerate(variant.messages) if m["role"] == "system")
-    return (*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :])
+    return replace(variant, messages=(*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :]))

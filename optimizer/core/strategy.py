@@ -15,8 +15,11 @@ from optimizer.core.variant import Variant
 
 RACE = "race"
 RACED = ("bootstrap", "settings")  # whose proposals race
-WORKING = ("bootstrap", "settings", RACE)
-LATER = ("mipro", "gepa", "copro", "simba", "joint")
+GEPA = "gepa"
+WRITERS = (GEPA,)  # strategies that write instructions, with a proposer model
+QUALITY_ONLY = (RACE, GEPA)
+WORKING = ("bootstrap", "settings", RACE, GEPA)
+LATER = ("mipro", "copro", "simba", "joint")
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 
@@ -47,7 +50,8 @@ class SearchSetting:
     """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach.
 
     ``answer(variant, example)`` gives the model's text for one example, or raises ModelFailed; BudgetExhausted and
-    StudyStopped are no Exceptions and pass through. ``fits(variant)`` says whether its longest request is allowed.
+    StudyStopped are no Exceptions and pass through. ``propose(prompt, draw)`` gives the proposer model's text likewise; another
+    draw of the same prompt is another text. ``fits(variant)`` says whether its longest request is allowed.
     """
 
     family: Family
@@ -58,6 +62,7 @@ class SearchSetting:
     seed: int
     definition: Mapping[str, Any]
     answer: Callable[[Variant, Example], str]
+    propose: Callable[[str, int], str]
     fits: Callable[[Variant], bool]
 
 
@@ -76,10 +81,11 @@ def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
         raise _unusable(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
     if RACE in names and len(names) > 1:
         raise _unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
-    if RACE in names and aim != "quality":
-        raise _unusable(
-            f"Strategy {RACE} races for quality alone; aim {aim} needs {DEFAULT_STRATEGY}, or settings, which measure every candidate in full."
-        )
+    for name in QUALITY_ONLY if aim != "quality" else ():
+        if name in names:
+            raise _unusable(
+                f"Strategy {name} goes by quality alone; aim {aim} needs {DEFAULT_STRATEGY}, or settings, which measure every candidate in full."
+            )
     return names
 
 

@@ -50,6 +50,8 @@ class Definition:
     n_holdout: int = 100
     n_candidates: int = 8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones)
     n_settings: int = 8  # of settings
+    n_instructions: int = 6  # that gepa may have written
+    proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
     max_examples: int = 4
     threshold: float | None = None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
     max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
@@ -69,6 +71,8 @@ class Definition:
             low = 1 if name in ("n_dev", "max_request_bytes") else 0
             if name == "space":
                 wrong = None if isinstance(value, Mapping) else "needs names with ranges"
+            elif name == "proposer":
+                wrong = None if isinstance(value, str) and value else f"needs the name of a model, got {value!r}"
             elif name == "threshold":
                 wrong = None if _is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
             else:
@@ -101,7 +105,7 @@ class Trigger:
 class Study:
     id: str
     family: str
-    strategy: str  # "race", or "bootstrap", "settings", or several joined by "+", each starting from the best so far
+    strategy: str  # "race", or "bootstrap", "settings", "gepa", or several joined by "+", each starting from the best so far
     aim: Aim
     status: StudyStatus
     seed: int
@@ -144,7 +148,7 @@ class Trial:
     study: str
     number: int
     variant: str
-    proposer: str  # "champion", "bootstrap", "settings"
+    proposer: str  # "champion", "bootstrap", "settings", "gepa"
     params: Mapping[str, Any]
     status: TrialStatus
     n: int = 0

@@ -10,6 +10,8 @@ from optimizer.core.budget import require_bounded
 from optimizer.core.dataset import Example
 from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput, NotYet
 from optimizer.core.estimate import (
+    BYTES_PER_TOKEN,
+    REFLECTED_ON,
     Estimate,
     Spread,
     confirmation_calls,
@@ -23,15 +25,16 @@ from optimizer.core.estimate import (
     request_bytes,
     search_budget,
     trials_of,
+    usd_of,
 )
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
-from optimizer.core.language import ModelPrice
+from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.objective import MIN_TIMED
 from optimizer.core.rendering import render
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
-from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy
+from optimizer.core.strategy import DEFAULT_STRATEGY, WRITERS, check_strategy
 from optimizer.core.study import Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
@@ -147,6 +150,13 @@ def _plan(
         require_bounded(name, models.price(name), limit, budget)
         if aim == "cost":
             require_price(name, models.price(name), is_free_allowed=name != model)
+    if set(names) & set(WRITERS):
+        _check_proposer(family, definition.proposer or model, space, budget, models)
+    elif values.get("proposer") is not None:
+        detail = (
+            f"Strategy {strategy} writes no instruction, so it asks no proposer. Leave it out, or name strategy {' or '.join(WRITERS)}."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
     if aim == "latency" and len(dev) < MIN_TIMED:
@@ -156,7 +166,7 @@ def _plan(
             n_dev=len(dev),
             n_required=MIN_TIMED,
         )
-    longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition)
+    longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition, names)
     n_confirmation = confirmation_calls(len(dataset["holdout"]))
     typical = _typical_bytes(champion, train, dev, family, definition)
     max_tokens = int(champion.model.get("max_tokens") or 0)
@@ -182,6 +192,7 @@ def _plan(
         reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price),
         seconds_per_call=seconds,
         concurrency=concurrency,
+        proposals_usd=_proposals_usd(names, definition, models.price(definition.proposer or model), typical),
     )
     search_budget(
         budget,
@@ -193,10 +204,34 @@ def _plan(
     return _Plan(strategy="+".join(names), definition=definition, budget=budget, champion=champion_id, dataset=dataset, estimate=estimate)
 
 
+def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget: Budget, models: ModelCatalogue) -> None:
+    """Raises InvalidInput where nobody may write instructions, NotFound for an unknown model, BudgetTooSmall for one without a bounded price under a cap."""
+    if not (space.get("instruction") or {}).get("propose"):
+        detail = (
+            f"The space of {family.name!r} lets nobody write its instruction. Allow it in family.yaml or the study's definition: "
+            "space: {instruction: {propose: true}}."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/definition/space", detail=detail)])
+    models.describe(name)
+    require_bounded(name, models.price(name), PROPOSAL_TOKENS, budget)
+
+
+def _proposals_usd(names: Sequence[str], definition: Definition, price: ModelPrice | None, typical_bytes: float) -> Spread | None:
+    """What the proposer's answers cost; None where its model has no price."""
+    if not set(names) & set(WRITERS):
+        return Spread(low=0, expected=0, high=0)
+    if price is None:
+        return None
+    tokens = REFLECTED_ON * typical_bytes / BYTES_PER_TOKEN
+    most = definition.n_instructions * usd_of(tokens * BYTES_PER_TOKEN, PROPOSAL_TOKENS, price)
+    return Spread(low=0, expected=definition.n_instructions * usd_of(tokens, PROPOSAL_TOKENS / 2, price), high=most)
+
+
 def parse_definition(family: Family, values: Mapping[str, Any]) -> Definition:
-    """The definition with the family's own defaults: gates.n holdout examples, at most the examples its space allows."""
+    """The definition with the family's own defaults: gates.n holdout examples, its proposer, at most the examples its space allows."""
     most = family.space.get("examples", {}).get("max")
-    definition = Definition.parse(values, n_holdout=family.rollout.gates.n)
+    proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
+    definition = Definition.parse(values, n_holdout=family.rollout.gates.n, **proposer)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
 
 

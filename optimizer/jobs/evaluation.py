@@ -19,6 +19,7 @@ from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 
+PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
 
 
@@ -196,6 +197,14 @@ class Evaluator:
     def _request(self, variant: Variant, example: Example) -> ModelRequest:
         messages = render(variant, example.input, declared=self.family.inputs)
         return request_for(variant, messages, revision=self.model(variant).revision, example=example.id)
+
+    def counted_proposal(self, answer: ModelAnswer) -> None:
+        """A proposer's answer is no variant's, and yet one of the calls."""
+        if not answer.from_journal:
+            with self._lock:
+                self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+                self.fresh_by_variant[PROPOSALS] += 1
+        self._on_call(None if answer.from_journal else answer.latency_ms)
 
     def _counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -70,7 +70,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     ended: Ended = "complete"
     reason = "The strategies have nothing left to try."
     try:
-        setting = _setting(run, evaluator)
+        setting = _setting(run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)))
         if RACE in names:
             _race(run, trials, evaluator, setting, reserve, stop)
         else:
@@ -87,7 +87,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     return Found(winner=trials.winner(), ended=ended, reason=reason, n_candidates=trials.n_candidates)
 
 
-def _setting(run: StudyRun, evaluator: Evaluator) -> SearchSetting:
+def _setting(run: StudyRun, evaluator: Evaluator, propose: Callable[[str, int], str]) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev])
     return SearchSetting(
         family=run.family,
@@ -98,6 +98,7 @@ def _setting(run: StudyRun, evaluator: Evaluator) -> SearchSetting:
         seed=run.study.seed,
         definition=asdict(run.definition),
         answer=evaluator.text,
+        propose=propose,
         fits=lambda variant: longest_of(variant, inputs) <= run.longest_bytes,
     )
 

@@ -12,6 +12,7 @@ from optimizer.core.budget import HeldBack
 from optimizer.core.dataset import Example
 from optimizer.core.errors import NotFound, StudyStopped
 from optimizer.core.family import Family
+from optimizer.core.language import proposal_request
 from optimizer.core.scoring import Scorer
 from optimizer.core.strategy import StrategyMaker
 from optimizer.core.study import Definition, Spend, Study, Trial
@@ -93,22 +94,37 @@ class StudyRun:
         """
 
         def open_model(name: str) -> OpenModel:
-            model = self.models.get(name)
-            calls = JournaledModel(
-                model,
-                store=self.store,
-                clock=self.clock,
-                study=self.study.id,
-                family=self.family.name,
-                budget=self.study.budget,
-                purpose=purpose,
-                stop=stop,
-                concurrency=model.concurrency,
-                held=held,
-            )
-            return OpenModel(calls=calls, revision=model.revision, concurrency=model.concurrency)
+            calls = self._journaled(name, purpose=purpose, stop=stop, held=held)
+            return OpenModel(calls=calls, revision=calls.model.revision, concurrency=calls.model.concurrency)
 
         return Evaluator(self.family, self.scorer, open_model, on_call=self._called, own=self.own)
+
+    def proposer(self, evaluator: Evaluator, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Callable[[str, int], str]:
+        """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``, and so of the trial after it."""
+        name = self.definition.proposer or str(self.champion.model["name"])
+
+        def propose(prompt: str, draw: int) -> str:
+            calls = self._journaled(name, purpose="proposer", stop=stop, held=held)
+            answer = calls.complete(proposal_request(name, calls.model.revision, prompt, sample=f"proposal:{draw}"))
+            evaluator.counted_proposal(answer)
+            return answer.text
+
+        return propose
+
+    def _journaled(self, name: str, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> JournaledModel:
+        model = self.models.get(name)
+        return JournaledModel(
+            model,
+            store=self.store,
+            clock=self.clock,
+            study=self.study.id,
+            family=self.family.name,
+            budget=self.study.budget,
+            purpose=purpose,
+            stop=stop,
+            concurrency=model.concurrency,
+            held=held,
+        )
 
     def spend(self, tx: Transaction) -> Spend:
         spend = self.store.journal.spend(tx, self.study.id)

@@ -98,7 +98,7 @@ CASES = [
     ("override-of-nothing", "PUT", "/v1/families/triage/overrides/u", {"json": {"variant": "v_0"}}, 404, "not-found"),
     ("budget-zero", "POST", "/v1/families/triage/studies", {"json": {"budget": {"calls": 0}}}, None, None),
     ("aim-of-no-race", "POST", "/v1/families/triage/studies", {"json": {"aim": "cost", "strategy": "race"}}, 422, "invalid-input"),
-    ("proposer-that-comes-later", "POST", "/v1/families/triage/studies", {"json": {"proposer": "big"}}, 501, "not-yet"),
+    ("proposer-of-nothing", "POST", "/v1/families/triage/studies", {"json": {"proposer": "big"}}, 422, "invalid-input"),
     ("gateway-away", "POST", "/v1/chat/completions", {"json": {"model": "triage", "messages": []}}, 503, "gateway-unavailable"),
     ("later", "POST", "/v1/traces", {"json": {}}, 501, "not-yet"),
     ("freeze-of-nothing", "POST", "/v1/freeze", {"json": {"family": "nobody"}}, 404, "not-found"),

@@ -48,7 +48,7 @@ def test_a_variant_with_the_most_examples_of_the_longest_inputs_is_still_allowed
     family, definition = topic_family(), Definition(max_examples=2)
     champion = family.variant()
     inputs = longest_inputs(family, topic_examples(3, "dev"))
-    allowed = longest_allowed(champion, inputs, definition)
+    allowed = longest_allowed(champion, inputs, definition, ())
     shot = FewShot(id="e", input=inputs, output="x" * 48)
     assert longest_of(replace(champion, examples=(shot,) * 2), inputs) <= allowed
     assert longest_of(replace(champion, examples=(shot,) * 3), inputs) > allowed
@@ -64,8 +64,8 @@ def test_filler_inputs_count_the_bytes_of_the_language_seen():
 def test_a_declared_limit_is_kept_but_never_below_the_champion_itself():
     family = topic_family()
     inputs = longest_inputs(family, [])
-    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=5000)) == 5000
-    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=1)) == longest_of(family.variant(), inputs)
+    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=5000), ()) == 5000
+    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=1), ()) == longest_of(family.variant(), inputs)
 
 
 def test_the_reserve_is_for_the_dearest_variant_the_space_holds():
@@ -121,6 +121,7 @@ def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price
     given = {
         "n_trials": 12, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60, "reserved_usd": 1.0,
         "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
+        "proposals_usd": Spread(low=0, expected=0, high=0),
     }  # fmt: skip
     found = estimate_study(parts, budget=Budget(calls=250, usd=0.1, minutes=3.0), price=PRICE, **given)
     assert found.calls.high == 250

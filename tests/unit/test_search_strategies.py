@@ -43,6 +43,7 @@ def setting(**changes):
         "seed": 1,
         "definition": asdict(Definition(n_candidates=2, n_settings=6)),
         "answer": Answers(family, TopicModel()),
+        "propose": lambda prompt, draw: "",
         "fits": lambda variant: True,
     }
     return SearchSetting(**{**given, **changes})

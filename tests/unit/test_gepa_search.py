@@ -1,0 +1,173 @@
+"""Strategy gepa: a proposer reads what went wrong and writes another instruction; the study decides what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from optimizer.core.errors import InvalidInput, ModelFailed
+from optimizer.core.language import ModelPrice, ModelRequest
+from optimizer.core.space import instruction_of
+from optimizer.core.study import Budget
+from tests.study_world import TOPICS, TopicModel, World, topic_examples, topic_family
+
+GOOD = "```\nAnswer with one word, the topic.\n```"
+SPACE = {"space": {"instruction": {"propose": True}}}
+FAMILY = topic_family(**SPACE)
+
+
+class Reflective(TopicModel):
+    """Knows the topic once its instruction asks for one word. As a proposer it writes what ``write`` says, given the number of its turn."""
+
+    def __init__(self, write: Callable[[int], str] = lambda n: GOOD, **given) -> None:
+        super().__init__(**given)
+        self.write = write
+        self.prompts: list[str] = []
+
+    def _text(self, request: ModelRequest) -> str:
+        text = str(request.messages[-1]["content"])
+        if text.startswith("I provided an assistant"):
+            self.prompts.append(text)
+            return self.write(len(self.prompts))
+        topic = next(t for t in TOPICS if t in text)
+        return topic if "one word" in str(request.messages[0]["content"]) else "I would rather not say."
+
+
+def world(folder: Path, model: TopicModel, **changes) -> World:
+    return World(folder, model=model, family=topic_family(**{**SPACE, **changes})).fill()
+
+
+def studied(here: World, **options):
+    return here.run(here.create(strategy="gepa", **options))
+
+
+def test_an_instruction_that_was_written_after_a_look_at_the_faults_wins(tmp_path):
+    model = Reflective()
+    here = world(tmp_path, model)
+    ended = studied(here)
+    assert (ended.status, ended.outcome) == ("finished", "nominated")
+    trials = here.trials(ended)
+    assert [t.proposer for t in trials] == ["champion", "gepa"]
+    assert trials[1].params["parent"] == ended.champion
+    assert (trials[1].params["batch_before"], trials[1].params["batch_after"]) == (0.0, 1.0)
+    with here.store.read() as tx:
+        record = here.store.variants.get(tx, "topics", ended.winner)
+    assert instruction_of(record.variant) == "Answer with one word, the topic."
+    calls = here.calls(ended)
+    assert {c.purpose for c in calls} == {"search", "proposer", "confirmation"}
+    assert ended.spend.n_calls == len(calls)
+    assert [t.n_calls for t in trials] == [6, 3 + 1 + 3 + 6]  # parent, proposer and child of the reflection, and dev
+
+
+def test_the_proposer_sees_the_instruction_released_training_examples_and_what_was_expected(tmp_path):
+    model = Reflective()
+    here = World(tmp_path, model=model, family=FAMILY)
+    secret = [e for e in topic_examples(30, "train", released=False) if int(e.id[-3:]) % 2]
+    shown = [e for e in topic_examples(30, "train") if not int(e.id[-3:]) % 2]
+    here.fill(examples=[*secret, *shown, *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    studied(here, definition={"n_train": 30})
+    text = "\n".join(model.prompts)
+    assert "Name the topic." in text
+    assert "I would rather not say." in text
+    assert "The expected answer: " in text
+    assert "of train" in text
+    for example in [*secret, *topic_examples(12, "dev"), *topic_examples(24, "holdout")]:
+        assert example.input["document"] not in text
+
+
+def fails(n: int) -> str:
+    raise ModelFailed("the proposer is away", kind="unreachable")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(fails, id="no answer"),
+        pytest.param(lambda n: "```\n```", id="nothing written"),
+        pytest.param(lambda n: "```\nName the topic.\n```", id="the same again"),
+        pytest.param(lambda n: f"```\nAnswer with one word: {{{{document}}}} {n}\n```", id="another variable"),
+        pytest.param(lambda n: f"```\nIn one word. {n} {'x' * 9000}\n```", id="too long"),
+        pytest.param(lambda n: f"```\nThink again, {n} times.\n```", id="no better"),
+    ],
+)
+def test_a_proposal_that_is_no_use_ends_itself_and_not_the_study(tmp_path, write):
+    here = world(tmp_path, Reflective(write))
+    ended = studied(here, definition={"n_instructions": 3})
+    assert (ended.status, ended.outcome) == ("finished", "no_improvement")
+    assert [t.proposer for t in here.trials(ended)] == ["champion"]
+    assert here.model.prompts or write is fails
+
+
+def test_one_useless_proposal_does_not_stop_the_next(tmp_path):
+    here = world(tmp_path, Reflective(lambda n: "" if n < 3 else GOOD))
+    ended = studied(here)
+    assert ended.outcome == "nominated"
+    assert here.trials(ended)[1].params["reflection"] == 3
+
+
+def test_a_family_without_system_message_gets_one_in_front_and_the_proposer_sees_what_it_asks_now(tmp_path):
+    messages = [{"role": "user", "content": "Document: {{document}}\nTopic:"}]
+    model = Reflective()
+    here = world(tmp_path, model, prompt={"current": "1", "versions": {"1": {"content": messages}}})
+    ended = studied(here)
+    assert "Document: [document]" in model.prompts[0]
+    with here.store.read() as tx:
+        record = here.store.variants.get(tx, "topics", ended.winner)
+    assert [m["role"] for m in record.variant.messages] == ["system", "user"]
+
+
+def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(n: int) -> None:
+        if n == 20:
+            raise Killed
+
+    def unsure(n: int) -> str:
+        return f"```\nThink, {n} times.\n```" if n < 3 else GOOD
+
+    here = world(tmp_path, Reflective(unsure, before=kill))
+    study = here.create(strategy="gepa")
+    with pytest.raises(Killed):
+        here.run(study)
+    ended = here.run(study)
+    settled = [c.key for c in here.calls(ended) if c.status == "settled"]
+    assert len(settled) == len(set(settled))
+    (tmp_path / "other").mkdir()
+    undisturbed = world(tmp_path / "other", Reflective(unsure))
+    assert [t.variant for t in here.trials(ended)] == [t.variant for t in undisturbed.trials(studied(undisturbed))]
+
+
+def test_every_call_of_a_proposer_stands_under_the_cap(tmp_path):
+    here = world(tmp_path, Reflective(lambda n: f"```\nThink, {n} times.\n```"))
+    ended = studied(here, budget=Budget(calls=70), definition={"n_instructions": 100})
+    assert ended.spend.n_calls <= 70
+    assert ended.spend.search_cut is not None
+
+
+def test_who_may_write_is_said_in_the_space(tmp_path):
+    with pytest.raises(InvalidInput, match=r"instruction: \{propose: true\}"):
+        World(tmp_path).fill().create(strategy="gepa")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"aim": "cost"}, "goes by quality alone"), ({"strategy": "settings", "definition": {"proposer": "fake"}}, "asks no proposer")],
+)
+def test_what_gepa_cannot_do_and_others_do_not_need_is_refused(tmp_path, options, says):
+    with pytest.raises(InvalidInput, match=says):
+        world(tmp_path, Reflective()).create(**{"strategy": "gepa", **options})
+
+
+def test_a_dry_run_counts_reflections_and_the_price_of_the_proposer(tmp_path):
+    here = world(tmp_path, Reflective())
+    estimate = here.create(strategy="gepa", dry_run=True)
+    low, expected, high = (getattr(estimate.parts["gepa"], name) for name in ("low", "expected", "high"))
+    assert (low, expected, high) == (6 * 3, 6 * (7 + 3), 6 * (7 + 6))
+    assert estimate.n_trials == 7
+    dear = Reflective(price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=50.0))
+    (tmp_path / "dear").mkdir()
+    assert world(tmp_path / "dear", dear).create(strategy="gepa", dry_run=True).usd.expected > estimate.usd.expected + 6 * 500 * 49e-6 * 0.9
