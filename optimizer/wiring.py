@@ -172,7 +172,7 @@ def open_secrets(settings: Settings) -> Secrets:
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:
     """The strategy of one word of a study; raises NotYet for those that come later and InvalidInput for unknown ones."""
-    from optimizer.core.strategy import GEPA, check_strategy
+    from optimizer.core.strategy import GEPA, JOINT, MIPRO, check_strategy
 
     check_strategy(name)
     if name == "bootstrap":
@@ -183,6 +183,10 @@ def strategy_for(name: str, setting: SearchSetting) -> Strategy:
         from optimizer.adapters.gepa_search import GepaSearch
 
         return GepaSearch(setting)
+    if name in (MIPRO, JOINT):
+        from optimizer.adapters.joint_search import JointSearch
+
+        return JointSearch(name, setting)
     from optimizer.adapters.optuna_search import SettingsSearch
 
     return SettingsSearch(setting)

@@ -19,10 +19,10 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.estimate import REFLECTED_ON
 from optimizer.core.parsing import expected_text
-from optimizer.core.space import instruction_of, with_instruction
+from optimizer.core.space import doc_of, instruction_fault, with_instruction
 from optimizer.core.strategy import Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
-from optimizer.core.variant import VARIABLE, Variant
+from optimizer.core.variant import Variant
 
 PERFECT = 1.0
 log = structlog.get_logger(__name__)
@@ -97,12 +97,12 @@ class GepaSearch:
         if all(a.score is None or a.score >= PERFECT for a in before):
             return None  # nothing to learn from
         try:
-            text = self._setting.propose(self._prompt(parent, before), self._n_reflections)
+            text = self._setting.propose([{"role": "user", "content": self._prompt(parent, before)}], self._n_reflections)
         except (ModelFailed, InvalidInput) as failure:
             log.warning("proposal_failed", strategy="gepa", proposal=self._n_reflections, why=failure.detail)
             return None
         child = with_instruction(parent, InstructionProposalSignature.output_extractor(text)["new_instruction"])
-        why_not = self._fault(parent, child)
+        why_not = instruction_fault(parent, child, self._seen, self._setting.fits)
         if why_not is not None:
             log.warning("proposal_unusable", strategy="gepa", proposal=self._n_reflections, why=why_not)
             return None
@@ -120,22 +120,9 @@ class GepaSearch:
         }
         return Proposal(variant=child, proposer="gepa", params=params)
 
-    def _fault(self, parent: Variant, child: Variant) -> str | None:
-        """Why a written instruction is no candidate, as a sentence."""
-        written = instruction_of(child) or ""
-        if not written.strip():
-            return "the proposer wrote no instruction"
-        if child.id in self._seen:
-            return "this instruction was proposed before"
-        if set(VARIABLE.findall(written)) != set(VARIABLE.findall(instruction_of(parent) or "")):
-            return "it names other variables than the instruction before it"
-        if not self._setting.fits(child):
-            return "it makes a longer request than this study allows (max_request_bytes in its definition)"
-        return None
-
     def _prompt(self, parent: Variant, answered: Sequence[_Answered]) -> str:
         records = [{"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered]
-        told = {"current_instruction_doc": _doc(parent), "dataset_with_feedback": records, "prompt_template": None}
+        told = {"current_instruction_doc": doc_of(parent), "dataset_with_feedback": records, "prompt_template": None}
         return str(InstructionProposalSignature.prompt_renderer(told))
 
     def _answers(self, variant: Variant, batch: Sequence[Example]) -> list[_Answered]:
@@ -153,9 +140,3 @@ class GepaSearch:
         unread = f" It cannot be read: {score.error}." if score.error else ""
         feedback = f"This answer scores {score.value:.2f} of 1.{unread} The expected answer: {wanted}"
         return _Answered(example=example, text=text, score=score.value, feedback=feedback)
-
-
-def _doc(variant: Variant) -> str:
-    """What the assistant is told now: its instruction, or the message itself where there is none."""
-    told = instruction_of(variant)
-    return told if told is not None else VARIABLE.sub(r"[\1]", str(variant.messages[0]["content"]))

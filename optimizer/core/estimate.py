@@ -14,7 +14,7 @@ from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.racing import FIRST
 from optimizer.core.rendering import render
-from optimizer.core.strategy import GEPA, RACE, RACED, WRITERS
+from optimizer.core.strategy import GEPA, JOINT, MIPRO, RACE, RACED
 from optimizer.core.study import Budget, Definition
 from optimizer.core.variant import FewShot, Variant
 
@@ -23,6 +23,7 @@ MAX_BYTES_PER_OUTPUT_TOKEN = 6
 DEFAULT_MAX_CHARS = 4000
 INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
+SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
 MET_IN_A_RACE = 0.5  # of the dev examples, by a contender on average
 
 
@@ -76,9 +77,9 @@ def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
     return request_bytes(render(variant, inputs, declared=inputs), params)
 
 
-def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: Definition, strategies: Sequence[str]) -> int:
+def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: Definition, *, is_written: bool) -> int:
     """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples, and room for
-    an instruction where one of ``strategies`` writes them.
+    an instruction where one may be written.
 
     The definition may set it; it is never below what the champion itself needs.
     """
@@ -87,7 +88,7 @@ def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: De
         return max(own, definition.max_request_bytes)
     output = "x" * (int(champion.model.get("max_tokens") or 256) * MAX_BYTES_PER_OUTPUT_TOKEN)
     filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
-    written = INSTRUCTION_BYTES if set(WRITERS) & set(strategies) else 0
+    written = INSTRUCTION_BYTES if is_written else 0
     return max(own, longest_of(replace(champion, examples=filler), inputs)) + written
 
 
@@ -141,6 +142,8 @@ def expected_calls(
             parts[name] = Spread(low=0, expected=definition.n_settings * n_dev * 0.8, high=definition.n_settings * n_dev)
         elif name == GEPA:
             parts[name] = _gepa_calls(definition, n_dev)
+        elif name in (MIPRO, JOINT):
+            parts[name] = _joint_calls(definition, n_train, n_dev)
         elif name == RACE:
             parts[name] = _race_calls(definition, n_train, n_dev, n_champion_examples)
     confirmation = confirmation_calls(n_holdout)
@@ -150,7 +153,13 @@ def expected_calls(
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:
     """The most trials a study can have, the champion's included."""
-    most = {"bootstrap": definition.n_candidates + 3, "settings": definition.n_settings, GEPA: definition.n_instructions}
+    most = {
+        "bootstrap": definition.n_candidates + 3,
+        "settings": definition.n_settings,
+        MIPRO: definition.n_settings,
+        JOINT: definition.n_settings,
+        GEPA: definition.n_instructions,
+    }
     return 1 + sum(sum(most[raced] for raced in RACED) if name == RACE else most[name] for name in strategies)
 
 
@@ -252,6 +261,13 @@ def _gepa_calls(definition: Definition, n_dev: int) -> Spread:
     """A child that does no better on its few examples is not evaluated: expected of every other one."""
     n = definition.n_instructions
     return Spread(low=n * REFLECTED_ON, expected=n * (2 * REFLECTED_ON + 1 + n_dev / 2), high=n * (2 * REFLECTED_ON + 1 + n_dev))
+
+
+def _joint_calls(definition: Definition, n_train: int, n_dev: int) -> Spread:
+    """Examples are bootstrapped, then DSPy's proposer looks at the data in tens, sums up, and writes; then points are evaluated."""
+    written = definition.n_instructions + ceil(n_train / SUMMARISED) + 1
+    points = Spread(low=n_dev, expected=definition.n_settings * n_dev * 0.9, high=definition.n_settings * n_dev)
+    return _asked_for_examples(definition, n_train).plus(Spread(low=0, expected=written, high=2 * written)).plus(points)
 
 
 def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family_space import space_faults
-from optimizer.core.variant import Variant
+from optimizer.core.variant import VARIABLE, Variant
 
 N_ORDERS = 6  # order 0 leaves the examples as they are
 
@@ -147,3 +147,23 @@ def with_instruction(variant: Variant, text: str) -> Variant:
         return replace(variant, messages=({"role": "system", "content": text}, *variant.messages))
     at = next(i for i, m in enumerate(variant.messages) if m["role"] == "system")
     return replace(variant, messages=(*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :]))
+
+
+def doc_of(variant: Variant) -> str:
+    """What a proposer is told that the model is told now: its instruction, or the message itself where there is none."""
+    told = instruction_of(variant)
+    return told if told is not None else VARIABLE.sub(r"[\1]", str(variant.messages[0]["content"]))
+
+
+def instruction_fault(before: Variant, written: Variant, seen: Collection[str], fits: Callable[[Variant], bool]) -> str | None:
+    """Why a written instruction makes no candidate, as a sentence; None where it does. ``seen``: ids of variants that were proposed before."""
+    text = instruction_of(written) or ""
+    if not text.strip():
+        return "the proposer wrote no instruction"
+    if written.id in seen:
+        return "this instruction was proposed before"
+    if set(VARIABLE.findall(text)) != set(VARIABLE.findall(instruction_of(before) or "")):
+        return "it names other variables than the instruction before it"
+    if not fits(written):
+        return "it makes a longer request than this study allows (max_request_bytes in its definition)"
+    return None

@@ -16,10 +16,11 @@ from optimizer.core.variant import Variant
 RACE = "race"
 RACED = ("bootstrap", "settings")  # whose proposals race
 GEPA = "gepa"
-WRITERS = (GEPA,)  # strategies that write instructions, with a proposer model
+MIPRO, JOINT = "mipro", "joint"
+WRITERS = (GEPA, MIPRO)  # strategies that have instructions written, by a proposer model; joint where the space asks for it
 QUALITY_ONLY = (RACE, GEPA)
-WORKING = ("bootstrap", "settings", RACE, GEPA)
-LATER = ("mipro", "copro", "simba", "joint")
+WORKING = ("bootstrap", "settings", RACE, GEPA, MIPRO, JOINT)
+LATER = ("copro", "simba")
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 
@@ -45,13 +46,16 @@ class Strategy(Protocol):
         """
 
 
+Propose = Callable[[Sequence[Mapping[str, Any]], int], str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSetting:
     """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach.
 
     ``answer(variant, example)`` gives the model's text for one example, or raises ModelFailed; BudgetExhausted and
-    StudyStopped are no Exceptions and pass through. ``propose(prompt, draw)`` gives the proposer model's text likewise; another
-    draw of the same prompt is another text. ``fits(variant)`` says whether its longest request is allowed.
+    StudyStopped are no Exceptions and pass through. ``propose(messages, draw)`` gives the proposer model's text likewise; another
+    draw of the same messages is another text. ``fits(variant)`` says whether its longest request is allowed.
     """
 
     family: Family
@@ -62,7 +66,7 @@ class SearchSetting:
     seed: int
     definition: Mapping[str, Any]
     answer: Callable[[Variant, Example], str]
-    propose: Callable[[str, int], str]
+    propose: Propose
     fits: Callable[[Variant], bool]
 
 
@@ -87,6 +91,15 @@ def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
                 f"Strategy {name} goes by quality alone; aim {aim} needs {DEFAULT_STRATEGY}, or settings, which measure every candidate in full."
             )
     return names
+
+
+def writes(strategies: Sequence[str], space: Mapping[str, Any]) -> bool:
+    """Whether a proposer is asked for instructions."""
+    return bool(set(WRITERS) & set(strategies)) or (JOINT in strategies and may_write(space))
+
+
+def may_write(space: Mapping[str, Any]) -> bool:
+    return bool((space.get("instruction") or {}).get("propose"))
 
 
 def proposers_of(strategy: str) -> tuple[str, ...]:

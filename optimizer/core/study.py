@@ -49,8 +49,8 @@ class Definition:
     n_dev: int = 20
     n_holdout: int = 100
     n_candidates: int = 8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones)
-    n_settings: int = 8  # of settings
-    n_instructions: int = 6  # that gepa may have written
+    n_settings: int = 8  # of settings; points of mipro and joint
+    n_instructions: int = 6  # that a proposer may write
     proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
     max_examples: int = 4
     threshold: float | None = None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
@@ -105,7 +105,9 @@ class Trigger:
 class Study:
     id: str
     family: str
-    strategy: str  # "race", or "bootstrap", "settings", "gepa", or several joined by "+", each starting from the best so far
+    strategy: (
+        str  # "race", or "bootstrap", "settings", "gepa", "mipro", "joint", or several joined by "+", each starting from the best so far
+    )
     aim: Aim
     status: StudyStatus
     seed: int

@@ -34,7 +34,7 @@ from optimizer.core.objective import MIN_TIMED
 from optimizer.core.rendering import render
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
-from optimizer.core.strategy import DEFAULT_STRATEGY, WRITERS, check_strategy
+from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy, may_write, writes
 from optimizer.core.study import Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
@@ -46,6 +46,7 @@ from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transactio
 DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
+NOTHING = Spread(low=0, expected=0, high=0)
 REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider nobody has measured here yet
 
 
@@ -150,15 +151,19 @@ def _plan(
         require_bounded(name, models.price(name), limit, budget)
         if aim == "cost":
             require_price(name, models.price(name), is_free_allowed=name != model)
-    if set(names) & set(WRITERS):
+    is_written = writes(names, space)
+    if is_written:
         _check_proposer(family, definition.proposer or model, space, budget, models)
     elif values.get("proposer") is not None:
-        detail = (
-            f"Strategy {strategy} writes no instruction, so it asks no proposer. Leave it out, or name strategy {' or '.join(WRITERS)}."
-        )
+        detail = f"Strategy {strategy} writes no instruction, so it asks no proposer. Leave it out, or name strategy gepa, mipro or joint."
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
+    if is_written and not any(example.released for example in train):
+        raise DatasetTooSmall(
+            f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only, and none of {len(train)} is. "
+            f"Release some: detent review list --family {family.name}, or import with --curated what somebody vouches for."
+        )
     if aim == "latency" and len(dev) < MIN_TIMED:
         raise DatasetTooSmall(
             f"Cannot search {family.name!r} for latency: {count(len(dev), 'dev example')} of {definition.n_dev} asked for, and fewer than {MIN_TIMED} timed calls say nothing. "
@@ -166,7 +171,7 @@ def _plan(
             n_dev=len(dev),
             n_required=MIN_TIMED,
         )
-    longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition, names)
+    longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition, is_written=is_written)
     n_confirmation = confirmation_calls(len(dataset["holdout"]))
     typical = _typical_bytes(champion, train, dev, family, definition)
     max_tokens = int(champion.model.get("max_tokens") or 0)
@@ -192,7 +197,7 @@ def _plan(
         reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price),
         seconds_per_call=seconds,
         concurrency=concurrency,
-        proposals_usd=_proposals_usd(names, definition, models.price(definition.proposer or model), typical),
+        proposals_usd=_proposals_usd(definition, models.price(definition.proposer or model), typical) if is_written else NOTHING,
     )
     search_budget(
         budget,
@@ -206,7 +211,7 @@ def _plan(
 
 def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget: Budget, models: ModelCatalogue) -> None:
     """Raises InvalidInput where nobody may write instructions, NotFound for an unknown model, BudgetTooSmall for one without a bounded price under a cap."""
-    if not (space.get("instruction") or {}).get("propose"):
+    if not may_write(space):
         detail = (
             f"The space of {family.name!r} lets nobody write its instruction. Allow it in family.yaml or the study's definition: "
             "space: {instruction: {propose: true}}."
@@ -216,15 +221,16 @@ def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget:
     require_bounded(name, models.price(name), PROPOSAL_TOKENS, budget)
 
 
-def _proposals_usd(names: Sequence[str], definition: Definition, price: ModelPrice | None, typical_bytes: float) -> Spread | None:
+def _proposals_usd(definition: Definition, price: ModelPrice | None, typical_bytes: float) -> Spread | None:
     """What the proposer's answers cost; None where its model has no price."""
-    if not set(names) & set(WRITERS):
-        return Spread(low=0, expected=0, high=0)
     if price is None:
         return None
-    tokens = REFLECTED_ON * typical_bytes / BYTES_PER_TOKEN
-    most = definition.n_instructions * usd_of(tokens * BYTES_PER_TOKEN, PROPOSAL_TOKENS, price)
-    return Spread(low=0, expected=definition.n_instructions * usd_of(tokens, PROPOSAL_TOKENS / 2, price), high=most)
+    n, tokens = 2 * definition.n_instructions, REFLECTED_ON * typical_bytes / BYTES_PER_TOKEN
+    return Spread(
+        low=0,
+        expected=n / 2 * usd_of(tokens, PROPOSAL_TOKENS / 2, price),
+        high=n * usd_of(tokens * BYTES_PER_TOKEN, PROPOSAL_TOKENS, price),
+    )
 
 
 def parse_definition(family: Family, values: Mapping[str, Any]) -> Definition:

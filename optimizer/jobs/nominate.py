@@ -156,7 +156,7 @@ def _plan(
             require_price(name, price, is_free_allowed=name != arms[0].model["name"])
         asked.append((name, price, limit))
         if usd is not None:
-            longest = longest_allowed(arm, inputs, definition, ())
+            longest = longest_allowed(arm, inputs, definition, is_written=False)
             usd = None if price is None else usd + TO_SPARE * n_holdout * usd_of(longest, int(limit or 0), price)
     budget = under(left, Budget(calls=calls, usd=usd))
     for one in asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -11,7 +11,7 @@ from optimizer.core.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.estimate import longest_inputs, longest_of
 from optimizer.core.objective import MIN_TIMED
 from optimizer.core.raced_search import Heat, RacedSearch
-from optimizer.core.strategy import RACE, RACED, Proposal, SearchSetting, Sequential, check_strategy
+from optimizer.core.strategy import RACE, RACED, Proposal, Propose, SearchSetting, Sequential, check_strategy
 from optimizer.core.study import ExampleResult
 from optimizer.jobs.evaluation import Evaluator
 from optimizer.jobs.search_trials import Trials
@@ -87,7 +87,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     return Found(winner=trials.winner(), ended=ended, reason=reason, n_candidates=trials.n_candidates)
 
 
-def _setting(run: StudyRun, evaluator: Evaluator, propose: Callable[[str, int], str]) -> SearchSetting:
+def _setting(run: StudyRun, evaluator: Evaluator, propose: Propose) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev])
     return SearchSetting(
         family=run.family,

@@ -14,7 +14,7 @@ from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_i
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
-from optimizer.core.strategy import StrategyMaker, check_strategy, proposers_of
+from optimizer.core.strategy import StrategyMaker, check_strategy, proposers_of, writes
 from optimizer.core.study import CONFIRM, ENDED, Definition, Study
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
@@ -113,7 +113,12 @@ def _begin(
         strategies=strategies,
         progress=progress,
         n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
-        longest_bytes=longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition, proposers_of(study.strategy)),
+        longest_bytes=longest_allowed(
+            champion,
+            longest_inputs(family, [*train, *dev]),
+            definition,
+            is_written=writes(proposers_of(study.strategy), family.space if definition.space is None else definition.space),
+        ),
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
         search_cut=study.spend.search_cut,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ from optimizer.core.errors import NotFound, StudyStopped
 from optimizer.core.family import Family
 from optimizer.core.language import proposal_request
 from optimizer.core.scoring import Scorer
-from optimizer.core.strategy import StrategyMaker
+from optimizer.core.strategy import Propose, StrategyMaker
 from optimizer.core.study import Definition, Spend, Study, Trial
 from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
@@ -99,13 +99,13 @@ class StudyRun:
 
         return Evaluator(self.family, self.scorer, open_model, on_call=self._called, own=self.own)
 
-    def proposer(self, evaluator: Evaluator, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Callable[[str, int], str]:
+    def proposer(self, evaluator: Evaluator, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
         """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``, and so of the trial after it."""
         name = self.definition.proposer or str(self.champion.model["name"])
 
-        def propose(prompt: str, draw: int) -> str:
+        def propose(messages: Sequence[Mapping[str, Any]], draw: int) -> str:
             calls = self._journaled(name, purpose="proposer", stop=stop, held=held)
-            answer = calls.complete(proposal_request(name, calls.model.revision, prompt, sample=f"proposal:{draw}"))
+            answer = calls.complete(proposal_request(name, calls.model.revision, messages, sample=f"proposal:{draw}"))
             evaluator.counted_proposal(answer)
             return answer.text
 

@@ -48,7 +48,7 @@ def test_a_variant_with_the_most_examples_of_the_longest_inputs_is_still_allowed
     family, definition = topic_family(), Definition(max_examples=2)
     champion = family.variant()
     inputs = longest_inputs(family, topic_examples(3, "dev"))
-    allowed = longest_allowed(champion, inputs, definition, ())
+    allowed = longest_allowed(champion, inputs, definition, is_written=False)
     shot = FewShot(id="e", input=inputs, output="x" * 48)
     assert longest_of(replace(champion, examples=(shot,) * 2), inputs) <= allowed
     assert longest_of(replace(champion, examples=(shot,) * 3), inputs) > allowed
@@ -64,8 +64,10 @@ def test_filler_inputs_count_the_bytes_of_the_language_seen():
 def test_a_declared_limit_is_kept_but_never_below_the_champion_itself():
     family = topic_family()
     inputs = longest_inputs(family, [])
-    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=5000), ()) == 5000
-    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=1), ()) == longest_of(family.variant(), inputs)
+    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=5000), is_written=False) == 5000
+    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=1), is_written=False) == longest_of(
+        family.variant(), inputs
+    )
 
 
 def test_the_reserve_is_for_the_dearest_variant_the_space_holds():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.errors import InvalidInput, ModelFailed
+from optimizer.core.errors import DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.language import ModelPrice, ModelRequest
 from optimizer.core.space import instruction_of
 from optimizer.core.study import Budget
@@ -146,6 +146,13 @@ def test_every_call_of_a_proposer_stands_under_the_cap(tmp_path):
     ended = studied(here, budget=Budget(calls=70), definition={"n_instructions": 100})
     assert ended.spend.n_calls <= 70
     assert ended.spend.search_cut is not None
+
+
+def test_without_a_released_training_example_no_study_begins(tmp_path):
+    here = World(tmp_path, model=Reflective(), family=FAMILY)
+    here.fill(examples=[*topic_examples(30, "train", released=False), *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    with pytest.raises(DatasetTooSmall, match="released training examples only"):
+        here.create(strategy="gepa")
 
 
 def test_who_may_write_is_said_in_the_space(tmp_path):

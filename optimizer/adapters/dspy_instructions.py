@@ -1,0 +1,106 @@
+"""Instructions as MIPROv2 has them written (Opsahl-Ong et al. 2024, arXiv 2406.11695): DSPy's GroundedProposer, which knows a summary of
+the data, examples that worked, the present instruction, and a tip. Every call of it goes through journal and budget.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dspy
+import structlog
+from dspy.lm15 import Message, Response, Usage
+from dspy.propose import grounded_proposer
+from dspy.propose.grounded_proposer import TIPS, GroundedProposer
+
+from optimizer.adapters.dspy_programs import silence_dspy
+from optimizer.core.dataset import Example
+from optimizer.core.errors import InvalidInput, ModelFailed
+from optimizer.core.parsing import expected_text
+from optimizer.core.space import doc_of, instruction_fault, with_instruction
+from optimizer.core.strategy import SearchSetting
+from optimizer.core.variant import FewShot, Variant
+
+OUTPUT = "output_text"
+log = structlog.get_logger(__name__)
+
+
+def written_instructions(setting: SearchSetting, sets: Sequence[Sequence[FewShot]], n: int) -> Iterator[Variant]:
+    """The start variant with other instructions, at most ``n``. A proposal that fails, or is no use, ends itself only.
+
+    Args:
+        sets: few-shot examples that worked, in turn shown to the proposer.
+    """
+    silence_dspy()
+    grounded_proposer.print = lambda *_, **__: None
+    draw, engine = random.Random(setting.seed), _Engine(setting)
+    train = [_as_dspy(setting, e) for e in setting.train if e.released]
+    if not train or n <= 0:
+        return
+    inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in setting.family.inputs}
+    program = dspy.Predict(dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, doc_of(setting.start)))
+    shown = [
+        [dspy.Example(augmented=True, **{f"input_{k}": v for k, v in s.input.items()}, **{OUTPUT: s.output}) for s in some] for some in sets
+    ]
+    lm = dspy.LM("detent/proposer", engine=engine, cache=False, num_retries=0)
+    seen = {setting.start.id}
+    with dspy.context(lm=lm, adapter=dspy.ChatAdapter(), warn_on_type_mismatch=False, provide_traceback=False):
+        proposer = GroundedProposer(
+            prompt_model=lm, program=program, trainset=train, program_aware=False, use_instruct_history=False, set_history_randomly=False, rng=draw
+        )  # fmt: skip
+        for i in range(n):
+            tip = TIPS[draw.choice(sorted(TIPS))]
+            proposer.use_tip = bool(tip)
+            try:
+                text = proposer.propose_instruction_for_predictor(
+                    program=program, predictor=program, pred_i=0, demo_candidates={0: shown}, demo_set_i=i % len(shown), trial_logs={}, tip=tip
+                )  # fmt: skip
+            except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
+                log.warning("proposal_failed", strategy="mipro", proposal=i + 1, why=str(engine.failure or failure)[:500])
+                engine.failure = None
+                continue
+            written = with_instruction(setting.start, str(text))
+            why_not = instruction_fault(setting.start, written, seen, setting.fits)
+            if why_not is not None:
+                log.warning("proposal_unusable", strategy="mipro", proposal=i + 1, why=why_not)
+                continue
+            seen.add(written.id)
+            yield written
+
+
+class _Engine:
+    """DSPy's engine protocol on top of the journaled proposer."""
+
+    def __init__(self, setting: SearchSetting) -> None:
+        self._setting = setting
+        self._n_calls = 0
+        self.failure: str | None = None
+
+    def __deepcopy__(self, memo: Any) -> _Engine:
+        return self  # DSPy copies its model for every proposal; the calls are counted in one place
+
+    def complete(self, request: Any) -> Any:
+        self._n_calls += 1
+        system = [{"role": "system", "content": _text(request.system)}] if request.system else []
+        messages = [*system, *({"role": m.role, "content": _text(m.parts)} for m in request.messages)]
+        try:
+            text = self._setting.propose(messages, self._n_calls)
+        except ModelFailed as failure:
+            self.failure = failure.detail
+            raise
+        usage = Usage(input_tokens=None, output_tokens=None)  # counted by the journal
+        return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
+
+
+def _text(parts: Any) -> str:
+    return parts if isinstance(parts, str) else "\n".join(part if isinstance(part, str) else part.text for part in parts)
+
+
+def _as_dspy(setting: SearchSetting, example: Example) -> Any:
+    values = {f"input_{name}": example.input.get(name) for name in setting.family.inputs}
+    try:
+        output = expected_text(setting.family.output, example.expected)
+    except InvalidInput:
+        output = ""
+    return dspy.Example(**values, **{OUTPUT: output}).with_inputs(*values)

@@ -1,0 +1,150 @@
+"""Strategies mipro and joint: instructions that a proposer writes, sets of examples, and settings, chosen together by one TPE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from optimizer.core.errors import InvalidInput, ModelFailed
+from optimizer.core.language import ModelRequest
+from optimizer.core.space import instruction_of
+from optimizer.core.study import Budget
+from tests.study_world import TOPICS, TopicModel, World, topic_examples, topic_family
+
+GOOD = "Answer with one word, the topic."
+SIZES = {"n_settings": 8, "n_instructions": 3, "n_candidates": 1}
+
+
+class Reader(TopicModel):
+    """Knows the topic only with an instruction that asks for one word, and two examples beside it. DSPy's proposer asks it by fields."""
+
+    def __init__(self, write: Callable[[int], str] = lambda n: GOOD, **given) -> None:
+        super().__init__(**given)
+        self.write = write
+        self.prompts: list[str] = []
+        self.n_written = 0
+
+    def _text(self, request: ModelRequest) -> str:
+        text = str(request.messages[-1]["content"])
+        if "[[ ## " in text:
+            self.prompts.append(text)
+            if "basic_instruction" not in text:
+                return "[[ ## observations ## ]]\nNotes.\n\n[[ ## summary ## ]]\nNotes on topics.\n\n[[ ## completed ## ]]"
+            self.n_written += 1
+            return f"[[ ## proposed_instruction ## ]]\n{self.write(self.n_written)}\n\n[[ ## completed ## ]]"
+        shown = sum(m["role"] == "assistant" for m in request.messages)
+        topic = next(t for t in TOPICS if t in text)
+        return topic if shown >= 2 and "one word" in str(request.messages[0]["content"]) else "I would rather not say."
+
+
+def world(folder: Path, model: TopicModel, **space) -> World:
+    declared = {"instruction": {"propose": True}, "examples": {"max": 4}, **space}
+    return World(folder, model=model, family=topic_family(space=declared)).fill()
+
+
+def studied(here: World, strategy: str = "mipro", **options):
+    return here.run(here.create(strategy=strategy, definition={**SIZES, **options.pop("definition", {})}, **options))
+
+
+def winner_of(here: World, study):
+    with here.store.read() as tx:
+        return here.store.variants.get(tx, "topics", study.winner).variant
+
+
+def test_an_instruction_that_helps_only_beside_examples_is_found_with_them(tmp_path):
+    model = Reader()
+    here = world(tmp_path, model)
+    ended = studied(here)
+    assert ended.outcome == "nominated"
+    assert instruction_of(winner_of(here, ended)) == GOOD
+    assert len(winner_of(here, ended).examples) >= 2
+    trials = here.trials(ended)
+    assert {t.proposer for t in trials} == {"champion", "mipro"}
+    assert all(set(t.params) == {"instruction", "example_set"} for t in trials[1:])
+    assert {c.purpose for c in here.calls(ended)} == {"search", "proposer", "confirmation"}
+    assert any("Name the topic." in prompt for prompt in model.prompts)
+
+
+def test_joint_chooses_settings_in_the_same_search(tmp_path):
+    here = world(tmp_path, Reader(), temperature={"float": [0.0, 1.0]}, max_tokens={"choices": [8, 12]})
+    ended = studied(here, "joint", definition={"n_settings": 12})
+    assert ended.outcome == "nominated"
+    params = [t.params for t in here.trials(ended) if t.proposer == "joint"]
+    assert all(set(p) == {"instruction", "example_set", "temperature", "max_tokens"} for p in params)
+    assert len({p["temperature"] for p in params}) > 2
+
+
+def test_a_list_of_instructions_needs_no_proposer(tmp_path):
+    here = world(tmp_path, Reader(), instruction={"choices": ["Name the topic.", GOOD]})
+    ended = studied(here, "joint")
+    assert ended.outcome == "nominated"
+    assert "proposer" not in {c.purpose for c in here.calls(ended)}
+    assert here.model.prompts == []
+
+
+def fails(n: int) -> str:
+    raise ModelFailed("the proposer is away", kind="unreachable")
+
+
+@pytest.mark.parametrize("write", [fails, lambda n: "", lambda n: "Name the topic.", lambda n: f"One word: {{{{document}}}} {n}"])
+def test_proposals_that_are_no_use_leave_the_search_over_examples(tmp_path, write):
+    here = world(tmp_path, Reader(write))
+    ended = studied(here)
+    assert (ended.status, ended.outcome) == ("finished", "no_improvement")
+    assert {instruction_of(v) for v in variants(here, ended)} == {"Name the topic."}
+    assert len(here.trials(ended)) > 1
+
+
+def variants(here: World, study):
+    with here.store.read() as tx:
+        return [here.store.variants.get(tx, "topics", t.variant).variant for t in here.store.studies.trials(tx, study.id)]
+
+
+def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
+    model = Reader()
+    here = World(tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}, "examples": {"max": 4}}))
+    hidden = [e for e in topic_examples(30, "train", released=False) if int(e.id[-3:]) % 2]
+    shown = [e for e in topic_examples(30, "train") if not int(e.id[-3:]) % 2]
+    here.fill(examples=[*hidden, *shown, *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    studied(here, definition={"n_train": 30})
+    text = "\n".join(model.prompts)
+    assert "of train" in text
+    for example in [*hidden, *topic_examples(12, "dev"), *topic_examples(24, "holdout")]:
+        assert example.input["document"] not in text
+
+
+def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(n: int) -> None:
+        if n == 45:
+            raise Killed
+
+    here = world(tmp_path, Reader(lambda n: f"{GOOD} {n}", before=kill))
+    study = here.create(strategy="mipro", definition=SIZES)
+    with pytest.raises(Killed):
+        here.run(study)
+    ended = here.run(study)
+    settled = [c.key for c in here.calls(ended) if c.status == "settled"]
+    assert len(settled) == len(set(settled))
+    (tmp_path / "other").mkdir()
+    undisturbed = world(tmp_path / "other", Reader(lambda n: f"{GOOD} {n}"))
+    assert [t.variant for t in here.trials(ended)] == [t.variant for t in undisturbed.trials(studied(undisturbed))]
+
+
+def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path):
+    here = world(tmp_path, Reader(lambda n: f"Think, {n} times."))
+    ended = studied(here, budget=Budget(calls=80), definition={"n_instructions": 100})
+    assert ended.spend.n_calls <= 80
+    assert here.model.n_written > 3
+    assert ended.spend.search_cut is not None
+
+
+def test_mipro_needs_the_familys_leave_to_write_and_joint_does_not(tmp_path):
+    here = world(tmp_path, Reader(), instruction={"choices": [GOOD]})
+    with pytest.raises(InvalidInput, match=r"instruction: \{propose: true\}"):
+        here.create(strategy="mipro")
+    assert here.create(strategy="joint", dry_run=True).n_trials == 3
