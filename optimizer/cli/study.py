@@ -25,7 +25,11 @@ StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for
 def run(
     family: FamilyName,
     strategy: Annotated[
-        str | None, typer.Option(help="bootstrap, settings, both: bootstrap+settings, or race, which asks those that are behind no more.")
+        str | None,
+        typer.Option(
+            help="bootstrap, settings, both: bootstrap+settings; race, which asks those that are behind no more; gepa, mipro or joint, "
+            "which have instructions written."
+        ),
     ] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most, confirmation included.")] = None,
