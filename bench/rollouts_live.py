@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ async def one(http: httpx.AsyncClient, family: str, id: str, per_second: float, 
     last = (await http.get(f"/v1/rollouts/{id}/decisions")).json()["items"][-1]
     ended_at, labelled = datetime.fromisoformat(last["at"]), (last["content"]["inputs"]["evidence"] or {}).get("labelled", 0)
     print(f"{family}: {found['outcome']}", file=sys.stderr, flush=True)
-    return Ended(outcome=found["outcome"], took=(ended_at - datetime.fromisoformat(found["started_at"])).total_seconds(), used=labelled)
+    took = (ended_at - datetime.fromisoformat(found["started_at"])).total_seconds() if found["outcome"] else inf
+    return Ended(outcome=found["outcome"], took=took, used=labelled)
 
 
 async def traffic(http: httpx.AsyncClient, family: str, per_second: float, report: Any) -> None:

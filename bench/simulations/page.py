@@ -30,7 +30,7 @@ A candidate worse by the margin ships, or one that is not worse is rolled back, 
 LABELS = """
 ### Labels, beside the reference table
 
-Mean labelled outcomes until the end (all ends in table B, the right one in table A). *Apart*: the difference in standard errors, those of the reference table taken to be as large as ours; below 1.96 the two cannot be told apart.
+Mean labelled outcomes until the end (all ends in table B, the right one in table A). *Apart*: the difference in standard errors, those of the reference table taken to be as large as ours; from 1.96 on we need more than chance explains.
 
 """
 BETTER = """

@@ -5,6 +5,7 @@ the data, examples that worked, the present instruction, and a tip. Every call o
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,18 +24,20 @@ from optimizer.core.strategy import SearchSetting
 from optimizer.core.variant import FewShot, Variant
 
 OUTPUT = "output_text"
+WRITTEN = re.compile(r"\[\[ ## proposed_instruction ## \]\](.*?)(?:\[\[ ## |\Z)", re.DOTALL)
 log = structlog.get_logger(__name__)
 
 
-def written_instructions(setting: SearchSetting, sets: Sequence[Sequence[FewShot]], n: int) -> Iterator[Variant]:
+def written_instructions(strategy: str, setting: SearchSetting, sets: Sequence[Sequence[FewShot]], n: int) -> Iterator[Variant]:
     """The start variant with other instructions, at most ``n``. A proposal that fails, or is no use, ends itself only.
 
     Args:
+        strategy: for whom they are written.
         sets: few-shot examples that worked, in turn shown to the proposer.
     """
     silence_dspy()
     grounded_proposer.print = lambda *_, **__: None
-    draw, engine = random.Random(setting.seed), _Engine(setting)
+    draw, engine = random.Random(setting.seed), _Engine(strategy, setting)
     train = [_as_dspy(setting, e) for e in setting.train if e.released]
     if not train or n <= 0:
         return
@@ -49,21 +52,23 @@ def written_instructions(setting: SearchSetting, sets: Sequence[Sequence[FewShot
         proposer = GroundedProposer(
             prompt_model=lm, program=program, trainset=train, program_aware=False, use_instruct_history=False, set_history_randomly=False, rng=draw
         )  # fmt: skip
+        engine.require_whole()
         for i in range(n):
             tip = TIPS[draw.choice(sorted(TIPS))]
             proposer.use_tip = bool(tip)
+            engine.begin()
             try:
                 text = proposer.propose_instruction_for_predictor(
                     program=program, predictor=program, pred_i=0, demo_candidates={0: shown}, demo_set_i=i % len(shown), trial_logs={}, tip=tip
                 )  # fmt: skip
             except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
-                log.warning("proposal_failed", strategy="mipro", proposal=i + 1, why=str(engine.failure or failure)[:500])
-                engine.failure = None
+                engine.require_whole()
+                log.warning("proposal_failed", strategy=strategy, proposal=i + 1, why=str(engine.failure or failure)[:500])
                 continue
-            written = with_instruction(setting.start, str(text))
+            written = with_instruction(setting.start, engine.written() or str(text))
             why_not = instruction_fault(setting.start, written, seen, setting.fits)
             if why_not is not None:
-                log.warning("proposal_unusable", strategy="mipro", proposal=i + 1, why=why_not)
+                log.warning("proposal_unusable", strategy=strategy, proposal=i + 1, why=why_not)
                 continue
             seen.add(written.id)
             yield written
@@ -72,10 +77,25 @@ def written_instructions(setting: SearchSetting, sets: Sequence[Sequence[FewShot
 class _Engine:
     """DSPy's engine protocol on top of the journaled proposer."""
 
-    def __init__(self, setting: SearchSetting) -> None:
-        self._setting = setting
+    def __init__(self, strategy: str, setting: SearchSetting) -> None:
+        self._strategy, self._setting = strategy, setting
         self._n_calls = 0
-        self.failure: str | None = None
+        self._broken: Exception | None = None
+        self._text = ""
+        self.failure: str | None = None  # of the proposer, since ``begin``
+
+    def begin(self) -> None:
+        self.failure, self._text = None, ""
+
+    def require_whole(self) -> None:
+        """DSPy goes on without what failed; only a proposer's failure may be gone on without."""
+        if self._broken is not None:
+            raise self._broken
+
+    def written(self) -> str | None:
+        """The instruction as the proposer wrote it: DSPy takes "Answer with one label:" for a heading and cuts it off."""
+        found = WRITTEN.search(self._text)
+        return found[1].strip() if found else None
 
     def __deepcopy__(self, memo: Any) -> _Engine:
         return self  # DSPy copies its model for every proposal; the calls are counted in one place
@@ -85,12 +105,15 @@ class _Engine:
         system = [{"role": "system", "content": _text(request.system)}] if request.system else []
         messages = [*system, *({"role": m.role, "content": _text(m.parts)} for m in request.messages)]
         try:
-            text = self._setting.propose(messages, self._n_calls)
+            self._text = self._setting.propose(messages, f"{self._strategy}:{self._n_calls}")
         except ModelFailed as failure:
             self.failure = failure.detail
             raise
+        except Exception as broken:
+            self._broken = broken
+            raise
         usage = Usage(input_tokens=None, output_tokens=None)  # counted by the journal
-        return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
+        return Response(id=None, model=request.model, message=Message.assistant(self._text), finish_reason="stop", usage=usage)
 
 
 def _text(parts: Any) -> str:

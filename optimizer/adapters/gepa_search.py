@@ -20,7 +20,7 @@ from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.estimate import REFLECTED_ON
 from optimizer.core.parsing import expected_text
 from optimizer.core.space import doc_of, instruction_fault, with_instruction
-from optimizer.core.strategy import Proposal, SearchSetting
+from optimizer.core.strategy import GEPA, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 
@@ -95,22 +95,24 @@ class GepaSearch:
         """One proposal. What fails on the way ends this one, not the study."""
         before = self._answers(parent, batch)
         if all(a.score is None or a.score >= PERFECT for a in before):
-            return None  # nothing to learn from
+            log.info("nothing_to_learn_from", strategy=GEPA, proposal=self._n_reflections)
+            return None
         try:
-            text = self._setting.propose([{"role": "user", "content": self._prompt(parent, before)}], self._n_reflections)
+            text = self._setting.propose([{"role": "user", "content": self._prompt(parent, before)}], f"{GEPA}:{self._n_reflections}")
         except (ModelFailed, InvalidInput) as failure:
-            log.warning("proposal_failed", strategy="gepa", proposal=self._n_reflections, why=failure.detail)
+            log.warning("proposal_failed", strategy=GEPA, proposal=self._n_reflections, why=failure.detail)
             return None
         child = with_instruction(parent, InstructionProposalSignature.output_extractor(text)["new_instruction"])
         why_not = instruction_fault(parent, child, self._seen, self._setting.fits)
         if why_not is not None:
-            log.warning("proposal_unusable", strategy="gepa", proposal=self._n_reflections, why=why_not)
+            log.warning("proposal_unusable", strategy=GEPA, proposal=self._n_reflections, why=why_not)
             return None
         self._seen.add(child.id)
         after = self._answers(child, batch)
         pairs = [(b.score, a.score) for b, a in zip(before, after, strict=True) if b.score is not None and a.score is not None]
         was, is_now = sum(b for b, _ in pairs), sum(a for _, a in pairs)
         if is_now <= was:
+            log.info("proposal_no_better", strategy=GEPA, proposal=self._n_reflections, before=was, after=is_now)
             return None
         params = {
             "reflection": self._n_reflections,
@@ -118,7 +120,7 @@ class GepaSearch:
             "batch_before": was / len(pairs),
             "batch_after": is_now / len(pairs),
         }
-        return Proposal(variant=child, proposer="gepa", params=params)
+        return Proposal(variant=child, proposer=GEPA, params=params)
 
     def _prompt(self, parent: Variant, answered: Sequence[_Answered]) -> str:
         records = [{"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered]
@@ -131,10 +133,13 @@ class GepaSearch:
     def _answered(self, variant: Variant, example: Example) -> _Answered:
         try:
             text = self._setting.answer(variant, example)
+        except ModelFailed as failure:
+            return _Answered(example=example, text="", score=None, feedback=f"No answer: {failure.detail}")
+        try:
             score = self._setting.scorer.score(example.expected, text, example.input)
             wanted = expected_text(self._setting.family.output, example.expected)
-        except (ModelFailed, InvalidInput) as failure:
-            return _Answered(example=example, text="", score=None, feedback=f"No answer: {failure.detail}")
+        except InvalidInput as failure:
+            return _Answered(example=example, text=text, score=None, feedback=f"It could not be measured: {failure.detail}")
         if score.value is None:
             return _Answered(example=example, text=text, score=None, feedback=f"It could not be measured: {score.error}")
         unread = f" It cannot be read: {score.error}." if score.error else ""

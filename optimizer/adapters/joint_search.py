@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from optimizer.adapters.dspy_programs import BootstrapSearch
-from optimizer.adapters.optuna_search import Plane, PointSearch, dimensions_of
+from optimizer.adapters.optuna_search import PointSearch, Space, dimensions_of
 from optimizer.core.space import Choice, Dimension, Point, apply_point, point_of, with_instruction
 from optimizer.core.strategy import JOINT, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
@@ -58,8 +58,8 @@ class JointSearch:
 
         beside = point_of(setting.start, settings)
         start = None if beside is None else {**{d.name: 0 for d in chosen}, **beside}
-        plane = Plane(dimensions=[*chosen, *settings], variant_at=variant_at, start=start)
-        return PointSearch(setting, plane, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
+        space = Space(dimensions=[*chosen, *settings], variant_at=variant_at, start=start)
+        return PointSearch(setting, space, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
 
     def _sets(self) -> list[Sequence[FewShot]]:
         """The start's own examples first, then DSPy's candidates."""
@@ -79,4 +79,4 @@ class JointSearch:
             return [start]
         from optimizer.adapters.dspy_instructions import written_instructions
 
-        return [start, *written_instructions(self._setting, sets, int(self._setting.definition["n_instructions"]))]
+        return [start, *written_instructions(self._name, self._setting, sets, int(self._setting.definition["n_instructions"]))]

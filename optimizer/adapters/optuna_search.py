@@ -16,7 +16,7 @@ N_STARTUP = 4  # random points before TPE models the scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plane:
+class Space:
     """What is searched: dimensions, the Variant at a point, and the point of the variant that the search starts from (None: outside)."""
 
     dimensions: Sequence[Dimension]
@@ -33,28 +33,28 @@ class PointSearch:
         proposer: whose name the proposals carry.
     """
 
-    def __init__(self, setting: SearchSetting, plane: Plane, *, n: int, n_beside: int, proposer: str) -> None:
+    def __init__(self, setting: SearchSetting, space: Space, *, n: int, n_beside: int, proposer: str) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._start_id = setting.start.id
         self._fits = setting.fits
-        self._plane = plane
+        self._space = space
         self._left, self._n_beside, self._proposer = n, n_beside, proposer
         sampler = optuna.samplers.TPESampler(seed=setting.seed, n_startup_trials=N_STARTUP)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._distributions = {d.name: _distribution(d) for d in plane.dimensions}
+        self._distributions = {d.name: _distribution(d) for d in space.dimensions}
         self._scores: dict[str, float | None] = {}  # variant id -> score told
         self._open: dict[str, Any] = {}  # variant id -> Optuna's trial, asked and not told
 
     def ask(self) -> Proposal | None:
-        if not self._plane.dimensions:
+        if not self._space.dimensions:
             return None
         repeats = 0
         while self._left > 0 and repeats < MAX_REPEATS:
             trial = self._study.ask(self._distributions)
             point = dict(trial.params)
-            variant = self._plane.variant_at(point)
+            variant = self._space.variant_at(point)
             if variant.id in self._scores or variant.id in self._open or not self._fits(variant):
                 self._tell_optuna(trial, self._scores.get(variant.id))
                 repeats += 1
@@ -76,11 +76,11 @@ class PointSearch:
     def _add_start(self, score: float) -> None:
         import optuna
 
-        if not self._plane.start:
+        if not self._space.start:
             return
-        start: Mapping[str, Any] = self._plane.start
+        start: Mapping[str, Any] = self._space.start
         self._study.add_trial(optuna.trial.create_trial(params=dict(start), distributions=self._distributions, value=score))
-        for beside in neighbours(start, self._plane.dimensions)[: self._n_beside]:
+        for beside in neighbours(start, self._space.dimensions)[: self._n_beside]:
             self._study.enqueue_trial(beside)
 
     def _tell_optuna(self, trial: Any, score: float | None) -> None:
@@ -98,12 +98,12 @@ class SettingsSearch(PointSearch):
     def __init__(self, setting: SearchSetting) -> None:
         n = int(setting.definition["n_settings"])
         dimensions = dimensions_of(setting)
-        plane = Plane(
+        space = Space(
             dimensions=dimensions,
             variant_at=lambda point: apply_point(setting.start, point),
             start=point_of(setting.start, dimensions),
         )
-        super().__init__(setting, plane, n=n, n_beside=n // 2, proposer="settings")
+        super().__init__(setting, space, n=n, n_beside=n // 2, proposer="settings")
 
 
 def dimensions_of(setting: SearchSetting) -> tuple[Dimension, ...]:

@@ -11,7 +11,7 @@ from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_
 from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetTooSmall
 from optimizer.core.family import Family
-from optimizer.core.language import ModelPrice
+from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.racing import FIRST
 from optimizer.core.rendering import render
 from optimizer.core.strategy import GEPA, JOINT, MIPRO, RACE, RACED
@@ -24,6 +24,8 @@ DEFAULT_MAX_CHARS = 4000
 INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
+SUMMARIES = 10  # that it makes at most
+PROPOSALS = "proposals"  # the part of a study's calls that its proposer answers
 MET_IN_A_RACE = 0.5  # of the dev examples, by a contender on average
 
 
@@ -43,6 +45,9 @@ class Spread:
 
     def capped(self, cap: float) -> Spread:
         return Spread(low=min(self.low, cap), expected=min(self.expected, cap), high=min(self.high, cap))
+
+
+NONE = Spread(low=0, expected=0, high=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +136,20 @@ def holdout_size(available: int, definition: Definition, gates_n: int) -> int:
 
 
 def expected_calls(
-    strategies: Sequence[str], definition: Definition, *, n_train: int, n_dev: int, n_holdout: int, n_champion_examples: int
+    strategies: Sequence[str],
+    definition: Definition,
+    *,
+    n_train: int,
+    n_dev: int,
+    n_holdout: int,
+    n_champion_examples: int,
+    is_written: bool = False,
 ) -> dict[str, Spread]:
-    """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread."""
+    """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread.
+
+    Args:
+        is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
+    """
     parts = {"champion": _exactly(n_dev)}
     for name in strategies:
         if name == "bootstrap":
@@ -146,6 +162,8 @@ def expected_calls(
             parts[name] = _joint_calls(definition, n_train, n_dev)
         elif name == RACE:
             parts[name] = _race_calls(definition, n_train, n_dev, n_champion_examples)
+    if is_written:
+        parts[PROPOSALS] = _proposals(strategies, definition, n_train)
     confirmation = confirmation_calls(n_holdout)
     parts["confirmation"] = Spread(low=0, expected=confirmation, high=confirmation)
     return parts
@@ -176,27 +194,30 @@ def estimate_study(
     reserved_usd: float | None,
     seconds_per_call: Spread,
     concurrency: int,
-    proposals_usd: Spread | None,
+    proposals_price: ModelPrice | None = None,
 ) -> Estimate:
     """Puts prices and durations on the calls, never above the budget.
 
     Args:
-        proposals_usd: what the proposer's answers cost beside; None where its model has no known price.
+        proposals_price: of the proposer's model, which answers the part PROPOSALS.
     """
-    calls = Spread(low=0, expected=0, high=0)
-    for part in parts.values():
-        calls = calls.plus(part)
+    proposals = parts.get(PROPOSALS, NONE)
+    own = NONE
+    for name, part in parts.items():
+        own = own if name == PROPOSALS else own.plus(part)
+    calls = own.plus(proposals)
     if budget.calls is not None:
-        calls = calls.capped(budget.calls)
+        calls, own = calls.capped(budget.calls), own.capped(budget.calls)
     usd = None
-    if price is not None and proposals_usd is not None:
+    if price is not None and (proposals == NONE or proposals_price is not None):
         tokens = typical_bytes / BYTES_PER_TOKEN
         usd = Spread(
-            low=calls.low * usd_of(tokens * 0.8, 1, price),
-            expected=calls.expected * usd_of(tokens, max_tokens / 2, price),
-            high=calls.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
+            low=own.low * usd_of(tokens * 0.8, 1, price),
+            expected=own.expected * usd_of(tokens, max_tokens / 2, price),
+            high=own.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
         )
-        usd = usd.plus(proposals_usd)
+        if proposals_price is not None:
+            usd = usd.plus(_dearer(proposals, tokens, proposals_price))
         usd = usd.capped(budget.usd) if budget.usd is not None else usd
     minutes = Spread(
         low=calls.low * seconds_per_call.low, expected=calls.expected * seconds_per_call.expected, high=calls.high * seconds_per_call.high
@@ -210,6 +231,15 @@ def estimate_study(
         reserved_usd=reserved_usd,
         longest_request_bytes=longest_bytes,
         parts=parts,
+    )
+
+
+def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:
+    """Dollars of proposals: each shows three examples or so, at most ten, and may be long."""
+    return Spread(
+        low=0,
+        expected=proposals.expected * usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, price),
+        high=proposals.high * usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, price),
     )
 
 
@@ -259,15 +289,26 @@ def _bootstrap_calls(definition: Definition, n_train: int, n_dev: int, n_champio
 
 def _gepa_calls(definition: Definition, n_dev: int) -> Spread:
     """A child that does no better on its few examples is not evaluated: expected of every other one."""
-    n = definition.n_instructions
-    return Spread(low=n * REFLECTED_ON, expected=n * (2 * REFLECTED_ON + 1 + n_dev / 2), high=n * (2 * REFLECTED_ON + 1 + n_dev))
+    n, both = definition.n_instructions, 2 * REFLECTED_ON
+    return Spread(low=min(n, 1) * REFLECTED_ON, expected=n * (both + n_dev / 2), high=n * (both + n_dev))
 
 
 def _joint_calls(definition: Definition, n_train: int, n_dev: int) -> Spread:
-    """Examples are bootstrapped, then DSPy's proposer looks at the data in tens, sums up, and writes; then points are evaluated."""
-    written = definition.n_instructions + ceil(n_train / SUMMARISED) + 1
     points = Spread(low=n_dev, expected=definition.n_settings * n_dev * 0.9, high=definition.n_settings * n_dev)
-    return _asked_for_examples(definition, n_train).plus(Spread(low=0, expected=written, high=2 * written)).plus(points)
+    return _asked_for_examples(definition, n_train).plus(points)
+
+
+def _proposals(strategies: Sequence[str], definition: Definition, n_train: int) -> Spread:
+    """One for each instruction; DSPy's proposer also looks at the data in tens, sums up, and asks again where it cannot read an answer."""
+    found = NONE
+    for name in strategies:
+        n = definition.n_instructions
+        if name == GEPA:
+            found = found.plus(Spread(low=0, expected=n, high=n))
+        elif name in (MIPRO, JOINT):
+            n += min(SUMMARIES, ceil(n_train / SUMMARISED)) + 1
+            found = found.plus(Spread(low=0, expected=n, high=2 * n))
+    return found
 
 
 def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:

@@ -46,7 +46,7 @@ class Strategy(Protocol):
         """
 
 
-Propose = Callable[[Sequence[Mapping[str, Any]], int], str]
+Propose = Callable[[Sequence[Mapping[str, Any]], str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +87,7 @@ def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
         raise _unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
     for name in QUALITY_ONLY if aim != "quality" else ():
         if name in names:
-            raise _unusable(
-                f"Strategy {name} goes by quality alone; aim {aim} needs {DEFAULT_STRATEGY}, or settings, which measure every candidate in full."
-            )
+            raise _unusable(f"Strategy {name} goes by quality alone. For aim {aim} name {DEFAULT_STRATEGY}, settings, mipro or joint.")
     return names
 
 

@@ -10,8 +10,6 @@ from optimizer.core.budget import require_bounded
 from optimizer.core.dataset import Example
 from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput, NotYet
 from optimizer.core.estimate import (
-    BYTES_PER_TOKEN,
-    REFLECTED_ON,
     Estimate,
     Spread,
     confirmation_calls,
@@ -25,7 +23,6 @@ from optimizer.core.estimate import (
     request_bytes,
     search_budget,
     trials_of,
-    usd_of,
 )
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
@@ -46,7 +43,6 @@ from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transactio
 DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
-NOTHING = Spread(low=0, expected=0, high=0)
 REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider nobody has measured here yet
 
 
@@ -155,7 +151,7 @@ def _plan(
     if is_written:
         _check_proposer(family, definition.proposer or model, space, budget, models)
     elif values.get("proposer") is not None:
-        detail = f"Strategy {strategy} writes no instruction, so it asks no proposer. Leave it out, or name strategy gepa, mipro or joint."
+        detail = f"Nobody writes an instruction in a study of strategy {strategy} over this space, so no proposer is asked. Leave it out, or name gepa or mipro."
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
@@ -184,6 +180,7 @@ def _plan(
         n_dev=len(dev),
         n_holdout=len(dataset["holdout"]),
         n_champion_examples=len(champion.examples),
+        is_written=is_written,
     )
     estimate = estimate_study(
         parts,
@@ -197,7 +194,7 @@ def _plan(
         reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price),
         seconds_per_call=seconds,
         concurrency=concurrency,
-        proposals_usd=_proposals_usd(definition, models.price(definition.proposer or model), typical) if is_written else NOTHING,
+        proposals_price=models.price(definition.proposer or model) if is_written else None,
     )
     search_budget(
         budget,
@@ -219,18 +216,6 @@ def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget:
         raise InvalidInput(detail, [Fault(pointer="/definition/space", detail=detail)])
     models.describe(name)
     require_bounded(name, models.price(name), PROPOSAL_TOKENS, budget)
-
-
-def _proposals_usd(definition: Definition, price: ModelPrice | None, typical_bytes: float) -> Spread | None:
-    """What the proposer's answers cost; None where its model has no price."""
-    if price is None:
-        return None
-    n, tokens = 2 * definition.n_instructions, REFLECTED_ON * typical_bytes / BYTES_PER_TOKEN
-    return Spread(
-        low=0,
-        expected=n / 2 * usd_of(tokens, PROPOSAL_TOKENS / 2, price),
-        high=n * usd_of(tokens * BYTES_PER_TOKEN, PROPOSAL_TOKENS, price),
-    )
 
 
 def parse_definition(family: Family, values: Mapping[str, Any]) -> Definition:

@@ -57,7 +57,7 @@ class Reserve:
 def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     """Evaluates until the strategies, the budget or the time are at their end; what was found so far stays usable.
 
-    Run again after a kill it takes the same way, answered by the journal.
+    Run again after a kill it takes the same way, answered by the journal; a call that failed is made again, and what it answers then counts.
 
     Args:
         stop: its deadline leaves time for what ``reserve`` holds at the moment.

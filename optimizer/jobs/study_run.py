@@ -10,9 +10,9 @@ from typing import Any
 
 from optimizer.core.budget import HeldBack
 from optimizer.core.dataset import Example
-from optimizer.core.errors import NotFound, StudyStopped
+from optimizer.core.errors import ModelFailed, NotFound, StudyStopped
 from optimizer.core.family import Family
-from optimizer.core.language import proposal_request
+from optimizer.core.language import PROPOSAL_TOKENS, proposal_request
 from optimizer.core.scoring import Scorer
 from optimizer.core.strategy import Propose, StrategyMaker
 from optimizer.core.study import Definition, Spend, Study, Trial
@@ -103,10 +103,12 @@ class StudyRun:
         """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``, and so of the trial after it."""
         name = self.definition.proposer or str(self.champion.model["name"])
 
-        def propose(messages: Sequence[Mapping[str, Any]], draw: int) -> str:
+        def propose(messages: Sequence[Mapping[str, Any]], draw: str) -> str:
             calls = self._journaled(name, purpose="proposer", stop=stop, held=held)
-            answer = calls.complete(proposal_request(name, calls.model.revision, messages, sample=f"proposal:{draw}"))
+            answer = calls.complete(proposal_request(name, calls.model.revision, messages, sample=draw))
             evaluator.counted_proposal(answer)
+            if answer.finish_reason == "length" or answer.output_tokens >= PROPOSAL_TOKENS:
+                raise ModelFailed(f"The proposer's answer was cut off after {answer.output_tokens} tokens.", kind="malformed")
             return answer.text
 
         return propose

@@ -134,7 +134,7 @@ def test_an_answer_from_the_journal_costs_what_it_would_cost_today(world: World)
 
 
 def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None:
-    with pytest.raises(InvalidInput, match="races for quality alone"):
+    with pytest.raises(InvalidInput, match="goes by quality alone"):
         world.create(aim="cost", strategy="race")
     world.model.price = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)  # the champion's: nothing is left to save
     with pytest.raises(InvalidInput, match="has no price"):

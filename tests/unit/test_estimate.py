@@ -123,7 +123,6 @@ def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price
     given = {
         "n_trials": 12, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60, "reserved_usd": 1.0,
         "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
-        "proposals_usd": Spread(low=0, expected=0, high=0),
     }  # fmt: skip
     found = estimate_study(parts, budget=Budget(calls=250, usd=0.1, minutes=3.0), price=PRICE, **given)
     assert found.calls.high == 250

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from optimizer.core.errors import DatasetTooSmall, InvalidInput, ModelFailed
-from optimizer.core.language import ModelPrice, ModelRequest
+from optimizer.core.errors import Busy, DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.space import instruction_of
 from optimizer.core.study import Budget
 from tests.study_world import TOPICS, TopicModel, World, topic_examples, topic_family
@@ -16,15 +18,21 @@ from tests.study_world import TOPICS, TopicModel, World, topic_examples, topic_f
 GOOD = "```\nAnswer with one word, the topic.\n```"
 SPACE = {"space": {"instruction": {"propose": True}}}
 FAMILY = topic_family(**SPACE)
+DEAR = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=50.0)
 
 
 class Reflective(TopicModel):
     """Knows the topic once its instruction asks for one word. As a proposer it writes what ``write`` says, given the number of its turn."""
 
-    def __init__(self, write: Callable[[int], str] = lambda n: GOOD, **given) -> None:
+    def __init__(self, write: Callable[[int], str] = lambda n: GOOD, *, tokens: int = 20, **given) -> None:
         super().__init__(**given)
-        self.write = write
+        self.write, self.tokens = write, tokens
         self.prompts: list[str] = []
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = super().complete(request)
+        is_proposal = "I provided an assistant" in str(request.messages[-1]["content"])
+        return replace(answer, output_tokens=self.tokens, cost_usd=self.price.of(8, self.tokens)) if is_proposal else answer
 
     def _text(self, request: ModelRequest) -> str:
         text = str(request.messages[-1]["content"])
@@ -144,7 +152,7 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
 def test_every_call_of_a_proposer_stands_under_the_cap(tmp_path):
     here = world(tmp_path, Reflective(lambda n: f"```\nThink, {n} times.\n```"))
     ended = studied(here, budget=Budget(calls=70), definition={"n_instructions": 100})
-    assert ended.spend.n_calls <= 70
+    assert ended.spend.n_calls == len(here.model.requests) <= 70
     assert ended.spend.search_cut is not None
 
 
@@ -162,7 +170,7 @@ def test_who_may_write_is_said_in_the_space(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"aim": "cost"}, "goes by quality alone"), ({"strategy": "settings", "definition": {"proposer": "fake"}}, "asks no proposer")],
+    [({"aim": "cost"}, "goes by quality alone"), ({"strategy": "settings", "definition": {"proposer": "fake"}}, "no proposer is asked")],
 )
 def test_what_gepa_cannot_do_and_others_do_not_need_is_refused(tmp_path, options, says):
     with pytest.raises(InvalidInput, match=says):
@@ -173,8 +181,48 @@ def test_a_dry_run_counts_reflections_and_the_price_of_the_proposer(tmp_path):
     here = world(tmp_path, Reflective())
     estimate = here.create(strategy="gepa", dry_run=True)
     low, expected, high = (getattr(estimate.parts["gepa"], name) for name in ("low", "expected", "high"))
-    assert (low, expected, high) == (6 * 3, 6 * (7 + 3), 6 * (7 + 6))
+    assert (low, expected, high) == (3, 6 * (6 + 3), 6 * (6 + 6))
+    assert estimate.parts["proposals"].expected == 6
     assert estimate.n_trials == 7
-    dear = Reflective(price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=50.0))
-    (tmp_path / "dear").mkdir()
-    assert world(tmp_path / "dear", dear).create(strategy="gepa", dry_run=True).usd.expected > estimate.usd.expected + 6 * 500 * 49e-6 * 0.9
+    other = SimpleNamespace(describe=here.describe, price=lambda name: DEAR if name == "large" else here.price(name))
+    dearer = here.create(strategy="gepa", dry_run=True, definition={"proposer": "large"}, models=other)
+    assert dearer.usd.expected - estimate.usd.expected > 6 * 500 * 49e-6 * 0.9
+    assert dearer.usd.low == estimate.usd.low
+
+
+def test_a_dear_proposer_stands_under_the_cap_in_dollars(tmp_path):
+    here = world(tmp_path, Reflective(lambda n: f"```\nThink, {n} times.\n```", price=DEAR, tokens=900))
+    ended = studied(here, budget=Budget(usd=0.5), definition={"n_instructions": 100})
+    assert "proposer" in {c.purpose for c in here.calls(ended)}
+    assert ended.spend.usd <= 0.5
+    assert ended.spend.search_cut is not None
+
+
+def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
+    def busy(n: int) -> str:
+        raise Busy("the database is locked")
+
+    here = world(tmp_path, Reflective(busy))
+    with pytest.raises(Busy):
+        studied(here)
+
+
+def test_what_was_cut_off_is_no_instruction(tmp_path):
+    here = world(tmp_path, Reflective(tokens=1000))
+    ended = studied(here)
+    assert ended.outcome == "no_improvement"
+    assert here.model.prompts
+
+
+def test_the_next_strategy_goes_on_from_the_instruction_that_was_found(tmp_path):
+    here = world(tmp_path, Reflective())
+    ended = studied_as(here, "gepa+bootstrap")
+    trials = here.trials(ended)
+    assert {t.proposer for t in trials} == {"champion", "gepa", "bootstrap"}
+    with here.store.read() as tx:
+        found = [here.store.variants.get(tx, "topics", t.variant).variant for t in trials if t.proposer == "bootstrap"]
+    assert {instruction_of(v) for v in found} == {"Answer with one word, the topic."}
+
+
+def studied_as(here: World, strategy: str):
+    return here.run(here.create(strategy=strategy))

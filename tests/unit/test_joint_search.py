@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.errors import InvalidInput, ModelFailed
+from optimizer.core.errors import Busy, InvalidInput, ModelFailed
 from optimizer.core.language import ModelRequest
 from optimizer.core.space import instruction_of
 from optimizer.core.study import Budget
@@ -102,6 +102,27 @@ def variants(here: World, study):
         return [here.store.variants.get(tx, "topics", t.variant).variant for t in here.store.studies.trials(tx, study.id)]
 
 
+def test_an_instruction_that_begins_like_a_heading_is_kept_whole(tmp_path):
+    """DSPy itself would make "biology, physics or music" of it."""
+    here = world(tmp_path, Reader(lambda n: "Answer with one word: biology, physics or music."))
+    assert instruction_of(winner_of(here, studied(here))) == "Answer with one word: biology, physics or music."
+
+
+def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
+    def busy(n: int) -> str:
+        raise Busy("the database is locked")
+
+    with pytest.raises(Busy):
+        studied(world(tmp_path, Reader(busy)))
+
+
+def test_joint_searches_for_what_costs_less_too(tmp_path):
+    here = world(tmp_path, Reader())
+    ended = studied(here, "joint", aim="cost")
+    assert ended.status == "finished"
+    assert {t.proposer for t in here.trials(ended)} == {"champion", "joint"}
+
+
 def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
     model = Reader()
     here = World(tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}, "examples": {"max": 4}}))
@@ -138,7 +159,7 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
 def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path):
     here = world(tmp_path, Reader(lambda n: f"Think, {n} times."))
     ended = studied(here, budget=Budget(calls=80), definition={"n_instructions": 100})
-    assert ended.spend.n_calls <= 80
+    assert ended.spend.n_calls == len(here.model.requests) <= 80
     assert here.model.n_written > 3
     assert ended.spend.search_cut is not None
 

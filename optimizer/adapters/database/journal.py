@@ -18,6 +18,7 @@ from optimizer.core.study import Spend
 from optimizer.ports import JournalEntry
 
 CALLS = table(LmCallRow)
+PROPOSER = "proposer"  # a purpose; its calls take another time than those of variants
 _ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
 _SPENT = (
     func.sum(case((CALLS.c.status.in_(("settled", "failed")), func.coalesce(CALLS.c.cost_usd, 0.0)), else_=CALLS.c.reserved_usd)),
@@ -81,12 +82,20 @@ class JournalTable:
 
     def answers(self, tx: Connection, study: str) -> dict[str, ModelAnswer]:
         c = CALLS.c
-        query = select(c.key, c.answer).where(c.study == study, c.status == "settled").order_by(c.settled_at.desc(), c.id.desc())
+        query = (
+            select(c.key, c.answer)
+            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER)
+            .order_by(c.settled_at.desc(), c.id.desc())
+        )
         return {row.key: ModelAnswer(**row.answer) for row in tx.execute(query)}
 
     def latencies(self, tx: Connection, study: str, model: str) -> list[float]:
         c = CALLS.c
-        query = select(c.latency_ms).where(c.study == study, c.status == "settled", c.model == model).order_by(c.latency_ms)
+        query = (
+            select(c.latency_ms)
+            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER, c.model == model)
+            .order_by(c.latency_ms)
+        )
         return list(tx.execute(query).scalars())
 
     def calls(self, tx: Connection, study: str) -> list[JournalEntry]:
