@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.errors import GateNotMet
-from optimizer.core.study import Budget, Spend
+from optimizer.core.study import CONFIRM, Budget, Spend
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.operate_rollout import operate
@@ -167,6 +167,18 @@ def test_feedback_before_a_study_of_a_person_counts_as_answered_by_it(tmp_path: 
     world.users(49, score=0.1)
     assert world.check() == []
     world.users(1, score=0.1)
+    assert len(world.check()) == 1
+
+
+def test_a_confirmation_that_a_person_asked_for_answers_no_feedback(tmp_path: Path) -> None:
+    """It searches nothing, so what users complained of before it is as open as ever."""
+    world = TriggeredWorld(tmp_path)
+    searched = world.create()
+    world.end(searched)
+    world.users(80, score=0.1)
+    asked = replace(searched, id="st_asked", strategy=CONFIRM, created_at=world.clock.now())
+    world.store.write(lambda tx: world.store.studies.add(tx, asked))
+    world.end(asked)
     assert len(world.check()) == 1
 
 
