@@ -105,9 +105,7 @@ class Trigger:
 class Study:
     id: str
     family: str
-    strategy: (
-        str  # "race", or "bootstrap", "settings", "gepa", "mipro", "joint", or several joined by "+", each starting from the best so far
-    )
+    strategy: str  # a name, or several joined by "+", each starting from the best so far
     aim: Aim
     status: StudyStatus
     seed: int
@@ -150,7 +148,7 @@ class Trial:
     study: str
     number: int
     variant: str
-    proposer: str  # "champion", "bootstrap", "settings", "gepa"
+    proposer: str  # "champion", or the strategy whose candidate it is
     params: Mapping[str, Any]
     status: TrialStatus
     n: int = 0
