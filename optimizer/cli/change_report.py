@@ -13,5 +13,5 @@ def show_change(as_json: bool, report: Any) -> None:
     values: Mapping[str, Any] = report if isinstance(report, Mapping) else plain(report)
     show(as_json, values, lambda out: None)
     act = (isinstance(report, Mapping) and values["decision"]) or values  # the server's `forced` is the whole rollout's
-    forced = " (forced)" if act["forced"] else ""
+    forced = " (forced)" if act["forced"] and values.get("changed", True) else ""
     tell_change(f"{values['family']}: {values['what']}{forced}.", why=values["why"], undo=values["undo"] or "", then=values["next"] or "")

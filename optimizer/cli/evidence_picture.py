@@ -58,7 +58,7 @@ def print_progress(out: Console, seen: RolloutView) -> None:
     )
     out.print(
         f"Time      {hours.running:.3g} hours, at least {hours.least:g} before promotion, at most {hours.allowed:g}; a cohort's feedback closes "
-        f"after {hours.window:.3g}",
+        f"after {hours.window:.3g} hours",
         markup=False,
     )
     for reason in seen.waits_for:

@@ -11,7 +11,7 @@ from optimizer.cli.output import percent, table, when
 from optimizer.cli.session import Session
 from optimizer.core.assignment import HOLDBACK_SHARE, leased
 from optimizer.core.freezes import is_frozen
-from optimizer.core.rollout import Decision, Rollout
+from optimizer.core.rollout import Champion, Decision, Rollout
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +81,7 @@ def _read_picture(session: Session, family: str) -> dict[str, Any]:
         "last_tick_at": ticked_at,
         "last_decision": decision,
         "evidence": seen,
-        "undo": _undo(family, rollout),
+        "undo": _undo(family, rollout, champion),
         "next": _next(family, rollout, now) if freeze is None else f"it is frozen; when it may go on: {freeze.undo}",
     }
 
@@ -153,10 +153,14 @@ def _print_evidence(out: Console, rollout: Rollout, values: dict[str, Any]) -> N
     print_alerts(out, seen)
 
 
-def _undo(family: str, rollout: Rollout | None) -> str | None:
-    if rollout is not None and rollout.is_active:
+def _undo(family: str, rollout: Rollout | None, champion: Champion | None) -> str | None:
+    """A promotion that was taken back already is not undone again: that would bring back the champion before the one before."""
+    if rollout is None:
+        return None
+    if rollout.is_active:
         return f"detent rollout rollback {family}"
-    return f"detent champion rollback {family}" if rollout is not None and rollout.outcome == "promoted" else None
+    reigns = champion is not None and champion.rollout == rollout.id
+    return f"detent champion rollback {family}" if rollout.outcome == "promoted" and reigns else None
 
 
 def _is_served(rollout: Rollout | None, now: datetime) -> bool:

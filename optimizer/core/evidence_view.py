@@ -58,7 +58,7 @@ def not_guarded(watch: Watch) -> dict[str, str]:
     """The guardrails that do not look, with the reason."""
     missing = [kind for kind in ("latency", "cost") if kind not in watch.guardrails]
     if watch.baseline is None:
-        return {kind: "the champion has too few reported requests to compare with" for kind in missing}
+        return {kind: "the champion has too few reported requests to compare with, as far as they are summed up" for kind in missing}
     return {kind: f"the champion's requests were reported without {kind}, or with none" for kind in missing}
 
 

@@ -119,7 +119,7 @@ def _no_history(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
     if watch.baseline is not None:
         return ()
     needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
-    return (f"the guardrails need {needed} reported requests of the champion to compare with",)
+    return (f"the guardrails need {needed} reported requests of the champion to compare with; they are summed up within two minutes",)
 
 
 def _not_compared(rollout: Rollout, watch: Watch) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def _commands(rollout: Rollout, act: str) -> tuple[str | None, str | None]:
     """(the command that takes the act back, the one that goes on)."""
     f = rollout.family
     back = f"detent rollout rollback {f}"
-    again = f"detent rollout start {f} {rollout.candidate}"
+    again = f"detent rollout start {f} {rollout.candidate}" + (f" --confirm {f}" if rollout.forced else "")
     onward = f"detent rollout status {f}"  # it goes on by itself; the way past a gate is told by who refuses it
     return {
         "approve": (back, onward),

@@ -50,7 +50,7 @@ def roll_back_champion(
             family=family,
             what=f"{reign.variant} is champion again, instead of {before.variant}" + (f"; rollout {ended.rollout} ended" if ended else ""),
             why=why,
-            undo=f"detent rollout start {family} {before.variant}",
+            undo=f"detent rollout start {family} {before.variant}" + (f" --confirm {family}" if before.forced else ""),
             champion=reign,
             decision=ended,
         )

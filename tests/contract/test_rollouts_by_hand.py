@@ -210,7 +210,7 @@ def test_a_champion_rollback_goes_down_and_never_comes_up_again(store, clock, ca
     assert champion(store) == candidate
     told = roll_back_champion(F, actor="ann", reason="complaints", store=store, clock=clock)
     assert champion(store) == first
-    assert told.undo == f"detent rollout start {F} {candidate}"
+    assert told.undo == f"detent rollout start {F} {candidate} --confirm {F}"  # its promotion was forced
     with pytest.raises(Conflict, match="no champion before"):
         roll_back_champion(F, actor="ann", reason="again", store=store, clock=clock)
     assert champion(store) == first

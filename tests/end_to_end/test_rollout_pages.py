@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,19 @@ def detent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Detent:
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+def test_a_promotion_that_was_taken_back_is_not_offered_to_be_taken_back_again(
+    home: Path, detent: Detent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second time would bring back the champion before the one before."""
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path / "home"))
+    code, out, err = detent("champion", "rollback", F, "--reason", "complaints")
+    assert code == 0, err
+    code, out, err = detent("rollout", "status", F)
+    assert code == 0, err
+    assert "Undo" not in out
 
 
 def test_the_status_shows_evidence_as_bars_against_their_thresholds_and_the_way_back(detent: Detent) -> None:

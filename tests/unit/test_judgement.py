@@ -93,7 +93,7 @@ def test_what_is_not_shown_within_the_limits_ends_inconclusive() -> None:
 
 def test_every_step_waits_for_a_baseline_also_after_one_was_forced_without() -> None:
     unknown = replace(watch(ship3=CERTAIN), baseline=None)
-    needed = ("the guardrails need 500 reported requests of the champion to compare with",)
+    needed = ("the guardrails need 500 reported requests of the champion to compare with; they are summed up within two minutes",)
     assert judged(rollout(), unknown).waits_for == needed
     assert judged(rollout(1), replace(watch(stage=1, ship1=CERTAIN), baseline=None)).waits_for == needed
 
