@@ -385,7 +385,7 @@ def test_two_studies_of_one_family_at_once_are_a_conflict(world):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        pytest.param({"strategy": "gepa"}, NotYet, id="later strategy"),
+        pytest.param({"strategy": "simba"}, NotYet, id="later strategy"),
         pytest.param({"strategy": "luck"}, InvalidInput, id="unknown strategy"),
         pytest.param({"aim": "cost", "strategy": "race"}, InvalidInput, id="a race for another aim"),
         pytest.param({"seed": -1}, InvalidInput, id="negative seed"),

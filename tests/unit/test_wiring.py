@@ -44,7 +44,7 @@ def test_an_unscaled_clock_keeps_no_anchor(tmp_path: Path) -> None:
     assert not (tmp_path / "var" / "clock.json").exists()
 
 
-@pytest.mark.parametrize(("name", "error"), [("gepa", NotYet), ("magic", InvalidInput)])
+@pytest.mark.parametrize(("name", "error"), [("simba", NotYet), ("magic", InvalidInput)])
 def test_a_strategy_that_cannot_be_built_is_refused(name: str, error: type[Exception]) -> None:
     setting: Any = None
     with pytest.raises(error, match=name):
