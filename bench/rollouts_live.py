@@ -6,7 +6,7 @@ First, not accelerated: as many families as there are rollouts, each with one re
 requests fail in 30 of 100 cases, the champion's in 1; every tick, lease and window is the product's default. Seconds from the start of the
 canary to the decision that takes it back. Then, accelerated 360 times and so marked in every rollout: candidates with 20 points fewer
 successes at 40 labels an hour, a margin of five points and a feedback window of 24 hours; labels used, beside table B of the note on the
-statistics. All of it on loopback and below a temporary folder; no model is called. About a quarter of an hour.
+statistics. All of it on loopback and below a temporary folder; no model is called. Some twenty minutes.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from optimizer.adapters.database import Database
 from optimizer.core.champion import first
 from optimizer.core.dataset import Example
@@ -205,3 +207,37 @@ class Broken(TopicModel):
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         raise ModelFailed("The model is not reachable at its address.", kind="malformed", sent=False)
+
+
+class Killed(BaseException):
+    """As if the process had been killed."""
+
+
+def killed_at(n: int) -> Callable[[int], None]:
+    """A model's ``before`` that kills the study at its n-th request."""
+
+    def kill(asked: int) -> None:
+        if asked == n:
+            raise Killed
+
+    return kill
+
+
+def assert_resumes(here: World, undisturbed: World, **study: Any) -> None:
+    """A study that ``here``'s model kills goes on, asks nothing twice, and takes the way that the undisturbed one takes."""
+    made = here.create(**study)
+    with pytest.raises(Killed):
+        here.run(made)
+    ended = here.run(made)
+    settled = [call.key for call in here.calls(ended) if call.status == "settled"]
+    assert len(settled) == len(set(settled))
+    other = undisturbed.run(undisturbed.create(**study))
+    assert [t.variant for t in here.trials(ended)] == [t.variant for t in undisturbed.trials(other)]
+
+
+def half_released() -> tuple[list[Example], list[Example]]:
+    """(every example of the three splits, those that no proposer may see: train that nobody released, dev, holdout)."""
+    hidden = [e for e in topic_examples(30, "train", released=False) if int(e.id[-3:]) % 2]
+    shown = [e for e in topic_examples(30, "train") if not int(e.id[-3:]) % 2]
+    sealed = [*hidden, *topic_examples(12, "dev"), *topic_examples(24, "holdout")]
+    return [*shown, *sealed], sealed

@@ -11,19 +11,16 @@ from typing import Any
 
 import dspy
 import structlog
-from dspy.lm15 import Message, Response, Usage
 from dspy.propose import grounded_proposer
 from dspy.propose.grounded_proposer import TIPS, GroundedProposer
 
-from optimizer.adapters.dspy_programs import silence_dspy
+from optimizer.adapters.dspy_programs import OUTPUT, output_of, response, silence_dspy
 from optimizer.core.dataset import Example
-from optimizer.core.errors import InvalidInput, ModelFailed
-from optimizer.core.parsing import expected_text
+from optimizer.core.errors import ModelFailed
 from optimizer.core.space import doc_of, instruction_fault, with_instruction
 from optimizer.core.strategy import SearchSetting
 from optimizer.core.variant import FewShot, Variant
 
-OUTPUT = "output_text"
 WRITTEN = re.compile(r"\[\[ ## proposed_instruction ## \]\](.*?)(?:\[\[ ## |\Z)", re.DOTALL)
 log = structlog.get_logger(__name__)
 
@@ -112,8 +109,7 @@ class _Engine:
         except Exception as broken:
             self._broken = broken
             raise
-        usage = Usage(input_tokens=None, output_tokens=None)  # counted by the journal
-        return Response(id=None, model=request.model, message=Message.assistant(self._text), finish_reason="stop", usage=usage)
+        return response(request, self._text)
 
 
 def _text(parts: Any) -> str:
@@ -122,8 +118,4 @@ def _text(parts: Any) -> str:
 
 def _as_dspy(setting: SearchSetting, example: Example) -> Any:
     values = {f"input_{name}": example.input.get(name) for name in setting.family.inputs}
-    try:
-        output = expected_text(setting.family.output, example.expected)
-    except InvalidInput:
-        output = ""
-    return dspy.Example(**values, **{OUTPUT: output}).with_inputs(*values)
+    return dspy.Example(**values, **{OUTPUT: output_of(setting.family, example)}).with_inputs(*values)

@@ -21,6 +21,7 @@ from dspy.teleprompt import BootstrapFewShot, LabeledFewShot, bootstrap
 
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput
+from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
 from optimizer.core.rendering import few_shot, render, render_open
 from optimizer.core.strategy import Proposal, SearchSetting
@@ -111,11 +112,7 @@ class Program:
 
     def as_dspy(self, example: Example) -> Any:
         values = {self._names[name]: value for name, value in example.input.items() if name in self._names}
-        try:
-            output = expected_text(self.family.output, example.expected)
-        except InvalidInput:
-            output = ""  # an example without an expected output is never a demo and scores nothing
-        return dspy.Example(**{KEY: example.id, OUTPUT: output}, **values).with_inputs(KEY, *values)
+        return dspy.Example(**{KEY: example.id, OUTPUT: output_of(self.family, example)}, **values).with_inputs(KEY, *values)
 
     def metric(self, threshold: float) -> Any:
         """DSPy's metric: the family's score, and while bootstrapping whether the output is good enough for an example."""
@@ -173,9 +170,21 @@ class _Engine:
         self._program = program
 
     def complete(self, request: Any) -> Any:
-        text = self._program.answer()
-        usage = Usage(input_tokens=None, output_tokens=None)  # counted by the journal
-        return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
+        return response(request, self._program.answer())
+
+
+def response(request: Any, text: str) -> Any:
+    """What DSPy expects of an engine; tokens are counted by the journal."""
+    usage = Usage(input_tokens=None, output_tokens=None)
+    return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
+
+
+def output_of(family: Family, example: Example) -> str:
+    """Its expected output as text; empty where there is none: then it is never a demo and scores nothing."""
+    try:
+        return expected_text(family.output, example.expected)
+    except InvalidInput:
+        return ""
 
 
 def silence_dspy() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from optimizer.adapters.dspy_programs import BootstrapSearch
 from optimizer.adapters.optuna_search import PointSearch, Space, dimensions_of
@@ -70,8 +69,7 @@ class JointSearch:
 
     def _texts(self, sets: Sequence[Sequence[FewShot]]) -> list[Variant]:
         """The start first, then the same with other instructions: those of a list, where the space has one, else written ones."""
-        start, space = self._setting.start, self._setting.definition.get("space") or self._setting.family.space
-        declared: dict[str, Any] = dict(space.get("instruction") or {})
+        start, declared = self._setting.start, self._setting.space.get("instruction") or {}
         if declared.get("choices"):
             others = [with_instruction(start, text) for text in declared["choices"]]
             return [start, *(other for other in others if other.id != start.id)]

@@ -108,8 +108,7 @@ class SettingsSearch(PointSearch):
 
 def dimensions_of(setting: SearchSetting) -> tuple[Dimension, ...]:
     """What the study's space, else the family's, lets vary around the start."""
-    space = setting.definition.get("space") or setting.family.space
-    return parse_space(space, setting.start, max_examples=int(setting.definition["max_examples"]))
+    return parse_space(setting.space, setting.start, max_examples=int(setting.definition["max_examples"]))
 
 
 def _distribution(dimension: Dimension) -> Any:

@@ -57,6 +57,7 @@ class ModelPrice:
         return (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
 
 
+PROPOSER = "proposer"  # the purpose of its calls, which take another time than those of variants
 PROPOSAL_TOKENS = 1000  # that a proposer may write
 
 

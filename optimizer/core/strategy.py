@@ -69,6 +69,11 @@ class SearchSetting:
     propose: Propose
     fits: Callable[[Variant], bool]
 
+    @property
+    def space(self) -> Mapping[str, Any]:
+        """The study's own, else the family's."""
+        return self.definition.get("space") or self.family.space
+
 
 StrategyMaker = Callable[[str, SearchSetting], Strategy]
 

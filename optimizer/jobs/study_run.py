@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from optimizer.core.budget import HeldBack
 from optimizer.core.dataset import Example
 from optimizer.core.errors import ModelFailed, NotFound, StudyStopped
 from optimizer.core.family import Family
-from optimizer.core.language import PROPOSAL_TOKENS, proposal_request
+from optimizer.core.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
 from optimizer.core.scoring import Scorer
 from optimizer.core.strategy import Propose, StrategyMaker
 from optimizer.core.study import Definition, Spend, Study, Trial
@@ -103,8 +103,12 @@ class StudyRun:
         """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``, and so of the trial after it."""
         name = self.definition.proposer or str(self.champion.model["name"])
 
+        @cache  # at the first proposal: asking for a model may start it
+        def journaled() -> JournaledModel:
+            return self._journaled(name, purpose=PROPOSER, stop=stop, held=held)
+
         def propose(messages: Sequence[Mapping[str, Any]], draw: str) -> str:
-            calls = self._journaled(name, purpose="proposer", stop=stop, held=held)
+            calls = journaled()
             answer = calls.complete(proposal_request(name, calls.model.revision, messages, sample=draw))
             evaluator.counted_proposal(answer)
             if answer.finish_reason == "length" or answer.output_tokens >= PROPOSAL_TOKENS:

@@ -13,7 +13,7 @@ from optimizer.core.errors import Busy, DatasetTooSmall, InvalidInput, ModelFail
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.space import instruction_of
 from optimizer.core.study import Budget
-from tests.study_world import TOPICS, TopicModel, World, topic_examples, topic_family
+from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_examples, topic_family
 
 GOOD = "```\nAnswer with one word, the topic.\n```"
 SPACE = {"space": {"instruction": {"propose": True}}}
@@ -72,16 +72,15 @@ def test_an_instruction_that_was_written_after_a_look_at_the_faults_wins(tmp_pat
 def test_the_proposer_sees_the_instruction_released_training_examples_and_what_was_expected(tmp_path):
     model = Reflective()
     here = World(tmp_path, model=model, family=FAMILY)
-    secret = [e for e in topic_examples(30, "train", released=False) if int(e.id[-3:]) % 2]
-    shown = [e for e in topic_examples(30, "train") if not int(e.id[-3:]) % 2]
-    here.fill(examples=[*secret, *shown, *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    examples, sealed = half_released()
+    here.fill(examples=examples)
     studied(here, definition={"n_train": 30})
     text = "\n".join(model.prompts)
     assert "Name the topic." in text
     assert "I would rather not say." in text
     assert "The expected answer: " in text
     assert "of train" in text
-    for example in [*secret, *topic_examples(12, "dev"), *topic_examples(24, "holdout")]:
+    for example in sealed:
         assert example.input["document"] not in text
 
 
@@ -127,26 +126,12 @@ def test_a_family_without_system_message_gets_one_in_front_and_the_proposer_sees
 
 
 def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
-    class Killed(BaseException):
-        pass
-
-    def kill(n: int) -> None:
-        if n == 20:
-            raise Killed
-
     def unsure(n: int) -> str:
         return f"```\nThink, {n} times.\n```" if n < 3 else GOOD
 
-    here = world(tmp_path, Reflective(unsure, before=kill))
-    study = here.create(strategy="gepa")
-    with pytest.raises(Killed):
-        here.run(study)
-    ended = here.run(study)
-    settled = [c.key for c in here.calls(ended) if c.status == "settled"]
-    assert len(settled) == len(set(settled))
     (tmp_path / "other").mkdir()
-    undisturbed = world(tmp_path / "other", Reflective(unsure))
-    assert [t.variant for t in here.trials(ended)] == [t.variant for t in undisturbed.trials(studied(undisturbed))]
+    here, undisturbed = world(tmp_path, Reflective(unsure, before=killed_at(20))), world(tmp_path / "other", Reflective(unsure))
+    assert_resumes(here, undisturbed, strategy="gepa")
 
 
 def test_every_call_of_a_proposer_stands_under_the_cap(tmp_path):

@@ -11,7 +11,7 @@ from optimizer.core.errors import Busy, InvalidInput, ModelFailed
 from optimizer.core.language import ModelRequest
 from optimizer.core.space import instruction_of
 from optimizer.core.study import Budget
-from tests.study_world import TOPICS, TopicModel, World, topic_examples, topic_family
+from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_family
 
 GOOD = "Answer with one word, the topic."
 SIZES = {"n_settings": 8, "n_instructions": 3, "n_candidates": 1}
@@ -126,34 +126,22 @@ def test_joint_searches_for_what_costs_less_too(tmp_path):
 def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
     model = Reader()
     here = World(tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}, "examples": {"max": 4}}))
-    hidden = [e for e in topic_examples(30, "train", released=False) if int(e.id[-3:]) % 2]
-    shown = [e for e in topic_examples(30, "train") if not int(e.id[-3:]) % 2]
-    here.fill(examples=[*hidden, *shown, *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    examples, sealed = half_released()
+    here.fill(examples=examples)
     studied(here, definition={"n_train": 30})
     text = "\n".join(model.prompts)
     assert "of train" in text
-    for example in [*hidden, *topic_examples(12, "dev"), *topic_examples(24, "holdout")]:
+    for example in sealed:
         assert example.input["document"] not in text
 
 
 def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
-    class Killed(BaseException):
-        pass
-
-    def kill(n: int) -> None:
-        if n == 45:
-            raise Killed
-
-    here = world(tmp_path, Reader(lambda n: f"{GOOD} {n}", before=kill))
-    study = here.create(strategy="mipro", definition=SIZES)
-    with pytest.raises(Killed):
-        here.run(study)
-    ended = here.run(study)
-    settled = [c.key for c in here.calls(ended) if c.status == "settled"]
-    assert len(settled) == len(set(settled))
     (tmp_path / "other").mkdir()
-    undisturbed = world(tmp_path / "other", Reader(lambda n: f"{GOOD} {n}"))
-    assert [t.variant for t in here.trials(ended)] == [t.variant for t in undisturbed.trials(studied(undisturbed))]
+    here, undisturbed = (
+        world(tmp_path, Reader(lambda n: f"{GOOD} {n}", before=killed_at(45))),
+        world(tmp_path / "other", Reader(lambda n: f"{GOOD} {n}")),
+    )
+    assert_resumes(here, undisturbed, strategy="mipro", definition=SIZES)
 
 
 def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path):

@@ -13,12 +13,11 @@ from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import chunks
 from optimizer.adapters.database.tables import LmCallRow
 from optimizer.core.errors import NotFound
-from optimizer.core.language import ModelAnswer
+from optimizer.core.language import PROPOSER, ModelAnswer
 from optimizer.core.study import Spend
 from optimizer.ports import JournalEntry
 
 CALLS = table(LmCallRow)
-PROPOSER = "proposer"  # a purpose; its calls take another time than those of variants
 _ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
 _SPENT = (
     func.sum(case((CALLS.c.status.in_(("settled", "failed")), func.coalesce(CALLS.c.cost_usd, 0.0)), else_=CALLS.c.reserved_usd)),
