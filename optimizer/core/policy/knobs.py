@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,7 +44,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
-_FITS = {
+_FITS: Mapping[str, Callable[[Any], bool]] = {
     "share": _is_number,
     "number": _is_number,
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
