@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from common import RESULTS, ROOT, Cell, write_result
 from record_answers import recorded_folder
-from recorded.schedules import DSPY_CANDIDATES, Schedule, in_full, raced_search, racing, shuffled, tpe
+from recorded.schedules import DSPY_CANDIDATES, Schedule, in_full, over_examples, raced_search, racing, shuffled, tpe
 from recorded.search_page import DSPY, OURS, page
 from recorded.tables import Table, read_table
 from recorded.tasks import TASKS
@@ -39,12 +39,13 @@ PAGE = ROOT / "docs" / "reference" / "search-measured.md"
 
 SCHEDULES: dict[str, Schedule] = {
     OURS: raced_search(),
-    "ours, DSPy's candidates only": raced_search(DSPY_CANDIDATES),
+    "ours, all variants in one race": raced_search(staged=False),
     "expected gain, all at the start": racing(ExpectedGain()),
     "successive halving": racing(Halving()),
     "signed-rank race": racing(SignedRank()),
     "random search": shuffled(in_full()),
     DSPY: in_full(DSPY_CANDIDATES),
+    "random search over examples": over_examples(in_full()),
     "Optuna TPE": tpe(),
     "Optuna TPE, WilcoxonPruner": tpe(pruned=True),
 }

@@ -79,21 +79,46 @@ def shuffled(schedule: Schedule) -> Schedule:
 
     def run(problem: Problem) -> Trace:
         order = random.Random(f"order {problem.seed}").sample(range(len(problem.arms)), len(problem.arms))
-        trace = schedule(Problem(arms=[problem.arms[i] for i in order], dev=problem.dev, seed=problem.seed))
-        return Trace(calls=trace.calls, chosen=[order[arm] for arm in trace.chosen], n_calls=trace.n_calls)
+        return _among(order, schedule, problem)
 
     return run
 
 
-def raced_search(n_candidates: int | None = None) -> Schedule:
-    """As a study with strategy ``race`` asks: the champion on a few examples, the others in waves, at the end leader and champion on all."""
+def over_examples(schedule: Schedule) -> Schedule:
+    """``schedule`` over the choices of examples alone, with the champion's instruction: all that DSPy's random search varies by itself."""
 
     def run(problem: Problem) -> Trace:
-        proposals = [_proposal(arm) for arm in range(len(problem.arms))[:n_candidates]]
+        own = [i for i, arm in enumerate(problem.arms) if arm.instruction == problem.arms[0].instruction]
+        return _among(own, schedule, problem)
+
+    return run
+
+
+def raced_search(*, staged: bool = True) -> Schedule:
+    """As a study with strategy ``race`` asks: the champion on a few examples, the others in waves, at the end leader and champion on all.
+
+    Args:
+        staged: contenders come as the product's proposers make them: choices of examples with the champion's instruction, then
+            instructions with the examples of whoever leads. False: every Variant of the table, in the order of the problem.
+    """
+
+    def run(problem: Problem) -> Trace:
+        proposals = [_proposal(arm) for arm in range(len(problem.arms))]
         arms = {proposal.variant.id: arm for arm, proposal in enumerate(proposals)}
         by_example = {f"{i}": i for i in problem.dev}
         champion = proposals[0].variant
-        search = RacedSearch(champion, [lambda _: _Listed(proposals[1:])], list(by_example), seed=problem.seed)
+
+        def listed(fits: Callable[[Arm], bool]) -> _Listed:
+            return _Listed([proposal for proposal, arm in zip(proposals, problem.arms, strict=True) if fits(arm)])
+
+        def examples(_: Variant) -> _Listed:
+            return listed(lambda arm: arm.instruction == problem.arms[0].instruction)
+
+        def instructions(leader: Variant) -> _Listed:
+            return listed(lambda arm: arm.choice == problem.arms[arms[leader.id]].choice)
+
+        proposers = [examples, instructions] if staged else [lambda _: listed(lambda arm: True)]
+        search = RacedSearch(champion, proposers, list(by_example), seed=problem.seed)
         trace, n_calls = Trace(), 0
         while heats := search.heats():
             for heat in heats:
@@ -106,6 +131,12 @@ def raced_search(n_candidates: int | None = None) -> Schedule:
         return trace
 
     return run
+
+
+def _among(arms: Sequence[int], schedule: Schedule, problem: Problem) -> Trace:
+    """``schedule`` with these arms only, in this order."""
+    trace = schedule(Problem(arms=[problem.arms[i] for i in arms], dev=problem.dev, seed=problem.seed))
+    return Trace(calls=trace.calls, chosen=[arms[arm] for arm in trace.chosen], n_calls=trace.n_calls)
 
 
 class _Listed:

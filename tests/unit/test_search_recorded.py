@@ -82,6 +82,22 @@ def test_dspys_schedule_asks_every_candidate_all_examples_and_chooses_the_best_m
     assert trace.after(36) == max(range(3), key=lambda arm: means[arm])
 
 
+def test_ours_chooses_examples_first_and_then_an_instruction_beside_the_leaders_examples():
+    problem = trials.deal(drawn_table(n_examples=200), 1).problem
+    chosen = [problem.arms[arm] for arm in schedules.raced_search()(problem).chosen]
+    turned = next(i for i, arm in enumerate(chosen) if arm.instruction == 1)
+    assert all(arm.instruction == 0 for arm in chosen[:turned])
+    assert {arm.choice for arm in chosen[turned:]} == {"c3"}
+    assert chosen[-1].id == "v7"
+
+
+def test_a_search_over_examples_keeps_the_champions_instruction():
+    problem = trials.deal(drawn_table(), 1).problem
+    trace = schedules.over_examples(schedules.in_full())(problem)
+    assert trace.n_calls == 4 * 12
+    assert {problem.arms[arm].instruction for arm in trace.chosen} == {0}
+
+
 def test_scores_dealt_out_by_chance_keep_each_examples_scores_and_leave_no_difference_between_variants():
     dealt = trials.deal(drawn_table(n_examples=400), 1)
     shuffled = trials.without_differences(dealt)
