@@ -13,9 +13,9 @@ from optimizer.adapters import rollout_plots as plots
 from optimizer.adapters.report_page import document, fact_list, note_list, number_cell, section, share_cell, table
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.rollout import Decision, Rollout, ladder_text, percent
-from optimizer.core.rollout_history import RolloutReport, headline, span
+from optimizer.core.rollout_history import RolloutReport, headline
 from optimizer.core.rollout_view import WITHIN_BLOCKS, ArmView, RolloutView
-from optimizer.core.words import count, when
+from optimizer.core.words import count, span, when
 
 NOT_DRAWN = "Not drawn: the record does not fit."
 UNSEEN = (
@@ -141,7 +141,7 @@ def _notes(report: RolloutReport) -> str:
 def _timeline(report: RolloutReport) -> str:
     if not report.rollout.stage_history:
         return "<p>The candidate was never served.</p>"
-    text = "The candidate's share of the units over real time. A gap: nobody watched, so everybody got the champion."
+    text = "The candidate's share of the units over real time. A gap: frozen, or nobody watched, so everybody got the champion."
     return f"<p>{text}</p>{plots.timeline(report)}"
 
 

@@ -17,7 +17,7 @@ from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, Traffic, ca
 from optimizer.core.statistics.guardrails import ALPHA, GAPS
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 from optimizer.core.traffic import RecordedTraffic
-from optimizer.core.words import count
+from optimizer.core.words import count, span
 
 Verdict = Literal["fits", "exceeds", "cannot_tell", "ended"]
 
@@ -235,7 +235,7 @@ def _missing(plan: Plan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
         others = ", ".join(f"{n:,} by {f} of {s}" for (f, s), n in sorted(traffic.n_labelled_units.items()) if n)
         have = f"; labelled otherwise: {others}" if others else ""
         return (
-            f"none of {count(traffic.n_units, 'unit')} gave a label ({label}) in {_span(traffic.hours)}{have}: send feedback, or choose another metric",
+            f"none of {count(traffic.n_units, 'unit')} gave a label ({label}) in {span(traffic.hours)}{have}: send feedback, or choose another metric",
         )
     if plan.clock_scale != 1.0:
         return (
@@ -244,7 +244,7 @@ def _missing(plan: Plan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
     n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours
     if hours < ENOUGH_HOURS:  # a burst of some seconds, however large, says nothing about a day
         return (
-            f"the record is too short to rely on: {count(n_labelled, 'unit')} with a label ({label}) in {_span(hours)}; {ENOUGH_HOURS:.0f} hours "
+            f"the record is too short to rely on: {count(n_labelled, 'unit')} with a label ({label}) in {span(hours)}; {ENOUGH_HOURS:.0f} hours "
             "are needed",
         )
     return ()
@@ -262,14 +262,8 @@ def _summary(
         return f"Cannot tell how long: {'; '.join(missing)}. By its settings alone: {labels}."
     if expected.hours is None or nine.hours is None:
         return f"Does not fit: {labels}."
-    figures = f"{_span(expected.hours)}{more} on average, up to {_span(nine.hours)} in 90 % of rollouts; {labels}"
+    figures = f"{span(expected.hours)}{more} on average, up to {span(nine.hours)} in 90 % of rollouts; {labels}"
     return f"Does not fit its limits: {figures}." if problems else f"Fits its limits: {figures}."
-
-
-def _span(hours: float) -> str:
-    if hours >= 48:
-        return f"{hours / 24:.1f} days"
-    return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
 
 
 def _sum(values: list[float | None]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from optimizer.core.blocks import comparison_of
 from optimizer.core.evidence import Folded
@@ -16,7 +16,7 @@ from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
 from optimizer.core.watch import Watch, begin
-from optimizer.core.words import count, when
+from optimizer.core.words import count, span, when
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +105,6 @@ def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision])
         return f"{candidate} was taken back at {top} of {family} {took}: {rollout.reason}. {rollout.champion} serves everybody."
     held = ", held" if rollout.held else ""
     return f"{candidate} is served to {top} of the units of {family}{held}, {took}."
-
-
-def span(hours: float) -> str:
-    if hours >= 48:
-        return f"{hours / 24:.1f} days"
-    return f"{hours:.1f} hours" if hours >= 1 else f"{timedelta(hours=hours).total_seconds() / 60:.0f} minutes"
 
 
 def _labelled(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> int:

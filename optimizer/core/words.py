@@ -21,3 +21,10 @@ def dollars(amount: float) -> str:
 def when(at: datetime) -> str:
     """In UTC, to the second; values for programs stay ISO 8601."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span(hours: float) -> str:
+    """``3.5 days``, ``2.0 hours``, ``1 minute``: as exact as one would say it."""
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours:.1f} hours" if hours >= 1 else count(round(hours * 60), "minute")
