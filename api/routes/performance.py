@@ -9,8 +9,10 @@ from fastapi import APIRouter, Query, Request
 from pydantic import WithJsonSchema
 
 from api.bodies import check_media_type, parse
+from api.idempotency import KEY_HEADER, idempotency_of
 from api.routing import guarded, router
 from api.services import Services, Shared
+from optimizer.core.canonical import canonical_json
 from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.pipeline_record import MAX_NAME_CHARS, MAX_REASON_CHARS, MAX_TIME_S, PROCESSING_TYPES
 from optimizer.jobs.record_performance import record_performance
@@ -41,7 +43,7 @@ routes: APIRouter = router("Content pipeline")
 
 def _recording() -> dict[str, Any]:
     arguments = guarded("feedback")
-    arguments["openapi_extra"]["requestBody"] = BODY
+    arguments["openapi_extra"] |= {"requestBody": BODY, "parameters": [KEY_HEADER]}
     return arguments
 
 
@@ -57,7 +59,7 @@ async def record(
     exit_reason: Annotated[Text, WithJsonSchema(MEMBERS["exit_reason"])] = None,
     exit_confidence: Annotated[Text, WithJsonSchema(MEMBERS["exit_confidence"])] = None,
     time_saved_pct: Annotated[Text, WithJsonSchema(MEMBERS["time_saved_pct"])] = None,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Takes what a content pipeline did with one item, as query parameters or as a body of JSON; 200 once it is on disk.
 
     `processing_type` and `content_type` are needed; what was not measured is left out.
@@ -67,9 +69,10 @@ async def record(
     request.state.headers.update(quota.headers())
     if refusal is not None:
         raise refusal
-    kept = await record_performance(values, store=shared.store, clock=shared.clock)
+    idempotency = idempotency_of(request, canonical_json(values))
+    answer = await record_performance(values, store=shared.store, clock=shared.clock, idempotency=idempotency)
     request.state.quiet = True
-    return {"status": "recorded", "processing_type": kept.processing_type}
+    return answer
 
 
 @routes.get("/api/performance/", **guarded("read"))

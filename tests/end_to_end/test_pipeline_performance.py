@@ -187,3 +187,12 @@ def test_records_count_as_events_against_the_limit(tmp_path: Path) -> None:
 
 def test_the_page_is_found_without_its_last_slash_too(world: World) -> None:
     assert world.get("/api/performance?hours=3").json()["hours"] == 3
+
+
+def test_a_record_that_is_sent_again_under_its_key_counts_once(world: World) -> None:
+    key = {"Idempotency-Key": "item-1"}
+    first, again = (world.client.post(RECORD, params=EXIT, headers=key) for _ in range(2))
+    as_body = world.client.post(RECORD, json={name: str(value) for name, value in EXIT.items()}, headers=key)
+    assert first.json() == again.json() == as_body.json() == {"status": "recorded", "processing_type": "early_exit"}
+    assert_problem(world.client.post(RECORD, params=FULL, headers=key), 422, "idempotency-key-reused")
+    assert world.get("/api/performance/").json()["overall_metrics"]["total_processed"] == 1
