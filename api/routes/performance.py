@@ -36,7 +36,7 @@ BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"type": "object", "additionalProperties": False, "properties": MEMBERS}}},
 }
 Text = Annotated[str | None, Query()]  # numbers are read from texts later on, so that every fault is named at once
-Hours = Annotated[int, Query(ge=1, le=24 * 366, description="So many hours back, the present one included")]
+Hours = Annotated[int, Query(ge=1, le=24 * 90, description="So many hours back, the present one included")]
 
 routes: APIRouter = router("Content pipeline")
 
