@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 from fastapi import Request
 
 from optimizer.core.errors import Fault, InvalidInput
 
 MAX_KEY_CHARS = 255
+KEY_HEADER: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$"},
+    "description": "Same key and body: the first answer again. Same key, other body: 422.",
+}
 
 
 def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None:

@@ -80,6 +80,10 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         422,
         "A family.yaml cannot be used. `errors` lists every fault with file, line and what to do. The last good version goes on serving.",
     ),
+    errors.InvalidCondition: (
+        422,
+        "A condition of a policy cannot be read. `position` is the character, counted from 0, at which `reason` applies.",
+    ),
     errors.KeyReused: (422, "The Idempotency-Key came with another body before. Use a new key for a new request."),
     errors.NotAuthenticated: (
         401,

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 
 from api import shapes
 from api.bodies import check_media_type, read_json
-from api.idempotency import idempotency_of
+from api.idempotency import KEY_HEADER, idempotency_of
 from api.pagination import Cursor, Limit, page
 from api.problems import MalformedBody
 from api.routing import guarded, router
@@ -38,14 +38,6 @@ BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"anyOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA, "minItems": 1}]}}},
 }
 LINES: dict[str, Any] = {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
-KEY_HEADER: dict[str, Any] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "description": "Same key and body: the first answer again. Same key, other body: 422.",
-}
-
 routes: APIRouter = router("Events")
 
 

@@ -3,6 +3,7 @@
     DetentError
     ├── InvalidInput          the request, file or command is malformed; carries every fault at once
     │   ├── InvalidFamily     a family.yaml that cannot be served
+    │   ├── InvalidCondition  a condition of a policy that cannot be read; says at which character
     │   └── KeyReused         an Idempotency-Key that came with another body before
     ├── NotFound              a family, variant, study, rollout, interaction … that does not exist
     ├── Conflict              the state does not allow this now
@@ -68,6 +69,20 @@ class InvalidInput(DetentError):
 class InvalidFamily(InvalidInput):
     slug = "invalid-family"
     title = "Invalid family file"
+
+
+class InvalidCondition(InvalidInput):
+    """``position``: offset of the character, from 0; the length of the text where something is missing at its end."""
+
+    slug = "invalid-condition"
+    title = "Invalid condition"
+
+    def __init__(self, text: str, position: int, reason: str) -> None:
+        start = 0 if len(text) <= 80 else max(0, position - 40)
+        shown = ("…" if start else "") + text[start : start + 80] + ("…" if len(text) > start + 80 else "")
+        super().__init__(f"Condition {shown!r} is refused at character {position}: {reason}.", position=position, reason=reason)
+        self.position = position
+        self.reason = reason
 
 
 class KeyReused(InvalidInput):

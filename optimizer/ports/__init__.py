@@ -14,6 +14,7 @@ from optimizer.ports.examples import Examples, ExampleStanding, Reviews
 from optimizer.ports.models import LanguageModel, ModelCatalogue, ModelFacts, ModelSource
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
+from optimizer.ports.pipeline_stats import PipelineStats
 from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
@@ -54,6 +55,7 @@ __all__ = [
     "OutboxItem",
     "Overrides",
     "Performance",
+    "PipelineStats",
     "Reviews",
     "Rollouts",
     "ServingVersion",

@@ -12,6 +12,7 @@ from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
+from optimizer.ports.pipeline_stats import PipelineStats
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Studies
@@ -32,6 +33,7 @@ class Store(Protocol):
     variants: Variants
     performance: Performance
     minute_stats: MinuteStats
+    pipeline_stats: PipelineStats
     drift_detectors: DriftDetectors
     studies: Studies
     journal: Journal

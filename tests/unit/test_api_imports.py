@@ -23,6 +23,8 @@ with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as cl
     assert client.get("/v1/families/triage/prompt").status_code == 200
     assert client.get("/openapi.json").status_code == 200
     client.post("/v1/feedback", json={{"family": "triage", "unit": "u", "success": True}})
+    assert client.post("/api/performance/record?processing_type=full&content_type=news").status_code == 200
+    assert client.get("/api/performance/").status_code == 200
     client.post("/v1/families/triage/studies", json={{"budget": {{"calls": 500}}, "dry_run": True}})
 served = [name for name in {heavy!r} if name in sys.modules]
 print(json.dumps([created, served]))

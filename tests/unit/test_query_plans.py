@@ -105,6 +105,8 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.minute_stats.of_family(tx, FAMILY, NOW, variant="v_a", source=""),
         ("(family=? AND minute>?)",),
     ),
+    "a pipeline's hours": (lambda d, tx: d.pipeline_stats.sums(tx, NOW, ("hour", "processing_type")), ("(hour>?)",)),
+    "a pipeline's records": (lambda d, tx: d.pipeline_stats.records(tx, NOW, 10), ("ix_pipeline_records_received_at (received_at>?)",)),
     "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
     "outcomes of a champion": (
         lambda d, tx: d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW),

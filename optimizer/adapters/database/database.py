@@ -27,6 +27,7 @@ from optimizer.adapters.database.observations import ObservationQueries
 from optimizer.adapters.database.outbox import OutboxTable
 from optimizer.adapters.database.overrides import OverrideTable
 from optimizer.adapters.database.performance import PerformanceTables
+from optimizer.adapters.database.pipeline_stats import PipelineStatTables
 from optimizer.adapters.database.reviews import ReviewTable
 from optimizer.adapters.database.rollouts import RolloutTables
 from optimizer.adapters.database.serving_version import ServingVersionTable
@@ -63,6 +64,7 @@ class Database:
         self.variants = VariantTable()
         self.performance = PerformanceTables()
         self.minute_stats = MinuteStatTables()
+        self.pipeline_stats = PipelineStatTables()
         self.drift_detectors = DriftDetectorTable()
         self.studies = StudyTables()
         self.journal = JournalTable()

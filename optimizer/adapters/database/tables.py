@@ -434,6 +434,44 @@ class MinuteStatRow(SQLModel, table=True):
     score_squares: float = 0.0
 
 
+class PipelineRecordRow(SQLModel, table=True):
+    """Written by pipeline_stats.py: what a content pipeline reported about one item."""
+
+    __tablename__ = "pipeline_records"
+    id: str = Field(primary_key=True)
+    received_at: datetime = _at(index=True)
+    processing_type: str  # full, lightweight, early_exit
+    content_type: str
+    quality_score: float | None = None
+    processing_time_s: float | None = None
+    exit_checkpoint: str = ""
+    exit_reason: str = ""
+    exit_confidence: float | None = None
+    time_saved_share: float | None = None
+
+
+class PipelineHourRow(SQLModel, table=True):
+    """Written by pipeline_stats.py, in the transaction of the records: their sums per hour of receipt."""
+
+    __tablename__ = "pipeline_hours"
+    hour: datetime = Field(sa_type=Utc, primary_key=True)
+    processing_type: str = Field(primary_key=True)
+    content_type: str = Field(primary_key=True)
+    exit_checkpoint: str = Field(primary_key=True, default="")  # "" outside early exits, and where nobody said
+    exit_reason: str = Field(primary_key=True, default="")
+    n: int
+    n_quality: int
+    quality_sum: float
+    n_time: int
+    time_sum_s: float
+    n_saved: int
+    saved_share_sum: float
+    n_saved_time: int
+    saved_time_sum_s: float
+    n_confidence: int
+    confidence_sum: float
+
+
 class WatermarkRow(SQLModel, table=True):
     """Written by minute_stats.py: how far a roll-up has read, or when a rehearsal was last held."""
 

@@ -1,0 +1,141 @@
+"""What content pipelines report about their items, and how they do: the routes that the pipelines' own clients call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import WithJsonSchema
+
+from api.bodies import check_media_type, parse
+from api.idempotency import KEY_HEADER, idempotency_of
+from api.routing import guarded, router
+from api.services import Services, Shared
+from optimizer.core.canonical import canonical_json
+from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.pipeline_record import MAX_NAME_CHARS, MAX_REASON_CHARS, MAX_TIME_S, PROCESSING_TYPES
+from optimizer.jobs.record_performance import record_performance
+from optimizer.jobs.report_performance import PerformanceReport
+from optimizer.ports import Transaction
+
+SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}
+MEMBERS: dict[str, dict[str, Any]] = {
+    "processing_type": {"type": "string", "enum": list(PROCESSING_TYPES)},
+    "content_type": NAME,
+    "quality_score": SHARE,
+    "processing_time": {"type": "number", "minimum": 0, "maximum": MAX_TIME_S, "description": "Seconds"},
+    "exit_checkpoint": NAME,
+    "exit_reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
+    "exit_confidence": SHARE,
+    "time_saved_pct": {**SHARE, "description": "Share of the time of full processing: 65 % is 0.65"},
+}
+BODY: dict[str, Any] = {
+    "required": False,
+    "content": {"application/json": {"schema": {"type": "object", "additionalProperties": False, "properties": MEMBERS}}},
+}
+Text = Annotated[str | None, Query()]  # numbers are read from texts later on, so that every fault is named at once
+Hours = Annotated[int, Query(ge=1, le=24 * 90, description="So many hours back, the present one included")]
+
+routes: APIRouter = router("Content pipeline")
+
+
+def _recording() -> dict[str, Any]:
+    arguments = guarded("feedback")
+    arguments["openapi_extra"] |= {"requestBody": BODY, "parameters": [KEY_HEADER]}
+    return arguments
+
+
+@routes.post("/api/performance/record", **_recording())
+async def record(
+    request: Request,
+    shared: Shared,
+    processing_type: Annotated[Text, WithJsonSchema(MEMBERS["processing_type"])] = None,
+    content_type: Annotated[Text, WithJsonSchema(MEMBERS["content_type"])] = None,
+    quality_score: Annotated[Text, WithJsonSchema(MEMBERS["quality_score"])] = None,
+    processing_time: Annotated[Text, WithJsonSchema(MEMBERS["processing_time"])] = None,
+    exit_checkpoint: Annotated[Text, WithJsonSchema(MEMBERS["exit_checkpoint"])] = None,
+    exit_reason: Annotated[Text, WithJsonSchema(MEMBERS["exit_reason"])] = None,
+    exit_confidence: Annotated[Text, WithJsonSchema(MEMBERS["exit_confidence"])] = None,
+    time_saved_pct: Annotated[Text, WithJsonSchema(MEMBERS["time_saved_pct"])] = None,
+) -> dict[str, Any]:
+    """Takes what a content pipeline did with one item, as query parameters or as a body of JSON; 200 once it is on disk.
+
+    `processing_type` and `content_type` are needed; what was not measured is left out.
+    """
+    values = _together(list(request.query_params.multi_items()), await _body(request))
+    quota, refusal = shared.event_windows.take(request.state.caller.quota)
+    request.state.headers.update(quota.headers())
+    if refusal is not None:
+        raise refusal
+    idempotency = idempotency_of(request, canonical_json(values))
+    answer = await record_performance(values, store=shared.store, clock=shared.clock, idempotency=idempotency)
+    request.state.quiet = True
+    return answer
+
+
+@routes.get("/api/performance/", **guarded("read"))
+def performance(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+    """How the pipeline did: overall, by content type, by checkpoint and hour by hour."""
+    return _report(shared, hours, lambda report: report.page())
+
+
+@routes.get("/api/performance/metrics/summary", **guarded("read"))
+def summary(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+    """The figures that have targets, each with its target and status: ok, warning, critical or no data."""
+    return _report(shared, hours, lambda report: report.summary())
+
+
+@routes.get("/api/performance/content-types", **guarded("read"))
+def content_types(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+    """How the pipeline did with each type of content."""
+    return _report(shared, hours, lambda report: {"content_types": report.content_types()})
+
+
+@routes.get("/api/performance/checkpoints", **guarded("read"))
+def checkpoints(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+    """How many items each checkpoint gave up early, how surely, and why."""
+    return _report(shared, hours, lambda report: {"checkpoints": report.checkpoints()})
+
+
+@routes.get("/api/performance/quality-trends", **guarded("read"))
+def quality_trends(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+    """The same figures hour by hour, oldest first; hours without a record are left out."""
+    return _report(shared, hours, lambda report: {"quality_trends": report.trends()})
+
+
+def _report(shared: Services, hours: int, of: Callable[[PerformanceReport], dict[str, Any]]) -> dict[str, Any]:
+    def read(tx: Transaction) -> dict[str, Any]:
+        report = PerformanceReport(tx, store=shared.store, clock=shared.clock, hours=hours)
+        return {**report.span, **of(report)}
+
+    return shared.read(read)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    raw = await request.body()
+    if not raw:
+        return {}
+    check_media_type(request)
+    body = parse(raw)
+    if body is not None and not isinstance(body, dict):
+        raise InvalidInput(
+            f"The body is no JSON object. Send one with {', '.join(MEMBERS)}, or query parameters.",
+            [Fault(pointer="", detail="must be an object")],
+        )
+    return body or {}
+
+
+def _together(query: list[tuple[str, str]], body: dict[str, Any]) -> dict[str, Any]:
+    """Parameters and members as one; raises InvalidInput for those that come more than once."""
+    values, faults = dict(body), []
+    for name, value in query:
+        if value == "":
+            continue
+        if values.get(name) is not None:
+            faults.append(Fault(pointer=f"/{name}", detail="is given more than once; send it as a query parameter or in the body"))
+        values[name] = value
+    if faults:
+        raise InvalidInput("; ".join(f"{fault.pointer[1:]} {fault.detail}" for fault in faults) + ".", faults)
+    return values

@@ -1,0 +1,70 @@
+"""The content pipeline's configuration files in a folder: read with the line of every fault, and written back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from optimizer.adapters.family_positions import Source, read_yaml
+from optimizer.core.errors import Fault, InvalidInput, NotFound
+from optimizer.core.policy.content.file_reading import FILES, OPTIMAL
+from optimizer.core.policy.content.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
+
+
+def read_folder(folder: Path) -> PipelineFiles:
+    """What the pipeline's files in a folder say; other files there are passed over.
+
+    Raises:
+        NotFound: none of the files is there.
+        InvalidInput: every fault of every file at once, with file, line and JSON pointer.
+    """
+    sources: dict[str, Source] = {}
+    faults: list[Fault] = []
+    for name in FILES:
+        file = folder / name
+        if not file.is_file():
+            continue
+        try:
+            sources[name] = read_yaml(file.read_bytes().decode("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(Fault(pointer="", detail=f"the file cannot be read ({error}); save it as UTF-8, readable", file=name, line=1))
+            continue
+        faults += [replace(fault, file=name) for fault in sources[name].faults]
+    if not sources and not faults:
+        raise NotFound(f"There is none of the pipeline's files in {folder}. Expected at least one of {', '.join(FILES)}.")
+    content = PipelineFiles()
+    try:
+        content = read_files({name: source.data for name, source in sources.items() if source.data is not None})
+    except InvalidInput as error:
+        faults += [f if f.line or f.file not in sources else replace(f, line=sources[f.file].line_of(f.pointer)) for f in error.faults]
+    if faults:
+        order = {name: i for i, name in enumerate(FILES)}
+        raise invalid_files(sorted(faults, key=lambda f: (order.get(f.file or "", 9), f.line or 0)))
+    return content
+
+
+def write_folder(folder: Path, content: PipelineFiles, *, optimal: bool = False) -> list[Path]:
+    """Writes the files, over those that are there; ``optimal``: optimal_config.yaml instead. Returns what was written."""
+    files: Mapping[str, Any] = {OPTIMAL: write_optimal(content)} if optimal else write_files(content)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, data in files.items():
+        (folder / name).write_text(to_yaml(data), encoding="utf-8")
+        written.append(folder / name)
+    return written
+
+
+def to_yaml(data: Mapping[str, Any]) -> str:
+    """Plain data as YAML 1.2, keys in the order given."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 140
+    out = StringIO()
+    yaml.dump(data, out)
+    return out.getvalue()

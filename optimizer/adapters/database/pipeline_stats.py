@@ -1,0 +1,54 @@
+"""Tables pipeline_records and pipeline_hours: what content pipelines report, and its sums by hour of receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from optimizer.adapters.database.engine import table, upsert
+from optimizer.adapters.database.tables import PipelineHourRow, PipelineRecordRow
+from optimizer.core.pipeline_record import SUMS, PipelineRecord, PipelineSums, hour_of, sums_of
+from optimizer.ports.pipeline_stats import Grouping
+
+RECORDS = table(PipelineRecordRow)
+HOURS = table(PipelineHourRow)
+
+
+class PipelineStatTables:
+    """ports.PipelineStats on the database."""
+
+    def add(self, tx: Connection, records: Sequence[PipelineRecord]) -> None:
+        if not records:
+            return
+        tx.execute(insert(RECORDS), [asdict(record) for record in records])
+        sums: dict[tuple[Any, ...], PipelineSums] = {}
+        for record in records:
+            key = _key(record)
+            sums[key] = sums.get(key, PipelineSums()) + sums_of(record)
+        names = [column.name for column in HOURS.primary_key.columns]
+        rows = [{**dict(zip(names, key, strict=True)), **asdict(total)} for key, total in sums.items()]
+        upsert(tx, HOURS, rows, add=SUMS)
+
+    def sums(
+        self, tx: Connection, since: datetime, by: Sequence[Grouping], *, processing_type: str | None = None
+    ) -> dict[tuple[Any, ...], PipelineSums]:
+        groups = [HOURS.c[name] for name in by]
+        query = select(*groups, *(func.sum(HOURS.c[name]).label(name) for name in SUMS)).where(HOURS.c.hour >= since)
+        if processing_type is not None:
+            query = query.where(HOURS.c.processing_type == processing_type)
+        rows = tx.execute(query.group_by(*groups).order_by(*groups)).mappings()
+        return {tuple(row[name] for name in by): PipelineSums(**{name: row[name] for name in SUMS}) for row in rows}
+
+    def records(self, tx: Connection, since: datetime, limit: int) -> list[PipelineRecord]:
+        query = select(RECORDS).where(RECORDS.c.received_at >= since).order_by(RECORDS.c.received_at, RECORDS.c.id).limit(limit)
+        return [PipelineRecord(**row) for row in tx.execute(query).mappings()]
+
+
+def _key(record: PipelineRecord) -> tuple[Any, ...]:
+    """In the order of the primary key. Where and why belongs to early exits only."""
+    where = (record.exit_checkpoint, record.exit_reason) if record.processing_type == "early_exit" else ("", "")
+    return hour_of(record.received_at), record.processing_type, record.content_type, *where

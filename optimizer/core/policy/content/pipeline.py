@@ -1,0 +1,233 @@
+"""The whole policy of the content pipeline: read from flat knobs with every fault at once, and the decision about one record.
+
+In the order of the pipeline: exits after download and transcription, the filter's scores, the exit after them, the route (and the
+filter where the route asks for it), and for what is processed in full the exit after its first analysis.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from optimizer.core.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.policy.content import early_exit, filter, route
+from optimizer.core.policy.content.early_exit import Exit
+from optimizer.core.policy.content.fields import CHECKPOINTS, OTHER_NAMES, values_of
+from optimizer.core.policy.content.timing import TIMES, TimeModel
+from optimizer.core.policy.knobs import Knob
+
+ProcessingType = Literal["full", "lightweight", "early_exit"]
+
+KNOBS: tuple[Knob, ...] = (*filter.KNOBS, *route.KNOBS, *early_exit.KNOBS)
+BY_NAME: Mapping[str, Knob] = {knob.name: knob for knob in KNOBS}
+PER_TYPE = tuple(  # these may be followed by .<content type>: for items of that type alone
+    knob.name for knob in KNOBS if not knob.name.startswith("route.") and knob.name not in ("filter.enabled", "exit.enabled")
+)
+PRIORITY = Knob(name="route.<type>.priority", kind="text", meaning="A word for whoever orders the work; it decides nothing here.")
+_CONDITIONS = {f"exit.{checkpoint}.conditions": checkpoint for checkpoint in CHECKPOINTS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is done with one item, and why.
+
+    ``checkpoint`` and ``confidence`` are an early exit's. ``checks``: passed, failed or None (not measured), by name.
+    ``time_share``: of the time that full processing takes.
+    """
+
+    processing_type: ProcessingType
+    checkpoint: str | None
+    reason: str
+    confidence: float | None
+    checks: Mapping[str, bool | None]
+    time_share: float
+    overall_quality: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A policy that has been read. ``policy`` is the flat mapping; what it leaves out has the knob's default."""
+
+    policy: Mapping[str, Any]
+    conditions: Mapping[str, tuple[Exit, ...]] = field(default_factory=dict)  # by knob name
+
+    def get(self, knob: str, content_type: str = "") -> Any:
+        """The value for a content type: its own, else the one for all, else the default."""
+        own = self.policy.get(f"{knob}.{content_type}") if route.is_type_name(content_type) else None
+        return own if own is not None else self.policy.get(knob, BY_NAME[knob].default)
+
+    def thresholds(self, content_type: str) -> dict[str, float]:
+        """The filter's numbers for a content type; a minimum that is not set is one below which nothing lies."""
+        found = {name: self.get(f"filter.{name}", content_type) for name in (*filter.FIELD_OF, "checks_needed")}
+        return {name: filter.NEVER if value is None else value for name, value in found.items()}
+
+    def mode(self, content_type: str) -> str:
+        """full, lightweight or quality_check."""
+        knob = f"route.{content_type}"
+        if not (self.get("route.enabled") and route.is_type_name(content_type)):
+            return str(self.get("route.default"))
+        default = BY_NAME[knob].default if knob in BY_NAME else self.get("route.default")
+        return str(self.policy.get(knob, default))
+
+    def exits(self, checkpoint: str, content_type: str) -> tuple[Exit, ...]:
+        """The conditions that count at a checkpoint for items of a content type, in their order."""
+        knob = f"exit.{checkpoint}"
+        if not (self.get("exit.enabled") and self.get(f"{knob}.enabled", content_type)):
+            return ()
+        own = self.conditions.get(f"{knob}.conditions.{content_type}")
+        exits = own if own is not None else self.conditions.get(f"{knob}.conditions", ())
+        return early_exit.counting(exits, self.min_confidence(checkpoint, content_type))
+
+    def min_confidence(self, checkpoint: str, content_type: str) -> float:
+        """The nearest number wins: of type and checkpoint, of the type, of the checkpoint, of all."""
+        places = (
+            f"exit.{checkpoint}.min_confidence.{content_type}",
+            f"exit.min_confidence.{content_type}",
+            f"exit.{checkpoint}.min_confidence",
+        )
+        return float(next((self.policy[place] for place in places if place in self.policy), self.get("exit.min_confidence")))
+
+    def decide(self, record: Mapping[str, Any], times: TimeModel = TIMES, at: str = "") -> Decision:
+        """What is done with one record. Values that are missing or None were not measured: no condition on them holds, no check fails.
+
+        Raises:
+            InvalidInput: a value of the record is of the wrong kind; every one at once, with pointers below ``at``.
+        """
+        values = values_of(record, at)
+        overall = filter.overall_of(values)
+        if overall == overall:  # else a part is missing, and the record's own figure stays
+            values["overall_quality"] = overall
+        content_type = values["content_type"] or ""
+        thresholds = self.thresholds(content_type)
+        checks = filter.checked(values, thresholds)
+        for checkpoint in CHECKPOINTS[:3]:
+            if found := early_exit.first_exit(values, self.exits(checkpoint, content_type)):
+                return self._exit(found, checkpoint, values, checks, times)
+        why = self._light_because(values, thresholds, checks)
+        if why is not None:
+            return _decision("lightweight", why, values, checks, times.lightweight)
+        if found := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
+            return self._exit(found, "post_analysis", values, checks, times)
+        return _decision("full", self._full_because(content_type, thresholds, checks), values, checks, times.full)
+
+    def _light_because(self, values: Mapping[str, Any], thresholds: Mapping[str, float], checks: Mapping[str, bool | None]) -> str | None:
+        """Why the item is processed lightly; None where it is not."""
+        mode = self.mode(values["content_type"] or "")
+        if mode == "lightweight":
+            return f"{values['content_type'] or 'an item without a content type'} is routed lightweight"
+        if mode == "full" or not self.get("filter.enabled") or not filter.is_bypassed(values, thresholds):
+            return None
+        wrong = ", ".join(f"{name} {values[fld]:g} < {thresholds[t]:g}" for name, (t, fld) in _KINDS.items() if checks.get(name) is False)
+        return f"{_passed(checks)} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed ({wrong})"
+
+    def _full_because(self, content_type: str, thresholds: Mapping[str, float], checks: Mapping[str, bool | None]) -> str:
+        if self.mode(content_type) == "full":
+            return f"{content_type or 'an item without a content type'} is routed full"
+        if not self.get("filter.enabled"):
+            return "the filter is off"
+        n = _passed(checks)
+        if n >= thresholds["checks_needed"]:
+            return f"{n} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed"
+        unknown = ", ".join(name for name in filter.CHECKS if checks[name] is None)
+        return f"not measured: {unknown}; too little is known to process it lightly"
+
+    def _exit(
+        self, found: Exit, checkpoint: str, values: Mapping[str, Any], checks: Mapping[str, bool | None], times: TimeModel
+    ) -> Decision:
+        needed = self.min_confidence(checkpoint, values["content_type"] or "")
+        why = f"{found.why} (confidence {found.confidence:g}, {needed:g} is needed)"
+        return _decision("early_exit", why, values, checks, times.exits[checkpoint], checkpoint, found.confidence)
+
+
+_KINDS = {**filter.CHECKS, **filter.MINIMA}
+
+
+def parse_pipeline(policy: Mapping[str, Any], at: str = "") -> Pipeline:
+    """The policy that a flat mapping of knobs declares.
+
+    Raises:
+        InvalidInput: every fault at once, each with a JSON pointer below ``at``; a condition's with its position.
+    """
+    pipeline, faults = read_policy(policy, at)
+    if faults:
+        raise InvalidInput("This is no policy of the content pipeline: " + "; ".join(f.detail for f in faults) + ".", faults)
+    return pipeline
+
+
+def read_policy(policy: Mapping[str, Any], at: str = "") -> tuple[Pipeline, list[Fault]]:
+    """What could be read of a policy, and everything wrong with it."""
+    faults: list[Fault] = []
+    conditions: dict[str, tuple[Exit, ...]] = {}
+    for name, value in policy.items():
+        knob = knob_of(str(name))
+        checkpoint = _CONDITIONS.get(knob.name) if knob is not None else None
+        if knob is None:
+            faults.append(Fault(pointer=at + pointer_of([name]), detail=unknown_knob(str(name))))
+        elif checkpoint is not None:
+            conditions[name], found = early_exit.read_exits(value, checkpoint, [name])
+            faults += [Fault(pointer=at + f.pointer, detail=f.detail) for f in found]
+        elif problem := value_fault(knob, str(name), value):
+            faults.append(Fault(pointer=at + pointer_of([name]), detail=problem))
+    return Pipeline(policy=policy, conditions=conditions), faults
+
+
+def knob_of(name: str) -> Knob | None:
+    """The knob of this name, of one content type too (``filter.min_words.news``, ``route.podcast``); None for a name that means nothing."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    base, _, last = name.rpartition(".")
+    if base in PER_TYPE and route.is_type_name(last):
+        return BY_NAME[base]
+    part, *rest = name.split(".")
+    if part == "route" and rest and route.is_type_name(rest[0]):
+        return BY_NAME["route.default"] if len(rest) == 1 else PRIORITY if rest[1:] == ["priority"] else None
+    return None
+
+
+def value_fault(knob: Knob, name: str, value: Any) -> str | None:
+    """Why a value does not fit its knob; None where it does. Conditions are judged by ``read_exits``."""
+    problem = knob.fault(value)
+    if problem is None and knob.name.startswith("route.") and knob.kind == "text" and knob is not PRIORITY:
+        return route.mode_fault(name, value)
+    return problem if problem is None else problem.replace(knob.name, name, 1)
+
+
+def unknown_knob(name: str) -> str:
+    """The fault of a name that is no knob, with the nearest one that is."""
+    for other, right in OTHER_NAMES.items():
+        if f".{other}." in name:
+            return f"there is no knob {name!r}; did you mean {name.replace(other, right)!r}?"
+    close = difflib.get_close_matches(name, list(BY_NAME), n=1)
+    return f"there is no knob {name!r}; " + (f"did you mean {close[0]!r}?" if close else "its knobs begin with filter., route. or exit.")
+
+
+def decide(policy: Mapping[str, Any], record: Mapping[str, Any]) -> Decision:
+    """The decision of a flat policy about one record. To decide about many, read the policy once with ``parse_pipeline``."""
+    return parse_pipeline(policy).decide(record)
+
+
+def _passed(checks: Mapping[str, bool | None]) -> int:
+    return sum(checks[name] is True for name in filter.CHECKS)
+
+
+def _decision(
+    kind: ProcessingType,
+    reason: str,
+    values: Mapping[str, Any],
+    checks: Mapping[str, bool | None],
+    time_share: float,
+    checkpoint: str | None = None,
+    confidence: float | None = None,
+) -> Decision:
+    overall = values["overall_quality"]
+    return Decision(
+        processing_type=kind,
+        checkpoint=checkpoint,
+        reason=reason,
+        confidence=confidence,
+        checks=checks,
+        time_share=time_share,
+        overall_quality=overall if overall == overall else None,
+    )

@@ -1,0 +1,218 @@
+"""Recommended thresholds from collected records: a search by replay, confirmed on records that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.errors import DatasetTooSmall
+from optimizer.core.policy.content import filter
+from optimizer.core.policy.content.fields import CHECKPOINTS, OTHER_NAMES
+from optimizer.core.policy.content.files import PipelineFiles, write_optimal
+from optimizer.core.policy.content.pipeline import parse_pipeline
+from optimizer.core.policy.content.presets import PRESETS
+from optimizer.core.policy.content.replay import Outcome, Records, outcome, read_columns, rows_to_columns, subset
+from optimizer.core.policy.content.route import MODES
+from optimizer.core.policy.content.sensitivity import values_to_try
+from optimizer.core.policy.content.timing import TIMES, TimeModel
+
+MIN_ITEMS = 100
+MIN_TYPES = 3
+MIN_OF_TYPE = 30  # records of a content type before it gets numbers of its own
+MIN_FULL = 20  # judged records behind a mean quality that may win
+N_VALUES = 13
+PASSES = 3  # over all knobs; a pass that changes nothing ends the search
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The policy, and what it did on records that were kept back, beside what the one before did there.
+
+    ``is_better``: on the kept records it saves what was asked for, and its quality is not below the present one's.
+    """
+
+    policy: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    before: Outcome
+    after: Outcome
+    is_better: bool
+    evidence: Mapping[str, Any]
+
+    @property
+    def optimal_config(self) -> dict[str, Any]:
+        """Plain data of optimal_config.yaml."""
+        return write_optimal(PipelineFiles(policy=self.policy, evidence=self.evidence))
+
+
+def record_of(reported: Mapping[str, Any]) -> dict[str, Any]:
+    """A collected outcome, as ``POST /api/performance/record`` has it, as a record that can be replayed.
+
+    ``quality_score`` is what the item turned out to be worth; where no quality of the filter was reported, it is that too.
+    """
+    record = dict(reported)
+    score = reported.get("quality_score")
+    if score is not None:
+        record.setdefault("quality", score)
+        if all(reported.get(part) is None for part in filter.WEIGHTS):
+            record.setdefault("overall_quality", score)
+    return record
+
+
+def recommend(
+    collected: Sequence[Mapping[str, Any]],
+    *,
+    present: Mapping[str, Any] | None = None,
+    min_time_saved: float = 0.65,
+    times: TimeModel = TIMES,
+) -> Recommendation:
+    """Thresholds and routes with the best quality of what is processed in full, at ``min_time_saved`` of the time saved at least.
+
+    Knobs are tried one after another on every second record of each content type, from the present policy on; only those whose
+    value the records carry. A setting is judged by its mean quality less one standard error, so that a few lucky items do not win.
+    The other half of the records says what it is worth.
+
+    Args:
+        collected: one mapping per item: the fields of a record, ``quality`` or ``quality_score``, ``exit_checkpoint``.
+        present: the policy that is in force; None: the balanced preset.
+        min_time_saved: share in [0, 1) of the time of full processing.
+    Raises:
+        DatasetTooSmall: names everything that is missing: items, content types, checkpoints, quality.
+    """
+    rows = [record_of(row) for row in collected]
+    require_enough(rows)
+    policy = dict(PRESETS["balanced"].policy if present is None else present)
+    records = read_columns(rows_to_columns(rows))
+    seen, kept = _halves(records)
+    found, n_tried = _search(seen, policy, min_time_saved, times)
+    before, after = (outcome(kept, parse_pipeline(one), times) for one in (policy, found))
+    is_better = (
+        after.time_saved_share >= min_time_saved - 0.02
+        and after.quality is not None
+        and (before.quality is None or after.quality >= before.quality)
+    )
+    changed = {knob: value for knob, value in found.items() if policy.get(knob) != value}
+    own_score = all("quality" not in row for row in collected) and "overall_quality" in records.recorded
+    evidence = {
+        "n_items": len(rows),
+        "n_searched_on": seen.n,
+        "n_kept_back": kept.n,
+        "n_settings_tried": n_tried,
+        "items_by_content_type": {name: int((records.codes == i).sum()) for i, name in enumerate(records.types)},
+        "exits_by_checkpoint": {c: sum(_checkpoint_of(row) == c for row in rows) for c in CHECKPOINTS},
+        "min_time_saved": min_time_saved,
+        "changed": changed,
+        "not_varied": sorted(f"filter.{knob}" for knob, name in filter.FIELD_OF.items() if name not in records.recorded),
+        "before": _shown(before),
+        "after": _shown(after),
+        "is_better": is_better,
+        "note": _note(own_score),
+    }
+    return Recommendation(policy=found, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence)
+
+
+def require_enough(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises DatasetTooSmall unless there are 100 items with a quality, 3 content types, and an exit at every checkpoint."""
+    types = {str(row["content_type"]) for row in rows if row.get("content_type")}
+    n_judged = sum(row.get("quality") is not None for row in rows)
+    unseen = [c for c in CHECKPOINTS if all(_checkpoint_of(row) != c for row in rows)]
+    missing = []
+    if n_judged < MIN_ITEMS:
+        missing.append(f"{MIN_ITEMS - n_judged} more items with a measured quality ({n_judged} of {MIN_ITEMS})")
+    if len(types) < MIN_TYPES:
+        shown = ", ".join(sorted(types)) or "none"
+        missing.append(f"{MIN_TYPES - len(types)} more content types ({len(types)} of {MIN_TYPES}: {shown})")
+    if unseen:
+        missing.append(f"an early exit at {', '.join(unseen)}")
+    if missing:
+        raise DatasetTooSmall(
+            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the pipeline as it is; a checkpoint "
+            "that never ends anything may lack conditions, or ask for too much confidence.",
+            missing=missing,
+            n_items=n_judged,
+            n_required=MIN_ITEMS,
+        )
+
+
+def _checkpoint_of(row: Mapping[str, Any]) -> str | None:
+    named = row.get("exit_checkpoint")
+    return OTHER_NAMES.get(str(named), str(named)) if named else None
+
+
+def _halves(records: Records) -> tuple[Records, Records]:
+    """Every second record of each content type, in the order given, and the others."""
+    import numpy as np
+
+    order = np.argsort(records.codes, kind="stable")
+    first = np.zeros(records.n, dtype=bool)
+    first[order[::2]] = True
+    return subset(records, first), subset(records, ~first)
+
+
+def _search(records: Records, start: Mapping[str, Any], min_time_saved: float, times: TimeModel) -> tuple[dict[str, Any], int]:
+    """Coordinate by coordinate: each knob takes its best value with all others as they are, until nothing improves."""
+    best = dict(start)
+    best_key, n_tried = _key(outcome(records, parse_pipeline(best), times), min_time_saved), 1
+    coordinates = list(_coordinates(records, start))
+    for _ in range(PASSES):
+        before = best_key
+        for knob, values in coordinates:
+            for value in values:
+                if best.get(knob) == value:
+                    continue
+                tried = {**best, knob: value}
+                key = _key(outcome(records, parse_pipeline(tried), times), min_time_saved)
+                n_tried += 1
+                if key > best_key:
+                    best, best_key = tried, key
+        if best_key == before:
+            break
+    return best, n_tried
+
+
+def _key(found: Outcome, min_time_saved: float) -> tuple[float, float]:
+    """First that enough time is saved, then quality less one standard error."""
+    short = max(0.0, min_time_saved - found.time_saved_share)
+    if found.quality is None or found.quality_error is None or found.n_judged < MIN_FULL:
+        return -1.0 - short, 0.0
+    return -short, round(found.quality - found.quality_error, 9)
+
+
+def _coordinates(records: Records, start: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Knobs to vary with their values; those of single content types where there are enough records of one."""
+    import numpy as np
+
+    counts = np.bincount(records.codes, minlength=len(records.types))
+    many = [(i, name) for i, name in enumerate(records.types) if name and counts[i] >= MIN_OF_TYPE]
+    for _, name in many:
+        yield f"route.{name}", list(MODES)
+    yield "filter.checks_needed", values_to_try(records, "filter.checks_needed")
+    yield "exit.min_confidence", sorted({0.70, 0.75, 0.80, 0.85, 0.90, 0.95, float(start.get("exit.min_confidence", 0.80))})
+    for knob in (f"filter.{name}" for name in filter.FIELD_OF):
+        values = values_to_try(records, knob, N_VALUES)
+        if values:
+            yield knob, values
+            for i, name in many:
+                yield f"{knob}.{name}", values_to_try(subset(records, records.codes == i), knob, N_VALUES)
+
+
+def _shown(found: Outcome) -> dict[str, Any]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 4)
+
+    return {
+        "time_saved": rounded(found.time_saved_share),
+        "quality": rounded(found.quality),
+        "quality_standard_error": rounded(found.quality_error),
+        "n_judged": found.n_judged,
+        "bypass_rate": rounded(found.bypass_share),
+        "early_exit_rate": rounded(found.early_exit_share),
+        "full_share": rounded(found.full_share),
+    }
+
+
+def _note(own_score: bool) -> str:
+    note = "before and after are measured on the items kept back, by replay; times of early exits are a model"
+    if own_score:
+        return f"{note}; the quality is the pipeline's own score, which the thresholds are compared with: it says nothing about how good that score is"
+    return note

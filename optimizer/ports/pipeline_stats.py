@@ -1,0 +1,25 @@
+"""What content pipelines report about their items, and its sums by hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from optimizer.core.pipeline_record import PipelineRecord, PipelineSums
+from optimizer.ports.transaction import Transaction
+
+Grouping = Literal["hour", "processing_type", "content_type", "exit_checkpoint", "exit_reason"]
+
+
+class PipelineStats(Protocol):
+    def add(self, tx: Transaction, records: Sequence[PipelineRecord]) -> None:
+        """Keeps records, whose ids are new, and adds them to the sums of their hours."""
+
+    def sums(
+        self, tx: Transaction, since: datetime, by: Sequence[Grouping], *, processing_type: str | None = None
+    ) -> dict[tuple[Any, ...], PipelineSums]:
+        """Sums of the hours that begin at ``since`` or later, by their values of ``by``, in that order. Reads no record."""
+
+    def records(self, tx: Transaction, since: datetime, limit: int) -> list[PipelineRecord]:
+        """Records received at ``since`` or later, oldest first."""

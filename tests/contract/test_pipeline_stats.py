@@ -1,0 +1,96 @@
+"""What ports.PipelineStats must do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from optimizer.adapters.database import Database
+from optimizer.core.pipeline_record import PipelineRecord, PipelineSums, hour_of, sums_of
+from optimizer.core.pipeline_report import total
+from tests.stores import NOW, minutes
+
+
+def record(id: str = "pr_1", **changes: Any) -> PipelineRecord:
+    usual: dict[str, Any] = {"received_at": NOW, "processing_type": "full", "content_type": "news", "quality_score": 0.75}
+    return PipelineRecord(id=id, **{**usual, **changes})
+
+
+def left(id: str, **changes: Any) -> PipelineRecord:
+    usual = {"processing_type": "early_exit", "exit_checkpoint": "post_download", "exit_reason": "short", "exit_confidence": 0.5}
+    return record(id, **{**usual, **changes})
+
+
+RECORDS = [
+    record("pr_1", processing_time_s=8.0, time_saved_share=0.0),
+    record("pr_2", quality_score=None, processing_type="lightweight", time_saved_share=0.5, processing_time_s=2.0),
+    record("pr_3", content_type="talk", received_at=minutes(59)),
+    left("pr_4", received_at=minutes(60)),
+    left("pr_5", received_at=minutes(61), exit_reason="dull", content_type="talk"),
+    left("pr_6", received_at=minutes(62)),
+]
+
+
+@pytest.fixture(params=[1, len(RECORDS)], ids=["one by one", "together"])
+def filled(request: pytest.FixtureRequest, database: Database) -> Database:
+    for start in range(0, len(RECORDS), request.param):
+        part = RECORDS[start : start + request.param]
+        database.write(lambda tx, part=part: database.pipeline_stats.add(tx, part))
+    return database
+
+
+def test_records_come_back_as_they_were_kept_oldest_first(filled: Database) -> None:
+    with filled.read() as tx:
+        assert filled.pipeline_stats.records(tx, NOW, 100) == RECORDS
+        assert filled.pipeline_stats.records(tx, minutes(60), 2) == RECORDS[3:5]
+
+
+@pytest.mark.parametrize(
+    ("by", "key_of"),
+    [
+        (("processing_type",), lambda r: (r.processing_type,)),
+        (("content_type", "processing_type"), lambda r: (r.content_type, r.processing_type)),
+        (("hour", "processing_type"), lambda r: (hour_of(r.received_at), r.processing_type)),
+        (("exit_checkpoint", "exit_reason"), lambda r: (r.exit_checkpoint, r.exit_reason)),
+    ],
+)
+def test_the_sums_of_hours_are_those_of_their_records(filled: Database, by: Any, key_of: Any) -> None:
+    expected: dict[Any, PipelineSums] = {}
+    for one in RECORDS:
+        expected[key_of(one)] = expected.get(key_of(one), PipelineSums()) + sums_of(one)
+    with filled.read() as tx:
+        assert filled.pipeline_stats.sums(tx, NOW, by) == expected
+
+
+def test_hours_before_and_other_ways_of_processing_are_left_out(filled: Database) -> None:
+    with filled.read() as tx:
+        later = filled.pipeline_stats.sums(tx, minutes(60), ("content_type",))
+        exits = filled.pipeline_stats.sums(tx, NOW, ("exit_reason",), processing_type="early_exit")
+        none = filled.pipeline_stats.sums(tx, minutes(120), ("hour",))
+    assert (total(later.values()).n, none) == (3, {})
+    assert {key: sums.n for key, sums in exits.items()} == {("dull",): 1, ("short",): 2}
+
+
+def test_where_and_why_counts_for_early_exits_alone(database: Database) -> None:
+    odd = record(exit_checkpoint="post_download", exit_reason="short")
+    database.write(lambda tx: database.pipeline_stats.add(tx, [odd]))
+    with database.read() as tx:
+        assert list(database.pipeline_stats.sums(tx, NOW, ("exit_checkpoint", "exit_reason"))) == [("", "")]
+        assert database.pipeline_stats.records(tx, NOW, 1) == [odd]
+
+
+def test_a_record_that_cannot_be_kept_leaves_the_sums_alone(filled: Database) -> None:
+    with filled.read() as tx:
+        before = filled.pipeline_stats.sums(tx, NOW, ("hour", "content_type"))
+    with pytest.raises(IntegrityError):
+        filled.write(lambda tx: filled.pipeline_stats.add(tx, [record("pr_7"), record("pr_1")]))
+    with filled.read() as tx:
+        assert filled.pipeline_stats.sums(tx, NOW, ("hour", "content_type")) == before
+
+
+def test_nothing_to_keep_is_no_fault(database: Database) -> None:
+    database.write(lambda tx: database.pipeline_stats.add(tx, []))
+    with database.read() as tx:
+        assert database.pipeline_stats.sums(tx, NOW, ("hour",)) == {}

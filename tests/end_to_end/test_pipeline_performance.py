@@ -1,0 +1,198 @@
+"""The routes that a content pipeline's own clients call: one item in, the figures of the last hours out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from optimizer.core.pipeline_record import hour_of, read_record
+from tests.api_world import World, make_home, serving
+from tests.unit.test_error_shape import assert_problem
+
+RECORD = "/api/performance/record"
+EXIT = {
+    "processing_type": "early_exit", "content_type": "news", "quality_score": 0.31, "processing_time": 12.5, "exit_checkpoint": "post_download",
+    "exit_reason": "duration_seconds < 60", "exit_confidence": 0.9, "time_saved_pct": 0.9,
+}  # fmt: skip
+FULL = {"processing_type": "full", "content_type": "talk", "quality_score": 0.8, "processing_time": 125}
+LIGHT = {"processing_type": "lightweight", "content_type": "news", "quality_score": 0.5, "processing_time": 15, "time_saved_pct": 0.85}
+OVERALL = ["total_processed", "quality_bypassed", "early_exits", "full_processing", "bypass_rate", "early_exit_rate"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as running:
+        yield running
+
+
+def send(world: World, values: dict[str, Any], n: int = 1) -> None:
+    for _ in range(n):
+        assert world.client.post(RECORD, params=values).status_code == 200
+
+
+@pytest.mark.parametrize("how", ["query", "body", "both"])
+def test_a_record_comes_as_query_parameters_or_as_a_body_and_is_there_at_once(world: World, how: str) -> None:
+    split = 3 if how == "both" else 0 if how == "body" else len(EXIT)
+    query, body = dict(list(EXIT.items())[:split]), dict(list(EXIT.items())[split:])
+    answer = world.client.post(RECORD, params=query, json=body or None)
+    assert (answer.status_code, answer.json()) == (200, {"status": "recorded", "processing_type": "early_exit"})
+    with world.shared.store.read() as tx:
+        (kept,) = world.shared.store.pipeline_stats.records(tx, world.shared.clock.now() - timedelta(hours=1), 10)
+    assert kept == read_record(EXIT, id=kept.id, received_at=kept.received_at)
+    assert world.get("/api/performance/").json()["overall_metrics"]["early_exits"] == 1
+
+
+def test_a_client_that_sends_empty_parameters_for_what_it_does_not_know_is_understood(world: World) -> None:
+    answer = world.client.post(f"{RECORD}?processing_type=full&content_type=news&exit_checkpoint=&exit_confidence=&quality_score=0.5")
+    assert answer.status_code == 200
+
+
+def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
+    send(world, EXIT, 3)
+    send(world, LIGHT, 5)
+    send(world, FULL, 2)
+    page = world.get("/api/performance/?hours=2").json()
+    assert list(page) == ["hours", "from", "until", "overall_metrics", "processing_breakdown", "content_type_breakdown", "checkpoint_analytics",
+                          "quality_trends"]  # fmt: skip
+    found = page["overall_metrics"]
+    assert list(found)[:8] == [*OVERALL, "avg_time_savings", "total_time_saved_hours"]
+    assert [found[name] for name in OVERALL] == [10, 5, 3, 2, 0.5, 0.3]
+    assert found["avg_time_savings"] == pytest.approx(0.695)
+    assert found["total_time_saved_hours"] == pytest.approx((5 * 85 + 3 * 112.5) / 3600, abs=1e-6)
+    assert page["processing_breakdown"]["lightweight"]["share"] == 0.5
+    assert {name: one["total_processed"] for name, one in page["content_type_breakdown"].items()} == {"news": 8, "talk": 2}
+    assert page["checkpoint_analytics"]["post_download"] == {
+        "exits": 3, "exit_rate": 0.3, "share_of_exits": 1.0, "avg_confidence": 0.9, "avg_time_savings": 0.9,
+        "reasons": {"duration_seconds < 60": 3},
+    }  # fmt: skip
+    assert page["checkpoint_analytics"]["post_analysis"]["exits"] == 0
+    assert sum(hour["total_processed"] for hour in page["quality_trends"]) == 10
+
+
+def test_each_part_has_a_route_of_its_own_that_says_the_same(world: World) -> None:
+    send(world, EXIT)
+    send(world, FULL)
+    page = world.get("/api/performance/?hours=24").json()
+    for path, part, whole in (
+        ("content-types", "content_types", "content_type_breakdown"),
+        ("checkpoints", "checkpoints", "checkpoint_analytics"),
+        ("quality-trends?hours=24", "quality_trends", "quality_trends"),
+        ("metrics/summary", "overall_metrics", "overall_metrics"),
+    ):
+        answer = world.get(f"/api/performance/{path}").json()
+        assert answer[part] == page[whole]
+        assert (answer["hours"], answer["from"]) == (24, page["from"])
+
+
+def test_the_summary_holds_each_figure_against_its_levels(world: World) -> None:
+    empty = world.get("/api/performance/metrics/summary").json()
+    assert (empty["status"], {one["status"] for one in empty["metrics"].values()}) == ("no data", {"no data"})
+    send(world, EXIT, 4)
+    send(world, LIGHT, 5)
+    send(world, FULL, 1)
+    found = world.get("/api/performance/metrics/summary").json()
+    assert {name: one["status"] for name, one in found["metrics"].items()} == {
+        "bypass_rate": "ok", "early_exit_rate": "ok", "avg_time_savings": "ok", "quality_score_avg": "ok",
+    }  # fmt: skip
+    assert found["metrics"]["bypass_rate"] == {
+        "value": 0.5, "status": "ok", "target": 0.6, "warning_low": 0.5, "critical_low": 0.4, "warning_high": 0.8,
+    }  # fmt: skip
+    send(world, FULL, 3)
+    assert world.get("/api/performance/metrics/summary").json()["status"] == "critical"
+
+
+def test_hours_are_those_of_the_clock_with_the_present_one(world: World) -> None:
+    now, stats = world.shared.clock.now(), world.shared.store.pipeline_stats
+    ages = [timedelta(0), timedelta(hours=1), timedelta(hours=30)]
+    old = [read_record(FULL, id=f"pr_{i}", received_at=hour_of(now) - age) for i, age in enumerate(ages)]
+    world.shared.store.write(lambda tx: stats.add(tx, old))
+    for hours, expected in ((1, 1), (2, 2), (24, 2), (31, 3)):
+        trend = world.get(f"/api/performance/quality-trends?hours={hours}").json()["quality_trends"]
+        assert len(trend) == expected
+    times = [hour["hour"] for hour in world.get("/api/performance/quality-trends?hours=31").json()["quality_trends"]]
+    assert times == sorted(times)
+
+
+def test_reads_are_answered_from_sums_and_never_from_records(world: World) -> None:
+    send(world, EXIT)
+    asked: list[str] = []
+
+    def note(_c: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    engine = world.shared.store._readers  # type: ignore[attr-defined]
+    event.listen(engine, "before_cursor_execute", note)
+    for path in ("", "metrics/summary", "content-types", "checkpoints", "quality-trends"):
+        assert world.get(f"/api/performance/{path}").status_code == 200
+    event.remove(engine, "before_cursor_execute", note)
+    assert any("pipeline_hours" in statement for statement in asked)
+    assert not any("pipeline_records" in statement for statement in asked)
+
+
+def test_every_fault_of_a_record_is_named_and_nothing_is_kept(world: World) -> None:
+    answer = world.client.post(
+        RECORD, params={"processing_type": "fast", "quality_score": "7"}, json={"exit_confidence": "sure", "color": 1}
+    )
+    document = assert_problem(answer, 422, "invalid-input")
+    named = {fault["pointer"] for fault in document["errors"]}
+    assert named == {"/processing_type", "/quality_score", "/exit_confidence", "/color", "/content_type"}
+    assert world.get("/api/performance/").json()["overall_metrics"]["total_processed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "slug"),
+    [
+        ({"params": {**FULL, "colour": "red"}}, 400, "unknown-parameter"),
+        ({"params": FULL, "json": {"quality_score": 0.9}}, 422, "invalid-input"),
+        ({"params": [("processing_type", "full"), ("content_type", "a"), ("content_type", "b")]}, 422, "invalid-input"),
+        ({"json": [FULL]}, 422, "invalid-input"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
+        ({"data": FULL}, 415, "unsupported-media-type"),
+        ({}, 422, "invalid-input"),
+    ],
+)
+def test_what_cannot_be_read_is_a_problem_document(world: World, options: dict[str, Any], status: int, slug: str) -> None:
+    assert_problem(world.client.post(RECORD, **options), status, slug)
+
+
+@pytest.mark.parametrize("hours", ["0", "-1", "2161", "many", "1.5"])
+def test_a_span_that_cannot_be_is_refused(world: World, hours: str) -> None:
+    document = assert_problem(world.get(f"/api/performance/?hours={hours}"), 422, "invalid-input")
+    assert document["errors"][0]["pointer"] == "/hours"
+
+
+def test_recording_needs_the_role_feedback_and_reading_the_role_read(world: World) -> None:
+    for name, role in (("reader", "read"), ("pipeline", "feedback")):
+        world.add_key(name, role, f"secret of {name}")
+    reader, pipeline = ({"Authorization": f"Bearer secret of {name}"} for name in ("reader", "pipeline"))
+    assert_problem(world.client.post(RECORD, params=FULL), 401, "not-authenticated")
+    assert_problem(world.client.post(RECORD, params=FULL, headers=reader), 403, "not-authorised")
+    assert world.client.post(RECORD, params=FULL, headers=pipeline).status_code == 200
+    assert world.get("/api/performance/", headers=reader).json()["overall_metrics"]["total_processed"] == 1
+    assert_problem(world.get("/api/performance/"), 401, "not-authenticated")
+
+
+def test_records_count_as_events_against_the_limit(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path, limits={"events_per_minute": 2})) as world:
+        send(world, FULL, 2)
+        answer = world.client.post(RECORD, params=FULL)
+        assert_problem(answer, 429, "too-many-requests")
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_the_page_is_found_without_its_last_slash_too(world: World) -> None:
+    assert world.get("/api/performance?hours=3").json()["hours"] == 3
+
+
+def test_a_record_that_is_sent_again_under_its_key_counts_once(world: World) -> None:
+    key = {"Idempotency-Key": "item-1"}
+    first, again = (world.client.post(RECORD, params=EXIT, headers=key) for _ in range(2))
+    as_body = world.client.post(RECORD, json={name: str(value) for name, value in EXIT.items()}, headers=key)
+    assert first.json() == again.json() == as_body.json() == {"status": "recorded", "processing_type": "early_exit"}
+    assert_problem(world.client.post(RECORD, params=FULL, headers=key), 422, "idempotency-key-reused")
+    assert world.get("/api/performance/").json()["overall_metrics"]["total_processed"] == 1
