@@ -118,7 +118,7 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
     }  # fmt: skip
     with pytest.raises(InvalidInput, match="say which values to try"):
         curve(found, {}, "exit.post_download.conditions")
-    with pytest.raises(InvalidInput, match="did you mean 'filter.min_words'"):
+    with pytest.raises(InvalidInput, match=r"did you mean 'filter\.min_words'"):
         curve(found, {}, "filter.min_word")
 
 
