@@ -30,6 +30,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from optimizer.core.policy.content.pipeline import parse_pipeline
 from optimizer.core.policy.content.presets import PRESETS
+from optimizer.core.policy.content.recommend import search
 from optimizer.core.policy.content.replay import Records, outcome, read_columns, subset, ways
 
 FOLDER = SHARED / "data" / "content_quality"
@@ -274,6 +275,14 @@ def main() -> None:
         for case, field, knob, per_type, yardstick in rules:
             policy = policy_of(field, knob, train, names, saved, per_type=per_type)
             cells.append(cell(f"{case}, aimed at {saved}", dev, policy, yardstick if saved == 0.65 else None, "yardstick at .65", n_draws))
+    without = subset(train, np.ones(train.n, dtype=bool))
+    without.recorded = without.recorded - {"predicted_quality"}
+    for saved in SAVED:
+        policy, n_tried = search(without, plain, saved)
+        yardstick = 0.65 if saved == 0.65 else None
+        cells.append(
+            cell(f"filter and routes searched ({n_tried} settings), aimed at {saved}", dev, policy, yardstick, "yardstick at .65", n_draws)
+        )
     for name in np.unique(dev_names):
         for saved in (0.65, 0.75):
             policy = policy_of("predicted_quality", "min_predicted_quality", train, names, saved, per_type=True)

@@ -84,7 +84,7 @@ def recommend(
     policy = dict(PRESETS["balanced"].policy if present is None else present)
     records = read_columns(rows_to_columns(rows))
     seen, kept = _halves(records)
-    found, n_tried = _search(seen, policy, min_time_saved, times)
+    found, n_tried = search(seen, policy, min_time_saved, times)
     before, after = (outcome(kept, parse_pipeline(one), times) for one in (policy, found))
     is_better = (
         after.time_saved_share >= min_time_saved - 0.02
@@ -149,8 +149,12 @@ def _halves(records: Records) -> tuple[Records, Records]:
     return subset(records, first), subset(records, ~first)
 
 
-def _search(records: Records, start: Mapping[str, Any], min_time_saved: float, times: TimeModel) -> tuple[dict[str, Any], int]:
-    """Coordinate by coordinate: each knob takes its best value with all others as they are, until nothing improves."""
+def search(records: Records, start: Mapping[str, Any], min_time_saved: float, times: TimeModel = TIMES) -> tuple[dict[str, Any], int]:
+    """The best policy found on these records, and how many settings were tried.
+
+    Coordinate by coordinate: each knob takes its best value with all others as they are, until nothing improves. What is found looks
+    better on these records than it is; measure it on others, as ``recommend`` does.
+    """
     best = dict(start)
     best_key, n_tried = _key(outcome(records, parse_pipeline(best), times), min_time_saved), 1
     coordinates = list(_coordinates(records, start))
