@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from optimizer.core.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.policy.content.files import read_files
 from optimizer.core.policy.content.pipeline import KNOBS, parse_pipeline
 from optimizer.core.policy.content.presets import PRESETS
-from optimizer.core.policy.content.recommend import MIN_FULL, recommend
+from optimizer.core.policy.content.recommend import MIN_FULL, Recommendation, recommend
 from optimizer.core.policy.content.replay import outcome, read_columns, replay, rows_to_columns
 from optimizer.core.policy.content.sensitivity import curve, sweep, values_to_try
 from optimizer.core.policy.content.timing import TimeModel
@@ -131,28 +132,33 @@ def test_a_sweep_has_every_threshold_that_changes_anything() -> None:
         sweep(found, {}, "filter.checks_needed")
 
 
+@cache
+def recommended() -> Recommendation:
+    return recommend(collected(300))
+
+
 # --- recommendation ---------------------------------------------------------------------------------------------------
 
 
 def test_the_recommendation_finds_what_the_worth_shows_in_and_confirms_it_on_items_kept_back() -> None:
-    found = recommend(collected(1200))
+    found = recommend(collected(900))
     assert found.is_better
     assert found.after.quality is not None
     assert found.before.quality is not None
     assert found.after.quality > found.before.quality + 0.05
     assert found.after.time_saved_share >= 0.63
     assert found.after.n_judged >= MIN_FULL
-    assert found.evidence["n_searched_on"] + found.evidence["n_kept_back"] == found.evidence["n_items"] == 1204
+    assert found.evidence["n_searched_on"] + found.evidence["n_kept_back"] == found.evidence["n_items"] == 904
     assert found.evidence["changed"] == found.changed
     assert any("coherence" in knob for knob in found.changed)
 
 
 def test_the_same_records_give_the_same_recommendation() -> None:
-    assert recommend(collected()).policy == recommend(collected()).policy
+    assert recommend(collected(300)).policy == recommended().policy
 
 
 def test_its_file_can_be_read_back_as_the_policy_it_recommends() -> None:
-    found = recommend(collected())
+    found = recommended()
     again = read_files({"optimal_config.yaml": found.optimal_config})
     assert again.policy == found.policy
     assert again.evidence == found.evidence
@@ -161,16 +167,16 @@ def test_its_file_can_be_read_back_as_the_policy_it_recommends() -> None:
 def test_where_nothing_tells_good_from_bad_it_does_not_claim_to_be_better() -> None:
     """The worth is chance: what the search half likes, the other half does not confirm more often than chance would."""
     claimed = 0
-    for seed in range(12):
+    for seed in range(4):
         rng = random.Random(seed)
-        found = recommend([{**row, "quality": rng.random()} for row in collected(300, seed)])
+        found = recommend([{**row, "quality": rng.random()} for row in collected(200, seed)])
         assert found.after.quality is not None
         claimed += found.after.quality - 0.5 > 2.5 * (found.after.quality_error or 1)
-    assert claimed <= 1
+    assert claimed == 0
 
 
 def test_knobs_whose_values_no_record_carries_are_left_as_they_are_and_named() -> None:
-    rows = [{k: v for k, v in row.items() if k not in ("word_count", "sentence_count")} for row in collected()]
+    rows = [{k: v for k, v in row.items() if k not in ("word_count", "sentence_count")} for row in collected(200)]
     found = recommend(rows)
     assert not any("words" in knob or "sentences" in knob for knob in found.changed)
     assert {"filter.min_words", "filter.min_sentences"} <= set(found.evidence["not_varied"])

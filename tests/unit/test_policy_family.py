@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from ruamel.yaml import YAML
 
 from api.gateway import create_gateway
 from optimizer.adapters.family_files import parse_family_text
@@ -21,6 +23,9 @@ from optimizer.core.policy.content.presets import PRESETS
 from optimizer.core.rendering import render, render_open
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.variant_text import variant_text
+from optimizer.jobs.evaluate_variant import evaluate_variant
+from optimizer.jobs.export_variant import export_variant
+from optimizer.ports import VariantRecord
 from tests.api_world import World, make_home, serving
 
 FILE = Path(__file__).parents[2] / "families" / "content_pipeline" / "family.yaml"
@@ -217,3 +222,20 @@ def test_its_registered_prompt_shows_the_knobs() -> None:
     )
     PromptRegistry(client).mirror("pipeline", parse_family(SMALL).variant(), [], {}, experiment="1")
     assert registered[0]["template"] == "policy.filter.checks_needed: 4\npolicy.filter.min_words: 100\n"
+
+
+def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None:
+    family = parse_family(SMALL)
+    record = VariantRecord(
+        family="pipeline", variant=family.variant(), source="person", created_at=datetime(2026, 11, 21, tzinfo=UTC), created_by="a", note="as it is"
+    )  # fmt: skip
+    block = YAML(typ="safe", pure=True).load(export_variant(family, record, "yaml"))
+    again = parse_family({**SMALL, **block})
+    assert again.variant() == family.variant()
+
+
+def test_no_model_is_asked_to_answer_a_policy() -> None:
+    with pytest.raises(InvalidInput, match="scored by replay"):
+        evaluate_variant(
+            parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None, scorer_for=lambda family: None
+        )  # fmt: skip
