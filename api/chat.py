@@ -131,7 +131,10 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
 @routes.get("/v1/models", **guarded("read"))
 async def list_models(request: Request) -> dict[str, Any]:
     """The families, as OpenAI lists models."""
-    families = services.of(request).serving.now_served.families
+    served = services.of(request).serving.now_served.families
+    families = {
+        name: family for name, family in served.items() if family.variants[family.champion.variant].messages
+    }  # a policy is no model
     created = {name: int(family.champion.since.timestamp()) for name, family in families.items()}
     return {
         "object": "list",
@@ -154,6 +157,11 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
         served = serve(shared, body.model, unit)
         variant = served.family.variants[served.choice.variant]
     definition = family.definition
+    if not variant.messages:
+        raise InvalidInput(
+            f"Family {body.model!r} is a policy and calls no model. POST /v1/families/{body.model}/render with a record as variables decides about it.",
+            [Fault(pointer="/model", detail="a family of kind prompt is needed")],
+        )
     declared = list(definition.inputs) if definition is not None else list(variant.variables)
     turn = read_turn(body.model, declared, body.messages, body.detent.variables)
     variables = clip_inputs(definition, turn.variables) if definition is not None else dict(turn.variables)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from time import time
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from api.schemas import RenderBody
 from api.services import Services, Shared
 from optimizer.core.assignment import HOLDBACK_SHARE, Choice, leased, unit_hmac
 from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.policy.content.pipeline import parse_pipeline
 from optimizer.core.rendering import clip_inputs, render
 
 PATH = "/v1/families/{family}/prompt"
@@ -83,17 +84,22 @@ def unit_of(request: Request) -> str | None:
 
 @routes.post("/v1/families/{family}/render", **guarded("read"))
 async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Response:
-    """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte."""
+    """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte.
+
+    A family of kind policy has no messages: the variables are a record, and `decision` says what its policy does with it.
+    """
     served = serve(shared, family, body.unit)
-    definition = served.family.definition
+    variant, definition = served.family.variants[served.choice.variant], served.family.definition
     variables = clip_inputs(definition, body.variables) if definition is not None else body.variables
     messages = render(
-        served.family.variants[served.choice.variant],
+        variant,
         variables,
         body.history,
         declared=definition.inputs if definition is not None else None,
     )
     answer = {**served.family.shape(served.choice), "messages": messages, "assignment": served.token}
+    if not variant.messages:
+        answer["decision"] = asdict(parse_pipeline(variant.policy).decide(variables, at="/variables"))
     return Response(to_json(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from optimizer.core.rendering import render_open
 from optimizer.core.variant import Variant
+from optimizer.core.variant_text import variant_text
 from optimizer.ports import MovedAlias
 
 ALIASES = ("champion", "candidate", "previous")
@@ -67,7 +68,7 @@ class PromptRegistry:
         own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
         version = self._client.register_prompt(
             name=name,
-            template=template,
+            template=template or variant_text(variant),  # of a policy alone: its knobs
             commit_message=f"{variant.id}: {len(variant.examples)} examples",
             tags={**own, _EXPERIMENTS_TAG: f",{experiment},"},
             model_config=config,

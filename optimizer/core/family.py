@@ -37,7 +37,7 @@ class PromptVersion(Declared):
 
     created_at: date | datetime | None = None
     description: str = ""
-    content: tuple[Message, ...]
+    content: tuple[Message, ...] = ()  # of a prompt at least one message, of a policy none: see family_rules
     tools: tuple[dict[str, Any], ...] | None = None
     response_format: dict[str, Any] | None = None
     policy: dict[str, Any] = Field(default_factory=dict)
@@ -110,6 +110,8 @@ class Family(Declared):
             raise NotFound(
                 f"Family {self.name!r} has no prompt version {wanted!r}; its file has {known}.", family=self.name, version=wanted
             )
+        if self.kind == "policy":
+            return Variant(messages=(), policy=found.policy)
         model: dict[str, Any] = {"name": self.model.default, "temperature": self.model.temperature, "max_tokens": self.model.max_tokens}
         if self.model.stop:
             model["stop"] = list(self.model.stop)
@@ -139,6 +141,8 @@ def parse_family(data: Any) -> Family:
     if not isinstance(data, Mapping):
         raise invalid_family("the family", [Fault(pointer="", detail="a family file is a mapping of keys; start it with `name: ...`")])
     plain = _versions_as_text(data)
+    if plain.get("kind") == "policy":
+        plain.setdefault("space", {})  # the default varies a prompt
     faults: list[Fault] = []
     family: Family | None = None
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optimizer.core.errors import Fault, pointer_of
+from optimizer.core.family_policy import policy_faults
 from optimizer.core.family_space import space_faults
 from optimizer.core.variant import ROLES, VARIABLE
 
@@ -27,6 +28,8 @@ _INPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 def check_rules(data: Mapping[str, Any]) -> list[Fault]:
     """Faults in how keys fit together. Parts of a wrong type are passed over: their type has been found fault with already."""
     faults = [*_inputs(data), *_output(data), *_prompt(data), *_model(data), *_scorer(data), *_rollout(data)]
+    if data.get("kind") == "policy":
+        faults += policy_faults(data)
     return faults + (space_faults(data["space"]) if "space" in data else [])
 
 
@@ -102,7 +105,11 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
         )
     inputs = _mapping(data, "inputs")
     for name, version in versions.items():
-        if isinstance(version, Mapping) and isinstance(version.get("content"), Sequence) and not isinstance(version["content"], str):
+        if isinstance(version, Mapping) and not version.get("content") and data.get("kind", "prompt") == "prompt":
+            yield Fault(
+                pointer=pointer_of(["prompt", "versions", name, "content"]), detail="'content' is missing and has no default; add it"
+            )
+        elif isinstance(version, Mapping) and isinstance(version.get("content"), Sequence) and not isinstance(version["content"], str):
             yield from _messages(version["content"], ["prompt", "versions", name, "content"], inputs)
 
 

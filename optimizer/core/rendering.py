@@ -32,6 +32,8 @@ def render_open(variant: Variant) -> list[Message]:
         InvalidInput: an example lacks an input that the prompt asks for.
     """
     messages = [dict(m) for m in variant.messages]
+    if not messages:  # a policy alone
+        return []
     at = next((i for i, m in enumerate(messages) if m["role"] == "examples"), None)
     template = messages[_last_user(messages)]["content"]
     pairs = [message for example in variant.examples for message in _pair(template, example)]
@@ -119,7 +121,7 @@ def _substitute(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _last_user(messages: Sequence[Message]) -> int:
-    return max(i for i, m in enumerate(messages) if m["role"] == "user")
+    return max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
 
 
 def _history_faults(history: Sequence[Message]) -> list[Fault]:

@@ -29,6 +29,8 @@ class FewShot:
 class Variant:
     """Messages with open ``{{variables}}``, few-shot examples, model settings, tools, response format and policy.
 
+    A family of kind policy has Variants without messages: a policy alone.
+
     ``id`` is ``v_`` and the first 12 hex digits of the SHA-256 of the canonical JSON (RFC 8785, floats rounded to
     6 decimals) of the content, so that equal settings have one name wherever they were made. Floats are rounded when it is
     made: one id is never two contents.
@@ -53,7 +55,8 @@ class Variant:
                 )
             elif message["role"] not in ("examples", "history") and not isinstance(message.get("content"), str):
                 faults.append(Fault(pointer=f"/messages/{i}/content", detail="a message needs a text as content"))
-        if not any(m.get("role") == "user" for m in self.messages):
+        is_policy = bool(self.policy) and not self.messages and not self.examples
+        if not is_policy and not any(m.get("role") == "user" for m in self.messages):
             faults.append(Fault(pointer="/messages", detail="a prompt needs at least one user message"))
         for i, example in enumerate(self.examples):
             if any(VARIABLE.search(text) for text in _texts([example.output, example.input])):

@@ -10,6 +10,7 @@ from optimizer.core.canonical import canonical_json
 from optimizer.core.dataset import group_of
 from optimizer.core.errors import Fault, InvalidInput, NotFound
 from optimizer.core.family import Family
+from optimizer.core.family_policy import variant_faults
 from optimizer.core.variant import Variant
 from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
@@ -111,7 +112,9 @@ def _check_inputs(family: Family, variant: Variant) -> None:
         for name in variant.variables
         if name not in family.inputs
     ]
-    if not variant.variables:
+    if family.kind == "policy":
+        faults += variant_faults(variant)
+    elif not variant.variables:
         faults.append(Fault(pointer="/messages", detail=f"no input stands in the messages; write at least one of {{{{name}}}}: {known}"))
     for i, example in enumerate(variant.examples):
         if set(example.input) != set(family.inputs):

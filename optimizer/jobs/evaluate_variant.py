@@ -48,6 +48,10 @@ def evaluate_variant(
     """
     if split not in ("train", "dev"):
         raise InvalidInput(f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for confirmations.")
+    if not variant.messages:
+        raise InvalidInput(
+            f"{variant.id} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored by replay."
+        )
     if n < 1:
         raise InvalidInput(f"An evaluation needs at least one example, not {n}.")
     examples = _examples(family, split, n, store)

@@ -50,14 +50,14 @@ def _yaml(family: Family, record: VariantRecord) -> str:
     version: dict[str, Any] = {
         "created_at": record.created_at.date().isoformat(),
         "description": record.note or f"from {record.source}" + (f" {record.study}" if record.study else ""),
-        "content": [readable(m) for m in render_open(variant)],
+        **({"content": [readable(m) for m in render_open(variant)]} if variant.messages else {}),
     }
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format), ("policy", dict(variant.policy))):
         if value:
             version[name] = value
     model = {_FILE_NAMES[name]: value for name, value in variant.model.items() if name in _FILE_NAMES}
     beyond = {name: value for name, value in variant.model.items() if name not in _FILE_NAMES}
-    document = {"prompt": {"current": variant.id, "versions": {variant.id: version}}, "model": model}
+    document = {"prompt": {"current": variant.id, "versions": {variant.id: version}}, **({"model": model} if model else {})}
     writer = YAML()
     writer.width = 140
     out = StringIO()

@@ -1,0 +1,287 @@
+"""What the content pipeline's policy decides about one record, and how its knobs are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import InvalidInput
+from optimizer.core.policy.content import filter
+from optimizer.core.policy.content.fields import CHECKPOINTS, FIELDS, known_at
+from optimizer.core.policy.content.pipeline import KNOBS, decide, parse_pipeline
+from optimizer.core.policy.content.presets import PRESETS
+from optimizer.core.policy.content.route import CONTENT_TYPES
+from optimizer.core.policy.content.timing import TIMES
+from tests.content_records import GOOD
+
+
+def but(**changes: Any) -> dict[str, Any]:
+    return {**GOOD, **changes}
+
+
+def faults(policy: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(InvalidInput) as refused:
+        parse_pipeline(policy)
+    return {fault.pointer: fault.detail for fault in refused.value.faults}
+
+
+# --- the filter -------------------------------------------------------------------------------------------------------
+
+
+def test_the_overall_quality_is_the_weighted_sum_of_five_parts() -> None:
+    parts = {"length_score": 1.0, "structure_score": 0.5, "coherence_score": 0.2, "topic_clarity_score": 0.4, "language_score": 0.6}
+    assert filter.overall_of(parts) == pytest.approx(0.25 * 1.0 + 0.15 * 0.5 + 0.25 * 0.2 + 0.20 * 0.4 + 0.15 * 0.6)
+    assert sum(filter.WEIGHTS.values()) == pytest.approx(1.0)
+
+
+def test_parts_that_are_all_at_the_threshold_pass_it() -> None:
+    """A weighted sum of floats ends a hair beside .65; that hair decides nothing."""
+    for value in (0.65, 0.6, 0.7, 0.1, 0.3):
+        record = but(**dict.fromkeys(filter.WEIGHTS, value))
+        assert decide({"filter.min_overall": value}, record).checks["overall"] is True
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        pytest.param({}, "full", id="four checks"),
+        pytest.param({"word_count": 499}, "full", id="three checks are enough"),
+        pytest.param({"word_count": 499, "sentence_count": 9}, "lightweight", id="two are not"),
+        pytest.param({"word_count": 500, "sentence_count": 10, "coherence_score": 0.6}, "full", id="at the thresholds"),
+        pytest.param({"word_count": 499, "sentence_count": None}, "full", id="one fails, one is not known"),
+        pytest.param({"word_count": 499, "sentence_count": None, "coherence_score": 0.2}, "lightweight", id="two fail, one is not known"),
+    ],
+)
+def test_full_processing_needs_three_of_four_checks(changes: dict[str, Any], kind: str) -> None:
+    assert decide({}, but(**changes)).processing_type == kind
+
+
+def test_a_bypassed_item_is_told_which_checks_failed_and_by_how_much() -> None:
+    decision = decide({}, but(word_count=120, sentence_count=3))
+    assert decision.reason == "2 of 4 checks passed and 3 are needed (words 120 < 500, sentences 3 < 10)"
+    assert decision.checks == {"words": False, "sentences": False, "coherence": True, "overall": True}
+    assert (decision.time_share, decision.checkpoint, decision.confidence) == (0.15, None, None)
+
+
+def test_an_item_of_which_nothing_is_known_is_processed_in_full_and_the_reason_says_so() -> None:
+    decision = decide({}, {})
+    assert decision.processing_type == "full"
+    assert decision.checks == dict.fromkeys(filter.CHECKS)
+    assert "not measured: words, sentences, coherence, overall" in decision.reason
+    assert decision.overall_quality is None
+
+
+def test_the_record_s_own_overall_quality_counts_only_where_a_part_is_missing() -> None:
+    assert decide({}, but(overall_quality=0.1)).overall_quality == pytest.approx(filter.overall_of(GOOD))
+    assert decide({}, but(overall_quality=0.1, length_score=None)).overall_quality == 0.1
+
+
+@pytest.mark.parametrize("score", ["completeness", "informativeness", "predicted_quality"])
+def test_the_other_minima_are_checked_only_where_a_record_carries_the_score(score: str) -> None:
+    threshold, field = filter.MINIMA[score]
+    policy = {f"filter.{threshold}": 0.6}
+    assert score not in decide({}, but(**{field: 0.1})).checks
+    assert decide(policy, GOOD).checks[score] is None
+    assert decide(policy, GOOD).processing_type == "full"
+    assert decide(policy, but(**{field: 0.59})).processing_type == "lightweight"
+    assert decide(policy, but(**{field: 0.6})).processing_type == "full"
+
+
+def test_a_content_type_s_own_threshold_comes_before_the_one_for_all() -> None:
+    policy = {"filter.min_words": 800, "filter.min_words.news": 100, "filter.checks_needed": 4}
+    assert decide(policy, but(word_count=150)).processing_type == "full"
+    assert decide(policy, but(word_count=150, content_type="interview")).processing_type == "lightweight"
+
+
+# --- the route --------------------------------------------------------------------------------------------------------
+
+POOR = {"word_count": 10, "sentence_count": 1, "coherence_score": 0.1, "overall_quality": 0.2}
+
+
+def test_six_content_types_are_known_with_modes_and_thresholds_of_their_own() -> None:
+    assert [CONTENT_TYPES[name].mode for name in ("discussion", "entertainment", "news")] == ["full", "lightweight", "quality_check"]
+    assert len(CONTENT_TYPES) == 6
+    assert all(known.thresholds and known.why for known in CONTENT_TYPES.values())
+
+
+def test_full_is_always_full_lightweight_never_and_quality_check_as_the_filter_finds() -> None:
+    found = {
+        name: (decide({}, {**POOR, "content_type": name}), decide({}, but(content_type=name)))
+        for name in ("discussion", "entertainment", "news")
+    }
+    kinds = {name: [poor.processing_type, good.processing_type] for name, (poor, good) in found.items()}
+    assert kinds == {"discussion": ["full", "full"], "entertainment": ["lightweight", "lightweight"], "news": ["lightweight", "full"]}
+    assert found["entertainment"][1].reason == "entertainment is routed lightweight"
+    assert found["discussion"][0].reason == "discussion is routed full"
+
+
+def test_custom_types_have_modes_too_and_others_get_the_default() -> None:
+    policy = {"route.podcast": "lightweight", "route.default": "full"}
+    assert decide(policy, but(content_type="podcast")).processing_type == "lightweight"
+    assert decide(policy, {**POOR, "content_type": "cartoon"}).processing_type == "full"
+    assert decide(policy, POOR).reason == "an item without a content type is routed full"
+
+
+@pytest.mark.parametrize("name", ["default", "enabled", "news.priority", "a b", ""])
+def test_a_content_type_that_sounds_like_a_knob_gets_the_default(name: str) -> None:
+    policy = {"route.default": "lightweight", "route.news.priority": "full", "filter.min_words": 1}
+    assert decide(policy, but(content_type=name)).processing_type == "lightweight"
+
+
+# --- early exits ------------------------------------------------------------------------------------------------------
+
+
+def exits(*entries: Any, checkpoint: str = "post_download", **knobs: Any) -> dict[str, Any]:
+    return {f"exit.{checkpoint}.conditions": list(entries), **{name.replace("__", "."): value for name, value in knobs.items()}}
+
+
+def test_the_first_true_condition_wins_and_is_told_with_its_confidence() -> None:
+    policy = exits(
+        {"condition": "duration_seconds < 10", "confidence": 0.99, "reason": "tiny"},
+        {"condition": "duration_seconds < 60", "confidence": 0.9, "reason": "short"},
+        "duration_seconds < 100",
+    )
+    decision = decide(policy, but(duration_seconds=50))
+    assert (decision.processing_type, decision.checkpoint, decision.confidence) == ("early_exit", "post_download", 0.9)
+    assert decision.reason == "short (confidence 0.9, 0.8 is needed)"
+    assert decision.time_share == TIMES.exits["post_download"]
+
+
+def test_a_bare_condition_is_certain() -> None:
+    decision = decide(exits("duration_seconds < 60", exit__min_confidence=1.0), but(duration_seconds=50))
+    assert decision.confidence == 1.0
+
+
+def test_a_condition_counts_from_the_confidence_that_its_checkpoint_asks_for() -> None:
+    entry = {"condition": "duration_seconds < 60", "confidence": 0.8}
+    short = but(duration_seconds=50)
+    assert decide(exits(entry), short).processing_type == "early_exit"
+    assert decide(exits(entry, exit__min_confidence=0.81), short).processing_type == "full"
+    assert decide(exits(entry, exit__min_confidence=0.81, exit__post_download__min_confidence=0.8), short).processing_type == "early_exit"
+
+
+def test_of_the_confidences_asked_for_the_nearest_wins() -> None:
+    pipeline = parse_pipeline(
+        {"exit.min_confidence": 0.1, "exit.post_download.min_confidence": 0.2, "exit.min_confidence.news": 0.3, "exit.post_download.min_confidence.interview": 0.4}
+    )  # fmt: skip
+    asked = [pipeline.min_confidence("post_download", name) for name in ("interview", "news", "podcast")]
+    assert [*asked, pipeline.min_confidence("post_analysis", "podcast")] == [0.4, 0.3, 0.2, 0.1]
+
+
+def test_a_content_type_may_have_conditions_of_its_own_or_none() -> None:
+    policy = {
+        **exits("duration_seconds < 60"),
+        "exit.post_download.conditions.news": [],
+        "exit.post_download.conditions.podcast": ["view_count < 5"],
+    }
+    assert decide(policy, but(duration_seconds=5)).processing_type == "full"
+    assert decide(policy, but(duration_seconds=5, content_type="podcast")).processing_type == "full"
+    assert decide(policy, but(view_count=1, content_type="podcast")).processing_type == "early_exit"
+    assert decide(policy, but(duration_seconds=5, content_type="interview")).processing_type == "early_exit"
+
+
+@pytest.mark.parametrize(
+    "off",
+    [{"exit.enabled": False}, {"exit.post_download.enabled": False}, {"exit.post_download.enabled.news": False}],
+    ids=lambda d: next(iter(d)),
+)
+def test_exits_can_be_switched_off(off: dict[str, Any]) -> None:
+    assert decide({**exits("duration_seconds < 60"), **off}, but(duration_seconds=5)).processing_type == "full"
+
+
+def test_a_single_condition_can_be_switched_off() -> None:
+    assert decide(exits({"condition": "duration_seconds < 60", "enabled": False}), but(duration_seconds=5)).processing_type == "full"
+
+
+def test_what_is_processed_lightly_is_not_analysed_so_that_it_never_ends_after_the_analysis() -> None:
+    policy = exits("analysis_confidence < 0.9", checkpoint="post_analysis")
+    assert decide(policy, but(analysis_confidence=0.1)).checkpoint == "post_analysis"
+    assert decide(policy, but(analysis_confidence=0.1, content_type="entertainment")).processing_type == "lightweight"
+
+
+def test_checkpoints_come_in_the_order_of_the_pipeline() -> None:
+    policy: dict[str, Any] = {}
+    for checkpoint in reversed(CHECKPOINTS):
+        policy |= exits("duration_seconds > 0", checkpoint=checkpoint)
+        assert decide(policy, GOOD).checkpoint == checkpoint
+
+
+def test_a_condition_names_only_what_is_known_at_its_checkpoint() -> None:
+    assert "word_count" not in known_at("post_download")
+    assert {f.name for f in FIELDS} == known_at("post_analysis")
+    found = faults(exits("overall_quality < 0.5"))
+    assert "overall_quality is not known yet at post_download" in found["/exit.post_download.conditions/0"]
+
+
+def test_a_value_that_was_not_measured_makes_no_condition_true() -> None:
+    for text in ("word_count < 5", "not word_count > 5", "language != 'en'", "word_count != 3"):
+        assert decide(exits(text, checkpoint="post_transcription"), {"content_type": "discussion"}).processing_type == "full"
+
+
+def test_duration_is_another_name_of_duration_seconds() -> None:
+    assert decide(exits("duration < 60"), {"duration_seconds": 5}).processing_type == "early_exit"
+    assert decide(exits("duration_seconds < 60"), {"duration": 5}).processing_type == "early_exit"
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
+    found = faults(
+        {
+            "filter.min_overal": 0.5,
+            "filter.min_words": 2.5,
+            "filter.checks_needed": 5,
+            "route.news": "fast",
+            "exit.post_initial_analysis.min_confidence": 0.5,
+            "exit.post_download.conditions": ["duration_seconds <", {"conditon": "x"}, {"condition": "view_count < 3", "confidence": 95}],
+            "exit.post_transcription.conditions": "word_count < 3",
+            "tiers": ["a"],
+        }
+    )
+    assert found["/filter.min_overal"].endswith("did you mean 'filter.min_overall'?")
+    assert "whole number" in found["/filter.min_words"]
+    assert "from 0 to 4" in found["/filter.checks_needed"]
+    assert "full, lightweight, quality_check" in found["/route.news"]
+    assert "did you mean 'exit.post_analysis.min_confidence'" in found["/exit.post_initial_analysis.min_confidence"]
+    assert "character 18" in found["/exit.post_download.conditions/0"]
+    assert "did you mean 'condition'" in found["/exit.post_download.conditions/1/conditon"]
+    assert "from 0 to 1" in found["/exit.post_download.conditions/2/confidence"]
+    assert "are a list" in found["/exit.post_transcription.conditions"]
+    assert "begin with filter., route. or exit." in found["/tiers"]
+    assert len(found) == 11
+
+
+def test_all_faults_of_a_record_come_at_once_with_their_place() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_pipeline({}).decide(
+            {"word_count": "many", "overall_quality": 1.2, "sentiment_score": -1, "content_type": 3, "other": object()}, at="/variables"
+        )
+    assert [fault.pointer for fault in refused.value.faults] == [
+        "/variables/content_type",
+        "/variables/word_count",
+        "/variables/overall_quality",
+    ]
+
+
+@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
+def test_every_knob_says_what_raising_it_or_switching_it_does(knob: Any) -> None:
+    assert any(word in knob.meaning for word in ("raising", "off:", "From lightweight", "longer list"))
+    assert knob.default is None or knob.fault(knob.default) is None
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_presets_are_the_three_pairs_and_what_is_hoped_for() -> None:
+    found = {n: (p.min_overall, p.min_exit_confidence, p.expected_bypass_share, p.expected_quality) for n, p in PRESETS.items()}
+    assert found == {"conservative": (0.70, 0.85, 0.50, 0.80), "balanced": (0.65, 0.80, 0.60, 0.75), "aggressive": (0.60, 0.75, 0.70, 0.70)}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_whole_policy_in_which_its_pair_counts(name: str) -> None:
+    pipeline = parse_pipeline(PRESETS[name].policy)
+    assert pipeline.thresholds("news")["min_overall"] == PRESETS[name].min_overall
+    assert {pipeline.min_confidence(c, "news") for c in CHECKPOINTS} == {PRESETS[name].min_exit_confidence}
+    assert all(pipeline.exits(c, "news") for c in CHECKPOINTS if c != "post_analysis")

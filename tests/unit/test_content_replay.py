@@ -1,0 +1,219 @@
+"""Replay of records, what a knob does to them, and thresholds recommended from them."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.policy.content.files import read_files
+from optimizer.core.policy.content.pipeline import KNOBS, parse_pipeline
+from optimizer.core.policy.content.presets import PRESETS
+from optimizer.core.policy.content.recommend import MIN_FULL, Recommendation, recommend
+from optimizer.core.policy.content.replay import outcome, read_columns, replay, rows_to_columns
+from optimizer.core.policy.content.sensitivity import curve, sweep, values_to_try
+from optimizer.core.policy.content.timing import TimeModel
+
+CHECKPOINTS = ("post_download", "post_transcription", "post_quality_filtering", "post_analysis")
+
+
+def collected(n: int = 600, seed: int = 1, **fixed: Any) -> list[dict[str, Any]]:
+    """Items whose worth shows in their coherence, half of it chance; words say nothing."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(n):
+        coherence = rng.random()
+        rows.append(
+            {
+                "content_type": ("news", "podcast", "discussion")[i % 3],
+                "word_count": rng.randrange(3000),
+                "sentence_count": rng.randrange(100),
+                "coherence_score": coherence,
+                "overall_quality": rng.random(),
+                "quality": 0.5 * coherence + 0.5 * rng.random(),
+                "exit_checkpoint": CHECKPOINTS[i % 4] if i % 10 == 0 else None,
+                **fixed,
+            }
+        )
+    return rows + [{"content_type": "news", "quality": 0.2, "exit_checkpoint": c} for c in CHECKPOINTS]
+
+
+def records(**fixed: Any) -> Any:
+    return read_columns(rows_to_columns(collected(**fixed)))
+
+
+# --- replay -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_outcome_per_setting_in_their_order() -> None:
+    found = replay(records(), [{"route.default": mode, "route.news": mode, "route.discussion": mode} for mode in ("full", "lightweight")])
+    assert [one.full_share for one in found] == [1.0, 0.0]
+    assert [one.time_saved_share for one in found] == [pytest.approx(0.0), pytest.approx(0.85)]
+    assert (found[0].quality is None, found[1].quality) == (False, None)
+
+
+def test_a_time_model_of_your_own_is_used() -> None:
+    times = TimeModel(full=2.0, lightweight=0.5)
+    (found,) = replay(
+        records(),
+        [{"route.enabled": True, "route.default": "lightweight", "route.news": "lightweight", "route.discussion": "lightweight"}],
+        times=times,
+    )
+    assert found.time_saved_share == pytest.approx(0.75)
+
+
+def test_a_setting_that_cannot_be_read_is_named_by_its_number() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        replay(records(), [{}, {"filter.min_overall": 2}])
+    assert refused.value.faults[0].pointer == "/1/filter.min_overall"
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({}, "there is none"),
+        ({"word_count": [1, 2], "quality": [1]}, "word_count: 2, quality: 1"),
+        ({"word_count": [1, "many"]}, "word_count holds something that is no number"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(columns: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        read_columns(columns)
+
+
+def test_a_search_that_writes_its_own_conditions_keeps_no_more_than_it_may() -> None:
+    found = records()
+    for i in range(600):
+        outcome(found, parse_pipeline({"exit.post_transcription.conditions": [f"word_count < {i}"]}))
+    assert len(found._kept) <= 256
+
+
+# --- sensitivity ------------------------------------------------------------------------------------------------------
+
+
+def test_raising_min_overall_bypasses_more() -> None:
+    """Advice is found that says the opposite; the measured curve does not."""
+    found = curve(records(), {}, "filter.min_overall").points
+    assert [p.outcome.bypass_share for p in found] == sorted(p.outcome.bypass_share for p in found)
+    assert found[0].outcome.bypass_share < found[-1].outcome.bypass_share
+
+
+def test_raising_the_confidence_asked_for_ends_fewer_early() -> None:
+    found = curve(records(), PRESETS["balanced"].policy, "exit.min_confidence").points
+    assert [p.outcome.early_exit_share for p in found] == sorted((p.outcome.early_exit_share for p in found), reverse=True)
+
+
+def test_a_knob_that_does_nothing_for_these_records_has_a_flat_curve() -> None:
+    assert curve(records(), {}, "exit.min_confidence").is_flat
+    assert not curve(records(), {}, "filter.min_coherence").is_flat
+
+
+def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compared_with() -> None:
+    found = records()
+    empty = {knob.name for knob in KNOBS if not values_to_try(found, knob.name)}
+    assert empty == {
+        "filter.min_completeness", "filter.min_informativeness", "filter.min_predicted_quality", *(f"exit.{c}.conditions" for c in CHECKPOINTS),
+    }  # fmt: skip
+    with pytest.raises(InvalidInput, match="say which values to try"):
+        curve(found, {}, "exit.post_download.conditions")
+    with pytest.raises(InvalidInput, match=r"did you mean 'filter\.min_words'"):
+        curve(found, {}, "filter.min_word")
+
+
+def test_a_sweep_has_every_threshold_that_changes_anything() -> None:
+    found = records()
+    swept = sweep(found, {"filter.checks_needed": 4}, "filter.min_coherence")
+    assert len(swept.thresholds) > 50
+    assert list(swept.full_share) == sorted(swept.full_share, reverse=True)
+    with pytest.raises(InvalidInput, match="cannot be swept"):
+        sweep(found, {}, "filter.checks_needed")
+
+
+@cache
+def recommended() -> Recommendation:
+    return recommend(collected(300))
+
+
+# --- recommendation ---------------------------------------------------------------------------------------------------
+
+
+def test_the_recommendation_finds_what_the_worth_shows_in_and_confirms_it_on_items_kept_back() -> None:
+    found = recommend(collected(900))
+    assert found.is_better
+    assert found.after.quality is not None
+    assert found.before.quality is not None
+    assert found.after.quality > found.before.quality + 0.05
+    assert found.after.time_saved_share >= 0.63
+    assert found.after.n_judged >= MIN_FULL
+    assert found.evidence["n_searched_on"] + found.evidence["n_kept_back"] == found.evidence["n_items"] == 904
+    assert found.evidence["changed"] == found.changed
+    assert any("coherence" in knob for knob in found.changed)
+
+
+def test_the_same_records_give_the_same_recommendation() -> None:
+    assert recommend(collected(300)).policy == recommended().policy
+
+
+def test_its_file_can_be_read_back_as_the_policy_it_recommends() -> None:
+    found = recommended()
+    again = read_files({"optimal_config.yaml": found.optimal_config})
+    assert again.policy == found.policy
+    assert again.evidence == found.evidence
+
+
+def test_where_nothing_tells_good_from_bad_it_does_not_claim_to_be_better() -> None:
+    """The worth is chance: what the search half likes, the other half does not confirm more often than chance would."""
+    claimed = 0
+    for seed in range(4):
+        rng = random.Random(seed)
+        found = recommend([{**row, "quality": rng.random()} for row in collected(200, seed)])
+        assert found.after.quality is not None
+        claimed += found.after.quality - 0.5 > 2.5 * (found.after.quality_error or 1)
+    assert claimed == 0
+
+
+def test_knobs_whose_values_no_record_carries_are_left_as_they_are_and_named() -> None:
+    rows = [{k: v for k, v in row.items() if k not in ("word_count", "sentence_count")} for row in collected(200)]
+    found = recommend(rows)
+    assert not any("words" in knob or "sentences" in knob for knob in found.changed)
+    assert {"filter.min_words", "filter.min_sentences"} <= set(found.evidence["not_varied"])
+
+
+def test_records_as_the_pipeline_reports_them_are_enough_and_the_note_says_what_they_cannot_show() -> None:
+    rng = random.Random(3)
+    rows = [
+        {
+            "processing_type": "full",
+            "content_type": ("news", "podcast", "interview")[i % 3],
+            "quality_score": rng.random(),
+            "exit_checkpoint": (*CHECKPOINTS[:3], "post_initial_analysis")[i % 4] if i < 8 else None,
+        }
+        for i in range(200)
+    ]
+    found = recommend(rows)
+    assert found.evidence["exits_by_checkpoint"] == dict.fromkeys(CHECKPOINTS, 2)
+    assert "says nothing about how good that score is" in found.evidence["note"]
+
+
+def test_too_little_is_refused_and_everything_that_is_missing_named_at_once() -> None:
+    rows = [{"content_type": "news", "quality_score": 0.5, "exit_checkpoint": "post_download"} for _ in range(40)]
+    with pytest.raises(DatasetTooSmall) as refused:
+        recommend(rows)
+    assert refused.value.members["missing"] == [
+        "60 more items with a measured quality (40 of 100)",
+        "2 more content types (1 of 3: news)",
+        "an early exit at post_transcription, post_quality_filtering, post_analysis",
+    ]
+
+
+@pytest.mark.parametrize("n", [99, 100])
+def test_a_hundred_items_are_enough(n: int) -> None:
+    rows = [{"content_type": "abc"[i % 3], "quality": 0.5, "exit_checkpoint": CHECKPOINTS[i % 4]} for i in range(n)]
+    if n == 100:
+        assert recommend(rows).evidence["n_items"] == 100
+    else:
+        with pytest.raises(DatasetTooSmall, match="1 more items"):
+            recommend(rows)

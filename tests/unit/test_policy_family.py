@@ -1,0 +1,241 @@
+"""Families of kind policy: knobs in place of messages, from the file to what is served of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from ruamel.yaml import YAML
+
+from api.gateway import create_gateway
+from optimizer.adapters.family_files import parse_family_text
+from optimizer.adapters.mlflow_prompts import PromptRegistry
+from optimizer.core.errors import InvalidFamily, InvalidInput, NotFound
+from optimizer.core.family import parse_family
+from optimizer.core.policy.content.fields import FIELDS
+from optimizer.core.policy.content.presets import PRESETS
+from optimizer.core.rendering import render, render_open
+from optimizer.core.variant import FewShot, Variant
+from optimizer.core.variant_text import variant_text
+from optimizer.jobs.evaluate_variant import evaluate_variant
+from optimizer.jobs.export_variant import export_variant
+from optimizer.ports import VariantRecord
+from tests.api_world import World, make_home, serving
+
+FILE = Path(__file__).parents[2] / "families" / "content_pipeline" / "family.yaml"
+TEXT = FILE.read_text(encoding="utf-8")
+SMALL: dict[str, Any] = {
+    "name": "pipeline",
+    "kind": "policy",
+    "inputs": {"word_count": {"type": "number"}, "content_type": {}},
+    "prompt": {"current": "a", "versions": {"a": {"policy": {"filter.min_words": 100, "filter.checks_needed": 4}}}},
+}
+
+
+def faults(data: Any) -> dict[str, str]:
+    with pytest.raises(InvalidFamily) as error:
+        parse_family(data)
+    return {f.pointer: f.detail for f in error.value.faults}
+
+
+def changed(policy: Any = None, space: Any = None, **version: Any) -> dict[str, Any]:
+    data = copy.deepcopy(SMALL)
+    if policy is not None:
+        data["prompt"]["versions"]["a"]["policy"] = policy
+    data["prompt"]["versions"]["a"].update(version)
+    return data | ({"space": space} if space is not None else {})
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_content_pipeline_s_versions_are_the_presets_and_its_inputs_the_fields() -> None:
+    family = parse_family_text(TEXT, file="family.yaml", folder="content_pipeline")
+    assert {name: dict(family.variant(name).policy) for name in family.prompt.versions} == {n: p.policy for n, p in PRESETS.items()}
+    assert family.prompt.current == "balanced"
+    assert {name: field.type for name, field in family.inputs.items()} == {
+        f.name: "text" if f.kind == "text" else "number" for f in FIELDS
+    }  # fmt: skip
+
+
+def test_a_version_has_a_policy_and_no_messages() -> None:
+    variant = parse_family(SMALL).variant()
+    assert (variant.messages, dict(variant.model), dict(variant.policy)) == ((), {}, {"filter.min_words": 100, "filter.checks_needed": 4})
+    assert Variant.from_content(variant.content()) == variant
+    assert parse_family(SMALL).space == {}
+
+
+def test_the_model_of_such_a_family_does_not_change_what_its_variant_is() -> None:
+    assert parse_family(SMALL | {"model": {"default": "large"}}).variant().id == parse_family(SMALL).variant().id
+
+
+def test_without_versions_it_still_needs_no_prompt() -> None:
+    data = {key: value for key, value in SMALL.items() if key != "prompt"}
+    with pytest.raises(NotFound, match="kind policy needs no prompt"):
+        parse_family(data | {"space": {"policy.accept": {"float": [0.5, 0.99]}}}).variant()
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer", "says"),
+    [
+        pytest.param(changed({"filter.min_word": 5}), "/prompt/versions/a/policy/filter.min_word", "did you mean 'filter.min_words'", id="an unknown knob"),
+        pytest.param(changed({"filter.min_overall": 65}), "/prompt/versions/a/policy/filter.min_overall", "from 0 to 1", id="percent instead of a share"),
+        pytest.param(changed({"route.news": "quick"}), "/prompt/versions/a/policy/route.news", "full, lightweight, quality_check", id="no mode"),
+        pytest.param(
+            changed({"exit.post_download.conditions": ["duration_seconds < 60 and"]}),
+            "/prompt/versions/a/policy/exit.post_download.conditions/0", "character 25", id="half a condition",
+        ),
+        pytest.param(changed({}), "/prompt/versions/a", "there is no policy", id="an empty policy"),
+        pytest.param(changed(["a"]), "/prompt/versions/a/policy", "", id="a list of knobs"),
+        pytest.param(changed(content=[{"role": "user", "content": "x"}]), "/prompt/versions/a/content", "calls no model", id="a message"),
+        pytest.param(changed(tools=[{"name": "t"}]), "/prompt/versions/a/tools", "calls no model", id="a tool"),
+        pytest.param(changed(space={"policy.filter.min_word": {"int": [1, 2]}}), "/space/policy.filter.min_word", "did you mean", id="an unknown knob to vary"),
+        pytest.param(changed(space={"policy.filter.min_overall": {"float": [0, 2]}}), "/space/policy.filter.min_overall", "from 0 to 1", id="a range beyond the knob's"),
+        pytest.param(changed(space={"policy.route.news": {"choices": ["full", "quick"]}}), "/space/policy.route.news", "not 'quick'", id="a choice that is no mode"),
+        pytest.param(
+            changed(space={"policy.exit.post_download.conditions": {"choices": [["word_count < 5"]]}}),
+            "/space/policy.exit.post_download.conditions", "not known yet at post_download", id="a condition too early",
+        ),
+        pytest.param(changed(space={"temperature": {"float": [0, 1]}}), "/space/temperature", "belongs to a prompt", id="a prompt's slot"),
+        pytest.param({**SMALL, "kind": "prompt"}, "/prompt/versions/a/content", "is missing", id="a prompt without messages"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_named_with_its_place_and_what_to_do(data: Any, pointer: str, says: str) -> None:
+    found = faults(data)
+    assert set(found) == {pointer}
+    assert says in found[pointer]
+
+
+def test_faults_of_knobs_have_the_line_they_stand_in() -> None:
+    broken = TEXT.replace("filter.min_coherence: 0.6", "filter.min_coherance: 0.6", 1).replace(
+        "duration_seconds < 60", "duration_seconds << 60", 1
+    )
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(broken, file="family.yaml")
+    lines = broken.splitlines()
+    assert len(error.value.faults) == 4  # the condition stands in three versions, by an alias
+    for fault in error.value.faults:
+        assert fault.line is not None
+        assert "min_coherance" in lines[fault.line - 1] or "post_download" in lines[fault.line - 1] or "<<" in lines[fault.line - 1]
+
+
+# --- variants without messages ----------------------------------------------------------------------------------------
+
+
+def test_a_variant_without_messages_needs_a_policy_and_has_no_examples() -> None:
+    with pytest.raises(InvalidInput, match="at least one user message"):
+        Variant(messages=())
+    with pytest.raises(InvalidInput, match="at least one user message"):
+        Variant(messages=(), policy={"a": 1}, examples=(FewShot(id="1", input={}, output="x"),))
+
+
+def test_it_renders_to_no_messages_and_reads_as_its_knobs() -> None:
+    variant = parse_family(SMALL).variant()
+    assert render_open(variant) == render(variant, {"word_count": 3}, declared=["word_count"]) == []
+    assert variant_text(variant) == "policy.filter.checks_needed: 4\npolicy.filter.min_words: 100\n"
+
+
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    folder = tmp_path / "families" / "content_pipeline"
+    folder.mkdir(parents=True)
+    (folder / "family.yaml").write_text(TEXT, encoding="utf-8")
+    with serving(make_home(tmp_path)) as running:
+        yield running
+
+
+def test_the_policy_is_served_beside_the_prompts(world: World) -> None:
+    prompt = world.get("/v1/families/content_pipeline/prompt").json()
+    assert (prompt["messages"], prompt["policy"]) == ([], PRESETS["balanced"].policy)
+    assert world.get("/v1/families/triage/prompt").json()["messages"]
+    assert world.get("/v1/snapshot").json()["families"]["content_pipeline"]["champion"]["policy"] == PRESETS["balanced"].policy
+    assert world.get("/ready").status_code == 200
+    assert world.get("/v1/families/content_pipeline").json()["file"]["state"] == "served"
+
+
+def test_render_decides_about_a_record(world: World) -> None:
+    answer = world.post("/v1/families/content_pipeline/render", {"variables": {"content_type": "news", "duration_seconds": 12}}).json()
+    assert answer["messages"] == []
+    assert answer["decision"] == {
+        "processing_type": "early_exit",
+        "checkpoint": "post_download",
+        "reason": "too short to analyse (confidence 0.95, 0.8 is needed)",
+        "confidence": 0.95,
+        "checks": {"words": None, "sentences": None, "coherence": None, "overall": None},
+        "time_share": 0.02,
+        "overall_quality": None,
+    }
+    assert answer["assignment"]
+    assert "decision" not in world.post("/v1/families/triage/render", {"variables": {"text": "x"}}).json()
+
+
+def test_a_record_that_cannot_be_judged_is_refused_with_all_its_faults(world: World) -> None:
+    answer = world.post("/v1/families/content_pipeline/render", {"variables": {"word_count": "many", "overall_quality": 3}})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/variables/word_count", "/variables/overall_quality"]
+    unknown = world.post("/v1/families/content_pipeline/render", {"variables": {"words": 3}})
+    assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/variables/words")
+
+
+def test_a_person_makes_a_variant_by_changing_knobs(world: World) -> None:
+    made = world.post("/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.6}})
+    assert made.status_code == 201, made.text
+    wrong = world.post("/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overal": 0.6}})
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/policy/filter.min_overal")
+    message = world.post("/v1/families/content_pipeline/variants", {"messages": [{"role": "user", "content": "{{content_type}}"}]})
+    assert (message.status_code, message.json()["errors"][0]["pointer"]) == (422, "/messages")
+
+
+def world_champion(world: World) -> str:
+    return str(world.get("/v1/families/content_pipeline").json()["champion"]["variant"])
+
+
+def test_a_policy_is_no_model_to_talk_to(tmp_path: Path) -> None:
+    folder = tmp_path / "families" / "content_pipeline"
+    folder.mkdir(parents=True)
+    (folder / "family.yaml").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "models.yaml").write_text("embedded: {openai_compatible: 'http://127.0.0.1:9', model: m}\n", encoding="utf-8")
+    gateway = create_gateway(make_home(tmp_path))
+    with TestClient(gateway, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
+        assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["triage"]
+        asked = client.post("/v1/chat/completions", json={"model": "content_pipeline", "messages": [{"role": "user", "content": "x"}]})
+    assert asked.status_code == 422
+    assert "calls no model" in asked.text
+
+
+def test_its_registered_prompt_shows_the_knobs() -> None:
+    registered: list[dict[str, Any]] = []
+    client = SimpleNamespace(
+        get_prompt=lambda name: None,
+        register_prompt=lambda **given: registered.append(given) or SimpleNamespace(version=1),
+        delete_prompt_tag=lambda *given: None,
+    )
+    PromptRegistry(client).mirror("pipeline", parse_family(SMALL).variant(), [], {}, experiment="1")
+    assert registered[0]["template"] == "policy.filter.checks_needed: 4\npolicy.filter.min_words: 100\n"
+
+
+def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None:
+    family = parse_family(SMALL)
+    record = VariantRecord(
+        family="pipeline", variant=family.variant(), source="person", created_at=datetime(2026, 11, 21, tzinfo=UTC), created_by="a", note="as it is"
+    )  # fmt: skip
+    block = YAML(typ="safe", pure=True).load(export_variant(family, record, "yaml"))
+    again = parse_family({**SMALL, **block})
+    assert again.variant() == family.variant()
+
+
+def test_no_model_is_asked_to_answer_a_policy() -> None:
+    with pytest.raises(InvalidInput, match="scored by replay"):
+        evaluate_variant(
+            parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None, scorer_for=lambda family: None
+        )  # fmt: skip
