@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from optimizer.core.dataset import Example
-from optimizer.core.errors import Fault, InvalidInput, NotYet
+from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import Aim, ExampleResult, Study, Trial
@@ -17,10 +17,11 @@ RACE = "race"
 RACED = ("bootstrap", "settings")  # whose proposals race
 GEPA = "gepa"
 MIPRO, JOINT = "mipro", "joint"
-WRITERS = (GEPA, MIPRO)  # strategies that have instructions written, by a proposer model; joint where the space asks for it
-QUALITY_ONLY = (RACE, GEPA)
-WORKING = ("bootstrap", "settings", RACE, GEPA, MIPRO, JOINT)
-LATER = ("copro", "simba")
+EXAMPLES = "examples"
+COPRO, SIMBA = "copro", "simba"
+WRITERS = (GEPA, MIPRO, COPRO, SIMBA)  # strategies that have instructions written, by a proposer model; joint where the space asks for it
+QUALITY_ONLY = (RACE, GEPA, SIMBA)
+WORKING = ("bootstrap", EXAMPLES, "settings", RACE, GEPA, MIPRO, JOINT, COPRO, SIMBA)
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 
@@ -79,11 +80,9 @@ StrategyMaker = Callable[[str, SearchSetting], Strategy]
 
 
 def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
-    """The names in ``a+b``, checked: InvalidInput for an unknown one or one that has another aim, NotYet for one that comes later."""
+    """The names in ``a+b``, checked: InvalidInput for an unknown one or one that has another aim."""
     names = tuple(name.strip() for name in text.split("+"))
     for name in names:
-        if name in LATER:
-            raise NotYet(f"Strategy {name!r} comes later. Working today: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
         if name not in WORKING:
             raise _unusable(f"There is no strategy {name!r}. Known: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
     if len(set(names)) != len(names):

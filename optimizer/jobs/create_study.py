@@ -15,20 +15,19 @@ from optimizer.core.estimate import (
     confirmation_calls,
     confirmation_usd,
     estimate_study,
-    expected_calls,
     longest_allowed,
     longest_inputs,
     longest_of,
     models_of,
     request_bytes,
     search_budget,
-    trials_of,
 )
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.objective import MIN_TIMED
 from optimizer.core.rendering import render
+from optimizer.core.search_calls import expected_calls, trials_of
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
 from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy, may_write, writes
