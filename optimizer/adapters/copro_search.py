@@ -81,7 +81,9 @@ class CoproSearch:
         setting = self._setting
         self._engine.begin()
         try:
-            with dspy.context(lm=self._lm, adapter=dspy.ChatAdapter(), warn_on_type_mismatch=False, provide_traceback=False):
+            with dspy.context(
+                lm=self._lm, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False), warn_on_type_mismatch=False, provide_traceback=False
+            ):
                 text = str(ask(**given).proposed_instruction)
         except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
             self._engine.require_whole()

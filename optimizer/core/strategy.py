@@ -47,6 +47,10 @@ class Strategy(Protocol):
         """
 
 
+class Answer(Protocol):
+    def __call__(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
+
+
 Propose = Callable[[Sequence[Mapping[str, Any]], str], str]
 
 
@@ -55,7 +59,7 @@ class SearchSetting:
     """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach.
 
     ``answer(variant, example)`` gives the model's text for one example, or raises ModelFailed; BudgetExhausted and
-    StudyStopped are no Exceptions and pass through. ``propose(messages, draw)`` gives the proposer model's text likewise; another
+    StudyStopped are no Exceptions and pass through. Another draw is another text, above temperature 0. ``propose(messages, draw)`` gives the proposer model's text likewise; another
     draw of the same messages is another text. ``fits(variant)`` says whether its longest request is allowed.
     """
 
@@ -66,7 +70,7 @@ class SearchSetting:
     scorer: Scorer
     seed: int
     definition: Mapping[str, Any]
-    answer: Callable[[Variant, Example], str]
+    answer: Answer
     propose: Propose
     fits: Callable[[Variant], bool]
 
@@ -91,7 +95,9 @@ def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
         raise _unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
     for name in QUALITY_ONLY if aim != "quality" else ():
         if name in names:
-            raise _unusable(f"Strategy {name} goes by quality alone. For aim {aim} name {DEFAULT_STRATEGY}, settings, mipro or joint.")
+            raise _unusable(
+                f"Strategy {name} goes by quality alone. For aim {aim} name {DEFAULT_STRATEGY}, examples, settings, mipro, joint or copro."
+            )
     return names
 
 
