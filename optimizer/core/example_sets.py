@@ -1,6 +1,6 @@
 """Sets of few-shot examples that are worth trying, made without asking a model, and the orders in which they may stand.
 
-Typical ones speak for the others, covering ones leave nothing far away, hard ones lie near what went wrong. Which order serves best
+Central ones are like all others, typical ones speak for them, covering ones leave nothing far away, hard ones lie near what went wrong. Which order serves best
 depends on the model: small ones lean towards what they read last (Zhao et al. 2021, arXiv 2102.09690).
 """
 
@@ -103,18 +103,23 @@ def made_sets(pool: Pool, k: int, *, seed: int) -> list[Made]:
     if k < 1:
         return []
     everyone = range(len(pool))
-    found = [("typical", near_last(pool, typical(pool, k, everyone)))]
+    found = [("central", near_last(pool, central(pool, k))), ("typical", near_last(pool, typical(pool, k, everyone)))]
     if pool.labels is not None:
-        found.insert(0, ("per_label", near_last(pool, per_label(pool, k))))
-    found.append(("covering", near_last(pool, covering(pool, k))))
+        found.insert(1, ("per_label", near_last(pool, per_label(pool, k))))
     if pool.hardness is not None:
         hard, easy = (near_last(pool, typical(pool, k, among)) for among in _ends(pool, pool.hardness, k))
         found += [("hard", hard), ("mixed", alternating(pool, [*hard[: k // 2], *easy[: k - k // 2]])), ("easy", easy)]
+    found.append(("covering", near_last(pool, covering(pool, k))))
     if k > 1:
         found += [("few", near_last(pool, typical(pool, k // 2, everyone))), ("turned_round", found[0][1][::-1])]
     found.append(("drawn", tuple(random.Random(seed).sample(everyone, k))))
     first = {chosen: name for name, chosen in reversed(found)}  # of equal sets the first name
     return [Made(name=name, chosen=chosen) for name, chosen in found if first[chosen] == name]
+
+
+def central(pool: Pool, k: int) -> Chosen:
+    """The ``k`` most like all others."""
+    return tuple(sorted(range(len(pool)), key=lambda i: (-sum(pool.likeness[i]), i))[:k])
 
 
 def typical(pool: Pool, k: int, among: Collection[int]) -> Chosen:

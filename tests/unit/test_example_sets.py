@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.core.example_effects import Effects, Tried
-from optimizer.core.example_sets import Pool, alternating, covering, made_sets, make_pool, near_last, neighbours, per_label, typical
+from optimizer.core.example_sets import (
+    Pool,
+    alternating,
+    central,
+    covering,
+    made_sets,
+    make_pool,
+    near_last,
+    neighbours,
+    per_label,
+    typical,
+)
 from optimizer.core.likeness import likenesses, vectors
 from optimizer.core.variant import FewShot
 
@@ -44,6 +55,11 @@ def test_typical_ones_speak_for_every_group_before_any_speaks_twice():
     two = typical(here, 2, range(len(TEXTS)))
     assert {LABELS[i] for i in two} == {"animals", "money"}
     assert typical(here, 2, [0, 1]) in [(0, 1), (1, 0)]
+
+
+def test_central_ones_are_those_with_most_in_common_whoever_they_are():
+    assert {LABELS[i] for i in central(pool(), 2)} == {"money"}
+    assert LABELS[central(pool(), len(TEXTS))[-1]] == "odd"
 
 
 def test_covering_takes_in_the_odd_one_at_once():
