@@ -10,7 +10,7 @@ rows not counted; minutes are what the model took to answer them.
 
 Each cell keeps its own journal and result outside the repository, under DETENT_LIVE (default: detent-bench-search-live in the user's cache
 folder), so that a stop loses nothing: run again and it goes on. `--minutes`: no cell begins after that. Cells not run are shown as
-not run. A full cell makes some 450 calls and 100 held-out ones, one at a time.
+not run. In full: 54 cells, some 28,000 calls one at a time, about two hours on an idle core; the table goes to docs/reference/search-live.md.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, SHARED, Cell, write_result
-from live.page import NOT_RUN, Cells, table
+from common import RESULTS, ROOT, SHARED, Cell, commit, machine, write_result
+from live.page import NOT_RUN, Cells, page, table
 from live.setup import Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
 from recorded.tasks import TASKS, Task
 
@@ -39,6 +39,7 @@ SIZES = {
     "full": Sizes(train=60, dev=30, holdout=100, candidates=8),
     "small": Sizes(train=8, dev=6, holdout=8, candidates=1),
 }
+PAGE = ROOT / "docs" / "reference" / "search-live.md"
 LIVE = ("document_analysis", "intent_routing")
 BARE = "bare prompt"
 OURS = ("bootstrap+settings", "race", "joint", "examples")
@@ -68,6 +69,8 @@ def main() -> int:
     cells = read_cells(folder, keys)
     print(table(cells, LIVE, ARMS, options.seeds))
     path = write_result("search_live", compared(cells, options.seeds), RESULTS if options.rows == "full" else folder)
+    if options.rows == "full" and cells:
+        PAGE.write_text(page(cells, LIVE, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine()), encoding="utf-8")
     print(f"{len(cells)} of {len(keys)} cells were run. {path}")
     return 0
 

@@ -82,6 +82,9 @@ def test_what_was_not_run_is_said_and_no_number_stands_in_its_place():
     assert "| race | 0.750 | 0.250 | 0.500 | 10 | 1.0 |" in text
     assert "| bare prompt | 0.500 | not run | 0.500 | 0 | 1.0 |" in text
     assert "| joint | not run | not run | not run | not run | not run |" in text
+    whole = page.page(cells, [TASK], live.ARMS, [1, 2], SMALL, commit="abc", machine="here")
+    assert "commit abc, here" in whole
+    assert whole.endswith(text)
     compared = live.compared(cells, [1, 2])
     (known,) = [c for c in compared if c.case == f"{TASK}: race" and c.other_name == live.BARE]
     assert (known.ours, known.other, known.n) == (0.75, 0.5, 4)  # the seed that both were run on
