@@ -23,7 +23,7 @@ class Cell:
     """One measurement side by side. ``low`` and ``high``: 95 % interval of what ``unit`` says they bound."""
 
     case: str
-    ours: float
+    ours: float | None  # None: not measured
     other: float | None
     other_name: str
     ratio: float | None

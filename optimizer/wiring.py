@@ -171,18 +171,30 @@ def open_secrets(settings: Settings) -> Secrets:
 
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:
-    """The strategy of one word of a study; raises NotYet for those that come later and InvalidInput for unknown ones."""
-    from optimizer.core.strategy import GEPA, JOINT, MIPRO, check_strategy
+    """The strategy of one word of a study; raises InvalidInput for an unknown one."""
+    from optimizer.core.strategy import COPRO, EXAMPLES, GEPA, JOINT, MIPRO, SIMBA, check_strategy
 
     check_strategy(name)
     if name == "bootstrap":
         from optimizer.adapters.dspy_programs import BootstrapSearch
 
         return BootstrapSearch(setting)
+    if name == EXAMPLES:
+        from optimizer.core.example_search import ExampleSearch
+
+        return ExampleSearch(setting)
     if name == GEPA:
         from optimizer.adapters.gepa_search import GepaSearch
 
         return GepaSearch(setting)
+    if name == COPRO:
+        from optimizer.adapters.copro_search import CoproSearch
+
+        return CoproSearch(setting)
+    if name == SIMBA:
+        from optimizer.adapters.simba_search import SimbaSearch
+
+        return SimbaSearch(setting)
     if name in (MIPRO, JOINT):
         from optimizer.adapters.joint_search import JointSearch
 

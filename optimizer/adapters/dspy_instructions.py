@@ -34,7 +34,7 @@ def written_instructions(strategy: str, setting: SearchSetting, sets: Sequence[S
     """
     silence_dspy()
     grounded_proposer.print = lambda *_, **__: None
-    draw, engine = random.Random(setting.seed), _Engine(strategy, setting)
+    draw, engine = random.Random(setting.seed), ProposerEngine(strategy, setting)
     train = [_as_dspy(setting, e) for e in setting.train if e.released]
     if not train or n <= 0:
         return
@@ -71,7 +71,7 @@ def written_instructions(strategy: str, setting: SearchSetting, sets: Sequence[S
             yield written
 
 
-class _Engine:
+class ProposerEngine:
     """DSPy's engine protocol on top of the journaled proposer."""
 
     def __init__(self, strategy: str, setting: SearchSetting) -> None:
@@ -94,7 +94,7 @@ class _Engine:
         found = WRITTEN.search(self._text)
         return found[1].strip() if found else None
 
-    def __deepcopy__(self, memo: Any) -> _Engine:
+    def __deepcopy__(self, memo: Any) -> ProposerEngine:
         return self  # DSPy copies its model for every proposal; the calls are counted in one place
 
     def complete(self, request: Any) -> Any:

@@ -21,9 +21,10 @@ from dspy.teleprompt import BootstrapFewShot, LabeledFewShot, bootstrap
 
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput
+from optimizer.core.example_sets import usable
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
-from optimizer.core.rendering import few_shot, render, render_open
+from optimizer.core.rendering import render
 from optimizer.core.strategy import Proposal, SearchSetting
 from optimizer.core.study import ExampleResult, mean_score
 from optimizer.core.variant import VARIABLE, FewShot, Variant
@@ -42,7 +43,7 @@ class BootstrapSearch:
         self._setting = setting
         self._start = replace(setting.start, examples=())
         self._program = Program(setting, self._start)
-        self._train = [self._program.as_dspy(e) for e in _usable(setting)]
+        self._train = [self._program.as_dspy(e) for e in usable(setting.train, setting.family, setting.start)]
         if setting.seed:
             random.Random(setting.seed).shuffle(self._train)
         self._max_examples = int(setting.definition["max_examples"])
@@ -192,19 +193,6 @@ def silence_dspy() -> None:
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
     bootstrap.print = lambda *_, **__: None
     bootstrap.tqdm = SimpleNamespace(tqdm=iter)
-
-
-def _usable(setting: SearchSetting) -> list[Example]:
-    """Released training examples that may stand in a prompt: one with a {{variable}} would be filled in by a client."""
-    return [e for e in setting.train if e.released and _servable(setting, e)]
-
-
-def _servable(setting: SearchSetting, example: Example) -> bool:
-    try:
-        render_open(replace(setting.start, examples=(few_shot(setting.family, example),)))
-    except InvalidInput:
-        return False
-    return True
 
 
 def _few_shots(demos: Sequence[Mapping[str, Any]], program: Program) -> list[FewShot]:

@@ -11,11 +11,13 @@ from dataclasses import replace
 
 from optimizer.adapters.dspy_programs import BootstrapSearch
 from optimizer.adapters.optuna_search import PointSearch, Space, dimensions_of
+from optimizer.core.example_search import made_for
 from optimizer.core.space import Choice, Dimension, Point, apply_point, point_of, with_instruction
 from optimizer.core.strategy import JOINT, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import FewShot, Variant
 
+N_MADE = 4  # sets of ``joint`` beside the bootstrapped ones
 TEXTS = ("instruction", "examples", "examples.order")  # dimensions in whose place texts and sets stand
 
 
@@ -61,10 +63,13 @@ class JointSearch:
         return PointSearch(setting, space, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
 
     def _sets(self) -> list[Sequence[FewShot]]:
-        """The start's own examples first, then DSPy's candidates."""
+        """The start's own examples first, then DSPy's candidates, for ``joint`` then those made by likeness, coverage and difficulty."""
         found: list[Sequence[FewShot]] = [self._setting.start.examples]
         while (proposal := self._bootstrap.ask()) is not None:
             found.append(proposal.variant.examples)
+        if self._name == JOINT:
+            results = next((results for told, _, results in self._told if told.variant.id == self._setting.start.id), ())
+            found += [made for made in made_for(self._setting, results) if made not in found][:N_MADE]
         return found
 
     def _texts(self, sets: Sequence[Sequence[FewShot]]) -> list[Variant]:

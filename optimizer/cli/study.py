@@ -27,8 +27,8 @@ def run(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="bootstrap, settings, both: bootstrap+settings; race, which asks those that are behind no more; gepa, mipro or joint, "
-            "which have instructions written."
+            help="bootstrap, settings, both: bootstrap+settings; examples, which chooses them by likeness; race, which asks those that are "
+            "behind no more; gepa, mipro, joint, copro or simba, which have instructions written."
         ),
     ] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,

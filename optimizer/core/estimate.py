@@ -12,9 +12,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetTooSmall
 from optimizer.core.family import Family
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
-from optimizer.core.racing import FIRST
 from optimizer.core.rendering import render
-from optimizer.core.strategy import GEPA, JOINT, MIPRO, RACE, RACED
 from optimizer.core.study import Budget, Definition
 from optimizer.core.variant import FewShot, Variant
 
@@ -24,9 +22,7 @@ DEFAULT_MAX_CHARS = 4000
 INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
-SUMMARIES = 10  # that it makes at most
 PROPOSALS = "proposals"  # the part of a study's calls that its proposer answers
-MET_IN_A_RACE = 0.5  # of the dev examples, by a contender on average
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,52 +131,6 @@ def holdout_size(available: int, definition: Definition, gates_n: int) -> int:
     return min(available, definition.n_holdout, 2 * gates_n)
 
 
-def expected_calls(
-    strategies: Sequence[str],
-    definition: Definition,
-    *,
-    n_train: int,
-    n_dev: int,
-    n_holdout: int,
-    n_champion_examples: int,
-    is_written: bool = False,
-) -> dict[str, Spread]:
-    """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread.
-
-    Args:
-        is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
-    """
-    parts = {"champion": _exactly(n_dev)}
-    for name in strategies:
-        if name == "bootstrap":
-            parts[name] = _bootstrap_calls(definition, n_train, n_dev, n_champion_examples)
-        elif name == "settings":
-            parts[name] = Spread(low=0, expected=definition.n_settings * n_dev * 0.8, high=definition.n_settings * n_dev)
-        elif name == GEPA:
-            parts[name] = _gepa_calls(definition, n_dev)
-        elif name in (MIPRO, JOINT):
-            parts[name] = _joint_calls(definition, n_train, n_dev)
-        elif name == RACE:
-            parts[name] = _race_calls(definition, n_train, n_dev, n_champion_examples)
-    if is_written:
-        parts[PROPOSALS] = _proposals(strategies, definition, n_train)
-    confirmation = confirmation_calls(n_holdout)
-    parts["confirmation"] = Spread(low=0, expected=confirmation, high=confirmation)
-    return parts
-
-
-def trials_of(strategies: Sequence[str], definition: Definition) -> int:
-    """The most trials a study can have, the champion's included."""
-    most = {
-        "bootstrap": definition.n_candidates + 3,
-        "settings": definition.n_settings,
-        MIPRO: definition.n_settings,
-        JOINT: definition.n_settings,
-        GEPA: definition.n_instructions,
-    }
-    return 1 + sum(sum(most[raced] for raced in RACED) if name == RACE else most[name] for name in strategies)
-
-
 def estimate_study(
     parts: Mapping[str, Spread],
     *,
@@ -280,53 +230,3 @@ def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | 
             )
         minutes = minutes - needed
     return Budget(usd=usd, calls=calls, minutes=minutes)
-
-
-def _bootstrap_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:
-    evaluated = n_dev * _n_bootstrapped(definition, n_champion_examples)
-    return _asked_for_examples(definition, n_train).plus(Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated))
-
-
-def _gepa_calls(definition: Definition, n_dev: int) -> Spread:
-    """A child that does no better on its few examples is not evaluated: expected of every other one."""
-    n, both = definition.n_instructions, 2 * REFLECTED_ON
-    return Spread(low=min(n, 1) * REFLECTED_ON, expected=n * (both + n_dev / 2), high=n * (both + n_dev))
-
-
-def _joint_calls(definition: Definition, n_train: int, n_dev: int) -> Spread:
-    points = Spread(low=n_dev, expected=definition.n_settings * n_dev * 0.9, high=definition.n_settings * n_dev)
-    return _asked_for_examples(definition, n_train).plus(points)
-
-
-def _proposals(strategies: Sequence[str], definition: Definition, n_train: int) -> Spread:
-    """One for each instruction; DSPy's proposer also looks at the data in tens, sums up, and asks again where it cannot read an answer."""
-    found = NONE
-    for name in strategies:
-        n = definition.n_instructions
-        if name == GEPA:
-            found = found.plus(Spread(low=0, expected=n, high=n))
-        elif name in (MIPRO, JOINT):
-            n += min(SUMMARIES, ceil(n_train / SUMMARISED)) + 1
-            found = found.plus(Spread(low=0, expected=n, high=2 * n))
-    return found
-
-
-def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:
-    """Each contender meets a few examples, some meet all; how many is the scores' to decide."""
-    n_contenders = _n_bootstrapped(definition, n_champion_examples) + definition.n_settings
-    met = Spread(low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev)
-    return _asked_for_examples(definition, n_train).plus(met)
-
-
-def _asked_for_examples(definition: Definition, n_train: int) -> Spread:
-    rounds = definition.n_candidates + 1  # the unshuffled one and the shuffled ones ask the model for examples
-    most = rounds * n_train if definition.max_examples else 0
-    return Spread(low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=most)
-
-
-def _n_bootstrapped(definition: Definition, n_champion_examples: int) -> int:
-    return definition.n_candidates + 2 + (0 if n_champion_examples == 0 else 1)  # the one without examples may be the champion itself
-
-
-def _exactly(n: float) -> Spread:
-    return Spread(low=n, expected=n, high=n)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from optimizer.core.dataset import Example
-from optimizer.core.errors import Fault, InvalidInput, NotYet
+from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import Aim, ExampleResult, Study, Trial
@@ -17,10 +17,11 @@ RACE = "race"
 RACED = ("bootstrap", "settings")  # whose proposals race
 GEPA = "gepa"
 MIPRO, JOINT = "mipro", "joint"
-WRITERS = (GEPA, MIPRO)  # strategies that have instructions written, by a proposer model; joint where the space asks for it
-QUALITY_ONLY = (RACE, GEPA)
-WORKING = ("bootstrap", "settings", RACE, GEPA, MIPRO, JOINT)
-LATER = ("copro", "simba")
+EXAMPLES = "examples"
+COPRO, SIMBA = "copro", "simba"
+WRITERS = (GEPA, MIPRO, COPRO, SIMBA)  # strategies that have instructions written, by a proposer model; joint where the space asks for it
+QUALITY_ONLY = (RACE, GEPA, SIMBA)
+WORKING = ("bootstrap", EXAMPLES, "settings", RACE, GEPA, MIPRO, JOINT, COPRO, SIMBA)
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 
@@ -46,6 +47,10 @@ class Strategy(Protocol):
         """
 
 
+class Answer(Protocol):
+    def __call__(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
+
+
 Propose = Callable[[Sequence[Mapping[str, Any]], str], str]
 
 
@@ -54,7 +59,7 @@ class SearchSetting:
     """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach.
 
     ``answer(variant, example)`` gives the model's text for one example, or raises ModelFailed; BudgetExhausted and
-    StudyStopped are no Exceptions and pass through. ``propose(messages, draw)`` gives the proposer model's text likewise; another
+    StudyStopped are no Exceptions and pass through. Another draw is another text, above temperature 0. ``propose(messages, draw)`` gives the proposer model's text likewise; another
     draw of the same messages is another text. ``fits(variant)`` says whether its longest request is allowed.
     """
 
@@ -65,7 +70,7 @@ class SearchSetting:
     scorer: Scorer
     seed: int
     definition: Mapping[str, Any]
-    answer: Callable[[Variant, Example], str]
+    answer: Answer
     propose: Propose
     fits: Callable[[Variant], bool]
 
@@ -79,11 +84,9 @@ StrategyMaker = Callable[[str, SearchSetting], Strategy]
 
 
 def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
-    """The names in ``a+b``, checked: InvalidInput for an unknown one or one that has another aim, NotYet for one that comes later."""
+    """The names in ``a+b``, checked: InvalidInput for an unknown one or one that has another aim."""
     names = tuple(name.strip() for name in text.split("+"))
     for name in names:
-        if name in LATER:
-            raise NotYet(f"Strategy {name!r} comes later. Working today: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
         if name not in WORKING:
             raise _unusable(f"There is no strategy {name!r}. Known: {', '.join(WORKING)}, and sequences such as {DEFAULT_STRATEGY}.")
     if len(set(names)) != len(names):
@@ -92,7 +95,9 @@ def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
         raise _unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
     for name in QUALITY_ONLY if aim != "quality" else ():
         if name in names:
-            raise _unusable(f"Strategy {name} goes by quality alone. For aim {aim} name {DEFAULT_STRATEGY}, settings, mipro or joint.")
+            raise _unusable(
+                f"Strategy {name} goes by quality alone. For aim {aim} name {DEFAULT_STRATEGY}, examples, settings, mipro, joint or copro."
+            )
     return names
 
 

@@ -48,9 +48,11 @@ class Definition:
     n_train: int = 80
     n_dev: int = 20
     n_holdout: int = 100
-    n_candidates: int = 8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones)
+    n_candidates: int = (
+        8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones); examples has as many in all
+    )
     n_settings: int = 8  # of settings; points of mipro and joint
-    n_instructions: int = 6  # that a proposer may write
+    n_instructions: int = 6  # that a proposer may write; steps of simba
     proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
     max_examples: int = 4
     threshold: float | None = None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev

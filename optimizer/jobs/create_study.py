@@ -15,23 +15,22 @@ from optimizer.core.estimate import (
     confirmation_calls,
     confirmation_usd,
     estimate_study,
-    expected_calls,
     longest_allowed,
     longest_inputs,
     longest_of,
     models_of,
     request_bytes,
     search_budget,
-    trials_of,
 )
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.objective import MIN_TIMED
 from optimizer.core.rendering import render
+from optimizer.core.search_calls import expected_calls, trials_of
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
-from optimizer.core.strategy import DEFAULT_STRATEGY, check_strategy, may_write, writes
+from optimizer.core.strategy import COPRO, DEFAULT_STRATEGY, check_strategy, may_write, writes
 from optimizer.core.study import Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
@@ -81,7 +80,7 @@ def create_study(
         usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
     Raises:
         InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a definition or space that cannot be read, a budget that is no budget.
-        NotYet: a strategy that comes later.
+        NotYet: a family that is no prompt.
         NotFound: the family's model is in no models file.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
@@ -151,11 +150,11 @@ def _plan(
     if is_written:
         _check_proposer(family, definition.proposer or model, space, budget, models)
     elif values.get("proposer") is not None:
-        detail = f"Nobody writes an instruction in a study of strategy {strategy} over this space, so no proposer is asked. Leave it out, or name gepa or mipro."
+        detail = f"Nobody writes an instruction in a study of strategy {strategy} over this space, so no proposer is asked. Leave it out, or name gepa, mipro, copro or simba."
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
-    if is_written and not any(example.released for example in train):
+    if is_written and names != (COPRO,) and not any(example.released for example in train):  # copro shows its proposer no example
         raise DatasetTooSmall(
             f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only, and none of {len(train)} is. "
             f"Release some: detent review list --family {family.name}, or import with --curated what somebody vouches for."

@@ -94,15 +94,15 @@ class Evaluator:
                 self._models[name] = self._open_model(name)
             return self._models[name]
 
-    def ask(self, variant: Variant, example: Example) -> tuple[ModelAnswer, str]:
+    def ask(self, variant: Variant, example: Example, draw: int = 0) -> tuple[ModelAnswer, str]:
         """(answer, request key). Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
-        request = self._request(variant, example)
+        request = self._request(variant, example, draw)
         key = request.key
         return self._counted(variant, key, self.model(variant).calls.complete(request)), key
 
-    def text(self, variant: Variant, example: Example) -> str:
+    def text(self, variant: Variant, example: Example, draw: int = 0) -> str:
         """The model's text, as strategies ask for it."""
-        return self.ask(variant, example)[0].text
+        return self.ask(variant, example, draw)[0].text
 
     def evaluate(
         self,
@@ -194,9 +194,9 @@ class Evaluator:
             return _Question(variant=variant, example=example, request=fault)
         return _Question(variant=variant, example=example, request=request, key=request.key)
 
-    def _request(self, variant: Variant, example: Example) -> ModelRequest:
+    def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
         messages = render(variant, example.input, declared=self.family.inputs)
-        return request_for(variant, messages, revision=self.model(variant).revision, example=example.id)
+        return request_for(variant, messages, revision=self.model(variant).revision, example=example.id, draw=draw)
 
     def counted_proposal(self, answer: ModelAnswer) -> None:
         """A proposer's answer is no variant's, and yet one of the calls."""

@@ -10,10 +10,11 @@ from typing import Any
 import structlog
 
 from optimizer.core.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
-from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_inputs, search_budget, trials_of
+from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_inputs, search_budget
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
+from optimizer.core.search_calls import trials_of
 from optimizer.core.strategy import StrategyMaker, check_strategy, proposers_of, writes
 from optimizer.core.study import CONFIRM, ENDED, Definition, Study
 from optimizer.core.words import count

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from optimizer.core.comparison import TIE
 from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
-from optimizer.core.estimate import MET_IN_A_RACE
 from optimizer.core.objective import Objective
+from optimizer.core.search_calls import MET_IN_A_RACE
 from optimizer.core.strategy import RACE, Proposal
 from optimizer.core.study import ExampleResult, Trial, aimed_at, mean_score
 from optimizer.core.variant import Variant

@@ -114,7 +114,6 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay", id="too small a budget"),
         pytest.param(["study", "run", "support_topics", "--budget-calls", "0"], 3, "cannot pay", id="no budget at all"),
         pytest.param(["study", "run", "support_topics", "--strategy", "magic"], 2, "magic", id="unknown strategy"),
-        pytest.param(["study", "run", "support_topics", "--strategy", "simba"], 1, "comes later", id="a later strategy"),
         pytest.param(["study", "run", "support_topics", "--aim", "beauty"], 2, "quality", id="unknown aim"),
         pytest.param(["rollout", "start", "support_topics"], 2, "name the candidate", id="no nominated variant"),
         pytest.param(["variant", "diff", "support_topics", "candidate"], 1, "no study has nominated a variant", id="no candidate yet"),

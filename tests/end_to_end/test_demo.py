@@ -15,9 +15,9 @@ from optimizer.cli.study_run import read_definition
 from optimizer.config import load_settings
 from optimizer.core.dataset import make_example
 from optimizer.core.errors import NotFound
-from optimizer.core.estimate import expected_calls
 from optimizer.core.language import ModelAnswer, request_for
 from optimizer.core.rendering import render
+from optimizer.core.search_calls import expected_calls
 from optimizer.core.study import Budget, Definition, Study, Trial
 from optimizer.demo import place
 from optimizer.demo.price import dry_run

@@ -11,17 +11,16 @@ from optimizer.core.estimate import (
     Spread,
     confirmation_usd,
     estimate_study,
-    expected_calls,
     holdout_size,
     longest_allowed,
     longest_inputs,
     longest_of,
     request_bytes,
     search_budget,
-    trials_of,
     usd_of,
 )
 from optimizer.core.language import ModelPrice
+from optimizer.core.search_calls import expected_calls, trials_of
 from optimizer.core.study import Budget, Definition
 from optimizer.core.variant import FewShot
 from tests.study_world import topic_examples, topic_family

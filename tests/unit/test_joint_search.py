@@ -76,6 +76,17 @@ def test_joint_chooses_settings_in_the_same_search(tmp_path):
     assert len({p["temperature"] for p in params}) > 2
 
 
+def test_joint_has_made_sets_of_examples_beside_the_bootstrapped_ones(tmp_path):
+    """Without candidates nothing is bootstrapped, so mipro has no set to show, and joint has those made by likeness."""
+    (tmp_path / "other").mkdir()
+    sizes = {"n_candidates": 0, "n_settings": 12}
+    assert studied(world(tmp_path, Reader()), "mipro", definition=sizes).outcome == "no_improvement"
+    here = world(tmp_path / "other", Reader())
+    ended = studied(here, "joint", definition=sizes)
+    assert ended.outcome == "nominated"
+    assert {shot.output for shot in winner_of(here, ended).examples} <= set(TOPICS)
+
+
 def test_a_list_of_instructions_needs_no_proposer(tmp_path):
     here = world(tmp_path, Reader(), instruction={"choices": ["Name the topic.", GOOD]})
     ended = studied(here, "joint")

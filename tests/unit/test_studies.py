@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from optimizer.cli.study import view
-from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound, NotYet
+from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound
 from optimizer.core.estimate import Estimate
 from optimizer.core.language import ModelPrice
 from optimizer.core.strategy import without_turn
@@ -385,7 +385,6 @@ def test_two_studies_of_one_family_at_once_are_a_conflict(world):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        pytest.param({"strategy": "simba"}, NotYet, id="later strategy"),
         pytest.param({"strategy": "luck"}, InvalidInput, id="unknown strategy"),
         pytest.param({"aim": "cost", "strategy": "race"}, InvalidInput, id="a race for another aim"),
         pytest.param({"seed": -1}, InvalidInput, id="negative seed"),

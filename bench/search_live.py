@@ -1,0 +1,229 @@
+"""Searches side by side on the live model: ours against DSPy's and MLflow's, on the same rows, prompt and model.
+
+    python bench/search_live.py [--cells 'intent_routing/*/1' ...] [--minutes 60] [--rows full|small] [--seeds 1 2 3] [--list]
+
+A cell is task/search/seed. Searches: the bare prompt; ours (bootstrap+settings, race, joint, examples); DSPy's
+BootstrapFewShotWithRandomSearch, MIPROv2 and GEPA; mlflow.genai.optimize_prompts. The embedded model cannot write instructions, so every
+search that wants some gets those of the task's list from a deterministic proposer; ours has the same list in its space. All see the same
+train and dev rows; what each chose is scored once on the same held-out rows. Calls and minutes are those of the search, the held-out
+rows not counted; minutes are what the model took to answer them.
+
+Each cell keeps its own journal and result outside the repository, under DETENT_LIVE (default: detent-bench-search-live in the user's cache
+folder), so that a stop loses nothing: run again and it goes on. `--minutes`: no cell begins after that. Cells not run are shown as
+not run. In full: 54 cells, some 28,000 calls one at a time, about two hours on an idle core; the table goes to docs/reference/search-live.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from common import RESULTS, ROOT, SHARED, Cell, commit, machine, write_result
+from live.page import NOT_RUN, Cells, page, table
+from live.setup import Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
+from recorded.tasks import TASKS, Task
+
+from optimizer import wiring
+from optimizer.config import load_settings
+from optimizer.core.comparison import bootstrap_interval
+
+SIZES = {
+    "full": Sizes(train=60, dev=30, holdout=100, candidates=8),
+    "small": Sizes(train=8, dev=6, holdout=8, candidates=1),
+}
+PAGE = ROOT / "docs" / "reference" / "search-live.md"
+LIVE = ("document_analysis", "intent_routing")
+BARE = "bare prompt"
+OURS = ("bootstrap+settings", "race", "joint", "examples")
+OTHERS = ("DSPy random search", "DSPy MIPROv2", "DSPy GEPA", "MLflow optimize_prompts")
+ARMS = (BARE, *OURS, *OTHERS)
+Key = tuple[str, str, int]
+
+
+def main() -> int:
+    options = _options()
+    keys = [(task, arm, seed) for seed in options.seeds for task in LIVE for arm in ARMS]
+    chosen = [key for key in keys if any(fnmatch(_name(key), pattern) for pattern in options.cells)]
+    folder = options.cache / options.rows
+    if not (SHARED / "data").is_dir():
+        print(f"Skipped: the rows are not at {SHARED / 'data'}. Set DETENT_SHARED to the folder that holds data/.")
+        return 0
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    if options.list:
+        print("\n".join(f"{_name(key)}{'' if _result(folder, key).exists() else ': not run'}" for key in chosen))
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    models = wiring.open_models(load_settings(home=folder))
+    try:
+        run_cells(chosen, folder, SHARED / "data", SIZES[options.rows], models, minutes=options.minutes)
+    finally:
+        models.close()
+    cells = read_cells(folder, keys)
+    print(table(cells, LIVE, ARMS, options.seeds))
+    path = write_result("search_live", compared(cells, options.seeds), RESULTS if options.rows == "full" else folder)
+    if options.rows == "full" and cells:
+        PAGE.write_text(page(cells, LIVE, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine()), encoding="utf-8")
+    print(f"{len(cells)} of {len(keys)} cells were run. {path}")
+    return 0
+
+
+def run_cells(keys: Sequence[Key], folder: Path, data: Path, sizes: Sizes, models: Any, *, minutes: float | None = None) -> None:
+    """Runs what has no result yet, one after the other. A cell that fails says why and leaves the others alone; it is tried again next time."""
+    started = time.monotonic()
+    for key in keys:
+        if _result(folder, key).exists():
+            continue
+        if minutes is not None and time.monotonic() - started > minutes * 60:
+            print(f"{minutes:g} minutes are over; {_name(key)} and what follows are left for the next run.", file=sys.stderr)
+            return
+        try:
+            outcome = _run(key, folder, data, sizes, models)
+        except Exception as failure:  # of somebody else's library, as a rule; the other cells can still be run
+            print(f"{_name(key)} failed: {type(failure).__name__}: {str(failure)[:500]}", file=sys.stderr, flush=True)
+            continue
+        _keep(_result(folder, key), outcome)
+        print(f"{_name(key)}: {outcome.mean:.3f} held out, {outcome.n_calls} calls, {outcome.minutes:.1f} min", file=sys.stderr, flush=True)
+
+
+def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outcome:
+    name, arm, seed = key
+    task = next(t for t in TASKS if t.name == name)
+    home = folder / _name(key).replace("/", "_").replace(" ", "_")
+    home.mkdir(parents=True, exist_ok=True)
+    settings = load_settings(home=home)
+    wiring.migrate_store(settings)
+    store = wiring.open_store(settings)
+    started = time.monotonic()
+    try:
+        setup = _setup(task, data, seed, sizes, settings, store, models, home)
+        found = searches()[arm](setup)
+        minutes = (time.monotonic() - started) / 60
+        held = Counted(setup)
+        return Outcome(
+            scores=[held.scored(found.variant, e) for e in setup.holdout],
+            dev_score=found.dev_score,
+            n_calls=found.n_calls,
+            model_minutes=found.model_minutes,
+            minutes=minutes,
+            instruction=str(found.variant.messages[0]["content"]),
+            n_examples=len(found.variant.examples),
+        )
+    finally:
+        store.close()
+
+
+def _setup(task: Task, data: Path, seed: int, sizes: Sizes, settings: Any, store: Any, models: Any, home: Path) -> Setup:
+    family = family_of(task, sizes)
+    train, dev, holdout = rows_of(task, data, seed, sizes)
+    return Setup(
+        task=task, seed=seed, sizes=sizes, family=family, train=train, dev=dev, holdout=holdout, scorer=wiring.open_scorer(family, settings),
+        store=store, clock=wiring.open_clock(settings), models=models, folder=home,
+    )  # fmt: skip
+
+
+def searches() -> Mapping[str, Callable[[Setup], Found]]:
+    """By arm; each is loaded when it is run."""
+
+    def bare(setup: Setup) -> Found:
+        return Found(variant=setup.family.variant(), dev_score=None, n_calls=0, model_minutes=0.0)
+
+    def ours(strategy: str) -> Callable[[Setup], Found]:
+        def run(setup: Setup) -> Found:
+            from live.ours import search
+
+            return search(setup, strategy)
+
+        return run
+
+    def dspy(name: str) -> Callable[[Setup], Found]:
+        def run(setup: Setup) -> Found:
+            from live import dspy_arms
+
+            found: Found = getattr(dspy_arms, name)(setup)
+            return found
+
+        return run
+
+    def mlflow(setup: Setup) -> Found:
+        from live.mlflow_arm import optimize_prompts
+
+        return optimize_prompts(setup)
+
+    others = (dspy("random_search"), dspy("miprov2"), dspy("gepa"), mlflow)
+    return {BARE: bare, **{name: ours(name) for name in OURS}, **dict(zip(OTHERS, others, strict=True))}
+
+
+def read_cells(folder: Path, keys: Sequence[Key]) -> Cells:
+    return {key: Outcome(**json.loads(_result(folder, key).read_text(encoding="utf-8"))) for key in keys if _result(folder, key).exists()}
+
+
+def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
+    """Each of ours with each of the others, on the held-out rows of the seeds that both were run on; and the calls."""
+    found = []
+    for task in LIVE:
+        for arm in OURS:
+            for other in (BARE, *OTHERS):
+                both = [
+                    (cells[task, arm, s], cells[task, other, s]) for s in seeds if (task, arm, s) in cells and (task, other, s) in cells
+                ]
+                found += _pair(f"{task}: {arm}", other, both)
+    return found
+
+
+def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> list[Cell]:
+    blank = Cell(case=f"{case}, {NOT_RUN}", ours=None, other=None, other_name=other, ratio=None, low=None, high=None, unit=NOT_RUN, n=0)
+    if not both:
+        return [blank]
+    a, b = [s for one, _ in both for s in one.scores], [s for _, two in both for s in two.scores]
+    interval = bootstrap_interval([x - y for x, y in zip(a, b, strict=True)], seed=1)
+    ours, theirs = sum(a) / len(a), sum(b) / len(b)
+    score = replace(
+        blank, case=case, ours=ours, other=theirs, ratio=ours / theirs if theirs else None, low=interval.lower, high=interval.upper,
+        unit="held-out score (low, high: of ours - other)", n=len(a),
+    )  # fmt: skip
+    calls, more = (sum(pair[at].n_calls for pair in both) / len(both) for at in (0, 1))
+    cost = replace(
+        blank, case=f"{case}, calls", ours=calls, other=more, ratio=calls / more if more else None, unit="calls of the search", n=len(both)
+    )
+    return [score, cost]
+
+
+def _name(key: Key) -> str:
+    return "/".join(map(str, key))
+
+
+def _result(folder: Path, key: Key) -> Path:
+    return folder / "results" / f"{_name(key).replace('/', '_').replace(' ', '_')}.json"
+
+
+def _keep(path: Path, outcome: Outcome) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    draft.replace(path)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--cells", nargs="+", default=["*"], help="patterns of task/search/seed, such as 'intent_routing/*/1' or '*/race/*'"
+    )
+    parser.add_argument("--minutes", type=float, help="no cell begins after so many")
+    parser.add_argument("--rows", choices=sorted(SIZES), default="full")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--list", action="store_true", help="say which cells there are and which were run")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-search-live"
+    parser.add_argument("--cache", type=Path, default=Path(os.environ.get("DETENT_LIVE") or cache), help="outside the repository")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

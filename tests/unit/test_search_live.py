@@ -1,0 +1,102 @@
+"""The live comparison: every search runs on a scripted model, a stop loses nothing, and what was not run is shown as not run."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from tests.live_world import SMALL, TASK, Models, live, write_rows
+from tests.live_world import run_arms as run
+
+setup = importlib.import_module("live.setup")
+page = importlib.import_module("live.page")
+MLFLOW = "MLflow optimize_prompts"  # runs in tests/end_to_end: its store takes half a minute to be made
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_rows(tmp_path / "data")
+
+
+@pytest.mark.parametrize("arm", [arm for arm in live.ARMS if arm != MLFLOW])
+def test_every_search_runs_and_those_that_have_instructions_written_find_the_one_that_helps(tmp_path, data, arm):
+    models = Models()
+    outcome = run(tmp_path, data, [arm], models)[TASK, arm, 1]
+    assert len(outcome.scores) == SMALL.holdout
+    assert outcome.n_calls <= len(models.model.requests)
+    if arm == live.BARE:
+        assert (outcome.n_calls, outcome.n_examples) == (0, 0)
+        assert outcome.mean < 1
+    else:
+        assert outcome.n_calls > 0
+        assert outcome.model_minutes == pytest.approx(outcome.n_calls * 12 / 60_000)
+    if arm in ("DSPy MIPROv2", "DSPy GEPA"):
+        assert outcome.mean == 1.0
+        assert "kitchen" in outcome.instruction
+
+
+def test_a_cell_that_was_run_is_not_run_again_and_one_that_failed_is(tmp_path, data):
+    first = run(tmp_path, data, [live.BARE, "DSPy random search"], Models(fails_after=SMALL.holdout))
+    assert set(first) == {(TASK, live.BARE, 1)}
+    models = Models()
+    again = run(tmp_path, data, [live.BARE, "DSPy random search"], models)
+    assert again[TASK, live.BARE, 1] == first[TASK, live.BARE, 1]
+    assert len(again) == 2
+    n = len(models.model.requests)
+    run(tmp_path, data, [live.BARE, "DSPy random search"], models)
+    assert len(models.model.requests) == n
+
+
+def test_a_stop_within_a_cell_loses_no_answer(tmp_path, data):
+    class Killed(BaseException):
+        pass
+
+    class Stopped(Models):
+        def _answer(self, request, n):
+            if n == 12:
+                raise Killed
+            return super()._answer(request, n)
+
+    stopped, resumed, undisturbed = Stopped(), Models(), Models()
+    with pytest.raises(Killed):
+        run(tmp_path, data, ["DSPy random search"], stopped)
+    outcome = run(tmp_path, data, ["DSPy random search"], resumed)[TASK, "DSPy random search", 1]
+    (tmp_path / "other").mkdir()
+    whole = run(tmp_path / "other", data, ["DSPy random search"], undisturbed)[TASK, "DSPy random search", 1]
+    assert (outcome.scores, outcome.n_calls) == (whole.scores, whole.n_calls)
+    assert len(stopped.model.requests) - 1 + len(resumed.model.requests) == len(undisturbed.model.requests)
+
+
+def test_no_cell_begins_after_the_minutes(tmp_path, data):
+    assert run(tmp_path, data, [live.BARE, "race"], minutes=-1.0) == {}
+
+
+def outcome(mean: float, n_calls: int = 10):
+    return setup.Outcome(scores=[mean] * 4, dev_score=None, n_calls=n_calls, model_minutes=1.0, minutes=2.0, instruction="x", n_examples=0)
+
+
+def test_what_was_not_run_is_said_and_no_number_stands_in_its_place():
+    cells = {(TASK, "race", 1): outcome(0.75), (TASK, "race", 2): outcome(0.25), (TASK, live.BARE, 1): outcome(0.5, 0)}
+    text = page.table(cells, [TASK], live.ARMS, [1, 2])
+    assert "| race | 0.750 | 0.250 | 0.500 | 10 | 1.0 |" in text
+    assert "| bare prompt | 0.500 | not run | 0.500 | 0 | 1.0 |" in text
+    assert "| joint | not run | not run | not run | not run | not run |" in text
+    whole = page.page(cells, [TASK], live.ARMS, [1, 2], SMALL, commit="abc", machine="here")
+    assert "commit abc, here" in whole
+    assert whole.endswith(text)
+    compared = live.compared(cells, [1, 2])
+    (known,) = [c for c in compared if c.case == f"{TASK}: race" and c.other_name == live.BARE]
+    assert (known.ours, known.other, known.n) == (0.75, 0.5, 4)  # the seed that both were run on
+    assert all(c.ours is None and c.other is None for c in compared if c.unit == page.NOT_RUN)
+    assert any(c.case == f"{TASK}: joint, not run" for c in compared)
+
+
+def test_seeds_draw_other_rows_and_no_row_is_both_seen_and_held_out(data):
+    task = next(t for t in live.TASKS if t.name == TASK)
+    one, two = (setup.rows_of(task, data, seed, SMALL) for seed in (1, 2))
+    assert [len(part) for part in one] == [8, 6, 8]
+    assert [e.id for e in one[0]] != [e.id for e in two[0]]
+    ids = [e.id for part in one for e in part]
+    assert len(set(ids)) == len(ids)
+    assert setup.rows_of(task, data, 1, SMALL) == one
