@@ -1,0 +1,79 @@
+"""How far a chain of several thresholds may go, told by records it was not fitted to.
+
+Several thresholds fitted together are lucky on their own records, and they have no order from safe to unsafe that one could test along.
+So: for each of a row of loss limits, from far below the margin up, the thresholds are found on the other parts and judged on this one.
+The limits are tested in sequence, the first that fails ends it, and the last that holds is used on all records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.core.errors import InvalidInput
+from optimizer.core.policy.cascade import outcome
+from optimizer.core.policy.descent import Thresholds, best_thresholds, setting_of
+from optimizer.core.policy.records import Column, TierRecords
+from optimizer.core.policy.sweep import NEVER, last_in_sequence
+from optimizer.core.policy.weighted import loss_upper
+
+LIMITS = (-1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)  # in margins, of the loss on the records fitted to
+N_FOLDS = 5
+MOST_FIRST = 256  # first thresholds looked at per part; the choice of the limit needs no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LossPath:
+    """``chosen``: thresholds for all records at the last limit that held (NEVER for all: none did). Per limit, out of sample: the bound of the loss.
+
+    ``cost_usd`` and ``loss``: per record, out of sample, at the limit that held.
+    """
+
+    chosen: Thresholds
+    held: int  # index into LIMITS; -1: none
+    upper: Column
+    cost_usd: Column
+    loss: Column
+
+
+def folds_of(n: int, folds: Sequence[int] | None, n_folds: int) -> NDArray[np.intp]:
+    """The part of each record; by default they are dealt out in turn."""
+    if folds is None:
+        return np.arange(n, dtype=np.intp) % min(n_folds, n)
+    if len(folds) != n:
+        raise InvalidInput(f"{len(folds)} folds came with {n} records; give one number per record, or none at all.")
+    return np.asarray(folds, dtype=np.intp)
+
+
+def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, level: float, *, most_first: int = MOST_FIRST) -> LossPath:
+    """Cross-fitted test of every limit, and the thresholds of the last that holds.
+
+    The level is that of each limit's own bound, which takes the records as independent though parts share fitted thresholds; what
+    that does to the error rate is measured (docs/reference/cascades-measured.md), not proved.
+    """
+    limits = [x * margin for x in LIMITS]
+    never = Thresholds(accept=(NEVER,) * (len(records.tiers) - 1), exact=True)
+    loss, cost = np.empty((len(limits), len(records))), np.empty((len(limits), len(records)))
+    kept = np.empty((len(limits), len(records)), dtype=bool)
+    for fold in np.unique(folds):
+        other, own = records.take(folds != fold), np.flatnonzero(folds == fold)
+        for at, found in enumerate(best_thresholds(other, "cost_usd", limits, most_first=most_first)):
+            loss[at, own], cost[at, own], kept[at, own] = judged(records.take(own), found or never)
+    upper = np.array([loss_upper(loss[at], records.weight, kept[at], level) for at in range(len(limits))])
+    held = last_in_sequence(upper, margin)
+    if held < 0:
+        return LossPath(chosen=never, held=held, upper=upper, cost_usd=records.cost_usd[:, -1], loss=np.zeros(len(records)))
+    chosen = best_thresholds(records, "cost_usd", [limits[held]])[0] or never
+    return LossPath(chosen=chosen, held=held, upper=upper, cost_usd=cost[held], loss=loss[held])
+
+
+def judged(records: TierRecords, thresholds: Thresholds) -> tuple[Column, Column, NDArray[np.bool_]]:
+    """Per record: loss, cost, and whether a cheaper tier answered. Tiers that never answer are not asked."""
+    setting = setting_of(records.tiers, thresholds)
+    if setting is None:
+        return np.zeros(len(records)), records.cost_usd[:, -1], np.zeros(len(records), dtype=bool)
+    happened = outcome(records, setting)
+    return records.score[:, -1] - happened.score, happened.cost_usd, happened.tier < len(setting.tiers) - 1
