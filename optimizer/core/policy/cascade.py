@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from optimizer.core.errors import InvalidInput
 from optimizer.core.policy.knobs import Knob
 from optimizer.core.policy.records import Column, TierRecords
-from optimizer.core.policy.weighted import Figure, figure
+from optimizer.core.policy.weighted import LOSSES, SHARES, Figure, figure
 
 ACCEPT = 0.95
 _DEARER = "raising it sends more to the next tier: dearer, better"
@@ -80,7 +80,7 @@ class Replay:
 
     ``loss``: mean score of the strongest tier less the cascade's, paired by query. ``saved_share``: of the strongest tier's own cost; below
     0 where the cascade is dearer. ``answered_share``: per tier, in order. ``latency_ms``: summed over the tiers asked; None: not measured
-    for every tier. Intervals: linearised weighted means, half an observation added at either end for what is bounded (``weighted.py``).
+    for every tier. Intervals: linearised weighted means, with observations added at either end of what is bounded (``weighted.py``).
     """
 
     n_records: int
@@ -145,12 +145,12 @@ def replay(records: TierRecords, setting: CascadeSetting) -> Replay:
     cost = figure(happened.cost_usd, weight)
     return Replay(
         n_records=len(records),
-        quality=figure(happened.score, weight, (0.0, 1.0)),
-        loss=figure(records.score[:, -1] - happened.score, weight, (-1.0, 1.0)),
+        quality=figure(happened.score, weight, SHARES),
+        loss=figure(records.score[:, -1] - happened.score, weight, LOSSES),
         cost_usd=cost,
         saved_share=_saved(happened.cost_usd, strong_usd, weight),
         latency_ms=None if np.isnan(happened.latency_ms).any() else figure(happened.latency_ms, weight),
-        answered_share=tuple(figure((happened.tier == place).astype(float), weight, (0.0, 1.0)) for place in range(len(setting.tiers))),
+        answered_share=tuple(figure((happened.tier == place).astype(float), weight, SHARES) for place in range(len(setting.tiers))),
     )
 
 

@@ -17,7 +17,7 @@ from optimizer.core.policy.descent import Thresholds
 from optimizer.core.policy.records import Column, TierRecords
 from optimizer.core.policy.sweep import curve, last_in_sequence
 from optimizer.core.policy.threshold_search import Found, LeastCost, search
-from optimizer.core.policy.weighted import Figure, figure
+from optimizer.core.policy.weighted import LOSSES, Figure, figure
 
 MOST_IN_CHAIN = 4
 
@@ -70,7 +70,7 @@ def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] 
                 found=found,
                 saved_share=found.replay.saved_share.mean if found.replay else None,
                 out_of_sample_saved_share=float(1 - records.weight @ costs[tiers] / (records.weight @ strong)),
-                out_of_sample_loss=figure(loss, records.weight, (-1.0, 1.0)),
+                out_of_sample_loss=figure(loss, records.weight, LOSSES),
             )
         )
     candidates.sort(key=lambda c: -c.out_of_sample_saved_share)

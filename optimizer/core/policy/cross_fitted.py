@@ -1,8 +1,9 @@
 """How far a chain of several thresholds may go, told by records it was not fitted to.
 
 Several thresholds fitted together are lucky on their own records, and they have no order from safe to unsafe that one could test along.
-So: for each of a row of loss limits, from far below the margin up, the thresholds are found on the other parts and judged on this one.
-The limits are tested in sequence, the first that fails ends it, and the last that holds is used on all records.
+So: the thresholds of least cost whose loss and z of its standard errors stay within the margin are found on the other parts and judged on
+this one, for a row of z from cautious to none. The row is tested in sequence, the first that fails ends it, and the last that holds is
+used on all records.
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ from optimizer.core.errors import InvalidInput
 from optimizer.core.policy.cascade import outcome
 from optimizer.core.policy.descent import Thresholds, best_thresholds, setting_of
 from optimizer.core.policy.records import Column, TierRecords
-from optimizer.core.policy.sweep import NEVER, last_in_sequence
+from optimizer.core.policy.sweep import NEVER, Limit, last_in_sequence
 from optimizer.core.policy.weighted import loss_upper
 
-LIMITS = (-1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)  # in margins, of the loss on the records fitted to
-N_FOLDS = 5
+CAUTION = (4.0, 3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.0, 0.5, 0.0)  # z: standard errors kept between loss and margin
+N_FOLDS = 5  # parts of the records, where no others are named
 MOST_FIRST = 256  # first thresholds looked at per part; the choice of the limit needs no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LossPath:
-    """``chosen``: thresholds for all records at the last limit that held (NEVER for all: none did). Per limit, out of sample: the bound of the loss.
+    """``chosen``: thresholds for all records at the least caution that held (NEVER for all: none did).
 
-    ``cost_usd`` and ``loss``: per record, out of sample, at the limit that held.
+    ``upper``: the bound of the loss out of sample, for each of CAUTION. ``cost_usd``, ``loss``: per record, out of sample, at the one held.
     """
 
     chosen: Thresholds
-    held: int  # index into LIMITS; -1: none
+    held: int  # index into CAUTION; -1: none
     upper: Column
     cost_usd: Column
     loss: Column
@@ -49,12 +50,12 @@ def folds_of(n: int, folds: Sequence[int] | None, n_folds: int) -> NDArray[np.in
 
 
 def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, level: float, *, most_first: int = MOST_FIRST) -> LossPath:
-    """Cross-fitted test of every limit, and the thresholds of the last that holds.
+    """Cross-fitted test of every caution, and the thresholds of the least that holds.
 
-    The level is that of each limit's own bound, which takes the records as independent though parts share fitted thresholds; what
+    The level is that of each test's own bound, which takes the records as independent though parts share fitted thresholds; what
     that does to the error rate is measured (docs/reference/cascades-measured.md), not proved.
     """
-    limits = [x * margin for x in LIMITS]
+    limits = [Limit(most=margin, z=z) for z in CAUTION]
     never = Thresholds(accept=(NEVER,) * (len(records.tiers) - 1), exact=True)
     loss, cost = np.empty((len(limits), len(records))), np.empty((len(limits), len(records)))
     kept = np.empty((len(limits), len(records)), dtype=bool)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.policy.records import Column, TierRecords
-from optimizer.core.policy.weighted import half_counted
+from optimizer.core.policy.weighted import BOUNDED_LOSSES, Sums
 
 NEVER = float("inf")
 SLACK = 1e-12  # sums of the same values in another order may differ by this much
@@ -48,11 +48,15 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -
     saved = strong[order] - (cheap[order] if before_call else 0.0)
     spent = float(pair.weight @ (strong if before_call else cheap + strong))
     first, saved_sum, taken, squares = (_summed(x, ends) for x in (weight * loss, weight * saved, weight, weight**2))
-    extra = np.divide(squares, taken, out=np.zeros_like(taken), where=taken > 0)
-    middle, error = half_counted(
-        total=total, first=first, squares=_summed((weight * loss) ** 2, ends), cross=_summed(weight**2 * loss, ends),
-        weights=float(pair.weight @ pair.weight), extra=extra,
-    )  # fmt: skip
+    each = np.divide(squares, taken, out=np.zeros_like(taken), where=taken > 0)
+    sums = Sums(
+        total=total,
+        first=first,
+        squared=float(pair.weight @ pair.weight),
+        cross=_summed(weight**2 * loss, ends),
+        squares=_summed((weight * loss) ** 2, ends),
+    )
+    middle, error = sums.extended(BOUNDED_LOSSES, each)
     return Curve(
         threshold=np.concatenate(([NEVER], pair.confidence[order[ends], 0])),
         loss=first / total,
@@ -89,25 +93,33 @@ class TwoKnobs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """``value`` plus ``z`` standard errors is at most ``most``. With z 0 the records are believed as they are. Losses only have a z."""
+
+    most: float
+    z: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Two thresholds and their means. ``exact``: no other pair of thresholds is better on the records."""
+    """Two thresholds: what was made least, what was held within the limit. ``exact``: no other pair of thresholds is better on the records."""
 
     first: float
     second: float
-    loss: float
-    cost_usd: float
+    aim: float
+    held: float
     exact: bool
 
 
 def best_points(
-    knobs: TwoKnobs, least: Literal["cost_usd", "loss"], limits: Sequence[float], *, most_first: int | None = None
+    knobs: TwoKnobs, least: Literal["cost_usd", "loss"], limits: Sequence[Limit], *, most_first: int | None = None
 ) -> list[Point | None]:
-    """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost) is at most the limit; None: there is none.
+    """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost) is within it; None: there is none.
 
     Every pair of distinct confidences is compared: O(n^2) in blocks, about a second for 10^4 records. ``most_first`` looks at no more than
     so many first thresholds, evenly spaced by rank, all second ones with each; the result is then exact only if there are no more.
     """
-    total = float(knobs.weight.sum())
+    total, squared = float(knobs.weight.sum()), float(knobs.weight @ knobs.weight)
     order, ends = _sorted(knobs.first)
     starts = np.concatenate(([0], ends + 1))  # records stopped at the first threshold: the first so many of ``order``
     exact = most_first is None or len(starts) <= most_first
@@ -117,19 +129,29 @@ def best_points(
     rank[order] = np.arange(len(order))
     second_order, second_ends = _sorted(knobs.second)
     ranked = rank[second_order]
+    share = knobs.weight[:, None] / total
+    summed = [knobs.cost_usd * share, knobs.loss * share]
+    if any(limit.z for limit in limits):
+        summed += [knobs.loss * knobs.weight[:, None] ** 2, (knobs.loss * knobs.weight[:, None]) ** 2]
     kinds = []
-    for values in (knobs.cost_usd, knobs.loss) if least == "cost_usd" else (knobs.loss, knobs.cost_usd):
-        weighted = values * knobs.weight[:, None] / total
-        at_first = np.concatenate(([0.0], np.cumsum((weighted[:, 0] - weighted[:, 2])[order])))[starts] + weighted[:, 2].sum()
-        kinds.append((at_first, (weighted[:, 1] - weighted[:, 2])[second_order]))
+    for values in summed:
+        at_first = np.concatenate(([0.0], np.cumsum((values[:, 0] - values[:, 2])[order])))[starts] + values[:, 2].sum()
+        kinds.append((at_first, (values[:, 1] - values[:, 2])[second_order]))
     best: list[tuple[float, float, int, int] | None] = [None] * len(limits)
     step = max(1, BLOCK // max(1, len(second_order)))
     for at in range(0, len(starts), step):
         going_on = ranked >= starts[at : at + step, None]
-        aim, held = (_grid(base[at : at + step], change, going_on, second_ends) for base, change in kinds)
+        cost, loss, *moments = (_grid(base[at : at + step], change, going_on, second_ends) for base, change in kinds)
+        aim, held = (cost, loss) if least == "cost_usd" else (loss, cost)
         for place, limit in enumerate(limits):
-            best[place] = _better(best[place], _least(aim, held, limit, at))
-    return [None if found is None else _point(knobs, found, starts, order, second_order, second_ends, least, exact) for found in best]
+            bound = held
+            if limit.z:
+                middle, error = Sums(total=total, first=loss * total, squared=squared, cross=moments[0], squares=moments[1]).extended(
+                    BOUNDED_LOSSES, squared / total
+                )
+                bound = np.asarray(middle + limit.z * error)
+            best[place] = _better(best[place], _least(aim, bound, limit.most, at))
+    return [None if found is None else _point(knobs, found, starts, order, second_order, second_ends, exact) for found in best]
 
 
 def _least(aim: Column, held: Column, limit: float, at: int) -> tuple[float, float, int, int] | None:
@@ -151,13 +173,12 @@ def _better(one: tuple[float, float, int, int] | None, other: tuple[float, float
 
 def _point(
     knobs: TwoKnobs, found: tuple[float, float, int, int], starts: NDArray[np.intp], order: NDArray[np.intp],
-    second_order: NDArray[np.intp], second_ends: NDArray[np.intp], least: str, exact: bool,
+    second_order: NDArray[np.intp], second_ends: NDArray[np.intp], exact: bool,
 ) -> Point:  # fmt: skip
     aim, held, row, column = found
     first = float(knobs.first[order[starts[row] - 1]]) if starts[row] else NEVER
     second = float(knobs.second[second_order[second_ends[column - 1]]]) if column else NEVER
-    cost, loss = (aim, held) if least == "cost_usd" else (held, aim)
-    return Point(first=first, second=second, loss=loss, cost_usd=cost, exact=exact)
+    return Point(first=first, second=second, aim=aim, held=held, exact=exact)
 
 
 def _grid(base: Column, change: Column, going_on: NDArray[np.bool_], ends: NDArray[np.intp]) -> Column:

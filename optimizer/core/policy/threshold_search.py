@@ -19,7 +19,7 @@ from optimizer.core.policy.cascade import CascadeSetting, Replay, outcome, repla
 from optimizer.core.policy.cross_fitted import N_FOLDS, folds_of, loss_path
 from optimizer.core.policy.descent import Thresholds, best_thresholds, setting_of
 from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.sweep import NEVER, SLACK, curve, last_in_sequence
+from optimizer.core.policy.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
 from optimizer.core.policy.weighted import loss_upper, mean_upper
 
 Rule = Literal["expected", "confident"]
@@ -81,7 +81,7 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
     if isinstance(goal, BestQuality):
         return _best_quality(records, goal)
     if goal.rule == "expected":
-        thresholds = best_thresholds(records, "cost_usd", [goal.margin])[0]
+        thresholds = best_thresholds(records, "cost_usd", [Limit(most=goal.margin)])[0]
     elif len(records.tiers) == 2:
         swept = curve(records, level=goal.level)
         at = last_in_sequence(swept.upper, goal.margin)
@@ -97,9 +97,9 @@ def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[Replay]:
     ``n_points`` limits of the loss, evenly spaced from the least that any setting has to that of the cheapest setting.
     """
     records.complete()
-    ends = [_setting(records, best_thresholds(records, least, [NEVER])[0]) for least in ("loss", "cost_usd")]
+    ends = [_setting(records, best_thresholds(records, least, [Limit(most=NEVER)])[0]) for least in ("loss", "cost_usd")]
     losses = [0.0 if setting is None else replay(records, setting).loss.mean for setting in ends]
-    limits = [float(x) for x in np.linspace(min(losses), max(losses), n_points)]
+    limits = [Limit(most=float(x)) for x in np.linspace(min(losses), max(losses), n_points)]
     settings = {setting for found in best_thresholds(records, "cost_usd", limits) if (setting := _setting(records, found)) is not None}
     points = sorted((replay(records, setting) for setting in settings), key=lambda r: (r.cost_usd.mean, r.loss.mean))
     return [p for at, p in enumerate(points) if all(p.loss.mean < q.loss.mean - SLACK for q in points[:at])]
@@ -115,7 +115,7 @@ def _best_quality(records: TierRecords, goal: BestQuality) -> Found:
     """For ``confident`` the limit of the mean cost is lowered by what its bound exceeds the dollars, until that is within them."""
     limit, thresholds = goal.usd_per_query, None
     for _ in range(8):
-        thresholds = best_thresholds(records, "loss", [limit])[0]
+        thresholds = best_thresholds(records, "loss", [Limit(most=limit)])[0]
         setting = _setting(records, thresholds)
         if setting is None or goal.rule == "expected":
             break

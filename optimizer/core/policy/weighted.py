@@ -2,11 +2,12 @@
 
     mean = sum(w x) / sum(w),   variance = sum(w^2 (x - mean)^2) / sum(w)^2
 
-Values that cannot leave a range (shares, scores, losses) get half an observation more at either end of it, with the weight that the rows
-concerned have on average. Without it, "no loss seen" would be reported as "no loss, for certain".
+Values that cannot leave a range get a few observations more at either end of it, with the weight that the rows concerned have on average.
+Without them "no loss seen" would be reported as "no loss, for certain". Two-sided intervals add two at either end of a share or a score
+(Agresti, Coull 1998, The American Statistician 52(2), 119-126) and one at either end of a paired difference (Bonett, Price 2012, JEBS 37(4),
+479-488). The one-sided bound of a loss adds half a one: the prior of Jeffreys (1946), which keeps one-sided levels best on average.
 
-Source: the mean is Hajek's (1971); half an observation for each outcome is the prior of Jeffreys (1946) for one share, and for the
-difference of two paired shares the adjusted Wald interval of Bonett and Price (2012), JEBS 37(4), 479-488, with a half in place of one.
+The weighted mean is Hajek's (1971).
 """
 
 from __future__ import annotations
@@ -31,35 +32,67 @@ class Figure:
     high: float
 
 
-def figure(values: Column, weight: Column, bounds: tuple[float, float] | None = None) -> Figure:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Values from ``low`` to ``high``; ``ends``: observations added at either end for an interval."""
+
+    low: float
+    high: float
+    ends: float
+
+
+SHARES = Range(low=0.0, high=1.0, ends=2.0)
+LOSSES = Range(low=-1.0, high=1.0, ends=1.0)
+BOUNDED_LOSSES = Range(low=-1.0, high=1.0, ends=0.5)
+
+
+def figure(values: Column, weight: Column, bounds: Range | None = None) -> Figure:
     """``bounds``: the values' range, where they have one; the interval then stays inside it."""
-    total = float(weight.sum())
+    total, squared = float(weight.sum()), float(weight @ weight)
     mean = float(weight @ values) / total
     if bounds is None:
         half = Z95 * float(np.sqrt(weight**2 @ (values - mean) ** 2)) / total
         return Figure(mean=mean, low=mean - half, high=mean + half)
-    low, high = bounds
-    middle, error = half_counted(
-        total=total, first=float(weight @ values), squares=float(weight**2 @ values**2), cross=float(weight**2 @ values),
-        weights=float(weight @ weight), extra=float(weight @ weight) / total, low=low, high=high,
-    )  # fmt: skip
-    return Figure(mean=mean, low=max(low, min(mean, middle - Z95 * error)), high=min(high, max(mean, middle + Z95 * error)))
+    sums = Sums(
+        total=total, first=float(weight @ values), squared=squared, cross=float(weight**2 @ values), squares=float(weight**2 @ values**2)
+    )
+    middle, error = sums.extended(bounds, squared / total)
+    return Figure(
+        mean=mean,
+        low=max(bounds.low, min(mean, float(middle - Z95 * error))),
+        high=min(bounds.high, max(mean, float(middle + Z95 * error))),
+    )
 
 
-def half_counted(
-    *, total: float | Column, first: float | Column, squares: float | Column, cross: float | Column, weights: float | Column, extra: float | Column,
-    low: float = -1.0, high: float = 1.0,
-) -> tuple[float, float]:  # fmt: skip
-    """Mean and standard error with half an observation of weight ``extra`` at ``low`` and at ``high``.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sums:
+    """Over records, or over many selections of them at once: sums of w, w x, w^2, w^2 x and w^2 x^2."""
 
-    Args:
-        total, first: sums of w and w x.
-        weights, cross, squares: sums of w^2, w^2 x and w^2 x^2.
-    """
-    padded = total + extra
-    mean = (first + extra * (low + high) / 2) / padded
-    spread = squares - 2 * mean * cross + mean**2 * weights + extra**2 * ((low - mean) ** 2 + (high - mean) ** 2) / 2
-    return mean, np.sqrt(np.maximum(spread, 0.0)) / padded  # type: ignore[return-value]
+    total: float
+    first: float | Column
+    squared: float
+    cross: float | Column
+    squares: float | Column
+
+    def extended(self, bounds: Range, each: float | Column) -> tuple[Column, Column]:
+        """Mean and standard error with the observations at either end added, of weight ``each``."""
+        first, added = np.asarray(self.first), bounds.ends * np.asarray(each)
+        padded = self.total + 2 * added
+        mean = (first + added * (bounds.low + bounds.high)) / padded
+        spread = np.asarray(self.squares) - 2 * mean * self.cross + mean**2 * self.squared
+        spread = spread + added * each * ((bounds.low - mean) ** 2 + (bounds.high - mean) ** 2)
+        return mean, np.sqrt(np.maximum(spread, 0.0)) / padded
+
+
+def loss_bound(loss: Column, weight: Column, z: float, each: float | None = None) -> float:
+    """The mean loss and z standard errors; with z 0 the mean as it is. ``each``: weight of what may be lost, the records' mean by default."""
+    if not z:
+        return float(weight @ loss / weight.sum())
+    squared = float(weight @ weight)
+    total = float(weight.sum())
+    sums = Sums(total=total, first=float(weight @ loss), squared=squared, cross=float(weight**2 @ loss), squares=float(weight**2 @ loss**2))
+    middle, error = sums.extended(BOUNDED_LOSSES, squared / total if each is None else each)
+    return float(middle + z * error)
 
 
 def loss_upper(loss: Column, weight: Column, kept: NDArray[np.bool_], level: float) -> float:
@@ -67,11 +100,7 @@ def loss_upper(loss: Column, weight: Column, kept: NDArray[np.bool_], level: flo
     taken = weight[kept]
     if not taken.any():
         return 0.0
-    middle, error = half_counted(
-        total=float(weight.sum()), first=float(weight @ loss), squares=float(weight**2 @ loss**2), cross=float(weight**2 @ loss),
-        weights=float(weight @ weight), extra=float(taken @ taken / taken.sum()),
-    )  # fmt: skip
-    return float(middle + NormalDist().inv_cdf(level) * error)
+    return loss_bound(loss, weight, NormalDist().inv_cdf(level), float(taken @ taken / taken.sum()))
 
 
 def mean_upper(values: Column, weight: Column, level: float) -> float:
