@@ -23,7 +23,7 @@ from optimizer.core.policy.weighted import loss_upper
 
 CAUTION = (4.0, 3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.0, 0.5, 0.0)  # z: standard errors kept between loss and margin
 N_FOLDS = 5  # parts of the records, where no others are named
-MOST_FIRST = 256  # first thresholds looked at per part; the choice of the limit needs no more
+MOST_FIRST = 96  # first thresholds looked at per part; the choice of the limit needs no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,7 +5,8 @@
 Values that cannot leave a range get a few observations more at either end of it, with the weight that the rows concerned have on average.
 Without them "no loss seen" would be reported as "no loss, for certain". Two-sided intervals add two at either end of a share or a score
 (Agresti, Coull 1998, The American Statistician 52(2), 119-126) and one at either end of a paired difference (Bonett, Price 2012, JEBS 37(4),
-479-488). The one-sided bound of a loss adds half a one: the prior of Jeffreys (1946), which keeps one-sided levels best on average.
+479-488). The one-sided bound of a loss adds half a one, the prior of Jeffreys (1946), and is exact while no difference
+at all has been seen.
 
 The weighted mean is Hajek's (1971).
 """
@@ -97,10 +98,21 @@ def loss_bound(loss: Column, weight: Column, z: float, each: float | None = None
 
 def loss_upper(loss: Column, weight: Column, kept: NDArray[np.bool_], level: float) -> float:
     """One-sided upper bound of the mean loss. ``kept``: records answered by another tier than the strongest; without any it is exactly 0."""
-    taken = weight[kept]
+    taken, total = weight[kept], float(weight.sum())
     if not taken.any():
         return 0.0
-    return loss_bound(loss, weight, NormalDist().inv_cdf(level), float(taken @ taken / taken.sum()))
+    each = float(taken @ taken / taken.sum())
+    if not (loss * weight).any():
+        return float(clean_upper(total / each, level))
+    return loss_bound(loss, weight, NormalDist().inv_cdf(level), each)
+
+
+def clean_upper(n: float | Column, level: float) -> Column:
+    """Exact bound of a loss when ``n`` records show no difference at all: the share that would show none with a chance of 1 - level.
+
+    Source: Clopper, Pearson (1934), Biometrika 26(4), 404-413, for none of n. At the 90 % level 230 records prove one point.
+    """
+    return np.asarray(1 - (1 - level) ** (1 / np.asarray(n)))
 
 
 def mean_upper(values: Column, weight: Column, level: float) -> float:
