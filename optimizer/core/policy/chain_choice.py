@@ -16,7 +16,7 @@ from optimizer.core.policy.cross_fitted import N_FOLDS, folds_of, judged, loss_p
 from optimizer.core.policy.descent import Thresholds
 from optimizer.core.policy.records import Column, TierRecords
 from optimizer.core.policy.sweep import curve, last_in_sequence
-from optimizer.core.policy.threshold_search import Found, LeastCost, search
+from optimizer.core.policy.threshold_search import Found, LeastCost, found_of, search
 from optimizer.core.policy.weighted import LOSSES, Figure, figure
 
 MOST_IN_CHAIN = 4
@@ -63,8 +63,11 @@ def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] 
     strong = records.cost_usd[:, -1]
     for tiers in chains:
         own = records.chain(tiers)
-        loss, costs[tiers] = _out_of_sample(own, parts, strict)
-        found = search(own, strict, folds=[int(x) for x in parts])
+        if len(tiers) == 2:
+            found, (loss, costs[tiers]) = search(own, strict), _pair_out_of_sample(own, parts, strict)
+        else:
+            path = loss_path(own, parts, strict.margin, strict.level)
+            found, loss, costs[tiers] = found_of(own, strict, path.chosen), path.loss, path.cost_usd
         candidates.append(
             Candidate(
                 found=found,
@@ -92,11 +95,8 @@ def _as_cheap(cost: Column, least: Column, weight: Column) -> bool:
     return bool(gap <= error)
 
 
-def _out_of_sample(records: TierRecords, parts: NDArray[np.intp], goal: LeastCost) -> tuple[Column, Column]:
+def _pair_out_of_sample(records: TierRecords, parts: NDArray[np.intp], goal: LeastCost) -> tuple[Column, Column]:
     """Loss and cost per record, each part judged by the thresholds that the same rule finds on the others."""
-    if len(records.tiers) > 2:
-        path = loss_path(records, parts, goal.margin, goal.level)
-        return path.loss, path.cost_usd
     loss, cost = np.empty(len(records)), np.empty(len(records))
     for part in np.unique(parts):
         swept = curve(records.take(parts != part), level=goal.level)

@@ -131,10 +131,9 @@ def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: in
 
 
 def _descend(chain: _Chain, least: Least, limit: Limit, start: tuple[float, ...] | None, most_first: int) -> tuple[float, ...] | None:
-    """From the best of every two thresholds (the third never), and from ``start``: two at a time until nothing improves."""
+    """From ``start``, or else from the best of every two thresholds (the third never): two at a time until nothing improves."""
     never = (NEVER,) * (chain.confidence.shape[1] - 1)
-    starts = {start} if start is not None else set[tuple[float, ...]]()
-    starts |= {_moved(never, moved, point) for moved, point in _steps(chain, least, limit, never, most_first)}
+    starts = {start} if start is not None else {_moved(never, *step) for step in _steps(chain, least, limit, never, most_first)}
     ends = [_settled(chain, least, limit, one, most_first) for one in sorted(starts)]
     return min((end for end in ends if end is not None), key=lambda accept: chain.measured(accept, least, limit.z)[0], default=None)
 

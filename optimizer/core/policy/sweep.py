@@ -146,14 +146,12 @@ def best_points(
         going_on = ranked >= starts[at : at + step, None]
         cost, loss, *moments = (_grid(base[at : at + step], change, going_on, second_ends) for base, change in kinds)
         aim, held = (cost, loss) if least == "cost_usd" else (loss, cost)
+        middle, error = held, np.zeros(1)
+        if moments:
+            sums = Sums(total=total, first=loss * total, squared=squared, cross=moments[0], squares=moments[1])
+            middle, error = sums.extended(BOUNDED_LOSSES, squared / total)
         for place, limit in enumerate(limits):
-            bound = held
-            if limit.z:
-                middle, error = Sums(total=total, first=loss * total, squared=squared, cross=moments[0], squares=moments[1]).extended(
-                    BOUNDED_LOSSES, squared / total
-                )
-                bound = np.asarray(middle + limit.z * error)
-            best[place] = _better(best[place], _least(aim, bound, limit.most, at))
+            best[place] = _better(best[place], _least(aim, middle + limit.z * error if limit.z else held, limit.most, at))
     return [None if found is None else _point(knobs, found, starts, order, second_order, second_ends, exact) for found in best]
 
 

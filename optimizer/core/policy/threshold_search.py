@@ -88,7 +88,7 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
         thresholds = Thresholds(accept=(float(swept.threshold[at]),), exact=True)
     else:
         thresholds = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level).chosen
-    return _found(records, goal, thresholds)
+    return found_of(records, goal, thresholds)
 
 
 def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[Replay]:
@@ -123,14 +123,15 @@ def _best_quality(records: TierRecords, goal: BestQuality) -> Found:
         if over <= 0:
             break
         limit, thresholds = limit - over, None
-    return _found(records, goal, thresholds)
+    return found_of(records, goal, thresholds)
 
 
 def _setting(records: TierRecords, thresholds: Thresholds | None) -> CascadeSetting | None:
     return None if thresholds is None else setting_of(records.tiers, thresholds)
 
 
-def _found(records: TierRecords, goal: Goal, thresholds: Thresholds | None) -> Found:
+def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None) -> Found:
+    """Thresholds that were found, in words and figures; None, or none that saves: do not cascade."""
     setting = _setting(records, thresholds)
     exact = thresholds is None or thresholds.exact
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
