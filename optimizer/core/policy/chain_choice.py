@@ -67,7 +67,7 @@ def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] 
             found, (loss, costs[tiers]) = search(own, strict), _pair_out_of_sample(own, parts, strict)
         else:
             path = loss_path(own, parts, strict.margin, strict.level)
-            found, loss, costs[tiers] = found_of(own, strict, path.chosen), path.loss, path.cost_usd
+            found, loss, costs[tiers] = found_of(own, strict, path.chosen, upper=path.held_upper), path.loss, path.cost_usd
         candidates.append(
             Candidate(
                 found=found,

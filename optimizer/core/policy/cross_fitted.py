@@ -39,6 +39,11 @@ class LossPath:
     cost_usd: Column
     loss: Column
 
+    @property
+    def held_upper(self) -> float | None:
+        """The bound out of sample at the caution that held."""
+        return float(self.upper[self.held]) if self.held >= 0 else None
+
 
 def folds_of(n: int, folds: Sequence[int] | None, n_folds: int) -> NDArray[np.intp]:
     """The part of each record; by default they are dealt out in turn."""

@@ -53,7 +53,7 @@ Goal = LeastCost | BestQuality
 class Found:
     """What a search found. ``setting`` None: do not cascade; ``reason`` says why, or what was found, in words.
 
-    ``loss_upper``: one-sided bound at the goal's level. ``exact``: no other thresholds of these tiers are better on the records, for the
+    ``loss_upper``: one-sided bound at the goal's level, out of sample for the confident rule with three tiers and more. ``exact``: no other thresholds of these tiers are better on the records, for the
     rule ``expected``; for ``confident`` that every threshold was looked at.
     """
 
@@ -81,14 +81,13 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
     if isinstance(goal, BestQuality):
         return _best_quality(records, goal)
     if goal.rule == "expected":
-        thresholds = best_thresholds(records, "cost_usd", [Limit(most=goal.margin)])[0]
-    elif len(records.tiers) == 2:
-        swept = curve(records, level=goal.level)
-        at = last_in_sequence(swept.upper, goal.margin)
-        thresholds = Thresholds(accept=(float(swept.threshold[at]),), exact=True)
-    else:
-        thresholds = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level).chosen
-    return found_of(records, goal, thresholds)
+        return found_of(records, goal, best_thresholds(records, "cost_usd", [Limit(most=goal.margin)])[0])
+    if len(records.tiers) > 2:
+        path = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level)
+        return found_of(records, goal, path.chosen, upper=path.held_upper)
+    swept = curve(records, level=goal.level)
+    at = last_in_sequence(swept.upper, goal.margin)
+    return found_of(records, goal, Thresholds(accept=(float(swept.threshold[at]),), exact=True))
 
 
 def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[Replay]:
@@ -130,8 +129,8 @@ def _setting(records: TierRecords, thresholds: Thresholds | None) -> CascadeSett
     return None if thresholds is None else setting_of(records.tiers, thresholds)
 
 
-def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None) -> Found:
-    """Thresholds that were found, in words and figures; None, or none that saves: do not cascade."""
+def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None, *, upper: float | None = None) -> Found:
+    """Thresholds that were found, in words and figures; None, or none that saves: do not cascade. ``upper``: the bound out of sample."""
     setting = _setting(records, thresholds)
     exact = thresholds is None or thresholds.exact
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
@@ -139,7 +138,7 @@ def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None) ->
         return Found(
             tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=_refusal(records, goal, strong_usd)
         )
-    found, upper = replay(records, setting), bound_of(records, setting, goal.level)
+    found, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
     if found.cost_usd.mean >= strong_usd - SLACK and (isinstance(goal, LeastCost) or found.loss.mean >= -SLACK):
         reason = (
             f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {found.cost_usd.mean:.3g} dollars, and {records.strongest} alone costs "
@@ -147,10 +146,17 @@ def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None) ->
         )
         return Found(tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason)
     reason = (
-        f"{' > '.join(setting.tiers)} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs; it loses {_points(found.loss.mean)} "
-        f"points on {len(records)} records, with {goal.level:.0%} confidence at most {_points(upper)}.{_caution(records, goal)}"
+        f"{' > '.join(setting.tiers)} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and loses {_points(found.loss.mean)} "
+        f"points on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
     )
     return Found(tiers=records.tiers, setting=setting, replay=found, loss_upper=upper, exact=exact, reason=reason)
+
+
+def _assurance(goal: Goal, upper: float) -> str:
+    """What the bound is worth: tested, or read off after the best of many was taken."""
+    if isinstance(goal, LeastCost) and goal.rule == "confident":
+        return f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} (its own bound is {_points(upper)})."
+    return f"Its {goal.level:.0%} bound is {_points(upper)}, which is too low for the best of many thresholds: confirm it on other records."
 
 
 def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
