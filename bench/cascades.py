@@ -7,7 +7,8 @@ docs/reference/cascades-measured.md.
 
 Exits 1 unless exact search finds what brute force finds; the confident rule saves, for gpt-4o-mini > gpt-4o, within three points what a
 plain implementation saves and refuses truthfulqa; over the draws of every pair its loss exceeds a point in at most 10 % within binomial
-error; and replay and sweep are as quick as asked.
+error (pairs above it in their first draws are decided by 3,000 others, since of 177 pairs some are above by luck); and replay and sweep are
+as quick as asked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 from cascade_logs.checks import exactness, hardest, speed
-from cascade_logs.measures import CHEAP, STRONG, query_only, with_confidence
+from cascade_logs.measures import ALLOWED, CHEAP, STRONG, query_only, with_confidence
 from cascade_logs.page import page
 from cascade_logs.tables import CONFIDENT_SETS, QUERY_SETS, read
 from common import ROOT, Cell, write_result
@@ -29,7 +30,6 @@ PAGE = ROOT / "docs" / "reference" / "cascades-measured.md"
 YARDSTICKS = {"rlc_mmlu": 0.43, "rlc_medmcqa": 0.31, "rlc_triviaqa": 0.69, "rlc_gsm8k": 0.52}
 REFUSED = "rlc_truthfulqa"
 TOLERANCE = 0.03
-MOST_ABOVE = 0.10
 
 
 def main() -> int:
@@ -72,8 +72,9 @@ def verdict(cells: Sequence[Cell]) -> int:
     if by_case[f"{REFUSED}: {CHEAP} > {STRONG}: saved on dev vs plain bound"].ours != 0:
         missed.append(f"{REFUSED} is not refused")
     drawn = [c for c in cells if c.case.endswith(": above a point vs expected") and " > " in c.case]
-    for cell in drawn:
-        if cell.ours > MOST_ABOVE + 1.645 * sqrt(MOST_ABOVE * (1 - MOST_ABOVE) / cell.n):
+    for first in drawn:
+        cell = by_case.get(first.case.replace(": above a point vs expected", ": drawn again"), first)
+        if cell.ours > ALLOWED + 1.645 * sqrt(ALLOWED * (1 - ALLOWED) / cell.n):
             missed.append(f"{cell.case}: {cell.ours:.3f} of {cell.n} draws")
     worst = max(drawn, key=lambda c: c.ours)
     print(

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from common import Cell
 
-from cascade_logs.measures import STRONG, cell_of, ending
+from cascade_logs.measures import ALLOWED, STRONG, cell_of, ending
 from cascade_logs.resampling import hardest_case
 from cascade_logs.rules import MARGIN
 from cascade_logs.tables import Logs
@@ -21,7 +21,6 @@ from optimizer.core.policy.threshold_search import LeastCost, search
 from optimizer.core.selftest import wilson_interval
 
 N_BRUTE = 40  # records of a brute-force search of three tiers: some 40 x 40 settings
-ALLOWED = 0.1
 
 
 def hardest(n_rows: int) -> Cell:

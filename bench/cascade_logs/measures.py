@@ -20,6 +20,8 @@ from optimizer.core.selftest import wilson_interval
 CHEAP, STRONG = "gpt-4o-mini", "gpt-4o"
 CHAINS = (("llama3.1-8b", CHEAP, STRONG), (CHEAP, "llama3.1-70b", "llama3.1-405b"))
 N_BOOT = 400
+ALLOWED = 0.1
+N_AGAIN, AGAIN = 3000, 1000  # draws of a pair that was above what is allowed, and where their seeds begin
 FOURS = 7  # every so manieth chain of four is searched
 
 
@@ -35,10 +37,23 @@ def with_confidence(logs: Logs, *, n_draws: int, n_chain_draws: int) -> list[Cel
             judged.setdefault(rule, []).append(found)
         drawn = pair_draws(logs.pool.chain([cheap, strong]), len(train), n_draws, seed=at)
         cells += _pair_cells(logs, cheap, strong, by_rule, drawn)
+        if drawn[OURS].above > ALLOWED:
+            again = pair_draws(logs.pool.chain([cheap, strong]), len(train), N_AGAIN, seed=AGAIN + at)
+            cells.append(_again(f"{logs.name}: {cheap} > {strong}", again))
     cells += _all_pairs(logs, judged, pairs)
     for tiers in CHAINS:
         cells += [_chain_draw(logs, tiers, name, d) for name, d in chain_draws(logs, tiers, n_chain_draws, seed=1).items()]
     return cells + _chains(logs)
+
+
+def _again(case: str, drawn: dict[str, Draws]) -> Cell:
+    """Of many pairs some are above by luck: more draws, and other ones, tell which."""
+    ours = drawn[OURS]
+    between = wilson_interval(round(ours.above * ours.n), ours.n)
+    return cell_of(
+        f"{case}: drawn again", ours.above, drawn["plain bound"].above, "plain bound", between.lower, between.upper,
+        "share of other draws with a true loss above .01; bounds of ours", ours.n,
+    )  # fmt: skip
 
 
 def _pair_cells(logs: Logs, cheap: str, strong: str, by_rule: dict[str, Judged], drawn: dict[str, Draws]) -> list[Cell]:
