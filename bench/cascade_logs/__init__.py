@@ -1,0 +1,1 @@
+"""Parts of bench/cascades.py: recorded cascades of others, the rules that are compared on them, and the page."""

@@ -1,0 +1,144 @@
+"""The search's rules, its sentences, and how often the confident one is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from optimizer.core.errors import InvalidInput
+from optimizer.core.policy.cascade import replay
+from optimizer.core.policy.chain_choice import choose_chain
+from optimizer.core.policy.cross_fitted import CAUTION, folds_of, loss_path
+from optimizer.core.policy.sweep import NEVER, curve, last_in_sequence
+from optimizer.core.policy.threshold_search import BestQuality, LeastCost, pareto_front, search
+from tests.policy_records import drawn_records, records_of
+
+
+def graded(n: int, *, lost: dict[float, int]) -> list[tuple[float, bool]]:
+    """``n`` confidences from 1 downwards; at those named so many of the first are lost."""
+    grades = sorted(lost, reverse=True)
+    rows = []
+    for grade in grades:
+        rows += [(grade, at < lost[grade]) for at in range(n // len(grades))]
+    return rows
+
+
+def pair_of(rows):
+    return records_of(score=[[0 if bad else 1, 1] for _, bad in rows], confidence=[[c, None] for c, _ in rows])
+
+
+def test_expected_takes_what_the_records_allow_and_confident_what_they_prove():
+    records = pair_of(graded(1000, lost={1.0: 0, 0.9: 2, 0.8: 6, 0.7: 40}))
+    expected, confident = (search(records, LeastCost(rule=rule)) for rule in ("expected", "confident"))
+    assert expected.setting.accept == (0.8,)
+    assert confident.setting.accept == (0.9,)
+    assert confident.loss_upper < 0.01 < expected.loss_upper
+    assert expected.exact
+    assert "With 90% confidence it loses at most 1.00" in confident.reason
+    assert "too low for the best of many thresholds" in expected.reason
+
+
+def test_the_sequence_ends_at_the_first_threshold_that_fails_even_if_a_later_one_would_pass():
+    upper = np.array([0.0, 0.004, 0.011, 0.009])
+    assert last_in_sequence(upper, 0.01) == 1
+    assert last_in_sequence(upper, 0.02) == 3
+    assert last_in_sequence(upper, -0.01) == -1
+
+
+def test_if_nothing_cheaper_is_safe_it_says_so_and_why():
+    records = pair_of(graded(400, lost={1.0: 40, 0.5: 100}))
+    found = search(records, LeastCost())
+    assert found.setting is None
+    assert found.replay is None
+    assert found.reason.startswith("Do not cascade: where middle is surest (50 % of the queries) it loses 10.00 points")
+    assert "1.00 are allowed" in found.reason
+
+
+def test_a_cascade_that_would_cost_more_than_the_strongest_alone_is_refused():
+    records = records_of(score=[[1, 1]] * 400, confidence=[[1.0 if at < 10 else None, None] for at in range(400)])
+    assert "alone costs" in search(records, LeastCost()).reason
+    assert search(records, LeastCost()).setting is None
+
+
+def test_few_records_come_with_a_warning():
+    found = search(pair_of(graded(150, lost={1.0: 0})), LeastCost())
+    assert "150 records are few; an exact test would ask for 230 without a single loss" in found.reason
+    assert "few" not in search(pair_of(graded(300, lost={1.0: 0})), LeastCost()).reason
+
+
+def test_weights_of_few_audits_are_few_records():
+    records = pair_of(graded(400, lost={1.0: 0}))
+    weighted = records_of(records.score, records.confidence, weight=[50.0] * 60 + [1.0] * 340)
+    assert curve(weighted).upper[1] > curve(records).upper[1]
+    assert "few" in search(weighted, LeastCost()).reason
+
+
+def test_best_quality_within_dollars_keeps_the_bound_of_the_cost_within_them():
+    records = drawn_records(500, 2)
+    expected, confident = (search(records, BestQuality(usd_per_query=2.4, rule=rule)) for rule in ("expected", "confident"))
+    assert confident.replay.cost_usd.mean < expected.replay.cost_usd.mean <= 2.4
+    assert "0.5 dollars a query" in search(records, BestQuality(usd_per_query=0.5)).reason
+
+
+def test_a_router_that_knows_its_confidence_before_the_call_pays_for_one_tier_only():
+    records = drawn_records(300, 2)
+    after, before = curve(records), curve(records, before_call=True)
+    assert before.loss.tolist() == after.loss.tolist()
+    assert before.cost_usd[0] == pytest.approx(3)
+    assert after.cost_usd[0] == pytest.approx(4)
+
+
+def test_one_tier_and_five_tiers_are_refused():
+    with pytest.raises(InvalidInput, match="cascade of 1 tiers"):
+        search(drawn_records(10, 2).chain(["large"]), LeastCost())
+
+
+def test_the_front_is_cheaper_and_better_in_turn():
+    front = pareto_front(drawn_records(400, 3))
+    costs, losses = [p.cost_usd.mean for p in front], [p.loss.mean for p in front]
+    assert len(front) > 3
+    assert costs == sorted(costs)
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():
+    records = drawn_records(400, 3)
+    path = loss_path(records, folds_of(len(records), None, 5), 0.05, 0.9)
+    assert len(path.upper) == len(CAUTION)
+    assert path.upper[path.held] <= 0.05
+    assert path.held + 1 == len(CAUTION) or path.upper[path.held + 1] > 0.05
+    assert search(records, LeastCost(margin=0.05)).loss_upper == path.held_upper
+    refused = loss_path(drawn_records(60, 3, loss=0.9), folds_of(60, None, 5), 0.001, 0.9)
+    assert refused.chosen.accept == (NEVER, NEVER)
+    with pytest.raises(InvalidInput, match="3 folds came with 400 records"):
+        search(records, LeastCost(), folds=[0, 1, 2])
+
+
+def test_a_useless_middle_tier_makes_the_pair_the_better_choice():
+    good = drawn_records(1500, 2, loss=0.15)
+    rng = np.random.default_rng(3)
+    guessed = (rng.random(1500) < 0.5).astype(float)
+    records = records_of(
+        np.column_stack([good.score[:, 0], guessed, good.score[:, 1]]),
+        np.column_stack([good.confidence[:, 0], rng.random(1500), good.confidence[:, 1]]),
+        cost_usd=np.tile([1.0, 5.0, 20.0], (1500, 1)),
+    )
+    choice = choose_chain(records, LeastCost(margin=0.03))
+    assert choice.best.setting.tiers == ("small", "large")
+    assert "the shorter one is the better choice" in choice.reason
+    assert {c.found.tiers for c in choice.candidates} == {("small", "large"), ("middle", "large"), ("small", "middle", "large")}
+    shares = [c.out_of_sample_saved_share for c in choice.candidates]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_the_confident_rule_is_wrong_in_at_most_a_tenth_of_draws_where_the_expected_one_is_in_about_half():
+    everything = drawn_records(30_000, 2, seed=9, loss=0.25)
+    wrong = {"expected": 0, "confident": 0}
+    rng = np.random.default_rng(10)
+    for _ in range(200):
+        drawn = everything.take(rng.integers(len(everything), size=600))
+        for rule in ("expected", "confident"):
+            found = search(drawn, LeastCost(margin=0.02, rule=rule))
+            wrong[rule] += found.setting is not None and replay(everything, found.setting).loss.mean > 0.02
+    assert wrong["confident"] <= 20 + 2 * np.sqrt(18)  # two standard errors of 200 draws at .1
+    assert wrong["expected"] > 60
