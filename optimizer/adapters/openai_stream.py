@@ -84,6 +84,8 @@ def put_whole(values: Mapping[str, Any], sink: DeltaSink, *, model: str) -> None
 
 def hang_up(response: httpx.Response) -> None:
     """Ends a call that another thread is reading: closing its connection there would not wake it."""
+    if response.is_closed:
+        return  # its connection may serve another call by now
     stream = response.extensions.get("network_stream")
     connection = stream.get_extra_info("socket") if stream is not None else None
     if connection is not None:
