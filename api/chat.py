@@ -66,7 +66,7 @@ class ChatBody(BaseModel):
     model: Annotated[str, Field(description="The name of a family")]
     messages: list[dict[str, Any]]
     stream: bool | None = None
-    stream_options: StreamOptions = StreamOptions()
+    stream_options: StreamOptions | None = None
     n: int | None = None
     user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -99,7 +99,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         raise for_client(error, call) from error
     except ClientGone:
         return Response(status_code=499)  # nobody reads it
-    shape = StreamShape(call, usage=body.stream_options.include_usage)
+    shape = StreamShape(call, usage=body.stream_options is not None and body.stream_options.include_usage)
     return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
 
 

@@ -75,6 +75,10 @@ class EventStream(Response):
             return self._shape.error(
                 self._problem_of(ModelFailed("The gateway ends, and with it this answer. Send the request again.", kind="gateway_stopped"))
             )
+        except Exception:  # logged and on record; the status is sent already
+            return self._shape.error(
+                self._problem_of(ModelFailed("The gateway met a fault of its own; its log holds it.", kind="internal"))
+            )
         whole = b"" if self._reader.begun else self._shape.whole(answered)
         return whole + b"".join(self._shape.last(answered))
 

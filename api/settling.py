@@ -71,13 +71,14 @@ async def _settle(
             await _record(shared, side, call, failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms()))
         raise
     except Exception as error:
+        log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
         await _record(shared, side, call, failure_report(f"internal: {type(error).__name__}: {error}", output=reader.text))
         raise
     latency_ms = (perf_counter() - started) * 1000
     side.money.add(call.served.family.name, answered.answer.cost_usd, shared.clock.now())
+    await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
     if call.served.family.definition is not None:
         side.cache.keep(call, answered, call.served.family.definition.cache)
-    await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
     return answered
 
 

@@ -100,7 +100,8 @@ def test_usage_comes_in_a_chunk_of_its_own_where_it_is_asked_for(world: World) -
     assert (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.total_tokens) == (1000, 100, 1100)
     assert last.model_extra["detent"]["family"] == "topic"
     assert all(chunk.usage is None for chunk in chunks)
-    assert all(chunk.usage is None for chunk in world.stream())
+    assert all(chunk.usage is None for chunk in world.stream(stream_options=None))
+    assert all(chunk.usage is None for chunk in world.stream(extra_body={"stream_options": None}))
 
 
 def test_the_wire_ends_with_done(world: World) -> None:
