@@ -43,7 +43,9 @@ class ModelAnswer:
     time_to_first_token_ms: float | None = None
     from_journal: bool = False
     raw_message: Mapping[str, Any] | None = None  # tool calls and the like, as the provider sent them
-    log_probability: float | None = None  # mean of its tokens (natural logarithm, at most 0), where the request asked for it and the model gives it
+    log_probability: float | None = (
+        None  # mean of its tokens (natural logarithm, at most 0), where the request asked for it and the model gives it
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

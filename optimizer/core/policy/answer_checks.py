@@ -43,20 +43,21 @@ _ITEMS = re.compile(
     re.IGNORECASE,
 )
 _NUMBERS = {name: n for n, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2)}
-_LISTED = re.compile(r"^\s*(?:[-*•·]|\(?\d{1,2}[.)]|\(?[a-h][.)])\s+\S", re.MULTILINE)
-_NUMBERED = re.compile(r"^\s*\(?(\d{1,2})[.)]\s+\S.*\?\s*$", re.MULTILINE)
+_LISTED = re.compile(r"^[ \t]*(?:[-*•·]|\(?\d{1,2}[.)]|\(?[a-h][.)])\s+\S", re.MULTILINE)
+_NUMBERED = re.compile(r"^[ \t]*\(?(\d{1,2})[.)][ \t]+\S.*\?[ \t]*$", re.MULTILINE)
 _SENTENCE = re.compile(r"[^.!?\n;,]+[.!?\n;,]*")
 _WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,:]\d+)*")
 _ENDS = tuple(".!?…。！？\"'”’»)]}>`*|:;")
-_COMMON = frozenset(
-    "about above after again against also although another answer anything around based because been before being below between both cannot could "
-    "couldn didn does doesn doing done down during each either else every find found from further given give have having here hers information into "
-    "itself just know like made make many might more most much must neither none nothing only other ours over please provided question "
-    "regarding related relevant result results said same shall should show since some something such sure tell text than that their them then "
-    "there these they this those through under unfortunately until used using very want were what when where which while whose will with within "
-    "without would your document context passage material data details detail mention specific requested name names value values "
-    "type types true false null status code items item list count total success error message object string number".split()
-)
+_COMMON_WORDS = """
+about above after again against also although another answer anything around based because been before being below between both cannot
+could couldn didn does doesn doing done down during each either else every find found from further given give have having here hers
+information into itself just know like made make many might more most much must neither none nothing only other ours over please
+provided question regarding related relevant result results said same shall should show since some something such sure tell text than
+that their them then there these they this those through under unfortunately until used using very want were what when where which while
+whose will with within without would your document context passage material data details detail mention specific requested name names
+value values type types true false null status code items item list count total success error message object string number
+"""
+_COMMON = frozenset(_COMMON_WORDS.split())
 _SAYING = frozenset(("avail", "menti", "provi", "inclu", "speci", "state"))  # stems of words that say where nothing was found
 _NOTHING = re.compile(
     r"\b(?:no (?:results?|matches|data|records?|documents?|information|entries|hits)|not found|nothing found|error|exception|timed? ?out|failed|unavailable|forbidden|denied)\b",

@@ -61,18 +61,18 @@ def confidence_of(
     model: str,
     input: Mapping[str, Any],
     output: Output,
-    other: ModelAnswer | None = None,
+    other: str | None = None,
     issues: tuple[str, ...] = (),
     predictor: Predictor | None = None,
 ) -> float | None:
     """None where it cannot be measured: no log-probabilities given, no second sample, no predictor for this model.
 
     Args:
-        other: another answer of the same model to the same request.
+        other: another answer's text, of the same model to the same request.
         issues: what the validator found in the answer.
     """
     if signal.kind == "log_probability":
         return None if answer.log_probability is None else min(1.0, exp(answer.log_probability))
     if signal.kind == "agreement":
-        return None if other is None else likeness(output, answer.text, other.text)
+        return None if other is None else likeness(output, answer.text, other)
     return None if predictor is None else predictor.after(model, input, answer, issues)

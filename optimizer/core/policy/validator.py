@@ -51,8 +51,8 @@ VALIDATE_THEN = Knob(
     name="validate.then",
     kind="text",
     default="flag",
-    meaning="What follows an issue: flag (it is recorded only), retry (the same model is asked once more, with the issue named: dearer), "
-    "escalate (the next tier is asked: dearer still).",
+    meaning="What follows an issue: flag (it is recorded only), retry (the same model is asked once more, with the issue named, and where the "
+    "issue stays the next tier is: dearer), escalate (the next tier is asked at once: dearer still).",
 )
 KNOBS = (VALIDATE, VALIDATE_THEN)
 
