@@ -44,6 +44,8 @@ class LiteLLMModel:
     def complete(self, request: ModelRequest) -> ModelAnswer:
         litellm = _litellm()
         body = body_of(request, self._id, self.max_output_tokens)
+        if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
+            del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
         more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
         started = perf_counter()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import fsum, isfinite
 from time import perf_counter
 from typing import Any
 
@@ -104,7 +105,19 @@ def read_answer(
         latency_ms=latency_ms,
         finish_reason=choice.get("finish_reason") or "stop",
         raw_message=message,
+        log_probability=_log_probability(choice),
     )
+
+
+def _log_probability(choice: Mapping[str, Any]) -> float | None:
+    """The mean of the answer's tokens; None where the provider gives none, or something else."""
+    tokens = (choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), Mapping) else None
+    try:
+        values = [min(0.0, float(token["logprob"])) for token in tokens or ()]
+    except (KeyError, TypeError, ValueError):
+        return None
+    mean = fsum(values) / len(values) if values else None
+    return mean if mean is not None and isfinite(mean) else None
 
 
 def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> float:

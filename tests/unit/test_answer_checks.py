@@ -13,7 +13,7 @@ from optimizer.core.policy.validator import CHECKS, ask_again, issues_in
 
 LABEL = Output(parser="label", labels=("refund", "bug", "other"))
 LIST = Output(parser="list")
-JSON = Output(parser="json", schema={"type": "object"})
+JSON = Output(parser="json", json_schema={"type": "object"})
 POLICY = (
     "Our refund policy allows returns within thirty days of delivery. Shipping costs are not refunded. Customers in Norway pay import duties "
     "themselves, and gift cards cannot be returned at all. Contact support for exceptions and damaged goods."
