@@ -97,6 +97,7 @@ def read_answer(
     output_tokens = usage.get("completion_tokens")
     if output_tokens is None:
         output_tokens = max(len(text.encode("utf-8", "surrogatepass")), int(request.params.get("max_tokens") or 0))
+    mean, lowest = _log_probabilities(choice)
     return ModelAnswer(
         text=text,
         input_tokens=int(input_tokens),
@@ -105,19 +106,19 @@ def read_answer(
         latency_ms=latency_ms,
         finish_reason=choice.get("finish_reason") or "stop",
         raw_message=message,
-        log_probability=_log_probability(choice),
+        log_probability=mean,
+        log_probability_min=lowest,
     )
 
 
-def _log_probability(choice: Mapping[str, Any]) -> float | None:
-    """The mean of the answer's tokens; None where the provider gives none, or something else."""
-    tokens = (choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), Mapping) else None
+def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple[None, None]:
+    """(mean, lowest) of the answer's tokens; None where the provider gives none, or something else."""
+    given = choice.get("logprobs")
     try:
-        values = [min(0.0, float(token["logprob"])) for token in tokens or ()]
+        values = [min(0.0, float(token["logprob"])) for token in (given.get("content") or () if isinstance(given, Mapping) else ())]
     except (KeyError, TypeError, ValueError):
-        return None
-    mean = fsum(values) / len(values) if values else None
-    return mean if mean is not None and isfinite(mean) else None
+        return None, None
+    return (fsum(values) / len(values), min(values)) if values and all(map(isfinite, values)) else (None, None)
 
 
 def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> float:

@@ -38,9 +38,9 @@ class PolicyRequest:
     @property
     def plan(self) -> Plan:
         predicted: tuple[float | None, ...] = ()
-        cascade, predictor = self.policy.cascade, self.situation.predictor
-        if cascade is not None and cascade.skip is not None and predictor is not None:
-            predicted = tuple(predictor.before(model, self.situation.input) for model in cascade.models)
+        cascade, learned = self.policy.cascade, self.policy.signal.predicted
+        if cascade is not None and cascade.skip is not None:
+            predicted = tuple(learned.confidence_before(model, self.situation.input) for model in cascade.models[:-1])
         return Plan(policy=self.policy, model=self.rendered.model, output=self.situation.output, predicted=predicted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import fsum, log
 from typing import Any
 
@@ -46,14 +47,18 @@ OUTPUTS = st.sampled_from([Output(), Output(parser="label", labels=("yes", "no")
 class _Sure:
     """A predictor that says what is drawn for it."""
 
+    reads_log_probabilities = False
+
     def __init__(self, data: st.DataObject) -> None:
         self._data = data
 
-    def before(self, model: str, input: Any) -> float | None:
-        return None
-
-    def after(self, model: str, input: Any, answer: ModelAnswer, issues: tuple[str, ...]) -> float | None:
+    def confidence_after(self, *args: Any, **kwargs: Any) -> float | None:
         return self._data.draw(st.none() | SHARES)
+
+
+def parsed_with_drawn_confidence(policy: dict[str, Any], data: st.DataObject) -> Policy:
+    parsed = parse_policy(policy)
+    return replace(parsed, signal=replace(parsed.signal, predicted=_Sure(data)))  # type: ignore[arg-type]
 
 
 def replies(data: st.DataObject, ask: Ask) -> list[Reply]:
@@ -102,9 +107,9 @@ def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
 def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
     policy: dict[str, Any], output: Output, predicted: tuple[float | None, ...], data: st.DataObject
 ) -> None:
-    parsed = parse_policy(policy)
+    parsed = parsed_with_drawn_confidence(policy, data)
     plan = Plan(policy=parsed, model="only", output=output, predicted=predicted)
-    taken, past = drive(plan, Situation(output=output, predictor=_Sure(data)), data)
+    taken, past = drive(plan, Situation(output=output), data)
     assert past, "at least one model is asked"
     deliverable = [one for one in past if one.answer is not None and one.call.purpose != "sample"]
     if taken is None:
@@ -117,9 +122,9 @@ def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
 
 @given(policy=POLICIES, data=st.data())
 def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(policy: dict[str, Any], data: st.DataObject) -> None:
-    parsed = parse_policy(policy)
+    parsed = parsed_with_drawn_confidence(policy, data)
     plan = Plan(policy=parsed, model="only", output=Output())
-    situation = Situation(predictor=_Sure(data))
+    situation = Situation()
     _, past = drive(plan, situation, data)
     missing = audit(plan, past)
     if missing is not None:

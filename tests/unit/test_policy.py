@@ -29,10 +29,11 @@ def test_one_tier_is_no_cascade() -> None:
 
 
 def test_a_cascade_has_one_threshold_for_each_tier_but_the_last() -> None:
-    cascade = parse_policy({"tiers": ["a", "b", "c", "d"], "accept": 0.9, "accept.3": 0.7}).cascade
+    policy = parse_policy({"tiers": ["a", "b", "c", "d"], "accept": 0.9, "accept.3": 0.7})
+    cascade = policy.cascade
     assert cascade is not None
     assert cascade.accept == (0.9, 0.9, 0.7)
-    assert (cascade.refine, cascade.skip, cascade.fall_back, cascade.audit_share, cascade.signal.kind) == (
+    assert (cascade.refine, cascade.skip, cascade.fall_back, cascade.audit_share, policy.signal.kind) == (
         None,
         None,
         True,

@@ -11,7 +11,7 @@ from optimizer.core.parsing import parse_output
 from optimizer.core.policy.answer_checks import Answered
 from optimizer.core.policy.attempts import Attempt, Reply
 from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.signals import Predictor, confidence_of
+from optimizer.core.policy.signals import confidence_of
 from optimizer.core.policy.validator import CHECKS, issues_in
 
 
@@ -22,7 +22,6 @@ class Situation:
     output: Output = field(default_factory=Output)
     input: Mapping[str, Any] = field(default_factory=dict)
     tool_results: Sequence[tuple[str, str]] = ()
-    predictor: Predictor | None = None
 
 
 def assess(policy: Policy, situation: Situation, replies: Sequence[Reply]) -> list[Attempt]:
@@ -54,8 +53,7 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
             input=situation.input,
             output=situation.output,
             other=sample if sample is not None else call.earlier,
-            issues=issues,
-            predictor=situation.predictor,
+            issues=_looked_for(answered) if policy.signal.kind == "predictor" else None,
         )
     return replace(
         plain,
@@ -64,6 +62,12 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
         score=_score(policy, reply, confidence, answered),
         blocking=validator is not None and validator.then != "flag" and bool(issues),
     )
+
+
+def _looked_for(answered: Answered) -> dict[str, bool]:
+    """All checks: a predictor was trained on what it names, whatever the validator of this policy names."""
+    found = issues_in(answered)
+    return {issue: issue in found for issue in CHECKS}
 
 
 def _score(policy: Policy, reply: Reply, confidence: float | None, answered: Answered) -> float | None:

@@ -61,13 +61,14 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
     """
     faults: list[Fault] = []
     values = _well_typed(policy, faults)
+    signal = read_signal(values["confidence"], faults) if "confidence" in values else Signal()
     parsed = Policy(
-        cascade=read_tiers(values, faults),
+        cascade=read_tiers(values, signal, faults),
         gate=read_gate(values, faults),
         votes=read_votes(values, faults),
         validator=read_validator(values, faults),
         context=read_context(values, faults),
-        signal=read_signal(values["confidence"], []) if "confidence" in values else Signal(),
+        signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
     )
     if faults:

@@ -18,7 +18,7 @@ def request_of_policy(policy: Policy, rendered: ModelRequest) -> ModelRequest:
     """What every call of the policy starts from: tool results put back, log-probabilities asked for where confidence comes from them."""
     messages = with_tool_results(rendered.messages) if policy.context is not None else rendered.messages
     params = dict(rendered.params)
-    if policy.needs_confidence and policy.signal.kind == "log_probability":
+    if policy.needs_confidence and policy.signal.needs_log_probabilities:
         params["logprobs"] = True
     return replace(rendered, messages=messages, params=params)
 

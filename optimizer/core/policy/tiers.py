@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.core.errors import Fault
 from optimizer.core.policy.knobs import Knob
 from optimizer.core.policy.names import model_names
-from optimizer.core.policy.signals import Signal, read_signal
+from optimizer.core.policy.signals import Signal
 
 DEFAULT_ACCEPT = 0.95
 DEFAULT_AUDIT_SHARE = 0.02
@@ -50,8 +50,8 @@ CONFIDENCE = Knob(
     name="confidence",
     kind="data",
     default={"kind": "log_probability"},
-    meaning="Where confidence comes from, {kind: log_probability | agreement | predictor, ...}; it has no direction of its own: "
-    "thresholds found for one signal mean nothing for another.",
+    meaning="Where confidence comes from: {kind: log_probability}, {kind: agreement, temperature: 0.7} or {kind: predictor, before, after}. "
+    "It has no direction of its own; thresholds found for one signal mean nothing for another.",
 )
 FALL_BACK = Knob(
     name="fall_back",
@@ -77,19 +77,17 @@ class Tiers:
     accept: tuple[float, ...]
     refine: float | None = None
     skip: float | None = None
-    signal: Signal
     fall_back: bool = True
     audit_share: float = DEFAULT_AUDIT_SHARE
 
 
-def read_tiers(values: Mapping[str, Any], faults: list[Fault]) -> Tiers | None:
+def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -> Tiers | None:
     """The cascade of well-typed knobs; None without tiers or with one. What is wrong goes to ``faults``."""
     models = model_names("tiers", values, faults)
     if len(models) > MOST_TIERS:
         faults.append(
             Fault(pointer="/tiers", detail=f"a cascade has at most {MOST_TIERS} tiers, and these are {len(models)}; leave some out")
         )
-    signal = read_signal(values.get("confidence", CONFIDENCE.default), faults)
     accept = tuple(float(values.get(name, values.get("accept", DEFAULT_ACCEPT))) for name in ("accept", "accept.2", "accept.3"))
     refine, skip = values.get("refine"), values.get("skip")
     asked = accept[: max(1, len(models) - 1)]
@@ -114,7 +112,6 @@ def read_tiers(values: Mapping[str, Any], faults: list[Fault]) -> Tiers | None:
         accept=accept[: len(models) - 1],
         refine=refine,
         skip=skip,
-        signal=signal,
         fall_back=values.get("fall_back", True),
         audit_share=float(values.get("audit_share", DEFAULT_AUDIT_SHARE)),
     )
