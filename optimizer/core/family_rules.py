@@ -27,6 +27,10 @@ _INPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 def check_rules(data: Mapping[str, Any]) -> list[Fault]:
     """Faults in how keys fit together. Parts of a wrong type are passed over: their type has been found fault with already."""
     faults = [*_inputs(data), *_output(data), *_prompt(data), *_model(data), *_scorer(data), *_rollout(data)]
+    if data.get("kind", "prompt") == "prompt":
+        from optimizer.core.policy.faults import declared_faults  # here: policies read answers as families declare their outputs
+
+        faults += declared_faults(data)
     return faults + (space_faults(data["space"]) if "space" in data else [])
 
 

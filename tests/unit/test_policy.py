@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
+from optimizer.adapters.family_files import parse_family_text
+from optimizer.core.errors import InvalidFamily, InvalidInput
 from optimizer.core.policy.faults import policy_faults
 from optimizer.core.policy.gate import DEFAULT_PROMPTS
 from optimizer.core.policy.policy import KNOBS, parse_policy
@@ -112,3 +113,49 @@ def test_every_knob_stands_on_the_page_with_its_meaning(knob: Any) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert f"`{knob.name}`" in page
     assert knob.meaning.replace("|", "\\|") in page
+
+
+FAMILY = """name: topic
+inputs: {text: {}}
+prompt:
+  current: "1"
+  versions:
+    "1":
+      content: [{role: user, content: "{{text}}"}]
+      policy:
+        gate.threshold: 2
+        acept: 0.9
+model: {default: a, tiers: [a]}
+space: {policy.gate.threshold: {float: [0.5, 0.9]}, policy.gates: {float: [0, 1]}}
+"""
+
+
+def test_a_family_tells_the_faults_of_its_policies_with_file_and_line() -> None:
+    with pytest.raises(InvalidFamily) as caught:
+        parse_family_text(FAMILY, file="family.yaml")
+    assert [(fault.line, fault.pointer) for fault in caught.value.faults] == [
+        (9, "/prompt/versions/1/policy/gate.threshold"),
+        (10, "/prompt/versions/1/policy/acept"),
+        (12, "/space/policy.gates"),
+    ]
+
+
+def test_a_cascades_knob_without_a_cascade_is_a_fault_of_the_family() -> None:
+    lonely = (
+        FAMILY.replace("gate.threshold: 2", "accept: 0.9")
+        .replace("        acept: 0.9\n", "")
+        .replace(", policy.gates: {float: [0, 1]}", "")
+    )
+    with pytest.raises(InvalidFamily, match="belongs to a cascade, and there is none"):
+        parse_family_text(lonely, file="family.yaml")
+    good = parse_family_text(lonely.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml")
+    assert good.variant().policy == {"tiers": ["a", "b"], "accept": 0.9}
+
+
+def test_tiers_of_the_policy_come_before_those_of_the_model() -> None:
+    text = (
+        FAMILY.replace("gate.threshold: 2", "tiers: [b, c]")
+        .replace("        acept: 0.9\n", "")
+        .replace(", policy.gates: {float: [0, 1]}", "")
+    )
+    assert parse_family_text(text.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml").variant().policy == {"tiers": ["b", "c"]}

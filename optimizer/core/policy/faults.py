@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from optimizer.core.errors import Fault, InvalidInput
-from optimizer.core.policy.policy import parse_policy
+from optimizer.core.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.policy.policy import KNOBS, parse_policy
 
 
 def policy_faults(policy: Mapping[str, Any], kind: str) -> Sequence[Fault]:
@@ -18,3 +19,30 @@ def policy_faults(policy: Mapping[str, Any], kind: str) -> Sequence[Fault]:
     except InvalidInput as error:
         return error.faults
     return ()
+
+
+def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Of a family file of kind prompt: the policies of its versions and the knobs that its space varies, each at its place in the file."""
+    prompt, model = _mapping(data.get("prompt")), _mapping(data.get("model"))
+    is_cascade = isinstance(model.get("tiers"), list | tuple) and len(model["tiers"]) > 1
+    for name, version in _mapping(prompt.get("versions")).items():
+        policy = _mapping(_mapping(version).get("policy"))
+        at = pointer_of(["prompt", "versions", name, "policy"])
+        for fault in policy_faults(policy, "prompt"):
+            yield replace(fault, pointer=at + fault.pointer)
+        if not is_cascade and "tiers" not in policy:
+            for knob in ("accept", "accept.2", "accept.3", "refine", "skip", "fall_back", "audit_share"):
+                if knob in policy:
+                    yield Fault(
+                        pointer=at + pointer_of([knob]),
+                        detail=f"{knob} belongs to a cascade, and there is none; name at least two models in model.tiers, or remove it",
+                    )
+    known = {knob.name for knob in KNOBS}
+    for slot in _mapping(data.get("space")):
+        if isinstance(slot, str) and slot.startswith("policy.") and slot.removeprefix("policy.") not in known:
+            (fault,) = policy_faults({slot.removeprefix("policy."): None}, "prompt")
+            yield replace(fault, pointer=pointer_of(["space", slot]))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
