@@ -1,54 +1,43 @@
-"""POST /v1/chat/completions: a unit's prompt filled in, one model call, OpenAI's answer, and the interaction on record."""
+"""POST /v1/chat/completions: a unit's prompt filled in, a model's answer, whole or as a stream, and the interaction on record."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from time import perf_counter, time
-from typing import TYPE_CHECKING, Annotated, Any
+import math
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated, Any
 
-import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from api import services
 from api.auth import require
-from api.model_threads import ClientGone, ModelThreads
-from api.problems import ModelTimedOut
+from api.chat_answer import Answered, Call, StreamShape, completion, json_bytes
+from api.event_stream import EventStream
+from api.hourly_money import HOUR, cheapest_tier, hour_of
+from api.model_side import ModelSide, of
+from api.problems import ModelPaused, ModelTimedOut, MoneySpent
+from api.reader import ClientGone, Reader
 from api.routes.serving import Served, serve, unit_of
 from api.routing import guarded, router
 from api.services import Services
-from optimizer.core.assignment import Choice, unit_hmac, verify_token
+from api.settling import begin
+from optimizer.core.assignment import Choice, unit_hmac
 from optimizer.core.chat import pass_through, read_turn
-from optimizer.core.errors import Fault, InvalidInput, ModelFailed, NotFound, NotYet
+from optimizer.core.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.language import ModelRequest, request_for
 from optimizer.core.rendering import clip_inputs, render
 from optimizer.core.variant import Variant
-from optimizer.jobs.ask_model import Asked, ask_model
+from optimizer.jobs.ask_model import ask_model
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.ingest_feedback import aingest
 from optimizer.ports import LanguageModel
 
-RECORD_WAIT_S = 0.25  # an answer waits no longer than this for its interaction to be on disk
-MAX_ERROR_CHARS = 1000
+GONE_CHECK_S = 0.25
 
-if TYPE_CHECKING:
-    from optimizer.adapters.language_models import Models
-
-log = structlog.get_logger("gateway")
 routes: APIRouter = router("Models")
-
-
-@dataclass(kw_only=True)
-class ModelSide:
-    """What the gateway has beside the services that every process has."""
-
-    models: Models
-    threads: ModelThreads = field(default_factory=ModelThreads)
-    recording: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class DetentFields(BaseModel):
@@ -61,6 +50,14 @@ class DetentFields(BaseModel):
     variant: Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None = None
 
 
+class StreamOptions(BaseModel):
+    """OpenAI's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: bool = False
+
+
 class ChatBody(BaseModel):
     """OpenAI's request. Settings such as `temperature` are the Variant's own: what a request says of them is not used."""
 
@@ -69,6 +66,7 @@ class ChatBody(BaseModel):
     model: Annotated[str, Field(description="The name of a family")]
     messages: list[dict[str, Any]]
     stream: bool | None = None
+    stream_options: StreamOptions = StreamOptions()
     n: int | None = None
     user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     tools: list[dict[str, Any]] | None = None
@@ -77,55 +75,32 @@ class ChatBody(BaseModel):
     detent: DetentFields = DetentFields()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request on its way: what is served, what goes to the model, and under which id it will be on record."""
-
-    id: str
-    served: Served
-    variant: Variant
-    request: ModelRequest
-    input: Mapping[str, Any]
-    sticky: bool
-
-
 @routes.post("/v1/chat/completions", **guarded("read"))
 async def chat_completions(body: ChatBody, request: Request) -> Response:
     """OpenAI's request and answer; `model` is a family. The answer's id is the interaction's, for feedback."""
     shared, side = services.of(request), of(request)
-    if body.stream:
-        raise NotYet("Streaming comes with a later version. Send the request without `stream: true`.")
     if body.n not in (None, 1):
         raise InvalidInput(
             f"One answer per request is given, and n is {body.n}. Send the request again for another answer.",
             [Fault(pointer="/n", detail="must be 1")],
         )
-    call = await _prepare(body, request, shared)
-    started = perf_counter()
+    call = _within_limits(await _prepare(body, request, shared), shared, side)
+    headers = {"X-Detent-Assignment": call.served.token}
+    reader = Reader()
+    settled = begin(shared, side, call, reader, lambda: answer(side, call, reader, streaming=bool(body.stream)))
     try:
-        asked = await side.threads.run(
-            lambda: ask_model(side.models, call.request.model, lambda model: _for_model(call.request, model)), request
-        )
+        if not body.stream:
+            answered = await _while_waited_for(settled, request, reader)
+            return Response(
+                json_bytes(completion(call, answered)), headers={**headers, "Cache-Control": "no-store"}, media_type="application/json"
+            )
+        await _first_piece(settled, request, reader)
     except ModelFailed as error:
-        latency_ms = (perf_counter() - started) * 1000
-        await _record(shared, side, request, call, {"error": f"{error.kind}: {error.detail}"[:MAX_ERROR_CHARS], "latency_ms": latency_ms})
-        raise _for_client(error, call) from error
+        raise for_client(error, call) from error
     except ClientGone:
         return Response(status_code=499)  # nobody reads it
-    latency_ms = (perf_counter() - started) * 1000
-    answer = asked.answer
-    report = {
-        "output": answer.text,
-        "latency_ms": latency_ms,
-        "cost_usd": answer.cost_usd,
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens,
-        "model": asked.models[-1],
-    }
-    if len(asked.models) > 1:
-        report["tags"] = {"models_asked": ",".join(asked.models)}
-    await _record(shared, side, request, call, report)
-    return JSONResponse(_completion(call, asked), headers={"X-Detent-Assignment": call.served.token, "Cache-Control": "no-store"})
+    shape = StreamShape(call, usage=body.stream_options.include_usage)
+    return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
 
 
 @routes.get("/v1/models", **guarded("read"))
@@ -137,11 +112,6 @@ async def list_models(request: Request) -> dict[str, Any]:
         "object": "list",
         "data": [{"id": name, "object": "model", "created": created[name], "owned_by": "detent"} for name in sorted(families)],
     }
-
-
-def of(request: Request) -> ModelSide:
-    side: ModelSide = request.app.state.model_side
-    return side
 
 
 async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
@@ -171,6 +141,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
         request=replace(request_now, params=params, sample=sample),
         input=variables,
         sticky=unit is not None,
+        actor=request.state.caller.actor,
     )
 
 
@@ -189,69 +160,72 @@ def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> 
     return Served(family=family, choice=choice, token=token), record.variant
 
 
+def _within_limits(call: Call, shared: Services, side: ModelSide) -> Call:
+    """The call as the family's money for this hour allows it; raises MoneySpent where nothing is allowed any more."""
+    definition = call.served.family.definition
+    if definition is None or definition.limits.usd_per_hour is None:
+        return call
+    now, limit = shared.clock.now(), definition.limits.usd_per_hour
+    spent = side.money.spent_usd(definition.name, now)
+    if spent < limit:
+        return call
+    if definition.limits.above == "cheapest":
+        cheapest = cheapest_tier(definition, call.variant, side.catalogue)
+        return replace(call, cheapest_only=True, request=replace(call.request, model=cheapest))
+    wait_s = math.ceil((hour_of(now) + HOUR - now).total_seconds())
+    raise MoneySpent(
+        f"Family {definition.name!r} has spent ${spent:.4f} in this hour, and its limit is ${limit:g}. No model was asked. "
+        f"Wait {wait_s} s for the next hour, or raise limits.usd_per_hour in its family.yaml.",
+        limit_usd=limit,
+        spent_usd=round(spent, 6),
+        retry_after_s=max(1, wait_s),
+    )
+
+
+def answer(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> Answered:
+    """Makes the answer, in a thread of its own. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
+    models = side.models.for_request(call.served.family.name, reader)
+    asked = ask_model(
+        models,
+        call.request.model,
+        lambda model: _for_model(call.request, model),
+        sink=reader if streaming else None,
+        fallbacks=not call.cheapest_only,
+    )
+    return Answered(answer=asked.answer, models=asked.models, tags={"limited": "usd_per_hour"} if call.cheapest_only else {})
+
+
+async def _while_waited_for(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> Answered:
+    """A call in progress is finished when its client goes, since it is paid for and goes on record; one that has not begun is spared."""
+    while True:
+        done, _ = await asyncio.wait({settled}, timeout=GONE_CHECK_S)
+        if done:
+            return settled.result()
+        if not reader.gone and await request.is_disconnected():
+            reader.leave()
+
+
+async def _first_piece(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> None:
+    """Waits until there is something to send, so that a call that fails before is answered with a problem's own status."""
+    settled.add_done_callback(lambda _: reader.wake())
+    while not reader.begun and not settled.done():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reader.woken(), timeout=GONE_CHECK_S)
+        if await request.is_disconnected():
+            reader.leave()
+            await asyncio.wait({settled})
+    if settled.done() and not reader.begun:
+        settled.result()
+
+
 def _for_model(request: ModelRequest, model: LanguageModel) -> ModelRequest:
     return replace(request, model=model.name, revision=model.revision)
 
 
-def _for_client(error: ModelFailed, call: Call) -> ModelFailed:
-    """504 for a model that was too slow, 502 for all else; the interaction is on record either way."""
-    failure = ModelTimedOut if error.kind == "timeout" else ModelFailed
+def for_client(error: ModelFailed, call: Call) -> DetentError:
+    """504 for a model that was too slow, 503 for one that was not asked, 502 for all else; only what was busy is not on record."""
     members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
+    if error.kind == "busy":
+        return Busy(error.detail, **members)
+    failure = {"timeout": ModelTimedOut, "paused": ModelPaused}.get(error.kind, ModelFailed)
     return failure(error.detail, kind=error.kind, **{**members, "interaction": call.id, "assignment": call.served.token})
-
-
-def _completion(call: Call, asked: Asked) -> dict[str, Any]:
-    answer, choice = asked.answer, call.served.choice
-    message = {"role": "assistant", "content": answer.text or None, **(answer.raw_message or {})}
-    message.setdefault("refusal", None)
-    return {
-        "id": call.id,
-        "object": "chat.completion",
-        "created": int(time()),
-        "model": call.served.family.name,
-        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}],
-        "usage": {
-            "prompt_tokens": answer.input_tokens,
-            "completion_tokens": answer.output_tokens,
-            "total_tokens": answer.input_tokens + answer.output_tokens,
-        },
-        "detent": {
-            "assignment": call.served.token,
-            "family": call.served.family.name,
-            "variant": choice.variant,
-            "role": choice.role,
-            "tiers": list(asked.models),
-            "confidence": None,
-            "cost_usd": answer.cost_usd,
-            "sticky": call.sticky,
-        },
-    }
-
-
-async def _record(shared: Services, side: ModelSide, request: Request, call: Call, report: Mapping[str, Any]) -> None:
-    """Puts the interaction on disk. A store that is slow or away delays the answer by RECORD_WAIT_S at most; the rest goes on behind it."""
-    event = {"id": call.id, "assignment": call.served.token, "input": dict(call.input), **report}
-    task = asyncio.create_task(_ingest(shared, event, request.state.caller.actor))
-    side.recording.add(task)
-    task.add_done_callback(side.recording.discard)
-    await asyncio.wait({task}, timeout=RECORD_WAIT_S)
-
-
-async def _ingest(shared: Services, event: Mapping[str, Any], actor: str) -> None:
-    keys, now = shared.serving.token_keys, shared.clock.now()
-    try:
-        result = await aingest(
-            [event],
-            store=shared.store,
-            clock=shared.clock,
-            families=shared.families.families,
-            verify=lambda token: verify_token(token, keys, now),
-            hmac_unit=lambda unit: unit_hmac(shared.secrets.unit_key, unit),
-            actor=actor,
-        )
-    except Exception as error:
-        # The user has the answer by now; what is lost is its record, and that must be seen.
-        log.error("interaction not recorded", interaction=event["id"], error=str(error), exc_info=error)
-        return
-    for rejected in result["rejected"]:
-        log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])

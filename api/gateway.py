@@ -15,16 +15,19 @@ import structlog
 from fastapi import FastAPI, Request, Response
 
 from api import chat, problems
-from api.chat import ModelSide
 from api.edge import Edge
+from api.hourly_money import limited
 from api.lifecycle import running_loops, running_services
+from api.model_side import ModelSide, of
 from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer import wiring
 from optimizer.config import Settings
 
 EMBEDDED_EVERY_S = 2.0
+MONEY_EVERY_S = 30.0
 RECORDS_WAIT_S = 10.0
+STOPPED = "gateway_stopped: the gateway ended"
 
 log = structlog.get_logger("gateway")
 operations = router("Operations")
@@ -38,15 +41,15 @@ def create_gateway(settings: Settings) -> FastAPI:
         models = await asyncio.to_thread(wiring.open_models, settings)
         async with running_services(settings) as shared:
             app.state.services = shared
-            side = app.state.model_side = ModelSide(models=models)
+            side = app.state.model_side = ModelSide(catalogue=models)
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
+            money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
             try:
-                async with running_loops(shared, embedded):
+                await asyncio.to_thread(_read_money, shared, side)
+                async with running_loops(shared, embedded, money):
                     yield
             finally:
-                side.threads.close()
-                if side.recording:
-                    await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
+                await _end_calls(side)
                 await asyncio.to_thread(models.close)
 
     app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -66,7 +69,7 @@ async def health() -> dict[str, Any]:
 @operations.get("/ready", **guarded(None))
 def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any]:
     """Whether chat can be answered: 503 until the store was read once, and while the embedded model is wanted and does not run."""
-    side = chat.of(request)
+    side = of(request)
     served = shared.serving.now_served
     now = shared.clock.now()
     dependencies: dict[str, Any] = {
@@ -77,6 +80,8 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
         },
         "model_calls": {"ok": True, "in_work_or_waiting": side.threads.n_held},
     }
+    if providers := side.models.health():  # one that is left alone stops nobody: fallbacks answer, and other families' models
+        dependencies["models"] = {"ok": all(one["ok"] for one in providers.values()), "providers": providers}
     if _wants_embedded(shared, side):
         dependencies["embedded"] = _embedded_state(side)
     can_answer = served.version is not None and dependencies.get("embedded", {"ok": True})["ok"]
@@ -86,14 +91,37 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
     return {"status": "ready" if can_answer else "not ready", "degraded": sorted(shared.families.problems), "dependencies": dependencies}
 
 
+@operations.get("/metrics", **guarded("read"))
+def metrics(request: Request) -> Response:
+    """Counters of all model calls since the gateway started, for Prometheus."""
+    return Response(of(request).metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _end_calls(side: ModelSide) -> None:
+    """Calls under way end: streams at once, the others as soon as their model has answered; all that have ended go on record."""
+    for reader in list(side.settling.values()):
+        reader.leave(STOPPED)
+    side.threads.close()
+    if waiting := {*side.settling, *side.recording}:
+        await asyncio.wait(waiting, timeout=RECORDS_WAIT_S)
+    if side.recording:
+        await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
+
+
+def _read_money(shared: Services, side: ModelSide) -> None:
+    families = limited(shared.families.families)
+    if families:
+        side.money.read(shared.store, families, shared.clock.now())
+
+
 def _wants_embedded(shared: Services, side: ModelSide) -> bool:
     """Whether anything that is served now names the embedded model; the first call starts it in any case."""
     variants = [variant for family in shared.serving.now_served.families.values() for variant in family.variants.values()]
-    return any(side.models.is_embedded(str(variant.model.get("name"))) for variant in variants)
+    return any(side.catalogue.is_embedded(str(variant.model.get("name"))) for variant in variants)
 
 
 def _embedded_state(side: ModelSide) -> dict[str, Any]:
-    model = side.models.embedded()
+    model = side.catalogue.embedded()
     if model is None:
         return {"ok": False, "detail": "not installed; `detent doctor` says which command installs what"}
     owner = model.owner()
@@ -105,6 +133,6 @@ def _embedded_state(side: ModelSide) -> dict[str, Any]:
 def _keep_embedded(shared: Services, side: ModelSide) -> None:
     """Owns the embedded model's processes from the start, and again when the process that owned them has ended."""
     if _wants_embedded(shared, side):
-        model = side.models.embedded()
+        model = side.catalogue.embedded()
         if model is not None:
             model.own()

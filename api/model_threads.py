@@ -1,25 +1,18 @@
-"""Blocking model calls beside the event loop: so many at once, so many waiting, and none for a client that has gone."""
+"""Blocking model calls beside the event loop: so many at once, and so many waiting."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
-
-from fastapi import Request
 
 from optimizer.core.errors import Busy
 
 T = TypeVar("T")
 
-N_THREADS = 32
+N_THREADS = 256  # most of them wait: each model lets only as many calls out as config/models.yaml says
 N_WAITING = 256
-GONE_CHECK_S = 0.25
-
-
-class ClientGone(Exception):
-    """Nobody waits for the answer any more, and the call had not begun."""
 
 
 class ModelThreads:
@@ -30,30 +23,21 @@ class ModelThreads:
         self._most = n_threads + n_waiting
         self.n_held = 0
 
-    async def run(self, call: Callable[[], T], request: Request) -> T:
-        """The result of ``call``. A call in progress is finished when its client goes, since it is paid for and goes on record.
-
-        Raises:
-            Busy: too many calls wait already.
-            ClientGone: the client went before the call began.
-        """
+    def start(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """The coming result of ``call``; raises Busy where too many wait already."""
         if self.n_held >= self._most:
             raise Busy(
                 f"{self.n_held} model calls are in work or waiting, and more would only wait longer. Try again in a few seconds.",
                 retry_after_s=5,
             )
+        future: Future[T] = self._pool.submit(call)
         self.n_held += 1
-        try:
-            future = self._pool.submit(call)
-            wrapped = asyncio.wrap_future(future)
-            while True:
-                done, _ = await asyncio.wait({wrapped}, timeout=GONE_CHECK_S)
-                if done:
-                    return wrapped.result()
-                if not future.running() and await request.is_disconnected() and future.cancel():
-                    raise ClientGone
-        finally:
-            self.n_held -= 1
+        wrapped = asyncio.wrap_future(future)
+        wrapped.add_done_callback(self._let_go)
+        return wrapped
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _let_go(self, _: asyncio.Future[T]) -> None:
+        self.n_held -= 1

@@ -45,6 +45,16 @@ class ModelTimedOut(errors.ModelFailed):
     title = "Model gave no answer in time"
 
 
+class ModelPaused(errors.ModelFailed):
+    slug = "model-paused"
+    title = "Model is left alone for now"
+
+
+class MoneySpent(errors.TooMany):
+    slug = "money-spent"
+    title = "The hour's money is spent"
+
+
 class GatewayUnavailable(errors.Busy):
     slug = "gateway-unavailable"
     title = "Gateway unavailable"
@@ -119,6 +129,14 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     ModelTimedOut: (
         504,
         "A model did not answer within the time that config/models.yaml allows it. The call may have cost money; send it again, or raise the timeout.",
+    ),
+    ModelPaused: (
+        503,
+        "A model has failed so often of late that it is not asked for a while, and no fallback answered. `Retry-After` says when it is tried again; `fallbacks` and `breaker` in config/models.yaml say what happens meanwhile.",
+    ),
+    MoneySpent: (
+        429,
+        "The family's model calls have cost as much in this hour (UTC) as `limits.usd_per_hour` in its family.yaml allows. No model was asked. Wait for the next hour (`Retry-After`), raise the limit, or set `limits.above: cheapest`.",
     ),
     errors.Busy: (503, "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds."),
     GatewayUnavailable: (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +15,24 @@ import httpx
 
 from optimizer.adapters.embedded_pool import EmbeddedPool, Owner, living_owner
 from optimizer.adapters.model_files import require_engine, revision_of, weights_file
+from optimizer.adapters.openai_stream import Look, post_streaming
 from optimizer.adapters.openai_wire import body_of, post, read_answer
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.errors import Busy, Conflict, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.ports import DeltaSink
 
 OWNER_WAIT_S = 30.0  # how long a call waits for an owner that starts or restarts
 POLL_S = 0.1
 WARM_PREFIXES = 16  # per process: about what its prompt cache holds
 RESTART_RETRIES = 3
+
+
+_Ask = Callable[[str, Mapping[str, Any], float], dict[str, Any]]  # (process, body, deadline) -> its answer
+
+
+class _CachedWhole(Exception):
+    """The engine had this very prompt cached, and it has to be read again."""
 
 
 class EmbeddedModel:
@@ -74,6 +83,28 @@ class EmbeddedModel:
         return living_owner(self._run_dir)
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
+        def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+            values = self._post(url, body, deadline)
+            if request.params.get("temperature") == 0 and _was_cached_whole(values):
+                values = self._post(url, {**body, "cache_prompt": False}, deadline)
+            return values
+
+        return self._answer(request, ask, lambda: True)
+
+    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+            def look(chunk: Mapping[str, Any]) -> None:
+                if request.params.get("temperature") == 0 and not sink.begun and _was_cached_whole(chunk):
+                    raise _CachedWhole
+
+            try:
+                return self._post_streaming(url, {**body, "timings_per_token": True}, deadline, sink, look)
+            except _CachedWhole:
+                return self._post_streaming(url, {**body, "cache_prompt": False}, deadline, sink)
+
+        return self._answer(request, ask, lambda: not sink.begun)
+
+    def _answer(self, request: ModelRequest, ask: _Ask, may_repeat: Callable[[], bool]) -> ModelAnswer:
         body = {**body_of(request, "embedded", self.max_output_tokens), "cache_prompt": True}
         body.setdefault("seed", _seed(request))
         prefix = _prefix(request.messages)
@@ -84,12 +115,10 @@ class EmbeddedModel:
             with self._slots.take(urls, prefix, deadline, self.name) as url:
                 started = perf_counter()
                 try:
-                    values = self._post(url, body, deadline)
-                    if request.params.get("temperature") == 0 and _was_cached_whole(values):
-                        values = self._post(url, {**body, "cache_prompt": False}, deadline)
+                    values = ask(url, body, deadline)
                 except ModelFailed as error:
                     tries += 1
-                    if error.kind != "unreachable" or tries > RESTART_RETRIES:
+                    if error.kind != "unreachable" or tries > RESTART_RETRIES or not may_repeat():
                         raise
                     self._slots.forget(url)
                 else:
@@ -100,6 +129,12 @@ class EmbeddedModel:
 
     def _post(self, url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         return post(self._client, f"{url}/v1", body, model=self.name, timeout_s=max(0.1, deadline - monotonic()))
+
+    def _post_streaming(
+        self, url: str, body: Mapping[str, Any], deadline: float, sink: DeltaSink, look: Look = lambda chunk: None
+    ) -> dict[str, Any]:
+        left_s = max(0.1, deadline - monotonic())
+        return post_streaming(self._client, f"{url}/v1", body, sink, model=self.name, timeout_s=left_s, look=look)
 
     def close(self) -> None:
         with self._pool_lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 from optimizer.adapters.embedded_model import EmbeddedModel
 from optimizer.adapters.litellm_models import LiteLLMModel
 from optimizer.adapters.model_settings import ModelSettings, read_models
-from optimizer.adapters.openai_wire import OpenAICompatible
+from optimizer.adapters.openai_compatible import OpenAICompatible
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.language import ModelPrice
 from optimizer.ports import LanguageModel

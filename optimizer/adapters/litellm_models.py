@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from time import perf_counter
 from typing import Any
 
 import httpx
 
-from optimizer.adapters.openai_wire import body_of, failure_of, read_answer, timed_out, unreachable
+from optimizer.adapters.openai_stream import STREAMED, gather, hang_up
+from optimizer.adapters.openai_wire import Deadline, body_of, failure_of, read_answer, timed_out, unreachable
 from optimizer.core.errors import ModelFailed, NotFound
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.ports import DeltaSink
 
 
 class LiteLLMModel:
@@ -42,18 +45,32 @@ class LiteLLMModel:
         self._timeout_s = timeout_s
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
-        litellm = _litellm()
-        body = body_of(request, self._id, self.max_output_tokens)
-        if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
-            del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
-        more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
         started = perf_counter()
         try:
-            response = litellm.completion(**body, **more, timeout=self._timeout_s, num_retries=0, max_retries=0, caching=False)
+            response = self._ask(request)
         except Exception as error:
             raise self._failure(error) from error
         latency_ms = (perf_counter() - started) * 1000
         return read_answer(response.model_dump(), model=self.name, request=request, price=self.price, latency_ms=latency_ms)
+
+    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        started = perf_counter()
+        try:
+            response = self._ask(request, **STREAMED)
+        except Exception as error:
+            raise self._failure(error) from error
+        with closing(_Chunks(response, self._failure, Deadline(self.name, self._timeout_s))) as chunks, sink.while_wanted(chunks.hang_up):
+            values = gather(chunks, sink, model=self.name, where=self._api_base or self._id)
+        latency_ms = (perf_counter() - started) * 1000
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
+
+    def _ask(self, request: ModelRequest, **how: Any) -> Any:
+        body = body_of(request, self._id, self.max_output_tokens)
+        litellm = _litellm()
+        if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
+            del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
+        more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
+        return litellm.completion(**body, **more, **how, timeout=self._timeout_s, num_retries=0, max_retries=0, caching=False)
 
     def _failure(self, error: Exception) -> ModelFailed:
         """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""
@@ -72,6 +89,39 @@ class LiteLLMModel:
 
     def close(self) -> None:
         """LiteLLM keeps its own connections; nothing to give back."""
+
+
+class _Chunks:
+    """LiteLLM's stream as OpenAI's chunks. What fails in it is a ModelFailed, and it can be ended from another thread where httpx reads it."""
+
+    def __init__(self, stream: Any, failure: Callable[[Exception], ModelFailed], deadline: Deadline) -> None:
+        self._stream, self._failure, self._deadline = stream, failure, deadline
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        stream = iter(self._stream)
+        while True:
+            try:
+                chunk = next(stream)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise self._failure(error) from error
+            self._deadline.check()
+            yield chunk.model_dump()
+
+    def hang_up(self) -> None:
+        response = self._response()
+        if response is not None:
+            hang_up(response)
+
+    def close(self) -> None:
+        response = self._response()
+        if response is not None:
+            response.close()
+
+    def _response(self) -> httpx.Response | None:
+        response = getattr(getattr(self._stream, "completion_stream", None), "response", None)
+        return response if isinstance(response, httpx.Response) else None
 
 
 def _litellm() -> Any:

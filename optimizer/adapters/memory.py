@@ -117,6 +117,10 @@ class MemoryEvents:
             for arm in arms
         ]
 
+    def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
+        mine = [one for one in self._interactions.values() if one.arm.family == family and one.received_at >= since]
+        return sum(one.cost_usd or 0.0 for one in mine)
+
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         labels: dict[tuple[str | None, Literal["success", "score"], Any], list[float]] = {}
         for one in self._feedback.values():

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from optimizer.core.breaker import BreakerSettings as Breaker
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.language import ModelPrice
+from optimizer.core.language import Backoff, ModelPrice
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$"
 
@@ -23,6 +24,35 @@ class Price(BaseModel):
 
     input_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
     output_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
+
+
+class BackoffSettings(BaseModel):
+    """Pauses between two attempts of one call."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    initial_s: float = Field(default=0.2, gt=0, le=60)
+    max_s: float = Field(default=2.0, gt=0, le=300)
+    jitter_s: float = Field(default=0.2, ge=0, le=60)
+    total_s: float = Field(default=20.0, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _grows(self) -> BackoffSettings:
+        if self.initial_s > self.max_s:
+            raise ValueError(f"initial_s ({self.initial_s:g}) must not be above max_s ({self.max_s:g})")
+        return self
+
+
+class BreakerSettings(BaseModel):
+    """When the gateway leaves a model alone, and for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    failures: int = Field(default=5, ge=1, le=10_000)
+    share: float = Field(default=0.5, ge=0, le=1)
+    window_s: float = Field(default=30.0, gt=0, le=3600)
+    cool_down_s: float = Field(default=15.0, gt=0, le=3600)
+    successes: int = Field(default=2, ge=1, le=100)
 
 
 class ModelSettings(BaseModel):
@@ -39,7 +69,10 @@ class ModelSettings(BaseModel):
     price: Price | None = None
     timeout_s: float = Field(default=60.0, gt=0, le=3600)
     retries: int = Field(default=2, ge=0, le=10)
+    backoff_settings: BackoffSettings = Field(default=BackoffSettings(), alias="backoff")
+    breaker_settings: BreakerSettings = Field(default=BreakerSettings(), alias="breaker")
     concurrency: int = Field(default=4, ge=1, le=256)
+    queue: int = Field(default=64, ge=0, le=10_000)
     max_output_tokens: int | None = Field(default=None, ge=1)
     processes: Literal["auto"] | int = "auto"
     fallbacks: tuple[str, ...] = ()
@@ -58,6 +91,14 @@ class ModelSettings(BaseModel):
     @property
     def embedded(self) -> bool:
         return self.provider == "embedded"
+
+    @property
+    def backoff(self) -> Backoff:
+        return Backoff(**self.backoff_settings.model_dump())
+
+    @property
+    def breaker(self) -> Breaker:
+        return Breaker(**self.breaker_settings.model_dump())
 
     def known_price(self) -> ModelPrice | None:
         """As given here, else from LiteLLM's table; the embedded model costs nothing."""
@@ -150,12 +191,21 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
     inside = [str(part) for part in error["loc"][1:]] if error["loc"][0] == "settings" else []
     detail = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        detail = f"there is no field {inside[-1]!r}; known: {', '.join(ModelSettings.model_fields)}"
+        detail = f"there is no field {inside[-1]!r}; known: {', '.join(_fields(*inside[:-1]))}"
     elif error["loc"][0] == "name":
         detail = f"{name!r} is no usable name; letters, digits and . _ : / - are"
     elif "input" in error and error["type"] != "value_error":
         detail = f"{detail} (got {error['input']!r})"
     return Fault(pointer=pointer_of([name, *inside]), detail=detail, line=_line(entries, name, *inside), file=str(path))
+
+
+def _fields(*inside: str) -> list[str]:
+    """The keys that may stand there."""
+    model: Any = ModelSettings
+    for part in inside:
+        found = next((field.annotation for name, field in model.model_fields.items() if part == (field.alias or name)), None)
+        model = next((one for one in (found, *get_args(found)) if isinstance(one, type) and issubclass(one, BaseModel)), ModelSettings)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _line(entries: Any, *path: Any) -> int | None:

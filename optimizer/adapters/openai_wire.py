@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import fsum, isfinite
-from time import perf_counter
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -25,24 +27,64 @@ def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None)
 
 
 def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
-    """The answer's JSON. Raises ModelFailed whose members say ``status`` and whether the request was ``sent`` at all."""
+    """The answer's JSON. Raises ModelFailed whose members say ``status`` and whether the request was ``sent`` at all.
+
+    ``timeout_s`` holds for the whole answer: a provider that sends a byte now and then is too slow, too.
+    """
+    with opened(client, url, body, model=model, timeout_s=timeout_s) as (response, deadline):
+        return whole(response, deadline, model=model)
+
+
+@contextmanager
+def opened(
+    client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
+) -> Iterator[tuple[httpx.Response, Deadline]]:
+    """A provider's answer of status 200, its body still to be read; whatever goes wrong until it is closed is a ModelFailed."""
+    deadline = Deadline(model, timeout_s)
     timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
     try:
-        response = client.post(f"{url}/chat/completions", json=body, timeout=timeout)
+        with client.stream("POST", f"{url}/chat/completions", json=body, timeout=timeout) as response:
+            if response.status_code != 200:
+                message = _message(response, read(response, deadline))
+                raise failure_of(response.status_code, message, model=model, retry_after=response.headers.get("retry-after"))
+            yield response, deadline
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
     except httpx.TimeoutException:
         raise timed_out(model, timeout_s) from None
     except httpx.HTTPError as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=True) from None
-    if response.status_code != 200:
-        raise failure_of(response.status_code, _message(response), model=model, retry_after=response.headers.get("retry-after"))
+
+
+class Deadline:
+    """When one attempt has taken too long."""
+
+    def __init__(self, model: str, timeout_s: float) -> None:
+        self._model, self._timeout_s = model, timeout_s
+        self._at = monotonic() + timeout_s
+
+    def check(self) -> None:
+        if monotonic() > self._at:
+            raise timed_out(self._model, self._timeout_s)
+
+
+def read(response: httpx.Response, deadline: Deadline) -> bytes:
+    pieces = []
+    for piece in response.iter_bytes():
+        deadline.check()
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def whole(response: httpx.Response, deadline: Deadline, *, model: str) -> dict[str, Any]:
+    """An answer that comes in one piece."""
+    body = read(response, deadline)
     try:
-        values = response.json()
-    except ValueError:
+        values = json.loads(body)
+    except ValueError:  # also bytes that are no UTF-8
         values = None
     if not isinstance(values, dict):
-        raise _malformed(model, response.text)
+        raise malformed(model, body.decode("utf-8", "replace"))
     return values
 
 
@@ -89,7 +131,7 @@ def read_answer(
         if not isinstance(text, str):
             raise TypeError("content is no text")
     except (KeyError, IndexError, TypeError) as error:
-        raise _malformed(model, f"{type(error).__name__}: {error}") from None
+        raise malformed(model, f"{type(error).__name__}: {error}") from None
     usage = values.get("usage") or {}
     input_tokens = usage.get("prompt_tokens")
     if input_tokens is None:
@@ -126,54 +168,21 @@ def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> 
     return 0.0 if price is None else price.of(input_tokens, output_tokens)
 
 
-class OpenAICompatible:
-    """A LanguageModel behind any address that speaks OpenAI's protocol."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        base_url: str,
-        model_id: str,
-        api_key: str | None,
-        price: ModelPrice | None,
-        timeout_s: float,
-        retries: int,
-        concurrency: int,
-        max_output_tokens: int | None,
-    ) -> None:
-        self.name = name
-        self.revision = f"{base_url.rstrip('/')}#{model_id}"
-        self.price = price
-        self.retries = retries
-        self.concurrency = concurrency
-        self.max_output_tokens = max_output_tokens
-        self._url = base_url.rstrip("/")
-        self._model_id = model_id
-        self._timeout_s = timeout_s
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(headers=headers, limits=httpx.Limits(max_connections=max(4, concurrency)))
-
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        body = body_of(request, self._model_id, self.max_output_tokens)
-        started = perf_counter()
-        values = post(self._client, self._url, body, model=self.name, timeout_s=self._timeout_s)
-        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
-
-    def close(self) -> None:
-        self._client.close()
-
-
-def _message(response: httpx.Response) -> str:
+def _message(response: httpx.Response, body: bytes) -> str:
+    text = body.decode("utf-8", "replace")
     try:
-        error = response.json()["error"]
-        message = error["message"] if isinstance(error, dict) else error
+        message = error_text(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError):
-        message = response.text
+        message = text
     return " ".join(str(message).split())[:500].rstrip(".") or response.reason_phrase
 
 
-def _malformed(model: str, what: str) -> ModelFailed:
+def error_text(error: Any) -> str:
+    """What OpenAI's `error` object says, or the text that some providers send in its place."""
+    return str(error["message"] if isinstance(error, dict) else error)
+
+
+def malformed(model: str, what: str) -> ModelFailed:
     return ModelFailed(
         f"Model {model!r} answered something that is no chat completion: {' '.join(what.split())[:200]!r}. "
         "Check that its address ends where /chat/completions follows (often /v1).",

@@ -135,8 +135,14 @@ class Busy(DetentError):
     title = "Busy"
 
 
+NOT_ASKED = frozenset({"paused", "busy"})  # kinds of ModelFailed for a model that was left alone
+
+
 class ModelFailed(DetentError):
-    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, unreachable)."""
+    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, unreachable).
+
+    Kinds paused (it failed too often of late) and busy (too many wait for it) say that it was not asked; ``retry_after_s`` goes with them.
+    """
 
     slug = "model-failed"
     title = "Model call failed"

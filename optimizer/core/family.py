@@ -11,7 +11,18 @@ from pydantic import BeforeValidator, Field, Strict, ValidationError, model_vali
 from optimizer.core.errors import Fault, InvalidFamily, NotFound
 from optimizer.core.family_faults import faults_of
 from optimizer.core.family_rules import check_rules
-from optimizer.core.family_settings import Constraints, Declared, Privacy, RolloutSettings, Schedule, StudyBudget, Triggers, Word
+from optimizer.core.family_settings import (
+    Cache,
+    Constraints,
+    Declared,
+    Limits,
+    Privacy,
+    RolloutSettings,
+    Schedule,
+    StudyBudget,
+    Triggers,
+    Word,
+)
 from optimizer.core.family_space import DEFAULT_SPACE
 from optimizer.core.variant import Message, Variant
 
@@ -96,6 +107,8 @@ class Family(Declared):
     space: dict[str, dict[str, Any]] = Field(default_factory=lambda: {slot: dict(entry) for slot, entry in DEFAULT_SPACE.items()})
     sample: Sample = Sample()
     constraints: Constraints = Constraints()
+    limits: Limits = Limits()
+    cache: Cache = Cache()
     schedule: Schedule = Schedule()
     triggers: Triggers = Triggers()
     budget: StudyBudget = StudyBudget()

@@ -30,6 +30,22 @@ class Constraints(Declared):
     cost_usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None  # of a rollout's candidate
 
 
+class Limits(Declared):
+    """What the family's chat completions may cost, whichever variant answers. ``constraints`` bound candidates, not service."""
+
+    usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None
+    above: Literal["refuse", "cheapest"] = "refuse"
+
+
+class Cache(Declared):
+    """Whether the gateway may answer the same messages of the same variant from memory."""
+
+    enabled: Annotated[bool, Strict()] = False
+    max_age_s: Annotated[float, Strict(), Field(gt=0)] = 3600.0
+    max_entries: Annotated[int, Strict(), Field(ge=1)] = 1000
+    any_temperature: Annotated[bool, Strict()] = False
+
+
 class Schedule(Declared):
     """When a study starts by itself: five fields in UTC, or None for never."""
 

@@ -11,7 +11,7 @@ from optimizer.ports.api_keys import ApiKeys
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
-from optimizer.ports.models import LanguageModel, ModelCatalogue, ModelFacts, ModelSource
+from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
 from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount, UnitCounts
@@ -32,6 +32,7 @@ __all__ = [
     "Blocks",
     "Champions",
     "Clock",
+    "DeltaSink",
     "DriftDetectors",
     "Events",
     "ExampleStanding",
@@ -60,6 +61,7 @@ __all__ = [
     "SourceRow",
     "Store",
     "StoredWatch",
+    "StreamingModel",
     "Studies",
     "StudyEvidence",
     "Tracker",

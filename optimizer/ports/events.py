@@ -38,6 +38,9 @@ class Events(Protocol):
         ``n_labelled`` counts events with ``success``. Without a rollout: everything the family has.
         """
 
+    def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
+        """Dollars of the interactions received since then."""
+
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         """Labels received since then, by variant, field and source, in that order."""
 

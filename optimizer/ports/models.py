@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
 
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.breaker import BreakerSettings
+from optimizer.core.deltas import ModelDelta
+from optimizer.core.language import Backoff, ModelAnswer, ModelPrice, ModelRequest
 
 
 class LanguageModel(Protocol):
@@ -25,13 +28,47 @@ class LanguageModel(Protocol):
         """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, unreachable)."""
 
 
+class DeltaSink(Protocol):
+    """Takes an answer's pieces as they come. What it raises passes through the model and ends the call."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a piece was taken: from then on no other model may answer."""
+
+    def put(self, delta: ModelDelta) -> None: ...
+    def while_wanted(self, end: Callable[[], None]) -> AbstractContextManager[None]:
+        """``end`` is called, from another thread, as soon as nobody reads on; what then fails inside counts as that."""
+
+
+@runtime_checkable
+class StreamingModel(LanguageModel, Protocol):
+    """A model that can hand on its answer in pieces."""
+
+    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        """As ``complete``, and each piece goes to ``sink`` first."""
+
+
 class ModelFacts(Protocol):
     """What config/models.yaml says about one model."""
 
     @property
     def embedded(self) -> bool: ...
     @property
-    def concurrency(self) -> int: ...
+    def concurrency(self) -> int:
+        """Calls in flight at once."""
+
+    @property
+    def queue(self) -> int:
+        """Calls of clients that may wait for one of those."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Of one attempt."""
+
+    @property
+    def backoff(self) -> Backoff: ...
+    @property
+    def breaker(self) -> BreakerSettings: ...
     @property
     def processes(self) -> int | str:
         """Of the embedded model: a number, or "auto"."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.litellm_models import LiteLLMModel
-from optimizer.adapters.openai_wire import OpenAICompatible
+from optimizer.adapters.openai_compatible import OpenAICompatible
 from optimizer.core.budget import charge_after_failure, worth_a_retry
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelPrice, ModelRequest

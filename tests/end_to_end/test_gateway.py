@@ -239,7 +239,6 @@ def test_a_family_with_several_inputs_asks_for_variables(setup: Setup) -> None:
 
 BAD = [
     pytest.param({"model": "unheard", "messages": [{"role": "user", "content": "x"}]}, 404, "not-found", id="unknown family"),
-    pytest.param({"model": "topic", "messages": [{"role": "user", "content": "x"}], "stream": True}, 501, "not-yet", id="streaming"),
     pytest.param({"model": "topic", "messages": [{"role": "user", "content": "x"}], "n": 2}, 422, "invalid-input", id="several answers"),
     pytest.param({"model": "topic", "messages": []}, 422, "invalid-input", id="no message"),
     pytest.param({"model": "topic", "messages": [{"role": "assistant", "content": "x"}]}, 422, "invalid-input", id="no user message"),

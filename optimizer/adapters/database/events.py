@@ -88,6 +88,10 @@ class EventTables:
                 arms.setdefault((row["variant"], row["role"]), dict(_EMPTY_ARM)).update(row)
         return [arms[arm] for arm in sorted(arms, key=lambda arm: (arm[0] or "", arm[1] or ""))]
 
+    def cost_usd(self, tx: Connection, family: str, since: datetime) -> float:
+        i = INTERACTIONS.c
+        return float(tx.execute(select(func.sum(i.cost_usd)).where(i.family == family, i.received_at >= since)).scalar() or 0.0)
+
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
         f = FEEDBACK.c
         success, n_success = case((f.success.is_(True), 1.0), (f.success.is_(False), 0.0)), func.count(f.success)

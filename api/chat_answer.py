@@ -1,0 +1,181 @@
+"""The shape of answers: OpenAI's completion, OpenAI's stream, and the interaction's record, all from one Answered.
+
+Whoever makes the answer (one model call, a fallback, a policy of several) hands over an Answered; nothing here asks a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+from api.prompt import to_json
+from api.routes.serving import Served
+from optimizer.core.deltas import ModelDelta, delta_of
+from optimizer.core.errors import DetentError
+from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.variant import Variant
+
+MAX_ERROR_CHARS = 1000
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request on its way: what is served, what goes to the model, and under which id it will be on record."""
+
+    id: str
+    served: Served
+    variant: Variant
+    request: ModelRequest
+    input: Mapping[str, Any]
+    sticky: bool
+    cheapest_only: bool = False  # the family's money for this hour is spent: no dearer model may answer
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What became of a call: the answer, and the models asked for it in order, the one that gave it last."""
+
+    answer: ModelAnswer
+    models: tuple[str, ...]
+    confidence: float | None = None  # in [0, 1]; None where nothing estimates it
+    cached: bool = False
+    tags: Mapping[str, Any] = field(default_factory=dict)  # for the interaction's record
+    more: Mapping[str, Any] = field(default_factory=dict)  # further members of the answer's `detent` object
+
+
+def completion(call: Call, answered: Answered) -> dict[str, Any]:
+    """OpenAI's chat completion, with what OpenAI has no word for under ``detent``."""
+    answer = answered.answer
+    return {
+        "id": call.id,
+        "object": "chat.completion",
+        "created": int(time()),
+        "model": call.served.family.name,
+        "choices": [{"index": 0, "message": message_of(answer), "finish_reason": answer.finish_reason, "logprobs": None}],
+        "usage": usage_of(answer),
+        "detent": detent_of(call, answered),
+    }
+
+
+def message_of(answer: ModelAnswer) -> dict[str, Any]:
+    return {"role": "assistant", "content": answer.text or None, "refusal": None, **(answer.raw_message or {})}
+
+
+def usage_of(answer: ModelAnswer) -> dict[str, int]:
+    return {
+        "prompt_tokens": answer.input_tokens,
+        "completion_tokens": answer.output_tokens,
+        "total_tokens": answer.input_tokens + answer.output_tokens,
+    }
+
+
+def detent_of(call: Call, answered: Answered) -> dict[str, Any]:
+    detent = {
+        "assignment": call.served.token,
+        "family": call.served.family.name,
+        "variant": call.served.choice.variant,
+        "role": call.served.choice.role,
+        "tiers": list(answered.models),
+        "confidence": answered.confidence,
+        "cost_usd": answered.answer.cost_usd,
+        "sticky": call.sticky,
+        "cached": answered.cached,
+    }
+    if call.cheapest_only:
+        detent["limited"] = "usd_per_hour"
+    return {**detent, **answered.more}
+
+
+class StreamShape:
+    """One answer as Server-Sent Events. ``usage`` is asked for by ``stream_options.include_usage``."""
+
+    def __init__(self, call: Call, *, usage: bool) -> None:
+        self._call, self._usage = call, usage
+        self._frame = {
+            "id": call.id,
+            "object": "chat.completion.chunk",
+            "created": int(time()),
+            "model": call.served.family.name,
+        }
+
+    def first(self) -> bytes:
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def pieces(self, deltas: Sequence[ModelDelta]) -> bytes:
+        return b"".join(self._chunk({name: value for name, value in delta.items() if name != "role"}) for delta in deltas)
+
+    def whole(self, answered: Answered) -> bytes:
+        """For an answer of which no piece was sent yet."""
+        delta = delta_of(message_of(answered.answer))
+        return self._chunk(delta) if delta else b""
+
+    def last(self, answered: Answered) -> Iterator[bytes]:
+        """The end. The very last chunk carries the ``detent`` object."""
+        detent, finish = {"detent": detent_of(self._call, answered)}, answered.answer.finish_reason
+        if self._usage:
+            yield self._chunk({}, finish)
+            yield self._event({**self._frame, "choices": [], "usage": usage_of(answered.answer), **detent})
+        else:
+            yield self._chunk({}, finish, **detent)
+        yield DONE
+
+    def error(self, error: DetentError) -> bytes:
+        """An event that OpenAI's clients raise as an APIError. No [DONE] follows: the answer has no end."""
+        members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
+        told = {"message": error.detail, "type": error.slug, "param": None, "code": error.members.get("kind"), **members}
+        return self._event({"error": told})
+
+    def _chunk(self, delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
+        choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+        usage = {"usage": None} if self._usage else {}
+        return self._event({**self._frame, "choices": choices, **usage, **more})
+
+    def _event(self, values: Mapping[str, Any]) -> bytes:
+        return b"data: " + json_bytes(values) + b"\n\n"
+
+
+def json_bytes(values: Mapping[str, Any]) -> bytes:
+    try:
+        return to_json(values)
+    except UnicodeEncodeError:  # half of a surrogate pair, from the provider: JSON can say it, UTF-8 cannot
+        return json.dumps(values, default=str).encode()
+
+
+def report_of(answered: Answered, *, latency_ms: float, time_to_first_token_ms: float | None) -> dict[str, Any]:
+    """The interaction as it goes on record.
+
+    A cached answer says nothing about how quick or dear its variant is, so neither is reported: None means not measured.
+    """
+    answer = answered.answer
+    report: dict[str, Any] = {
+        "output": storable(answer.text),
+        "input_tokens": answer.input_tokens,
+        "output_tokens": answer.output_tokens,
+        "model": answered.models[-1],
+    }
+    tags = dict(answered.tags)
+    if answered.cached:
+        tags["cached"] = True
+    else:
+        report |= {"latency_ms": latency_ms, "cost_usd": answer.cost_usd, "time_to_first_token_ms": time_to_first_token_ms}
+    if len(answered.models) > 1:
+        tags["models_asked"] = ",".join(answered.models)
+    return {**report, "tags": tags} if tags else report
+
+
+def failure_report(
+    error: str, *, output: str = "", latency_ms: float | None = None, time_to_first_token_ms: float | None = None
+) -> dict[str, Any]:
+    """The record of a call without a whole answer; ``output`` is what had come of it."""
+    report = {"error": storable(error)[:MAX_ERROR_CHARS], "latency_ms": latency_ms, "time_to_first_token_ms": time_to_first_token_ms}
+    return {**report, "output": storable(output)} if output else report
+
+
+def storable(text: str) -> str:
+    """Without what no database keeps (U+0000, halves of surrogate pairs): a provider's odd byte must not cost a record."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,42 @@
+"""What the gateway has beside the services that every process has: models behind their guards, threads, counts, money, cache."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+
+from api.chat_answer import Answered
+from api.guarded_models import GuardedModels
+from api.hourly_money import HourlyMoney
+from api.metrics import Metrics
+from api.model_threads import ModelThreads
+from api.reader import Reader
+from api.response_cache import ResponseCache
+
+if TYPE_CHECKING:
+    from optimizer.adapters.language_models import Models
+
+
+@dataclass(kw_only=True)
+class ModelSide:
+    """``catalogue`` is what config/models.yaml names; ``models`` is the one way to ask them."""
+
+    catalogue: Models
+    metrics: Metrics = field(default_factory=Metrics)
+    models: GuardedModels = field(init=False)
+    threads: ModelThreads = field(default_factory=ModelThreads)
+    money: HourlyMoney = field(default_factory=HourlyMoney)
+    cache: ResponseCache = field(default_factory=ResponseCache)
+    settling: dict[asyncio.Task[Answered], Reader] = field(default_factory=dict)  # calls under way, and who waits for them
+    recording: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.models = GuardedModels(self.catalogue, self.metrics)
+
+
+def of(request: Request) -> ModelSide:
+    side: ModelSide = request.app.state.model_side
+    return side

@@ -1,0 +1,100 @@
+"""The client who waits for an answer, as seen by the thread that makes it and by the event loop that sends it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from optimizer.core.deltas import MessageInPieces, ModelDelta
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Reader:
+    """Takes pieces from a thread (it is a DeltaSink) and hands them to the event loop on which it was made."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.why = ""  # it has gone, for the record
+        self.asked = False  # some model was called for it, so that it belongs on record
+        self.first_at: float | None = None  # perf_counter of the first piece
+        self._message = MessageInPieces()
+        self._pieces: deque[ModelDelta] = deque()
+        self._ends: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._waking = False
+
+    # --- in the thread --------------------------------------------------------------------------------------------------
+
+    @property
+    def begun(self) -> bool:
+        return self.first_at is not None
+
+    @property
+    def text(self) -> str:
+        """What was handed on so far."""
+        return self._message.text
+
+    def put(self, delta: ModelDelta) -> None:
+        """Raises ClientGone once nobody reads."""
+        self.check()
+        if self.first_at is None:
+            self.first_at = perf_counter()
+        self._message.add(delta)
+        self._pieces.append(delta)
+        if not self._waking:  # one wake-up hands over all that has come by then
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+    @contextmanager
+    def while_wanted(self, end: Callable[[], None]) -> Iterator[None]:
+        """``end`` is called when the client goes; however the work inside then ends, it is ClientGone."""
+        with self._lock:
+            self.check()
+            self._ends.append(end)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ends.remove(end)
+            self.check()
+
+    def check(self) -> None:
+        if self.gone:
+            raise ClientGone
+
+    # --- on the event loop ----------------------------------------------------------------------------------------------
+
+    def leave(self, why: str = "client_gone: the client left") -> None:
+        """The client has gone, or is sent away since the process ends."""
+        with self._lock:
+            self.why = self.why or why
+            self.gone = True
+            for end in self._ends:  # under the lock: afterwards its connection may serve somebody else
+                end()
+        self.wake()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def woken(self) -> None:
+        """Something has come, or somebody called ``wake``."""
+        await self._woken.wait()
+
+    async def pieces(self) -> list[ModelDelta]:
+        """What has come since the last time; waits for something, and returns nothing where it was only woken."""
+        await self._woken.wait()
+        self._woken.clear()
+        self._waking = False
+        taken = []
+        while self._pieces:
+            taken.append(self._pieces.popleft())
+        return taken

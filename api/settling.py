@@ -1,0 +1,136 @@
+"""What becomes of a call: the answer is made beside the event loop, and then it is on record, exactly once, also when it failed.
+
+None of this depends on the client: who leaves ends the work, not its record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from api.chat_answer import Answered, Call, failure_report, report_of
+from api.model_side import ModelSide
+from api.reader import ClientGone, Reader
+from api.services import Services
+from optimizer.core.assignment import unit_hmac, verify_token
+from optimizer.core.budget import reservation_usd
+from optimizer.core.errors import DetentError, ModelFailed
+from optimizer.jobs.ingest_feedback import aingest
+
+RECORD_WAIT_S = 0.25  # an answer waits no longer than this for its interaction to be on disk
+
+log = structlog.get_logger("gateway")
+
+
+def begin(shared: Services, side: ModelSide, call: Call, reader: Reader, make: Callable[[], Answered]) -> asyncio.Task[Answered]:
+    """Starts ``make`` in a thread, unless the answer is known. The task settles the call: it ends when that is on record.
+
+    Raises:
+        Busy: there is too much to do already; nothing was begun.
+    """
+    started = perf_counter()
+    cached = _cached(side, call)
+    coming = side.threads.start(make) if cached is None else _known(cached)
+    task = asyncio.create_task(_settle(shared, side, call, reader, coming, started))
+    side.settling[task] = reader
+    task.add_done_callback(lambda done: _settled(side, done))
+    return task
+
+
+def _settled(side: ModelSide, task: asyncio.Task[Answered]) -> None:
+    del side.settling[task]
+    if not task.cancelled():
+        task.exception()  # told to the client, where there still is one
+
+
+async def _settle(
+    shared: Services, side: ModelSide, call: Call, reader: Reader, coming: asyncio.Future[Answered], started: float
+) -> Answered:
+    def first_ms() -> float | None:
+        return None if reader.first_at is None else (reader.first_at - started) * 1000
+
+    try:
+        answered = await coming
+    except ModelFailed as error:
+        _count_what_came(shared, side, call, reader)
+        if error.kind != "busy":  # which is answered like every refusal of a server that has too much to do: nothing is kept
+            latency_ms = (perf_counter() - started) * 1000
+            failed = failure_report(
+                f"{error.kind}: {error.detail}", output=reader.text, latency_ms=latency_ms, time_to_first_token_ms=first_ms()
+            )
+            await _record(shared, side, call, failed)
+        raise
+    except ClientGone:
+        _count_what_came(shared, side, call, reader)
+        if reader.asked:  # how long the answer would have taken is not known, so no latency is reported
+            gone = f"{reader.why} after {len(reader.text)} characters of the answer"
+            await _record(shared, side, call, failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms()))
+        raise
+    except Exception as error:
+        await _record(shared, side, call, failure_report(f"internal: {type(error).__name__}: {error}", output=reader.text))
+        raise
+    latency_ms = (perf_counter() - started) * 1000
+    side.money.add(call.served.family.name, answered.answer.cost_usd, shared.clock.now())
+    if call.served.family.definition is not None:
+        side.cache.keep(call, answered, call.served.family.definition.cache)
+    await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
+    return answered
+
+
+def _cached(side: ModelSide, call: Call) -> Answered | None:
+    definition = call.served.family.definition
+    found = side.cache.find(call, definition.cache) if definition is not None else None
+    if found is not None:
+        side.metrics.add("llm_cached_answers_total", {"model": found.models[-1], "family": call.served.family.name})
+    return found
+
+
+def _known(answered: Answered) -> asyncio.Future[Answered]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(answered)
+    return future
+
+
+def _count_what_came(shared: Services, side: ModelSide, call: Call, reader: Reader) -> None:
+    """A cut stream brings no bill, but it is billed: at most a token per byte, so that nobody passes the limit by leaving early."""
+    if not reader.begun:
+        return
+    try:
+        price = side.catalogue.price(call.request.model)
+    except DetentError:
+        return
+    limit = len(reader.text.encode("utf-8", "replace"))
+    side.money.add(call.served.family.name, reservation_usd(call.request, price, limit), shared.clock.now())
+
+
+async def _record(shared: Services, side: ModelSide, call: Call, report: Mapping[str, Any]) -> None:
+    """Puts the interaction on disk. A store that is slow or away delays the answer by RECORD_WAIT_S at most; the rest goes on behind it."""
+    event = {"id": call.id, "assignment": call.served.token, "input": dict(call.input), **report}
+    task = asyncio.create_task(_ingest(shared, event, call.actor))
+    side.recording.add(task)
+    task.add_done_callback(side.recording.discard)
+    await asyncio.wait({task}, timeout=RECORD_WAIT_S)
+
+
+async def _ingest(shared: Services, event: Mapping[str, Any], actor: str) -> None:
+    keys, now = shared.serving.token_keys, shared.clock.now()
+    try:
+        result = await aingest(
+            [event],
+            store=shared.store,
+            clock=shared.clock,
+            families=shared.families.families,
+            verify=lambda token: verify_token(token, keys, now),
+            hmac_unit=lambda unit: unit_hmac(shared.secrets.unit_key, unit),
+            actor=actor,
+        )
+    except Exception as error:
+        # The user has the answer by now; what is lost is its record, and that must be seen.
+        log.error("interaction not recorded", interaction=event["id"], error=str(error), exc_info=error)
+        return
+    for rejected in result["rejected"]:
+        log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])

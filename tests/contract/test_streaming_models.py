@@ -1,0 +1,164 @@
+"""What every model that streams promises, through the two ways to a provider: our own wire and LiteLLM's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.litellm_models import LiteLLMModel
+from optimizer.adapters.openai_compatible import OpenAICompatible
+from optimizer.core.deltas import ModelDelta
+from optimizer.core.errors import ModelFailed
+from optimizer.core.language import ModelPrice
+from optimizer.ports import StreamingModel
+from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
+from tests.scripted_model import request
+
+PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
+
+
+@pytest.fixture
+def behind() -> Iterator[FaultyProvider]:
+    with faulty_provider() as state:
+        yield state
+
+
+def own_wire(url: str, timeout_s: float = 20.0) -> StreamingModel:
+    return OpenAICompatible(
+        "m", base_url=url, model_id="big", api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
+    )
+
+
+def by_litellm(url: str, timeout_s: float = 20.0) -> StreamingModel:
+    return LiteLLMModel(
+        "m", litellm_id="openai/big", api_base=url, api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
+    )  # fmt: skip
+
+
+both = pytest.mark.parametrize("make", [pytest.param(own_wire, id="own wire"), pytest.param(by_litellm, id="litellm")])
+
+
+class Gone(Exception):
+    """The reader has left."""
+
+
+class Sink:
+    """Keeps what comes; ``leave_after`` pieces it goes away."""
+
+    def __init__(self, leave_after: int | None = None) -> None:
+        self.deltas: list[ModelDelta] = []
+        self.leave_after = leave_after
+        self.end: Callable[[], None] | None = None
+        self.took = threading.Event()
+        self.gone = False
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.deltas)
+
+    @property
+    def text(self) -> str:
+        return "".join(delta.get("content") or "" for delta in self.deltas)
+
+    def put(self, delta: ModelDelta) -> None:
+        if self.gone:
+            raise Gone
+        self.deltas.append(delta)
+        self.took.set()
+        if len(self.deltas) == self.leave_after:
+            raise Gone
+
+    @contextmanager
+    def while_wanted(self, end: Callable[[], None]) -> Iterator[None]:
+        self.end = end
+        try:
+            yield
+        finally:
+            if self.gone:  # whether the end looks like a fault or like the end of the answer is the library's affair
+                raise Gone
+
+
+@both
+def test_a_stream_brings_pieces_and_then_the_answer_that_they_make(make: Any, behind: FaultyProvider):
+    sink = Sink()
+    answer = make(behind.url).stream(request(max_tokens=None), sink)
+    assert [delta["content"] for delta in sink.deltas] == list(PIECES)
+    assert (answer.text, answer.input_tokens, answer.output_tokens, answer.finish_reason) == ("Stars burn hydrogen.", 1000, 100, "stop")
+    assert answer.cost_usd == pytest.approx(1000 / 1e6 + 100 * 10 / 1e6)
+    assert behind.bodies[-1]["stream"] is True
+    assert behind.bodies[-1]["max_tokens"] == 77
+
+
+FAULTS = [
+    pytest.param("rate_limit", "rate_limit", id="429"),
+    pytest.param("broken", "http", id="500"),
+    pytest.param("timeout", "timeout", id="no answer in time"),
+    pytest.param("drip", "timeout", id="an answer that drips"),
+    pytest.param("disconnect", "unreachable", id="a broken connection"),
+]
+
+
+@both
+@pytest.mark.parametrize(("fault", "kind"), FAULTS)
+def test_every_fault_of_a_stream_is_a_model_failed(make: Any, behind: FaultyProvider, fault: str, kind: str):
+    behind.fault = lambda n: fault
+    timeout_s = 1.0 if fault in ("timeout", "drip") else 20.0
+    with pytest.raises(ModelFailed) as caught:
+        make(behind.url, timeout_s).stream(request(), Sink())
+    assert caught.value.kind == kind, caught.value.detail
+
+
+@both
+@pytest.mark.parametrize("fault", ["disconnect", "malformed"])
+def test_a_stream_that_breaks_in_the_middle_has_handed_on_what_came(make: Any, behind: FaultyProvider, fault: str):
+    behind.fault, behind.break_after = lambda n: fault, 2
+    sink = Sink()
+    with pytest.raises(ModelFailed):
+        make(behind.url).stream(request(), sink)
+    assert sink.text in ("Stars burn", "Stars")  # a reset may swallow what was on its way
+
+
+def test_an_answer_that_drips_whole_is_too_slow(behind: FaultyProvider):
+    behind.fault = lambda n: "drip"
+    with pytest.raises(ModelFailed) as caught:
+        own_wire(behind.url, 0.5).complete(request())
+    assert caught.value.kind == "timeout"
+
+
+@both
+def test_a_reader_who_leaves_ends_the_call_at_the_provider(make: Any, behind: FaultyProvider):
+    behind.pieces, behind.pause_s = ["word "] * 500, 0.02
+    with pytest.raises(Gone):
+        make(behind.url).stream(request(), Sink(leave_after=2))
+    assert behind.hung_up.wait(10)
+
+
+@both
+def test_a_reader_who_leaves_while_the_provider_is_silent_ends_the_call_too(make: Any, behind: FaultyProvider):
+    behind.pieces, behind.pause_s = ["one", "two"], 30.0
+    sink, ended = Sink(), threading.Event()
+
+    def read() -> None:
+        with pytest.raises(Gone):
+            make(behind.url, 60.0).stream(request(), sink)
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    assert sink.took.wait(10)
+    assert sink.end is not None
+    sink.gone = True
+    sink.end()
+    assert ended.wait(10), "the call went on although nobody reads it"
+
+
+def test_a_server_that_does_not_stream_answers_in_one_piece(behind: FaultyProvider):
+    from tests.scripted_model import provider
+
+    with provider() as plain:
+        sink = Sink()
+        assert own_wire(plain.url).stream(request(), sink).text == "hi"
+        assert [delta["content"] for delta in sink.deltas] == ["hi"]
