@@ -56,7 +56,6 @@ class Executed:
     why: str
     attempts: tuple[Attempt, ...]
     latency_ms: float
-    audited: bool = False
     failure: ModelFailed | None = None
     interrupted: BaseException | None = None
     follow_up: Callable[[], Awaitable[list[Attempt]]] | None = None
@@ -71,8 +70,8 @@ class Executed:
         return tuple(dict.fromkeys(one.answered_by or one.call.model for one in self.attempts))
 
     def parts(self) -> list[dict[str, Any]]:
-        """For the record; with the answers' texts where the request is audited, so that each tier can be scored later."""
-        return [part_of(one, with_output=self.audited) for one in self.attempts]
+        """For the record, in the order they were made."""
+        return [part_of(one, taken=one is self.attempt) for one in self.attempts]
 
     def tokens(self) -> Mapping[str, int]:
         answers = [one.answer for one in self.attempts if one.answer is not None]
@@ -186,7 +185,6 @@ class _Run:
             why=done.why,
             attempts=tuple(self._past),
             latency_ms=(perf_counter() - self._started) * 1000,
-            audited=self._is_audited,
             failure=failure,
             interrupted=self._interrupted,
             follow_up=self._follow_up if self._pending or self._audit(self._past) is not None else None,

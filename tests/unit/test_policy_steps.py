@@ -312,9 +312,9 @@ def test_tool_results_are_said_again_at_the_end_only_while_they_wait_for_an_answ
     assert request_of_policy(policy, RENDERED).messages == RENDERED.messages
 
 
-def test_a_part_holds_what_is_known_and_no_text() -> None:
+def test_a_part_holds_what_is_known_and_the_text_where_it_did_not_go_out() -> None:
     _, past = run(TWO, by_model(cheap=("A", 0.95), strong="B"))
-    assert part_of(past[0]) == {
+    assert part_of(past[0], taken=True) == {
         "tier": 0,
         "model": "cheap",
         "purpose": "answer",
@@ -323,5 +323,6 @@ def test_a_part_holds_what_is_known_and_no_text() -> None:
         "latency_ms": 5.0,
         "input_tokens": 10,
         "output_tokens": 5,
+        "taken": True,
     }
-    assert part_of(past[0], with_output=True)["output"] == "A"
+    assert part_of(past[0])["output"] == "A"

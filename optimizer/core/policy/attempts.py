@@ -98,8 +98,12 @@ def total_cost_usd(attempts: Sequence[Attempt]) -> float:
     return fsum(one.cost_usd for one in attempts)
 
 
-def part_of(attempt: Attempt, *, with_output: bool = False) -> dict[str, Any]:
-    """The attempt as a part of its interaction: plain values, those that are not known left out."""
+def part_of(attempt: Attempt, *, taken: bool = False) -> dict[str, Any]:
+    """The attempt as a part of its interaction: plain values, those that are not known left out.
+
+    ``taken`` says that it went out: its text is the interaction's output and is not said twice. The others' texts are kept, so that
+    each tier's answer can be scored later.
+    """
     answer = attempt.answer
     part: Mapping[str, Any] = {
         "tier": attempt.call.tier,
@@ -113,6 +117,7 @@ def part_of(attempt: Attempt, *, with_output: bool = False) -> dict[str, Any]:
         "input_tokens": None if answer is None else answer.input_tokens,
         "output_tokens": None if answer is None else answer.output_tokens,
         "error": attempt.error,
-        "output": answer.text if with_output and answer is not None else None,
+        "output": None if answer is None or taken else answer.text,
+        "taken": True if taken else None,
     }
     return {name: value for name, value in part.items() if value is not None}
