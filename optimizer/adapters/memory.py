@@ -127,7 +127,7 @@ class MemoryEvents:
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
         mine = [one for one in self._interactions.values() if one.arm.family == family and one.received_at >= since]
         later = [one for one in self._later.values() if one.family == family and one.received_at >= since]
-        return sum(one.cost_usd or 0.0 for one in [*mine, *later])
+        return sum(one.cost_usd or 0.0 for one in mine) + sum(one.cost_usd for one in later)
 
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         labels: dict[tuple[str | None, Literal["success", "score"], Any], list[float]] = {}
