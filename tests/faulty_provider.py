@@ -25,6 +25,7 @@ class FaultyProvider:
         self.pieces: Sequence[str] = PIECES
         self.pause_s = 0.0  # between two pieces of a stream
         self.break_after: int | None = None  # pieces, of a stream with fault disconnect or malformed; None: at once
+        self.hold: threading.Event | None = None  # a stream waits for it after its first piece
         self.hang_s = 3.0  # longer than any timeout of the tests
         self.bodies: list[dict[str, Any]] = []
         self.seen: Counter[str] = Counter()
@@ -103,6 +104,8 @@ def faulty_provider() -> Iterator[FaultyProvider]:
                 if i == cut_at:
                     break
                 self._write(chunk({"content": piece}))
+                if i == 0 and state.hold is not None:
+                    state.hold.wait(30)
                 time.sleep(0.5 if fault == "drip" else state.pause_s)
             if fault == "malformed":
                 self._write(b"data: {nonsense\n\n")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,62 +14,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import uvicorn
 
-from api.gateway import create_gateway
 from optimizer import wiring
-from optimizer.config import Settings, load_settings
+from optimizer.config import Settings
 from optimizer.core.assignment import verify_token
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.freeze import freeze, unfreeze
+from tests.gateway_world import TWO_INPUTS, family, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
-
-FAMILY = """
-name: {name}
-description: Topic of a text.
-kind: prompt
-inputs: {inputs}
-output: {{field: topic, parser: text}}
-prompt:
-  current: "1"
-  versions:
-    "1": {{created_at: 2026-11-20, description: base, content: [
-          {{role: system, content: "Name the topic."}}, {{role: history}}, {{role: user, content: "{question}"}}]}}
-model: {{default: {model}, tiers: [{model}], temperature: {temperature}, max_tokens: 12}}
-scorer: {{exact_match: 1.0}}
-"""
-ONE_INPUT = "{document: {type: text, max_chars: 60}}"
-TWO_INPUTS = "{document: {type: text}, style: {type: text}}"
-
-
-def family(name: str, model: str, *, inputs: str = ONE_INPUT, question: str = "Text: {{document}}", temperature: float = 0.0) -> str:
-    return FAMILY.format(name=name, model=model, inputs=inputs, question=question, temperature=temperature)
-
-
-def make_home(folder: Path, families: dict[str, str], models: dict[str, Any]) -> Settings:
-    for name, text in families.items():
-        (folder / "families" / name).mkdir(parents=True)
-        (folder / "families" / name / "family.yaml").write_text(text)
-    (folder / "config").mkdir()
-    (folder / "config" / "models.yaml").write_text(json.dumps(models))
-    settings = load_settings(home=folder)
-    wiring.migrate_store(settings)
-    return settings
-
-
-@contextmanager
-def running(settings: Settings) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(create_gateway(settings), port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the gateway ended while starting"
-        time.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 class Setup:

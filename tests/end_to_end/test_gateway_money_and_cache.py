@@ -1,0 +1,182 @@
+"""What a family may spend within an hour, and answers that are given from memory, against a running gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from optimizer.config import Settings
+from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
+from tests.gateway_world import family, interactions, make_home, running, until
+
+TEXT = "".join(PIECES)
+COST_USD = 0.002  # of one answer of the provider
+
+
+class World:
+    def __init__(self, url: str, behind: FaultyProvider, settings: Settings) -> None:
+        self.url, self.behind, self.settings = url, behind, settings
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+
+    def chat(self, model: str, text: str = "Stars?", **more: Any) -> Any:
+        return self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
+
+    def post(self, model: str) -> httpx.Response:
+        return httpx.post(f"{self.url}/v1/chat/completions", json={"model": model, "messages": [{"role": "user", "content": "x"}]})
+
+    def record(self, model: str, id: str) -> dict[str, Any]:
+        found: list[dict[str, Any]] = until(lambda: [one for one in interactions(self.settings, model) if one["id"] == id])
+        assert len(found) == 1
+        return found[0]
+
+
+def models(url: str) -> dict[str, Any]:
+    wire = {"openai_compatible": url, "model": "m", "retries": 0}
+    return {
+        "dear": {**wire, "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}, "fallbacks": ["dear_too"]},
+        "dear_too": {**wire, "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}},
+        "cheap": {**wire, "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}},
+    }
+
+
+def limited(name: str, above: str, usd: float) -> str:
+    text = family(name, "dear") + f"limits: {{usd_per_hour: {usd}, above: {above}}}\n"
+    return text.replace("tiers: [dear]", "tiers: [dear, cheap]")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with faulty_provider() as behind:
+        families = {
+            "strict": limited("strict", "refuse", 0.003),
+            "thrifty": limited("thrifty", "cheapest", 0.003),
+            "streamed": limited("streamed", "refuse", 0.001),
+            "remembered": family("remembered", "dear") + "cache: {enabled: true, max_entries: 2}\n",
+            "drawn": family("drawn", "dear", temperature=0.7) + "cache: {enabled: true}\n",
+            "drawn_once": family("drawn_once", "dear", temperature=0.7) + "cache: {enabled: true, any_temperature: true}\n",
+            "plain": family("plain", "dear"),
+        }
+        settings = make_home(tmp_path_factory.mktemp("home"), families, models(behind.url))
+        with running(settings) as url:
+            yield World(url, behind, settings)
+
+
+@pytest.fixture
+def within_an_hour() -> None:
+    if datetime.now(UTC).minute == 59:
+        pytest.skip("the hour is about to end, and with it what was spent in it")
+
+
+@pytest.fixture(autouse=True)
+def _provider_is_well(world: World) -> None:
+    world.behind.fault, world.behind.pieces = lambda n: None, PIECES
+    world.behind.bodies.clear()
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_above_the_hours_money_requests_are_refused_until_the_next_hour(world: World) -> None:
+    assert [world.post("strict").status_code for _ in range(2)] == [200, 200]
+    refused = world.post("strict")
+    assert refused.status_code == 429
+    problem = refused.json()
+    assert problem["type"].endswith("money-spent")
+    assert (problem["limit_usd"], problem["spent_usd"]) == (0.003, 0.004)
+    assert 1 <= int(refused.headers["retry-after"]) <= 3600
+    assert len(world.behind.bodies) == 2, "no model was asked"
+    assert world.post("plain").status_code == 200, "other families go on"
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_above_the_hours_money_the_cheapest_tier_answers_alone(world: World) -> None:
+    for _ in range(2):
+        assert world.chat("thrifty").model_extra["detent"]["tiers"] == ["dear"]
+    answer = world.chat("thrifty")
+    detent = answer.model_extra["detent"]
+    assert (detent["tiers"], detent["cost_usd"], detent["limited"]) == (["cheap"], 0.0, "usd_per_hour")
+    found = world.record("thrifty", answer.id)
+    assert (found["model"], found["tags"]) == ("cheap", {"limited": "usd_per_hour"})
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_who_leaves_a_stream_early_has_spent_money_too(world: World) -> None:
+    world.behind.pieces, world.behind.pause_s = ["word " * 20] * 200, 0.02
+    stream = world.chat("streamed", stream=True)
+    for i, _ in enumerate(stream):
+        if i == 8:
+            break
+    stream.close()
+    until(lambda: world.post("streamed").status_code == 429)
+    world.behind.pause_s = 0.0
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_the_running_hours_money_is_known_after_a_restart(world: World, tmp_path: Path) -> None:
+    settings = make_home(tmp_path, {"strict": limited("strict", "refuse", 0.003)}, models(world.behind.url))
+    body = {"model": "strict", "messages": [{"role": "user", "content": "x"}]}
+    for expected in ([200, 200], [429]):
+        with running(settings) as url:
+            assert [httpx.post(f"{url}/v1/chat/completions", json=body).status_code for _ in expected] == expected
+
+
+def test_the_same_messages_of_the_same_variant_are_answered_from_memory(world: World) -> None:
+    first, again, other = world.chat("remembered", "a"), world.chat("remembered", "a"), world.chat("remembered", "b")
+    assert len(world.behind.bodies) == 2
+    assert [one.model_extra["detent"]["cached"] for one in (first, again, other)] == [False, True, False]
+    assert again.model_extra["detent"]["cost_usd"] == 0
+    assert again.choices[0].message.content == TEXT
+    assert again.id != first.id
+    chunks = list(world.chat("remembered", "a", stream=True))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == TEXT
+    assert chunks[-1].model_extra["detent"]["cached"] is True
+    assert len(world.behind.bodies) == 2
+    counted = httpx.get(f"{world.url}/metrics").text
+    assert 'llm_cached_answers_total{family="remembered",model="dear"} 2' in counted
+
+
+def test_a_cached_answer_is_on_record_and_says_nothing_of_latency_and_cost(world: World) -> None:
+    first, again = world.chat("remembered", "c"), world.chat("remembered", "c")
+    fresh, cached = world.record("remembered", first.id), world.record("remembered", again.id)
+    assert (fresh["tags"], cached["tags"]) == ({}, {"cached": True})
+    assert (fresh["cost_usd"], cached["cost_usd"], cached["latency_ms"]) == (pytest.approx(COST_USD), None, None)
+    assert cached["output"] == TEXT
+    assert fresh["latency_ms"] > 0
+
+
+def test_the_oldest_answers_make_room(world: World) -> None:
+    for text in ("d", "e", "f", "d"):
+        world.chat("remembered", text)
+    assert len(world.behind.bodies) == 4
+
+
+def test_a_drawn_answer_is_drawn_again_unless_the_family_says_otherwise(world: World) -> None:
+    assert [world.chat(name).model_extra["detent"]["cached"] for name in ("drawn", "drawn", "drawn_once", "drawn_once")] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_without_a_word_in_the_family_nothing_is_cached(world: World) -> None:
+    assert [world.chat("plain", "same").model_extra["detent"]["cached"] for _ in range(2)] == [False, False]
+
+
+def test_a_fallbacks_answer_is_not_kept(world: World) -> None:
+    world.behind.fault = lambda n: "broken" if n == 0 else None
+    assert world.chat("remembered", "g").model_extra["detent"]["tiers"] == ["dear", "dear_too"]
+    assert world.chat("remembered", "g").model_extra["detent"]["cached"] is False
+
+
+def test_an_answer_with_an_odd_byte_is_on_record_too(world: World) -> None:
+    world.behind.pieces = ["a\x00b", "\ud83d"]
+    answer = world.post("plain")
+    assert answer.status_code == 200
+    assert json.loads(answer.text)["choices"][0]["message"]["content"] == "a\x00b\ud83d"
+    assert world.record("plain", answer.json()["id"])["output"] == "a\ufffdb?"

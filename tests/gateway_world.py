@@ -1,0 +1,96 @@
+"""A gateway with families of a test's own, running in this process behind a real socket."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from api.gateway import create_gateway
+from optimizer import wiring
+from optimizer.config import Settings, load_settings
+
+FAMILY = """
+name: {name}
+description: Topic of a text.
+kind: prompt
+inputs: {inputs}
+output: {{field: topic, parser: text}}
+prompt:
+  current: "1"
+  versions:
+    "1": {{created_at: 2026-11-20, description: base, content: [
+          {{role: system, content: "Name the topic."}}, {{role: history}}, {{role: user, content: "{question}"}}]}}
+model: {{default: {model}, tiers: [{model}], temperature: {temperature}, max_tokens: 12}}
+scorer: {{exact_match: 1.0}}
+"""
+ONE_INPUT = "{document: {type: text, max_chars: 60}}"
+TWO_INPUTS = "{document: {type: text}, style: {type: text}}"
+
+
+def family(name: str, model: str, *, inputs: str = ONE_INPUT, question: str = "Text: {{document}}", temperature: float = 0.0) -> str:
+    return FAMILY.format(name=name, model=model, inputs=inputs, question=question, temperature=temperature)
+
+
+def make_home(folder: Path, families: dict[str, str], models: dict[str, Any]) -> Settings:
+    """A project folder with these families and models, and its store."""
+    for name, text in families.items():
+        (folder / "families" / name).mkdir(parents=True)
+        (folder / "families" / name / "family.yaml").write_text(text)
+    (folder / "config").mkdir()
+    (folder / "config" / "models.yaml").write_text(json.dumps(models))
+    settings = load_settings(home=folder)
+    wiring.migrate_store(settings)
+    return settings
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[str]:
+    """A gateway; gives its address."""
+    with serving(create_gateway(settings)) as url:
+        yield url
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=3))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server ended while starting"
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def until(met: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Waits for something to be so; how long that takes is no subject of a test."""
+    end = time.monotonic() + seconds
+    while not (found := met()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+    return found
+
+
+def interactions(settings: Settings, name: str) -> list[dict[str, Any]]:
+    """All of a family that are on record, in the order in which they were received."""
+    from sqlalchemy import select
+
+    from optimizer.adapters.database.events import INTERACTIONS
+
+    store = wiring.open_store(settings)
+    try:
+        with store.read() as tx:
+            query = select(INTERACTIONS).where(INTERACTIONS.c.family == name).order_by(INTERACTIONS.c.received_at)
+            return [dict(row) for row in tx.execute(query).mappings()]  # type: ignore[attr-defined]
+    finally:
+        store.close()
