@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from optimizer.core.family import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Purpose, best, rank
@@ -63,6 +64,11 @@ def audit(plan: Plan, attempts: Sequence[Attempt]) -> Ask | None:
 def is_audited(plan: Plan, draw: float) -> bool:
     """``draw`` in [0, 1), independent of the request: below the audited share."""
     return plan.policy.cascade is not None and draw < plan.policy.cascade.audit_share
+
+
+def draw_of(id: str) -> float:
+    """A number in [0, 1) from a request's random id: the same whenever it is asked for."""
+    return int.from_bytes(sha256(id.encode()).digest()[:4], "big") / 2**32
 
 
 def most_calls(policy: Policy) -> int:
