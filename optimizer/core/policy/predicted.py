@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
@@ -34,7 +35,7 @@ class Predicted:
         if predictor is None:
             return None
         texts = _texts(input)
-        return _share(predictor.predict(request_features(texts[REQUEST]), texts))
+        return _share(predictor.predict(_of_request(texts[REQUEST]), texts))
 
     def confidence_after(
         self, model: str, input: Mapping[str, Any], answer: ModelAnswer, *, other: str | None, issues: Mapping[str, bool]
@@ -49,7 +50,7 @@ class Predicted:
         if predictor is None:
             return None
         texts = {**_texts(input), ANSWER: answer.text}
-        numbers = {**request_features(texts[REQUEST]), **answer_features(answer.text, second=other, issues=issues)}
+        numbers = {**_of_request(texts[REQUEST]), **answer_features(answer.text, second=other, issues=issues)}
         measured = dict(zip(OF_LOG_PROBABILITIES, (answer.log_probability, answer.log_probability_min), strict=True))
         return _share(predictor.predict({**numbers, **measured}, texts))
 
@@ -70,6 +71,12 @@ def read_predicted(data: Mapping[str, Any], faults: list[Fault]) -> Predicted:
                 own = error.faults or (Fault(pointer="", detail=error.detail),)
                 faults += [replace(fault, pointer=at + fault.pointer) for fault in own]
     return Predicted(before=read["before"], after=read["after"])
+
+
+@lru_cache(maxsize=256)
+def _of_request(text: str) -> Mapping[str, float]:
+    """Read once for all calls of a request."""
+    return request_features(text)
 
 
 def _texts(input: Mapping[str, Any]) -> dict[str, str]:
