@@ -35,6 +35,13 @@ def asked(text: str) -> dict[str, Any]:
     return {"input": {"question": text}}
 
 
+ARTICLE = (
+    "The city council of Ghent voted on Tuesday to close the inner ring to cars from 2026 on. Shop owners fear losses, while cyclists welcome "
+    "the plan. A study of the university found that air quality improved by a fifth during the trial."
+)
+FLIGHTS = json.dumps({"flights": [{"no": "LH 882", "dep": "07:40", "price_eur": 129}, {"no": "KL 1410", "dep": "12:15", "price_eur": 98}]})
+ORDER = json.dumps({"order": "A-5531", "status": "shipped", "carrier": "PostNord", "eta": "2026-03-04"})
+
 BAD = {
     "empty": [answer(""), answer("  \n"), answer("..."), answer("—")],
     "refused": [
@@ -44,6 +51,11 @@ BAD = {
         answer("As an AI language model, I cannot provide medical advice."),
         answer("I am unable to provide a translation of this text."),
         answer("I'm not able to discuss that topic."),
+        answer("I apologize, but I'm unable to help with that request."),
+        answer("Unfortunately I can't provide that information."),
+        answer("I'm really sorry, but I can't do that."),
+        answer("I'm not comfortable discussing this."),
+        answer("It is against my guidelines to answer this question."),
         answer("I must decline to answer this question."),
         answer("We cannot comply with this request."),
         answer("I won't write that for you."),
@@ -58,6 +70,11 @@ BAD = {
     "not_found": [
         answer("I couldn't find any information about the refund policy.", **tools(POLICY)),
         answer("I was unable to find anything.", **tools(WEATHER)),
+        answer("There are no flights listed in the results.", **tools(FLIGHTS)),
+        answer("I'm sorry, I couldn't find the status of order A-5531.", **tools(ORDER)),
+        answer("No mention of cyclists.", input={"article": ARTICLE, "question": "How do cyclists see it?"}),
+        answer("Nothing about shop owners is stated in the article.", input={"article": ARTICLE, "question": "shop owners?"}),
+        answer("It isn't specified when the inner ring will be closed.", input={"article": ARTICLE, "question": "When will it close?"}),
         answer("No results were found for Oslo.", **tools(WEATHER)),
         answer("There is no information about import duties in Norway.", input={"document": POLICY, "question": "Who pays import duties?"}),
         answer("The document does not mention gift cards.", input={"document": POLICY, "question": "Can I return gift cards?"}),
@@ -68,6 +85,7 @@ BAD = {
     "tool_results_ignored": [
         answer("I think it is usually cold there at this time of year.", **tools(WEATHER)),
         answer("Let me know if you need anything else!", **tools(STOCKS)),
+        answer("Please check your email for updates on your parcel.", **tools(ORDER)),
         answer("The market did well today.", **tools(STOCKS)),
         answer(
             "You may want to look at the website of the airline.", **tools('[{"flight": "SK 4417", "departs": "18:05", "gate": "B12"}]')
@@ -79,11 +97,35 @@ BAD = {
         answer("1. Copper\n2. Iron", **asked("List five metals.")),
         answer("- red\n- green", **asked("Name three colours.")),
         answer("copper\niron", output=LIST, **asked("Give me 4 metals")),
+        answer("Your order A-5531 has shipped.", **tools(ORDER, FLIGHTS)),
+        answer("* one idea\n* another", **asked("Suggest four names for a cat.")),
         answer("Paris.", **asked("Answer these:\n1. What is the capital of France?\n2. What is the capital of Spain?")),
     ],
 }
 
 GOOD = [
+    answer("I can see why you are upset; here is a refund."),
+    answer("Yes, you can't go wrong with that."),
+    answer("We're sorry for the delay and will not charge you."),
+    answer("He won't share the prize."),
+    answer("N/A"),
+    answer("The lawyer declined to comment."),
+    answer("I will not be in the office; please write to Ann."),
+    answer("She said she couldn't help laughing."),
+    answer("Unable to connect: check the cable and restart the router."),
+    answer("Shop owners did not see any gain; they fear losses.", input={"article": ARTICLE, "question": "What do shop owners think?"}),
+    answer("The article does not mention trains.", input={"article": ARTICLE, "question": "What about trains?"}),
+    answer("No costs are given in the article.", input={"article": ARTICLE, "question": "What are the costs?"}),
+    answer("He could not find his keys.", input={"story": ARTICLE + " He could not find his keys, the mayor joked."}),
+    answer("LH 882 leaves at 7:40.", **tools(FLIGHTS)),
+    answer("The cheapest flight costs 98 euros.", **tools(FLIGHTS)),
+    answer("Your parcel is on its way and arrives on 4 March.", **tools(ORDER)),
+    answer("Booked: table for two at 19:00.", **tools('{"ok": true, "booking_id": "X91"}')),
+    answer("I sent the message to Ann.", **tools('{"message_id": "8f3a", "delivered": true}')),
+    answer("The balance is 1.234,50 EUR.", **tools('{"balance": 1234.5}')),
+    answer("Milo, Luna, Felix and Nala.", **asked("Suggest four names for a cat.")),
+    answer("Meeting moved to 3 pm.", **asked("Give me the 2 most important points as one line.")),
+    answer("I found no bugs in this code.", **asked("Review this code.")),
     answer("Paris."),
     answer("42"),
     answer("👍"),

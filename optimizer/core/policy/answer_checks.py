@@ -14,6 +14,7 @@ from optimizer.core.rendering import value_text
 
 MATERIAL_WORDS = 25  # an input of that many words is something to find answers in
 OPENING_CHARS = 300  # refusals and "not found" stand at the start of an answer
+READ_CHARS = 20_000  # of a tool's result and of an input: what stands beyond is not looked at
 SHORT_WORDS = 60  # a longer answer has said something beside that it found nothing
 STEM_CHARS = 5
 LEAST_FACTS = 3  # distinctive words without a number that a tool result needs to count
@@ -25,12 +26,17 @@ _REFUSALS = re.compile(
     r"(?:help|assist|comply|fulfil+|do (?:that|this|so)|create|generate|engage|support|provide|produce|answer|discuss|share|write|continue|participate|offer|respond|complete|with|that|this)\b"
     r"|^\W*(?:i'm |i am )?sorry,? (?:but )?(?:that(?:'s| is) (?:not )?something i|i can(?:not|'t)(?: (?:help|do|assist|answer)|\W))"
     r"|\bas an ai(?: language)?(?: model| assistant)?,?\s+i\s+(?:can(?:not|'t)|am (?:not able|unable)|do(?:n't| not) (?:have|feel|think))"
+    r"|\b(?:it|this|that) (?:is|goes|would be) against (?:my|our) (?:\w+ )?(?:guideline|polic|rule|principle)"
+    r"|\b(?:i|we)(?:'m| am|'re| are) not comfortable (?:discuss|shar|answer|writ|provid|help|creat|giv)ing\b"
     r"|\b(?:request|prompt|question|content)\b[^.]{0,40}\b(?:violates|against) (?:my|our|the|openai's) (?:\w+ )?(?:polic|guideline|terms)",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
-    r"\b(?:could(?:n't| not)|can(?:'t|not)|did(?:n't| not)|was(?:n't| not) able to|were(?:n't| not) able to|unable to|failed to)\s+(?:seem to\s+)?(?:find|locate|see|identify|determine|retrieve)\b(?P<a>[^.!?\n]*)"
+    r"(?:\b(?:i|we)(?:'m|'ve)?\s+(?:\w+,?\s+){0,3}?|^\W*(?:\w+,?\s+)?)"  # not what somebody else could not find
+    r"(?:could(?:n't| not)|can(?:'t|not)|did(?:n't| not)|was(?:n't| not) able to|were(?:n't| not) able to|unable to|failed to)\s+(?:seem to\s+)?(?:find|locate|see|identify|determine|retrieve)\b(?P<a>[^.!?\n]*)"
     r"|\b(?:there (?:is|was|are|were)(?: currently)?|i (?:have|found|see)|we (?:have|found)|found) (?:no|not any|n't any)\s+(?:\w+\s+){0,2}?(?:information|info|results?|data|mention|details?|records?|matches|matching|answer|evidence|documents?)\b(?P<b>[^.!?\n]*)"
+    r"|\bthere (?:is|was|are|were) (?:no|nothing)\b(?P<h>[^.!?\n]{0,60}?)\b(?:listed|available|found|mentioned|shown|stated|in the (?:results?|text|document|article|context|data))\b"
+    r"|\bnothing (?:about|on|regarding)\b(?P<i>[^.!?\n]{0,60}?)\b(?:stated|mentioned|said|found|given)\b"
     r"|^\W*no (?:\w+\s+){0,2}?(?:information|results?|data|mention|details?|records?|matches)\b(?P<c>[^.!?\n]*)"
     r"|\b(?:text|document|context|passage|article|material|source|sources|information|results?|data)\b[^.!?\n]{0,30}\b(?:does|do|did)(?:n't| not) (?:mention|contain|provide|include|specify|say|state|give|cover|address|list)\b(?P<d>[^.!?\n]*)"
     r"|^(?P<e>[^.!?\n]{0,120}?)\b(?:is|are|was|were)(?:n't| not) (?:mentioned|specified|provided|stated|given|listed|available|included|found)\b(?P<f>[^.!?\n]*)"
@@ -59,6 +65,7 @@ value values type types true false null status code items item list count total 
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
 _SAYING = frozenset(("avail", "menti", "provi", "inclu", "speci", "state"))  # stems of words that say where nothing was found
+_IDS = re.compile(r"\"\w{0,40}id\"\s*:\s*(?:\"[^\"\n]{0,80}\"|\d+)", re.IGNORECASE)
 _NOTHING = re.compile(
     r"\b(?:no (?:results?|matches|data|records?|documents?|information|entries|hits)|not found|nothing found|error|exception|timed? ?out|failed|unavailable|forbidden|denied)\b",
     re.IGNORECASE,
@@ -82,7 +89,7 @@ class Answered:
 
     @property
     def inputs(self) -> list[str]:
-        return [value_text(value) for value in self.input.values()]
+        return [value_text(value)[:READ_CHARS] for value in self.input.values()]
 
 
 def calls_tools(answered: Answered) -> bool:
@@ -184,7 +191,7 @@ def _stems(text: str) -> set[str]:
 
 def _covered(wanted: set[str], text: str, *, times: int) -> bool:
     """Whether most of the wanted words stand in the text, each so many times."""
-    words = [word.casefold() for word in _WORD.findall(text)]
+    words = [word.casefold() for word in _WORD.findall(text[:READ_CHARS])]
     stems = [word[:STEM_CHARS] if word.isalpha() else word for word in words]
     n_found = sum(1 for one in wanted if stems.count(one) >= times)
     return 2 * n_found > len(wanted)
@@ -192,6 +199,7 @@ def _covered(wanted: set[str], text: str, *, times: int) -> bool:
 
 def _facts(tool_result: str) -> set[str]:
     """What a tool's result tells that an answer could use; empty for errors, "no results" and a bare ok."""
+    tool_result = _IDS.sub(" ", tool_result[:READ_CHARS])  # the number of a booking need not be told
     if len(tool_result) < 400 and _NOTHING.search(tool_result):
         return set()
     found = _stems(tool_result)
