@@ -12,7 +12,7 @@ from api.chat_answer import Answered, StreamShape
 from api.reader import ClientGone, Reader
 from optimizer.core.errors import DetentError, ModelFailed
 
-STOPPED = "The gateway is being restarted, and the answer ends here. Send the request again."
+STOPPED = "gateway_stopped: the gateway ended"  # for the record
 
 
 class EventStream(Response):
@@ -41,6 +41,9 @@ class EventStream(Response):
             await self._send_all(send, leaving)
         except OSError:
             pass  # the client went while something was sent to it
+        except asyncio.CancelledError:  # the server waits no longer for its clients
+            self._reader.leave(STOPPED)
+            raise
         finally:
             if not self._settled.done():
                 self._reader.leave()
@@ -69,7 +72,9 @@ class EventStream(Response):
         except ModelFailed as error:
             return self._shape.error(self._problem_of(error))
         except (ClientGone, asyncio.CancelledError):
-            return self._shape.error(self._problem_of(ModelFailed(STOPPED, kind="unreachable")))
+            return self._shape.error(
+                self._problem_of(ModelFailed("The gateway ends, and with it this answer. Send the request again.", kind="gateway_stopped"))
+            )
         whole = b"" if self._reader.begun else self._shape.whole(answered)
         return whole + b"".join(self._shape.last(answered))
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 
 from api import chat, problems
 from api.edge import Edge
+from api.event_stream import STOPPED
 from api.hourly_money import limited
 from api.lifecycle import running_loops, running_services
 from api.model_side import ModelSide, of
@@ -27,7 +28,6 @@ from optimizer.config import Settings
 EMBEDDED_EVERY_S = 2.0
 MONEY_EVERY_S = 30.0
 RECORDS_WAIT_S = 10.0
-STOPPED = "gateway_stopped: the gateway ended"
 
 log = structlog.get_logger("gateway")
 operations = router("Operations")

@@ -140,7 +140,9 @@ class ModelGuard:
 
 
 def is_the_providers(error: ModelFailed) -> bool:
-    """Whether a failure says something about the provider rather than about this one request."""
+    """Whether a failure says something about the provider rather than about this one request, or about our own queue before it."""
+    if error.kind == "timeout" and error.members.get("sent") is False:
+        return False
     return error.kind == "malformed" or worth_a_retry(error.kind, error.members.get("status_of_model"))
 
 

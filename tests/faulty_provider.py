@@ -26,6 +26,7 @@ class FaultyProvider:
         self.pause_s = 0.0  # between two pieces of a stream
         self.break_after: int | None = None  # pieces, of a stream with fault disconnect or malformed; None: at once
         self.hold: threading.Event | None = None  # a stream waits for it after its first piece
+        self.drip_s = 1.0  # between two pieces of an answer that drips
         self.hang_s = 3.0  # longer than any timeout of the tests
         self.bodies: list[dict[str, Any]] = []
         self.seen: Counter[str] = Counter()
@@ -92,7 +93,7 @@ def faulty_provider() -> Iterator[FaultyProvider]:
                 self._start(200, len(answer))
                 for byte in answer:
                     self._write(bytes([byte]))
-                    time.sleep(0.05)
+                    time.sleep(state.drip_s / 10)
                 return None
             return self._send(200, answer)
 
@@ -106,7 +107,7 @@ def faulty_provider() -> Iterator[FaultyProvider]:
                 self._write(chunk({"content": piece}))
                 if i == 0 and state.hold is not None:
                     state.hold.wait(30)
-                time.sleep(0.5 if fault == "drip" else state.pause_s)
+                time.sleep(state.drip_s if fault == "drip" else state.pause_s)
             if fault == "malformed":
                 self._write(b"data: {nonsense\n\n")
             if cut_at is not None:

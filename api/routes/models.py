@@ -26,6 +26,12 @@ async def models(request: Request, shared: Shared) -> Response:
     return await shared.gateway.forward(request)
 
 
+@routes.get("/metrics", **guarded("read"))
+async def metrics(request: Request, shared: Shared) -> Response:
+    """Counters of model calls in Prometheus' text format, as the gateway keeps them."""
+    return await shared.gateway.forward(request)
+
+
 def _count_keyless(caller: Caller, request: Request, windows: MinuteWindows) -> None:
     quota, refusal = windows.take(caller.quota)
     request.state.headers.update(quota.headers())

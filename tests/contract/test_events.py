@@ -169,6 +169,20 @@ class TestSums:
         assert events.ask("arm_summary", FAMILY, None) == [champion_sums, candidate_sums]
         assert events.ask("arm_summary", FAMILY, "ro_2") == []
 
+    def test_a_familys_money_is_summed_since_a_time(self, events: Adapter) -> None:
+        events.write(
+            "add_interactions",
+            [
+                interaction("1", cost_usd=0.5),
+                interaction("2", cost_usd=None),
+                interaction("3", cost_usd=0.25),
+                interaction("old", cost_usd=8.0, received_at=NOW - timedelta(hours=1)),
+            ],
+        )
+        assert events.ask("cost_usd", FAMILY, NOW - timedelta(minutes=30)) == 0.75
+        assert events.ask("cost_usd", FAMILY, NOW + timedelta(days=1)) == 0.0
+        assert events.ask("cost_usd", "another", NOW - timedelta(days=1)) == 0.0
+
     def test_labels_are_counted_by_variant_field_and_source_since_a_time(self, events: Adapter) -> None:
         old = feedback("old", received_at=NOW - timedelta(days=1))
         events.write(

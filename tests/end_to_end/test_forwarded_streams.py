@@ -60,6 +60,12 @@ def test_a_stream_has_the_same_form_by_either_way(ways) -> None:
     assert form(api) == form(gateway)
 
 
+def test_the_counts_of_model_calls_are_at_the_apis_address_too(ways) -> None:
+    api, gateway, _, _ = ways
+    assert "llm_requests_total" in httpx.get(f"{api}/metrics").text
+    assert httpx.get(f"{api}/metrics").headers["content-type"] == httpx.get(f"{gateway}/metrics").headers["content-type"]
+
+
 def test_a_client_who_leaves_the_api_ends_the_call_at_the_provider(ways) -> None:
     api, _, behind, settings = ways
     behind.pieces, behind.pause_s = ["word "] * 1000, 0.02

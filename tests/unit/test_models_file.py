@@ -8,8 +8,9 @@ import pytest
 
 from optimizer.adapters.language_models import Models
 from optimizer.adapters.model_settings import listed_price, read_models
+from optimizer.core.breaker import BreakerSettings
 from optimizer.core.errors import InvalidInput, NotFound
-from optimizer.core.language import ModelPrice
+from optimizer.core.language import Backoff, ModelPrice
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,3 +130,27 @@ def test_the_revision_of_the_weights_is_read_again_when_the_file_changes(tmp_pat
     assert revision_of(weights, run) != first
     (run / "weights.json").write_text("{half")
     assert len(revision_of(weights, run)) == 16
+
+
+def test_what_the_gateway_keeps_to_is_set_per_model_and_has_defaults(tmp_path):
+    path = written(
+        tmp_path,
+        "a:\n  provider: embedded\n  queue: 3\n  backoff: {initial_s: 1, max_s: 8}\n  breaker: {failures: 2, cool_down_s: 60}\n"
+        "b: {provider: embedded}\n",
+    )
+    found = read_models(path)
+    assert (found["a"].queue, found["a"].backoff) == (3, Backoff(initial_s=1, max_s=8))
+    assert found["a"].breaker == BreakerSettings(failures=2, cool_down_s=60)
+    assert (found["b"].queue, found["b"].backoff, found["b"].breaker) == (64, Backoff(), BreakerSettings())
+
+
+def test_faults_inside_a_models_breaker_and_backoff_are_told_with_their_line(tmp_path):
+    path = written(
+        tmp_path,
+        "a:\n  provider: embedded\n  breaker:\n    failures: 0\n    colour: red\n  backoff: {initial_s: 5, max_s: 1}\n",
+    )
+    with pytest.raises(InvalidInput) as caught:
+        read_models(path)
+    faults = {(f.line, f.pointer): f.detail for f in caught.value.faults}
+    assert set(faults) == {(4, "/a/breaker/failures"), (5, "/a/breaker/colour"), (6, "/a/backoff")}
+    assert "known: failures, share, window_s" in faults[(5, "/a/breaker/colour")]

@@ -47,6 +47,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.events.arm_summary(tx, FAMILY, "ro_1"),
         ("INDEX ix_interactions_rollout_occurred (rollout=?)", "INDEX ix_feedback_rollout_cohort (rollout=?)"),
     ),
+    "money of an hour": (
+        lambda d, tx: d.events.cost_usd(tx, FAMILY, NOW),
+        ("ix_interactions_family_received (family=? AND received_at>?)",),
+    ),
     "labels of a month": (
         lambda d, tx: d.events.label_summary(tx, FAMILY, NOW),
         ("ix_feedback_family_received (family=? AND received_at>?)",),
