@@ -127,6 +127,11 @@ def choose(rows: Sequence[Content]) -> tuple[Recipe, float, dict[str, list[np.nd
         draws = quality_draws(rows, scores[recipe.name][0], saved, n_draws=400)
         mean = np.mean([quality_of(rows, kept(rows, each, saved)) for each in scores[recipe.name]])
         margins[saved] = (mean - BAR) / (draws.std() * np.sqrt(len(rows) / 413))  # as sure as dev's size will let it be
+        for name in PLAIN:
+            apart = draws - quality_draws(rows, scores[name][0], saved, n_draws=400)
+            found, other = (quality_of(rows, kept(rows, scores[each][0], saved)) for each in (recipe.name, name))
+            unit = "mean quality, first folding (interval: ours - other)"
+            cells.append(_cell(f"train, cross-fitted: {saved:.0%} saved, beside {name}", found, unit, apart, other, name, len(rows)))
     point = max(POINTS, key=lambda saved: margins[saved])
     cells.append(_cell("chosen point: time saved", point, "share", n=len(rows)))
     cells.append(_cell(f"chosen recipe: {recipe.name}", float(gained[recipe.name]), "mean quality over 65 to 80 % saved", n=len(rows)))
@@ -156,6 +161,8 @@ def transfer(rows: Sequence[Content], recipe: Recipe, point: float) -> list[Cell
                 len(its),
             )
         )
+        plain = quality_of(its, kept(its, rules.length(its), point))
+        cells.append(_cell(f"unseen type {name}: length", plain, "mean quality", n=len(its)))
         cells.append(
             _cell(f"unseen type {name}: rank correlation", float(spearmanr(scores, [r.quality for r in its])[0]), "Spearman", n=len(its))
         )
@@ -200,8 +207,14 @@ def on_dev(
                 )
     passed = np.flatnonzero(rules.default_filter(dev))
     cells.append(_cell("dev, default filter: share processed fully", len(passed) / len(dev), "share", n=len(dev)))
+    served = {
+        recipe.name: (ours, out[recipe.name][0]),
+        "length per type": (rules.length(dev), rules.length(train)),
+        **{name: (others[name][0], out[name][0]) for name in PLAIN},
+    }
     for saved in POINTS:
-        cells += _by_thresholds(train, dev, predictors, out[recipe.name][0], ours, saved)
+        for name, (on_these, on_train) in served.items():
+            cells += _by_thresholds(train, dev, name, on_train, on_these, saved)
     size = len(
         json.dumps(ContentScore.from_data({n: {"predictor": p.to_data(), "full_from": 0.0} for n, p in predictors.items()}).to_data())
     )
@@ -210,20 +223,15 @@ def on_dev(
 
 
 def _by_thresholds(
-    train: Sequence[Content], dev: Sequence[Content], predictors: Mapping[str, Predictor], out: np.ndarray, ours: np.ndarray, saved: float
+    train: Sequence[Content], dev: Sequence[Content], name: str, on_train: np.ndarray, on_dev: np.ndarray, saved: float
 ) -> list[Cell]:
     """As it would be served: each type's threshold is the quantile of train's cross-fitted scores; dev's saving is what it turns out to be."""
-    places = by_type(train)
-    data = {
-        name: {"predictor": predictor.to_data(), "full_from": float(np.quantile(out[places[name]], 1 - full_share(saved)))}
-        for name, predictor in predictors.items()
-    }
-    score = ContentScore.from_data(json.loads(json.dumps(data)))
-    full = np.array([value >= score.types[row.content_type].full_from for row, value in zip(dev, ours, strict=True)])
+    full_from = {its: float(np.quantile(on_train[places], 1 - full_share(saved))) for its, places in by_type(train).items()}
+    full = np.array([value >= full_from[row.content_type] for row, value in zip(dev, on_dev, strict=True)])
     chosen = np.flatnonzero(full)
     return [
-        _cell(f"dev, thresholds of train for {saved:.0%}: time saved", saved_at(float(full.mean())), "share", n=len(dev)),
-        _cell(f"dev, thresholds of train for {saved:.0%}: quality", quality_of(dev, chosen), "mean quality", n=len(chosen)),
+        _cell(f"dev, thresholds of train for {saved:.0%}, {name}: time saved", saved_at(float(full.mean())), "share", n=len(dev)),
+        _cell(f"dev, thresholds of train for {saved:.0%}, {name}: quality", quality_of(dev, chosen), "mean quality", n=len(chosen)),
     ]
 
 
