@@ -55,7 +55,7 @@ def page(result: Mapping[str, Any]) -> str:
     used = [case for case, found in recorded.items() if _used(found)["ours"]]
     auc = [found["AUC, learned - recorded"] for found in recorded.values() if "AUC, learned - recorded" in found]
     n_rows = [_used(found)["n"] for found in recorded.values()]
-    head = HEAD.format(commit=result["commit"], machine=result["machine"], n_recipes=6)
+    head = HEAD.format(commit=result["commit"], machine=result["machine"], n_recipes=4)
     text = USED.format(
         n_used=len(used),
         n=len(recorded),
