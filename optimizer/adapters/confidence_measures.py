@@ -48,8 +48,7 @@ def calibration_error(predictions: Any, targets: Any, *, n_bins: int = N_BINS) -
     import numpy as np
 
     chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
-    bins = _bins(chosen, n_bins)
-    return float(sum(len(each) * abs(chosen[each].mean() - right[each].mean()) for each in bins) / len(chosen))
+    return float(np.abs(np.bincount(_places(chosen, n_bins), weights=chosen - right)).sum() / len(chosen))
 
 
 def area(predictions: Any, targets: Any) -> float | None:
@@ -115,9 +114,16 @@ def reliability(predictions: Sequence[float], targets: Sequence[float], *, n_bin
     return tuple(rows)
 
 
+def _places(predictions: Any, n_bins: int) -> Any:
+    """The bin of each row; equal confidences share one."""
+    import numpy as np
+
+    edges = np.quantile(predictions, np.linspace(0, 1, n_bins + 1)[1:-1])
+    return np.searchsorted(edges, predictions - _TINY, side="right")
+
+
 def _bins(predictions: Any, n_bins: int) -> list[Any]:
     import numpy as np
 
-    edges = np.unique(np.quantile(predictions, np.linspace(0, 1, n_bins + 1)[1:-1]))
-    place = np.searchsorted(edges, predictions - _TINY, side="right")
-    return [rows for code in np.unique(place) if len(rows := np.flatnonzero(place == code))]
+    place = _places(predictions, n_bins)
+    return [np.flatnonzero(place == code) for code in np.unique(place)]

@@ -44,7 +44,10 @@ class GramRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One way to train. ``penalty``: L2, more is smoother. ``number_strength``: how much a number counts beside a text's pieces, whose length is 1."""
+    """One way to train. ``penalty``: L2, more is smoother. ``number_strength``: how much a number counts beside a text's pieces, whose length is 1.
+
+    ``trusted``: features that the penalty hardly holds back, such as a recorded confidence beside what is guessed from the query.
+    """
 
     name: str
     model: Literal["linear", "trees"]
@@ -52,6 +55,7 @@ class Recipe:
     grams: tuple[GramRecipe, ...] = ()
     penalty: float = 1.0
     number_strength: float = 1.0
+    trusted: tuple[str, ...] = ()
     n_trees: int = 60
     learning_rate: float = 0.06
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _ALL_LEFT = 1e15  # stands for infinity, which JSON lacks; below 2**53, so canonical JSON keeps it a number
 _LEAST_SLOPE = 1e-6
+_TRUST = 10.0  # a hundredth of the penalty
 _CONSTANT = 1e-6  # a number that varies less than this tells nothing: its scale becomes 1
 
 
@@ -27,9 +28,10 @@ def fitted_linear(
     blocks: list[Any] = []
     numbers = np.asarray(matrix, dtype=float).reshape(len(targets), len(recipe.features))
     centre, scale = _centre_and_scale(numbers)
+    strength = np.array([recipe.number_strength * (_TRUST if name in recipe.trusted else 1.0) for name in recipe.features])
     if recipe.features:
         standard = np.nan_to_num((numbers - centre) / scale, nan=0.0)  # not measured: the centre
-        blocks.append(csr_matrix(standard * recipe.number_strength))
+        blocks.append(csr_matrix(standard * strength))
     vectorizers = [vectorizer(gram) for gram in recipe.grams]
     blocks += [each.fit_transform([text[:READ_CHARS] for text in column]) for each, column in zip(vectorizers, texts, strict=True)]
     known = hstack(blocks).tocsr()
@@ -44,7 +46,7 @@ def fitted_linear(
             "kind": "linear",
             "centre": centre.tolist(),
             "scale": scale.tolist(),
-            "weights": (weights[: len(recipe.features)] * recipe.number_strength).tolist(),
+            "weights": (weights[: len(recipe.features)] * strength).tolist(),
             "intercept": intercept,
         }
     ]
