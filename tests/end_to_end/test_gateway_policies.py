@@ -10,7 +10,9 @@ from typing import Any
 
 import openai
 import pytest
+from fastapi.testclient import TestClient
 
+from api.app import create_app
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.language import ModelRequest
@@ -217,6 +219,11 @@ def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup)
     assert found.cost_usd == pytest.approx(0.02)
     assert [(part["tier"], part["purpose"], part["output"]) for part in found.parts] == [(1, "audit", "by strong")]
     assert setup.interaction(answer.id, "audited")["cost_usd"] == pytest.approx(0.002)
+    app = create_app(setup.settings)
+    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000)) as api:
+        shown = api.get(f"/v1/interactions/{answer.id}").json()
+    assert [part["model"] for part in shown["parts"]] == ["cheap"]
+    assert [part["model"] for part in shown["later_parts"]] == ["strong"]
 
 
 def test_parts_are_masked_as_the_family_asks(setup: Setup) -> None:

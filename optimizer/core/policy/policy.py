@@ -49,6 +49,11 @@ class Policy:
         return not (self.cascade or self.gate or self.votes or self.validator or self.context)
 
     @property
+    def models(self) -> frozenset[str]:
+        """All that it names."""
+        return frozenset((self.cascade.models if self.cascade else ()) + (self.votes.models if self.votes else ()))
+
+    @property
     def needs_confidence(self) -> bool:
         return self.cascade is not None or (self.gate is not None and self.gate.scorer == "confidence")
 
