@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.chat import GONE_CHECK_S
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.language import ModelRequest
@@ -30,6 +34,7 @@ POLICIES = {
     "checked": "validate: [refused], validate.then: retry",
     "tools": "context.tool_results: true",
     "hidden": CASCADE,
+    "left": CASCADE,
 }
 Answer = tuple[int, dict[str, Any]]
 
@@ -224,6 +229,28 @@ def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup)
         shown = api.get(f"/v1/interactions/{answer.id}").json()
     assert [part["model"] for part in shown["parts"]] == ["cheap"]
     assert [part["model"] for part in shown["later_parts"]] == ["strong"]
+
+
+def test_a_client_that_leaves_between_two_tiers_spares_the_second_and_leaves_what_was_paid_on_record(setup: Setup) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(body: Mapping[str, Any]) -> Answer:
+        begun.set()
+        assert go_on.wait(30)
+        return said("unsure", 0.2)
+
+    setup.plays["cheap"] = slow
+    before = len(interactions(setup.settings, "left"))
+    body = {"model": "left", "messages": [{"role": "user", "content": "Stars"}]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{setup.client.base_url}chat/completions", json=body, timeout=httpx.Timeout(10, read=0.5))
+    assert begun.is_set()
+    time.sleep(2 * GONE_CHECK_S + 0.5)  # the gateway looks now and then whether somebody still waits
+    go_on.set()
+    found = until(lambda: interactions(setup.settings, "left")[before:])[0]
+    assert found["error"].startswith("client_gone")
+    assert [part["model"] for part in found["parts"]] == ["cheap"]
+    assert (found["cost_usd"], setup.asked()) == (pytest.approx(0.002), ["cheap"])
 
 
 def test_parts_are_masked_as_the_family_asks(setup: Setup) -> None:

@@ -149,6 +149,13 @@ def test_a_family_tells_the_faults_of_its_policies_with_file_and_line() -> None:
     ]
 
 
+def test_a_space_that_leaves_a_knobs_range_is_a_fault_of_the_family() -> None:
+    text = FAMILY.replace("gate.threshold: 2", "gate.retries: 1").replace("        acept: 0.9\n", "")
+    with pytest.raises(InvalidFamily) as caught:
+        parse_family_text(text.replace("policy.gates: {float: [0, 1]}", "policy.accept: {float: [0.5, 1.5]}"), file="family.yaml")
+    assert [fault.pointer for fault in caught.value.faults] == ["/space/policy.accept"]
+
+
 def test_a_cascades_knob_without_a_cascade_is_a_fault_of_the_family() -> None:
     lonely = (
         FAMILY.replace("gate.threshold: 2", "accept: 0.9")

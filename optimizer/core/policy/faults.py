@@ -37,11 +37,23 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
                         pointer=at + pointer_of([knob]),
                         detail=f"{knob} belongs to a cascade, and there is none; name at least two models in model.tiers, or remove it",
                     )
-    known = {knob.name for knob in KNOBS}
-    for slot in _mapping(data.get("space")):
-        if isinstance(slot, str) and slot.startswith("policy.") and slot.removeprefix("policy.") not in known:
-            (fault,) = policy_faults({slot.removeprefix("policy."): None}, "prompt")
-            yield replace(fault, pointer=pointer_of(["space", slot]))
+    for slot, entry in _mapping(data.get("space")).items():
+        if isinstance(slot, str) and slot.startswith("policy."):
+            yield from _slot_faults(slot, _mapping(entry))
+
+
+def _slot_faults(slot: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
+    """A knob that is none, and values that leave its range; the entry's form is judged with every space."""
+    name, pointer = slot.removeprefix("policy."), pointer_of(["space", slot])
+    knob = next((knob for knob in KNOBS if knob.name == name), None)
+    if knob is None:
+        yield from (replace(fault, pointer=pointer) for fault in policy_faults({name: None}, "prompt"))
+        return
+    values = next(iter(entry.values()), None)
+    for value in values if isinstance(values, list | tuple) else ():
+        detail = None if value is None else knob.fault(value)
+        if detail is not None:
+            yield Fault(pointer=pointer, detail=detail)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
