@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies serve clean
+.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ bench-tick: $(VENV)/.synced ## a tick beside ten thousand and beside ten million
 
 bench-studies: $(VENV)/.synced ## what a study costs beside its model's calls, and fifty kills of one (a quarter of an hour)
 	@for name in study_overhead mirror resume; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+bench-policies: $(VENV)/.synced ## CPU of executing a policy, beside one call of the model (two minutes)
+	@$(BIN)/python bench/policy_execution.py
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

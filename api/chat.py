@@ -18,6 +18,7 @@ from api.chat_answer import Answered, Call, StreamShape, completion, json_bytes
 from api.event_stream import EventStream
 from api.hourly_money import HOUR, cheapest_tier, hour_of
 from api.model_side import ModelSide, of
+from api.policy_answer import answer_by_policy
 from api.problems import ModelPaused, ModelTimedOut, MoneySpent
 from api.reader import ClientGone, Reader
 from api.routes.serving import Served, serve, unit_of
@@ -87,7 +88,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     call = _within_limits(await _prepare(body, request, shared), shared, side)
     headers = {"X-Detent-Assignment": call.served.token}
     reader = Reader()
-    settled = begin(shared, side, call, reader, lambda: answer(side, call, reader, streaming=bool(body.stream)))
+    settled = begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
     try:
         if not body.stream:
             answered = await _while_waited_for(settled, request, reader)
@@ -188,6 +189,14 @@ def _within_limits(call: Call, shared: Services, side: ModelSide) -> Call:
         spent_usd=round(spent, 6),
         retry_after_s=max(1, wait_s),
     )
+
+
+def _start(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> asyncio.Future[Answered]:
+    """A variant with a policy is answered as it says, and streamed once that is decided; any other by one call of its model."""
+    policy = None if call.cheapest_only else side.policies.of(call.served.choice.variant, call.variant)
+    if policy is not None:
+        return asyncio.ensure_future(answer_by_policy(side, call, reader, policy))
+    return side.threads.start(lambda: answer(side, call, reader, streaming=streaming))
 
 
 def answer(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> Answered:

@@ -6,7 +6,7 @@ Whoever makes the answer (one model call, a fallback, a policy of several) hands
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
 from typing import Any
@@ -16,6 +16,7 @@ from api.routes.serving import Served
 from optimizer.core.deltas import ModelDelta, delta_of
 from optimizer.core.errors import DetentError
 from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.attempts import Attempt
 from optimizer.core.variant import Variant
 
 MAX_ERROR_CHARS = 1000
@@ -44,6 +45,9 @@ class Answered:
     models: tuple[str, ...]
     confidence: float | None = None  # in [0, 1]; None where nothing estimates it
     cached: bool = False
+    model: str | None = None  # that gave the answer, where it is not the last one asked
+    parts: Sequence[Mapping[str, Any]] = ()  # the calls it was made of, where a policy made several
+    follow_up: Callable[[], Awaitable[Sequence[Attempt]]] | None = None  # what is still asked once the answer is out
     tags: Mapping[str, Any] = field(default_factory=dict)  # for the interaction's record
     more: Mapping[str, Any] = field(default_factory=dict)  # further members of the answer's `detent` object
 
@@ -156,14 +160,16 @@ def report_of(answered: Answered, *, latency_ms: float, time_to_first_token_ms: 
         "output": storable(answer.text),
         "input_tokens": answer.input_tokens,
         "output_tokens": answer.output_tokens,
-        "model": answered.models[-1],
+        "model": answered.model or answered.models[-1],
     }
     tags = dict(answered.tags)
+    if answered.parts:
+        report["parts"] = list(answered.parts)
     if answered.cached:
         tags["cached"] = True
     else:
         report |= {"latency_ms": latency_ms, "cost_usd": answer.cost_usd, "time_to_first_token_ms": time_to_first_token_ms}
-    if len(answered.models) > 1:
+    if len(answered.models) > 1 and not answered.parts:
         tags["models_asked"] = ",".join(answered.models)
     return {**report, "tags": tags} if tags else report
 

@@ -41,7 +41,7 @@ def create_gateway(settings: Settings) -> FastAPI:
         models = await asyncio.to_thread(wiring.open_models, settings)
         async with running_services(settings) as shared:
             app.state.services = shared
-            side = app.state.model_side = ModelSide(catalogue=models)
+            side = app.state.model_side = ModelSide(catalogue=models, judge_of=lambda dotted: wiring.open_metric(dotted, settings))
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
             try:
@@ -116,8 +116,11 @@ def _read_money(shared: Services, side: ModelSide) -> None:
 
 def _wants_embedded(shared: Services, side: ModelSide) -> bool:
     """Whether anything that is served now names the embedded model; the first call starts it in any case."""
-    variants = [variant for family in shared.serving.now_served.families.values() for variant in family.variants.values()]
-    return any(side.catalogue.is_embedded(str(variant.model.get("name"))) for variant in variants)
+    variants = [one for family in shared.serving.now_served.families.values() for one in family.variants.items()]
+    names = {str(variant.model.get("name")) for _, variant in variants}
+    for policy in (side.policies.of(id, variant) for id, variant in variants):
+        names |= set() if policy is None else policy.models
+    return any(side.catalogue.is_embedded(name) for name in names)
 
 
 def _embedded_state(side: ModelSide) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,10 @@ from api.guarded_models import GuardedModels
 from api.hourly_money import HourlyMoney
 from api.metrics import Metrics
 from api.model_threads import ModelThreads
+from api.policies import Policies
 from api.reader import Reader
 from api.response_cache import ResponseCache
+from optimizer.core.scoring import Judge
 
 if TYPE_CHECKING:
     from optimizer.adapters.language_models import Models
@@ -32,6 +35,8 @@ class ModelSide:
     cache: ResponseCache = field(default_factory=ResponseCache)
     settling: dict[asyncio.Task[Answered], Reader] = field(default_factory=dict)  # calls under way, and who waits for them
     recording: set[asyncio.Task[None]] = field(default_factory=set)
+    policies: Policies = field(default_factory=Policies)
+    judge_of: Callable[[str], Judge] | None = None  # a function of the user's own by its dotted path; None: there are none
 
     def __post_init__(self) -> None:
         self.models = GuardedModels(self.catalogue, self.metrics)

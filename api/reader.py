@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Any
 
 from optimizer.core.deltas import MessageInPieces, ModelDelta
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+    """Nobody waits for the answer any more. ``record`` holds what was paid for it, where a policy had asked for parts of it."""
+
+    record: Mapping[str, Any] = {}
 
 
 class Reader:

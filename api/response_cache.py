@@ -54,7 +54,7 @@ class ResponseCache:
         family, key = call.served.family.name, _key(call)
         self._drop(family, key)
         kept = self._families.setdefault(family, OrderedDict())
-        kept[key] = _Kept(answered, self._now(), n_chars)
+        kept[key] = _Kept(replace(answered, parts=(), follow_up=None), self._now(), n_chars)  # which are of that request alone
         self._n_chars[family] = self._n_chars.get(family, 0) + n_chars
         while len(kept) > settings.max_entries or self._n_chars[family] > MAX_CHARS:
             self._drop(family, next(iter(kept)))

@@ -6,7 +6,7 @@ None of this depends on the client: who leaves ends the work, not its record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -19,22 +19,26 @@ from api.services import Services
 from optimizer.core.assignment import unit_hmac, verify_token
 from optimizer.core.budget import reservation_usd
 from optimizer.core.errors import DetentError, ModelFailed
+from optimizer.core.policy.attempts import Attempt, total_cost_usd
 from optimizer.jobs.ingest_feedback import aingest
+from optimizer.jobs.record_later_parts import record_later_parts
 
 RECORD_WAIT_S = 0.25  # an answer waits no longer than this for its interaction to be on disk
 
 log = structlog.get_logger("gateway")
 
 
-def begin(shared: Services, side: ModelSide, call: Call, reader: Reader, make: Callable[[], Answered]) -> asyncio.Task[Answered]:
-    """Starts ``make`` in a thread, unless the answer is known. The task settles the call: it ends when that is on record.
+def begin(
+    shared: Services, side: ModelSide, call: Call, reader: Reader, start: Callable[[], asyncio.Future[Answered]]
+) -> asyncio.Task[Answered]:
+    """Starts the making of an answer, unless it is known. The task settles the call: it ends when that is on record.
 
     Raises:
         Busy: there is too much to do already; nothing was begun.
     """
     started = perf_counter()
     cached = _cached(side, call)
-    coming = side.threads.start(make) if cached is None else _known(cached)
+    coming = start() if cached is None else _known(cached)
     task = asyncio.create_task(_settle(shared, side, call, reader, coming, started))
     side.settling[task] = reader
     task.add_done_callback(lambda done: _settled(side, done))
@@ -62,13 +66,14 @@ async def _settle(
             failed = failure_report(
                 f"{error.kind}: {error.detail}", output=reader.text, latency_ms=latency_ms, time_to_first_token_ms=first_ms()
             )
-            await _record(shared, side, call, failed)
+            await _record(shared, side, call, {**failed, **_paid(shared, side, call, error)})
         raise
-    except ClientGone:
+    except ClientGone as error:
         _count_what_came(shared, side, call, reader)
         if reader.asked:  # how long the answer would have taken is not known, so no latency is reported
             gone = f"{reader.why} after {len(reader.text)} characters of the answer"
-            await _record(shared, side, call, failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms()))
+            left = failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms())
+            await _record(shared, side, call, {**left, **_paid(shared, side, call, error)})
         raise
     except Exception as error:
         log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
@@ -79,7 +84,30 @@ async def _settle(
     await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
     if call.served.family.definition is not None:
         side.cache.keep(call, answered, call.served.family.definition.cache)
+    if answered.follow_up is not None:
+        task = asyncio.create_task(_follow(shared, side, call, answered.follow_up))
+        side.recording.add(task)
+        task.add_done_callback(side.recording.discard)
     return answered
+
+
+def _paid(shared: Services, side: ModelSide, call: Call, error: BaseException) -> Mapping[str, Any]:
+    """What a policy had asked and paid before it came to nothing."""
+    record: Mapping[str, Any] = getattr(error, "record", {})
+    side.money.add(call.served.family.name, record.get("cost_usd", 0.0), shared.clock.now())
+    return record
+
+
+async def _follow(shared: Services, side: ModelSide, call: Call, follow_up: Callable[[], Awaitable[Sequence[Attempt]]]) -> None:
+    """What a policy asks behind its answer, on record beside the interaction."""
+    family = call.served.family.definition
+    try:
+        attempts = await follow_up()
+        side.money.add(call.served.family.name, total_cost_usd(attempts), shared.clock.now())
+        if family is not None:
+            await record_later_parts(family, call.id, attempts, store=shared.store, clock=shared.clock)
+    except Exception as error:
+        log.error("later parts not recorded", interaction=call.id, error=str(error), exc_info=error)
 
 
 def _cached(side: ModelSide, call: Call) -> Answered | None:

@@ -1,299 +1,258 @@
-"""Which items of real texts are worth full processing: the filter's rules and a learned score, thresholds from train, measured on dev.
+"""How good is what a learned score sends to full processing, at 65 to 80 % of the time saved? Trained on train alone, dev looked at once.
 
-    nice -n 10 python bench/content_quality.py [--draws 2000]
-
-Reads content_quality from the data folder (DETENT_SHARED, see bench/common.py); nothing of it is kept. Full processing takes 1, the light
-way .15. Every rule gets a threshold per content type, chosen on the training rows so that the wanted share of the time is saved in each
-type, and is replayed as a policy on the dev rows: mean quality of what is processed in full, interval by the bootstrap over items (Efron
-1979). The learned score is a ridge regression and a forest, averaged, on 30 statistics of the text; thresholds come from its
-out-of-fold predictions. ``transfer`` trains without one content type and is measured on it.
+python bench/content_quality.py              choose on train, measure on dev, write the result and its page (ten minutes)
+python bench/content_quality.py --train      the choice on train only; dev is not opened
+python bench/content_quality.py --page       the page again from the stored result
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
+import os
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import SHARED, Cell, write_result
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import KFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import QuantileTransformer
+from common import RESULTS, ROOT, SHARED, Cell, write_result
+from learned import content_rules as rules
+from learned.content_page import page
+from learned.content_rows import CURVE, POINTS, Content, full_share, kept, kept_together, quality_draws, quality_of, read, saved_at
+from scipy.stats import spearmanr
 
-from optimizer.core.policy.content.pipeline import parse_pipeline
-from optimizer.core.policy.content.presets import PRESETS
-from optimizer.core.policy.content.recommend import search
-from optimizer.core.policy.content.replay import Records, outcome, read_columns, subset, ways
+from optimizer.adapters.confidence_training import GramRecipe, Recipe, TrainingRow, fit, group_folds, out_of_fold
+from optimizer.core.policy.confidence import Predictor
+from optimizer.core.policy.content_score import TEXT, ContentScore
+from optimizer.core.policy.text_statistics import text_statistics
 
-FOLDER = SHARED / "data" / "content_quality"
-LIGHT = 0.15
-SAVED = (0.65, 0.70, 0.75, 0.80)
-MIN_OF_TYPE = 60  # training rows before a type gets a model of its own beside the one for all
-STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "can",
-        "do",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "to",
-        "up",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "which",
-        "who",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
+DATA = SHARED / "data" / "content_quality"
+PAGE = ROOT / "docs" / "reference" / "content-quality-measured.md"
+BAR = 0.70
+SEEDS = (0, 1, 2)
+LEAST_ROWS = 100  # a type with fewer rows in train gets its length as score: nothing can be learned or checked on it
+NUMBERS = tuple(text_statistics(""))
+LONG = Recipe(name="length", model="linear", features=("text.log_words",), penalty=1.0)
+
+
+def _grams(low: int, high: int, analyzer: str = "char", least_rows: int = 2) -> tuple[GramRecipe, ...]:
+    return (GramRecipe(text=TEXT, analyzer=analyzer, low=low, high=high, lower=analyzer == "word", least_rows=least_rows),)  # type: ignore[arg-type]
+
+
+RECIPES = (
+    Recipe(name="25 statistics", model="linear", features=rules.FEW_STATISTICS, penalty=100),
+    Recipe(name="25 statistics, trees", model="trees", features=rules.FEW_STATISTICS),
+    Recipe(name="63 statistics", model="linear", features=NUMBERS, penalty=300),
+    Recipe(name="63 statistics, trees", model="trees", features=NUMBERS),
+    Recipe(name="words, 1 and 2", model="linear", grams=_grams(1, 2, "word"), penalty=2),
+    Recipe(name="characters, 1 to 3", model="linear", grams=_grams(1, 3), penalty=2),
+    Recipe(name="characters, 1 to 4", model="linear", grams=_grams(1, 4, least_rows=3), penalty=2),
+    Recipe(
+        name="characters, 1 to 3, and statistics", model="linear", features=NUMBERS, grams=_grams(1, 3), penalty=2, number_strength=0.03
+    ),
+    Recipe(
+        name="characters, 1 to 3, and statistics, smoother",
+        model="linear",
+        features=NUMBERS,
+        grams=_grams(1, 3),
+        penalty=4,
+        number_strength=0.03,
+    ),
+    Recipe(
+        name="characters, 1 to 4, and statistics",
+        model="linear",
+        features=NUMBERS,
+        grams=_grams(1, 4, least_rows=3),
+        penalty=2,
+        number_strength=0.03,
+    ),
 )
-LINKS = frozenset(
-    [
-        "because",
-        "therefore",
-        "however",
-        "although",
-        "since",
-        "thus",
-        "hence",
-        "while",
-        "whereas",
-        "instead",
-        "first",
-        "second",
-        "finally",
-        "also",
-        "example",
-        "moreover",
-    ]
-)
+PLAIN = ("25 statistics", "25 statistics, trees")  # yardsticks; the others may be chosen
 
 
-def statistics(text: str, title: str) -> dict[str, float]:
-    words = re.findall(r"[A-Za-z']+", text.lower())
-    sentences = [s for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
-    lengths = [len(s.split()) for s in sentences] or [0]
-    sets = [frozenset(re.findall(r"[a-z']+", s.lower())) - STOP for s in sentences]
-    shared = [len(a & b) / max(1, min(len(a), len(b))) for a, b in pairwise(sets)]
-    content = [w for w in words if w not in STOP]
-    counts = Counter(content)
-    n, n_chars = max(1, len(words)), max(1, len(text))
-    asked = frozenset(re.findall(r"[a-z']+", title.lower())) - STOP
-
-    def share(of: Sequence[str] | str, test: Any) -> float:
-        return sum(1 for one in of if test(one)) / max(1, len(of))
-
-    return {
-        "log_words": float(np.log1p(len(words))), "log_sentences": float(np.log1p(len(sentences))), "log_chars": float(np.log1p(len(text))),
-        "mean_sentence": float(np.mean(lengths)), "spread_sentence": float(np.std(lengths)), "longest_sentence": float(max(lengths)),
-        "mean_word": float(np.mean([len(w) for w in words] or [0])), "long_words": share(words, lambda w: len(w) > 6),
-        "distinct": len(set(words)) / n, "log_distinct": float(np.log1p(len(set(content)))), "stop": share(words, STOP.__contains__),
-        "linking": share(words, LINKS.__contains__), "n_linking": float(np.log1p(sum(w in LINKS for w in words))),
-        "commas": text.count(",") / n, "questions": text.count("?") / n, "exclaimed": text.count("!") / n,
-        "digits": share(text, str.isdigit), "capitals": share(text, str.isupper), "brackets": (text.count("(") + text.count("[")) / n,
-        "quotes": (text.count('"') + text.count("\u201c")) / n, "links": float(text.count("http")), "odd": share(text, lambda c: not c.isalnum()) ,
-        "lower_start": share([s.strip() for s in sentences], lambda s: s[:1].islower()), "i": share(words, lambda w: w in ("i", "i'm", "my", "me")),
-        "cohesion": float(np.mean(shared or [0])), "on_title": len(asked & set(content)) / max(1, len(asked)),
-        "n_words": float(len(words)), "n_sentences": float(len(sentences)), "top": sum(c for _, c in counts.most_common(5)) / max(1, len(content)),
-        "per_char": n / n_chars,
-    }  # fmt: skip
+def training_row(row: Content) -> TrainingRow:
+    return TrainingRow(numbers=row.statistics, texts={TEXT: row.text}, target=row.quality, group=row.group)
 
 
-def record(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row as a record: the five parts by simple definitions, and the statistics beside them."""
-    found = statistics(row["input"]["text"], row["input"]["title"])
-    return {
-        "content_type": row["input"]["content_type"],
-        "quality": row["expected"]["quality"],
-        "word_count": found["n_words"],
-        "sentence_count": found["n_sentences"],
-        "length_score": min(1.0, found["n_words"] / 500),
-        "structure_score": min(1.0, found["n_sentences"] / 10) * (1 - found["lower_start"]),
-        "coherence_score": min(1.0, 0.4 + 2 * found["cohesion"]),
-        "topic_clarity_score": min(1.0, 0.5 * found["on_title"] + found["top"]),
-        "language_score": max(0.0, 1 - 4 * abs(found["odd"] - 0.2) - found["lower_start"] / 2),
-        "statistics": list(found.values()),
+def by_type(rows: Sequence[Content]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        found.setdefault(row.content_type, []).append(i)
+    return found
+
+
+def cross_fitted(rows: Sequence[Content], recipe: Recipe, seed: int) -> np.ndarray:
+    """Scores of predictors that saw neither the row nor its group, one predictor for each type."""
+    scores = np.zeros(len(rows))
+    for places in by_type(rows).values():
+        its = [training_row(rows[i]) for i in places]
+        used = recipe if len(its) >= LEAST_ROWS else LONG
+        scores[places] = (
+            rules.length([rows[i] for i in places])
+            if used is LONG
+            else out_of_fold(its, used, group_folds(its, seed=seed), probability=False)
+        )
+    return scores
+
+
+def trained(rows: Sequence[Content], recipe: Recipe) -> dict[str, Predictor]:
+    found = {}
+    for name, places in by_type(rows).items():
+        if len(places) >= LEAST_ROWS:
+            found[name] = Predictor.from_data(fit([training_row(rows[i]) for i in places], recipe, probability=False))
+        else:
+            identity = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
+            data = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"], "parts": [identity]}
+            found[name] = Predictor.from_data(data)
+    return found
+
+
+def scored(rows: Sequence[Content], predictors: Mapping[str, Predictor]) -> np.ndarray:
+    return np.array([predictors[row.content_type].predict(row.statistics, {TEXT: row.text}) for row in rows])
+
+
+def choose(rows: Sequence[Content]) -> tuple[Recipe, float, dict[str, list[np.ndarray]], list[Cell]]:
+    """The recipe of best mean quality over the points by cross-validation on train, and the point whose lower bound lies highest over the bar."""
+    scores, cells = {}, []
+    for recipe in RECIPES:
+        scores[recipe.name] = [cross_fitted(rows, recipe, seed) for seed in SEEDS]
+        for saved in POINTS:
+            mean = float(np.mean([quality_of(rows, kept(rows, each, saved)) for each in scores[recipe.name]]))
+            cells.append(_cell(f"train, cross-fitted, {recipe.name}: {saved:.0%} saved", mean, "mean quality", n=len(rows)))
+            print(cells[-1].case, f"{mean:.3f}", flush=True)
+    gained = {r.name: np.mean([c.ours for c in cells if c.case.startswith(f"train, cross-fitted, {r.name}:")]) for r in RECIPES}
+    recipe = max((r for r in RECIPES if r.name not in PLAIN), key=lambda r: gained[r.name])
+    margins = {}
+    for saved in POINTS:
+        draws = quality_draws(rows, scores[recipe.name][0], saved, n_draws=400)
+        mean = np.mean([quality_of(rows, kept(rows, each, saved)) for each in scores[recipe.name]])
+        margins[saved] = (mean - BAR) / (draws.std() * np.sqrt(len(rows) / 413))  # as sure as dev's size will let it be
+        for name in PLAIN:
+            apart = draws - quality_draws(rows, scores[name][0], saved, n_draws=400)
+            found, other = (quality_of(rows, kept(rows, scores[each][0], saved)) for each in (recipe.name, name))
+            unit = "mean quality, first folding (interval: ours - other)"
+            cells.append(_cell(f"train, cross-fitted: {saved:.0%} saved, beside {name}", found, unit, apart, other, name, len(rows)))
+    point = max(POINTS, key=lambda saved: margins[saved])
+    cells.append(_cell("chosen point: time saved", point, "share", n=len(rows)))
+    cells.append(_cell(f"chosen recipe: {recipe.name}", float(gained[recipe.name]), "mean quality over 65 to 80 % saved", n=len(rows)))
+    print("chosen:", recipe.name, point, margins, flush=True)
+    return recipe, point, scores, cells
+
+
+def transfer(rows: Sequence[Content], recipe: Recipe, point: float) -> list[Cell]:
+    """Each type scored by a predictor that was trained on the other types: on train's rows, so that dev is not looked at again."""
+    cells = []
+    for name, places in by_type(rows).items():
+        others = [training_row(row) for row in rows if row.content_type != name]
+        its = [rows[i] for i in places]
+        predictor = Predictor.from_data(fit(others, recipe, probability=False))
+        scores = [predictor.predict(row.statistics, {TEXT: row.text}) for row in its]
+        quality = quality_of(its, kept(its, scores, point))
+        draws = quality_draws(its, scores, point)
+        own = cross_fitted(its, recipe, 0) if len(its) >= LEAST_ROWS else rules.length(its)
+        cells.append(
+            _cell(
+                f"unseen type {name}: {point:.0%} saved",
+                quality,
+                "mean quality",
+                draws,
+                quality_of(its, kept(its, own, point)),
+                "own type",
+                len(its),
+            )
+        )
+        plain = quality_of(its, kept(its, rules.length(its), point))
+        cells.append(_cell(f"unseen type {name}: length", plain, "mean quality", n=len(its)))
+        cells.append(
+            _cell(f"unseen type {name}: rank correlation", float(spearmanr(scores, [r.quality for r in its])[0]), "Spearman", n=len(its))
+        )
+    return cells
+
+
+def on_dev(
+    train: Sequence[Content], dev: Sequence[Content], recipe: Recipe, point: float, out: Mapping[str, list[np.ndarray]]
+) -> list[Cell]:
+    """The one look at dev: the chosen recipe, every yardstick, per type, the curve, and thresholds found on train."""
+    predictors = trained(train, recipe)
+    ours = scored(dev, predictors)
+    others: dict[str, tuple[np.ndarray, bool]] = {
+        "overall score": (rules.overall(dev), True),
+        "length": (rules.length(dev), True),
+        "length per type": (rules.length(dev), False),
+        "tuned filter": (rules.parts(dev) @ rules.tuned_weights(train), True),
+        **{name: (scored(dev, trained(train, next(r for r in RECIPES if r.name == name))), False) for name in PLAIN},
     }
-
-
-def read(split: str) -> tuple[Records, np.ndarray]:
-    with (FOLDER / f"{split}.jsonl").open(encoding="utf-8") as lines:
-        rows = [record(json.loads(line)) for line in lines]
-    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "statistics"}
-    return read_columns(columns), np.asarray([row["statistics"] for row in rows])
-
-
-def predict(train: np.ndarray, quality: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Mean of two models, between 0 and 1."""
-    linear = make_pipeline(
-        QuantileTransformer(n_quantiles=min(100, len(train)), output_distribution="normal"), RidgeCV(np.logspace(-1, 4, 20))
+    cells = []
+    for saved in CURVE:
+        draws = quality_draws(dev, ours, saved)
+        found = quality_of(dev, kept(dev, ours, saved))
+        cells.append(_cell(f"dev, all types: {saved:.0%} saved", found, "mean quality", draws, n=len(kept(dev, ours, saved))))
+        if saved in POINTS:
+            for name, (scores, together) in others.items():
+                rows = kept_together(scores, saved) if together else kept(dev, scores, saved)
+                apart = draws - quality_draws(dev, scores, saved, together=together)
+                unit = "mean quality (interval: ours - other)"
+                cells.append(
+                    _cell(f"dev, all types: {saved:.0%} saved, beside {name}", found, unit, apart, quality_of(dev, rows), name, len(rows))
+                )
+    for name, places in by_type(dev).items():
+        its, scores = [dev[i] for i in places], ours[places]
+        for saved in POINTS:
+            rows = kept(its, scores, saved)
+            plain = quality_of(its, kept(its, rules.length(its), saved))
+            draws = quality_draws(its, scores, saved)
+            if len(rows):
+                cells.append(
+                    _cell(f"dev, {name}: {saved:.0%} saved", quality_of(its, rows), "mean quality", draws, plain, "length", len(rows))
+                )
+    passed = np.flatnonzero(rules.default_filter(dev))
+    cells.append(_cell("dev, default filter: share processed fully", len(passed) / len(dev), "share", n=len(dev)))
+    served = {
+        recipe.name: (ours, out[recipe.name][0]),
+        "length per type": (rules.length(dev), rules.length(train)),
+        **{name: (others[name][0], out[name][0]) for name in PLAIN},
+    }
+    for saved in POINTS:
+        for name, (on_these, on_train) in served.items():
+            cells += _by_thresholds(train, dev, name, on_train, on_these, saved)
+    size = len(
+        json.dumps(ContentScore.from_data({n: {"predictor": p.to_data(), "full_from": 0.0} for n, p in predictors.items()}).to_data())
     )
-    forest = ExtraTreesRegressor(400, min_samples_leaf=5, max_features=0.4, random_state=1, n_jobs=1)
-    found = [model.fit(train, quality).predict(asked) for model in (linear, forest)]
-    return np.clip(np.mean(found, axis=0), 0, 1)
+    cells.append(_cell("size of the score as JSON", size / 1e6, "MB", n=len(predictors)))
+    return cells
 
 
-def learned(types: np.ndarray, data: np.ndarray, quality: np.ndarray, asked_types: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """By content type its own model where there are enough rows, else the one of all types."""
-    found = predict(data, quality, asked)
-    for name in np.unique(types):
-        if (types == name).sum() >= MIN_OF_TYPE and (asked_types == name).any():
-            found[asked_types == name] = predict(data[types == name], quality[types == name], asked[asked_types == name])
-    return found
-
-
-def out_of_fold(types: np.ndarray, data: np.ndarray, quality: np.ndarray) -> np.ndarray:
-    found = np.zeros(len(quality))
-    for fit, rest in KFold(5, shuffle=True, random_state=1).split(data):
-        found[rest] = learned(types[fit], data[fit], quality[fit], types[rest], data[rest])
-    return found
-
-
-def policy_of(field: str, knob: str, train: Records, names: np.ndarray, saved: float, *, per_type: bool) -> dict[str, Any]:
-    """The one rule ``knob``, its thresholds from the training rows, so that ``saved`` of the time is saved in each content type."""
-    full = 1 - saved / (1 - LIGHT)
-    values = train.values[field]
-
-    def threshold(chosen: np.ndarray) -> float | int:
-        cut = float(np.quantile(values[chosen], 1 - full))
-        return int(np.ceil(cut)) if knob == "min_words" else min(1.0, max(0.0, cut))
-
-    own = {f"filter.{knob}.{name}": threshold(names == name) for name in np.unique(names)} if per_type else {}
-    only = {"filter.checks_needed": 0} if knob == "min_predicted_quality" else {"filter.checks_needed": 1, **LOOSE}
-    return {**only, "route.discussion": "quality_check", f"filter.{knob}": threshold(np.ones(len(names), dtype=bool)), **own}
-
-
-LOOSE = {
-    "filter.min_words": 10**9,
-    "filter.min_sentences": 10**9,
-    "filter.min_coherence": 1.0,
-    "filter.min_overall": 1.0,
-}  # no check but one can pass
-
-
-def interval(records: Records, full: np.ndarray, n_draws: int) -> tuple[float, float]:
-    """95 % interval of the mean quality of what is processed in full, over draws of the records."""
-    rng = np.random.default_rng(2)
-    drawn = rng.integers(records.n, size=(n_draws, records.n))
-    chosen, quality = full[drawn], records.quality[drawn]
-    some = chosen.any(axis=1)  # a draw without any such item has no mean
-    means = (quality * chosen).sum(axis=1)[some] / chosen.sum(axis=1)[some]
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
-
-
-def cell(case: str, records: Records, policy: Mapping[str, Any], other: float | None, other_name: str, n_draws: int) -> Cell:
-    pipeline = parse_pipeline(policy)
-    found, full = outcome(records, pipeline), ways(records, pipeline).full
-    low, high = interval(records, full, n_draws)
-    quality = found.quality if found.quality is not None else float("nan")
-    return Cell(
-        case=f"{case}: saves {found.time_saved_share:.3f} on dev", ours=quality, other=other, other_name=other_name,
-        ratio=quality / other if other else None, low=low, high=high, unit="mean quality of what is processed in full", n=found.n_judged,
-    )  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=2000)
-    n_draws = parser.parse_args().draws
-    if not FOLDER.is_dir():
-        sys.exit(f"There is no {FOLDER}; set DETENT_SHARED to the folder that holds data/content_quality.")
-    train, data = read("train")
-    dev, asked = read("dev")
-    names, dev_names = (np.asarray(r.types)[r.codes] for r in (train, dev))
-    train.values = dict(train.values) | {"predicted_quality": out_of_fold(names, data, train.quality)}
-    dev.values = dict(dev.values) | {"predicted_quality": learned(names, data, train.quality, dev_names, asked)}
-
-    balanced = {k: v for k, v in PRESETS["balanced"].policy.items() if not k.startswith("exit.")} | {"exit.enabled": False}
-    plain = {"route.discussion": "quality_check"}
-    cells = [
-        cell("everything in full", dev, {"route.default": "full", "filter.enabled": False}, None, "", n_draws),
-        cell("the default filter (3 of 4)", dev, plain, None, "", n_draws),
-        cell("the balanced preset without exits", dev, balanced, None, "", n_draws),
+def _by_thresholds(
+    train: Sequence[Content], dev: Sequence[Content], name: str, on_train: np.ndarray, on_dev: np.ndarray, saved: float
+) -> list[Cell]:
+    """As it would be served: each type's threshold is the quantile of train's cross-fitted scores; dev's saving is what it turns out to be."""
+    full_from = {its: float(np.quantile(on_train[places], 1 - full_share(saved))) for its, places in by_type(train).items()}
+    full = np.array([value >= full_from[row.content_type] for row, value in zip(dev, on_dev, strict=True)])
+    chosen = np.flatnonzero(full)
+    return [
+        _cell(f"dev, thresholds of train for {saved:.0%}, {name}: time saved", saved_at(float(full.mean())), "share", n=len(dev)),
+        _cell(f"dev, thresholds of train for {saved:.0%}, {name}: quality", quality_of(dev, chosen), "mean quality", n=len(chosen)),
     ]
-    rules = (
-        ("overall quality alone", "overall_quality", "min_overall", False, 0.60),
-        ("words alone", "word_count", "min_words", False, 0.57),
-        ("words, by type", "word_count", "min_words", True, 0.64),
-        ("overall quality, by type", "overall_quality", "min_overall", True, None),
-        ("learned score, by type", "predicted_quality", "min_predicted_quality", True, 0.70),
-    )
-    for saved in SAVED:
-        for case, field, knob, per_type, yardstick in rules:
-            policy = policy_of(field, knob, train, names, saved, per_type=per_type)
-            cells.append(cell(f"{case}, aimed at {saved}", dev, policy, yardstick if saved == 0.65 else None, "yardstick at .65", n_draws))
-    without = subset(train, np.ones(train.n, dtype=bool))
-    without.recorded = without.recorded - {"predicted_quality"}
-    for saved in SAVED:
-        policy, _ = search(without, plain, (saved, saved + 0.05))
-        yardstick = 0.65 if saved == 0.65 else None
-        cells.append(cell(f"filter and routes searched, aimed at {saved}", dev, policy, yardstick, "yardstick at .65", n_draws))
-    for name in np.unique(dev_names):
-        for saved in (0.65, 0.75):
-            policy = policy_of("predicted_quality", "min_predicted_quality", train, names, saved, per_type=True)
-            cells.append(cell(f"learned score, {name} alone, aimed at {saved}", subset(dev, dev_names == name), policy, None, "", n_draws))
-    for name in ("discussion", "entertainment_dialogue", "qa_forum"):
-        rest = names != name
-        new = subset(dev, dev_names == name)
-        new.values = dict(new.values) | {"predicted_quality": predict(data[rest], train.quality[rest], asked[dev_names == name])}
-        cut = float(np.quantile(new.values["predicted_quality"], 0.65 / (1 - LIGHT)))
-        policy = {"filter.checks_needed": 0, "route.discussion": "quality_check", "filter.min_predicted_quality": cut}
-        cells.append(cell(f"transfer: {name} unseen in training", new, policy, float(new.quality.mean()), "all of it in full", n_draws))
-    write_result("content_quality", cells)
+
+
+def _cell(
+    case: str, ours: float, unit: str, draws: np.ndarray | None = None, other: float | None = None, name: str = "", n: int = 0
+) -> Cell:
+    low, high = (None, None) if draws is None else (float(each) for each in np.nanquantile(draws, [0.025, 0.975]))
+    return Cell(case=case, ours=ours, other=other, other_name=name, ratio=None, low=low, high=high, unit=unit, n=n)
+
+
+def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> None:
+    if "--page" not in arguments:
+        train = read(DATA / "train.jsonl")
+        recipe, point, out, cells = choose(train)
+        if "--train" in arguments:
+            return
+        cells += transfer(train, recipe, point)
+        cells += on_dev(train, read(DATA / "dev.jsonl"), recipe, point, out)
+        write("content_quality", cells)
+    PAGE.write_text(page(json.loads((RESULTS / "content_quality.json").read_text(encoding="utf-8"))), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

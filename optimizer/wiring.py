@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
     from optimizer.core.rollout_history import RolloutReport
-    from optimizer.core.scoring import Scorer
+    from optimizer.core.scoring import Judge, Scorer
     from optimizer.core.strategy import SearchSetting, Strategy
     from optimizer.core.study_history import StudyReport
     from optimizer.jobs.sync_families import FamilySync
@@ -135,6 +135,13 @@ def open_scorer(family: Family, settings: Settings) -> Scorer:
     from optimizer.adapters.text_metrics import build_scorer
 
     return build_scorer(family, settings.home)
+
+
+def open_metric(dotted: str, settings: Settings) -> Judge:
+    """A function of the user's own, (example, output) -> 0..1, by its dotted path; raises InvalidInput where it cannot be loaded."""
+    from optimizer.adapters.text_metrics import own_metric
+
+    return own_metric(dotted, settings.home)
 
 
 def scorers(settings: Settings) -> Callable[[Family], Scorer]:

@@ -124,7 +124,9 @@ def interaction(id: str, shared: Shared, family: Annotated[str | None, Query(max
         if found is None:
             raise NotFound(f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id)
         outcomes = shared.store.events.feedback_of(tx, found.arm.family, id)
-        return {**shapes.interaction(found), "feedback": [shapes.feedback(outcome) for outcome in outcomes]}
+        later = shared.store.events.later_parts(tx, found.arm.family, {id}).get(id)
+        shown = {**shapes.interaction(found), "feedback": [shapes.feedback(outcome) for outcome in outcomes]}
+        return shown if later is None else {**shown, "later_parts": [dict(part) for part in later.parts]}
 
     return shared.read(read)
 

@@ -66,8 +66,11 @@ class LiteLLMModel:
 
     def _ask(self, request: ModelRequest, **how: Any) -> Any:
         body = body_of(request, self._id, self.max_output_tokens)
+        litellm = _litellm()
+        if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
+            del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
         more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
-        return _litellm().completion(**body, **more, **how, timeout=self._timeout_s, num_retries=0, max_retries=0, caching=False)
+        return litellm.completion(**body, **more, **how, timeout=self._timeout_s, num_retries=0, max_retries=0, caching=False)
 
     def _failure(self, error: Exception) -> ModelFailed:
         """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""

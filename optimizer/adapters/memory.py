@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
 from optimizer.core.errors import InvalidInput, NotFound
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.language import ModelAnswer
 from optimizer.core.study import Spend
 from optimizer.ports import Added, JournalEntry, Transaction
@@ -54,12 +54,19 @@ class MemoryEvents:
         self._interactions: dict[Name, Interaction] = {}
         self._feedback: dict[Name, FeedbackEvent] = {}
         self._answers: dict[Name, tuple[str, Mapping[str, Any]]] = {}
+        self._later: dict[Name, LaterParts] = {}
 
     def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]:
         return [_add(self._interactions, row) for row in rows]
 
     def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]:
         return [_add(self._feedback, row) for row in rows]
+
+    def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
+        self._later[row.family, row.interaction] = row
+
+    def later_parts(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
+        return {id: self._later[family, id] for id in interactions if (family, id) in self._later}
 
     def known(self, tx: Transaction, names: Collection[Name]) -> dict[Name, str]:
         both: list[Mapping[Name, _Event]] = [self._feedback, self._interactions]
@@ -119,7 +126,8 @@ class MemoryEvents:
 
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
         mine = [one for one in self._interactions.values() if one.arm.family == family and one.received_at >= since]
-        return sum(one.cost_usd or 0.0 for one in mine)
+        later = [one for one in self._later.values() if one.family == family and one.received_at >= since]
+        return sum(one.cost_usd or 0.0 for one in mine) + sum(one.cost_usd for one in later)
 
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         labels: dict[tuple[str | None, Literal["success", "score"], Any], list[float]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import fsum, isfinite
 from time import monotonic
 from typing import Any
 
@@ -138,6 +139,7 @@ def read_answer(
     output_tokens = usage.get("completion_tokens")
     if output_tokens is None:
         output_tokens = max(len(text.encode("utf-8", "surrogatepass")), int(request.params.get("max_tokens") or 0))
+    mean, lowest = _log_probabilities(choice)
     return ModelAnswer(
         text=text,
         input_tokens=int(input_tokens),
@@ -146,7 +148,19 @@ def read_answer(
         latency_ms=latency_ms,
         finish_reason=choice.get("finish_reason") or "stop",
         raw_message=message,
+        log_probability=mean,
+        log_probability_min=lowest,
     )
+
+
+def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple[None, None]:
+    """(mean, lowest) of the answer's tokens; None where the provider gives none, or something else."""
+    given = choice.get("logprobs")
+    try:
+        values = [min(0.0, float(token["logprob"])) for token in (given.get("content") or () if isinstance(given, Mapping) else ())]
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    return (fsum(values) / len(values), min(values)) if values and all(map(isfinite, values)) else (None, None)
 
 
 def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> float:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.core.canonical import digest
-from optimizer.core.errors import Fault, pointer_of
+from optimizer.core.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family import Family, invalid_family
-from optimizer.core.scoring import CORE_METRICS, Scorer, ScoringMetric, best_of
+from optimizer.core.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
 
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # F-measure, Porter stemmer; Lin (2004)
 _ROUGE_VERSION = "1"
@@ -53,6 +53,17 @@ def _rouge(kind: str) -> Callable[[str, str], float]:
         return float(scorer.score(wanted, found)[kind].fmeasure)
 
     return f_measure
+
+
+@cache
+def own_metric(dotted: str, user_folder: Path | None) -> Judge:
+    """A function of the user's own, loaded once; raises InvalidInput with the reason where it cannot be."""
+    try:
+        judge = _own_metric(dotted, user_folder).judge
+    except Exception as error:  # as in build_scorer
+        raise InvalidInput(_why_not(dotted, error, user_folder)) from error
+    assert judge is not None
+    return judge
 
 
 def _own_metric(dotted: str, user_folder: Path | None) -> ScoringMetric:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
@@ -89,6 +89,50 @@ def _time(value: Any) -> datetime:
     return at
 
 
+MAX_PARTS = 64
+PART_CHECKS: Mapping[str, Check] = {
+    "tier": _count,
+    "model": _name,
+    "purpose": _name,
+    "taken": _flag,
+    "confidence": _share,
+    "score": _share,
+    "issues": lambda value: [_name(issue) for issue in _list(value)],
+    "cost_usd": _amount,
+    "latency_ms": _amount,
+    "input_tokens": _count,
+    "output_tokens": _count,
+    "error": _some_text,
+    "output": _text,
+}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list")
+    return value
+
+
+def _parts(value: Any) -> list[dict[str, Any]]:
+    """The calls that an interaction was made of."""
+    parts = _list(value)
+    if len(parts) > MAX_PARTS:
+        raise ValueError(f"holds {len(parts)} parts, and an interaction has at most {MAX_PARTS}")
+    return [_part(i, part) for i, part in enumerate(parts)]
+
+
+def _part(place: int, part: Any) -> dict[str, Any]:
+    read = {}
+    for name, value in _object(part).items():
+        if name not in PART_CHECKS:
+            raise ValueError(f"has in part {place} the unknown field {name!r}; known are {', '.join(PART_CHECKS)}")
+        try:
+            read[name] = PART_CHECKS[name](value)
+        except ValueError as error:
+            raise ValueError(f"has in part {place} a field {name!r} that {error}") from None
+    return read
+
+
 CHECKS: Mapping[str, Check] = {
     "id": _name,
     "assignment": _some_text,
@@ -115,6 +159,7 @@ CHECKS: Mapping[str, Check] = {
     "occurred_at": _time,
     "conversation": _name,
     "tags": _object,
+    "parts": _parts,
 }
 
 

@@ -69,6 +69,7 @@ class ModelSettings(Declared):
     """Names from config/models.yaml and the parameters of a call.
 
     ``proposer`` None: the default model proposes. ``tiers``, the models of a cascade in the order they are asked: the default model alone.
+    More than one become the Variant's ``policy.tiers``.
     """
 
     default: Word = "embedded"
@@ -133,8 +134,12 @@ class Family(Declared):
             model=model,
             tools=found.tools,
             response_format=found.response_format,
-            policy=found.policy,
+            policy=self._with_tiers(found.policy),
         )
+
+    def _with_tiers(self, policy: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Several ``model.tiers`` are a cascade in every version whose policy names no tiers of its own."""
+        return policy if len(self.model.tiers) < 2 or "tiers" in policy else {"tiers": list(self.model.tiers), **policy}
 
     @property
     def metrics(self) -> Mapping[str, float]:

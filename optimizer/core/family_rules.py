@@ -30,6 +30,10 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
     faults = [*_inputs(data), *_output(data), *_prompt(data), *_model(data), *_scorer(data), *_rollout(data)]
     if data.get("kind") == "policy":
         faults += policy_faults(data)
+    if data.get("kind", "prompt") == "prompt":
+        from optimizer.core.policy.faults import declared_faults  # here: policies read answers as families declare their outputs
+
+        faults += declared_faults(data)
     return faults + (space_faults(data["space"]) if "space" in data else [])
 
 

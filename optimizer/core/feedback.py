@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -41,6 +41,18 @@ class Interaction:
     error: str | None = None
     conversation: str | None = None
     tags: Mapping[str, Any] = field(default_factory=dict)
+    parts: Sequence[Mapping[str, Any]] | None = None  # the calls it was made of, where a policy made several
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterParts:
+    """Calls of an interaction that came after its answer: those of an audit, and those that were still in work."""
+
+    family: str
+    interaction: str
+    parts: Sequence[Mapping[str, Any]]
+    cost_usd: float
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,27 @@ def protect(report: Report, *, store: str, masker: Masker) -> Report:
             values[name] = NOT_KEPT
         elif masker:
             values[name] = masker.mask(values[name])
+    if "parts" in values:
+        values["parts"] = protect_parts(values["parts"], store=store, masker=masker)
     return replace(report, values=values)
+
+
+def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Masker) -> list[dict[str, Any]]:
+    """The texts of an interaction's parts as its own: outputs and errors; names and numbers stay."""
+    kept = []
+    for part in parts:
+        own = dict(part)
+        for name in ("output", "error"):
+            if name not in own:
+                continue
+            if store == "metadata" and name == "output":
+                del own[name]
+            elif store == "metadata":
+                own[name] = NOT_KEPT
+            elif masker:
+                own[name] = masker.mask(own[name])
+        kept.append(own)
+    return kept
 
 
 def content_hash(report: Report, sent: Arm) -> str:
@@ -117,6 +137,7 @@ def interaction_of(report: Report, *, id: str, arm: Arm, content_hash: str, rece
         error=get("error"),
         conversation=get("conversation"),
         tags=get("tags") or {},
+        parts=get("parts"),
     )
 
 

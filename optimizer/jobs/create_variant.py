@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.canonical import canonical_json
@@ -11,6 +11,7 @@ from optimizer.core.dataset import group_of
 from optimizer.core.errors import Fault, InvalidInput, NotFound
 from optimizer.core.family import Family
 from optimizer.core.family_policy import variant_faults
+from optimizer.core.policy.faults import policy_faults
 from optimizer.core.variant import Variant
 from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
@@ -119,6 +120,7 @@ def _check_inputs(family: Family, variant: Variant) -> None:
     for i, example in enumerate(variant.examples):
         if set(example.input) != set(family.inputs):
             faults.append(Fault(pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}"))
+    faults += [replace(fault, pointer=f"/policy{fault.pointer}") for fault in policy_faults(variant.policy, family.kind)]
     if faults:
         raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
 

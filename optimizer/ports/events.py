@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary
+from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.triggers import Outcomes
 from optimizer.ports.transaction import Added, Transaction
@@ -17,6 +17,12 @@ Exposure = tuple[str, str, str | None, float | None, datetime, str, int]  # fami
 class Events(Protocol):
     def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]: ...
     def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]: ...
+    def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
+        """Once per interaction; the interaction need not be stored yet."""
+
+    def later_parts(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
+        """By interaction, those that have any."""
+
     def known(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Content hashes of those (family, id) that exist as an interaction or a feedback event."""
 
@@ -39,7 +45,7 @@ class Events(Protocol):
         """
 
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
-        """Dollars of the interactions received since then."""
+        """Dollars of the interactions received since then, and of their later parts."""
 
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         """Labels received since then, by variant, field and source, in that order."""

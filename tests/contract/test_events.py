@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from optimizer.core.errors import InvalidInput
-from optimizer.core.feedback import LabelSummary
+from optimizer.core.feedback import LabelSummary, LaterParts
 from tests.contract.conftest import Adapter
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
 
@@ -57,12 +57,22 @@ class TestReading:
             error="timeout",
             tags={"a": 1},
             conversation="c",
+            parts=[{"tier": 0, "model": "small", "purpose": "answer", "confidence": 0.5, "output": "Füße"}, {"error": "timeout"}],
         )
         events.write("add_interactions", [written])
         assert events.ask("interaction", "in_1") == written
         assert events.ask("interaction", "in_1", FAMILY) == written
         assert events.ask("interaction", "in_1", "triage") is None
         assert events.ask("interactions", {"in_1", "in_2"}) == {"in_1": [written]}
+
+    def test_later_parts_stand_beside_their_interaction_and_count_as_money(self, events: Adapter) -> None:
+        later = LaterParts(family=FAMILY, interaction="in_1", parts=[{"model": "big", "purpose": "audit"}], cost_usd=0.5, received_at=NOW)
+        events.write("add_interactions", [interaction(cost_usd=0.25)])
+        events.write("add_later_parts", later)
+        assert events.ask("later_parts", FAMILY, {"in_1", "in_2"}) == {"in_1": later}
+        assert events.ask("later_parts", "triage", {"in_1"}) == {}
+        assert events.ask("cost_usd", FAMILY, NOW) == pytest.approx(0.75)
+        assert events.ask("cost_usd", FAMILY, minutes(1)) == 0.0
 
     def test_feedback_comes_back_as_it_was_written(self, events: Adapter) -> None:
         outcomes = [

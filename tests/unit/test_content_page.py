@@ -78,7 +78,7 @@ def test_the_files_on_the_page_can_be_read() -> None:
 
 
 FIGURES = Path(__file__).parents[2] / "bench" / "results"
-QUALITY = {c["case"]: c for c in json.loads((FIGURES / "content_quality.json").read_text(encoding="utf-8"))["cells"]}
+QUALITY = {c["case"]: c for c in json.loads((FIGURES / "content_rules.json").read_text(encoding="utf-8"))["cells"]}
 SHOWN = ("everything in full", "the default filter", "overall quality alone", "words alone", "words, by type", "filter and routes searched", "learned score, by type", "transfer")  # fmt: skip
 
 

@@ -142,6 +142,10 @@ class TestMalformed:
             ({**BY_UNIT, "output": {"a": 1}}, "/output must be a text"),
             ({**BY_UNIT, "output": "a\x00b"}, "U+0000"),
             ({**BY_UNIT, "output": "a\ud800b"}, "surrogate"),
+            ({**BY_UNIT, "output": "a", "parts": {}}, "/parts must be a list"),
+            ({**BY_UNIT, "output": "a", "parts": [{"tier": 0}, {"confidence": 2}]}, "in part 1 a field 'confidence' that must be a number"),
+            ({**BY_UNIT, "output": "a", "parts": [{"teir": 0}]}, "in part 0 the unknown field 'teir'"),
+            ({**BY_UNIT, "output": "a", "parts": [{}] * 65}, "holds 65 parts"),
             ({**BY_UNIT, "success": True, "input": "text"}, "/input must be an object"),
             ({**BY_UNIT, "success": True, "tags": {"n": 2**60}}, "2^53"),
             ({**BY_UNIT, "expected": {}}, "/expected must be an object with at least one member"),
@@ -416,12 +420,14 @@ class TestPersonalData:
                     "label": secret,
                 },
                 **{"expected": {"summary": secret}, "tags": {secret: [secret]}, "conversation": secret},
+                "parts": [{"model": "m", "output": secret, "error": secret}],
             }
         )
         kept = here.interaction("a")
         assert kept.input == {"document": "From [email]"}
         assert (kept.output, kept.error, kept.conversation, kept.tags) == ("[email]", "[email]", "[email]", {"[email]": ["[email]"]})
         assert (here.feedback()[0].label, here.feedback()[0].expected) == ("[email]", {"summary": "[email]"})
+        assert kept.parts == [{"model": "m", "output": "[email]", "error": "[email]"}]
         store.close()
         assert secret.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
@@ -456,12 +462,14 @@ class TestPersonalData:
                     "tags": {"t": 1},
                 },
                 **{"expected": {"summary": "s"}, "latency_ms": 5, "success": False},
+                "parts": [{"model": "m", "output": "o", "cost_usd": 0.5}],
             }
         )
         kept, (outcome,) = here.interaction("a"), here.feedback()
         assert (kept.input, kept.output, kept.tags, kept.latency_ms) == (None, None, {}, 5)
         assert kept.error is not None
         assert kept.error != "e"
+        assert kept.parts == [{"model": "m", "cost_usd": 0.5}]
         assert (outcome.label, outcome.expected, outcome.success) == (None, None, False)
         assert here.examples() == []
         store.close()

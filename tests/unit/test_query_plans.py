@@ -49,7 +49,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "money of an hour": (
         lambda d, tx: d.events.cost_usd(tx, FAMILY, NOW),
-        ("ix_interactions_family_received (family=? AND received_at>?)",),
+        ("ix_interactions_family_received (family=? AND received_at>?)", "ix_later_parts_family_received (family=? AND received_at>?)"),
     ),
     "labels of a month": (
         lambda d, tx: d.events.label_summary(tx, FAMILY, NOW),

@@ -1,4 +1,4 @@
-"""Tables interactions, feedback_events and idempotency_keys: what production reports."""
+"""Tables interactions, later_parts, feedback_events and idempotency_keys: what production reports."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, 
 from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import Name, add_once, chunks, hashes
-from optimizer.adapters.database.tables import FeedbackEventRow, IdempotencyKeyRow, InteractionRow
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary
+from optimizer.adapters.database.tables import FeedbackEventRow, IdempotencyKeyRow, InteractionRow, LaterPartsRow
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.ports import Added
 
 INTERACTIONS = table(InteractionRow)
 FEEDBACK = table(FeedbackEventRow)
 KEYS = table(IdempotencyKeyRow)
+LATER = table(LaterPartsRow)
 
 
 class EventTables:
@@ -28,6 +29,17 @@ class EventTables:
 
     def add_feedback(self, tx: Connection, rows: Sequence[FeedbackEvent]) -> list[Added]:
         return add_once(tx, FEEDBACK, [_feedback_columns(row) for row in rows])
+
+    def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
+        values = {"family": row.family, "interaction": row.interaction, "cost_usd": row.cost_usd, "received_at": row.received_at}
+        tx.execute(insert(LATER).values(parts=[dict(part) for part in row.parts], **values))
+
+    def later_parts(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
+        found: dict[str, LaterParts] = {}
+        for some in chunks(sorted(interactions)):
+            for row in tx.execute(select(LATER).where(LATER.c.family == family, LATER.c.interaction.in_(some))).mappings():
+                found[row["interaction"]] = LaterParts(**row)
+        return found
 
     def known(self, tx: Connection, names: Collection[Name]) -> dict[Name, str]:
         return {**hashes(tx, FEEDBACK, names), **hashes(tx, INTERACTIONS, names)}
@@ -89,8 +101,8 @@ class EventTables:
         return [arms[arm] for arm in sorted(arms, key=lambda arm: (arm[0] or "", arm[1] or ""))]
 
     def cost_usd(self, tx: Connection, family: str, since: datetime) -> float:
-        i = INTERACTIONS.c
-        return float(tx.execute(select(func.sum(i.cost_usd)).where(i.family == family, i.received_at >= since)).scalar() or 0.0)
+        sums = [select(func.sum(t.c.cost_usd)).where(t.c.family == family, t.c.received_at >= since) for t in (INTERACTIONS, LATER)]
+        return sum(float(tx.execute(query).scalar() or 0.0) for query in sums)
 
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
         f = FEEDBACK.c
@@ -172,6 +184,7 @@ def _interaction_columns(row: Interaction) -> dict[str, Any]:
         "output_tokens": row.output_tokens,
         "error": row.error,
         "tags": dict(row.tags),
+        "parts": None if row.parts is None else [dict(part) for part in row.parts],
         "content_hash": row.content_hash,
         "occurred_at": row.occurred_at,
         "received_at": row.received_at,

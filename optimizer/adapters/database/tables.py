@@ -66,8 +66,21 @@ class InteractionRow(SQLModel, table=True):
     output_tokens: int | None = None
     error: str | None = None
     tags: dict[str, Any] = _json()
+    parts: list[dict[str, Any]] | None = _json(nullable=True)
     content_hash: str
     occurred_at: datetime = _at()
+    received_at: datetime = _at()
+
+
+class LaterPartsRow(SQLModel, table=True):
+    """Written by events.py. One row per interaction of which calls came after its answer."""
+
+    __tablename__ = "later_parts"
+    __table_args__ = (Index("ix_later_parts_family_received", "family", "received_at"),)
+    family: str = Field(primary_key=True)
+    interaction: str = Field(primary_key=True)
+    parts: list[dict[str, Any]] = _json()
+    cost_usd: float
     received_at: datetime = _at()
 
 

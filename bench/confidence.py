@@ -1,0 +1,236 @@
+"""Is a learned confidence better than the recorded one, and how far do features of the query alone get? Trained on train, judged on dev.
+
+python bench/confidence.py            every set, the result and its page (a quarter of an hour)
+python bench/confidence.py --page     the page again from the stored result
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from common import RESULTS, ROOT, SHARED, Cell, write_result
+from learned.cascade_rows import Pair, at_threshold, best_threshold, random_mixing, read
+from learned.confidence_page import page
+
+from optimizer.adapters.confidence_measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.confidence_training import GramRecipe, Recipe, Trained, TrainingRow, log_loss, train
+from optimizer.core.policy.predictor_parts import logistic
+from optimizer.core.policy.request_features import FEATURES
+
+DATA = SHARED / "data" / "cascade_logs"
+PAGE = ROOT / "docs" / "reference" / "confidence-measured.md"
+RECORDED_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa", "rlc_truthfulqa", "rlc_gsm8k")
+PAIRS = (
+    ("gpt-4o-mini", "gpt-4o"),
+    ("llama3.1-8b", "llama3.1-405b"),
+    ("llama3.2-3b", "llama3.1-70b"),
+    ("qwen2.5-32b-coder-instruct", "gpt-4o"),
+)
+QUERY_SETS = ("routellm_mmlu", "routellm_gsm8k", "routellm_mtbench")
+ROUTED = ("mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview")
+SEEN = ("answer.confidence_logit", "answer.confidence_given")
+N_DRAWS = 500
+SURE = 0.10  # one-sided: a learned confidence is used where a paired bootstrap on train says so with 90 %
+MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float | None]] = {"AUC": area, "Brier": brier, "ECE": calibration_error}
+
+RECORDED = (Recipe(name="recorded", model="linear", features=SEEN, penalty=0.01),)
+LEARNED = (
+    *(
+        Recipe(name=f"recorded and query, penalty {penalty:g}", model="linear", features=(*SEEN, *FEATURES), penalty=penalty, trusted=SEEN)
+        for penalty in (30, 300)
+    ),
+    Recipe(name="recorded and query, trees", model="trees", features=(*SEEN, *FEATURES), n_trees=40, penalty=10),
+    Recipe(
+        name="recorded, query and its words",
+        model="linear",
+        features=(*SEEN, *FEATURES),
+        grams=(GramRecipe(text="query", analyzer="word", low=1, high=2, least_rows=3),),
+        penalty=5,
+        number_strength=0.2,
+        trusted=SEEN,
+    ),
+)
+_WORDS = GramRecipe(text="query", analyzer="word", low=1, high=2, least_rows=3, most=10_000)
+_CHARACTERS = GramRecipe(text="query", analyzer="char", low=2, high=4, least_rows=3, most=5_000)
+_SUBJECT = GramRecipe(text="subject", analyzer="value", lower=False, least_rows=2)
+QUERY = (
+    Recipe(name="query", model="linear", features=tuple(FEATURES), penalty=30),
+    Recipe(name="query, trees", model="trees", features=tuple(FEATURES), n_trees=40, penalty=10),
+    Recipe(name="query and words", model="linear", features=tuple(FEATURES), grams=(_WORDS,), penalty=2, number_strength=0.1),
+    Recipe(name="query and characters", model="linear", features=tuple(FEATURES), grams=(_CHARACTERS,), penalty=2, number_strength=0.1),
+)
+SUBJECT = (
+    Recipe(name="subject", model="linear", grams=(_SUBJECT,), penalty=1),
+    *(replace(recipe, name=f"{recipe.name} and subject", grams=(*recipe.grams, _SUBJECT)) for recipe in QUERY if recipe.model == "linear"),
+)
+
+
+def rows_of(pair: Pair, wanted: np.ndarray) -> list[TrainingRow]:
+    columns = zip(pair.ids, pair.numbers, pair.texts, wanted, strict=True)
+    return [TrainingRow(numbers=numbers, texts=texts, target=float(target), group=name) for name, numbers, texts, target in columns]
+
+
+def answers(found: Trained, pair: Pair) -> np.ndarray:
+    return np.array([found.predictor.predict(numbers, texts) for numbers, texts in zip(pair.numbers, pair.texts, strict=True)])
+
+
+def cost_cells(case: str, name: str, known: Pair, out: np.ndarray, dev: Pair, confidence: np.ndarray) -> list[Cell]:
+    """The threshold that loses at most a point on train's cross-fitted confidences, applied to dev; loss with a bootstrap interval."""
+    threshold = best_threshold(known, out)
+    found, inside = at_threshold(dev, confidence, threshold), at_threshold(known, out, threshold)
+    accepted = confidence >= threshold
+    each = 100 * np.where(accepted, dev.strong - dev.cheap, 0.0)
+    drawn = [float(each[rows].mean()) for rows in group_draws(dev.ids, seed=3, n_draws=2000)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    n = len(dev.ids)
+    return [
+        _cell(
+            f"{case}: saved, {name}",
+            found.saved,
+            "share of the strong model's cost, dev",
+            n,
+            other=inside.saved,
+            other_name="train, cross-fitted",
+        ),
+        _cell(f"{case}: lost, {name}", found.lost, "points, dev", n, float(low), float(high), inside.lost, "train, cross-fitted"),
+        _cell(
+            f"{case}: saved at a point of dev itself, {name}",
+            at_threshold(dev, confidence, best_threshold(dev, confidence)).saved,
+            "share, dev",
+            n,
+        ),
+    ]
+
+
+def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
+    case = f"{name}, {cheap} > {strong}"
+    known, dev = (read(DATA / name / f"{split}.jsonl", cheap, strong) for split in ("train", "dev"))
+    rows = rows_of(known, known.cheap)
+    says = {"set": name, "model": cheap, "rows": len(rows)}
+    found = {"recorded": train(rows, RECORDED, trained_on=says), "learned": train(rows, LEARNED, trained_on=says)}
+    used, sure, gain = _beats(found["learned"], found["recorded"], known)
+    n = len(dev.ids)
+    cells = [
+        _cell(f"{case}: learned is used ({found['learned'].recipe.name}, {found['learned'].calibration})", float(used), "1 yes, 0 no", n)
+    ]
+    cells.append(
+        _cell(
+            f"{case}: log loss less, train", gain, "log loss of recorded - learned, cross-fitted; low: one-sided 90 %", len(rows), low=sure
+        )
+    )
+    both = {kind: answers(each, dev) for kind, each in found.items()}
+    targets = list(dev.cheap)
+    raw = np.array([logistic(numbers["answer.confidence_logit"] or 0.0) for numbers in dev.numbers])
+    for measure in ("Brier", "ECE"):
+        as_recorded = measured(MEASURES[measure], list(raw), targets, dev.ids, seed=7, n_draws=N_DRAWS)
+        cells.append(
+            _cell(f"{case}: {measure}, not calibrated", as_recorded.value or 0.0, f"{measure}, dev", n, as_recorded.low, as_recorded.high)
+        )
+    for measure, of in MEASURES.items():
+        recorded, learned = (measured(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in ("recorded", "learned"))
+        for kind, each in (("recorded", recorded), ("learned", learned)):
+            if each.value is not None:
+                cells.append(_cell(f"{case}: {measure}, {kind}", each.value, f"{measure}, dev", n, each.low, each.high))
+        if recorded.value is None:  # every answer of dev is right: nothing to tell apart
+            continue
+        draws = group_draws(dev.ids, seed=7, n_draws=N_DRAWS)
+        apart = [(of(both["learned"][d], dev.cheap[d]), of(both["recorded"][d], dev.cheap[d])) for d in draws]
+        low, high = np.quantile([a - b for a, b in apart if a is not None and b is not None], [0.025, 0.975])
+        cells.append(
+            _cell(
+                f"{case}: {measure}, learned - recorded",
+                (learned.value or 0.0) - (recorded.value or 0.0),
+                f"{measure}, dev",
+                n,
+                float(low),
+                float(high),
+            )
+        )
+    for kind, each in found.items():
+        cells += cost_cells(case, kind, known, np.array(each.out_of_fold), dev, both[kind])
+    cells.append(_cell(f"{case}: saved, random mixing", random_mixing(dev), "share, dev", n))
+    if (cheap, strong) == PAIRS[0]:
+        for kind, values in both.items():
+            for i, row in enumerate(reliability(list(values), targets, n_bins=5)):
+                unit = f"share right; promised {row.mean_confidence:.3f}"
+                cells.append(
+                    _cell(
+                        f"{case}: reliability {i + 1}, {kind}",
+                        row.right_share,
+                        unit,
+                        row.n,
+                        row.low,
+                        row.high,
+                        row.mean_confidence,
+                        "promised",
+                    )
+                )
+    print(
+        case,
+        found["learned"].recipe.name,
+        found["learned"].calibration,
+        {k: round(v, 4) for k, v in found["learned"].losses.items()},
+        flush=True,
+    )
+    return cells
+
+
+def _beats(learned: Trained, recorded: Trained, known: Pair) -> tuple[bool, float, float]:
+    """Whether the learned confidence has less cross-fitted log loss than the recorded one, with 90 % one-sided by the paired bootstrap."""
+    ours, plain = (
+        np.array([log_loss([p], [t]) for p, t in zip(each.out_of_fold, known.cheap, strict=True)]) for each in (learned, recorded)
+    )
+    gain = plain - ours
+    low = float(np.quantile([gain[rows].mean() for rows in group_draws(known.ids, seed=9, n_draws=2000)], SURE))
+    return low > 0, low, float(gain.mean())
+
+
+def query_set(name: str) -> list[Cell]:
+    known, dev = (read(DATA / name / f"{split}.jsonl", *ROUTED) for split in ("train", "dev"))
+    rows = rows_of(known, (known.cheap >= known.strong).astype(float))
+    n = len(dev.ids)
+    cells = []
+    kinds = {"query alone": QUERY, **({"query and subject": SUBJECT} if name != "routellm_gsm8k" else {})}
+    for kind, recipes in kinds.items():
+        found = train(rows, recipes, trained_on={"set": name, "rows": len(rows)})
+        confidence = answers(found, dev)
+        as_good = list((dev.cheap >= dev.strong).astype(float))
+        each = measured(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
+        if each.value is not None:
+            cells.append(
+                _cell(f"{name}: AUC, {kind} ({found.recipe.name}, {found.calibration})", each.value, "AUC, dev", n, each.low, each.high)
+            )
+        cells += cost_cells(name, kind, known, np.array(found.out_of_fold), dev, confidence)
+        print(name, kind, found.recipe.name, found.calibration, {k: round(v, 4) for k, v in found.losses.items()}, flush=True)
+    return [*cells, _cell(f"{name}: saved, random mixing", random_mixing(dev), "share, dev", n)]
+
+
+def _cell(
+    case: str,
+    ours: float,
+    unit: str,
+    n: int,
+    low: float | None = None,
+    high: float | None = None,
+    other: float | None = None,
+    other_name: str = "",
+) -> Cell:
+    return Cell(case=case, ours=ours, other=other, other_name=other_name, ratio=None, low=low, high=high, unit=unit, n=n)
+
+
+def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> None:
+    if "--page" not in arguments:
+        cells = [cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)]
+        write("confidence", [*cells, *(cell for name in QUERY_SETS for cell in query_set(name))])
+    PAGE.write_text(page(json.loads((RESULTS / "confidence.json").read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

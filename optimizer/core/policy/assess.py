@@ -1,0 +1,84 @@
+"""Replies as Attempts: what was found in each answer, how sure it is, how the gate scores it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from optimizer.core.family import Output
+from optimizer.core.parsing import parse_output
+from optimizer.core.policy.answer_checks import Answered
+from optimizer.core.policy.attempts import Attempt, Reply
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.signals import confidence_of
+from optimizer.core.policy.validator import CHECKS, issues_in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a request is beside its messages: how its answer is read, what the application sent, what tools have found."""
+
+    output: Output = field(default_factory=Output)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    tool_results: Sequence[tuple[str, str]] = ()
+
+
+def assess(policy: Policy, situation: Situation, replies: Sequence[Reply]) -> list[Attempt]:
+    """One Attempt per reply to the calls of one Ask, in order."""
+    samples = {reply.call.model: reply.answer.text for reply in replies if reply.call.purpose == "sample" and reply.answer is not None}
+    return [_assessed(policy, situation, reply, samples.get(reply.call.model)) for reply in replies]
+
+
+def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | None) -> Attempt:
+    call, answer, validator = reply.call, reply.answer, policy.validator
+    plain = Attempt(call=call, answer=answer, error=reply.error, latency_ms=reply.latency_ms, answered_by=reply.answered_by)
+    if answer is None or call.purpose == "sample":
+        return plain
+    answered = Answered(
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        tool_calls=bool((answer.raw_message or {}).get("tool_calls")),
+        output=situation.output,
+        input=situation.input,
+        tool_results=situation.tool_results,
+    )
+    issues = issues_in(answered, validator.issues) if validator is not None else ()
+    confidence = None
+    if policy.needs_confidence:
+        confidence = confidence_of(
+            policy.signal,
+            answer,
+            model=reply.answered_by or call.model,
+            input=situation.input,
+            output=situation.output,
+            other=sample if sample is not None else call.earlier,
+            issues=_looked_for(answered) if policy.signal.kind == "predictor" else None,
+        )
+    return replace(
+        plain,
+        confidence=confidence,
+        issues=issues,
+        score=_score(policy, reply, confidence, answered),
+        blocking=validator is not None and validator.then != "flag" and bool(issues),
+    )
+
+
+def _looked_for(answered: Answered) -> dict[str, bool]:
+    """All checks: a predictor was trained on what it names, whatever the validator of this policy names."""
+    found = issues_in(answered)
+    return {issue: issue in found for issue in CHECKS}
+
+
+def _score(policy: Policy, reply: Reply, confidence: float | None, answered: Answered) -> float | None:
+    """In [0, 1]; None without a gate, and where it cannot be measured."""
+    if policy.gate is None:
+        return None
+    if policy.gate.scorer == "confidence":
+        return confidence
+    if policy.gate.scorer != "checks":
+        return reply.score
+    if not answered.tool_calls and parse_output(answered.output, answered.text).error is not None:
+        return 0.0
+    named = policy.validator.issues if policy.validator is not None else tuple(CHECKS)
+    return 1.0 - len(issues_in(answered, named)) / len(named)

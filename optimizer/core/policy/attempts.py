@@ -1,0 +1,123 @@
+"""Calls that a policy makes for one request, and what came of each: the parts of an interaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from typing import Any, Literal
+
+from optimizer.core.language import ModelAnswer
+
+Purpose = Literal["answer", "sample", "vote", "refine", "retry", "gate", "audit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call to be made: of which model, what for, and how its request differs from the rendered one (``requests.py``).
+
+    ``tier`` counts from 0; None for a model that is no tier.
+    """
+
+    model: str
+    purpose: Purpose
+    tier: int | None = None
+    instruction: str | None = None  # goes behind the system message
+    earlier: str | None = None  # the answer that this one is to be better than …
+    note: str | None = None  # … and what the model is told about it; None: it is not shown that answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Calls to be made at the same time."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came of a call: an answer, or an error in words. ``answered_by`` names the fallback that answered in the model's place."""
+
+    call: Call
+    answer: ModelAnswer | None = None
+    error: str | None = None
+    latency_ms: float = 0.0
+    answered_by: str | None = None
+    score: float | None = None  # of the gate's own function, where it names one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A reply with what it is worth. ``blocking`` says that an issue was found which the policy acts on."""
+
+    call: Call
+    answer: ModelAnswer | None = None
+    error: str | None = None
+    latency_ms: float = 0.0
+    answered_by: str | None = None
+    confidence: float | None = None
+    issues: tuple[str, ...] = ()
+    score: float | None = None
+    blocking: bool = False
+
+    @property
+    def cost_usd(self) -> float:
+        return 0.0 if self.answer is None else self.answer.cost_usd
+
+    @property
+    def text(self) -> str:
+        return "" if self.answer is None else self.answer.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The attempt that goes out and why; None where no model gave an answer that may go out."""
+
+    attempt: Attempt | None
+    why: str
+
+
+def rank(attempt: Attempt) -> tuple[float, ...]:
+    """Larger is better: answered, without issues, of the strongest tier, then by score and confidence. A failed call ranks lowest."""
+    return (
+        float(attempt.answer is not None),
+        float(-len(attempt.issues) if attempt.blocking else 0),
+        float(-1 if attempt.call.tier is None else attempt.call.tier),
+        -1.0 if attempt.score is None else attempt.score,
+        -1.0 if attempt.confidence is None else attempt.confidence,
+    )
+
+
+def best(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The best of those that were answered, the earlier one of equals; second samples and audits are never delivered."""
+    answered = [one for one in attempts if one.answer is not None and one.call.purpose not in ("sample", "audit")]
+    return max(answered, key=rank, default=None)
+
+
+def total_cost_usd(attempts: Sequence[Attempt]) -> float:
+    return fsum(one.cost_usd for one in attempts)
+
+
+def part_of(attempt: Attempt, *, taken: bool = False) -> dict[str, Any]:
+    """The attempt as a part of its interaction: plain values, those that are not known left out.
+
+    ``taken`` says that it went out: its text is the interaction's output and is not said twice. The others' texts are kept, so that
+    each tier's answer can be scored later.
+    """
+    answer = attempt.answer
+    part: Mapping[str, Any] = {
+        "tier": attempt.call.tier,
+        "model": attempt.answered_by or attempt.call.model,
+        "purpose": attempt.call.purpose,
+        "confidence": attempt.confidence,
+        "score": attempt.score,
+        "issues": list(attempt.issues) or None,
+        "cost_usd": None if answer is None else answer.cost_usd,
+        "latency_ms": attempt.latency_ms,
+        "input_tokens": None if answer is None else answer.input_tokens,
+        "output_tokens": None if answer is None else answer.output_tokens,
+        "error": attempt.error,
+        "output": None if answer is None or taken else answer.text,
+        "taken": True if taken else None,
+    }
+    return {name: value for name, value in part.items() if value is not None}

@@ -1,0 +1,66 @@
+"""Tool results put back into the prompt: a weak model that passes over messages of role tool reads them where it looks, in the last message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.errors import Fault
+from optimizer.core.policy.knobs import Knob
+
+MAX_RESULT_CHARS = 4000
+
+TOOL_RESULTS = Knob(
+    name="context.tool_results",
+    kind="flag",
+    default=False,
+    meaning="Whether results of tools are said again in a last message before the model answers; true: it uses them more often, "
+    "and each such request is longer and dearer.",
+)
+KNOBS = (TOOL_RESULTS,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    tool_results: bool = True
+
+
+def read_context(values: Mapping[str, Any], faults: list[Fault]) -> Context | None:
+    """None where nothing is to be put back."""
+    return Context() if values.get("context.tool_results") else None
+
+
+def tool_results(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(name, text) of the tool messages behind the last user message; a tool without a name is called ``tool``."""
+    last = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=-1)
+    names: dict[Any, str] = {}
+    found = []
+    for message in messages[last + 1 :]:
+        for call in message.get("tool_calls") or ():
+            if isinstance(call, Mapping):
+                names[call.get("id")] = str((call.get("function") or {}).get("name") or "tool")
+        if message.get("role") == "tool":
+            name = message.get("name") or names.get(message.get("tool_call_id")) or "tool"
+            found.append((str(name), text_of(message.get("content"))))
+    return found
+
+
+def with_tool_results(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with what tools have found said again at the end; unchanged where the last message is none of a tool."""
+    plain = [dict(message) for message in messages]
+    found = [(name, text) for name, text in tool_results(plain) if text.strip()]
+    if not found or plain[-1].get("role") != "tool":
+        return plain
+    results = "\n".join(f"[{name}] {text[:MAX_RESULT_CHARS]}" for name, text in found)
+    said = f"These are the results of the tools you called:\n{results}\nAnswer the request above, and base your answer on these results."
+    return [*plain, {"role": "user", "content": said}]
+
+
+def text_of(content: Any) -> str:
+    """A message's content as text: a string, or OpenAI's list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+    return ""

@@ -1,0 +1,60 @@
+"""What is wrong with a policy, by the kind of its family: checked where a family is loaded and where a Variant is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optimizer.core.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.policy.policy import KNOBS, parse_policy
+
+
+def policy_faults(policy: Mapping[str, Any], kind: str) -> Sequence[Fault]:
+    """Every fault with its JSON pointer into the policy; none for a policy that can be executed (kind prompt)."""
+    if kind != "prompt":
+        return ()
+    try:
+        parse_policy(policy)
+    except InvalidInput as error:
+        return error.faults
+    return ()
+
+
+def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Of a family file of kind prompt: the policies of its versions and the knobs that its space varies, each at its place in the file."""
+    prompt, model = _mapping(data.get("prompt")), _mapping(data.get("model"))
+    is_cascade = isinstance(model.get("tiers"), list | tuple) and len(model["tiers"]) > 1
+    for name, version in _mapping(prompt.get("versions")).items():
+        policy = _mapping(_mapping(version).get("policy"))
+        at = pointer_of(["prompt", "versions", name, "policy"])
+        for fault in policy_faults(policy, "prompt"):
+            yield replace(fault, pointer=at + fault.pointer)
+        if not is_cascade and "tiers" not in policy:
+            for knob in ("accept", "accept.2", "accept.3", "refine", "skip", "fall_back", "audit_share"):
+                if knob in policy:
+                    yield Fault(
+                        pointer=at + pointer_of([knob]),
+                        detail=f"{knob} belongs to a cascade, and there is none; name at least two models in model.tiers, or remove it",
+                    )
+    for slot, entry in _mapping(data.get("space")).items():
+        if isinstance(slot, str) and slot.startswith("policy."):
+            yield from _slot_faults(slot, _mapping(entry))
+
+
+def _slot_faults(slot: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
+    """A knob that is none, and values that leave its range; the entry's form is judged with every space."""
+    name, pointer = slot.removeprefix("policy."), pointer_of(["space", slot])
+    knob = next((knob for knob in KNOBS if knob.name == name), None)
+    if knob is None:
+        yield from (replace(fault, pointer=pointer) for fault in policy_faults({name: None}, "prompt"))
+        return
+    values = next(iter(entry.values()), None)
+    for value in values if isinstance(values, list | tuple) else ():
+        detail = None if value is None else knob.fault(value)
+        if detail is not None:
+            yield Fault(pointer=pointer, detail=detail)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

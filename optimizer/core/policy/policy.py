@@ -1,0 +1,102 @@
+"""A Variant's policy as typed parts: what the gateway executes. Every knob of a prompt family stands in ``KNOBS``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimizer.core.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.policy import context, gate, tiers, validator, votes
+from optimizer.core.policy.context import Context, read_context
+from optimizer.core.policy.gate import Gate, read_gate
+from optimizer.core.policy.knobs import Knob
+from optimizer.core.policy.signals import Signal, read_signal
+from optimizer.core.policy.tiers import Tiers, read_tiers
+from optimizer.core.policy.validator import Validator, read_validator
+from optimizer.core.policy.votes import Votes, read_votes
+
+DEFAULT_DEADLINE_S = 120.0
+
+DEADLINE = Knob(
+    name="deadline_s",
+    kind="number",
+    low=0.1,
+    high=3600,
+    default=DEFAULT_DEADLINE_S,
+    meaning="Seconds after which nothing more is asked for a request and its best answer so far goes out; raising it: slower, better.",
+)
+KNOBS: tuple[Knob, ...] = (*tiers.KNOBS, *votes.KNOBS, *gate.KNOBS, *validator.KNOBS, *context.KNOBS, DEADLINE)
+_BY_NAME = {knob.name: knob for knob in KNOBS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """None where a part is absent. ``signal`` says where confidence comes from, with tiers or without."""
+
+    cascade: Tiers | None = None
+    gate: Gate | None = None
+    votes: Votes | None = None
+    validator: Validator | None = None
+    context: Context | None = None
+    signal: Signal = field(default_factory=Signal)
+    deadline_s: float = DEFAULT_DEADLINE_S
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a request is one call of one model, as without a policy."""
+        return not (self.cascade or self.gate or self.votes or self.validator or self.context)
+
+    @property
+    def models(self) -> frozenset[str]:
+        """All that it names."""
+        return frozenset((self.cascade.models if self.cascade else ()) + (self.votes.models if self.votes else ()))
+
+    @property
+    def needs_confidence(self) -> bool:
+        return self.cascade is not None or (self.gate is not None and self.gate.scorer == "confidence")
+
+
+def parse_policy(policy: Mapping[str, Any]) -> Policy:
+    """The typed parts; a knob that is null counts as absent.
+
+    Raises:
+        InvalidInput: carries every fault at once, each with a JSON pointer into the policy.
+    """
+    faults: list[Fault] = []
+    values = _well_typed(policy, faults)
+    signal = read_signal(values["confidence"], faults) if "confidence" in values else Signal()
+    parsed = Policy(
+        cascade=read_tiers(values, signal, faults),
+        gate=read_gate(values, faults),
+        votes=read_votes(values, faults),
+        validator=read_validator(values, faults),
+        context=read_context(values, faults),
+        signal=signal,
+        deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
+    )
+    if faults:
+        many = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise InvalidInput(f"The policy has {many}: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults)
+    return parsed
+
+
+def _well_typed(policy: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
+    values = {}
+    for name, value in policy.items():
+        knob = _BY_NAME.get(name)
+        if knob is None:
+            faults.append(Fault(pointer=pointer_of([name]), detail=_unknown(str(name))))
+        elif value is not None:
+            fault = knob.fault(value)
+            if fault is None:
+                values[name] = value
+            else:
+                faults.append(Fault(pointer=pointer_of([name]), detail=fault))
+    return values
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
+    return f"there is no knob {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}")

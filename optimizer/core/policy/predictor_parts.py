@@ -1,0 +1,92 @@
+"""What a predictor adds up (a linear part, trees) and how its sum becomes a calibrated number. Plain Python: the serving path loads no numerical library."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Numbers = Sequence[float | None]  # in the order of the predictor's features; None: not measured
+
+LEAF = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearPart:
+    """intercept + sum of weight x (value - centre) / scale; a value that was not measured counts as the centre."""
+
+    centre: Sequence[float]
+    scale: Sequence[float]
+    weights: Sequence[float]
+    intercept: float
+    share: float = 1.0
+
+    def margin(self, numbers: Numbers) -> float:
+        rows = zip(numbers, self.centre, self.scale, self.weights, strict=True)
+        return self.intercept + math.fsum((value - centre) / scale * weight for value, centre, scale, weight in rows if value is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """One tree as arrays over its nodes, root first, children after their parent. ``feature`` is -1 at a leaf, which holds ``value``."""
+
+    feature: Sequence[int]
+    threshold: Sequence[float]  # value <= threshold goes left
+    left: Sequence[int]
+    right: Sequence[int]
+    missing_left: Sequence[bool]  # where a value goes that was not measured
+    value: Sequence[float]
+
+    def leaf(self, numbers: Numbers) -> float:
+        node = 0
+        while (feature := self.feature[node]) != LEAF:
+            number = numbers[feature]
+            goes_left = self.missing_left[node] if number is None else number <= self.threshold[node]
+            node = self.left[node] if goes_left else self.right[node]
+        return self.value[node]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreesPart:
+    """Gradient-boosted trees (Friedman 2001): start + sum of the leaves, whose values hold the learning rate already."""
+
+    start: float
+    trees: Sequence[Tree]
+    share: float = 1.0
+
+    def margin(self, numbers: Numbers) -> float:
+        return self.start + math.fsum(tree.leaf(numbers) for tree in self.trees)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platt:
+    """Margin times slope plus intercept, before it becomes a probability (Platt 1999). Keeps the order; slope > 0."""
+
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isotonic:
+    """Straight lines between knots, level outside them (Zadrozny and Elkan 2002). ``x`` rises, ``y`` never falls."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+
+    def at(self, value: float) -> float:
+        above = bisect_right(self.x, value)
+        if above == 0:
+            return self.y[0]
+        if above == len(self.x):
+            return self.y[-1]
+        x0, x1, y0, y1 = self.x[above - 1], self.x[above], self.y[above - 1], self.y[above]
+        return y0 + (y1 - y0) * (value - x0) / (x1 - x0)
+
+
+def logistic(margin: float) -> float:
+    """1 / (1 + exp(-margin)) without overflow."""
+    if margin >= 0:
+        return 1.0 / (1.0 + math.exp(-margin))
+    grown = math.exp(margin)
+    return grown / (1.0 + grown)

@@ -1,0 +1,225 @@
+"""What is asked next, and when an answer goes out: the policy as a machine that is given replies and does nothing itself.
+
+``steps(plan)`` yields an Ask, is sent the Attempts that came of it, and returns Done. Its order: votes or cascade, with the validator
+inside; then the gate. ``most_calls`` bounds what one request can lead to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from optimizer.core.family import Output
+from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Purpose, best, rank
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.requests import REFINE_NOTE
+from optimizer.core.policy.tiers import Tiers
+from optimizer.core.policy.validator import ask_again
+from optimizer.core.policy.votes import agreement_of
+
+Steps = Generator[Ask, Sequence[Attempt], Done]
+_Inner = Generator[Ask, Sequence[Attempt], tuple[Attempt | None, str]]
+_One = Generator[Ask, Sequence[Attempt], Attempt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A policy for one request. ``predicted`` holds a confidence for each tier, known before any call; None where there is none."""
+
+    policy: Policy
+    model: str  # the Variant's own, asked where no tiers are named
+    output: Output
+    predicted: tuple[float | None, ...] = ()
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        return self.policy.cascade.models if self.policy.cascade is not None else (self.model,)
+
+
+def steps(plan: Plan) -> Steps:
+    """Ends after at most ``most_calls(policy)`` calls, whatever comes back."""
+    machine = _Machine(plan)
+    taken, why = yield from (machine.vote() if plan.policy.votes is not None else machine.climb())
+    if taken is not None:
+        taken, why = yield from machine.pass_gate(taken, why)
+    return Done(attempt=taken, why=why)
+
+
+def audit(plan: Plan, attempts: Sequence[Attempt]) -> Ask | None:
+    """Every tier that has not answered plainly yet, for a record of all; None where nothing is missing."""
+    cascade = plan.policy.cascade
+    if cascade is None:
+        return None
+    known = {one.call.model for one in attempts if one.call.purpose in ("answer", "vote") and one.answer is not None}
+    calls = [
+        call
+        for tier, model in enumerate(cascade.models)
+        if model not in known
+        for call in _with_sample(plan.policy, Call(model=model, purpose="audit", tier=tier))
+    ]
+    return Ask(calls=tuple(calls)) if calls else None
+
+
+def is_audited(plan: Plan, draw: float) -> bool:
+    """``draw`` in [0, 1), independent of the request: below the audited share."""
+    return plan.policy.cascade is not None and draw < plan.policy.cascade.audit_share
+
+
+def draw_of(id: str) -> float:
+    """A number in [0, 1) from a request's random id: the same whenever it is asked for."""
+    return int.from_bytes(sha256(id.encode()).digest()[:4], "big") / 2**32
+
+
+def most_calls(policy: Policy) -> int:
+    """Calls that one request leads to at most, audit not counted."""
+    n_tiers = len(policy.cascade.models) if policy.cascade is not None else 1
+    per_answer = 2 if policy.needs_confidence and policy.signal.kind == "agreement" else 1
+    per_answer += policy.validator is not None and policy.validator.then == "retry"
+    n_refined = int(policy.cascade is not None and policy.cascade.refine is not None)  # the answer goes out afterwards
+    n_gate = policy.gate.retries if policy.gate is not None else 0
+    if policy.votes is not None:
+        return len(policy.votes.models) + per_answer + n_gate
+    return n_tiers * per_answer + n_refined + n_gate
+
+
+class _Machine:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.policy = plan.policy
+        self.past: list[Attempt] = []
+
+    # --- one answer -----------------------------------------------------------------------------------------------------
+
+    def ask(self, *calls: Call) -> Generator[Ask, Sequence[Attempt], Sequence[Attempt]]:
+        attempts = yield Ask(calls=calls)
+        self.past += attempts
+        return attempts
+
+    def answer(self, model: str, tier: int | None) -> _One:
+        """A model's own answer; with ``validate.then: retry`` the better of it and of a second one that was told the issues."""
+        attempts = yield from self.ask(*_with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
+        return (yield from self.mended(attempts[0]))
+
+    def mended(self, attempt: Attempt) -> _One:
+        validator = self.policy.validator
+        if validator is None or validator.then != "retry" or not attempt.issues:
+            return attempt
+        return (yield from self.improved(attempt, "retry", ask_again(attempt.issues)))
+
+    def improved(self, attempt: Attempt, purpose: Purpose, note: str) -> _One:
+        call = attempt.call
+        again = Call(model=call.model, purpose=purpose, tier=call.tier, earlier=attempt.text, note=note)
+        (second,) = yield from self.ask(again)
+        return second if second.answer is not None and rank(second) >= rank(attempt) else attempt
+
+    # --- cascade --------------------------------------------------------------------------------------------------------
+
+    def climb(self) -> _Inner:
+        """Tier after tier until one's answer is sure enough; the last one's is taken as it is."""
+        models, cascade = self.plan.tiers, self.policy.cascade
+        last = len(models) - 1
+        for tier, model in enumerate(models):
+            if tier < last and cascade is not None and self._is_skipped(cascade, tier):
+                continue
+            attempt = yield from self.answer(model, tier if cascade is not None else None)
+            if attempt.answer is None:
+                continue
+            if tier == last or cascade is None:
+                break
+            if attempt.blocking:
+                continue
+            accept, sure = cascade.accept[tier], attempt.confidence
+            if sure is not None and sure >= accept:
+                return attempt, f"tier {tier + 1} is sure enough: {sure:.3f} of {accept:g}"
+            if sure is not None and cascade.refine is not None and sure >= cascade.refine and not _calls_tools(attempt):
+                refined = yield from self.improved(attempt, "refine", REFINE_NOTE)
+                return refined, f"tier {tier + 1} was asked once more, being sure to {sure:.3f} of {accept:g}"
+        return self._at_the_end(cascade)
+
+    def _is_skipped(self, cascade: Tiers, tier: int) -> bool:
+        predicted = self.plan.predicted[tier] if tier < len(self.plan.predicted) else None
+        return cascade.skip is not None and predicted is not None and predicted < cascade.skip
+
+    def _at_the_end(self, cascade: Tiers | None) -> tuple[Attempt | None, str]:
+        found = best(self.past)
+        if found is None:
+            return None, "no model gave an answer"
+        if cascade is None:
+            return found, "the only model asked"
+        strongest = len(cascade.models) - 1
+        if any(one.call.tier == strongest and one.answer is not None for one in self.past):
+            return found, "the last tier's answer" if found.call.tier == strongest else "the last tier's answer had issues"
+        if not cascade.fall_back:
+            return None, "the last tier failed, and fall_back is off"
+        return found, "the stronger tiers failed; the best answer before them"
+
+    # --- votes ----------------------------------------------------------------------------------------------------------
+
+    def vote(self) -> _Inner:
+        votes = self.policy.votes
+        assert votes is not None
+        calls = [Call(model=model, purpose="vote", tier=self._tier_of(model)) for model in votes.models]
+        attempts = yield from self.ask(*calls)
+        agreed = agreement_of(self.plan.output, [None if one.answer is None or one.blocking else one.text for one in attempts])
+        if agreed.members and agreed.share >= votes.agreement:
+            why = f"{len(agreed.members)} of {len(attempts)} agree"
+            return max((attempts[i] for i in agreed.members), key=_sureness), why
+        return (yield from self._strong_one(attempts, agreed.share))
+
+    def _strong_one(self, attempts: Sequence[Attempt], share: float) -> _Inner:
+        """The last tier, or without tiers the last of those that voted; where it failed, the best of the others."""
+        why = f"the votes agree to {share:.2f} only; the strong model's answer"
+        model = self.plan.tiers[-1] if self.policy.cascade is not None else attempts[-1].call.model
+        strong = next((one for one in attempts if one.call.model == model), None)
+        if strong is None:
+            strong = yield from self.answer(model, self._tier_of(model))
+        elif strong.answer is not None:
+            strong = yield from self.mended(strong)
+        if strong.answer is not None and not strong.blocking:
+            return strong, why
+        others = best(self.past)
+        if others is None:
+            return None, "no model gave an answer"
+        if others is strong:
+            return strong, why
+        if strong.answer is None and self.policy.cascade is not None and not self.policy.cascade.fall_back:
+            return None, "the strong model failed, and fall_back is off"
+        return others, "the votes do not agree and the strong model failed; the best of the others"
+
+    def _tier_of(self, model: str) -> int | None:
+        cascade = self.policy.cascade
+        return cascade.models.index(model) if cascade is not None and model in cascade.models else None
+
+    # --- gate -----------------------------------------------------------------------------------------------------------
+
+    def pass_gate(self, taken: Attempt, why: str) -> _Inner:
+        """Asks again while the best score is below the threshold, each time with a stronger instruction."""
+        gate = self.policy.gate
+        if gate is None or _calls_tools(taken):
+            return taken, why
+        n = 0
+        while n < gate.retries and taken.score is not None and taken.score < gate.threshold:
+            call = taken.call
+            again = Call(model=call.model, purpose="gate", tier=call.tier, instruction=gate.prompt(n), earlier=taken.text)
+            (second,) = yield from self.ask(again)
+            taken = max(taken, second, key=rank)  # of equals the earlier one
+            n += 1
+        if taken.score is None:
+            return taken, f"{why}; no score for the gate"
+        return taken, f"{why}; score {taken.score:.3f} of {gate.threshold:g}" + (f" after {n} more" if n else "")
+
+
+def _with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
+    """The call, and where confidence is the agreement of two samples, the second one beside it."""
+    if not policy.needs_confidence or policy.signal.kind != "agreement":
+        return (call,)
+    return call, Call(model=call.model, purpose="sample", tier=call.tier)
+
+
+def _sureness(attempt: Attempt) -> tuple[float, float]:
+    return (-1.0 if attempt.score is None else attempt.score, -1.0 if attempt.confidence is None else attempt.confidence)
+
+
+def _calls_tools(attempt: Attempt) -> bool:
+    return attempt.answer is not None and bool((attempt.answer.raw_message or {}).get("tool_calls"))

@@ -1,0 +1,61 @@
+"""A policy carried out where nobody waits: a study or an evaluation scores the whole of it, call by call, with the requests that are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import fsum
+
+from optimizer.core.errors import ModelFailed
+from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.assess import assess
+from optimizer.core.policy.attempts import Attempt, Call, Reply
+from optimizer.core.policy.requests import request_of_call, request_of_policy
+from optimizer.core.policy.steps import steps
+from optimizer.jobs.execute_policy import Executed, PolicyRequest
+
+Complete = Callable[[str, Callable[[str], ModelRequest]], ModelAnswer]  # a model's name, and its request once its revision is known
+
+
+def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Callable[[str], float | None] | None = None) -> Executed:
+    """As ``execute_policy``, one call after the other, without deadline and audit.
+
+    ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest of them.
+
+    Args:
+        complete: asks one model, and only this one; its ModelFailed is an attempt that failed. What else it raises ends the run.
+        score: the gate's own function, where it names one.
+    """
+    policy, plan = wanted.policy, wanted.plan
+    base = request_of_policy(policy, wanted.rendered)
+    failure: ModelFailed | None = None
+    past: list[Attempt] = []
+    waited: list[float] = []
+
+    def reply(call: Call) -> Reply:
+        nonlocal failure
+        try:
+            answer = complete(call.model, lambda revision: request_of_call(policy, base, call, revision=revision))
+        except ModelFailed as error:
+            failure = error
+            return Reply(call=call, error=f"{error.kind}: {error.detail}")
+        own = None if score is None or call.purpose == "sample" else score(answer.text)
+        return Reply(call=call, answer=answer, latency_ms=answer.latency_ms, score=own)
+
+    machine = steps(plan)
+    try:
+        ask = next(machine)
+        while True:
+            attempts = assess(policy, wanted.situation, [reply(call) for call in ask.calls])
+            past += attempts
+            waited.append(max(one.latency_ms for one in attempts))
+            ask = machine.send(attempts)
+    except StopIteration as end:
+        done = end.value
+    missing = failure or ModelFailed(f"No answer: {done.why}.", kind="unreachable")
+    return Executed(
+        attempt=done.attempt,
+        why=done.why,
+        attempts=tuple(past),
+        latency_ms=fsum(waited),
+        failure=None if done.attempt is not None else missing,
+    )

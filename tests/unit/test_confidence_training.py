@@ -1,0 +1,182 @@
+"""Training: what it learns, what it refuses, and that no row is judged by a predictor that has seen it or its group."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from optimizer.adapters.confidence_measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.confidence_training import (
+    GramRecipe,
+    Recipe,
+    TrainingRow,
+    group_folds,
+    log_loss,
+    out_of_fold,
+    squared_error,
+    train,
+    train_score,
+)
+from optimizer.core.errors import DatasetTooSmall
+from optimizer.core.policy.confidence import Predictor
+from optimizer.core.policy.content_score import ContentScore
+
+LINEAR = Recipe(name="linear", model="linear", features=("x",))
+TREES = Recipe(name="trees", model="trees", features=("x",), n_trees=15, learning_rate=0.2)
+NOTHING = Recipe(name="nothing", model="linear", features=("noise",))
+
+
+def rows(n=200, *, seed=0, bump=False, n_groups=None):
+    """Right where x is high; with ``bump`` right only in the middle, which no line can say."""
+    rng = random.Random(seed)
+    found = []
+    for i in range(n):
+        x = rng.uniform(-1, 1)
+        chance = (0.95 if abs(x) < 0.4 else 0.1) if bump else 0.5 + 0.45 * x
+        numbers = {"x": None if i % 17 == 0 else x, "noise": rng.random()}
+        target = float(rng.random() < chance)
+        found.append(
+            TrainingRow(numbers=numbers, texts={"query": "ja" if target else "nein"}, target=target, group=f"g{i % (n_groups or n)}")
+        )
+    return found
+
+
+def test_a_signal_is_learned_and_noise_is_not_chosen():
+    trained = train(rows(), [NOTHING, LINEAR], trained_on={"rows": 200})
+    assert trained.recipe is LINEAR
+    assert trained.losses["linear"] < trained.losses["nothing"]
+    assert trained.predictor.predict({"x": 0.9}) > 0.8 > 0.2 > trained.predictor.predict({"x": -0.9})
+
+
+def test_trees_are_chosen_where_a_line_cannot_say_it():
+    assert train(rows(400, bump=True), [LINEAR, TREES], trained_on={}).recipe is TREES
+
+
+def test_pieces_of_a_text_are_learned():
+    words = Recipe(name="words", model="linear", grams=(GramRecipe(text="query", analyzer="word"),), penalty=0.1)
+    trained = train(rows(), [NOTHING, words], trained_on={})
+    assert trained.recipe is words
+    assert trained.predictor.predict({}, {"query": "ja"}) > 0.9 > 0.1 > trained.predictor.predict({}, {"query": "nein"})
+
+
+def test_what_was_trained_is_data_that_reads_back_and_says_what_it_was_trained_on():
+    trained = train(rows(), [LINEAR], trained_on={"rows": 200, "set": "made up"})
+    again = Predictor.from_data(json.loads(json.dumps(trained.predictor.to_data())))
+    assert again.hash == trained.predictor.hash
+    assert again.trained_on == {"rows": 200, "set": "made up"}
+    assert again.predict({"x": 0.3}) == trained.predictor.predict({"x": 0.3})
+
+
+def test_training_twice_gives_the_same_predictor():
+    assert train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash == train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash
+
+
+def test_rows_of_one_group_share_a_fold_and_folds_are_of_like_size():
+    given = rows(100, n_groups=23)
+    folds = group_folds(given, seed=3)
+    assert len({(row.group, fold) for row, fold in zip(given, folds, strict=True)}) == 23
+    sizes = [folds.count(fold) for fold in set(folds)]
+    assert len(sizes) == 5
+    assert max(sizes) - min(sizes) <= 6
+
+
+def test_no_row_is_judged_by_a_predictor_that_saw_its_group():
+    """The text names the group and the group alone decides: whoever has seen the group knows, whoever has not cannot."""
+    rng = random.Random(1)
+    right = {f"g{i}": float(rng.random() < 0.5) for i in range(60)}
+    given = [TrainingRow(numbers={}, texts={"query": f"id{name}"}, target=right[name], group=name) for name in right for _ in range(5)]
+    by_name = Recipe(name="names", model="linear", grams=(GramRecipe(text="query", analyzer="word"),), penalty=0.01)
+    apart = out_of_fold(given, by_name, group_folds(given), probability=True)
+    mixed = out_of_fold(given, by_name, [i % 5 for i in range(len(given))], probability=True)
+    targets = [row.target for row in given]
+    assert area(mixed, targets) == 1.0
+    assert area(apart, targets) < 0.7
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(rows(10), id="too few rows"),
+        pytest.param(rows(100, n_groups=3), id="too few groups"),
+        pytest.param([TrainingRow(numbers={"x": float(i)}, target=1.0, group=str(i)) for i in range(50)], id="one kind of answer"),
+    ],
+)
+def test_too_little_to_learn_from_is_refused(given):
+    with pytest.raises(DatasetTooSmall):
+        train(given, [LINEAR], trained_on={})
+
+
+def test_an_uncalibrated_recipe_is_calibrated_out_of_fold():
+    given = rows(600)
+    sharp = Recipe(name="trees", model="trees", features=("x", "noise"), n_trees=150, learning_rate=0.3, penalty=0.0)
+    trained = train(given, [sharp], trained_on={})
+    assert trained.calibration in {"platt", "isotonic"}
+    raw = [1 / (1 + 2.718281828**-m) for m in out_of_fold(given, sharp, group_folds(given), probability=True)]
+    targets = [row.target for row in given]
+    assert calibration_error(trained.out_of_fold, targets) < calibration_error(raw, targets)
+
+
+def test_a_score_is_chosen_by_the_loss_that_is_asked_for():
+    given = [TrainingRow(numbers={**row.numbers}, target=0.5 + 0.4 * (row.numbers["x"] or 0.0), group=row.group) for row in rows()]
+    trained = train_score(given, [NOTHING, LINEAR], trained_on={}, loss=squared_error)
+    assert trained.recipe is LINEAR
+    assert trained.predictor.answers == "score"
+    assert trained.predictor.predict({"x": 0.5}) == pytest.approx(0.7, abs=0.02)
+
+
+def test_brier_log_loss_and_area_of_answers_known_by_hand():
+    assert brier([1.0, 0.0, 0.5], [1, 0, 1]) == pytest.approx(0.25 / 3)
+    assert log_loss([0.5, 0.5], [1, 0]) == pytest.approx(0.6931, abs=1e-4)
+    assert area([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]) == pytest.approx(0.75)
+    assert area([0.5, 0.5], [0, 1]) == 0.5
+    assert area([0.5, 0.6], [1, 1]) is None
+
+
+def test_a_confidence_that_keeps_its_word_has_a_small_calibration_error_and_a_boastful_one_a_large_one():
+    rng = random.Random(4)
+    kept = [rng.random() for _ in range(4000)]
+    right = [float(rng.random() < p) for p in kept]
+    assert calibration_error(kept, right) < 0.03
+    assert calibration_error([min(1.0, p + 0.2) for p in kept], right) > 0.12
+
+
+def test_the_reliability_table_counts_every_row_once_and_keeps_equal_confidences_together():
+    table = reliability([0.2] * 30 + [0.9] * 10, [0.0] * 24 + [1.0] * 6 + [1.0] * 9 + [0.0], n_bins=10)
+    assert [(row.n, round(row.mean_confidence, 3), row.right_share) for row in table] == [(30, 0.2, 0.2), (10, 0.9, 0.9)]
+    assert all(row.low < row.right_share < row.high for row in table)
+
+
+def test_an_interval_over_few_groups_is_wider_than_one_over_as_many_rows():
+    rng = random.Random(5)
+    level = [rng.choice([0.1, 0.9]) for _ in range(10)]
+    targets = [float(rng.random() < level[i % 10]) for i in range(400)]
+    grouped, alone = (
+        measured(lambda _, right: float(right.mean()), [0.5] * 400, targets, [str(i % n) for i in range(400)], seed=1, n_draws=300)
+        for n in (10, 400)
+    )
+    assert grouped.value == alone.value
+    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
+
+
+def test_drawn_samples_are_whole_groups():
+    groups = ["a", "a", "b", "c", "c", "c"]
+    for drawn in group_draws(groups, seed=0, n_draws=20):
+        counts = [list(drawn).count(i) for i in range(6)]
+        assert counts[0] == counts[1]
+        assert counts[3] == counts[4] == counts[5]
+
+
+def test_a_content_score_judges_a_type_by_its_own_predictor_and_knows_no_other():
+    constant = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"]}
+    line = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
+    data = {
+        name: {"predictor": {**constant, "parts": [{**line, "weights": [weight]}]}, "full_from": 1.0}
+        for name, weight in (("news", 1.0), ("story", 0.1))
+    }
+    score = ContentScore.from_data(data)
+    text = "one two three four"
+    assert score.score("news", text) == pytest.approx(1.609, abs=1e-3)
+    assert (score.is_full("news", text), score.is_full("story", text), score.is_full("poem", text)) == (True, False, None)
+    assert ContentScore.from_data(json.loads(json.dumps(score.to_data()))).score("news", text) == pytest.approx(score.score("news", text))

@@ -1,0 +1,190 @@
+"""Carrying a policy out: parallel calls, the deadline, faults that are no model's, what follows after the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from math import log
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import Busy, ModelFailed
+from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.policy import parse_policy
+from optimizer.jobs.ask_model import Asked
+from optimizer.jobs.execute_policy import AskOne, Executed, PolicyRequest, execute_policy
+from optimizer.ports import LanguageModel
+from tests.scripted_model import ScriptedModel, failed
+
+RENDERED = ModelRequest(model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0})
+TWO = {"tiers": ["cheap", "strong"], "accept": 0.9, "audit_share": 0.5}
+Plays = Mapping[str, Callable[[ModelRequest], Any]]
+
+
+class Gone(Exception):
+    """The client went."""
+
+
+def said(text: str, sure: float | None = None, cost_usd: float = 1.0) -> ModelAnswer:
+    return ModelAnswer(
+        text=text, input_tokens=10, output_tokens=2, cost_usd=cost_usd, latency_ms=1.0, log_probability=None if sure is None else log(sure)
+    )
+
+
+class Models:
+    """Answers by model name: a value, an exception to raise, or a coroutine function."""
+
+    def __init__(self, **plays: Any) -> None:
+        self.plays, self.requests = plays, list[ModelRequest]()
+
+    async def ask(self, name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Asked:
+        self.requests.append(request_of(ScriptedModel(name=name)))
+        played = self.plays[name]
+        if callable(played):
+            played = await played(self.requests[-1])
+        if isinstance(played, BaseException):
+            raise played
+        return played if isinstance(played, Asked) else Asked(answer=played, models=(name,))
+
+
+def execute(policy: Mapping[str, Any], models: Models, *, draw: float = 1.0, later: AskOne | None = None, **more: Any) -> Executed:
+    wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, draw=draw)
+
+    async def run() -> Executed:
+        return await execute_policy(wanted, models.ask, ask_later=later, **more)
+
+    return asyncio.run(run())
+
+
+def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:
+    models = Models(cheap=said("A", 0.5, 0.25), strong=said("B", 0.9, 2.0))
+    done = execute(TWO, models)
+    assert done.attempt is not None
+    assert (done.attempt.text, done.models, done.cost_usd) == ("B", ("cheap", "strong"), 2.25)
+    assert done.tokens() == {"input_tokens": 20, "output_tokens": 4}
+    assert [(part["model"], part["purpose"]) for part in done.parts()] == [("cheap", "answer"), ("strong", "answer")]
+    assert [(part.get("output"), part.get("taken")) for part in done.parts()] == [("A", None), (None, True)]
+    assert [(r.model, r.revision, r.params["logprobs"]) for r in models.requests] == [("cheap", "r1", True), ("strong", "r1", True)]
+
+
+def test_votes_run_at_the_same_time() -> None:
+    async def play() -> Executed:
+        barrier = asyncio.Barrier(3)
+
+        async def together(request: ModelRequest) -> ModelAnswer:
+            await asyncio.wait_for(barrier.wait(), 5)  # passes only when all three are in work
+            return said("yes")
+
+        models = Models(a=together, b=together, c=together)
+        return await execute_policy(PolicyRequest(policy=parse_policy({"votes.models": ["a", "b", "c"]}), rendered=RENDERED), models.ask)
+
+    done = asyncio.run(play())
+    assert done.why == "3 of 3 agree"
+
+
+def test_a_failing_model_is_a_part_with_its_error() -> None:
+    done = execute(TWO, Models(cheap=said("A", 0.5), strong=failed("timeout")))
+    assert done.attempt is not None
+    assert (done.attempt.text, done.failure) == ("A", None)
+    assert done.parts()[1]["error"] == "timeout: scripted timeout"
+
+
+def test_when_nothing_can_go_out_the_last_failure_says_why_and_what_was_paid_is_known() -> None:
+    done = execute({**TWO, "fall_back": False}, Models(cheap=said("A", 0.5), strong=failed("http", status=500)))
+    assert done.attempt is None
+    assert isinstance(done.failure, ModelFailed)
+    assert (done.failure.kind, done.cost_usd) == ("http", 1.0)
+
+
+def test_a_fallback_that_answered_is_named() -> None:
+    answered = Asked(answer=said("A", 0.95), models=("cheap", "spare"))
+    done = execute(TWO, Models(cheap=answered, strong=said("B")))
+    assert (done.models, done.parts()[0]["model"]) == (("spare",), "spare")
+
+
+def test_at_the_deadline_the_best_answer_so_far_goes_out_and_the_late_one_is_still_recorded() -> None:
+    async def play() -> tuple[Executed, list[str]]:
+        release = asyncio.Event()
+
+        async def slow(request: ModelRequest) -> ModelAnswer:
+            await release.wait()
+            return said("B")
+
+        models = Models(cheap=said("A", 0.5), strong=slow)
+        wanted = PolicyRequest(policy=parse_policy({**TWO, "deadline_s": 0.1}), rendered=RENDERED)
+        done = await execute_policy(wanted, models.ask)
+        release.set()
+        assert done.follow_up is not None
+        return done, [f"{one.call.model}:{one.call.purpose}:{one.text}" for one in await done.follow_up()]
+
+    done, late = asyncio.run(play())
+    assert done.attempt is not None
+    assert (done.attempt.text, len(done.attempts)) == ("A", 1)
+    assert "0.1 s are over" in done.why
+    assert late == ["strong:answer:B"]
+
+
+def test_without_any_answer_the_deadline_waits_for_the_first() -> None:
+    async def slow(request: ModelRequest) -> ModelAnswer:
+        await asyncio.sleep(0.15)
+        return said("A", 0.95)
+
+    done = execute({**TWO, "deadline_s": 0.1}, Models(cheap=slow, strong=said("B")))
+    assert done.attempt is not None
+    assert done.attempt.text == "A"
+
+
+@pytest.mark.parametrize("error", [Gone(), Busy("full")])
+def test_what_is_no_models_failure_is_raised_while_nothing_was_asked(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        execute(TWO, Models(cheap=error, strong=said("B")))
+
+
+def test_a_client_that_goes_later_leaves_what_was_paid_on_record() -> None:
+    done = execute(TWO, Models(cheap=said("A", 0.5), strong=Gone()))
+    assert isinstance(done.interrupted, Gone)
+    assert (done.cost_usd, done.follow_up) == (1.0, None)
+
+
+def test_a_queue_that_is_full_later_gives_out_the_best_answer() -> None:
+    done = execute(TWO, Models(cheap=said("A", 0.5), strong=Busy("full")))
+    assert done.attempt is not None
+    assert (done.attempt.text, done.attempts[1].error) == ("A", "busy: full")
+
+
+def test_an_audited_request_asks_the_other_tiers_after_its_answer() -> None:
+    async def play() -> tuple[Executed, int, list[Any]]:
+        models, later = Models(cheap=said("A", 0.95), strong=said("B")), Models(strong=said("C"))
+        wanted = PolicyRequest(policy=parse_policy(TWO), rendered=RENDERED, draw=0.49)
+        done = await execute_policy(wanted, models.ask, ask_later=later.ask)
+        n_before = len(later.requests)
+        assert done.follow_up is not None
+        return done, n_before, await done.follow_up()
+
+    done, n_before, audited = asyncio.run(play())
+    assert (n_before, done.models) == (0, ("cheap",))
+    assert [(one.call.purpose, one.call.tier, one.text) for one in audited] == [("audit", 1, "C")]
+
+
+def test_a_request_that_is_not_drawn_has_nothing_to_follow() -> None:
+    assert execute(TWO, Models(cheap=said("A", 0.95), strong=said("B")), draw=0.5).follow_up is None
+
+
+def test_the_gate_takes_a_function_of_ones_own_and_survives_its_faults() -> None:
+    policy = {"gate.scorer": "own.metric", "gate.threshold": 0.5, "gate.retries": 2}
+    answers = iter([said("bad"), said("good")])
+
+    async def play(request: ModelRequest) -> ModelAnswer:
+        return next(answers)
+
+    done = execute(policy, Models(only=play), score=lambda text: float(text == "good"))
+    assert done.attempt is not None
+    assert (done.attempt.text, [one.score for one in done.attempts]) == ("good", [0.0, 1.0])
+
+    def broken(text: str) -> float:
+        raise ZeroDivisionError
+
+    done = execute(policy, Models(only=said("A")), score=broken)
+    assert done.attempt is not None
+    assert (done.attempt.score, len(done.attempts)) == (None, 1)

@@ -1,0 +1,177 @@
+"""A policy is checked whole, with every fault at its place, and every knob says once what it does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.family_files import parse_family_text
+from optimizer.core.errors import InvalidFamily, InvalidInput
+from optimizer.core.policy.faults import policy_faults
+from optimizer.core.policy.gate import DEFAULT_PROMPTS
+from optimizer.core.policy.policy import KNOBS, parse_policy
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "policies.md"
+
+
+def faults(**policy: Any) -> dict[str, str]:
+    named = {name.replace("__", "."): value for name, value in policy.items()}
+    return {fault.pointer: fault.detail for fault in policy_faults(named, "prompt")}
+
+
+def test_no_knob_is_no_policy() -> None:
+    assert parse_policy({}).is_plain
+
+
+def test_one_tier_is_no_cascade() -> None:
+    assert parse_policy({"tiers": ["a"], "accept": 0.5}).is_plain
+
+
+def test_a_cascade_has_one_threshold_for_each_tier_but_the_last() -> None:
+    policy = parse_policy({"tiers": ["a", "b", "c", "d"], "accept": 0.9, "accept.3": 0.7})
+    cascade = policy.cascade
+    assert cascade is not None
+    assert cascade.accept == (0.9, 0.9, 0.7)
+    assert (cascade.refine, cascade.skip, cascade.fall_back, cascade.audit_share, policy.signal.kind) == (
+        None,
+        None,
+        True,
+        0.02,
+        "log_probability",
+    )
+
+
+def test_a_null_knob_is_an_absent_one() -> None:
+    assert parse_policy({"tiers": None, "gate.threshold": None}).is_plain
+
+
+def test_any_knob_of_the_gate_switches_it_on() -> None:
+    gate = parse_policy({"gate.retries": 2}).gate
+    assert gate is not None
+    assert (gate.threshold, gate.retries, gate.prompts, gate.scorer) == (0.95, 2, DEFAULT_PROMPTS, "confidence")
+    assert gate.prompt(7) == DEFAULT_PROMPTS[-1]
+
+
+def test_all_faults_are_told_at_once_each_at_its_place() -> None:
+    found = faults(
+        tiers=["a", "a", 3],
+        accept=1.5,
+        refine="high",
+        acept=0.9,
+        gate__retries=4,
+        gate__prompts=["be brief", ""],
+        gate__scorer="nobody knows",
+        votes__models=["x"],
+        validate=["emty"],
+        validate__then="panic",
+        confidence={"kind": "feeling"},
+        deadline_s=0,
+        context__tool_results="yes",
+    )
+    assert set(found) == {
+        "/tiers/1", "/tiers/2", "/accept", "/refine", "/acept", "/gate.retries", "/gate.prompts/1", "/gate.scorer", "/votes.models",
+        "/validate/0", "/validate.then", "/confidence/kind", "/deadline_s", "/context.tool_results",
+    }  # fmt: skip
+    assert found["/acept"] == "there is no knob 'acept'; did you mean 'accept'?"
+    assert "known are tiers, accept" in faults(zzz=1)["/zzz"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "pointer"),
+    [
+        ({"tiers": ["a", "b"], "accept": 0.8, "refine": 0.9}, "/refine"),
+        ({"tiers": ["a", "b", "c"], "accept": 0.9, "accept.2": 0.5, "refine": 0.6}, "/refine"),
+        ({"tiers": ["a", "b"], "skip": 0.3}, "/skip"),
+        ({"tiers": ["a", "b", "c", "d", "e"]}, "/tiers"),
+        ({"confidence": {"kind": "agreement", "temperature": 0}}, "/confidence/temperature"),
+        ({"confidence": {"kind": "log_probability", "temperature": 1}}, "/confidence/temperature"),
+        ({"votes.models": ["a", "b", "a"]}, "/votes.models/2"),
+        ({"accept": True}, "/accept"),
+        ({"gate.threshold": float("nan")}, "/gate.threshold"),
+    ],
+)
+def test_knobs_that_contradict_each_other_are_a_fault(policy: dict[str, Any], pointer: str) -> None:
+    assert [fault.pointer for fault in policy_faults(policy, "prompt")] == [pointer]
+
+
+def test_the_error_carries_the_faults_and_reads_as_a_sentence() -> None:
+    with pytest.raises(InvalidInput, match=r"The policy has 2 faults: /accept .*; /refine .*\.") as caught:
+        parse_policy({"accept": 2, "refine": -1})
+    assert len(caught.value.faults) == 2
+
+
+def test_every_knob_has_its_own_name_and_one_sentence_of_meaning() -> None:
+    assert len({knob.name for knob in KNOBS}) == len(KNOBS)
+    assert [knob.name for knob in KNOBS if not knob.meaning.endswith(".")] == []
+    assert [knob.name for knob in KNOBS if knob.default is not None and knob.kind != "list" and knob.fault(knob.default)] == []
+
+
+@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
+def test_every_knob_stands_on_the_page_with_its_meaning(knob: Any) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert f"`{knob.name}`" in page
+    assert knob.meaning.replace("|", "\\|") in page
+
+
+def test_the_pages_figures_are_those_that_were_measured() -> None:
+    measured = json.loads((PAGE.parents[2] / "bench" / "results" / "policy_execution.json").read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    for cell in measured["cells"]:
+        assert f"| {cell['case']} | {cell['ours']:.2f} | {cell['low']:.2f} to {cell['high']:.2f} |" in page
+        assert cell["ours"] < 3.0
+
+
+FAMILY = """name: topic
+inputs: {text: {}}
+prompt:
+  current: "1"
+  versions:
+    "1":
+      content: [{role: user, content: "{{text}}"}]
+      policy:
+        gate.threshold: 2
+        acept: 0.9
+model: {default: a, tiers: [a]}
+space: {policy.gate.threshold: {float: [0.5, 0.9]}, policy.gates: {float: [0, 1]}}
+"""
+
+
+def test_a_family_tells_the_faults_of_its_policies_with_file_and_line() -> None:
+    with pytest.raises(InvalidFamily) as caught:
+        parse_family_text(FAMILY, file="family.yaml")
+    assert [(fault.line, fault.pointer) for fault in caught.value.faults] == [
+        (9, "/prompt/versions/1/policy/gate.threshold"),
+        (10, "/prompt/versions/1/policy/acept"),
+        (12, "/space/policy.gates"),
+    ]
+
+
+def test_a_space_that_leaves_a_knobs_range_is_a_fault_of_the_family() -> None:
+    text = FAMILY.replace("gate.threshold: 2", "gate.retries: 1").replace("        acept: 0.9\n", "")
+    with pytest.raises(InvalidFamily) as caught:
+        parse_family_text(text.replace("policy.gates: {float: [0, 1]}", "policy.accept: {float: [0.5, 1.5]}"), file="family.yaml")
+    assert [fault.pointer for fault in caught.value.faults] == ["/space/policy.accept"]
+
+
+def test_a_cascades_knob_without_a_cascade_is_a_fault_of_the_family() -> None:
+    lonely = (
+        FAMILY.replace("gate.threshold: 2", "accept: 0.9")
+        .replace("        acept: 0.9\n", "")
+        .replace(", policy.gates: {float: [0, 1]}", "")
+    )
+    with pytest.raises(InvalidFamily, match="belongs to a cascade, and there is none"):
+        parse_family_text(lonely, file="family.yaml")
+    good = parse_family_text(lonely.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml")
+    assert good.variant().policy == {"tiers": ["a", "b"], "accept": 0.9}
+
+
+def test_tiers_of_the_policy_come_before_those_of_the_model() -> None:
+    text = (
+        FAMILY.replace("gate.threshold: 2", "tiers: [b, c]")
+        .replace("        acept: 0.9\n", "")
+        .replace(", policy.gates: {float: [0, 1]}", "")
+    )
+    assert parse_family_text(text.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml").variant().policy == {"tiers": ["b", "c"]}

@@ -1,0 +1,328 @@
+"""What a policy asks next, and which answer goes out: each rule in one case. Models are texts with a confidence; nothing is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import log
+from typing import Any
+
+import pytest
+
+from optimizer.core.family import Output
+from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.assess import Situation, assess
+from optimizer.core.policy.attempts import Attempt, Call, Done, Reply, part_of, total_cost_usd
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.requests import request_of_call, request_of_policy
+from optimizer.core.policy.steps import Plan, audit, is_audited, most_calls, steps
+
+Said = tuple[str, float | None] | str | None  # text and confidence; text alone; None: the call fails
+PRICES = {"cheap": 1.0, "middle": 3.0, "strong": 10.0}
+
+
+def reply(call: Call, said: Said, **more: Any) -> Reply:
+    if said is None:
+        return Reply(call=call, error="timeout", latency_ms=5.0)
+    text, sure = (said, None) if isinstance(said, str) else said
+    answer = ModelAnswer(
+        text=text,
+        input_tokens=10,
+        output_tokens=5,
+        cost_usd=PRICES.get(call.model, 1.0),
+        latency_ms=5.0,
+        log_probability=None if sure is None else log(sure),
+        **more,
+    )
+    return Reply(call=call, answer=answer, latency_ms=5.0)
+
+
+def run(
+    policy: Mapping[str, Any],
+    say: Callable[[Call, int], Said],
+    *,
+    output: Output | None = None,
+    predicted: tuple[float | None, ...] = (),
+    **situation: Any,
+) -> tuple[Done, list[Attempt]]:
+    """``say(call, n)`` answers the n-th call of all (from 0)."""
+    parsed = parse_policy(policy)
+    plan = Plan(policy=parsed, model="only", output=output or Output(), predicted=predicted)
+    machine, past = steps(plan), list[Attempt]()
+    try:
+        ask = next(machine)
+        while True:
+            replies = [reply(call, say(call, len(past) + i)) for i, call in enumerate(ask.calls)]
+            attempts = assess(parsed, Situation(output=plan.output, **situation), replies)
+            past += attempts
+            ask = machine.send(attempts)
+    except StopIteration as end:
+        assert len(past) <= most_calls(parsed)
+        done: Done = end.value
+        return done, past
+
+
+def by_model(**said: Said) -> Callable[[Call, int], Said]:
+    return lambda call, n: said[call.model]
+
+
+def asked(past: list[Attempt]) -> list[str]:
+    return [f"{one.call.model}:{one.call.purpose}" for one in past]
+
+
+TWO = {"tiers": ["cheap", "strong"], "accept": 0.9}
+THREE = {"tiers": ["cheap", "middle", "strong"], "accept": 0.9}
+
+
+# --- cascade ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_sure_enough_goes_out_without_asking_the_strong_model() -> None:
+    done, past = run(TWO, by_model(cheap=("A", 0.9), strong=("B", 0.99)))
+    assert (done.attempt.text, asked(past)) == ("A", ["cheap:answer"])  # type: ignore[union-attr]
+    assert "sure enough" in done.why
+
+
+def test_an_answer_that_is_not_sure_enough_asks_the_next_tier_whose_answer_is_taken_as_it_is() -> None:
+    done, past = run(THREE, by_model(cheap=("A", 0.5), middle=("B", 0.6), strong=("C", 0.1)))
+    assert (done.attempt.text, len(past)) == ("C", 3)  # type: ignore[union-attr]
+    assert total_cost_usd(past) == 14.0
+
+
+def test_an_answer_without_a_confidence_is_never_taken_before_the_last_tier() -> None:
+    done, past = run({**TWO, "accept": 0.0}, by_model(cheap="A", strong="B"))
+    assert (done.attempt.text, len(past)) == ("B", 2)  # type: ignore[union-attr]
+
+
+def test_each_tier_may_have_a_threshold_of_its_own() -> None:
+    done, _ = run({**THREE, "accept.2": 0.5}, by_model(cheap=("A", 0.6), middle=("B", 0.6), strong=("C", 1.0)))
+    assert done.attempt.text == "B"  # type: ignore[union-attr]
+
+
+def test_between_refine_and_accept_the_same_tier_improves_its_answer() -> None:
+    done, past = run({**TWO, "refine": 0.7}, lambda call, n: ("better", 0.85) if call.purpose == "refine" else ("first", 0.8))
+    assert (done.attempt.text, asked(past)) == ("better", ["cheap:answer", "cheap:refine"])  # type: ignore[union-attr]
+    assert past[1].call.earlier == "first"
+
+
+def test_an_improvement_that_is_none_leaves_the_first_answer() -> None:
+    done, _ = run({**TWO, "refine": 0.7}, lambda call, n: ("worse", 0.3) if call.purpose == "refine" else ("first", 0.8))
+    assert done.attempt.text == "first"  # type: ignore[union-attr]
+    done, past = run({**TWO, "refine": 0.7}, lambda call, n: None if call.purpose == "refine" else ("first", 0.8))
+    assert (done.attempt.text, past[1].error) == ("first", "timeout")  # type: ignore[union-attr]
+
+
+def test_below_refine_the_next_tier_is_asked() -> None:
+    _, past = run({**TWO, "refine": 0.7}, by_model(cheap=("A", 0.6), strong="B"))
+    assert asked(past) == ["cheap:answer", "strong:answer"]
+
+
+def test_a_tier_predicted_to_fail_is_not_asked_and_the_last_one_always_is() -> None:
+    policy = {**THREE, "skip": 0.4, "confidence": {"kind": "predictor"}}
+    _, past = run(policy, by_model(cheap="A", middle="B", strong="C"), predicted=(0.2, None, 0.1))
+    assert asked(past) == ["middle:answer", "strong:answer"]
+
+
+def test_when_the_strong_model_fails_the_best_answer_so_far_goes_out() -> None:
+    done, past = run(THREE, by_model(cheap=("A", 0.8), middle=("B", 0.2), strong=None))
+    assert done.attempt.text == "B"  # type: ignore[union-attr]
+    assert "failed" in done.why
+    assert len(past) == 3
+
+
+def test_with_fall_back_off_a_failing_strong_model_fails_the_request_and_what_was_paid_stays_known() -> None:
+    done, past = run({**TWO, "fall_back": False}, by_model(cheap=("A", 0.8), strong=None))
+    assert (done.attempt, total_cost_usd(past)) == (None, 1.0)
+
+
+def test_a_failing_cheap_tier_is_passed_over() -> None:
+    done, past = run(TWO, by_model(cheap=None, strong="B"))
+    assert (done.attempt.text, past[0].error) == ("B", "timeout")  # type: ignore[union-attr]
+
+
+def test_when_every_model_fails_there_is_no_answer() -> None:
+    done, past = run(TWO, by_model(cheap=None, strong=None))
+    assert (done.attempt, len(past)) == (None, 2)
+
+
+def test_agreement_asks_each_tier_twice_at_once_and_takes_what_agrees_with_itself() -> None:
+    policy = {**TWO, "confidence": {"kind": "agreement"}}
+    done, past = run(policy, by_model(cheap="The Same.", strong="B"))
+    assert (done.attempt.confidence, asked(past)) == (1.0, ["cheap:answer", "cheap:sample"])  # type: ignore[union-attr]
+    done, past = run(policy, lambda call, n: "one two" if call.purpose == "answer" else "three four")
+    assert (done.attempt.call.model, past[0].confidence) == ("strong", 0.0)  # type: ignore[union-attr]
+
+
+# --- votes ------------------------------------------------------------------------------------------------------------------
+
+VOTES = {"votes.models": ["cheap", "middle", "strong"]}
+
+
+def test_votes_are_asked_at_once_and_what_most_agree_on_goes_out() -> None:
+    done, past = run(VOTES, by_model(cheap="Paris.", middle="paris", strong="Rome"))
+    assert (done.attempt.text, len(past)) == ("Paris.", 3)  # type: ignore[union-attr]
+    assert done.why == "2 of 3 agree"
+
+
+def test_labels_count_as_the_family_reads_them() -> None:
+    output = Output(parser="label", labels=("refund", "bug"))
+    done, _ = run(VOTES, by_model(cheap="Refund", middle="bug", strong="It is a refund"), output=output)
+    assert done.why == "2 of 3 agree"
+
+
+def test_without_agreement_the_strong_models_answer_goes_out() -> None:
+    done, past = run(VOTES, by_model(cheap="a", middle="b", strong="c"))
+    assert (done.attempt.text, len(past)) == ("c", 3)  # type: ignore[union-attr]
+
+
+def test_a_failed_vote_agrees_with_nobody_but_counts() -> None:
+    done, _ = run({**VOTES, "votes.agreement": 0.6}, by_model(cheap="a", middle=None, strong=None))
+    assert (done.attempt.text, "best of the others" in done.why) == ("a", True)  # type: ignore[union-attr]
+
+
+def test_with_tiers_the_last_one_is_asked_where_the_votes_do_not_agree() -> None:
+    done, past = run({**TWO, "votes.models": ["cheap", "middle"]}, by_model(cheap="a", middle="b", strong="c"))
+    assert (done.attempt.text, asked(past)[-1]) == ("c", "strong:answer")  # type: ignore[union-attr]
+
+
+# --- gate -------------------------------------------------------------------------------------------------------------------
+
+GATE = {"gate.threshold": 0.9, "gate.prompts": ["one", "two"]}
+
+
+def test_the_gate_asks_again_with_ever_stronger_prompts_and_the_best_attempt_goes_out() -> None:
+    said = [("a", 0.5), ("b", 0.7), ("c", 0.6), ("d", 0.2)]
+    done, past = run(GATE, lambda call, n: said[n])
+    assert [one.call.instruction for one in past] == [None, "one", "two", "two"]
+    assert (done.attempt.text, done.attempt.score) == ("b", pytest.approx(0.7))  # type: ignore[union-attr]
+
+
+def test_the_gate_stops_as_soon_as_the_score_is_reached() -> None:
+    done, past = run(GATE, lambda call, n: [("a", 0.5), ("b", 0.9)][n])
+    assert (done.attempt.text, len(past)) == ("b", 2)  # type: ignore[union-attr]
+
+
+def test_a_retry_that_fails_does_not_lose_the_answer() -> None:
+    done, past = run(GATE, lambda call, n: ("a", 0.5) if n == 0 else None)
+    assert (done.attempt.text, len(past)) == ("a", 4)  # type: ignore[union-attr]
+
+
+def test_an_answer_whose_score_cannot_be_measured_is_not_asked_for_again() -> None:
+    done, past = run(GATE, lambda call, n: "a")
+    assert (len(past), done.why) == (1, "the only model asked; no score for the gate")
+
+
+def test_the_gate_may_score_by_the_checks() -> None:
+    policy = {"gate.scorer": "checks", "gate.retries": 1, "validate": ["empty", "refused"]}
+    done, past = run(policy, lambda call, n: ["", "fine"][n])
+    assert [one.score for one in past] == [0.0, 1.0]
+    assert done.attempt.text == "fine"  # type: ignore[union-attr]
+
+
+# --- validator --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_flagged_issue_is_recorded_and_changes_nothing() -> None:
+    done, past = run({"validate": ["refused"]}, lambda call, n: "I cannot help with that.")
+    assert (done.attempt.issues, len(past)) == (("refused",), 1)  # type: ignore[union-attr]
+
+
+def test_retry_tells_the_model_what_was_wrong() -> None:
+    done, past = run({"validate": ["refused"], "validate.then": "retry"}, lambda call, n: ["I cannot help with that.", "Sure: 4."][n])
+    assert done.attempt.text == "Sure: 4."  # type: ignore[union-attr]
+    assert "refusal" in (past[1].call.note or "")
+
+
+def test_escalate_asks_the_next_tier_however_sure_the_answer_is() -> None:
+    policy = {**TWO, "validate": ["empty"], "validate.then": "escalate"}
+    done, past = run(policy, by_model(cheap=("", 1.0), strong="B"))
+    assert (done.attempt.text, len(past)) == ("B", 2)  # type: ignore[union-attr]
+
+
+def test_an_answer_without_issues_is_preferred_to_a_stronger_one_with_issues() -> None:
+    policy = {**TWO, "validate": ["refused"], "validate.then": "escalate"}
+    done, _ = run(policy, by_model(cheap=("A", 0.5), strong="I'm sorry, but I can't help with that."))
+    assert (done.attempt.text, done.why) == ("A", "the last tier's answer had issues")  # type: ignore[union-attr]
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
+    plan = Plan(policy=parse_policy({**THREE, "audit_share": 0.5}), model="only", output=Output())
+    _, past = run(THREE, by_model(cheap=("A", 0.95), middle="B", strong="C"))
+    missing = audit(plan, past)
+    assert missing is not None
+    assert [(call.model, call.tier, call.purpose) for call in missing.calls] == [("middle", 1, "audit"), ("strong", 2, "audit")]
+    assert (is_audited(plan, 0.49), is_audited(plan, 0.5)) == (True, False)
+    _, all_asked = run(THREE, by_model(cheap=("A", 0.1), middle="B", strong="C"))
+    assert audit(plan, all_asked) is None
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------------
+
+RENDERED = ModelRequest(
+    model="only",
+    revision="",
+    messages=[{"role": "system", "content": "Name it."}, {"role": "user", "content": "Stars"}],
+    params={"temperature": 0.0, "max_tokens": 9},
+)
+
+
+def test_a_tiers_request_is_the_rendered_one_under_another_name() -> None:
+    policy = parse_policy({**TWO, "confidence": {"kind": "predictor"}})
+    base = request_of_policy(policy, RENDERED)
+    made = request_of_call(policy, base, Call(model="strong", purpose="answer", tier=1), revision="r9")
+    assert (made.messages, made.params, made.sample) == (RENDERED.messages, RENDERED.params, RENDERED.sample)
+    assert (made.model, made.revision) == ("strong", "r9")
+
+
+def test_log_probabilities_are_asked_for_only_where_confidence_comes_from_them() -> None:
+    assert request_of_policy(parse_policy(TWO), RENDERED).params["logprobs"] is True
+    assert "logprobs" not in request_of_policy(parse_policy(VOTES), RENDERED).params
+
+
+def test_a_stronger_prompt_stands_behind_the_system_message() -> None:
+    policy = parse_policy(GATE)
+    call = Call(model="only", purpose="gate", instruction="Be exact.", earlier="old")
+    made = request_of_call(policy, request_of_policy(policy, RENDERED), call, revision="")
+    assert [m["content"] for m in made.messages] == ["Name it.\n\nBe exact.", "Stars"]
+
+
+def test_a_refinement_shows_the_answer_that_is_to_be_improved() -> None:
+    policy = parse_policy(TWO)
+    call = Call(model="cheap", purpose="refine", tier=0, earlier="old", note="Improve it.")
+    made = request_of_call(policy, RENDERED, call, revision="")
+    assert [m["role"] for m in made.messages] == ["system", "user", "assistant", "user"]
+
+
+def test_the_second_sample_is_a_draw_of_its_own() -> None:
+    policy = parse_policy({**TWO, "confidence": {"kind": "agreement", "temperature": 0.3}})
+    made = request_of_call(policy, RENDERED, Call(model="cheap", purpose="sample", tier=0), revision="")
+    assert (made.params["temperature"], made.sample) == (0.3, "0:second")
+
+
+def test_tool_results_are_said_again_at_the_end_only_while_they_wait_for_an_answer() -> None:
+    policy = parse_policy({"context.tool_results": True})
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    messages = [*RENDERED.messages, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "21 C"}]
+    waiting = ModelRequest(model="only", revision="", messages=messages)
+    said = request_of_policy(policy, waiting).messages
+    assert said[:-1] == messages
+    assert "[weather] 21 C" in said[-1]["content"]
+    assert request_of_policy(policy, RENDERED).messages == RENDERED.messages
+
+
+def test_a_part_holds_what_is_known_and_the_text_where_it_did_not_go_out() -> None:
+    _, past = run(TWO, by_model(cheap=("A", 0.95), strong="B"))
+    assert part_of(past[0], taken=True) == {
+        "tier": 0,
+        "model": "cheap",
+        "purpose": "answer",
+        "confidence": pytest.approx(0.95),
+        "cost_usd": 1.0,
+        "latency_ms": 5.0,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "taken": True,
+    }
+    assert part_of(past[0])["output"] == "A"
