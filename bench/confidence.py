@@ -227,8 +227,8 @@ def _cell(
 
 def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> None:
     if "--page" not in arguments:
-        cells = [cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)]
-        write("confidence", [*cells, *(cell for name in QUERY_SETS for cell in query_set(name))])
+        routed = [cell for name in QUERY_SETS for cell in query_set(name)]
+        write("confidence", [*(cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)), *routed])
     PAGE.write_text(page(json.loads((RESULTS / "confidence.json").read_text(encoding="utf-8"))), encoding="utf-8")
 
 
