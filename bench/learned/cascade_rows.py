@@ -39,7 +39,7 @@ class Saving:
 
 
 def read(path: Path, cheap: str, strong: str) -> Pair:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]  # splitlines() would cut at U+2028 too
     models = [row["expected"]["models"] for row in rows]
     before = models[0][cheap]["cost_usd"] is None
     numbers: list[dict[str, float | None]] = []

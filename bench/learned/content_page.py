@@ -15,7 +15,8 @@ Made by `python bench/content_quality.py` from `bench/results/content_quality.js
 type, so every type has a score and a threshold of its own, the same share of each is processed fully, and types are not compared.
 
 **How dev was kept honest.** Recipe and point were chosen on train alone ({n_train} items), by cross-validation in three foldings that keep a debate's topic, a thread and a dialogue on one side.
-Dev ({n_dev} items of other threads and debate sides; some of its debates have their other side in train) was scored with the final choice and with the plain rules, and nothing was changed afterwards.
+Dev ({n_dev} items of other threads and debate sides; some of its debates have their other side in train) was scored with the final choice and with the plain rules, and neither recipe nor point was changed afterwards; only the plain rules at thresholds of train (below) were
+added to the report after that look. The recipes listed were themselves found by trying on train, so train's figures are a little lucky.
 Intervals: 95 %, bootstrap over groups. *Score*: {recipe}, ridge regression, one predictor for each type with at least 100 items in train; story, which has fewer, goes by its length.
 The predictors of all types are {size:.1f} MB of JSON, read by plain Python.
 """
@@ -33,7 +34,7 @@ all types; the tuned filter has the best of 400 weightings on train. The default
 TRAIN = """
 ## What was tried, on train
 
-Cross-fitted: no item is scored by a predictor that has seen it or its group. Mean of three foldings; the best of many tries is a little lucky.
+Cross-fitted: no item is scored by a predictor that has seen it or its group. Mean of three foldings.
 """
 TRAIN_BESIDE = """
 The chosen recipe beside the two yardsticks that are learned too, in the first folding: what it is better by, with the 95 % interval. Train has more than three times dev's items.
@@ -55,8 +56,8 @@ the time really saved.
 UNSEEN = """
 ## A type that was not seen in training
 
-Each type scored by a predictor that was trained on the others only, beside cross-fitted predictors of its own; train's items at {point:.0%} saved. {verdict} A type that was not trained
-therefore has no score (`ContentScore.score` answers None), and goes by the filter.
+Each type scored by a predictor that was trained on the others only, beside cross-fitted predictors of its own; train's items at {point:.0%} saved. {verdict} Whether it carries over to
+a given type is not known without marks of that type, so a type that was not trained has no score (`ContentScore.score` answers None) and goes by the filter.
 """
 
 

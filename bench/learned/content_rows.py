@@ -30,7 +30,9 @@ class Content:
 
 
 def read(path: Path) -> list[Content]:
-    return [_content(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [
+        _content(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line
+    ]  # splitlines() would cut at U+2028 too
 
 
 def _content(row: Mapping[str, object]) -> Content:

@@ -49,12 +49,16 @@ def test_the_learned_score_is_above_the_bar_at_its_point_and_above_every_plain_r
     assert any(all(cell["ours"] > max(0.70, cell["other"]) for cell in beside) for beside in points)
 
 
-def test_a_learned_confidence_is_used_only_where_train_says_so_with_90_percent():
+def test_a_learned_confidence_is_used_only_where_train_says_so_with_90_percent_and_it_saves_more_there():
     cells = result("confidence")["cells"]
     sure = {cell["case"].split(": ")[0]: cell["low"] for cell in cells if "log loss less" in cell["case"]}
     used = {cell["case"].split(": ")[0]: cell["ours"] for cell in cells if "learned is used" in cell["case"]}
+    inside = {cell["case"]: cell["other"] for cell in cells if ": saved, " in cell["case"]}
     assert used.keys() == sure.keys() != set()
-    assert all(bool(used[case]) == (low > 0) for case, low in sure.items())
+    assert all(
+        bool(used[case]) == (low > 0 and inside[f"{case}: saved, learned"] > inside[f"{case}: saved, recorded"])
+        for case, low in sure.items()
+    )
 
 
 @given(
