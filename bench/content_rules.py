@@ -33,7 +33,7 @@ from optimizer.core.policy.content.presets import PRESETS
 from optimizer.core.policy.content.recommend import search
 from optimizer.core.policy.content.replay import Records, outcome, read_columns, subset, ways
 
-FOLDER = SHARED / "data" / "content_rules"
+FOLDER = SHARED / "data" / "content_quality"
 LIGHT = 0.15
 SAVED = (0.65, 0.70, 0.75, 0.80)
 MIN_OF_TYPE = 60  # training rows before a type gets a model of its own beside the one for all
