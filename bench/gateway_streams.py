@@ -90,7 +90,10 @@ def _address(file: Path) -> str:
 async def _ask(url: str, stream: bool, n: int) -> None:
     body = {"model": "topic", "stream": stream, "messages": [{"role": "user", "content": "Stars?"}]}
     places = asyncio.Semaphore(AT_ONCE)
-    async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=AT_ONCE)) as client:
+    limits = httpx.Limits(
+        max_connections=AT_ONCE, keepalive_expiry=2
+    )  # the server closes idle connections after 5 s, also just as one is used
+    async with httpx.AsyncClient(timeout=120, limits=limits) as client:
 
         async def one() -> None:
             async with places:
