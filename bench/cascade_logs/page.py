@@ -64,7 +64,8 @@ Of so many pairs some are above .10 by luck. Those were drawn again, 3,000 times
 """
 TENSION = """
 **What was weighed.** A rule that never errs saves little, one that saves all errs often. The plain bound takes the best of many thresholds and so exceeds its level in many pairs. The score test (Tango 1998) in sequence keeps it everywhere
-and refuses {kept}, by a p-value of just above .10. The rule used lies between: it keeps the level within binomial error in all pairs drawn here and saves what the plain one saves in this pair. It is an approximation, not a proof;
+and refuses {kept}, by a p-value of just above .10. The rule used lies between: it keeps the level within binomial error in all pairs drawn here and saves what the plain one saves in this pair. It was picked on these sets among six bounds (normal, score test,
+half or one added at either end, half a loss only, Jeffreys' posterior), so another set may treat it less kindly. It is an approximation, not a proof;
 how far it can be off is in the next table. With fewer than 230 records (rlc_gsm8k has 157) it accepts hardly anything but where the cheap model has also won some: a clean sheet of that length proves no point.
 
 ## The hardest world for the rule
