@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from time import perf_counter
@@ -43,13 +44,30 @@ class LiteLLMModel:
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         litellm = _litellm()
-        body = body_of(request, self._id, self.max_output_tokens)
-        more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
+        arguments = self._arguments(request)
         started = perf_counter()
         try:
-            response = litellm.completion(**body, **more, timeout=self._timeout_s, num_retries=0, max_retries=0, caching=False)
+            response = litellm.completion(**arguments)
         except Exception as error:
             raise self._failure(error) from error
+        return self._answer(request, response, started)
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        litellm = await asyncio.to_thread(_litellm)  # its import takes seconds, in which other calls go on
+        arguments = self._arguments(request)
+        started = perf_counter()
+        try:
+            response = await litellm.acompletion(**arguments)
+        except Exception as error:
+            raise self._failure(error) from error
+        return self._answer(request, response, started)
+
+    def _arguments(self, request: ModelRequest) -> dict[str, Any]:
+        body = body_of(request, self._id, self.max_output_tokens)
+        more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
+        return {**body, **more, "timeout": self._timeout_s, "num_retries": 0, "max_retries": 0, "caching": False}
+
+    def _answer(self, request: ModelRequest, response: Any, started: float) -> ModelAnswer:
         latency_ms = (perf_counter() - started) * 1000
         return read_answer(response.model_dump(), model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
@@ -82,6 +100,7 @@ def _litellm() -> Any:
         ) from None
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    litellm.disable_aiohttp_transport = True  # coroutines take httpx too: its faults say whether a request was sent
     return litellm
 
 

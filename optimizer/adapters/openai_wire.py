@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -25,15 +27,36 @@ def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None)
 
 def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
     """The answer's JSON. Raises ModelFailed whose members say ``status`` and whether the request was ``sent`` at all."""
-    timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+    with _as_model_failed(model, url, timeout_s):
+        response = client.post(f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+    return _read(response, model)
+
+
+async def apost(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
+    """``post`` as a coroutine."""
+    with _as_model_failed(model, url, timeout_s):
+        response = await client.post(f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+    return _read(response, model)
+
+
+def _timeout(timeout_s: float) -> httpx.Timeout:
+    return httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+
+
+@contextmanager
+def _as_model_failed(model: str, url: str, timeout_s: float) -> Iterator[None]:
+    """Faults of the wire, by what they say of whether the request was sent."""
     try:
-        response = client.post(f"{url}/chat/completions", json=body, timeout=timeout)
+        yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
     except httpx.TimeoutException:
         raise timed_out(model, timeout_s) from None
     except httpx.HTTPError as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=True) from None
+
+
+def _read(response: httpx.Response, model: str) -> dict[str, Any]:
     if response.status_code != 200:
         raise failure_of(response.status_code, _message(response), model=model, retry_after=response.headers.get("retry-after"))
     try:
@@ -137,8 +160,10 @@ class OpenAICompatible:
         self._url = base_url.rstrip("/")
         self._model_id = model_id
         self._timeout_s = timeout_s
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(headers=headers, limits=httpx.Limits(max_connections=max(4, concurrency)))
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._limits = httpx.Limits(max_connections=max(4, concurrency))
+        self._client = httpx.Client(headers=self._headers, limits=self._limits)
+        self._of_loop: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
@@ -146,8 +171,27 @@ class OpenAICompatible:
         values = post(self._client, self._url, body, model=self.name, timeout_s=self._timeout_s)
         return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
 
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        body = body_of(request, self._model_id, self.max_output_tokens)
+        client = self._async_client()
+        started = perf_counter()
+        values = await apost(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
+
     def close(self) -> None:
         self._client.close()
+        if self._of_loop is not None:
+            loop, client = self._of_loop
+            self._of_loop = None
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.aclose(), loop).result(timeout=CONNECT_S)
+
+    def _async_client(self) -> httpx.AsyncClient:
+        """Connections belong to the event loop that opened them."""
+        loop = asyncio.get_running_loop()
+        if self._of_loop is None or self._of_loop[0] is not loop:
+            self._of_loop = loop, httpx.AsyncClient(headers=self._headers, limits=self._limits)
+        return self._of_loop[1]
 
 
 def _message(response: httpx.Response) -> str:

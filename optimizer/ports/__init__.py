@@ -11,7 +11,7 @@ from optimizer.ports.api_keys import ApiKeys
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
-from optimizer.ports.models import LanguageModel, ModelCatalogue, ModelFacts, ModelSource
+from optimizer.ports.models import AnswersCoroutines, LanguageModel, ModelCatalogue, ModelFacts, ModelSource
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
 from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount, UnitCounts
@@ -27,6 +27,7 @@ __all__ = [
     "Added",
     "Alert",
     "Alerts",
+    "AnswersCoroutines",
     "ApiKeys",
     "Audit",
     "Blocks",

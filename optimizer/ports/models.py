@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 
@@ -23,6 +23,17 @@ class LanguageModel(Protocol):
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, unreachable)."""
+
+
+@runtime_checkable
+class AnswersCoroutines(Protocol):
+    """What a LanguageModel may offer beside ``complete`` where a call is only waited for: one thread then holds as many as wanted.
+
+    All of a process's calls run in the same event loop, so that connections may be kept.
+    """
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        """``complete`` as a coroutine: the same request on the wire, the same answer, the same faults."""
 
 
 class ModelFacts(Protocol):
