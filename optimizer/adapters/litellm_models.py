@@ -74,6 +74,8 @@ class LiteLLMModel:
     def _failure(self, error: Exception) -> ModelFailed:
         """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""
         wire = next((e for e in _causes(error) if isinstance(e, httpx.TransportError)), None)
+        if any(type(e).__name__ == "ClientOSError" for e in _causes(error)):  # aiohttp's: broken off, which LiteLLM takes for refused
+            return unreachable(self.name, self._api_base or self._id, _short(error), sent=True)
         if isinstance(wire, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
             return unreachable(self.name, self._api_base or self._id, _short(wire), sent=False)
         if isinstance(wire, httpx.TimeoutException):
@@ -100,7 +102,6 @@ def _litellm() -> Any:
         ) from None
     litellm.suppress_debug_info = True
     litellm.telemetry = False
-    litellm.disable_aiohttp_transport = True  # coroutines take httpx too: its faults say whether a request was sent
     return litellm
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -10,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from optimizer.adapters.lanes import Lanes
 from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
@@ -160,10 +160,9 @@ class OpenAICompatible:
         self._url = base_url.rstrip("/")
         self._model_id = model_id
         self._timeout_s = timeout_s
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._limits = httpx.Limits(max_connections=max(4, concurrency))
-        self._client = httpx.Client(headers=self._headers, limits=self._limits)
-        self._of_loop: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(headers=headers, limits=httpx.Limits(max_connections=max(4, concurrency)))
+        self._lanes = Lanes(headers)
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
@@ -173,25 +172,14 @@ class OpenAICompatible:
 
     async def acomplete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
-        client = self._async_client()
-        started = perf_counter()
-        values = await apost(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
+        async with self._lanes.one() as client:
+            started = perf_counter()
+            values = await apost(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
         return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
 
     def close(self) -> None:
         self._client.close()
-        if self._of_loop is not None:
-            loop, client = self._of_loop
-            self._of_loop = None
-            if loop.is_running():
-                asyncio.run_coroutine_threadsafe(client.aclose(), loop).result(timeout=CONNECT_S)
-
-    def _async_client(self) -> httpx.AsyncClient:
-        """Connections belong to the event loop that opened them."""
-        loop = asyncio.get_running_loop()
-        if self._of_loop is None or self._of_loop[0] is not loop:
-            self._of_loop = loop, httpx.AsyncClient(headers=self._headers, limits=self._limits)
-        return self._of_loop[1]
+        self._lanes.close()
 
 
 def _message(response: httpx.Response) -> str:
