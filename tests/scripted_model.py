@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -42,20 +43,38 @@ class ScriptedModel:
         self.in_flight = self.most_in_flight = 0
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
+        with self._on_the_wire(request) as n:
+            time.sleep(self._delay_s)
+            return self._answer(request, n)
+
+    @contextmanager
+    def _on_the_wire(self, request: ModelRequest) -> Iterator[int]:
+        """The number of the attempt."""
         with self._lock:
             self.requests.append(request)
             n = len(self.requests)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            time.sleep(self._delay_s)
-            text = self._script(request, n)
-            limit = request.params.get("max_tokens") or self.max_output_tokens
-            cost = reservation_usd(request, self.price, limit) * self._cost_share
-            return ModelAnswer(text=text, input_tokens=10, output_tokens=5, cost_usd=cost, latency_ms=12.0)
+            yield n
         finally:
             with self._lock:
                 self.in_flight -= 1
+
+    def _answer(self, request: ModelRequest, n: int) -> ModelAnswer:
+        text = self._script(request, n)
+        limit = request.params.get("max_tokens") or self.max_output_tokens
+        cost = reservation_usd(request, self.price, limit) * self._cost_share
+        return ModelAnswer(text=text, input_tokens=10, output_tokens=5, cost_usd=cost, latency_ms=12.0)
+
+
+class AwaitedModel(ScriptedModel):
+    """The same by coroutines too."""
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        with self._on_the_wire(request) as n:
+            await asyncio.sleep(self._delay_s)
+            return self._answer(request, n)
 
 
 def failed(kind: str, *, status: int | None = None, sent: bool = True, **members: Any) -> ModelFailed:
