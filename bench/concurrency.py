@@ -180,7 +180,7 @@ def measure(n_calls: int, rounds: int) -> list[Cell]:
             both: dict[str, list[dict[str, Any]]] = {"coroutines": [], "threads": []}
             for i in range(rounds):
                 for way in ("coroutines", "threads") if i % 2 == 0 else ("threads", "coroutines"):
-                    both[way].append(run(server, way, at_once, max(n_calls, at_once * 12)))
+                    both[way].append(run(server, way, at_once, max(n_calls, at_once * 6)))
             cells += [_cell(f"{at_once} at once: {text}", name, unit, both) for name, text, unit in FIGURES]
         ends: dict[str, list[dict[str, Any]]] = {"coroutines": [], "threads": []}
         for _ in range(rounds):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from optimizer.core.budget import reservation_usd
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 
+RESET = -1  # in the place of a status: the connection is torn down, not closed
 FREE = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
 
 
@@ -124,6 +127,11 @@ def provider() -> Iterator[Provider]:
             state.headers.append(dict(self.headers))
             status, headers, payload = state.answer(body)
             if status == 0:  # break off
+                self.connection.close()
+                return
+            if status == RESET:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.rfile.close()
                 self.connection.close()
                 return
             try:

@@ -17,7 +17,7 @@ from optimizer.core.budget import charge_after_failure, worth_a_retry
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import LanguageModel
-from tests.scripted_model import Provider, chat_answer, provider, request
+from tests.scripted_model import RESET, Provider, chat_answer, provider, request
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -83,7 +83,7 @@ def test_an_answer_carries_text_tokens_cost_and_latency(make: Any, behind: Provi
     assert not answer.from_journal
     body = behind.bodies[-1]
     assert (body["model"], body["messages"], body["max_tokens"]) == ("big", [{"role": "user", "content": "hello"}], 77)
-    assert behind.headers[-1]["Authorization"] == "Bearer k1"
+    assert {name.lower(): value for name, value in behind.headers[-1].items()}["authorization"] == "Bearer k1"
 
 
 @both
@@ -139,6 +139,15 @@ def test_a_connection_that_was_refused_costs_nothing_and_one_that_broke_off_does
         make(behind.url).complete(request())
     assert (refused.value.kind, broken.value.kind) == ("unreachable", "unreachable")
     assert (refused.value.members["sent"], broken.value.members["sent"]) == (False, True)
+
+
+@both
+def test_a_connection_that_was_reset_after_the_request_may_have_been_billed(make: Any, behind: Provider):
+    behind.answer = lambda body: (RESET, {}, b"")
+    with pytest.raises(ModelFailed) as reset:
+        make(behind.url).complete(request())
+    assert (reset.value.kind, reset.value.members["sent"]) == ("unreachable", True)
+    assert len(behind.bodies) == 1
 
 
 @pytest.mark.parametrize(
