@@ -15,7 +15,7 @@ from optimizer.core.errors import ModelFailed, StudyStopped
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.study import Budget
 from optimizer.jobs.call_book import CallBook, found_or_allowed
-from optimizer.jobs.call_slots import Slots, await_for, wait_for
+from optimizer.jobs.call_slots import Slots, await_for, slots_of, wait_for
 from optimizer.ports import AnswersCoroutines, Clock, LanguageModel, Store
 
 WAIT_INITIAL_S, WAIT_MAX_S = 0.5, 10.0
@@ -31,7 +31,8 @@ class JournaledModel:
         budget: caps of calls and dollars over everything the study has spent, in whatever process.
         purpose: search, confirmation, proposer, evaluation, serving or rehearsal.
         stop: asked before every attempt; a sentence means stop.
-        concurrency: attempts in flight at once; default what the model is good for.
+        concurrency: attempts in flight at once; default what the model is good for, for all studies of the process together where it
+            takes coroutines.
         held: what must be left over at the moment, where ``budget`` does not already leave it out.
     Raises:
         BudgetTooSmall: a dollar cap over a model whose calls have no bounded price.
@@ -59,7 +60,9 @@ class JournaledModel:
         self._budget = budget
         self._stop = stop
         self._book = CallBook(store, clock, study=study, family=family, budget=budget, purpose=purpose, price=model.price, held=held)
-        self._slots = Slots(concurrency or model.concurrency)
+        # Embedded processes come and go, and each keeps to one call by itself; a provider counts what all studies send together.
+        is_shared = self._coroutines is not None and concurrency in (None, model.concurrency)
+        self._slots = slots_of(model, model.concurrency) if is_shared else Slots(concurrency or model.concurrency)
         self._in_flight: dict[str, Future[ModelAnswer]] = {}
         self._in_flight_lock = threading.Lock()
 

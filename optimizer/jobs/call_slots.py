@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 STOP_CHECK_S = 0.25
@@ -76,6 +77,16 @@ class Slots:
                 return
             turn = self._waiting.popleft()
         turn.set_result(None)
+
+
+_OF_MODELS: WeakKeyDictionary[object, Slots] = WeakKeyDictionary()
+_OF_MODELS_LOCK = threading.Lock()
+
+
+def slots_of(model: object, n: int) -> Slots:
+    """The places of one model, for all studies of this process together; ``n`` counts when they are made."""
+    with _OF_MODELS_LOCK:
+        return _OF_MODELS.setdefault(model, Slots(n))
 
 
 def wait_for(future: Future[T], check: Callable[[], None]) -> T:

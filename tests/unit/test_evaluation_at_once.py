@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ def test_sixty_four_calls_are_in_flight_at_once_and_every_result_is_in_its_place
     assert [r.example for r in results] == [e.id for e in EXAMPLES]
     assert {r.score for r in results} == {1.0}
     assert statuses(store) == {"settled": 100}
+
+
+def test_studies_share_their_model_s_limit(store: Database) -> None:
+    model = AwaitedModel(lambda r, n: "biology", concurrency=8, delay_s=0.05)
+    studies = [evaluator(store, model, study=f"st_{i}") for i in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(one.evaluate, variant(temperature=0.5), EXAMPLES[:20]) for one in studies]
+    assert [len(one.result()) for one in done] == [20, 20, 20]
+    assert (len(model.requests), model.most_in_flight) == (60, 8)
 
 
 def test_calls_begin_in_order(store: Database) -> None:
