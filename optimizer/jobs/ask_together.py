@@ -66,9 +66,11 @@ class Together(Generic[Question, Outcome]):
                     return
                 row, question = taken
                 try:
-                    self._done(question, ask(question))
+                    outcome = ask(question)
                 except BaseException as fault:
                     self._end(fault)
+                else:
+                    self._tell(question, outcome)
 
         self._under_way += [self._threads.submit(work) for _ in range(n_at_once)]
 
@@ -93,19 +95,24 @@ class Together(Generic[Question, Outcome]):
         self._threads.shutdown(wait=True)
 
     async def _ask_all(self, waiting: Iterator[Question], ask: Callable[[Question], Awaitable[Outcome]], n_at_once: int) -> None:
-        loop = asyncio.get_running_loop()
-
         async def work() -> None:
             for question in waiting:  # one iterator for all: each takes the next
                 try:
                     outcome = await ask(question)
-                    await loop.run_in_executor(self._threads, self._done, question, outcome)
                 except BaseException as fault:  # kept here: a loop does not outlive what is no Exception
                     self._end(fault)
+                else:
+                    self._threads.submit(self._tell, question, outcome)
                 if self._ended.is_set():
                     return
 
         await asyncio.gather(*(work() for _ in range(n_at_once)))
+
+    def _tell(self, question: Question, outcome: Outcome) -> None:
+        try:
+            self._done(question, outcome)
+        except BaseException as fault:
+            self._end(fault)
 
     def _end(self, fault: BaseException) -> None:
         with self._lock:
