@@ -54,7 +54,7 @@ bench-tick: $(VENV)/.synced ## a tick beside ten thousand and beside ten million
 	@$(BIN)/python bench/tick.py
 
 bench-studies: $(VENV)/.synced ## what a study costs beside its model's calls, and fifty kills of one (a quarter of an hour)
-	@for name in study_overhead mirror resume; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+	@for name in study_overhead concurrency mirror resume; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-policies: $(VENV)/.synced ## CPU of executing a policy, beside one call of the model (two minutes)
 	@$(BIN)/python bench/policy_execution.py

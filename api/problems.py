@@ -40,6 +40,11 @@ class PreconditionFailed(errors.StaleVersion):
     title = "Precondition failed"
 
 
+class PreconditionRequired(errors.DetentError):
+    slug = "precondition-required"
+    title = "Precondition required"
+
+
 class ModelTimedOut(errors.ModelFailed):
     slug = "model-timeout"
     title = "Model gave no answer in time"
@@ -126,6 +131,10 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     PreconditionFailed: (412, "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now."),
     errors.TooLarge: (413, "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts."),
     UnsupportedMediaType: (415, "A body of JSON must be declared as `Content-Type: application/json`."),
+    PreconditionRequired: (
+        428,
+        "A change that replaces something as a whole says what it replaces: send `If-Match` with the `ETag` that GET answers, or `*` for whatever holds now.",
+    ),
     errors.TooMany: (429, "More requests or events in a minute than the limit allows. Wait as long as `Retry-After` says."),
     Internal: (500, "A fault of the server. The log holds it under `request_id`; please report it with that."),
     errors.NotYet: (501, "The contract names this, and a later version brings it."),

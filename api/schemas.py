@@ -49,6 +49,15 @@ class StudyBody(Body):
     dry_run: bool = False
 
 
+class ScheduleBody(Body):
+    """When studies of a family start by themselves, in place of its file."""
+
+    cron: Annotated[str | None, Field(max_length=200, description="Five fields in UTC; null: never")]
+    strategy: Annotated[Name | None, Field(description="Default: the file's")] = None
+    aim: Annotated[Aim | None, Field(description="Default: the file's")] = None
+    reason: Reason = ""
+
+
 class ReasonBody(Body):
     reason: Reason = ""
 

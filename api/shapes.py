@@ -11,10 +11,13 @@ from optimizer.core.freezes import Freeze
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.rollout_view import RolloutView
+from optimizer.core.schedule import ScheduleInForce
 from optimizer.core.study import Study, Trial
 from optimizer.jobs.freeze import FreezeReport
+from optimizer.jobs.look_at_triggers import next_scheduled
 from optimizer.jobs.record_change import ChangeReport
-from optimizer.ports import Alert, VariantRecord
+from optimizer.jobs.set_schedule import ScheduleReport
+from optimizer.ports import Alert, Clock, VariantRecord
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -111,6 +114,15 @@ def freeze(value: Freeze) -> dict[str, Any]:
 def freeze_change(value: FreezeReport) -> dict[str, Any]:
     """What a freeze or its end did, with every freeze that holds from now on; ``family`` null is every family."""
     return {**asdict(value), "freezes": [freeze(one) for one in value.freezes]}
+
+
+def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:
+    """What is in force, by whom (`source` is `file` or `store`), and when its next study comes."""
+    return {**asdict(value), "next_study_at": next_scheduled(value, clock)}
+
+
+def schedule_change(value: ScheduleReport, clock: Clock) -> dict[str, Any]:
+    return {**asdict(value), "schedule": schedule(value.schedule, clock)}
 
 
 def estimate(family: str, value: Estimate) -> dict[str, Any]:

@@ -45,6 +45,13 @@ class ApiClient:
         """Members that are None are left out: the server's defaults hold."""
         return self._ask("POST", path, json={k: v for k, v in body.items() if v is not None})
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Replaces whatever is there now: a command has not shown it before, so there is no state that it was decided on."""
+        return self._ask("PUT", path, json=dict(body), headers={"If-Match": "*"})
+
+    def delete(self, path: str, **query: Any) -> Any:
+        return self._ask("DELETE", path, params={k: v for k, v in query.items() if v is not None})
+
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         try:
             answer = self._http.request(method, path, **options)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from optimizer.core.budget import reservation_usd
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 
+RESET = -1  # in the place of a status: the connection is torn down, not closed
 FREE = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
 
 
@@ -42,20 +46,38 @@ class ScriptedModel:
         self.in_flight = self.most_in_flight = 0
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
+        with self._on_the_wire(request) as n:
+            time.sleep(self._delay_s)
+            return self._answer(request, n)
+
+    @contextmanager
+    def _on_the_wire(self, request: ModelRequest) -> Iterator[int]:
+        """The number of the attempt."""
         with self._lock:
             self.requests.append(request)
             n = len(self.requests)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            time.sleep(self._delay_s)
-            text = self._script(request, n)
-            limit = request.params.get("max_tokens") or self.max_output_tokens
-            cost = reservation_usd(request, self.price, limit) * self._cost_share
-            return ModelAnswer(text=text, input_tokens=10, output_tokens=5, cost_usd=cost, latency_ms=12.0)
+            yield n
         finally:
             with self._lock:
                 self.in_flight -= 1
+
+    def _answer(self, request: ModelRequest, n: int) -> ModelAnswer:
+        text = self._script(request, n)
+        limit = request.params.get("max_tokens") or self.max_output_tokens
+        cost = reservation_usd(request, self.price, limit) * self._cost_share
+        return ModelAnswer(text=text, input_tokens=10, output_tokens=5, cost_usd=cost, latency_ms=12.0)
+
+
+class AwaitedModel(ScriptedModel):
+    """The same by coroutines too."""
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        with self._on_the_wire(request) as n:
+            await asyncio.sleep(self._delay_s)
+            return self._answer(request, n)
 
 
 def failed(kind: str, *, status: int | None = None, sent: bool = True, **members: Any) -> ModelFailed:
@@ -105,6 +127,11 @@ def provider() -> Iterator[Provider]:
             state.headers.append(dict(self.headers))
             status, headers, payload = state.answer(body)
             if status == 0:  # break off
+                self.connection.close()
+                return
+            if status == RESET:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.rfile.close()
                 self.connection.close()
                 return
             try:

@@ -18,6 +18,7 @@ from optimizer.core.assignment import unit_hmac
 from optimizer.core.family import Family
 from optimizer.jobs.put_override import put_override
 from optimizer.jobs.roll_back_champion import roll_back_champion
+from optimizer.jobs.set_schedule import read_schedule
 
 routes: APIRouter = router("Families")
 
@@ -31,10 +32,13 @@ def families(shared: Shared) -> dict[str, Any]:
 
 @routes.get("/v1/families/{family}", **guarded("read"))
 def family(family: str, shared: Shared) -> dict[str, Any]:
-    """One family: its definition as the file has it, its champion, its rollout, and what is wrong with the file if anything is."""
+    """One family: its definition as the file has it, its champion, its rollout, the schedule in force, and what is wrong with the file if anything is."""
     definition = shared.families.families.get(family)
     summary = _summary(shared, family)
-    return {**summary, "definition": definition.model_dump(mode="json", by_alias=True) if definition is not None else None}
+    if definition is None:
+        return {**summary, "definition": None, "schedule": None}
+    schedule = shapes.schedule(read_schedule(definition, store=shared.store), shared.clock)
+    return {**summary, "definition": definition.model_dump(mode="json", by_alias=True), "schedule": schedule}
 
 
 @routes.get("/v1/families/{family}/history", **guarded("read"))

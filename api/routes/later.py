@@ -25,7 +25,6 @@ LATER = (
     Later("POST", "/ofrep/v1/evaluate/flags/{key}", "read", "Fetch the prompt with GET /v1/families/{family}/prompt."),
     Later("POST", "/ofrep/v1/evaluate/flags", "read", "Fetch all families with GET /v1/snapshot."),
     Later("POST", "/v1/traces", "feedback", "Send interactions with POST /v1/interactions."),
-    Later("PUT", "/v1/families/{family}/schedule", "operate", "Start studies with POST /v1/families/{family}/studies."),
     Later("DELETE", "/v1/units/{unit}", "admin", "Nothing was deleted."),
     Later("GET", "/dashboard", "read", "MLflow shows studies, /docs lists the routes, `detent status` sums up."),
 )

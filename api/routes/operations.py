@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer import run_files
 from optimizer.core.freezes import ALL
+from optimizer.core.schedule import StoredSchedule, in_force
 from optimizer.jobs.look_at_triggers import next_scheduled
 from optimizer.ports import Transaction
 
@@ -57,6 +59,7 @@ def status(shared: Shared) -> dict[str, Any]:
         }
 
     served = shared.serving.now_served
+    schedules = shared.read(shared.store.schedules.all)
     return {
         "profile": shared.settings.profile,
         "simulated_clock": shared.settings.simulated_clock,
@@ -69,7 +72,7 @@ def status(shared: Shared) -> dict[str, Any]:
                 "since": family.champion.since,
                 "rollout": shapes.rollout(family.rollout) if family.rollout is not None else None,
                 "frozen": family.freeze is not None,
-                "next_study_at": next_scheduled(declared, shared.clock) if (declared := shared.families.families.get(name)) else None,
+                **_schedule(shared, name, schedules),
                 "degraded": name in shared.families.problems,
             }
             for name, family in sorted(served.families.items())
@@ -131,6 +134,17 @@ def reviews(
     found = shared.read(lambda tx: shared.store.reviews.page(tx, family, status))
     shown, next_cursor = slice_of(found, cursor, limit)
     return page(shown, next_cursor)
+
+
+def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule]) -> dict[str, Any]:
+    declared = shared.families.families.get(family)
+    if declared is None:
+        return {"schedule": None, "next_study_at": None}
+    found = in_force(declared, stored.get(family))
+    return {
+        "schedule": {"cron": found.cron, "source": found.source, "by": found.by},
+        "next_study_at": next_scheduled(found, shared.clock),
+    }
 
 
 def _dependencies(shared: Services) -> dict[str, Any]:

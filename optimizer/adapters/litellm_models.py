@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -50,6 +51,19 @@ class LiteLLMModel:
             response = self._ask(request)
         except Exception as error:
             raise self._failure(error) from error
+        return self._answer(request, response, started)
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        litellm = await asyncio.to_thread(_litellm)  # its import takes seconds, in which other calls go on
+        arguments = self._arguments(litellm, request)
+        started = perf_counter()
+        try:
+            response = await litellm.acompletion(**arguments)
+        except Exception as error:
+            raise self._failure(error) from error
+        return self._answer(request, response, started)
+
+    def _answer(self, request: ModelRequest, response: Any, started: float) -> ModelAnswer:
         latency_ms = (perf_counter() - started) * 1000
         return read_answer(response.model_dump(), model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
@@ -65,16 +79,21 @@ class LiteLLMModel:
         return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
     def _ask(self, request: ModelRequest, **how: Any) -> Any:
-        body = body_of(request, self._id, self.max_output_tokens)
         litellm = _litellm()
+        return litellm.completion(**self._arguments(litellm, request), **how)
+
+    def _arguments(self, litellm: Any, request: ModelRequest) -> dict[str, Any]:
+        body = body_of(request, self._id, self.max_output_tokens)
         if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
             del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
         more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
-        return litellm.completion(**body, **more, **how, timeout=self._timeout_s, num_retries=0, max_retries=0, caching=False)
+        return {**body, **more, "timeout": self._timeout_s, "num_retries": 0, "max_retries": 0, "caching": False}
 
     def _failure(self, error: Exception) -> ModelFailed:
         """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""
         wire = next((e for e in _causes(error) if isinstance(e, httpx.TransportError)), None)
+        if any(type(e).__name__ == "ClientOSError" for e in _causes(error)):  # aiohttp's: broken off, which LiteLLM takes for refused
+            return unreachable(self.name, self._api_base or self._id, _short(error), sent=True)
         if isinstance(wire, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
             return unreachable(self.name, self._api_base or self._id, _short(wire), sent=False)
         if isinstance(wire, httpx.TimeoutException):

@@ -6,8 +6,9 @@ from time import perf_counter
 
 import httpx
 
+from optimizer.adapters.lanes import Lanes
 from optimizer.adapters.openai_stream import post_streaming
-from optimizer.adapters.openai_wire import body_of, post, read_answer
+from optimizer.adapters.openai_wire import apost, body_of, post, read_answer
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 
@@ -39,11 +40,19 @@ class OpenAICompatible:
         self._timeout_s = timeout_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.Client(headers=headers, limits=httpx.Limits(max_connections=max(4, concurrency)))
+        self._lanes = Lanes(headers)
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
         started = perf_counter()
         values = post(self._client, self._url, body, model=self.name, timeout_s=self._timeout_s)
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        body = body_of(request, self._model_id, self.max_output_tokens)
+        async with self._lanes.one() as client:
+            started = perf_counter()
+            values = await apost(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
         return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
 
     def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
@@ -54,3 +63,4 @@ class OpenAICompatible:
 
     def close(self) -> None:
         self._client.close()
+        self._lanes.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,19 +36,47 @@ def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str,
         return whole(response, deadline, model=model)
 
 
+async def apost(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
+    """``post`` as a coroutine."""
+    with _as_model_failed(model, url, timeout_s):
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await client.post(f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+        except TimeoutError:
+            raise timed_out(model, timeout_s) from None
+    _require_ok(response, response.content, model)
+    return _parsed(response.content, model)
+
+
 @contextmanager
 def opened(
     client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
 ) -> Iterator[tuple[httpx.Response, Deadline]]:
     """A provider's answer of status 200, its body still to be read; whatever goes wrong until it is closed is a ModelFailed."""
     deadline = Deadline(model, timeout_s)
-    timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+    with (
+        _as_model_failed(model, url, timeout_s),
+        client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s)) as response,
+    ):
+        if response.status_code != 200:
+            _require_ok(response, read(response, deadline), model)
+        yield response, deadline
+
+
+def _require_ok(response: httpx.Response, body: bytes, model: str) -> None:
+    if response.status_code != 200:
+        raise failure_of(response.status_code, _message(response, body), model=model, retry_after=response.headers.get("retry-after"))
+
+
+def _timeout(timeout_s: float) -> httpx.Timeout:
+    return httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+
+
+@contextmanager
+def _as_model_failed(model: str, url: str, timeout_s: float) -> Iterator[None]:
+    """Faults of the wire, by what they say of whether the request was sent."""
     try:
-        with client.stream("POST", f"{url}/chat/completions", json=body, timeout=timeout) as response:
-            if response.status_code != 200:
-                message = _message(response, read(response, deadline))
-                raise failure_of(response.status_code, message, model=model, retry_after=response.headers.get("retry-after"))
-            yield response, deadline
+        yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
     except httpx.TimeoutException:
@@ -78,7 +107,10 @@ def read(response: httpx.Response, deadline: Deadline) -> bytes:
 
 def whole(response: httpx.Response, deadline: Deadline, *, model: str) -> dict[str, Any]:
     """An answer that comes in one piece."""
-    body = read(response, deadline)
+    return _parsed(read(response, deadline), model)
+
+
+def _parsed(body: bytes, model: str) -> dict[str, Any]:
     try:
         values = json.loads(body)
     except ValueError:  # also bytes that are no UTF-8

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.cli import family_schedule
 from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from optimizer.jobs.look_at_triggers import TriggerReport
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
+
+family_schedule.register(app)
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 
@@ -109,6 +112,7 @@ def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
     caps = [f"${own.usd:g}", *([f"{own.calls:,} calls"] if own.calls else []), *([f"{own.minutes:g} minutes"] if own.minutes else [])]
     month = f"; all its studies at most ${own.usd_per_month:g} a month" if own.usd_per_month is not None else ""
     lines = [f"By itself a study may spend {', '.join(caps)}{month}"]
+    lines.append(f"Schedule  {report.schedule.text}")
     lines += [f"          {line}" for line in sentences(report.looks)]
     if report.held is not None:
         lines.append(f"          none starts now: {report.held.reason}")

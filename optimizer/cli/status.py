@@ -90,8 +90,11 @@ def status(as_json: Json = False) -> None:
 
 
 def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze]) -> dict[str, Any]:
+    from optimizer.core.schedule import in_force
     from optimizer.jobs.look_at_triggers import next_scheduled
 
+    declared = session.families.families.get(name)
+    schedule = in_force(declared, session.store.schedules.get(tx, name)) if declared is not None else None
     champion = session.store.champions.current(tx, name)
     active = session.store.rollouts.active(tx, name)
     share = f" at {100 * active.share:.3g} %" if active and active.share is not None else ""
@@ -100,6 +103,7 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         "champion": champion.variant if champion else None,
         "rollout": f"{active.id} {active.status}{share}" if active else None,
         "frozen": is_frozen(freezes, name) is not None,
-        "next_study_at": next_scheduled(declared, session.clock) if (declared := session.families.families.get(name)) else None,
+        "next_study_at": next_scheduled(schedule, session.clock) if schedule is not None else None,
+        "schedule": {"cron": schedule.cron, "source": schedule.source, "by": schedule.by} if schedule is not None else None,
         "problem": "faulty file, last good version serves" if name in session.families.problems else None,
     }

@@ -94,6 +94,25 @@ def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None
         )
 
 
+def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int, left: Budget) -> None:
+    """Raises BudgetTooSmall where a study that has instructions written could not pay for one of them.
+
+    Args:
+        max_tokens: the limit of a proposal.
+        left: for the search, the confirmation set aside.
+    """
+    if left.usd is None or price is None:
+        return
+    least = price.of(0, max_tokens)
+    if _dollars(least) > _dollars(left.usd):
+        raise BudgetTooSmall(
+            f"The budget cannot pay for one instruction: model {proposer!r} writes them, each reserves ${least:.4f} and more, and ${left.usd:.4f} "
+            "is left for the search. Give more, name a cheaper proposer, or a strategy that has nothing written.",
+            required_usd=least,
+            left_usd=left.usd,
+        )
+
+
 def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Allowed | Denied:
     """Whether one more call fits under the caps of calls and dollars; minutes are the study's own to keep.
 

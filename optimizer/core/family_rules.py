@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.core.errors import Fault, pointer_of
 from optimizer.core.family_policy import policy_faults
-from optimizer.core.family_space import space_faults
+from optimizer.core.family_space import DEFAULT_SPACE, space_faults
 from optimizer.core.variant import ROLES, VARIABLE
 
 BUILT_IN_METRICS: Mapping[str, tuple[str, ...]] = {  # name -> the parsers whose outputs it can judge
@@ -27,7 +27,7 @@ _INPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 def check_rules(data: Mapping[str, Any]) -> list[Fault]:
     """Faults in how keys fit together. Parts of a wrong type are passed over: their type has been found fault with already."""
-    faults = [*_inputs(data), *_output(data), *_prompt(data), *_model(data), *_scorer(data), *_rollout(data)]
+    faults = [*_inputs(data), *_output(data), *_prompt(data), *_model(data), *_scorer(data), *_rollout(data), *_strategies(data)]
     if data.get("kind") == "policy":
         faults += policy_faults(data)
     if data.get("kind", "prompt") == "prompt":
@@ -206,3 +206,19 @@ def _rollout(data: Mapping[str, Any]) -> Iterator[Fault]:
             pointer="/rollout/max_days",
             detail=f"the rollout lasts at least {hours:g} hours and must end within {days:g} days; raise max_days",
         )
+
+
+def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """A strategy that no study could have is better found here than at three at night."""
+    from optimizer.core.schedule import strategy_fault  # here, because it needs to know what a Family is
+
+    schedule, triggers = _mapping(data, "schedule"), _mapping(data, "triggers")
+    gates_aim = _mapping(_mapping(data, "rollout"), "gates").get("aim", "quality")
+    space = _mapping(data, "space") if "space" in data else DEFAULT_SPACE
+    asked = {
+        "/schedule/strategy": (schedule.get("strategy"), schedule.get("aim") or gates_aim),
+        "/triggers/strategy": (triggers.get("strategy"), gates_aim),
+    }
+    for pointer, (strategy, aim) in asked.items():
+        if isinstance(strategy, str) and strategy and (fault := strategy_fault(strategy, aim, space)) is not None:
+            yield Fault(pointer=pointer, detail=fault)

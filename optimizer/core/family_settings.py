@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from optimizer.core.cron import check_cron
 from optimizer.core.privacy import BUILT_IN_RULES, check_rule
+from optimizer.core.study import Aim
 
 Number = Annotated[float, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
@@ -47,9 +48,11 @@ class Cache(Declared):
 
 
 class Schedule(Declared):
-    """When a study starts by itself: five fields in UTC, or None for never."""
+    """When a study starts by itself: five fields in UTC, or None for never. ``strategy`` and ``aim`` None: the usual one, the gates' one."""
 
     cron: Annotated[str, AfterValidator(check_cron)] | None = "0 3 * * *"
+    strategy: Word | None = None
+    aim: Aim | None = None
 
 
 class FeedbackTrigger(Declared):
@@ -61,10 +64,11 @@ class FeedbackTrigger(Declared):
 
 
 class Triggers(Declared):
-    """What starts a study between schedules; None switches a trigger off."""
+    """What starts a study between schedules; None switches a trigger off. ``strategy`` of such a study, None: the usual one."""
 
     degradation: Annotated[float, Strict(), Field(gt=0, le=1)] | None = 0.15
     feedback: FeedbackTrigger | None = FeedbackTrigger()
+    strategy: Word | None = None
 
 
 class StudyBudget(Declared):
@@ -96,7 +100,7 @@ class FeedbackWindow(Declared):
 class Gates(Declared):
     """What the sealed holdout has to show before a rollout starts."""
 
-    aim: Literal["quality", "cost", "latency"] = "quality"
+    aim: Aim = "quality"
     improvement: Annotated[float, Strict(), Field(ge=0)] = 0.15
     confidence: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.8
     max_risk: Share = 0.3

@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import stamina
 
-from optimizer.core.budget import (
-    Denied,
-    HeldBack,
-    charge_after_failure,
-    may_spend,
-    output_limit,
-    require_bounded,
-    reservation_usd,
-    worth_a_retry,
-)
-from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
+from optimizer.core.budget import HeldBack, output_limit, require_bounded, reservation_usd, worth_a_retry
+from optimizer.core.errors import ModelFailed, StudyStopped
 from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.core.study import Budget, Spend
-from optimizer.jobs.ids import new_id
-from optimizer.ports import Clock, JournalEntry, LanguageModel, Store, Transaction
+from optimizer.core.study import Budget
+from optimizer.jobs.call_book import CallBook, found_or_allowed
+from optimizer.jobs.call_slots import Slots, await_for, slots_of, wait_for
+from optimizer.ports import AnswersCoroutines, Clock, LanguageModel, Store
 
-SHARED_FOR = timedelta(days=30)  # how long an answer at temperature 0 serves other studies
 WAIT_INITIAL_S, WAIT_MAX_S = 0.5, 10.0
-STOP_CHECK_S = 0.25
 
 
 class JournaledModel:
-    """A LanguageModel behind journal, budget and stop flag. Thread-safe.
+    """A LanguageModel behind journal, budget and stop flag. Thread-safe, and one for threads and coroutines together.
+
+    ``complete`` and ``acomplete`` take the same steps in the same order; a coroutine's commits share the writer's like those of many threads do.
 
     Args:
         study: whose calls these are; None for calls outside a study, whose budget then counts this object's calls only.
         budget: caps of calls and dollars over everything the study has spent, in whatever process.
         purpose: search, confirmation, proposer, evaluation, serving or rehearsal.
         stop: asked before every attempt; a sentence means stop.
-        concurrency: attempts in flight at once; default what the model is good for.
+        concurrency: attempts in flight at once; default what the model is good for, for all studies of the process together where it
+            takes coroutines.
         held: what must be left over at the moment, where ``budget`` does not already leave it out.
     Raises:
         BudgetTooSmall: a dollar cap over a model whose calls have no bounded price.
@@ -65,24 +55,25 @@ class JournaledModel:
         if model.price is None:
             require_bounded(model.name, None, None, budget)
         self.model = model
+        self._coroutines = model if isinstance(model, AnswersCoroutines) else None
         self._store = store
-        self._clock = clock
-        self._study = study
-        self._family = family
         self._budget = budget
-        self._purpose = purpose
         self._stop = stop
-        self._held = held
-        self._slots = threading.Semaphore(concurrency or model.concurrency)
+        self._book = CallBook(store, clock, study=study, family=family, budget=budget, purpose=purpose, price=model.price, held=held)
+        # Embedded processes come and go, and each keeps to one call by itself; a provider counts what all studies send together.
+        is_shared = self._coroutines is not None and concurrency in (None, model.concurrency)
+        self._slots = slots_of(model, model.concurrency) if is_shared else Slots(concurrency or model.concurrency)
         self._in_flight: dict[str, Future[ModelAnswer]] = {}
         self._in_flight_lock = threading.Lock()
-        self._own = _OwnSpend()
+
+    @property
+    def takes_coroutines(self) -> bool:
+        """Whether ``acomplete`` can be used: the model is one of those that only wait."""
+        return self._coroutines is not None
 
     def known(self, keys: Collection[str]) -> dict[str, ModelAnswer]:
         """What the journal answers of these requests, by key: one question to the database instead of one for each."""
-        with self._store.read() as tx:
-            found = self._store.journal.find_all(tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR)
-        return {key: self._at_todays_price(answer) for key, answer in found.items()}
+        return self._book.known(keys)
 
     def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer:
         """The journaled answer, which neither budget nor stop flag concerns, or a fresh one.
@@ -95,155 +86,113 @@ class JournaledModel:
             ModelFailed: no usable answer after all retries, each of them journaled.
         """
         key = request.key
-        with self._in_flight_lock:
-            first = self._in_flight.get(key)
-            if first is None:
-                mine: Future[ModelAnswer] = Future()
-                self._in_flight[key] = mine
-        if first is not None:
-            return replace(self._wait_for(first), from_journal=True)
+        flight, is_own = self._take_off(key)
+        if not is_own:
+            return replace(wait_for(flight, self._check_stop), from_journal=True)
         try:
-            answer = None
-            if not looked_up:
-                with self._store.read() as tx:
-                    answer = self._find(tx, key)
+            answer = None if looked_up else self._book.known([key]).get(key)
             if answer is None:
                 answer = self._ask(request, key)
         except BaseException as error:
-            self._leave(key)
-            mine.set_exception(error)
+            self._land(key).set_exception(error)
             raise
-        self._leave(key)
-        mine.set_result(answer)
+        self._land(key).set_result(answer)
+        return answer
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        """``complete`` as a coroutine, of a request that ``known`` had no answer for a moment ago. Raises the same."""
+        key = request.key
+        flight, is_own = self._take_off(key)
+        if not is_own:
+            return replace(await await_for(flight, self._check_stop), from_journal=True)
+        try:
+            answer = await self._aask(request, key)
+        except BaseException as error:
+            self._land(key).set_exception(error)
+            raise
+        self._land(key).set_result(answer)
         return answer
 
     def _ask(self, request: ModelRequest, key: str) -> ModelAnswer:
+        reserve_usd = self._reservation(request)
+        answer: ModelAnswer | None = None
+        for attempt in self._attempts():
+            with attempt, self._slots.taken(self._check_stop):
+                self._check_stop()
+                answer = self._attempt(request, key, attempt.num, reserve_usd)
+        assert answer is not None
+        return answer
+
+    async def _aask(self, request: ModelRequest, key: str) -> ModelAnswer:
+        reserve_usd = self._reservation(request)
+        answer: ModelAnswer | None = None
+        async for attempt in self._attempts():
+            with attempt:
+                async with self._slots.ataken(self._check_stop):
+                    self._check_stop()
+                    answer = await self._aattempt(request, key, attempt.num, reserve_usd)
+        assert answer is not None
+        return answer
+
+    def _attempt(self, request: ModelRequest, key: str, number: int, reserve_usd: float) -> ModelAnswer:
+        entry = self._book.entry(request, key, number, reserve_usd)
+        found = found_or_allowed(self._store.write(self._book.reserve(entry)))
+        if found is not None:
+            return found
+        try:
+            answer = self.model.complete(request)
+        except BaseException as error:
+            self._store.write(self._book.fail(entry, error))
+            raise
+        self._store.write(self._book.settle(entry, answer))
+        return replace(answer, from_journal=False)
+
+    async def _aattempt(self, request: ModelRequest, key: str, number: int, reserve_usd: float) -> ModelAnswer:
+        assert self._coroutines is not None
+        entry = self._book.entry(request, key, number, reserve_usd)
+        found = found_or_allowed(await self._store.awrite(self._book.reserve(entry)))
+        if found is not None:
+            return found
+        try:
+            answer = await self._coroutines.acomplete(request)
+        except BaseException as error:
+            await self._store.awrite(self._book.fail(entry, error))
+            raise
+        await self._store.awrite(self._book.settle(entry, answer))
+        return replace(answer, from_journal=False)
+
+    def _reservation(self, request: ModelRequest) -> float:
         max_tokens = output_limit(request.params, self.model.max_output_tokens)
         require_bounded(self.model.name, self.model.price, max_tokens, self._budget)
-        reserve_usd = reservation_usd(request, self.model.price, max_tokens)
-        answer: ModelAnswer | None = None
-        for attempt in stamina.retry_context(
+        return reservation_usd(request, self.model.price, max_tokens)
+
+    def _attempts(self) -> Any:
+        return stamina.retry_context(
             on=_wait_before_retry,
             attempts=self.model.retries + 1,
             timeout=None,
             wait_initial=WAIT_INITIAL_S,
             wait_max=WAIT_MAX_S,
             wait_jitter=WAIT_INITIAL_S,
-        ):
-            with attempt, self._slot():
-                self._check_stop()
-                answer = self._attempt(request, key, attempt.num, reserve_usd)
-        assert answer is not None
-        return answer
-
-    def _attempt(self, request: ModelRequest, key: str, number: int, reserve_usd: float) -> ModelAnswer:
-        entry = JournalEntry(
-            id=new_id("ca"),
-            key=key,
-            status="sent",
-            purpose=self._purpose,
-            model=request.model,
-            attempt=number,
-            reserved_usd=reserve_usd,
-            sent_at=self._clock.now(),
-            study=self._study,
-            family=self._family,
-            temperature=request.temperature,
-            request={
-                "messages": [dict(m) for m in request.messages],
-                "params": dict(request.params),
-                "revision": request.revision,
-                "sample": request.sample,
-            },
         )
-        decision = self._store.write(lambda tx: self._reserve(tx, entry))
-        if isinstance(decision, ModelAnswer):  # another process settled it meanwhile
-            return decision
-        if isinstance(decision, Denied):
-            raise BudgetExhausted(decision.reason)
-        try:
-            answer = self.model.complete(request)
-        except ModelFailed as error:
-            status = error.members.get("status_of_model")
-            charged = charge_after_failure(error.kind, status, bool(error.members.get("sent", True)), reserve_usd)
-            self._fail(entry, error.detail, charged)
-            raise
-        except BaseException as error:  # a fault of ours or an interrupt: it may have been sent, so it stays counted
-            self._fail(entry, f"{type(error).__name__}: {error}", reserve_usd)
-            raise
-        self._own.replace(reserve_usd, answer.cost_usd)
-        at = self._clock.now()
-        self._store.write(lambda tx: self._store.journal.settle(tx, entry.id, answer, at))
-        return replace(answer, from_journal=False)
 
-    def _reserve(self, tx: Transaction, entry: JournalEntry) -> ModelAnswer | Denied | None:
-        """Journal the call if it fits. One transaction of the database's only writer at a time, so that no two calls see the same rest."""
-        found = self._find(tx, entry.key)
-        if found is not None:
-            return found
-        spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
-        decision = may_spend(self._budget, spend, entry.reserved_usd, self._held())
-        if isinstance(decision, Denied):
-            return decision
-        self._store.journal.send(tx, entry)
-        self._own.add(entry.reserved_usd)
-        return None
-
-    def _find(self, tx: Transaction, key: str) -> ModelAnswer | None:
-        found = self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
-        return None if found is None else self._at_todays_price(found)
-
-    def _at_todays_price(self, answer: ModelAnswer) -> ModelAnswer:
-        """A journaled answer as it would cost now: compared with fresh ones, an old price would look like a saving or a loss."""
-        price = self.model.price
-        return answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
-
-    def _fail(self, entry: JournalEntry, reason: str, cost_usd: float) -> None:
-        self._own.replace(entry.reserved_usd, cost_usd)
-        at = self._clock.now()
-        self._store.write(lambda tx: self._store.journal.fail(tx, entry.id, reason, cost_usd, at))
-
-    def _leave(self, key: str) -> None:
+    def _take_off(self, key: str) -> tuple[Future[ModelAnswer], bool]:
+        """(the call of this key that is in flight, whether it is one's own to make)."""
         with self._in_flight_lock:
-            del self._in_flight[key]
+            first = self._in_flight.get(key)
+            if first is not None:
+                return first, False
+            mine = self._in_flight[key] = Future()
+            return mine, True
 
-    def _wait_for(self, first: Future[ModelAnswer]) -> ModelAnswer:
-        while True:
-            try:
-                return first.result(timeout=STOP_CHECK_S)
-            except FutureTimeout:
-                if not first.done():
-                    self._check_stop()
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        while not self._slots.acquire(timeout=STOP_CHECK_S):
-            self._check_stop()
-        try:
-            yield
-        finally:
-            self._slots.release()
+    def _land(self, key: str) -> Future[ModelAnswer]:
+        with self._in_flight_lock:
+            return self._in_flight.pop(key)
 
     def _check_stop(self) -> None:
         reason = self._stop()
         if reason is not None:
             raise StudyStopped(reason)
-
-
-class _OwnSpend:
-    """What calls outside a study have used; changed inside the store's writer and after answers."""
-
-    def __init__(self) -> None:
-        self.spend = Spend()
-        self._lock = threading.Lock()
-
-    def add(self, reserved_usd: float) -> None:
-        with self._lock:
-            self.spend = replace(self.spend, usd=self.spend.usd + reserved_usd, n_calls=self.spend.n_calls + 1)
-
-    def replace(self, reserved_usd: float, cost_usd: float) -> None:
-        with self._lock:
-            self.spend = replace(self.spend, usd=self.spend.usd - reserved_usd + cost_usd)
 
 
 def _wait_before_retry(error: Exception) -> bool | float:

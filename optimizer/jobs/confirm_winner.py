@@ -92,7 +92,9 @@ def _evaluate(run: StudyRun, evaluator: Evaluator, arms: tuple[Variant, Variant]
     new: dict[str, list[ExampleResult]] = {arm.id: [] for arm in arms}
     try:
         evaluator.measure_all(
-            [(a, e) for a, e in pairs if (a.id, e.id) not in known], lambda variant, result: new[variant.id].append(result)
+            [(a, e) for a, e in pairs if (a.id, e.id) not in known],
+            lambda variant, result: new[variant.id].append(result),
+            in_turns=run.study.aim == "latency",
         )
     finally:
         for id, results in new.items():

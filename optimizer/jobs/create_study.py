@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from optimizer.core.budget import require_bounded
+from optimizer.core.budget import require_a_proposal, require_bounded
 from optimizer.core.dataset import Example
 from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput, NotYet
 from optimizer.core.estimate import (
@@ -195,13 +195,16 @@ def _plan(
         concurrency=concurrency,
         proposals_price=models.price(definition.proposer or model) if is_written else None,
     )
-    search_budget(
+    left = search_budget(
         budget,
         n_confirmation=n_confirmation,
         reserved_usd=estimate.reserved_usd,
         n_dev=len(dev),
         seconds_per_call=None if known is None else known.expected / concurrency,
     )
+    if is_written:
+        proposer = definition.proposer or model
+        require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, left)
     return _Plan(strategy="+".join(names), definition=definition, budget=budget, champion=champion_id, dataset=dataset, estimate=estimate)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,9 +14,11 @@ from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.family import Family
 from optimizer.core.language import ModelAnswer, ModelRequest, request_for
 from optimizer.core.rendering import render
+from optimizer.core.rows import Rows
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
+from optimizer.jobs.ask_together import Together
 
 PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
@@ -26,7 +27,10 @@ PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked on
 class Completes(Protocol):
     """A model behind the journal and a budget."""
 
+    @property
+    def takes_coroutines(self) -> bool: ...
     def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer: ...
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer: ...
     def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
 
 
@@ -122,55 +126,73 @@ class Evaluator:
         self.measure_all([(variant, example) for example in examples if example.id not in results], kept)
         return [results[example.id] for example in examples]
 
-    def measure_all(self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None]) -> None:
+    def measure_all(
+        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+    ) -> None:
         """In order, so that the examples of one variant come in a row while a model's prefix cache is warm; as many at once as the models take.
 
-        Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing.
+        Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing; several threads call it.
+
+        Args:
+            in_turns: the order is kept also where a model has several processes, each of which would else follow one variant.
         """
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
-            self._measure_some([self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]], keep)
+            self._measure_some([self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]], keep, in_turns)
 
-    def _measure_some(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]) -> None:
+    def _measure_some(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None], in_turns: bool) -> None:
         known = self._known(questions)
 
-        def measure(question: _Question) -> None:
-            keep(question.variant, self._measure(question, known))
+        def done(question: _Question, answer: ModelAnswer | ModelFailed | InvalidInput) -> None:
+            keep(question.variant, self._result(question, answer))
 
-        n_workers = min(max((self.model(q.variant).concurrency for q in questions), default=1), len(questions))
-        if n_workers <= 1:
+        by_model = _by_model(question for question in questions if question.key and question.key not in known)
+        places = {name: min(self.model(own[0].variant).concurrency, len(own)) for name, own in by_model.items()}
+        if max(places.values(), default=1) <= 1:
             for question in questions:
-                measure(question)
+                done(question, known.get(question.key) or self._answer(question))
             return
-        with ThreadPoolExecutor(max_workers=n_workers) as pool:
-            futures = [pool.submit(measure, question) for question in questions if question.key not in known]
-            try:
-                for question in questions:
-                    if question.key in known:  # no thread's work
-                        measure(question)
-                for future in futures:
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)  # what is in flight is paid for
-                raise
+        with Together(done, n_threads=sum(places.values())) as batch:
+            for name, own in by_model.items():
+                if self.model(own[0].variant).calls.takes_coroutines:
+                    batch.by_coroutines(own, self._aanswer, n_at_once=places[name])
+                else:
+                    rows = Rows(("" if in_turns else question.variant.id, question) for question in own)
+                    batch.by_threads(rows, self._answer, n_at_once=places[name])
+            for question in questions:
+                if not question.key or question.key in known:
+                    done(question, known.get(question.key) or self._answer(question))
 
     def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
         """What the journals of the models hold already, looked up at once."""
-        by_model: dict[str, list[_Question]] = {}
-        for question in questions:
-            if question.key:
-                by_model.setdefault(str(question.variant.model["name"]), []).append(question)
         known: dict[str, ModelAnswer] = {}
-        for own in by_model.values():
+        for own in _by_model(question for question in questions if question.key).values():
             known |= self.model(own[0].variant).calls.known({question.key for question in own})
         return known
 
-    def _measure(self, question: _Question, known: Mapping[str, ModelAnswer]) -> ExampleResult:
+    def _answer(self, question: _Question) -> ModelAnswer | ModelFailed | InvalidInput:
+        """The model's answer, or why there is none; BudgetExhausted and StudyStopped pass through."""
+        if isinstance(question.request, InvalidInput):
+            return question.request
+        try:
+            return self.model(question.variant).calls.complete(question.request, looked_up=True)
+        except (ModelFailed, InvalidInput) as failure:
+            return failure
+
+    async def _aanswer(self, question: _Question) -> ModelAnswer | ModelFailed | InvalidInput:
+        """``_answer`` as a coroutine."""
+        if isinstance(question.request, InvalidInput):
+            return question.request
+        try:
+            return await self.model(question.variant).calls.acomplete(question.request)
+        except (ModelFailed, InvalidInput) as failure:
+            return failure
+
+    def _result(self, question: _Question, answer: ModelAnswer | ModelFailed | InvalidInput) -> ExampleResult:
         """A failed call or a broken example has no score; an answer that cannot be read scores 0, since the model did answer."""
         variant, example = question.variant, question.example
         try:
-            if isinstance(question.request, InvalidInput):
-                raise question.request
-            answer = known.get(question.key) or self.model(variant).calls.complete(question.request, looked_up=True)
+            if not isinstance(answer, ModelAnswer):
+                raise answer
             self._counted(variant, question.key, answer)
             score = self.scorer.score(example.expected, answer.text, example.input)
         except (ModelFailed, InvalidInput) as failure:
@@ -216,6 +238,13 @@ class Evaluator:
                 self._found.add(key)
         self._on_call(None if answer.from_journal else answer.latency_ms)
         return answer
+
+
+def _by_model(questions: Iterable[_Question]) -> dict[str, list[_Question]]:
+    by_model: dict[str, list[_Question]] = {}
+    for question in questions:
+        by_model.setdefault(str(question.variant.model["name"]), []).append(question)
+    return by_model
 
 
 def p95_ms(results: Sequence[ExampleResult]) -> float | None:

@@ -10,6 +10,7 @@ from optimizer.core.cron import next_fire
 from optimizer.core.family import Family
 from optimizer.core.histogram import merge
 from optimizer.core.rollout import Champion
+from optimizer.core.schedule import ScheduleInForce, in_force
 from optimizer.core.study import CONFIRM, Study, Trigger
 from optimizer.core.study_guards import Guard, kept_from_starting
 from optimizer.core.triggers import (
@@ -37,6 +38,7 @@ class TriggerReport:
     trigger: Trigger | None
     held: Guard | None
     next_at: datetime | None  # real time of the schedule's next study; None without a schedule
+    schedule: ScheduleInForce
 
 
 def watermark_name(family: str) -> str:
@@ -48,13 +50,14 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
     """Schedules and windows run on the rollout clock, which profile demo scales; the windows' edges are real time, as events are."""
     now, clock_now = clock.now(), clock.rollout_now()
     if family.kind != "prompt":
-        return TriggerReport(family=family.name, looks=(), trigger=None, held=None, next_at=None)
+        return TriggerReport(family=family.name, looks=(), trigger=None, held=None, next_at=None, schedule=in_force(family, None))
     with store.read() as tx:
+        schedule = in_force(family, store.schedules.get(tx, family.name))
         champion = store.champions.current(tx, family.name)
         since = _looked_until(tx, store, family.name) or clock_now
         looks = [
             *_evidence(tx, store, family, champion, now, clock.scale),
-            look_at_schedule(family.schedule.cron, since=since, now=clock_now),
+            look_at_schedule(schedule.cron, since=since, now=clock_now),
         ]
         held = kept_from_starting(
             family,
@@ -67,15 +70,16 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
             counts={str(split): n for split, n in store.examples.counts(tx, family.name).items()},
         )
     trigger = first_to_fire(looks) if champion is not None else None
-    return TriggerReport(family=family.name, looks=looks, trigger=trigger, held=held, next_at=next_scheduled(family, clock))
+    next_at = next_scheduled(schedule, clock)
+    return TriggerReport(family=family.name, looks=looks, trigger=trigger, held=held, next_at=next_at, schedule=schedule)
 
 
-def next_scheduled(family: Family, clock: Clock) -> datetime | None:
+def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
     """When the schedule comes next, in real time."""
-    if family.schedule.cron is None or family.kind != "prompt":
+    if schedule.cron is None:
         return None
     clock_now = clock.rollout_now()
-    due = next_fire(family.schedule.cron, clock_now)
+    due = next_fire(schedule.cron, clock_now)
     if due is None or clock.scale == 1.0:
         return due
     return clock.now() + (due - clock_now) / clock.scale

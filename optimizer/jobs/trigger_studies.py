@@ -10,8 +10,9 @@ import structlog
 
 from optimizer.core.errors import BudgetTooSmall, Conflict, DetentError
 from optimizer.core.family import Family
+from optimizer.core.schedule import asked_of
 from optimizer.core.spending import MonthlyLimits
-from optimizer.core.study import Budget, Study, Trigger
+from optimizer.core.study import Aim, Budget, Study, Trigger
 from optimizer.core.words import when
 from optimizer.jobs.create_study import create_study
 from optimizer.jobs.each_family import each_family
@@ -70,8 +71,9 @@ def _look(
         problem = _Problem(about=EXAMPLES, detail=report.held.reason)
     elif report.held is None and report.trigger is not None:
         trigger = as_started(report.trigger, looked_at)
+        strategy, aim = asked_of(family, report.schedule, trigger.kind)
         try:
-            study = _start(store, clock, family, trigger, open_models(), usd_per_month)
+            study = _start(store, clock, family, trigger, open_models(), usd_per_month, strategy=strategy, aim=aim)
         except Conflict:  # somebody was faster, with a study or a freeze: the next look sees it
             return None
         except DetentError as refusal:  # a budget that cannot pay, a model that nobody knows: a person has to change it
@@ -86,7 +88,17 @@ def _look(
     return None
 
 
-def _start(store: Store, clock: Clock, family: Family, trigger: Trigger, models: ModelCatalogue, usd_per_month: float | None) -> Study:
+def _start(
+    store: Store,
+    clock: Clock,
+    family: Family,
+    trigger: Trigger,
+    models: ModelCatalogue,
+    usd_per_month: float | None,
+    *,
+    strategy: str,
+    aim: Aim,
+) -> Study:
     """Queued with the family's own budget, which the monthly limits may make smaller; with a seed that none of the
     family's last hundred studies had, to try something new.
     """
@@ -97,7 +109,8 @@ def _start(store: Store, clock: Clock, family: Family, trigger: Trigger, models:
     own = family.budget
     study = create_study(
         family,
-        aim=family.rollout.gates.aim,
+        strategy=strategy,
+        aim=aim,
         budget=Budget(usd=own.usd if left.usd is None else min(own.usd, left.usd), calls=own.calls, minutes=own.minutes),
         seed=max((one.seed + 1 for one in earlier), default=0) % 2**32,
         actor=f"system:{trigger.kind}",

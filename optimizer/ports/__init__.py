@@ -11,7 +11,7 @@ from optimizer.ports.api_keys import ApiKeys
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
-from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
+from optimizer.ports.models import AnswersCoroutines, DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
 from optimizer.ports.pipeline_stats import PipelineStats
@@ -19,7 +19,7 @@ from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, St
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
-from optimizer.ports.studies import Journal, JournalEntry, Studies
+from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies
 from optimizer.ports.tracker import MovedAlias, StudyEvidence, Tracker
 from optimizer.ports.transaction import Added, Transaction
 from optimizer.ports.variants import VariantRecord, Variants
@@ -28,6 +28,7 @@ __all__ = [
     "Added",
     "Alert",
     "Alerts",
+    "AnswersCoroutines",
     "ApiKeys",
     "Audit",
     "Blocks",
@@ -59,6 +60,7 @@ __all__ = [
     "PipelineStats",
     "Reviews",
     "Rollouts",
+    "Schedules",
     "ServingVersion",
     "SourceRow",
     "Store",

@@ -48,6 +48,17 @@ class StreamingModel(LanguageModel, Protocol):
         """As ``complete``, and each piece goes to ``sink`` first."""
 
 
+@runtime_checkable
+class AnswersCoroutines(Protocol):
+    """What a LanguageModel may offer beside ``complete`` where a call is only waited for: one thread then holds as many as wanted.
+
+    All of a process's calls run in the same event loop, so that connections may be kept.
+    """
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        """``complete`` as a coroutine: the same request on the wire, the same answer, the same faults."""
+
+
 class ModelFacts(Protocol):
     """What config/models.yaml says about one model."""
 

@@ -15,7 +15,7 @@ from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
 from optimizer.ports.pipeline_stats import PipelineStats
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
-from optimizer.ports.studies import Journal, Studies
+from optimizer.ports.studies import Journal, Schedules, Studies
 from optimizer.ports.transaction import Transaction
 from optimizer.ports.variants import Variants
 
@@ -44,6 +44,7 @@ class Store(Protocol):
     champions: Champions
     overrides: Overrides
     freezes: Freezes
+    schedules: Schedules
     outbox: Outbox
     alerts: Alerts
     api_keys: ApiKeys

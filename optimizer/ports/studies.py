@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from optimizer.core.language import ModelAnswer
+from optimizer.core.schedule import StoredSchedule
 from optimizer.core.spending import StudySpend
 from optimizer.core.study import ExampleResult, Spend, Study, Trial, TriggerKind
 from optimizer.ports.transaction import Transaction
@@ -59,6 +60,17 @@ class Studies(Protocol):
     def put_results(self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None: ...
     def results(self, tx: Transaction, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
         """By variant."""
+
+
+class Schedules(Protocol):
+    """What somebody has set in place of a family file's schedule, by family."""
+
+    def put(self, tx: Transaction, schedule: StoredSchedule) -> None: ...
+    def remove(self, tx: Transaction, family: str) -> bool:
+        """False when there was none."""
+
+    def get(self, tx: Transaction, family: str) -> StoredSchedule | None: ...
+    def all(self, tx: Transaction) -> dict[str, StoredSchedule]: ...
 
 
 class Journal(Protocol):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +15,9 @@ from optimizer.adapters.litellm_models import LiteLLMModel
 from optimizer.adapters.openai_compatible import OpenAICompatible
 from optimizer.core.budget import charge_after_failure, worth_a_retry
 from optimizer.core.errors import ModelFailed
-from optimizer.core.language import ModelPrice, ModelRequest
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import LanguageModel
-from tests.scripted_model import Provider, chat_answer, provider, request
+from tests.scripted_model import RESET, Provider, chat_answer, provider, request
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -38,7 +40,38 @@ def by_litellm(url: str) -> LanguageModel:
     )
 
 
-both = pytest.mark.parametrize("make", [pytest.param(own_wire, id="own wire"), pytest.param(by_litellm, id="litellm")])
+class ByCoroutine:
+    """``complete`` by way of ``acomplete``, in an event loop of its own."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        async def once() -> ModelAnswer:
+            try:
+                answer: ModelAnswer = await self._model.acomplete(request)
+                return answer
+            finally:
+                await asyncio.to_thread(self._model.close)
+
+        return asyncio.run(once())
+
+
+def awaited_wire(url: str) -> ByCoroutine:
+    return ByCoroutine(own_wire(url))
+
+
+def awaited_litellm(url: str) -> ByCoroutine:
+    return ByCoroutine(by_litellm(url))
+
+
+WAYS = [
+    pytest.param(own_wire, id="own wire"),
+    pytest.param(by_litellm, id="litellm"),
+    pytest.param(awaited_wire, id="own wire, awaited"),
+    pytest.param(awaited_litellm, id="litellm, awaited"),
+]
+both = pytest.mark.parametrize("make", WAYS)
 
 
 @both
@@ -50,7 +83,7 @@ def test_an_answer_carries_text_tokens_cost_and_latency(make: Any, behind: Provi
     assert not answer.from_journal
     body = behind.bodies[-1]
     assert (body["model"], body["messages"], body["max_tokens"]) == ("big", [{"role": "user", "content": "hello"}], 77)
-    assert behind.headers[-1]["Authorization"] == "Bearer k1"
+    assert {name.lower(): value for name, value in behind.headers[-1].items()}["authorization"] == "Bearer k1"
 
 
 @both
@@ -108,6 +141,15 @@ def test_a_connection_that_was_refused_costs_nothing_and_one_that_broke_off_does
     assert (refused.value.members["sent"], broken.value.members["sent"]) == (False, True)
 
 
+@both
+def test_a_connection_that_was_reset_after_the_request_may_have_been_billed(make: Any, behind: Provider):
+    behind.answer = lambda body: (RESET, {}, b"")
+    with pytest.raises(ModelFailed) as reset:
+        make(behind.url).complete(request())
+    assert (reset.value.kind, reset.value.members["sent"]) == ("unreachable", True)
+    assert len(behind.bodies) == 1
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -131,3 +173,26 @@ def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider):
     sent = ModelRequest(model="m", revision="r", messages=[{"role": "user", "content": "aé"}], params={"max_tokens": 20})
     answer = own_wire(behind.url).complete(sent)
     assert (answer.input_tokens, answer.output_tokens) == (3 + 16, 20)
+
+
+def test_many_coroutines_are_on_the_wire_at_once_and_keep_their_connections(behind: Provider):
+    """The provider answers nobody before eight have asked."""
+    together = threading.Barrier(8, timeout=20)
+    behind.answer = lambda body: (together.wait(), (200, {}, json.dumps(chat_answer("hi")).encode()))[1]
+    model = OpenAICompatible(
+        "m", base_url=behind.url, model_id="big", api_key="k1", price=PRICE, timeout_s=20.0, retries=0, concurrency=8, max_output_tokens=77
+    )
+
+    async def twice() -> list[ModelAnswer]:
+        first = await asyncio.gather(*(model.acomplete(request(f"a{i}")) for i in range(8)))
+        again = await asyncio.gather(*(model.acomplete(request(f"b{i}")) for i in range(8)))
+        await asyncio.to_thread(model.close)
+        return [*first, *again]
+
+    assert [answer.text for answer in asyncio.run(twice())] == ["hi"] * 16
+    assert len(behind.bodies) == 16
+
+
+def test_a_model_that_was_closed_can_be_asked_again(behind: Provider):
+    model = own_wire(behind.url)
+    assert [ByCoroutine(model).complete(request(text)).text for text in ("a", "b")] == ["hi", "hi"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import tempfile
@@ -17,7 +18,7 @@ from optimizer.core.errors import BudgetExhausted, ModelFailed
 from optimizer.core.language import ModelPrice
 from optimizer.core.study import Budget
 from optimizer.jobs.call_model import JournaledModel
-from tests.scripted_model import ScriptedModel, failed, request
+from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 
 N_STUDIES = 200
 KINDS = [("timeout", None, True), ("rate_limit", 429, True), ("http", 500, True), ("http", 400, True), ("unreachable", None, False)]
@@ -31,7 +32,7 @@ class RealClock:
 
 
 def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
-    """One study: two processes' worth of JournaledModel over one store, several threads each, until the cap stops them."""
+    """One study: two processes' worth of JournaledModel over one store, several threads or coroutines each, until the cap stops them."""
     rng = random.Random(seed)
     price = ModelPrice(input_usd_per_mtok=rng.choice([0.0, 0.15, 3.0]), output_usd_per_mtok=rng.choice([0.0, 0.6, 15.0]))
     failure_rate = rng.choice([0.0, 0.3, 0.8])
@@ -43,7 +44,9 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
             raise failed(kind, status=status, sent=sent)
         return f"answer {n}"
 
-    model = ScriptedModel(script, price=price, retries=rng.randint(0, 4), concurrency=4, cost_share=rng.random())
+    model = (AwaitedModel if seed % 2 else ScriptedModel)(
+        script, price=price, retries=rng.randint(0, 4), concurrency=4, cost_share=rng.random()
+    )
     budget = Budget(usd=rng.choice([None, 0.0, rng.uniform(0, 0.003)]), calls=rng.choice([None, rng.randint(0, 12)]))
     study = f"st_{seed}"
     halves = [
@@ -52,10 +55,22 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
     texts = [f"{seed}: {i % 15} " + "x" * rng.randint(0, 200) for i in range(16)]
     temperature = rng.choice([0.0, 0.7])
 
+    requests = [request(text, temperature=temperature, max_tokens=rng.randint(1, 40)) for text in texts]
+
     def ask(i: int) -> None:
         with contextlib.suppress(ModelFailed, BudgetExhausted):  # the next call may be cheaper
-            halves[i % 2].complete(request(texts[i], temperature=temperature, max_tokens=rng.randint(1, 40)))
+            halves[i % 2].complete(requests[i])
 
+    async def aask(i: int) -> None:
+        with contextlib.suppress(ModelFailed, BudgetExhausted):
+            await halves[i % 2].acomplete(requests[i])
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(aask(i) for i in range(len(texts))))
+
+    if isinstance(model, AwaitedModel):
+        asyncio.run(all_of_them())
+        return budget, study, model
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(len(texts))))
     return budget, study, model

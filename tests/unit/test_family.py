@@ -64,7 +64,11 @@ def test_a_small_family_has_the_contracts_defaults():
     assert family.privacy.model_dump() == {"store": "full", "mask": (), "retain_days": 90, "examples_from": "reviewed"}
     assert family.constraints.model_dump() == {"p95_latency_ms": 5000, "cost_usd_per_call": 0.05, "cost_usd_per_hour": None}
     assert family.schedule.cron == "0 3 * * *"
-    assert family.triggers.model_dump() == {"degradation": 0.15, "feedback": {"count": 50, "window_hours": 6, "mean_below": 0.5}}
+    assert family.triggers.model_dump() == {
+        "degradation": 0.15,
+        "feedback": {"count": 50, "window_hours": 6, "mean_below": 0.5},
+        "strategy": None,
+    }
     assert family.space == {"instruction": {"propose": True}, "examples": {"max": 6}, "temperature": {"float": [0.0, 1.0]}}
     assert family.sample.balance is None
 

@@ -30,6 +30,7 @@ from optimizer.adapters.database.performance import PerformanceTables
 from optimizer.adapters.database.pipeline_stats import PipelineStatTables
 from optimizer.adapters.database.reviews import ReviewTable
 from optimizer.adapters.database.rollouts import RolloutTables
+from optimizer.adapters.database.schedules import ScheduleTable
 from optimizer.adapters.database.serving_version import ServingVersionTable
 from optimizer.adapters.database.studies import StudyTables
 from optimizer.adapters.database.traffic import TrafficTables
@@ -75,6 +76,7 @@ class Database:
         self.champions = ChampionTable()
         self.overrides = OverrideTable()
         self.freezes = FreezeTable()
+        self.schedules = ScheduleTable()
         self.outbox = OutboxTable()
         self.alerts = AlertTable()
         self.api_keys = ApiKeyTable()

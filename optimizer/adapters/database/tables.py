@@ -503,6 +503,19 @@ class FreezeRow(SQLModel, table=True):
     since: datetime = _at()
 
 
+class ScheduleRow(SQLModel, table=True):
+    """Written by schedules.py: what somebody has set in place of a family file's schedule."""
+
+    __tablename__ = "schedules"
+    family: str = Field(primary_key=True)
+    cron: str | None = None  # NULL: no study by schedule
+    strategy: str | None = None  # NULL, as with the aim: as the file says
+    aim: str | None = None
+    reason: str
+    by: str
+    since: datetime = _at()
+
+
 class DriftDetectorRow(SQLModel, table=True):
     """Written by drift_detectors.py: one per family, for the champion that reigns."""
 

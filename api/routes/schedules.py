@@ -1,0 +1,79 @@
+"""When studies of a family start by themselves: what is in force and by whom, set here in place of the file, or given back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from api import shapes
+from api.etags import check_preconditions
+from api.problems import PreconditionRequired
+from api.routing import guarded, router
+from api.schemas import ScheduleBody
+from api.services import Services, Shared
+from optimizer.core.schedule import ScheduleInForce
+from optimizer.jobs.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
+
+routes: APIRouter = router("Studies")
+
+IfMatch = Annotated[str | None, Header(description="The ETag of GET; * for whatever holds now")]
+
+
+@routes.get("/v1/families/{family}/schedule", **guarded("read"))
+def schedule(family: str, shared: Shared, response: Response) -> dict[str, Any]:
+    """When studies of a family start by themselves, with which strategy and aim, and who says so: `file` or `store`."""
+    found = read_schedule(shared.family(family), store=shared.store)
+    response.headers["ETag"] = _tag(found)
+    return shapes.schedule(found, shared.clock)
+
+
+@routes.put("/v1/families/{family}/schedule", **guarded("operate", "limited"))
+def put(family: str, body: ScheduleBody, shared: Shared, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
+    """Sets the schedule in place of the family file's, until it is deleted. Needs If-Match: 428 without, 412 where it changed since."""
+    declared = shared.family(family)
+    if if_match is None:
+        raise PreconditionRequired(
+            f"PUT replaces the schedule of {family} and needs If-Match, so that nobody's change is lost unseen. "
+            "Send the ETag that GET answers here, or If-Match: * for whatever holds now."
+        )
+    report = set_schedule(
+        declared, cron=body.cron, strategy=body.strategy, aim=body.aim, reason=body.reason, actor=request.state.caller.actor,
+        store=shared.store, clock=shared.clock, check=_check(if_match),
+    )  # fmt: skip
+    return _answer(report, shared, response)
+
+
+@routes.delete("/v1/families/{family}/schedule", **guarded("operate", "limited"))
+def delete(
+    family: str,
+    shared: Shared,
+    request: Request,
+    response: Response,
+    reason: Annotated[str, Query(max_length=2000)] = "",
+    if_match: IfMatch = None,
+) -> dict[str, Any]:
+    """The family file's schedule holds again. Safe to repeat; an If-Match that does not fit is 412."""
+    report = unset_schedule(
+        shared.family(family),
+        reason=reason,
+        actor=request.state.caller.actor,
+        store=shared.store,
+        clock=shared.clock,
+        check=_check(if_match),
+    )
+    return _answer(report, shared, response)
+
+
+def _check(if_match: str | None) -> Callable[[ScheduleInForce], None]:
+    return lambda before: check_preconditions(_tag(before), if_match=if_match, if_none_match=None)
+
+
+def _answer(report: ScheduleReport, shared: Services, response: Response) -> dict[str, Any]:
+    response.headers["ETag"] = _tag(report.schedule)
+    return shapes.schedule_change(report, shared.clock)
+
+
+def _tag(found: ScheduleInForce) -> str:
+    return f'"{found.version}"'

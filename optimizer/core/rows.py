@@ -1,0 +1,43 @@
+"""Who takes which question next, so that those that share a prefix are asked in a row."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Rows(Generic[Item]):
+    """Items in rows, those of equal name in one, in the order in which they came.
+
+    A taker goes on with its row; at its end it begins one that nobody has begun, else it helps with the longest. So each prefix is
+    read by as few takers as can be, and none is idle while something is left. Not thread-safe.
+    """
+
+    def __init__(self, items: Iterable[tuple[Hashable, Item]]) -> None:
+        self._rows: dict[Hashable, deque[Item]] = {}
+        for name, item in items:
+            self._rows.setdefault(name, deque()).append(item)
+        self._begun: set[Hashable] = set()
+
+    def take(self, last: Hashable | None) -> tuple[Hashable, Item] | None:
+        """(row, item); None when nothing is left.
+
+        Args:
+            last: the row that this taker took from before; None at first.
+        """
+        name = last if last in self._rows else self._another()
+        if name is None:
+            return None
+        self._begun.add(name)
+        row = self._rows[name]
+        item = row.popleft()
+        if not row:
+            del self._rows[name]
+        return name, item
+
+    def _another(self) -> Hashable | None:
+        fresh = next((name for name in self._rows if name not in self._begun), None)
+        return fresh if fresh is not None else max(self._rows, key=lambda name: len(self._rows[name]), default=None)

@@ -1,0 +1,115 @@
+"""Sets when a family's studies start by themselves, in place of its file's schedule; and gives the word back to the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optimizer.core.family import Family
+from optimizer.core.schedule import ScheduleInForce, StoredSchedule, check_stored, command_for, in_force
+from optimizer.core.study import Aim
+from optimizer.jobs.look_at_triggers import watermark_name
+from optimizer.jobs.record_change import checked_reason
+from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleReport:
+    """What a change of schedule did, why, and how to take it back; ``changed`` is False where it was so already."""
+
+    family: str
+    what: str
+    why: str
+    schedule: ScheduleInForce
+    undo: str | None = None
+    next: str | None = None
+    changed: bool = True
+
+
+Check = Callable[[ScheduleInForce], None]  # what holds before the change; raises where the sender saw another state
+
+
+def read_schedule(family: Family, *, store: Store) -> ScheduleInForce:
+    """What is in force now."""
+    with store.read() as tx:
+        return in_force(family, store.schedules.get(tx, family.name))
+
+
+def set_schedule(
+    family: Family,
+    *,
+    cron: str | None,
+    strategy: str | None = None,
+    aim: Aim | None = None,
+    reason: str | None,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    check: Check = lambda before: None,
+) -> ScheduleReport:
+    """From now on this schedule holds, whatever the file says, until ``unset_schedule``. A time before the change is not made up for.
+
+    Args:
+        cron: five fields in UTC; None = no study by schedule.
+        strategy, aim: of such a study; None = as the file says.
+        check: asked within the transaction, before anything is written.
+    Raises:
+        InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
+        NotYet: a family of kind policy.
+    """
+    wanted = StoredSchedule(
+        family=family.name, cron=cron, strategy=strategy, aim=aim, reason=checked_reason(reason), by=actor, since=clock.now()
+    )
+    check_stored(family, wanted)
+
+    def change(tx: Transaction) -> ScheduleReport:
+        earlier = store.schedules.get(tx, family.name)
+        before = in_force(family, earlier)
+        check(before)
+        if earlier is not None and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier:
+            return _report(f"the schedule is so already: {before.text}", earlier.reason, before, changed=False)
+        store.schedules.put(tx, wanted)
+        after = in_force(family, wanted)
+        _record(tx, store, clock, "schedule.set", before, after, actor=actor, why=wanted.reason)
+        what = "no study starts by schedule any more" if cron is None else f"studies start at {cron} UTC, {after.strategy} for {after.aim}"
+        return _report(f"{what}, whatever the family file says", wanted.reason, after, undo=command_for(family.name, earlier))
+
+    return store.write(change)
+
+
+def unset_schedule(
+    family: Family, *, reason: str | None, actor: str, store: Store, clock: Clock, check: Check = lambda before: None
+) -> ScheduleReport:
+    """The file's schedule holds again. Safe to repeat."""
+    why = checked_reason(reason)
+
+    def change(tx: Transaction) -> ScheduleReport:
+        earlier = store.schedules.get(tx, family.name)
+        before, after = in_force(family, earlier), in_force(family, None)
+        check(before)
+        if not store.schedules.remove(tx, family.name):
+            return _report(f"the schedule is the family file's already: {after.text}", why, after, changed=False)
+        _record(tx, store, clock, "schedule.unset", before, after, actor=actor, why=why)
+        return _report(f"the schedule is the family file's again: {after.text}", why, after, undo=command_for(family.name, earlier))
+
+    return store.write(change)
+
+
+def _record(
+    tx: Transaction, store: Store, clock: Clock, action: str, before: ScheduleInForce, after: ScheduleInForce, *, actor: str, why: str
+) -> None:
+    """Audit; and where the times are others, those that passed before the change are over."""
+    if after.cron != before.cron:
+        store.minute_stats.set_watermark(tx, watermark_name(after.family), clock.rollout_now())
+    detail: dict[str, Any] = {"why": why, "before": _shown(before), "after": _shown(after)}
+    store.audit.add(tx, at=clock.now(), actor=actor, action=action, family=after.family, subject=after.family, detail=detail)
+
+
+def _shown(schedule: ScheduleInForce) -> dict[str, Any]:
+    return {"cron": schedule.cron, "strategy": schedule.strategy, "aim": schedule.aim, "source": schedule.source}
+
+
+def _report(what: str, why: str, schedule: ScheduleInForce, *, undo: str | None = None, changed: bool = True) -> ScheduleReport:
+    then = f"detent family show {schedule.family}"
+    return ScheduleReport(family=schedule.family, what=what, why=why, schedule=schedule, undo=undo, next=then, changed=changed)

@@ -1,0 +1,185 @@
+"""The schedule of a family over REST and from the terminal: what is in force, by whom, and how it is set and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.cli import session
+from optimizer.cli.app import run
+from tests.api_world import World, make_home, serving
+
+PATH = "/v1/families/triage/schedule"
+WEEKLY = {"cron": "0 3 * * 1", "reason": "weekly is enough"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as running:
+        yield running
+
+
+def put(world: World, body: dict[str, Any], *, if_match: str | None = "*", path: str = PATH) -> Any:
+    return world.client.put(path, json=body, headers={"If-Match": if_match} if if_match else {})
+
+
+def family_row(world: World) -> dict[str, Any]:
+    (row,) = world.get("/v1/status").json()["families"]
+    found: dict[str, Any] = row
+    return found
+
+
+def test_the_file_s_schedule_is_in_force_at_first_and_everywhere_the_same(world: World) -> None:
+    answer = world.get(PATH)
+    schedule = answer.json()
+    assert answer.headers["etag"]
+    assert {name: schedule[name] for name in ("cron", "strategy", "aim", "source", "by")} == {
+        "cron": "0 3 * * *", "strategy": "bootstrap+settings", "aim": "quality", "source": "file", "by": None,
+    }  # fmt: skip
+    assert schedule["next_study_at"].endswith("03:00:00Z")
+    assert world.get("/v1/families/triage").json()["schedule"] == schedule
+    assert family_row(world)["next_study_at"] == schedule["next_study_at"]
+    assert family_row(world)["schedule"] == {"cron": "0 3 * * *", "source": "file", "by": None}
+
+
+def test_a_schedule_that_is_set_says_by_whom_and_how_to_take_it_back(world: World) -> None:
+    tag = world.get(PATH).headers["etag"]
+    answer = put(world, WEEKLY, if_match=tag)
+    assert answer.status_code == 200, answer.text
+    done = answer.json()
+    assert (done["changed"], done["undo"], done["why"]) == (True, "detent family schedule triage --from-file", "weekly is enough")
+    assert (done["schedule"]["source"], done["schedule"]["by"]) == ("store", world.shared.actor_without_key)
+    assert world.get(PATH).headers["etag"] == answer.headers["etag"] != tag
+    assert family_row(world)["schedule"]["cron"] == "0 3 * * 1"
+    assert family_row(world)["next_study_at"] == done["schedule"]["next_study_at"]
+    (entry,) = [e for e in world.get("/v1/audit").json()["items"] if e["action"] == "schedule.set"]
+    assert entry["detail"]["before"]["source"] == "file"
+
+
+def test_put_needs_if_match_and_refuses_what_was_read_before_a_change(world: World) -> None:
+    tag = world.get(PATH).headers["etag"]
+    without = put(world, WEEKLY, if_match=None)
+    assert (without.status_code, without.json()["type"]) == (428, "/problems/precondition-required")
+    assert put(world, WEEKLY, if_match=tag).status_code == 200
+    stale = put(world, {"cron": None}, if_match=tag)
+    assert (stale.status_code, stale.json()["type"]) == (412, "/problems/precondition-failed")
+    assert stale.json()["current"] == world.get(PATH).headers["etag"]
+    assert world.client.delete(PATH, headers={"If-Match": tag}).status_code == 412
+    assert world.get(PATH).json()["cron"] == "0 3 * * 1"
+
+
+def test_null_is_no_schedule_and_delete_gives_the_word_back_to_the_file(world: World) -> None:
+    off = put(world, {"cron": None}).json()
+    assert (off["schedule"]["cron"], off["schedule"]["next_study_at"]) == (None, None)
+    assert family_row(world)["next_study_at"] is None
+    back = world.client.delete(PATH, params={"reason": "nights are free again"}).json()
+    assert (back["schedule"]["source"], back["why"]) == ("file", "nights are free again")
+    assert back["undo"] == "detent family schedule triage --off"
+    assert world.client.delete(PATH).json()["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointers"),
+    [
+        pytest.param({"cron": "0 25 * * *", "strategy": "magic"}, 422, {"/cron", "/strategy"}, id="every fault"),
+        pytest.param({"cron": "daily"}, 422, {"/cron"}, id="no cron line"),
+        pytest.param({"cron": "0 3 * * *", "strategy": "race", "aim": "cost"}, 422, {"/strategy"}, id="an aim it cannot have"),
+        pytest.param({}, 422, {"/cron"}, id="nothing said"),
+        pytest.param({"cron": None, "budget": 3}, 422, {"/budget"}, id="an unknown member"),
+    ],
+)
+def test_what_cannot_be_a_schedule_is_told_with_its_place(world: World, body: dict[str, Any], status: int, pointers: set[str]) -> None:
+    answer = put(world, body)
+    assert answer.status_code == status, answer.text
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == pointers
+    assert world.get(PATH).json()["source"] == "file"
+
+
+def test_a_schedule_of_no_family_is_not_found(world: World) -> None:
+    assert world.get("/v1/families/nobody/schedule").status_code == 404
+    assert put(world, WEEKLY, path="/v1/families/nobody/schedule").status_code == 404
+
+
+def test_only_operators_set_it(world: World) -> None:
+    world.add_key("reader", "read", "s1")
+    world.add_key("ann", "operate", "s2")
+    assert world.client.put(PATH, json=WEEKLY, headers={"X-API-Key": "s1", "If-Match": "*"}).status_code == 403
+    assert world.client.delete(PATH, headers={"X-API-Key": "s1"}).status_code == 403
+    done = world.client.put(PATH, json=WEEKLY, headers={"X-API-Key": "s2", "If-Match": "*"})
+    assert done.json()["schedule"]["by"] == "ann"
+    assert world.client.get(PATH, headers={"X-API-Key": "s1"}).status_code == 200
+
+
+# --- from the terminal --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_home(tmp_path)
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    return tmp_path
+
+
+class InProcess:
+    """The command line's client, on an API in this process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def put(self, path: str, body: Any) -> Any:
+        return put(self._world, dict(body), path=path).json()
+
+    def delete(self, path: str, **query: Any) -> Any:
+        return self._world.client.delete(path, params=query).json()
+
+
+@pytest.mark.parametrize("by_server", [False, True], ids=["store", "server"])
+def test_the_command_line_sets_it_shows_it_and_gives_it_back(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, by_server: bool
+) -> None:
+    def detent(*words: str) -> str:
+        code = run(["family", "schedule", "triage", *words])
+        out = capsys.readouterr()
+        assert code == 0, out.err
+        return out.out + out.err
+
+    assert "by the family file" in detent()
+    if by_server:
+        with serving(make_again(home)) as world:
+            monkeypatch.setattr(session.Session, "server", InProcess(world))
+            said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
+    else:
+        said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
+    assert "studies start at 0 3 * * 1 UTC" in said
+    assert "Undo: detent family schedule triage --from-file" in said
+    monkeypatch.undo()
+    monkeypatch.setenv("DETENT_HOME", str(home))
+    assert "in place of the family file's: weekly" in detent()
+    assert run(["family", "show", "triage"]) == 0
+    assert "Schedule  0 3 * * 1 UTC, bootstrap+settings for quality, set by local:" in capsys.readouterr().out
+    assert 'Undo: detent family schedule triage --cron "0 3 * * 1"' in detent("--off")
+    assert '"next_study_at": null' in detent("--json")
+    assert "the family file's again" in detent("--from-file")
+
+
+def make_again(home: Path) -> Any:
+    from optimizer.config import load_settings
+
+    return load_settings("dev", home)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["--off", "--from-file"], "--off and --from-file exclude each other", id="two at once"),
+        pytest.param(["--strategy", "gepa"], "give --cron too", id="a strategy alone"),
+        pytest.param(["--cron", "daily"], "cron takes five", id="no cron line"),
+        pytest.param(["--cron", "0 3 * * *", "--aim", "beauty"], "quality, cost, latency", id="no such aim"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
+    assert run(["family", "schedule", "triage", *words]) == 2
+    assert says in capsys.readouterr().err

@@ -1,0 +1,294 @@
+"""An evaluation with many calls in flight: by coroutines where the model only waits, by threads where it computes."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.core.budget import reservation_usd
+from optimizer.core.dataset import Example
+from optimizer.core.errors import BudgetExhausted, StudyStopped
+from optimizer.core.language import ModelPrice, ModelRequest
+from optimizer.core.scoring import CORE_METRICS, Scorer
+from optimizer.core.study import Budget, ExampleResult
+from optimizer.core.variant import Variant
+from optimizer.jobs.call_model import JournaledModel
+from optimizer.jobs.evaluation import Evaluator, OpenModel
+from tests.scripted_model import AwaitedModel, ScriptedModel, failed
+from tests.stores import new_database
+from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
+
+FAMILY = topic_family()
+PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
+EXAMPLES = topic_examples(100, "dev")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path)
+    yield database
+    database.close()
+
+
+def variant(name: str = "scripted", temperature: float = 0.0, text: str = "Name the topic.") -> Variant:
+    messages = ({"role": "system", "content": text}, {"role": "user", "content": "{{document}}"})
+    return Variant(messages=messages, model={"name": name, "temperature": temperature, "max_tokens": 8})
+
+
+def evaluator(store: Database, *models: ScriptedModel, metric: Callable[..., float] | None = None, **changes: Any) -> Evaluator:
+    """Over the models by their names."""
+    given = {"study": "st_1", "family": "topics", "budget": Budget(calls=1000), "purpose": "search", "clock": SteadyClock(), **changes}
+    by_name = {m.name: JournaledModel(m, store=store, **given) for m in models}
+    scorer = Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values()))
+    if metric is not None:
+        scorer.score = metric  # type: ignore[method-assign, assignment]
+
+    def open_model(name: str) -> OpenModel:
+        calls = by_name[name]
+        return OpenModel(calls=calls, revision=calls.model.revision, concurrency=calls.model.concurrency)
+
+    return Evaluator(FAMILY, scorer, open_model)
+
+
+def statuses(store: Database) -> Counter[str]:
+    with store.read() as tx:
+        return Counter(call.status for call in store.journal.calls(tx, "st_1"))
+
+
+def test_sixty_four_calls_are_in_flight_at_once_and_every_result_is_in_its_place(store: Database) -> None:
+    model = AwaitedModel(lambda r, n: str(r.messages[-1]["content"]).split()[2].strip(","), concurrency=64, delay_s=0.3)
+    results = evaluator(store, model).evaluate(variant(), EXAMPLES)
+    assert model.most_in_flight == 64
+    assert [r.example for r in results] == [e.id for e in EXAMPLES]
+    assert {r.score for r in results} == {1.0}
+    assert statuses(store) == {"settled": 100}
+
+
+def test_studies_share_their_model_s_limit(store: Database) -> None:
+    model = AwaitedModel(lambda r, n: "biology", concurrency=8, delay_s=0.05)
+    studies = [evaluator(store, model, study=f"st_{i}") for i in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(one.evaluate, variant(temperature=0.5), EXAMPLES[:20]) for one in studies]
+    assert [len(one.result()) for one in done] == [20, 20, 20]
+    assert (len(model.requests), model.most_in_flight) == (60, 8)
+
+
+def test_calls_begin_in_order(store: Database) -> None:
+    model = AwaitedModel(concurrency=8)
+    evaluator(store, model).evaluate(variant(), EXAMPLES[:8])
+    assert [str(r.messages[-1]["content"]) for r in model.requests] == [e.input["document"] for e in EXAMPLES[:8]]
+
+
+def test_what_the_journal_has_is_not_asked_again(store: Database) -> None:
+    model = AwaitedModel(concurrency=16)
+    first = evaluator(store, model).evaluate(variant(), EXAMPLES[:30])
+    again = evaluator(store, model).evaluate(variant(), EXAMPLES[:40])
+    assert len(model.requests) == 40
+    assert [r.output for r in again[:30]] == [r.output for r in first]
+    assert [r.from_journal for r in again] == [True] * 30 + [False] * 10
+
+
+def test_equal_requests_of_one_batch_are_asked_once(store: Database) -> None:
+    model = AwaitedModel(concurrency=16, delay_s=0.1)
+    same = [Example(**{**_plain(e), "input": EXAMPLES[0].input}) for e in EXAMPLES[:16]]
+    results = evaluator(store, model).evaluate(variant(), same)
+    assert len(model.requests) == 1
+    assert len({r.output for r in results}) == 1
+
+
+def _plain(example: Example) -> dict[str, Any]:
+    return {name: getattr(example, name) for name in Example.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
+def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(store: Database, kind: type[ScriptedModel]) -> None:
+    def script(request: ModelRequest, n: int) -> str:
+        if "number 3 " in str(request.messages[-1]["content"]):
+            raise failed("http", status=400)
+        return "biology"
+
+    results = evaluator(store, kind(script, concurrency=8)).evaluate(variant(), EXAMPLES[:20])
+    assert [i for i, r in enumerate(results) if r.score is None] == [3]
+    assert results[3].error == "scripted http"
+    assert statuses(store) == {"settled": 19, "failed": 1}
+
+
+@pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
+def test_a_budget_that_runs_out_ends_the_batch_after_what_is_in_flight_and_keeps_what_came(
+    store: Database, kind: type[ScriptedModel]
+) -> None:
+    model = kind(lambda r, n: "biology", concurrency=16, delay_s=0.05)
+    kept: list[ExampleResult] = []
+    with pytest.raises(BudgetExhausted, match="cap of 37 calls"):
+        evaluator(store, model, budget=Budget(calls=37)).evaluate(variant(), EXAMPLES, keep=kept.append)
+    assert len(model.requests) == 37
+    assert statuses(store) == {"settled": 37}
+    assert len({r.example for r in kept}) == 37
+
+
+def test_dollars_are_reserved_before_each_of_many_calls(store: Database) -> None:
+    model = AwaitedModel(lambda r, n: "biology", price=PRICE, concurrency=64, delay_s=0.05, cost_share=1.0)
+    asked: list[ModelRequest] = []
+    probe = AwaitedModel(lambda r, n: asked.append(r) or "x")
+    evaluator(store, probe, study="st_probe").evaluate(variant(temperature=0.5), EXAMPLES[:1])
+    cap = 20.5 * reservation_usd(asked[0], PRICE, 8)
+    with pytest.raises(BudgetExhausted, match="could pass the cap"):
+        evaluator(store, model, budget=Budget(usd=cap)).evaluate(variant(temperature=0.5), EXAMPLES)
+    with store.read() as tx:
+        assert store.journal.spend(tx, "st_1").usd <= cap
+    assert 15 <= len(model.requests) <= 20
+
+
+@pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
+def test_nothing_is_sent_once_the_stop_flag_is_set_and_what_is_in_flight_is_kept(store: Database, kind: type[ScriptedModel]) -> None:
+    stopped = threading.Event()
+
+    def script(request: ModelRequest, n: int) -> str:
+        if n == 24:
+            stopped.set()
+        return "biology"
+
+    model = kind(script, concurrency=8, delay_s=0.05)
+    kept: list[ExampleResult] = []
+    calls = evaluator(store, model, stop=lambda: "Study st_1 was cancelled." if stopped.is_set() else None)
+    with pytest.raises(StudyStopped, match="cancelled"):
+        calls.evaluate(variant(), EXAMPLES, keep=kept.append)
+    assert 24 <= len(model.requests) <= 32
+    assert statuses(store) == {"settled": len(model.requests)}
+    assert len(kept) == len(model.requests)
+
+
+def test_a_metric_that_takes_long_keeps_no_call_waiting(store: Database) -> None:
+    """None is scored before all have been asked."""
+    model = AwaitedModel(lambda r, n: "biology", concurrency=8)
+
+    def score(*_: Any) -> Any:
+        all_asked.wait(20)
+        return Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values())).score({"topic": "biology"}, "biology", {})
+
+    all_asked = threading.Event()
+    threading.Thread(target=lambda: (_until(lambda: len(model.requests) == 8), all_asked.set()), daemon=True).start()
+    results = evaluator(store, model, metric=score).evaluate(variant(), EXAMPLES[:8])
+    assert {r.score for r in results} == {1.0}
+
+
+def _until(met: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    while not met():
+        waiting.wait(0.01)
+
+
+class Interrupted(BaseException):
+    """As Ctrl-C."""
+
+
+@pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
+def test_a_fault_of_ours_ends_the_batch_and_is_raised(store: Database, kind: type[ScriptedModel]) -> None:
+    model = kind(lambda r, n: "biology", concurrency=8, delay_s=0.02)
+
+    def keep(result: ExampleResult) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        evaluator(store, model).evaluate(variant(), EXAMPLES, keep=keep)
+    assert len(model.requests) < 100
+    assert set(statuses(store)) == {"settled"}
+
+
+def test_the_loop_outlives_what_ends_a_batch(store: Database) -> None:
+    def script(request: ModelRequest, n: int) -> str:
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        evaluator(store, AwaitedModel(script, concurrency=4)).evaluate(variant(temperature=0.5), EXAMPLES[:4])
+    results = evaluator(store, AwaitedModel(lambda r, n: "biology", concurrency=4)).evaluate(variant(), EXAMPLES[:4])
+    assert {r.error for r in results} == {None}
+
+
+def test_models_of_both_kinds_are_asked_side_by_side_each_within_its_limit(store: Database) -> None:
+    remote = AwaitedModel(lambda r, n: "biology", name="remote", concurrency=16, delay_s=0.2)
+    local = ScriptedModel(lambda r, n: "physics", name="local", concurrency=2, delay_s=0.02)
+    pairs = [(variant(name), example) for example in EXAMPLES[:16] for name in ("remote", "local")]
+    kept: dict[str, list[str | None]] = {"remote": [], "local": []}
+    evaluator(store, remote, local).measure_all(pairs, lambda v, result: kept[str(v.model["name"])].append(result.output))
+    assert (remote.most_in_flight, local.most_in_flight) == (16, 2)
+    assert kept == {"remote": ["biology"] * 16, "local": ["physics"] * 16}
+
+
+def heads(model: ScriptedModel) -> list[str]:
+    return [str(r.messages[0]["content"]) for r in model.requests]
+
+
+def test_each_process_of_a_model_follows_one_variant_so_that_its_prefix_stays_cached(store: Database) -> None:
+    begun = threading.Barrier(2, timeout=20)
+    model = ScriptedModel(lambda r, n: "biology" if begun.wait() >= 0 else "", concurrency=2)
+    pairs = [(variant(text=text), example) for text in ("One.", "Two.") for example in EXAMPLES[:6]]
+    evaluator(store, model).measure_all(pairs, lambda v, result: None)
+    assert all({a, b} == {"One.", "Two."} for a, b in zip(heads(model)[::2], heads(model)[1::2], strict=True))
+
+
+def test_what_is_compared_in_turns_stays_in_turns(store: Database) -> None:
+    begun = threading.Barrier(2, timeout=20)
+    model = ScriptedModel(lambda r, n: "biology" if begun.wait() >= 0 else "", concurrency=2)
+    pairs = [(variant(text=text), example) for text in ("One.", "Two.") for example in EXAMPLES[:6]]
+    evaluator(store, model).measure_all(pairs, lambda v, result: None, in_turns=True)
+    assert sorted(heads(model)[:6]) == ["One."] * 6
+
+
+# --- whole studies ----------------------------------------------------------------------------------------------------------
+
+
+class AwaitedTopics(TopicModel):
+    """The model of study_world, by coroutines."""
+
+    async def acomplete(self, request: ModelRequest) -> Any:
+        return self.complete(request)
+
+
+def trials(world: World, study: Any) -> list[tuple[Any, ...]]:
+    return [(t.variant, t.score, t.n, t.n_calls) for t in world.trials(study)]
+
+
+@pytest.mark.parametrize("strategy", ["bootstrap+settings", "race"])
+def test_coroutines_change_nothing_about_what_a_study_finds(tmp_path: Path, strategy: str) -> None:
+    ended, worlds = [], []
+    for name, model in (("one", TopicModel()), ("many", AwaitedTopics(concurrency=64))):
+        folder = tmp_path / name
+        folder.mkdir()
+        world = World(folder, model=model).fill()
+        ended.append(world.run(world.create(strategy=strategy)))
+        worlds.append(world)
+    assert ended[0].winner == ended[1].winner
+    assert ended[0].confirmation == ended[1].confirmation
+    assert trials(worlds[0], ended[0]) == trials(worlds[1], ended[1])
+    assert max(Counter(c.key for c in worlds[1].calls(ended[1])).values()) == 1
+
+
+class Killed(BaseException):
+    """The plug."""
+
+
+@pytest.mark.parametrize("at", [3, 25, 60])
+def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(tmp_path: Path, at: int) -> None:
+    def kill(n: int) -> None:
+        if n == at:
+            raise Killed
+
+    here = World(tmp_path, model=AwaitedTopics(concurrency=8, before=kill)).fill()
+    study = here.create()
+    with pytest.raises(Killed):
+        here.run(study)
+    ended = World(tmp_path, model=AwaitedTopics(concurrency=8)).run(study)
+    (tmp_path / "undisturbed").mkdir()
+    other = World(tmp_path / "undisturbed", model=AwaitedTopics(concurrency=8)).fill()
+    undisturbed = other.run(other.create())
+    assert (ended.status, ended.winner) == ("finished", undisturbed.winner)
+    assert [t[:3] for t in trials(here, ended)] == [t[:3] for t in trials(other, undisturbed)]
+    assert max(Counter(c.key for c in here.calls(ended) if c.status == "settled").values()) == 1

@@ -1,0 +1,154 @@
+"""Which schedule is in force, and which strategy a study that starts by itself has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import InvalidFamily
+from optimizer.core.family import parse_family
+from optimizer.core.language import ModelPrice
+from optimizer.core.schedule import StoredSchedule, asked_of, command_for, in_force
+from optimizer.core.study import Study
+from tests.stores import NOW, minutes
+from tests.study_world import TOPIC_FAMILY, topic_family
+from tests.triggered_world import NIGHTLY, FreeModel, TriggeredWorld
+
+SET = StoredSchedule(family="topics", cron="0 3 * * 1", strategy=None, aim=None, reason="enough", by="anna", since=NOW)
+WRITTEN = {"instruction": {"propose": True}, "examples": {"max": 4}}
+
+
+def faults(**changes: Any) -> dict[str, str]:
+    with pytest.raises(InvalidFamily) as refused:
+        parse_family({**TOPIC_FAMILY, **changes})
+    return {fault.pointer: fault.detail for fault in refused.value.faults}
+
+
+def gated(aim: str) -> dict[str, Any]:
+    return {"gates": {"n": 20, "aim": aim}}
+
+
+def test_the_file_decides_until_somebody_does() -> None:
+    family = topic_family(schedule={"cron": NIGHTLY})
+    assert in_force(family, None).text == "0 3 * * * UTC, bootstrap+settings for quality, by the family file"
+    assert in_force(family, SET).text == (
+        "0 3 * * 1 UTC, bootstrap+settings for quality, set by anna at 2026-11-20 09:00:00 UTC in place of the family file's: enough"
+    )
+
+
+def test_the_aim_is_the_gates_one_unless_the_schedule_has_its_own() -> None:
+    assert in_force(topic_family(rollout=gated("cost")), None).aim == "cost"
+    assert in_force(topic_family(rollout=gated("cost"), schedule={"aim": "latency"}), None).aim == "latency"
+
+
+def test_the_version_follows_content_and_author() -> None:
+    family = topic_family()
+    others = [SET, replace(SET, cron=None), replace(SET, by="bob"), replace(SET, since=minutes(1)), replace(SET, aim="cost")]
+    versions = {in_force(family, stored).version for stored in [None, *others]}
+    assert len(versions) == 6
+    assert in_force(family, replace(SET)).version == in_force(family, SET).version
+
+
+def test_a_family_of_kind_policy_has_no_schedule() -> None:
+    assert in_force(topic_family().model_copy(update={"kind": "policy"}), SET).cron is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "command"),
+    [
+        pytest.param(None, "detent family schedule topics --from-file", id="the file's"),
+        pytest.param(SET, 'detent family schedule topics --cron "0 3 * * 1"', id="set"),
+        pytest.param(replace(SET, cron=None, aim="cost"), "detent family schedule topics --off --aim cost", id="off"),
+    ],
+)
+def test_a_state_is_brought_about_by_one_command(stored: StoredSchedule | None, command: str) -> None:
+    assert command_for("topics", stored) == command
+
+
+def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
+    family = topic_family(
+        space=WRITTEN, schedule={"cron": NIGHTLY, "strategy": "gepa"}, triggers={"strategy": "mipro"}, rollout={"gates": {"n": 20}}
+    )
+    schedule = in_force(family, None)
+    assert [asked_of(family, schedule, kind) for kind in ("schedule", "degradation", "feedback")] == [
+        ("gepa", "quality"), ("mipro", "quality"), ("mipro", "quality"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "says"),
+    [
+        pytest.param({"schedule": {"strategy": "magic"}}, "/schedule/strategy", "There is no strategy 'magic'", id="unknown"),
+        pytest.param({"triggers": {"strategy": "race+gepa"}}, "/triggers/strategy", "stands alone", id="no sequence"),
+        pytest.param({"schedule": {"strategy": "race", "aim": "cost"}}, "/schedule/strategy", "quality alone", id="another aim"),
+        pytest.param(
+            {"triggers": {"strategy": "race"}, "rollout": gated("latency")}, "/triggers/strategy", "quality alone", id="the gates' aim"
+        ),
+        pytest.param({"schedule": {"strategy": "gepa"}}, "/schedule/strategy", "allows nobody to", id="nobody may write"),
+        pytest.param({"schedule": {"strategy": ""}}, "/schedule/strategy", "empty", id="an empty name"),
+        pytest.param({"schedule": {"aim": "beauty"}}, "/schedule/aim", "not one of", id="no such aim"),
+    ],
+)
+def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(changes: dict[str, Any], pointer: str, says: str) -> None:
+    found = faults(**changes)
+    assert set(found) == {pointer}
+    assert says in found[pointer]
+
+
+def test_such_faults_are_told_beside_all_others() -> None:
+    found = faults(schedule={"cron": "daily", "strategy": "magic"}, triggers={"strategy": "magic"}, scorer={"rouge_9": 1.0})
+    assert set(found) == {"/schedule/cron", "/schedule/strategy", "/triggers/strategy", "/scorer/rouge_9"}
+
+
+def test_a_study_by_schedule_has_the_schedule_s_strategy_and_aim(tmp_path: Path) -> None:
+    priced = {"budget": {"usd": 1.0}}
+    world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY, "strategy": "settings", "aim": "cost"}, **priced)
+    world.model.price = ModelPrice(input_usd_per_mtok=0.001, output_usd_per_mtok=0.001)
+    world.check()
+    world.clock.pass_hours(24)
+    (study,) = world.check()
+    assert (study.strategy, study.aim) == ("settings", "cost")
+
+
+def test_a_study_by_feedback_has_the_triggers_strategy(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, schedule={"cron": None, "strategy": "settings"}, triggers={"strategy": "bootstrap"})
+    world.users(50, score=0.2)
+    (study,) = world.check()
+    assert (study.strategy, study.aim) == ("bootstrap", "quality")
+
+
+DEAR = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=50.0)
+
+
+class WritingWorld(TriggeredWorld):
+    """The family's model is free, and ``writer`` writes at a price."""
+
+    def price(self, name: str) -> ModelPrice | None:
+        return DEAR if name == "writer" else super().price(name)
+
+
+def looks_at_night(folder: Path, usd: float) -> tuple[TriggeredWorld, list[Study]]:
+    model = {**TOPIC_FAMILY["model"], "proposer": "writer"}
+    world = WritingWorld(folder, space=WRITTEN, model=FreeModel(), schedule={"cron": NIGHTLY, "strategy": "gepa"}, budget={"usd": usd})
+    world.family = world.family.model_copy(update={"model": topic_family(model=model).model})
+    world.families.families = {"topics": world.family}
+    world.check()
+    world.clock.pass_hours(24)
+    return world, world.check()
+
+
+def test_a_proposer_that_the_budget_cannot_pay_keeps_the_study_from_starting_and_says_so(tmp_path: Path) -> None:
+    """1,000 tokens of a proposal at $50 a million are reserved: 5 cents."""
+    world, started = looks_at_night(tmp_path, 0.04)
+    assert started == []
+    said = world.alerts()["study_not_started"]
+    assert "'writer' writes them, each reserves $0.0500 and more, and $0.0400 is left" in said
+    assert "stands under budget in families/topics/family.yaml" in said
+
+
+def test_a_proposer_that_the_budget_can_pay_writes(tmp_path: Path) -> None:
+    _, (study,) = looks_at_night(tmp_path, 0.5)
+    assert (study.strategy, study.definition["proposer"]) == ("gepa", "writer")
