@@ -179,7 +179,7 @@ def open_secrets(settings: Settings) -> Secrets:
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:
     """The strategy of one word of a study; raises InvalidInput for an unknown one."""
-    from optimizer.core.strategy import COPRO, EXAMPLES, GEPA, JOINT, MIPRO, SIMBA, check_strategy
+    from optimizer.core.strategy import COPRO, EXAMPLES, GEPA, JOINT, MIPRO, REPLAY, SIMBA, check_strategy
 
     check_strategy(name)
     if name == "bootstrap":
@@ -206,6 +206,14 @@ def strategy_for(name: str, setting: SearchSetting) -> Strategy:
         from optimizer.adapters.joint_search import JointSearch
 
         return JointSearch(name, setting)
+    if name == REPLAY:
+        if setting.family.kind == "prompt":
+            from optimizer.core.policy.cascade_strategy import CascadeSearch
+
+            return CascadeSearch(setting)
+        from optimizer.adapters.replay_search import ReplaySearch
+
+        return ReplaySearch(setting)
     from optimizer.adapters.optuna_search import SettingsSearch
 
     return SettingsSearch(setting)

@@ -18,6 +18,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import ModelFailed
 from optimizer.core.family import Family, parse_family
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.policy.content.score import PROCESSED_QUALITY
 from optimizer.core.scoring import CORE_METRICS, Scorer
 from optimizer.core.study import Aim, Budget, Study
 from optimizer.core.variant import Variant
@@ -141,7 +142,7 @@ class World:
         self.store = Database(f"sqlite:///{folder / 'detent.db'}")
         self.store.migrate()
         self.families = SimpleNamespace(families={self.family.name: self.family})
-        self.scorer = Scorer(self.family.output, self.family.metrics, list(CORE_METRICS.values()))
+        self.scorer = Scorer(self.family.output, self.family.metrics, [*CORE_METRICS.values(), PROCESSED_QUALITY])
 
     def fill(self, *, n_train: int = 30, n_dev: int = 12, n_holdout: int = 24, examples: Sequence[Example] | None = None) -> World:
         rows = examples or [*topic_examples(n_train, "train"), *topic_examples(n_dev, "dev"), *topic_examples(n_holdout, "holdout")]

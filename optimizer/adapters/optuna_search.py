@@ -43,7 +43,7 @@ class PointSearch:
         self._left, self._n_beside, self._proposer = n, n_beside, proposer
         sampler = optuna.samplers.TPESampler(seed=setting.seed, n_startup_trials=N_STARTUP)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._distributions = {d.name: _distribution(d) for d in space.dimensions}
+        self._distributions = {d.name: distribution(d) for d in space.dimensions}
         self._scores: dict[str, float | None] = {}  # variant id -> score told
         self._open: dict[str, Any] = {}  # variant id -> Optuna's trial, asked and not told
 
@@ -111,7 +111,8 @@ def dimensions_of(setting: SearchSetting) -> tuple[Dimension, ...]:
     return parse_space(setting.space, setting.start, max_examples=int(setting.definition["max_examples"]))
 
 
-def _distribution(dimension: Dimension) -> Any:
+def distribution(dimension: Dimension) -> Any:
+    """The dimension as Optuna draws it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(dimension, Choice):

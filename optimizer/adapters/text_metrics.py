@@ -12,6 +12,7 @@ from typing import Any
 from optimizer.core.canonical import digest
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family import Family, invalid_family
+from optimizer.core.policy.content.score import PROCESSED_QUALITY
 from optimizer.core.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
 
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # F-measure, Porter stemmer; Lin (2004)
@@ -31,6 +32,8 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
     for name in family.metrics:
         if name in CORE_METRICS:
             metrics.append(CORE_METRICS[name])
+        elif name == PROCESSED_QUALITY.name:
+            metrics.append(PROCESSED_QUALITY)
         elif name in _ROUGE:
             metrics.append(ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name]))))
         else:

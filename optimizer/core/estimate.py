@@ -12,6 +12,8 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetTooSmall
 from optimizer.core.family import Family
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.steps import most_calls
 from optimizer.core.rendering import render
 from optimizer.core.study import Budget, Definition
 from optimizer.core.variant import FewShot, Variant
@@ -23,6 +25,7 @@ INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champ
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
 PROPOSALS = "proposals"  # the part of a study's calls that its proposer answers
+REPLAYED_PER_S = 1e6  # (setting x item), at least; bench/content_replay.py measures it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +102,16 @@ def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
 
 
 def confirmation_usd(
-    champion: Variant, space: Mapping[str, Any], *, n_calls: int, longest_bytes: int, price_of: Callable[[str], ModelPrice | None]
+    champion: Variant,
+    space: Mapping[str, Any],
+    *,
+    n_calls: int,
+    longest_bytes: int,
+    price_of: Callable[[str], ModelPrice | None],
+    tiers: Sequence[str] = (),
 ) -> float | None:
     """What the confirmation may cost at most, whichever variant of the space wins; None where a model's price is unknown."""
-    models = models_of(champion, space)
+    models = models_of(champion, space, tiers)
     max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, _options(space, "max_tokens"))])
     prices = [price_of(name) for name in models]
     known = [price for price in prices if price is not None]
@@ -111,9 +120,29 @@ def confirmation_usd(
     return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known)
 
 
-def models_of(champion: Variant, space: Mapping[str, Any]) -> list[str]:
-    """Names of the models that a study may ask: the champion's, then the others that the space offers."""
-    return list(dict.fromkeys([str(champion.model["name"]), *map(str, _options(space, "model"))]))
+def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> list[str]:
+    """Names of the models that a study may ask: the champion's, then the others that the space, the champion's policy or ``tiers`` name."""
+    named = [champion.policy.get(knob) or () for knob in ("tiers", "votes.models")]
+    offered = [options for knob in ("tiers", "votes.models") for options in _options(space, f"policy.{knob}")]
+    others = [name for names in (*named, *offered, tiers) for name in names]
+    return list(dict.fromkeys([str(champion.model["name"]), *map(str, _options(space, "model")), *map(str, others)]))
+
+
+def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> int:
+    """The most calls that one example takes, whichever variant of the space answers it: 1 without a policy.
+
+    Args:
+        tiers: of the cascade whose thresholds are searched.
+    """
+    policy = dict(champion.policy)
+    if len(tiers) > 1:
+        policy["tiers"] = list(tiers)
+    for slot, entry in space.items():
+        if slot.startswith("policy."):
+            (options,) = entry.values()
+            policy[slot.removeprefix("policy.")] = options[-1]
+    thresholds = {"accept": 1.0, "accept.2": None, "accept.3": None, **({"refine": 0.0} if policy.get("refine") is not None else {})}
+    return most_calls(parse_policy({**policy, **thresholds})) if policy else 1
 
 
 def _options(space: Mapping[str, Any], name: str) -> list[Any]:
@@ -121,9 +150,9 @@ def _options(space: Mapping[str, Any], name: str) -> list[Any]:
     return list(entry.get("choices") or entry.get("int") or ())
 
 
-def confirmation_calls(n_holdout_selected: int) -> int:
-    """Champion and winner once on each selected holdout example."""
-    return 2 * n_holdout_selected
+def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:
+    """Champion and winner once on each selected holdout example, each with as many calls as its policy may make."""
+    return 2 * n_holdout_selected * per_answer
 
 
 def holdout_size(available: int, definition: Definition, gates_n: int) -> int:
@@ -190,6 +219,21 @@ def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:
         low=0,
         expected=proposals.expected * usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, price),
         high=proposals.high * usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, price),
+    )
+
+
+def replay_estimate(definition: Definition, n_items: int) -> Estimate:
+    """Of a study that calls no model: only time, from a slow machine's 10^6 items a second to ten times that."""
+    seconds = definition.n_replayed * n_items / REPLAYED_PER_S
+    return Estimate(
+        calls=NONE,
+        usd=NONE,
+        minutes=Spread(low=seconds / 600, expected=seconds / 200, high=seconds / 60),
+        n_trials=1 + definition.n_settings,
+        n_confirmation_calls=0,
+        reserved_usd=0.0,
+        longest_request_bytes=0,
+        parts={},
     )
 
 

@@ -19,6 +19,7 @@ BUILT_IN_METRICS: Mapping[str, tuple[str, ...]] = {  # name -> the parsers whose
     "exact_match": ("text", "label", "json", "list"),
     "list_f1": ("list",),
     "json_valid": ("json",),
+    "processed_quality": ("json",),
 }
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)

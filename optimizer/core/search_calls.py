@@ -7,7 +7,7 @@ from math import ceil
 
 from optimizer.core.estimate import NONE, PROPOSALS, REFLECTED_ON, SUMMARISED, Spread, confirmation_calls
 from optimizer.core.racing import FIRST
-from optimizer.core.strategy import COPRO, EXAMPLES, GEPA, JOINT, MIPRO, RACE, RACED, SIMBA
+from optimizer.core.strategy import COPRO, EXAMPLES, GEPA, JOINT, MIPRO, RACE, RACED, REPLAY, SIMBA
 from optimizer.core.study import Definition
 
 SUMMARIES = 10  # that DSPy's proposer makes at most
@@ -24,13 +24,17 @@ def expected_calls(
     n_holdout: int,
     n_champion_examples: int,
     is_written: bool = False,
+    per_answer: int = 1,
+    n_tiers: int = 0,
 ) -> dict[str, Spread]:
     """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread.
 
     Args:
         is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
+        per_answer: the most calls that one example takes; above 1 under a policy.
+        n_tiers: of the cascade whose thresholds are searched.
     """
-    parts = {"champion": _exactly(n_dev)}
+    parts = {"champion": Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
     for name in strategies:
         if name == "bootstrap":
             parts[name] = _bootstrap_calls(definition, n_train, n_dev, n_champion_examples)
@@ -47,11 +51,13 @@ def expected_calls(
             parts[name] = _simba_calls(definition, n_train, n_dev)
         elif name in (MIPRO, JOINT):
             parts[name] = _joint_calls(definition, n_train, n_dev)
+        elif name == REPLAY:
+            parts[name] = _replay_calls(definition, n_train, n_dev, n_tiers, per_answer)
         elif name == RACE:
             parts[name] = _race_calls(definition, n_train, n_dev, n_champion_examples)
     if is_written:
         parts[PROPOSALS] = _proposals(strategies, definition, n_train)
-    confirmation = confirmation_calls(n_holdout)
+    confirmation = confirmation_calls(n_holdout, per_answer)
     parts["confirmation"] = Spread(low=0, expected=confirmation, high=confirmation)
     return parts
 
@@ -64,6 +70,7 @@ def trials_of(strategies: Sequence[str], definition: Definition) -> int:
         "settings": definition.n_settings,
         MIPRO: definition.n_settings,
         JOINT: definition.n_settings,
+        REPLAY: definition.n_settings,
         **dict.fromkeys((GEPA, COPRO, SIMBA), definition.n_instructions),
     }
     return 1 + sum(sum(most[raced] for raced in RACED) if name == RACE else most[name] for name in strategies)
@@ -115,6 +122,12 @@ def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_exa
     n_contenders = _n_bootstrapped(definition, n_champion_examples) + definition.n_settings
     met = Spread(low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev)
     return _asked_for_examples(definition, n_train).plus(met)
+
+
+def _replay_calls(definition: Definition, n_train: int, n_dev: int, n_tiers: int, per_answer: int) -> Spread:
+    """Every tier once on every training example; on dev the journal answers what another setting has asked."""
+    on_dev = Spread(low=0, expected=n_dev * n_tiers, high=definition.n_settings * n_dev * per_answer)
+    return _exactly(n_train * n_tiers).plus(on_dev)
 
 
 def _asked_for_examples(definition: Definition, n_train: int) -> Spread:

@@ -19,9 +19,10 @@ GEPA = "gepa"
 MIPRO, JOINT = "mipro", "joint"
 EXAMPLES = "examples"
 COPRO, SIMBA = "copro", "simba"
+REPLAY = "replay"  # knobs of policies, tried on recorded items or answers
 WRITERS = (GEPA, MIPRO, COPRO, SIMBA)  # strategies that have instructions written, by a proposer model; joint where the space asks for it
 QUALITY_ONLY = (RACE, GEPA, SIMBA)
-WORKING = ("bootstrap", EXAMPLES, "settings", RACE, GEPA, MIPRO, JOINT, COPRO, SIMBA)
+WORKING = ("bootstrap", EXAMPLES, "settings", RACE, GEPA, MIPRO, JOINT, COPRO, SIMBA, REPLAY)
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 
@@ -52,6 +53,7 @@ class Answer(Protocol):
 
 
 Propose = Callable[[Sequence[Mapping[str, Any]], str], str]
+TierRows = Callable[[Variant, Sequence[Example]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class SearchSetting:
     ``answer(variant, example)`` gives the model's text for one example, or raises ModelFailed; BudgetExhausted and
     StudyStopped are no Exceptions and pass through. Another draw is another text, above temperature 0. ``propose(messages, draw)`` gives the proposer model's text likewise; another
     draw of the same messages is another text. ``fits(variant)`` says whether its longest request is allowed.
+    ``tier_rows(variant, examples)`` has every tier of the variant's policy answer every example, as rows of ``TierRecords.from_rows``.
+    ``remark(text)`` keeps a sentence on the search for whoever reads the study.
     """
 
     family: Family
@@ -73,6 +77,9 @@ class SearchSetting:
     answer: Answer
     propose: Propose
     fits: Callable[[Variant], bool]
+    tier_rows: TierRows
+    remark: Callable[[str], None]
+    aim: Aim = "quality"
 
     @property
     def space(self) -> Mapping[str, Any]:
@@ -99,6 +106,28 @@ def check_strategy(text: str, aim: Aim = "quality") -> tuple[str, ...]:
                 f"Strategy {name} goes by quality alone. For aim {aim} name {DEFAULT_STRATEGY}, examples, settings, mipro, joint or copro."
             )
     return names
+
+
+def default_strategy(family: Family) -> str:
+    return REPLAY if family.kind == "policy" else DEFAULT_STRATEGY
+
+
+def check_kind(names: Sequence[str], family: Family) -> None:
+    """Raises InvalidInput for a strategy that cannot search this family."""
+    if family.kind == "policy" and tuple(names) != (REPLAY,):
+        raise _unusable(
+            f"Family {family.name!r} is of kind policy: it has no prompt, and its knobs are searched on recorded items. Name strategy {REPLAY}, or none."
+        )
+    if family.kind == "prompt" and REPLAY in names and len(family.model.tiers) < 2:
+        raise _unusable(
+            f"Strategy {REPLAY} searches the thresholds of a cascade, and {family.name!r} has one tier only. "
+            "Name two models or more in family.yaml (model: {tiers: [cheap, strong]}), or leave the strategy out."
+        )
+
+
+def searched_tiers(names: Sequence[str], family: Family) -> tuple[str, ...]:
+    """The models of the cascade whose thresholds a study searches; none where it searches no cascade."""
+    return family.model.tiers if REPLAY in names and family.kind == "prompt" else ()
 
 
 def writes(strategies: Sequence[str], space: Mapping[str, Any]) -> bool:

@@ -38,6 +38,7 @@ class Spend:
     n_calls: int = 0
     n_lost: int = 0
     n_from_journal: int = 0
+    remark: str | None = None  # what a strategy says of its search beside its candidates, such as "Do not cascade: …"
     search_cut: str | None = None  # why the search could spend no more, as a sentence; None where its strategies came to their end
 
 
@@ -52,6 +53,7 @@ class Definition:
         8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones); examples has as many in all
     )
     n_settings: int = 8  # of settings; points of mipro and joint
+    n_replayed: int = 1000  # settings that replay tries on the training items, without a call
     n_instructions: int = 6  # that a proposer may write; steps of simba
     proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
     max_examples: int = 4

@@ -42,6 +42,7 @@ class Variant:
     tools: Sequence[Mapping[str, Any]] | None = None
     response_format: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] = field(default_factory=dict)
+    _id: str | None = field(default=None, init=False, repr=False, compare=False)  # once asked for
 
     def __post_init__(self) -> None:
         for name in ("model", "tools", "response_format", "policy"):
@@ -82,7 +83,10 @@ class Variant:
 
     @property
     def id(self) -> str:
-        return "v_" + digest(canonical_json(self.content()))[:12]
+        if self._id is None:
+            object.__setattr__(self, "_id", "v_" + digest(canonical_json(self.content()))[:12])
+        assert self._id is not None
+        return self._id
 
     @property
     def variables(self) -> tuple[str, ...]:

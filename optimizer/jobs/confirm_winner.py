@@ -25,7 +25,7 @@ from optimizer.core.saving import Saving, saving_of
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.jobs.build_dataset import open_holdout
-from optimizer.jobs.evaluation import Evaluator
+from optimizer.jobs.evaluation import Measures
 from optimizer.jobs.study_run import StopFlag, StudyRun
 
 
@@ -77,7 +77,7 @@ def gate_settings(family: Family) -> GateSettings:
     )
 
 
-def _evaluate(run: StudyRun, evaluator: Evaluator, arms: tuple[Variant, Variant], examples: Sequence[Example]) -> list[list[ExampleResult]]:
+def _evaluate(run: StudyRun, evaluator: Measures, arms: tuple[Variant, Variant], examples: Sequence[Example]) -> list[list[ExampleResult]]:
     """Results of both in the order of the examples; each is written down also where the evaluation is interrupted.
 
     One variant after the other, so that the examples of each come in a row while a model's prefix cache is warm. Where latency is compared

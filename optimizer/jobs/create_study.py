@@ -8,10 +8,11 @@ from typing import Any
 
 from optimizer.core.budget import require_a_proposal, require_bounded
 from optimizer.core.dataset import Example
-from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput, NotYet
+from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.estimate import (
     Estimate,
     Spread,
+    calls_per_answer,
     confirmation_calls,
     confirmation_usd,
     estimate_study,
@@ -19,6 +20,7 @@ from optimizer.core.estimate import (
     longest_inputs,
     longest_of,
     models_of,
+    replay_estimate,
     request_bytes,
     search_budget,
 )
@@ -30,7 +32,16 @@ from optimizer.core.rendering import render
 from optimizer.core.search_calls import expected_calls, trials_of
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
-from optimizer.core.strategy import COPRO, DEFAULT_STRATEGY, check_strategy, may_write, writes
+from optimizer.core.strategy import (
+    COPRO,
+    REPLAY,
+    check_kind,
+    check_strategy,
+    default_strategy,
+    may_write,
+    searched_tiers,
+    writes,
+)
 from optimizer.core.study import Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
@@ -40,6 +51,7 @@ from optimizer.jobs.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transaction
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
+REPLAYED_ON = 10_000  # recorded items of either split at most, where nothing is paid for one
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
 REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider nobody has measured here yet
@@ -86,10 +98,6 @@ def create_study(
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
             where it is set, a model without a known price is not asked.
     """
-    if family.kind != "prompt":
-        raise NotYet(
-            f"Family {family.name!r} is of kind {family.kind}; studies of its thresholds come later. Kind prompt can be searched today."
-        )
     if not 0 <= seed < 2**32:
         raise InvalidInput(f"A seed is a whole number from 0 to 4294967295, not {seed}.")
     if not dry_run:
@@ -98,7 +106,7 @@ def create_study(
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
     with store.read() as tx:
         caps = under(monthly_left(tx, store, clock, family.name, limits), _checked(budget or DEFAULT_BUDGET))
-    plan = _plan(family, strategy or DEFAULT_STRATEGY, aim, caps, definition or {}, store, models)
+    plan = _plan(family, strategy or default_strategy(family), aim, caps, definition or {}, store, models)
     if dry_run:
         return plan.estimate
     now = clock.now()
@@ -135,13 +143,19 @@ def _plan(
     family: Family, strategy: str, aim: Aim, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue
 ) -> _Plan:
     names = check_strategy(strategy, aim)
+    check_kind(names, family)
     definition = parse_definition(family, values)
     champion_id, champion = _champion(family, store)
     space = family.space if definition.space is None else definition.space
     parse_space(space, champion, max_examples=definition.max_examples)
+    if family.kind == "policy":
+        dataset = build_dataset(family, definition, store)
+        estimate = replay_estimate(definition, len(dataset["train"]))
+        return _Plan(strategy=REPLAY, definition=definition, budget=budget, champion=champion_id, dataset=dataset, estimate=estimate)
     model = str(champion.model["name"])
     facts, price = models.describe(model), models.price(model)
-    for name in models_of(champion, space):
+    tiers = searched_tiers(names, family)
+    for name in models_of(champion, space, tiers):
         limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
         require_bounded(name, models.price(name), limit, budget)
         if aim == "cost":
@@ -167,7 +181,8 @@ def _plan(
             n_required=MIN_TIMED,
         )
     longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition, is_written=is_written)
-    n_confirmation = confirmation_calls(len(dataset["holdout"]))
+    per_answer = calls_per_answer(champion, space, tiers)
+    n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer)
     typical = _typical_bytes(champion, train, dev, family, definition)
     max_tokens = int(champion.model.get("max_tokens") or 0)
     seconds = _seconds_per_call(facts, typical, max_tokens) if (known := _measured_seconds(family, model, store)) is None else known
@@ -180,6 +195,8 @@ def _plan(
         n_holdout=len(dataset["holdout"]),
         n_champion_examples=len(champion.examples),
         is_written=is_written,
+        per_answer=per_answer,
+        n_tiers=len(tiers),
     )
     estimate = estimate_study(
         parts,
@@ -190,7 +207,7 @@ def _plan(
         typical_bytes=typical,
         max_tokens=max_tokens,
         price=price,
-        reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price),
+        reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price, tiers=tiers),
         seconds_per_call=seconds,
         concurrency=concurrency,
         proposals_price=models.price(definition.proposer or model) if is_written else None,
@@ -224,7 +241,8 @@ def parse_definition(family: Family, values: Mapping[str, Any]) -> Definition:
     """The definition with the family's own defaults: gates.n holdout examples, its proposer, at most the examples its space allows."""
     most = family.space.get("examples", {}).get("max")
     proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
-    definition = Definition.parse(values, n_holdout=family.rollout.gates.n, **proposer)
+    items = {"n_train": REPLAYED_ON, "n_dev": REPLAYED_ON} if family.kind == "policy" else {}
+    definition = Definition.parse(values, n_holdout=family.rollout.gates.n, **proposer, **items)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
 
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from optimizer.core.comparison import p95
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.family import Family
 from optimizer.core.language import ModelAnswer, ModelRequest, request_for
+from optimizer.core.policy.assess import Situation
+from optimizer.core.policy.gate import SCORERS
+from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.rendering import render
 from optimizer.core.rows import Rows
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.jobs.ask_together import Together
+from optimizer.jobs.execute_policy import Executed, PolicyRequest
+from optimizer.jobs.run_policy import Complete, answer_of_tier, run_policy
 
+Outcome = ModelAnswer | Executed | ModelFailed | InvalidInput
 PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
 
@@ -32,6 +40,24 @@ class Completes(Protocol):
     def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer: ...
     async def acomplete(self, request: ModelRequest) -> ModelAnswer: ...
     def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
+
+
+class Measures(Protocol):
+    """What searches and confirmations need of an evaluator: this one, or ``replay_evaluation.ReplayEvaluator`` of policy families."""
+
+    fresh_by_variant: Counter[str]
+    dearest_usd: float
+
+    @property
+    def n_fresh(self) -> int: ...
+    @property
+    def n_from_journal(self) -> int: ...
+    def text(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
+    def measure_all(
+        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+    ) -> None: ...
+    def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
+    def counted_proposal(self, answer: ModelAnswer) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +76,8 @@ class _Question:
     variant: Variant
     example: Example
     request: ModelRequest | InvalidInput
-    key: str = ""  # of the request
+    key: str = ""  # of the request; empty where a policy decides what is asked
+    policy: Policy | None = None  # that asks more than one call, or may
 
 
 class Evaluator:
@@ -92,7 +119,9 @@ class Evaluator:
         return len(self._found)
 
     def model(self, variant: Variant) -> OpenModel:
-        name = str(variant.model["name"])
+        return self._opened(str(variant.model["name"]))
+
+    def _opened(self, name: str) -> OpenModel:
         with self._lock:
             if name not in self._models:
                 self._models[name] = self._open_model(name)
@@ -142,25 +171,36 @@ class Evaluator:
     def _measure_some(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None], in_turns: bool) -> None:
         known = self._known(questions)
 
-        def done(question: _Question, answer: ModelAnswer | ModelFailed | InvalidInput) -> None:
+        def done(question: _Question, answer: Outcome) -> None:
             keep(question.variant, self._result(question, answer))
 
         by_model = _by_model(question for question in questions if question.key and question.key not in known)
         places = {name: min(self.model(own[0].variant).concurrency, len(own)) for name, own in by_model.items()}
-        if max(places.values(), default=1) <= 1:
+        policies = [question for question in questions if question.policy is not None]
+        n_policies = min(len(policies), max((self._places_of(question) for question in policies), default=0))
+        if max([*places.values(), n_policies], default=1) <= 1:
             for question in questions:
                 done(question, known.get(question.key) or self._answer(question))
             return
-        with Together(done, n_threads=sum(places.values())) as batch:
+        with Together(done, n_threads=max(1, sum(places.values()) + n_policies)) as batch:
             for name, own in by_model.items():
                 if self.model(own[0].variant).calls.takes_coroutines:
                     batch.by_coroutines(own, self._aanswer, n_at_once=places[name])
                 else:
                     rows = Rows(("" if in_turns else question.variant.id, question) for question in own)
                     batch.by_threads(rows, self._answer, n_at_once=places[name])
+            if policies:
+                rows = Rows(("" if in_turns else question.variant.id, question) for question in policies)
+                batch.by_threads(rows, self._answer, n_at_once=n_policies)
             for question in questions:
-                if not question.key or question.key in known:
+                if question.policy is None and (not question.key or question.key in known):
                     done(question, known.get(question.key) or self._answer(question))
+
+    def _places_of(self, question: _Question) -> int:
+        """Calls worth having in flight for a policy's question: what the slowest of its models takes."""
+        policy = question.policy
+        tiers = policy.cascade.models if policy is not None and policy.cascade is not None else (str(question.variant.model["name"]),)
+        return min(self._opened(tier).concurrency for tier in tiers)
 
     def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
         """What the journals of the models hold already, looked up at once."""
@@ -169,16 +209,18 @@ class Evaluator:
             known |= self.model(own[0].variant).calls.known({question.key for question in own})
         return known
 
-    def _answer(self, question: _Question) -> ModelAnswer | ModelFailed | InvalidInput:
+    def _answer(self, question: _Question) -> Outcome:
         """The model's answer, or why there is none; BudgetExhausted and StudyStopped pass through."""
         if isinstance(question.request, InvalidInput):
             return question.request
+        if question.policy is not None:
+            return self._executed(question, question.policy, question.request)
         try:
             return self.model(question.variant).calls.complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
             return failure
 
-    async def _aanswer(self, question: _Question) -> ModelAnswer | ModelFailed | InvalidInput:
+    async def _aanswer(self, question: _Question) -> Outcome:
         """``_answer`` as a coroutine."""
         if isinstance(question.request, InvalidInput):
             return question.request
@@ -187,10 +229,12 @@ class Evaluator:
         except (ModelFailed, InvalidInput) as failure:
             return failure
 
-    def _result(self, question: _Question, answer: ModelAnswer | ModelFailed | InvalidInput) -> ExampleResult:
+    def _result(self, question: _Question, answer: Outcome) -> ExampleResult:
         """A failed call or a broken example has no score; an answer that cannot be read scores 0, since the model did answer."""
         variant, example = question.variant, question.example
         try:
+            if isinstance(answer, Executed):
+                return self._of_policy(example, answer)
             if not isinstance(answer, ModelAnswer):
                 raise answer
             self._counted(variant, question.key, answer)
@@ -209,11 +253,76 @@ class Evaluator:
             call_key=question.key,
         )
 
+    def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """What every tier of the variant's policy answers, in rows of ``TierRecords.from_rows``; a tier that failed is left out of its row.
+
+        One tier after the other, so that a model's prefix cache stays warm; as many examples at once as it takes.
+        """
+        policy = parse_policy(variant.policy)
+        rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
+        for tier in policy.cascade.models if policy.cascade is not None else ():
+            answer = partial(self._tier_answer, variant, policy, tier)
+            with ThreadPoolExecutor(max_workers=max(1, min(self._opened(tier).concurrency, len(examples)))) as pool:
+                for row, answered in zip(rows, pool.map(answer, examples), strict=True):
+                    if answered is not None:
+                        row["tiers"][tier] = answered
+        return rows
+
+    def _tier_answer(self, variant: Variant, policy: Policy, tier: str, example: Example) -> dict[str, Any] | None:
+        try:
+            request = self._request(variant, example)
+            situation = Situation(output=self.family.output, input=example.input)
+            found = answer_of_tier(PolicyRequest(policy=policy, rendered=request, situation=situation), tier, self._completes(variant))
+            score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
+        except InvalidInput:
+            return None
+        if score is None:
+            return None
+        return {"score": score, "cost_usd": found.cost_usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
+
+    def _completes(self, variant: Variant) -> Complete:
+        def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
+            opened = self._opened(model)
+            own = request_for_revision(opened.revision)
+            return self._counted(variant, own.key, opened.calls.complete(own))
+
+        return complete
+
+    def _executed(self, question: _Question, policy: Policy, request: ModelRequest) -> Executed | InvalidInput:
+        """The policy carried out. BudgetExhausted and StudyStopped pass through."""
+        if policy.gate is not None and policy.gate.scorer not in SCORERS:
+            return InvalidInput(
+                f"A gate that is scored by a function of your own ({policy.gate.scorer}) cannot be evaluated yet. Use {' or '.join(SCORERS)}, or no gate."
+            )
+        situation = Situation(output=self.family.output, input=question.example.input)
+        return run_policy(PolicyRequest(policy=policy, rendered=request, situation=situation), self._completes(question.variant))
+
+    def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
+        """What the policy would answer, at the price of all its calls."""
+        if executed.attempt is None:
+            failure = executed.failure.detail if executed.failure is not None else executed.why
+            return ExampleResult(example=example.id, score=None, output=None, error=failure, cost_usd=executed.cost_usd)
+        score = self.scorer.score(example.expected, executed.attempt.text, example.input)
+        answers = [one.answer for one in executed.attempts if one.answer is not None]
+        found = any(answer.from_journal for answer in answers)
+        return ExampleResult(
+            example=example.id,
+            score=score.value,
+            output=executed.attempt.text,
+            error=score.error,
+            cost_usd=executed.cost_usd,
+            latency_ms=None if found else executed.latency_ms,
+            from_journal=all(answer.from_journal for answer in answers),
+        )
+
     def _question(self, variant: Variant, example: Example) -> _Question:
         try:
             request = self._request(variant, example)
+            policy = parse_policy(variant.policy) if variant.policy else None
         except InvalidInput as fault:
             return _Question(variant=variant, example=example, request=fault)
+        if policy is not None and not policy.is_plain:
+            return _Question(variant=variant, example=example, request=request, policy=policy)
         return _Question(variant=variant, example=example, request=request, key=request.key)
 
     def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:

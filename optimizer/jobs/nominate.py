@@ -8,10 +8,11 @@ resume, one at a time).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import inf
 
 from optimizer.core.budget import require_bounded
 from optimizer.core.errors import Conflict, DatasetTooSmall, GateNotMet, InvalidInput, NotFound
-from optimizer.core.estimate import longest_allowed, longest_inputs, usd_of
+from optimizer.core.estimate import calls_per_answer, longest_allowed, longest_inputs, models_of, usd_of
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.gates import missed
@@ -143,22 +144,25 @@ def _plan(
         )
     train, dev = load_examples(family, dataset, store)
     inputs = longest_inputs(family, [*train, *dev])
-    usd: float | None = 0.0
+    usd = 0.0  # infinite where a price is not known
     with store.read() as tx:
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
         limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
         left = monthly_left(tx, store, clock, family.name, limits)
-    calls, asked = int(TO_SPARE * 2 * n_holdout), []
-    for arm in arms:
-        name = str(arm.model["name"])
-        price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
-        if aim == "cost":
-            require_price(name, price, is_free_allowed=name != arms[0].model["name"])
-        asked.append((name, price, limit))
-        if usd is not None:
-            longest = longest_allowed(arm, inputs, definition, is_written=False)
-            usd = None if price is None else usd + TO_SPARE * n_holdout * usd_of(longest, int(limit or 0), price)
-    budget = under(left, Budget(calls=calls, usd=usd))
+    n_calls, asked = 0, []
+    for arm in arms if family.kind == "prompt" else ():  # a policy is replayed, which costs nothing
+        per_answer, dearest = calls_per_answer(arm, {}), 0.0
+        n_calls += n_holdout * per_answer
+        longest = longest_allowed(arm, inputs, definition, is_written=False)
+        for name in models_of(arm, {}):
+            price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
+            if aim == "cost":
+                require_price(name, price, is_free_allowed=name != arms[0].model["name"])
+            asked.append((name, price, limit))
+            dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
+        usd += TO_SPARE * n_holdout * per_answer * dearest
+    calls = int(TO_SPARE * n_calls)
+    budget = under(left, Budget(calls=calls, usd=usd if usd < inf else None))
     for one in asked:
         require_bounded(*one, budget)
     study = Study(
@@ -170,7 +174,7 @@ def _plan(
         study=searched.id,
         variant=arms[1].id,
         aim=aim,
-        n_calls=2 * n_holdout,
+        n_calls=n_calls,
         n_calls_at_most=calls,
         usd_at_most=budget.usd,
         look=look,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import fsum
 
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import assess
-from optimizer.core.policy.attempts import Attempt, Call, Reply
+from optimizer.core.policy.attempts import Attempt, Call, Reply, total_cost_usd
+from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import request_of_call, request_of_policy
-from optimizer.core.policy.steps import steps
+from optimizer.core.policy.steps import steps, with_sample
 from optimizer.jobs.execute_policy import Executed, PolicyRequest
 
 Complete = Callable[[str, Callable[[str], ModelRequest]], ModelAnswer]  # a model's name, and its request once its revision is known
@@ -59,3 +61,21 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Callable[[st
         latency_ms=fsum(waited),
         failure=None if done.attempt is not None else missing,
     )
+
+
+def answer_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> Attempt:
+    """One tier's own answer with its confidence; where two samples are compared, at the price of both: what a cascade decides on."""
+    policy = wanted.policy
+    assert policy.cascade is not None
+    base = request_of_policy(policy, wanted.rendered)
+    calls = with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
+    first, *others = assess(policy, wanted.situation, [_reply(policy, base, call, complete) for call in calls])
+    return first if first.answer is None else replace(first, answer=replace(first.answer, cost_usd=total_cost_usd([first, *others])))
+
+
+def _reply(policy: Policy, base: ModelRequest, call: Call, complete: Complete) -> Reply:
+    try:
+        answer = complete(call.model, lambda revision: request_of_call(policy, base, call, revision=revision))
+    except ModelFailed as error:
+        return Reply(call=call, error=f"{error.kind}: {error.detail}")
+    return Reply(call=call, answer=answer, latency_ms=answer.latency_ms)

@@ -13,7 +13,7 @@ from optimizer.core.objective import MIN_TIMED
 from optimizer.core.raced_search import Heat, RacedSearch
 from optimizer.core.strategy import RACE, RACED, Proposal, Propose, SearchSetting, Sequential, check_strategy
 from optimizer.core.study import ExampleResult
-from optimizer.jobs.evaluation import Evaluator
+from optimizer.jobs.evaluation import Measures
 from optimizer.jobs.search_trials import Trials
 from optimizer.jobs.study_run import StopFlag, StudyRun
 
@@ -64,7 +64,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     Raises:
         ModelFailed: the model answered none of the champion's examples, so that nothing can be compared.
     """
-    evaluator: Evaluator = run.evaluator(purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
+    evaluator: Measures = run.evaluator(purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
     trials = Trials(run)
     names = check_strategy(run.study.strategy)
     ended: Ended = "complete"
@@ -87,7 +87,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     return Found(winner=trials.winner(), ended=ended, reason=reason, n_candidates=trials.n_candidates)
 
 
-def _setting(run: StudyRun, evaluator: Evaluator, propose: Propose) -> SearchSetting:
+def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev])
     return SearchSetting(
         family=run.family,
@@ -96,14 +96,17 @@ def _setting(run: StudyRun, evaluator: Evaluator, propose: Propose) -> SearchSet
         dev=run.dev,
         scorer=run.scorer,
         seed=run.study.seed,
+        aim=run.study.aim,
         definition=asdict(run.definition),
         answer=evaluator.text,
         propose=propose,
-        fits=lambda variant: longest_of(variant, inputs) <= run.longest_bytes,
+        tier_rows=evaluator.tier_rows,
+        remark=run.keep_remark,
+        fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,
     )
 
 
-def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Evaluator, search: Sequential, stop: StopFlag) -> None:
+def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Measures, search: Sequential, stop: StopFlag) -> None:
     """Every proposal on every dev example."""
     proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
     while proposal is not None:
@@ -128,7 +131,7 @@ def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
         )
 
 
-def _race(run: StudyRun, trials: Trials, evaluator: Evaluator, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:
+def _race(run: StudyRun, trials: Trials, evaluator: Measures, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:
     """Heats until the race is decided. Cut short by budget or time, leader and champion still meet every example: calls were left over for that."""
     proposers = [lambda start, name=name: run.strategies(name, replace(setting, start=start)) for name in RACED]
     race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed)
@@ -144,7 +147,7 @@ def _race(run: StudyRun, trials: Trials, evaluator: Evaluator, setting: SearchSe
         raise
 
 
-def _run_heats(run: StudyRun, race: RacedSearch, heats: Sequence[Heat], trials: Trials, evaluator: Evaluator) -> None:
+def _run_heats(run: StudyRun, race: RacedSearch, heats: Sequence[Heat], trials: Trials, evaluator: Measures) -> None:
     dev = {example.id: example for example in run.dev}
     parts = [(heat.proposal, [dev[id] for id in heat.turn.examples]) for heat in heats]
     for heat, results in zip(heats, trials.evaluate(evaluator, parts), strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from optimizer.core.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
-from optimizer.core.estimate import confirmation_usd, longest_allowed, longest_inputs, search_budget
+from optimizer.core.estimate import confirmation_calls, confirmation_usd, longest_allowed, longest_inputs, search_budget
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
@@ -114,7 +114,9 @@ def _begin(
         strategies=strategies,
         progress=progress,
         n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
-        longest_bytes=longest_allowed(
+        longest_bytes=0
+        if family.kind == "policy"
+        else longest_allowed(
             champion,
             longest_inputs(family, [*train, *dev]),
             definition,
@@ -123,6 +125,7 @@ def _begin(
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
         search_cut=study.spend.search_cut,
+        remark=study.spend.remark,
     )
 
 
@@ -142,9 +145,10 @@ def _require_same_scorer(study: Study, scorer: Scorer) -> None:
 
 
 def _search_and_confirm(run: StudyRun) -> Study:
-    n_confirmation = 2 * len((run.study.dataset or {}).get("holdout", ()))
+    n_holdout = len((run.study.dataset or {}).get("holdout", ()))
+    n_confirmation = confirmation_calls(n_holdout, run.calls_per_answer)
     if run.study.status != "confirming":
-        sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_confirmation // 2} holdout examples"
+        sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_holdout} holdout examples"
         run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
         reserve = Reserve(n_confirmation=n_confirmation, usd_per_call=_usd_per_call(run, n_confirmation))
         stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, reserve.n_calls))
@@ -157,12 +161,12 @@ def _search_and_confirm(run: StudyRun) -> Study:
         winner = found.winner
         run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
     assert run.study.winner is not None
-    return _confirm(run, run.study.winner, n_confirmation)
+    return _confirm(run, run.study.winner, n_holdout)
 
 
-def _confirm(run: StudyRun, winner: str, n_confirmation: int) -> Study:
+def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     why = "was nominated" if run.study.strategy == CONFIRM else "beats the champion on dev"
-    run.tell("confirming", f"{winner} {why}; {n_confirmation // 2} sealed holdout examples decide")
+    run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
     stop = StopFlag(run.store, run.clock, run.study.id)
     try:
         outcome, confirmation = confirm_winner(run, variant_of(run.store, run.family.name, winner), stop=stop)
@@ -178,17 +182,21 @@ def _finish_without_winner(run: StudyRun, found: Found) -> Study:
     if found.n_candidates == 0 and found.ended in ("budget", "time"):
         return _finish(run, f"Nothing could be compared: {found.reason}", status="finished", outcome="budget_exhausted")
     text = f"None of {count(found.n_candidates, 'candidate')} beat the champion on dev, so the holdout was not looked at."
+    if run.remark:
+        text = f"{text} {run.remark}"
     return _finish(run, text, status="finished", outcome="no_improvement")
 
 
 def _usd_per_call(run: StudyRun, n_confirmation: int) -> float:
     """The most that a call of the confirmation may cost. Raises BudgetTooSmall when it leaves nothing for the search, before any call."""
-    space = run.family.space if run.definition.space is None else run.definition.space
+    if run.is_replayed:
+        return 0.0
+    space = run.space
 
     def price_of(model: str) -> ModelPrice | None:
         return run.models.get(model).price
 
-    usd = confirmation_usd(run.champion, space, n_calls=1, longest_bytes=run.longest_bytes, price_of=price_of)
+    usd = confirmation_usd(run.champion, space, n_calls=1, longest_bytes=run.longest_bytes, price_of=price_of, tiers=run.searched_tiers)
     reserved = None if usd is None else usd * n_confirmation
     search_budget(run.study.budget, n_confirmation=n_confirmation, reserved_usd=reserved, n_dev=len(run.dev), seconds_per_call=None)
     return usd or 0.0
@@ -236,7 +244,7 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
         store.outbox.add(tx, "study", study_id, {}, now)
         spend = store.journal.spend(tx, study_id)
         if ended is not None:  # of its own knowledge the journal has only calls and dollars
-            spend = replace(spend, search_cut=ended.spend.search_cut, n_from_journal=ended.spend.n_from_journal)
+            spend = replace(spend, search_cut=ended.spend.search_cut, remark=ended.spend.remark, n_from_journal=ended.spend.n_from_journal)
         return store.studies.update(tx, study_id, status="failed", error=reason, finished_at=now, spend=spend)
 
     log.error("study_failed", study=study_id, reason=reason)

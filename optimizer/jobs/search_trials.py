@@ -15,7 +15,7 @@ from optimizer.core.strategy import RACE, Proposal
 from optimizer.core.study import ExampleResult, Trial, aimed_at, mean_score
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
-from optimizer.jobs.evaluation import Evaluator, p95_ms
+from optimizer.jobs.evaluation import Measures, p95_ms
 from optimizer.jobs.study_run import StudyRun
 from optimizer.ports import Transaction, VariantRecord
 
@@ -55,7 +55,7 @@ class Trials:
         """Compared with the champion, on however many examples."""
         return max(0, sum(bool(entry.results) for entry in self._entries.values()) - 1)
 
-    def evaluate(self, evaluator: Evaluator, parts: Sequence[Part]) -> list[list[ExampleResult]]:
+    def evaluate(self, evaluator: Measures, parts: Sequence[Part]) -> list[list[ExampleResult]]:
         """Results per part, in order of its examples; what a proposal was evaluated on before is not evaluated again.
 
         ``parts``: proposals, each once, with the examples of dev that it meets; all of them are asked at once where the model allows it.
@@ -119,7 +119,7 @@ class Trials:
             self._entries[id] = _Entry(number=len(self._entries), proposal=proposal, results=self._known.get(id, {}))
         return self._entries[id]
 
-    def _write_all(self, evaluator: Evaluator, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]) -> None:
+    def _write_all(self, evaluator: Measures, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]) -> None:
         """What the proposers asked since the last time counts for the first of ``entries``."""
         own = {entry.variant.id: evaluator.fresh_by_variant[entry.variant.id] - self._counted[entry.variant.id] for entry in entries}
         n_proposers = evaluator.n_fresh - self._counted.total() - sum(own.values())
@@ -129,7 +129,7 @@ class Trials:
             n_proposers = 0
         self._started_at = self._run.clock.now()
 
-    def _write(self, evaluator: Evaluator, entry: _Entry, new: Sequence[ExampleResult], n_calls: int) -> None:
+    def _write(self, evaluator: Measures, entry: _Entry, new: Sequence[ExampleResult], n_calls: int) -> None:
         run = self._run
         run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
         entry.results |= {r.example: r for r in new}
@@ -184,7 +184,7 @@ class Trials:
             study=run.study.id,
         )
 
-    def _report(self, evaluator: Evaluator, entry: _Entry) -> None:
+    def _report(self, evaluator: Measures, entry: _Entry) -> None:
         run, trial = self._run, entry.trial
         assert trial is not None
         whole = trial.n >= len(run.dev)
@@ -198,7 +198,7 @@ class Trials:
         n += aimed_at(run.study.aim, trial)
         run.tell("trial", f"trial {trial.number} ({trial.proposer}): {score} on {n}", trial=trial, eta_s=self._eta_s(evaluator))
 
-    def _eta_s(self, evaluator: Evaluator) -> float | None:
+    def _eta_s(self, evaluator: Measures) -> float | None:
         """Seconds left at the pace so far, confirmation included; None before there is one."""
         run, per_call = self._run, self._run.seconds_per_call()
         if per_call is None:
@@ -207,7 +207,7 @@ class Trials:
             n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
         else:
             n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
-        n_confirmation = 2 * len((run.study.dataset or {}).get("holdout", ()))
+        n_confirmation = 2 * len((run.study.dataset or {}).get("holdout", ())) * run.calls_per_answer
         if run.study.budget.calls is not None:
             n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))
         return (n_left + n_confirmation) * per_call / run.concurrency

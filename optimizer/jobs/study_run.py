@@ -11,14 +11,16 @@ from typing import Any
 from optimizer.core.budget import HeldBack
 from optimizer.core.dataset import Example
 from optimizer.core.errors import ModelFailed, NotFound, StudyStopped
+from optimizer.core.estimate import calls_per_answer
 from optimizer.core.family import Family
 from optimizer.core.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
 from optimizer.core.scoring import Scorer
-from optimizer.core.strategy import Propose, StrategyMaker
+from optimizer.core.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.study import Definition, Spend, Study, Trial
 from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
-from optimizer.jobs.evaluation import Evaluator, OpenModel
+from optimizer.jobs.evaluation import Evaluator, Measures, OpenModel
+from optimizer.jobs.replay_evaluation import ReplayEvaluator
 from optimizer.jobs.study_progress import ProgressCallback, StudyProgress
 from optimizer.ports import Clock, ModelSource, Store, Transaction
 
@@ -80,18 +82,42 @@ class StudyRun:
     champion_score: float | None = None
     n_from_journal: int = 0
     search_cut: str | None = None  # as in Spend
+    remark: str | None = None  # as in Spend
     last_call_event_at: datetime | None = None
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether policies are replayed on recorded items: no call, no dollar, no limit of a request."""
+        return self.family.kind == "policy"
+
+    @property
+    def space(self) -> Mapping[str, Any]:
+        """The study's own, else the family's."""
+        return self.family.space if self.definition.space is None else self.definition.space
+
+    @property
+    def searched_tiers(self) -> tuple[str, ...]:
+        return searched_tiers(proposers_of(self.study.strategy), self.family)
+
+    @cached_property
+    def calls_per_answer(self) -> int:
+        """The most calls that one example takes: 0 where policies are replayed."""
+        return 0 if self.is_replayed else calls_per_answer(self.champion, self.space, self.searched_tiers)
 
     @cached_property
     def concurrency(self) -> int:
         """Calls of the champion's model worth having in flight at once; asking may start an embedded model."""
+        if self.is_replayed:
+            return 1
         return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
 
-    def evaluator(self, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack) -> Evaluator:
+    def evaluator(self, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack) -> Measures:
         """An Evaluator whose calls count for this study and this purpose; what ``held`` says must be left over afterwards.
 
-        Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
+        Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation. A policy family is replayed.
         """
+        if self.is_replayed:
+            return ReplayEvaluator(self.scorer)
 
         def open_model(name: str) -> OpenModel:
             calls = self._journaled(name, purpose=purpose, stop=stop, held=held)
@@ -99,9 +125,9 @@ class StudyRun:
 
         return Evaluator(self.family, self.scorer, open_model, on_call=self._called, own=self.own)
 
-    def proposer(self, evaluator: Evaluator, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
+    def proposer(self, evaluator: Measures, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
         """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``, and so of the trial after it."""
-        name = self.definition.proposer or str(self.champion.model["name"])
+        name = self.definition.proposer or str(self.champion.model.get("name"))
 
         @cache  # at the first proposal: asking for a model may start it
         def journaled() -> JournaledModel:
@@ -134,7 +160,11 @@ class StudyRun:
 
     def spend(self, tx: Transaction) -> Spend:
         spend = self.store.journal.spend(tx, self.study.id)
-        return replace(spend, n_from_journal=self.n_from_journal, search_cut=self.search_cut)
+        return replace(spend, n_from_journal=self.n_from_journal, search_cut=self.search_cut, remark=self.remark)
+
+    def keep_remark(self, text: str) -> None:
+        self.remark = text
+        self.tell("call", text)
 
     def update(self, tx: Transaction, **changes: Any) -> None:
         """Changes the study's row, its spend included, and lets the mirror know."""

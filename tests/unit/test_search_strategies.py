@@ -45,6 +45,8 @@ def setting(**changes):
         "answer": Answers(family, TopicModel()),
         "propose": lambda prompt, draw: "",
         "fits": lambda variant: True,
+        "tier_rows": lambda variant, examples: [],
+        "remark": lambda text: None,
     }
     return SearchSetting(**{**given, **changes})
 

@@ -50,6 +50,8 @@ def run(scores: dict[str, float | None], scripts: dict[str, list[str]]):
         answer=lambda v, e: "",
         propose=lambda prompt, draw: "",
         fits=lambda v: True,
+        tier_rows=lambda v, examples: [],
+        remark=lambda text: None,
     )
     search = Sequential(list(scripts), setting, make)
     proposal: Proposal | None = Proposal(variant=variant("champion"), proposer="champion")

@@ -56,7 +56,7 @@ def audit(plan: Plan, attempts: Sequence[Attempt]) -> Ask | None:
         call
         for tier, model in enumerate(cascade.models)
         if model not in known
-        for call in _with_sample(plan.policy, Call(model=model, purpose="audit", tier=tier))
+        for call in with_sample(plan.policy, Call(model=model, purpose="audit", tier=tier))
     ]
     return Ask(calls=tuple(calls)) if calls else None
 
@@ -98,7 +98,7 @@ class _Machine:
 
     def answer(self, model: str, tier: int | None) -> _One:
         """A model's own answer; with ``validate.then: retry`` the better of it and of a second one that was told the issues."""
-        attempts = yield from self.ask(*_with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
+        attempts = yield from self.ask(*with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
         return (yield from self.mended(attempts[0]))
 
     def mended(self, attempt: Attempt) -> _One:
@@ -210,7 +210,7 @@ class _Machine:
         return taken, f"{why}; score {taken.score:.3f} of {gate.threshold:g}" + (f" after {n} more" if n else "")
 
 
-def _with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
+def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
     """The call, and where confidence is the agreement of two samples, the second one beside it."""
     if not policy.needs_confidence or policy.signal.kind != "agreement":
         return (call,)

@@ -1,0 +1,84 @@
+"""Strategy ``replay`` for policy families: thousands of settings replayed on the recorded training items, the best few proposed.
+
+Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers, no model call. The study
+then evaluates what is proposed on dev, and the sealed holdout decides as for any candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from optimizer.adapters.optuna_search import dimensions_of, distribution
+from optimizer.core.gates import quality_margin
+from optimizer.core.policy.content.pipeline import parse_pipeline
+from optimizer.core.policy.content.replay import Records, read_columns, rows_to_columns, ways
+from optimizer.core.policy.content.score import WORTH
+from optimizer.core.policy.content.timing import TIMES
+from optimizer.core.policy.front import Replayed, candidates
+from optimizer.core.space import Point, apply_point, point_of
+from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
+from optimizer.core.study import ExampleResult
+from optimizer.core.variant import Variant
+
+
+class ReplaySearch:
+    """Deterministic given the seed and the records; it learns nothing from what it is told."""
+
+    def __init__(self, setting: SearchSetting) -> None:
+        self._setting = setting
+        self._left: list[Replayed] | None = None
+
+    def ask(self) -> Proposal | None:
+        if self._left is None:
+            self._left = self._found()
+        if not self._left:
+            return None
+        one = self._left.pop(0)
+        return Proposal(variant=one.variant, proposer=REPLAY, params={"score_on_train": one.score, "cost_on_train": one.cost})
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        pass
+
+    def _found(self) -> list[Replayed]:
+        setting = self._setting
+        measured = [e for e in setting.train if e.expected.get("quality") is not None]
+        if not measured:
+            return []
+        records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
+        start = replayed(records, setting.start)
+        margin = quality_margin(start.score, setting.family.rollout.margin)
+        return candidates(self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"]))
+
+    def _drawn(self, records: Records) -> list[Replayed]:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        setting = self._setting
+        dimensions = dimensions_of(setting)
+        if not dimensions:
+            return []
+        distributions = {d.name: distribution(d) for d in dimensions}
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=setting.seed))
+        if (start := point_of(setting.start, dimensions)) is not None:
+            study.enqueue_trial(start)
+        found: dict[str, Replayed] = {}
+        for _ in range(int(setting.definition["n_replayed"])):
+            trial = study.ask(distributions)
+            one = replayed(records, self._at(trial.params))
+            study.tell(trial, [one.score, one.cost])
+            found.setdefault(one.variant.id, one)
+        return list(found.values())
+
+    def _at(self, point: Point) -> Variant:
+        return apply_point(self._setting.start, point)
+
+
+def replayed(records: Records, variant: Variant) -> Replayed:
+    """Mean score (``content/score.py``) and mean share of the time of full processing."""
+    found = ways(records, parse_pipeline(variant.policy))
+    n = records.n
+    judged: Any = records.quality[found.full]
+    score = (float(judged.sum()) + WORTH * (n - len(judged))) / n
+    times = [(found.full, TIMES.full), (found.lightweight, TIMES.lightweight), *((c, TIMES.exits[name]) for name, c in found.exits.items())]
+    return Replayed(variant=variant, score=score, cost=sum(float(column.sum()) * share for column, share in times) / n)

@@ -1,0 +1,42 @@
+"""Settings that were replayed, and which of them deserve to be candidates. Pure: figures in, settings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optimizer.core.study import Aim
+from optimizer.core.variant import Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A setting with its mean score and mean cost on the records that it was replayed on."""
+
+    variant: Variant
+    score: float
+    cost: float
+
+
+def pareto(replayed: Sequence[Replayed]) -> list[Replayed]:
+    """Those that none beats in score and cost at once, the cheapest first; the first of equals."""
+    front: list[Replayed] = []
+    for one in sorted(replayed, key=lambda r: (r.cost, -r.score)):
+        if not front or one.score > front[-1].score:
+            front.append(one)
+    return front
+
+
+def candidates(replayed: Sequence[Replayed], start: Replayed, aim: Aim, *, margin: float, n: int) -> list[Replayed]:
+    """At most ``n`` settings of the front, the most promising first.
+
+    For quality the best scores; for cost the cheapest whose score is less than ``margin`` below the start's, and behind them the
+    nearest to that, since what just failed on these records may hold on others.
+    """
+    front = pareto([one for one in replayed if one.variant.id != start.variant.id])
+    if aim == "quality":
+        return sorted(front, key=lambda r: -r.score)[:n]
+    fits = [one for one in front if one.score > start.score - margin]
+    beyond = [one for one in reversed(front) if one.score <= start.score - margin]
+    n_beyond = min(len(beyond), n // 4)
+    return [*fits[: n - n_beyond], *beyond[:n_beyond]][:n]

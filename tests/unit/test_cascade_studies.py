@@ -1,0 +1,163 @@
+"""Studies of cascades: every tier answers once, thresholds are replayed, and what is nominated runs through the machine that serves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import InvalidInput, ModelFailed
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.study import Budget
+from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
+
+SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 100, "n_settings": 4}
+ROLLOUT = {"gates": {"n": 100, "improvement": 0.15}}
+
+
+class Tier(TopicModel):
+    """Right on a share of the documents, and sure of itself where it is right; ``candour`` 0: as sure where it is wrong."""
+
+    def __init__(
+        self, name: str, right: float, usd_per_mtok: float, *, candour: float = 1.0, before: Callable[[int], None] | None = None
+    ) -> None:
+        super().__init__(price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before)
+        self.name, self.right, self.candour = name, right, candour
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = super().complete(request)
+        text = str(request.messages[-1]["content"])
+        luck = hashlib.sha256(text.encode()).digest()[1] / 256  # the same documents are hard for every tier
+        topic = next(t for t in TOPICS if t in text)
+        is_right = luck < self.right
+        noise = hashlib.sha256(text.encode()).digest()[2] / 256
+        sure = (0.9 if is_right else 0.5) * self.candour + 0.7 * (1 - self.candour) + 0.05 * noise
+        said = topic if is_right else TOPICS[(TOPICS.index(topic) + 1) % 3]
+        cost = self.price.of(8, 2) if self.price else 0.0
+        return replace(answer, text=said, cost_usd=cost, log_probability=log(sure) if request.params.get("logprobs") else None)
+
+
+class Models:
+    def __init__(self, *tiers: Tier) -> None:
+        self.tiers = {tier.name: tier for tier in tiers}
+
+    def get(self, name: str) -> Tier:
+        return self.tiers[name]
+
+    def describe(self, name: str) -> Any:
+        return SimpleNamespace(embedded=False, concurrency=1, processes="auto", max_output_tokens=16, name=self.tiers[name].name)
+
+    def price(self, name: str) -> ModelPrice | None:
+        return self.tiers[name].price
+
+    @property
+    def n_calls(self) -> int:
+        return sum(len(tier.requests) for tier in self.tiers.values())
+
+
+def two_tiers(right: float = 0.7, **changes: Any) -> Models:
+    return Models(Tier("cheap", right, 0.01, **changes), Tier("strong", 0.9, 0.2))
+
+
+def cascade_world(folder: Path) -> World:
+    folder.mkdir(exist_ok=True)
+    family = topic_family(model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={})
+    return World(folder, family=family).fill(
+        examples=[*topic_examples(300, "train"), *topic_examples(60, "dev"), *topic_examples(100, "holdout")]
+    )
+
+
+def create(world: World, models: Models, **options: Any) -> Any:
+    given = {"aim": "cost", "strategy": "replay", "definition": SIZES, "budget": Budget(calls=5000, usd=1.0), **options}
+    return world.create(models=models, **given)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return cascade_world(tmp_path / "world")
+
+
+def test_a_cascade_that_saves_money_and_is_not_worse_is_found_and_confirmed(world: World) -> None:
+    models = two_tiers()
+    study = world.run(create(world, models), models=models)
+    assert study.outcome == "nominated", study.error or study.confirmation
+    assert study.confirmation["saving"] > 0.3
+    with world.store.read() as tx:
+        winner = world.store.variants.get(tx, "topics", study.winner).variant
+    assert winner.policy["tiers"] == ["cheap", "strong"]
+    assert 0.5 < winner.policy["accept"] <= 0.95
+    assert "saves" in study.spend.remark
+
+
+def test_every_tier_answers_a_training_example_once_however_many_thresholds_are_tried(world: World) -> None:
+    models = two_tiers()
+    study = world.run(create(world, models), models=models)
+    keys = [call.key for call in world.calls(study)]
+    assert len(keys) == len(set(keys)) == models.n_calls
+    on_train = [r for r in models.get("cheap").requests if "of train" in str(r.messages[-1]["content"])]
+    assert len(on_train) == 300
+
+
+def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(world: World) -> None:
+    models = two_tiers(0.05, candour=0.0)
+    study = world.run(create(world, models), models=models)
+    assert study.outcome == "no_improvement"
+    assert study.spend.remark.startswith("Do not cascade")
+    assert len(world.trials(study)) == 1
+
+
+def test_what_the_study_spends_is_within_its_cap_with_every_tier_counted(world: World) -> None:
+    models = two_tiers()
+    study = world.run(create(world, models, budget=Budget(calls=1100, usd=0.12)), models=models)
+    assert study.spend.n_calls <= 1100
+    assert study.spend.usd <= 0.12
+    assert study.spend.n_calls == models.n_calls
+
+
+def test_the_confirmation_is_reserved_for_the_calls_of_every_tier(world: World) -> None:
+    estimate = create(world, two_tiers(), dry_run=True)
+    assert estimate.n_confirmation_calls == 2 * 100 * 2
+    assert estimate.parts["replay"].low == 2 * 300
+
+
+def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+    models = two_tiers(before=killed_at(340))
+    here = cascade_world(tmp_path / "here")
+    made = create(here, models)
+    with pytest.raises(Killed):
+        here.run(made, models=models)
+    resumed = here.run(made, models=models)
+    settled = [call.key for call in here.calls(resumed) if call.status == "settled"]
+    assert len(settled) == len(set(settled))
+    other = cascade_world(tmp_path / "other")
+    undisturbed = other.run(create(other, two_tiers()), models=two_tiers())
+    assert [t.variant for t in here.trials(resumed)] == [t.variant for t in other.trials(undisturbed)]
+
+
+def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World) -> None:
+    models = two_tiers()
+    strong = models.get("strong")
+    answer = strong.complete
+
+    def fails_on_dev(request: ModelRequest) -> ModelAnswer:
+        if "of dev" in str(request.messages[-1]["content"]) and len(strong.requests) > 600:
+            raise ModelFailed("gone", kind="malformed", sent=False)
+        return answer(request)
+
+    strong.complete = fails_on_dev  # type: ignore[method-assign]
+    study = world.run(create(world, models), models=models)
+    cascades = [t for t in world.trials(study) if t.proposer == "replay"]
+    assert cascades
+    assert all(t.n_errors == 0 for t in cascades)
+
+
+def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
+    world = World(tmp_path, family=topic_family()).fill()
+    with pytest.raises(InvalidInput, match="has one tier only"):
+        world.create(strategy="replay")
