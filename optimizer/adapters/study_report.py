@@ -106,6 +106,8 @@ def _notes(report: StudyReport) -> list[str]:
         left_out = without_turn(study, trials)
         turn = f" {' and '.join(left_out)} never had a turn." if left_out else ""
         notes.append(f"The search was cut short, so not everything was tried. {study.spend.search_cut.rstrip('.')}.{turn}")
+    if study.spend.remark:
+        notes.append(study.spend.remark)
     lost = sum(spent.n_lost for spent in report.spent.values())
     if lost:
         notes.append(f"{count(lost, 'call')} in flight at a kill: counted at the reserved price, perhaps sent once more.")

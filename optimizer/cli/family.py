@@ -106,8 +106,6 @@ def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
     """When a study starts by itself, what it may spend, what each trigger says now, and what would hold it back."""
     from optimizer.core.triggers import sentences
 
-    if family.kind != "prompt":
-        return []
     own = family.budget
     caps = [f"${own.usd:g}", *([f"{own.calls:,} calls"] if own.calls else []), *([f"{own.minutes:g} minutes"] if own.minutes else [])]
     month = f"; all its studies at most ${own.usd_per_month:g} a month" if own.usd_per_month is not None else ""

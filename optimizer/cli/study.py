@@ -236,6 +236,8 @@ def view(out: Any, study: Study, trials: list[Any]) -> None:
     )
     for line in _cut_lines(study, trials):
         out.print(line, style="yellow", markup=False)
+    if study.spend.remark:
+        out.print(f"Remark    {study.spend.remark}", markup=False)
     if study.error:
         out.print(f"Error     {study.error}", style="red", markup=False)
     out.print("")

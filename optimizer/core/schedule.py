@@ -12,7 +12,7 @@ from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.cron import check_cron
 from optimizer.core.errors import Fault, InvalidInput, NotYet
 from optimizer.core.family import Family
-from optimizer.core.strategy import DEFAULT_STRATEGY, WRITERS, check_strategy, may_write
+from optimizer.core.strategy import WRITERS, check_strategy, default_strategy, may_write
 from optimizer.core.study import Aim, TriggerKind
 from optimizer.core.words import when
 
@@ -65,7 +65,7 @@ def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
     found = ScheduleInForce(
         family=family.name,
         cron=cron if family.kind == "prompt" else None,
-        strategy=(stored and stored.strategy) or declared.strategy or DEFAULT_STRATEGY,
+        strategy=(stored and stored.strategy) or declared.strategy or default_strategy(family),
         aim=(stored and stored.aim) or declared.aim or family.rollout.gates.aim,
         source="file",
     )
@@ -81,7 +81,7 @@ def asked_of(family: Family, schedule: ScheduleInForce, kind: TriggerKind) -> tu
     """(strategy, aim) of a study that this trigger starts."""
     if kind == "schedule":
         return schedule.strategy, schedule.aim
-    return family.triggers.strategy or DEFAULT_STRATEGY, family.rollout.gates.aim
+    return family.triggers.strategy or default_strategy(family), family.rollout.gates.aim
 
 
 def strategy_fault(strategy: str, aim: Aim, space: Mapping[str, Any]) -> str | None:

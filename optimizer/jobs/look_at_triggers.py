@@ -49,8 +49,6 @@ def watermark_name(family: str) -> str:
 def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies: int) -> TriggerReport:
     """Schedules and windows run on the rollout clock, which profile demo scales; the windows' edges are real time, as events are."""
     now, clock_now = clock.now(), clock.rollout_now()
-    if family.kind != "prompt":
-        return TriggerReport(family=family.name, looks=(), trigger=None, held=None, next_at=None, schedule=in_force(family, None))
     with store.read() as tx:
         schedule = in_force(family, store.schedules.get(tx, family.name))
         champion = store.champions.current(tx, family.name)
