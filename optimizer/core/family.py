@@ -143,7 +143,9 @@ class Family(Declared):
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Weights of the metrics; where the file names none, the one that suits the parser."""
+        """Weights of the metrics; where the file names none, the one that suits the parser, or a policy."""
+        if self.kind == "policy" and not self.scorer:
+            return {"processed_quality": 1.0}
         return self.scorer or {_METRIC_OF_PARSER[self.output.parser]: 1.0}
 
 

@@ -44,6 +44,8 @@ def setting(**changes) -> SearchSetting:
         "answer": asks_nobody,
         "propose": lambda prompt, draw: "",
         "fits": lambda variant: True,
+        "tier_rows": lambda variant, examples: [],
+        "remark": lambda text: None,
     }
     return SearchSetting(**{**given, **changes})
 

@@ -88,7 +88,7 @@ def test_working_strategies_and_their_sequences_are_known(text):
 
 
 def test_every_strategy_of_the_contract_works_alone_and_all_but_the_race_in_a_sequence():
-    assert set(WORKING) == {"bootstrap", "examples", "settings", "race", "gepa", "mipro", "joint", "copro", "simba"}
+    assert set(WORKING) == {"bootstrap", "examples", "settings", "race", "gepa", "mipro", "joint", "copro", "simba", "replay"}
     for name in WORKING:
         assert check_strategy(name) == (name,)
     assert check_strategy("+".join(name for name in WORKING if name != "race"))
