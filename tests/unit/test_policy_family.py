@@ -103,7 +103,7 @@ def test_without_versions_it_still_needs_no_prompt() -> None:
             "/space/policy.exit.post_download.conditions", "not known yet at post_download", id="a condition too early",
         ),
         pytest.param(changed(space={"temperature": {"float": [0, 1]}}), "/space/temperature", "belongs to a prompt", id="a prompt's slot"),
-        pytest.param({**changed({"accept": 0.9}), "kind": "prompt"}, "/prompt/versions/a/content", "is missing", id="a prompt without messages"),
+        pytest.param({**changed({"deadline_s": 5}), "kind": "prompt"}, "/prompt/versions/a/content", "is missing", id="a prompt without messages"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_its_place_and_what_to_do(data: Any, pointer: str, says: str) -> None:
