@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
+    from optimizer.core.policy.content.recommend import Recommendation
     from optimizer.core.rollout_history import RolloutReport
     from optimizer.core.scoring import Judge, Scorer
     from optimizer.core.strategy import SearchSetting, Strategy
@@ -114,6 +115,15 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         rows.append({**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})})
     names = dict.fromkeys(name for row in rows for name in row if name not in ("input", "expected"))
     return list(names), rows
+
+
+def write_optimal_config(folder: Path, found: Recommendation) -> Path:
+    """optimal_config.yaml of a recommendation, in the pipeline's own format."""
+    from optimizer.adapters.content_files import write_folder
+    from optimizer.core.policy.content.files import PipelineFiles
+
+    (path,) = write_folder(folder, PipelineFiles(policy=found.policy, evidence=found.evidence), optimal=True)
+    return path
 
 
 def open_models(settings: Settings) -> Models:

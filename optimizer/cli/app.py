@@ -25,6 +25,7 @@ from optimizer.cli import (
     serve,
     status,
     study,
+    thresholds,
     variant,
 )
 from optimizer.core.errors import BudgetExhausted, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
@@ -53,7 +54,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every comma
 )
 for module in (init, serve, doctor, status, freeze):
     module.register(app)
-for group in (family, study, variant, rollout, champion, feedback, review, keys):
+for group in (family, study, variant, rollout, champion, feedback, thresholds, review, keys):
     app.add_typer(group.app)
 imports.register(app)
 later.register(app)

@@ -21,7 +21,6 @@ PLAIN = {
 GROUPS = {
     "quality": {"monitor": "show quality over time", "analytics": "break quality down"},
     "dialogs": {"analyze": "read whole conversations"},
-    "thresholds": {"recommend": "recommend thresholds from what was collected"},
     "data": {"forget": "forget a person", "export": "write the data out", "prune": "delete what is older than its retention"},
 }
 
