@@ -44,6 +44,7 @@ class ReplaySearch:
         setting = self._setting
         measured = [e for e in setting.train if e.expected.get("quality") is not None]
         if not measured:
+            setting.remark("Nothing was replayed: of no training item it is known what it turned out to be worth (expected.quality).")
             return []
         records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
         start = replayed(records, setting.start)
@@ -57,6 +58,9 @@ class ReplaySearch:
         setting = self._setting
         dimensions = dimensions_of(setting)
         if not dimensions:
+            setting.remark(
+                "Nothing was replayed: the space lets no knob vary. Name some in family.yaml, such as policy.filter.min_overall."
+            )
             return []
         distributions = {d.name: distribution(d) for d in dimensions}
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=setting.seed))

@@ -90,7 +90,8 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         out.print(f"File      {_file_state(session, family, champion.variant if champion else None)}", markup=False)
         out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)
         out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
-        out.print(f"Model     {declared.model.default}", markup=False)
+        if declared.kind == "prompt":
+            out.print(f"Model     {declared.model.default}", markup=False)
         out.print(f"Scorer    {', '.join(f'{k} {v:g}' for k, v in declared.metrics.items())}", markup=False)
         out.print(f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout", markup=False)
         for line in trigger_lines(declared, report):

@@ -46,7 +46,7 @@ def import_(
         show(as_json, report, lambda out: None)
         for sentence in report.sentences():
             say(sentence)
-        if not released and report.n_accepted:
+        if not released and report.n_accepted and declared.kind == "prompt":
             say("The texts may not be quoted in prompts until a person releases them; --curated says that one vouches for all of them.")
         if report.n_accepted == report.n_duplicate == 0:
             raise typer.Exit(1)

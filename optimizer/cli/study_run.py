@@ -94,8 +94,11 @@ def view_estimate(out: Console, family: Family, made: Estimate) -> None:
         expected, low, high = (f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in (values.expected, values.low, values.high))
         return f"{expected}{unit} expected ({low} to {high})"
 
+    asks = family.kind == "prompt"
     out.print(
-        f"{family.name}: a study of at most {count(made.n_trials, 'trial')} with model {family.model.default}", style="bold", markup=False
+        f"{family.name}: a study of at most {count(made.n_trials, 'trial')} {'with model ' + family.model.default if asks else 'on recorded items'}",
+        style="bold",
+        markup=False,
     )
     out.print(f"Calls     {spread(made.calls)}", markup=False)
     for name, part in made.parts.items():
@@ -105,8 +108,8 @@ def view_estimate(out: Console, family: Family, made: Estimate) -> None:
     out.print(f"Minutes   {spread(made.minutes)}", markup=False)
     reserved = count(made.n_confirmation_calls, "call") + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
     out.print(f"Reserved  for the confirmation on the holdout: {reserved}", markup=False)
-    budget = max(1, round(made.calls.high))
-    out.print(f"Next      detent study run {family.name} --budget-calls {budget}", markup=False)
+    budget = f" --budget-calls {max(1, round(made.calls.high))}" if asks else ""
+    out.print(f"Next      detent study run {family.name}{budget}", markup=False)
 
 
 def begin(session: Session, family: Family, request: Request, *, follow: bool, quiet: bool) -> Study:

@@ -50,8 +50,8 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:
-    """Examples whose text may enter a prompt."""
-    released_only = family.privacy.examples_from != "any"
+    """Examples whose text may enter a prompt; a policy quotes nobody, so it may learn from all."""
+    released_only = family.privacy.examples_from != "any" and family.kind == "prompt"
     examples = store.examples.of_split(tx, family.name, split="train", released_only=released_only)
     return examples if released_only else [replace(e, released=True) for e in examples]
 

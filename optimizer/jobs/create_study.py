@@ -241,8 +241,10 @@ def parse_definition(family: Family, values: Mapping[str, Any]) -> Definition:
     """The definition with the family's own defaults: gates.n holdout examples, its proposer, at most the examples its space allows."""
     most = family.space.get("examples", {}).get("max")
     proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
-    items = {"n_train": REPLAYED_ON, "n_dev": REPLAYED_ON} if family.kind == "policy" else {}
-    definition = Definition.parse(values, n_holdout=family.rollout.gates.n, **proposer, **items)
+    sizes = {"n_holdout": family.rollout.gates.n}
+    if family.kind == "policy":  # nothing is paid for an item
+        sizes = {"n_train": REPLAYED_ON, "n_dev": REPLAYED_ON, "n_holdout": 2 * family.rollout.gates.n}
+    definition = Definition.parse(values, **sizes, **proposer)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
 
 
