@@ -14,6 +14,7 @@ from typing import Any
 from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
 from optimizer.adapters.study_duel import duel
+from optimizer.adapters.study_sensitivity import sensitivity
 from optimizer.core.moves import is_system
 from optimizer.core.strategy import without_turn
 from optimizer.core.study import CONFIRM, UNFINISHED, Spend, Study
@@ -62,6 +63,7 @@ def _search(report: StudyReport) -> list[str]:
         section("Against the champion, example by example", duel(report)),
         section("Quality against what it costs", _fronts(report)),
         section("Which settings mattered", _importance(report)),
+        *([section("What each knob does", sensitivity(report.sensitivity))] if report.sensitivity is not None else []),
         section("What it cost", _cost(report)),
     ]
 
@@ -102,6 +104,10 @@ def _notes(report: StudyReport) -> list[str]:
     study, trials = report.study, [t.trial for t in report.history.trials]
     found: Mapping[str, Any] = study.confirmation or {}
     notes = ["This study ran under a simulated clock. Search, scores and gates are the product's."] if study.simulated_clock else []
+    if report.sensitivity is not None:
+        notes.append(
+            "Nothing was spent: a dollar on this page stands for one item that is processed in full, the time of which is what is saved."
+        )
     if study.spend.search_cut:
         left_out = without_turn(study, trials)
         turn = f" {' and '.join(left_out)} never had a turn." if left_out else ""

@@ -15,6 +15,7 @@ from typing import Literal
 
 from optimizer.core.comparison import TIE, Interval
 from optimizer.core.dataset import Example
+from optimizer.core.policy.content.sensitivity import KnobCurve
 from optimizer.core.study import ExampleResult, Spend, Study, Trial, ranked
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
@@ -102,7 +103,10 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyReport:
-    """``texts``: dev examples whose text may be shown, masked. ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now."""
+    """``texts``: dev examples whose text may be shown, masked. ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now.
+
+    ``sensitivity``: of a policy's searched knobs, on the dev items; None in families of prompts.
+    """
 
     study: Study
     history: History
@@ -112,6 +116,7 @@ class StudyReport:
     spent: Mapping[str, Spend]
     looks: int | None
     made_at: datetime
+    sensitivity: Sequence[KnobCurve] | None = None
 
 
 def history_of(study: Study, trials: Sequence[Trial], results: Results) -> History:

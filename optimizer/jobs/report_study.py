@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optimizer.core.dataset import Example
 from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
+from optimizer.core.policy.content.replay import read_columns, rows_to_columns
+from optimizer.core.policy.content.sensitivity import KnobCurve, curve, values_to_try
 from optimizer.core.privacy import Masker
 from optimizer.core.study import Study
 from optimizer.core.study_history import StudyReport, history_of
 from optimizer.core.variant import FewShot, Variant
 from optimizer.ports import Clock, Store, Transaction
 
+N_VALUES = 7  # of each knob
 HIDDEN = "(text not shown)"
 Mask = Callable[[Any], Any]
 
@@ -38,6 +41,7 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
         mask = _mask_of(family)
         texts = _texts(study, mask, store, tx)
+        items = store.examples.of_split(tx, study.family, split="dev")
         variants = _variants(study, {t.variant for t in trials}, mask, store, tx)
     history = history_of(study, trials, results)
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
@@ -51,7 +55,22 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         spent=spent,
         looks=looks,
         made_at=clock.now(),
+        sensitivity=_sensitivity(study, family, variants, items) if family is not None and family.kind == "policy" else None,
     )
+
+
+def _sensitivity(study: Study, family: Family, variants: Mapping[str, Variant], items: Sequence[Example]) -> list[KnobCurve]:
+    """Of each knob that the space lets vary, around the winner; only sums over the items are told."""
+    variant = variants.get(study.winner or study.champion)
+    dev = set((study.dataset or {}).get("dev", ()))
+    rows = [{**e.input, "quality": e.expected.get("quality")} for e in items if e.id in dev]
+    if variant is None or not rows:
+        return []
+    records = read_columns(rows_to_columns(rows))
+    space = study.definition.get("space") or family.space
+    knobs = [slot.removeprefix("policy.") for slot in space if slot.startswith("policy.")]
+    tried = {knob: values_to_try(records, knob, N_VALUES) for knob in knobs}
+    return [curve(records, variant.policy, knob, values) for knob, values in tried.items() if values]
 
 
 def _mask_of(family: Family | None) -> Mask | None:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from optimizer.adapters.study_report import study_page
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.family import Family, parse_family
 from optimizer.core.study import Budget
+from optimizer.jobs.report_study import report_study
 from tests.study_world import START, World
 
 PIPELINE = Path(__file__).parents[2] / "families" / "content_pipeline" / "family.yaml"
@@ -124,3 +126,17 @@ def test_a_space_of_nothing_finds_no_candidate(tmp_path: Path) -> None:
     world.fill(examples=[*items(30, "train"), *items(30, "dev"), *items(30, "holdout")])
     study = ended(world)
     assert (study.outcome, len(world.trials(study))) == ("no_improvement", 1)
+
+
+def test_the_report_says_what_each_knob_does_to_the_dev_items(world: World) -> None:
+    study = ended(world)
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    assert report.sensitivity is not None
+    curves = {curve.knob: curve for curve in report.sensitivity}
+    assert set(curves) == {"filter.min_coherence", "filter.checks_needed", "route.news"}
+    saved = [point.outcome.time_saved_share for point in curves["filter.min_coherence"].points]
+    assert saved == sorted(saved)
+    assert saved[0] < saved[-1]
+    page = study_page(report)
+    assert "What each knob does" in page
+    assert "stands for one item that is processed in full" in page

@@ -25,7 +25,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class KnobCurve:
     """``is_flat``: no value changed what happens to any record, so this knob does nothing for these records."""
 
     knob: str
@@ -44,7 +44,7 @@ def curve(
     values: Sequence[Any] | None = None,
     *,
     times: TimeModel = TIMES,
-) -> Curve:
+) -> KnobCurve:
     """Quality, time saved and bypass share at each value of one knob.
 
     Args:
@@ -57,7 +57,7 @@ def curve(
     if not chosen:
         raise InvalidInput(f"{knob} has no range of its own; say which values to try.")
     points = [Point(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value}), times)) for value in chosen]
-    return Curve(knob=knob, points=tuple(points))
+    return KnobCurve(knob=knob, points=tuple(points))
 
 
 def values_to_try(records: Records, knob: str, n: int = N_VALUES) -> list[Any]:
