@@ -68,6 +68,8 @@ def _asking(side: ModelSide, call: Call, reader: Reader | None) -> AskOne:
     models = side.models.for_request(call.served.family.name, reader)
 
     def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[Asked]:
+        if reader is not None:
+            reader.check()  # raises where nobody waits any more, before another call is paid for
         return side.threads.start(lambda: ask_model(models, name, request_of))
 
     return ask

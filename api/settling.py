@@ -61,7 +61,9 @@ async def _settle(
         answered = await coming
     except ModelFailed as error:
         _count_what_came(shared, side, call, reader)
-        if error.kind != "busy":  # which is answered like every refusal of a server that has too much to do: nothing is kept
+        if error.kind != "busy" or getattr(
+            error, "record", None
+        ):  # which is answered like every refusal of a server that has too much to do: nothing is kept
             latency_ms = (perf_counter() - started) * 1000
             failed = failure_report(
                 f"{error.kind}: {error.detail}", output=reader.text, latency_ms=latency_ms, time_to_first_token_ms=first_ms()
@@ -77,7 +79,12 @@ async def _settle(
         raise
     except Exception as error:
         log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
-        await _record(shared, side, call, failure_report(f"internal: {type(error).__name__}: {error}", output=reader.text))
+        await _record(
+            shared,
+            side,
+            call,
+            {**failure_report(f"internal: {type(error).__name__}: {error}", output=reader.text), **_paid(shared, side, call, error)},
+        )
         raise
     latency_ms = (perf_counter() - started) * 1000
     side.money.add(call.served.family.name, answered.answer.cost_usd, shared.clock.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ def run(
         str | None,
         typer.Option(
             help="bootstrap, settings, both: bootstrap+settings; examples, which chooses them by likeness; race, which asks those that are "
-            "behind no more; gepa, mipro, joint, copro or simba, which have instructions written."
+            "behind no more; replay, which finds the thresholds of a cascade or the knobs of a content pipeline; gepa, mipro, joint, copro or simba, which have instructions written."
         ),
     ] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
@@ -59,9 +60,10 @@ def run(
     )
     if dry_run:
         estimate = study_run.estimate(session, declared, request)
-        show(
-            as_json, {"family": family, "dry_run": True, "estimate": estimate}, lambda out: study_run.view_estimate(out, declared, estimate)
-        )
+        given = {"--strategy": strategy, "--aim": aim, "--budget-usd": budget_usd, "--seed": seed, "--definition": definition}
+        again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
+        values = {"family": family, "dry_run": True, "estimate": estimate}
+        show(as_json, values, lambda out: study_run.view_estimate(out, declared, estimate, again))
         return
     study = study_run.begin(session, declared, request, follow=follow, quiet=as_json)
     _show_study(session, study, as_json)

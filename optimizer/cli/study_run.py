@@ -87,8 +87,8 @@ def estimate(session: Session, family: Family, request: Request) -> Estimate:
     return made
 
 
-def view_estimate(out: Console, family: Family, made: Estimate) -> None:
-    """The estimate for people: each figure with its spread."""
+def view_estimate(out: Console, family: Family, made: Estimate, again: str = "") -> None:
+    """The estimate for people: each figure with its spread. ``again``: the options that asked for it."""
 
     def spread(values: Any, unit: str = "") -> str:
         expected, low, high = (f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in (values.expected, values.low, values.high))
@@ -108,8 +108,8 @@ def view_estimate(out: Console, family: Family, made: Estimate) -> None:
     out.print(f"Minutes   {spread(made.minutes)}", markup=False)
     reserved = count(made.n_confirmation_calls, "call") + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
     out.print(f"Reserved  for the confirmation on the holdout: {reserved}", markup=False)
-    budget = f" --budget-calls {max(1, round(made.calls.high))}" if asks else ""
-    out.print(f"Next      detent study run {family.name}{budget}", markup=False)
+    budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
+    out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
 
 
 def begin(session: Session, family: Family, request: Request, *, follow: bool, quiet: bool) -> Study:

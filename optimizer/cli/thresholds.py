@@ -51,7 +51,7 @@ def recommend(
         console.print(str(found.evidence["note"]), markup=False)
         if written:
             console.print(f"Written to {written}", markup=False)
-        console.print(f"Next      a study confirms on sealed items: detent study run {family} --dry-run", markup=False)
+        console.print(f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run", markup=False)
 
     show(as_json, {**found.optimal_config, "is_better": found.is_better, "written": written}, view)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import ceil
 from typing import Any
 
 from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
 from optimizer.core.dataset import Example
-from optimizer.core.errors import BudgetTooSmall
+from optimizer.core.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.policy.policy import parse_policy
@@ -22,6 +23,7 @@ BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count 
 MAX_BYTES_PER_OUTPUT_TOKEN = 6
 DEFAULT_MAX_CHARS = 4000
 INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
+ASKED_AGAIN_BYTES = 2000  # of the note or instruction with which a policy asks again
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
 PROPOSALS = "proposals"  # the part of a study's calls that its proposer answers
@@ -81,19 +83,26 @@ def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
     return request_bytes(render(variant, inputs, declared=inputs), params)
 
 
-def longest_allowed(champion: Variant, inputs: Mapping[str, str], definition: Definition, *, is_written: bool) -> int:
+def longest_allowed(
+    champion: Variant, inputs: Mapping[str, str], definition: Definition, *, is_written: bool, is_asked_again: bool = False
+) -> int:
     """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples, and room for
-    an instruction where one may be written.
+    an instruction where one may be written, and for the earlier answer where a policy asks again.
 
     The definition may set it; it is never below what the champion itself needs.
     """
     own = longest_of(champion, inputs)
+    again = _output_bytes(champion) + ASKED_AGAIN_BYTES if is_asked_again else 0
     if definition.max_request_bytes is not None:
-        return max(own, definition.max_request_bytes)
-    output = "x" * (int(champion.model.get("max_tokens") or 256) * MAX_BYTES_PER_OUTPUT_TOKEN)
+        return max(own, definition.max_request_bytes) + again
+    output = "x" * _output_bytes(champion)
     filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
     written = INSTRUCTION_BYTES if is_written else 0
-    return max(own, longest_of(replace(champion, examples=filler), inputs)) + written
+    return max(own, longest_of(replace(champion, examples=filler), inputs)) + written + again
+
+
+def _output_bytes(variant: Variant) -> int:
+    return int(variant.model.get("max_tokens") or 256) * MAX_BYTES_PER_OUTPUT_TOKEN
 
 
 def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
@@ -134,15 +143,39 @@ def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequenc
     Args:
         tiers: of the cascade whose thresholds are searched.
     """
-    policy = dict(champion.policy)
-    if len(tiers) > 1:
-        policy["tiers"] = list(tiers)
-    for slot, entry in space.items():
-        if slot.startswith("policy."):
-            (options,) = entry.values()
-            policy[slot.removeprefix("policy.")] = options[-1]
-    thresholds = {"accept": 1.0, "accept.2": None, "accept.3": None, **({"refine": 0.0} if policy.get("refine") is not None else {})}
-    return most_calls(parse_policy({**policy, **thresholds})) if policy else 1
+    policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None}
+    named = champion.policy.get("tiers") or ()
+    if max(len(tiers), len(named)) > 1:
+        policy["tiers"] = list(max(tiers, named, key=len))
+    varied = {slot.removeprefix("policy."): entry for slot, entry in space.items() if slot.startswith("policy.")}
+    options = {knob: _most_of(entry) for knob, entry in varied.items() if knob in COUNTING}
+    return max(_calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values()))
+
+
+def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:
+    """Whether a policy may show a model its own earlier answer, or a stronger instruction: requests longer than the rendered one."""
+    knobs = [*champion.policy, *(slot.removeprefix("policy.") for slot in space if slot.startswith("policy."))]
+    return any(knob.split(".")[0] in ("refine", "gate", "validate") for knob in knobs)
+
+
+COUNTING = ("tiers", "refine", "confidence", "votes.models", "validate", "validate.then", "gate.retries", "gate.threshold", "gate.scorer")
+
+
+def _most_of(entry: Mapping[str, Any]) -> Sequence[Any]:
+    """The options of a choice; of a range its upper end."""
+    ((form, values),) = entry.items()
+    return list(values) if form == "choices" else [values[-1]]
+
+
+def _calls_of(policy: Mapping[str, Any]) -> int:
+    if policy.get("refine") is not None:
+        policy = {**policy, "refine": 0.0}
+    if not policy.get("tiers"):
+        policy = {name: value for name, value in policy.items() if not name.startswith("accept")}
+    try:
+        return most_calls(parse_policy(policy))
+    except InvalidInput:  # a combination that is no policy, and so no candidate
+        return 1
 
 
 def _options(space: Mapping[str, Any], name: str) -> list[Any]:

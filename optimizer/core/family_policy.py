@@ -22,7 +22,7 @@ def policy_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _version_faults(version, at)
     space = data.get("space")
     for slot, entry in space.items() if isinstance(space, Mapping) else ():
-        yield from _slot_faults(str(slot), entry)
+        yield from slot_faults(str(slot), entry)
 
 
 def variant_faults(variant: Variant) -> list[Fault]:
@@ -45,7 +45,7 @@ def _version_faults(version: Mapping[str, Any], at: list[Any]) -> Iterator[Fault
         yield from read_policy(policy, pointer_of([*at, "policy"]))[1]
 
 
-def _slot_faults(slot: str, entry: Any) -> Iterator[Fault]:
+def slot_faults(slot: str, entry: Any) -> Iterator[Fault]:
     """A slot of the space whose name is no knob, or whose values leave the knob's range; its form is judged with every space."""
     pointer = pointer_of(["space", slot])
     name = slot.removeprefix("policy.")

@@ -221,5 +221,9 @@ def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
         "/triggers/strategy": (triggers.get("strategy"), gates_aim),
     }
     for pointer, (strategy, aim) in asked.items():
-        if isinstance(strategy, str) and strategy and (fault := strategy_fault(strategy, aim, space)) is not None:
+        if (
+            isinstance(strategy, str)
+            and strategy
+            and (fault := strategy_fault(strategy, aim, space, str(data.get("kind", "prompt")))) is not None
+        ):
             yield Fault(pointer=pointer, detail=fault)

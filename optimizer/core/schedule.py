@@ -12,7 +12,7 @@ from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.cron import check_cron
 from optimizer.core.errors import Fault, InvalidInput, NotYet
 from optimizer.core.family import Family
-from optimizer.core.strategy import WRITERS, check_strategy, default_strategy, may_write
+from optimizer.core.strategy import REPLAY, WRITERS, check_strategy, default_strategy, may_write
 from optimizer.core.study import Aim, TriggerKind
 from optimizer.core.words import when
 
@@ -59,12 +59,12 @@ class ScheduleInForce:
 
 
 def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
-    """The stored schedule, else the file's. A family without a prompt has none: its thresholds are searched by nobody yet."""
+    """The stored schedule, else the file's."""
     declared = family.schedule
     cron = declared.cron if stored is None else stored.cron
     found = ScheduleInForce(
         family=family.name,
-        cron=cron if family.kind == "prompt" else None,
+        cron=cron,
         strategy=(stored and stored.strategy) or declared.strategy or default_strategy(family),
         aim=(stored and stored.aim) or declared.aim or family.rollout.gates.aim,
         source="file",
@@ -84,12 +84,14 @@ def asked_of(family: Family, schedule: ScheduleInForce, kind: TriggerKind) -> tu
     return family.triggers.strategy or default_strategy(family), family.rollout.gates.aim
 
 
-def strategy_fault(strategy: str, aim: Aim, space: Mapping[str, Any]) -> str | None:
+def strategy_fault(strategy: str, aim: Aim, space: Mapping[str, Any], kind: str = "prompt") -> str | None:
     """Why no study of this strategy, aim and space could start, as a sentence; None where one could."""
     try:
         names = check_strategy(strategy, aim)
     except (InvalidInput, NotYet) as fault:
         return fault.detail
+    if kind == "policy" and names != (REPLAY,):
+        return f"strategy {strategy} searches prompts, and a family of kind policy has none; name {REPLAY}, or no strategy"
     writers = [name for name in names if name in WRITERS]
     if writers and not may_write(space):
         return f"strategy {writers[0]} has instructions written, and the space allows nobody to; add space: {{instruction: {{propose: true}}}} or name another strategy"
@@ -97,16 +99,14 @@ def strategy_fault(strategy: str, aim: Aim, space: Mapping[str, Any]) -> str | N
 
 
 def check_stored(family: Family, stored: StoredSchedule) -> None:
-    """Raises InvalidInput with every fault of what somebody wants to set, NotYet for a family that cannot be searched."""
-    if family.kind != "prompt":
-        raise NotYet(f"Family {family.name!r} is of kind {family.kind}; studies of its thresholds come later, and so does their schedule.")
+    """Raises InvalidInput with every fault of what somebody wants to set."""
     faults = []
     try:
         check_cron(stored.cron or "0 3 * * *")
     except ValueError as error:
         faults.append(Fault(pointer="/cron", detail=str(error)))
     wanted = in_force(family, stored)
-    if (fault := strategy_fault(wanted.strategy, wanted.aim, family.space)) is not None:
+    if (fault := strategy_fault(wanted.strategy, wanted.aim, family.space, family.kind)) is not None:
         faults.append(Fault(pointer="/strategy" if stored.strategy or not stored.aim else "/aim", detail=fault))
     if faults:
         raise InvalidInput(f"The schedule of {family.name} was not changed: " + "; ".join(f.detail for f in faults), faults)

@@ -112,8 +112,11 @@ def default_strategy(family: Family) -> str:
     return REPLAY if family.kind == "policy" else DEFAULT_STRATEGY
 
 
-def check_kind(names: Sequence[str], family: Family) -> None:
-    """Raises InvalidInput for a strategy that cannot search this family."""
+def check_kind(names: Sequence[str], family: Family, aim: Aim = "quality") -> None:
+    """Raises InvalidInput for a strategy or aim that cannot search this family."""
+    if family.kind == "policy" and aim == "latency":
+        detail = f"Family {family.name!r} is of kind policy: replay calls nobody, so there is no latency to compare. Use aim cost, which saves time."
+        raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
     if family.kind == "policy" and tuple(names) != (REPLAY,):
         raise _unusable(
             f"Family {family.name!r} is of kind policy: it has no prompt, and its knobs are searched on recorded items. Name strategy {REPLAY}, or none."

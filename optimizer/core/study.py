@@ -12,6 +12,7 @@ from optimizer.core.errors import Fault, InvalidInput
 Aim = Literal["quality", "cost", "latency"]
 CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
+MOST_REPLAYED = 100_000
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
@@ -77,6 +78,8 @@ class Definition:
                 wrong = None if isinstance(value, Mapping) else "needs names with ranges"
             elif name == "proposer":
                 wrong = None if isinstance(value, str) and value else f"needs the name of a model, got {value!r}"
+            elif name == "n_replayed" and isinstance(value, int) and value > MOST_REPLAYED:
+                wrong = f"needs at most {MOST_REPLAYED:,}, got {value!r}"
             elif name == "threshold":
                 wrong = None if _is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
             else:

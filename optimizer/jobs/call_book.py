@@ -36,6 +36,7 @@ class CallBook:
         purpose: str,
         price: ModelPrice | None,
         held: Callable[[], HeldBack],
+        own_spend: OwnSpend | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -45,7 +46,7 @@ class CallBook:
         self._purpose = purpose
         self._price = price
         self._held = held
-        self._own = _OwnSpend()
+        self._own = own_spend or OwnSpend()
 
     def known(self, keys: Collection[str]) -> dict[str, ModelAnswer]:
         """What the journal answers of these requests, by key."""
@@ -124,7 +125,7 @@ def found_or_allowed(decision: ModelAnswer | Denied | None) -> ModelAnswer | Non
     return decision
 
 
-class _OwnSpend:
+class OwnSpend:
     """What calls outside a study have used; changed inside the store's writer and after answers."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from optimizer.core.budget import HeldBack, output_limit, require_bounded, reser
 from optimizer.core.errors import ModelFailed, StudyStopped
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.study import Budget
-from optimizer.jobs.call_book import CallBook, found_or_allowed
+from optimizer.jobs.call_book import CallBook, OwnSpend, found_or_allowed
 from optimizer.jobs.call_slots import Slots, await_for, slots_of, wait_for
 from optimizer.ports import AnswersCoroutines, Clock, LanguageModel, Store
 
@@ -51,6 +51,7 @@ class JournaledModel:
         stop: Callable[[], str | None] = lambda: None,
         concurrency: int | None = None,
         held: Callable[[], HeldBack] = HeldBack,
+        own_spend: OwnSpend | None = None,
     ) -> None:
         if model.price is None:
             require_bounded(model.name, None, None, budget)
@@ -59,7 +60,9 @@ class JournaledModel:
         self._store = store
         self._budget = budget
         self._stop = stop
-        self._book = CallBook(store, clock, study=study, family=family, budget=budget, purpose=purpose, price=model.price, held=held)
+        self._book = CallBook(
+            store, clock, study=study, family=family, budget=budget, purpose=purpose, price=model.price, held=held, own_spend=own_spend
+        )
         # Embedded processes come and go, and each keeps to one call by itself; a provider counts what all studies send together.
         is_shared = self._coroutines is not None and concurrency in (None, model.concurrency)
         self._slots = slots_of(model, model.concurrency) if is_shared else Slots(concurrency or model.concurrency)

@@ -12,6 +12,7 @@ from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.estimate import (
     Estimate,
     Spread,
+    asks_again,
     calls_per_answer,
     confirmation_calls,
     confirmation_usd,
@@ -25,6 +26,7 @@ from optimizer.core.estimate import (
     search_budget,
 )
 from optimizer.core.family import Family
+from optimizer.core.family_policy import slot_faults
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.objective import MIN_TIMED
@@ -92,7 +94,6 @@ def create_study(
         usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
     Raises:
         InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a definition or space that cannot be read, a budget that is no budget.
-        NotYet: a family that is no prompt.
         NotFound: the family's model is in no models file.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
@@ -143,15 +144,17 @@ def _plan(
     family: Family, strategy: str, aim: Aim, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue
 ) -> _Plan:
     names = check_strategy(strategy, aim)
-    check_kind(names, family)
+    check_kind(names, family, aim)
     definition = parse_definition(family, values)
     champion_id, champion = _champion(family, store)
     space = family.space if definition.space is None else definition.space
     parse_space(space, champion, max_examples=definition.max_examples)
     if family.kind == "policy":
+        _check_knobs(space)
         dataset = build_dataset(family, definition, store)
         estimate = replay_estimate(definition, len(dataset["train"]))
-        return _Plan(strategy=REPLAY, definition=definition, budget=budget, champion=champion_id, dataset=dataset, estimate=estimate)
+        nothing = Budget(usd=0.0, calls=0, minutes=budget.minutes)  # so that it holds no money back from others
+        return _Plan(strategy=REPLAY, definition=definition, budget=nothing, champion=champion_id, dataset=dataset, estimate=estimate)
     model = str(champion.model["name"])
     facts, price = models.describe(model), models.price(model)
     tiers = searched_tiers(names, family)
@@ -180,8 +183,9 @@ def _plan(
             n_dev=len(dev),
             n_required=MIN_TIMED,
         )
-    longest = longest_allowed(champion, longest_inputs(family, [*train, *dev]), definition, is_written=is_written)
     per_answer = calls_per_answer(champion, space, tiers)
+    inputs = longest_inputs(family, [*train, *dev])
+    longest = longest_allowed(champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space))
     n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer)
     typical = _typical_bytes(champion, train, dev, family, definition)
     max_tokens = int(champion.model.get("max_tokens") or 0)
@@ -223,6 +227,13 @@ def _plan(
         proposer = definition.proposer or model
         require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, left)
     return _Plan(strategy="+".join(names), definition=definition, budget=budget, champion=champion_id, dataset=dataset, estimate=estimate)
+
+
+def _check_knobs(space: Mapping[str, Any]) -> None:
+    """Raises InvalidInput where a study's own space varies what is no knob of a policy, or leaves its range."""
+    faults = [replace(f, pointer=f"/definition{f.pointer}") for slot, entry in space.items() for f in slot_faults(slot, entry)]
+    if faults:
+        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
 
 
 def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget: Budget, models: ModelCatalogue) -> None:

@@ -14,6 +14,7 @@ from optimizer.core.scoring import Scorer
 from optimizer.core.study import Budget, ExampleResult, mean_score
 from optimizer.core.variant import Variant
 from optimizer.jobs.build_dataset import as_served
+from optimizer.jobs.call_book import OwnSpend
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel, p95_ms
 from optimizer.jobs.ids import new_id
@@ -66,9 +67,13 @@ def evaluate_variant(
 
 
 def _opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource) -> Callable[[str], OpenModel]:
+    spent = OwnSpend()  # one for all models of a policy: together they keep to the budget
+
     def open_model(name: str) -> OpenModel:
         model = models.get(name)
-        calls = JournaledModel(model, store=store, clock=clock, study=None, family=family.name, budget=budget, purpose="evaluation")
+        calls = JournaledModel(
+            model, store=store, clock=clock, study=None, family=family.name, budget=budget, purpose="evaluation", own_spend=spent
+        )
         return OpenModel(calls=calls, revision=model.revision, concurrency=model.concurrency)
 
     return open_model

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -284,7 +284,8 @@ class Evaluator:
         def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
             opened = self._opened(model)
             own = request_for_revision(opened.revision)
-            return self._counted(variant, own.key, opened.calls.complete(own))
+            answer = self._counted(variant, own.key, opened.calls.complete(own))
+            return replace(answer, from_journal=False) if own.key in self._asked else answer  # asked by this study: its latency counts
 
         return complete
 

@@ -140,6 +140,8 @@ class _Run:
     def _assessed(self, calls: Sequence[asyncio.Task[Reply]]) -> list[Attempt]:
         replies = []
         for call in calls:
+            if call.cancelled():
+                continue
             error = call.exception()
             if error is None:
                 replies.append(call.result())

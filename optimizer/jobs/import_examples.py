@@ -12,7 +12,7 @@ from optimizer.core.dataset import Example, Split, make_example
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
-from optimizer.core.policy.content.fields import values_of
+from optimizer.core.policy.content.item import item_fault, measured_of
 from optimizer.core.privacy import Masker
 from optimizer.core.words import count
 from optimizer.ports import Clock, SourceRow, Store
@@ -119,7 +119,7 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
 def fault_of(row: SourceRow, family: Family) -> str | None:
     """Why this row cannot be an example of the family, in words that many rows share; None when it can."""
     if family.kind == "policy":
-        return _fault_of_item(row, family)
+        return item_fault(row.input, row.expected, known=family.inputs, worth=family.output.field)
     missing = [name for name in family.inputs if row.input.get(name) in (None, "")]
     if missing:
         return f"the input {missing[0]!r} is missing or empty"
@@ -140,29 +140,12 @@ def fault_of(row: SourceRow, family: Family) -> str | None:
     return None
 
 
-def _fault_of_item(row: SourceRow, family: Family) -> str | None:
-    """Of a recorded item, of which some values may not have been measured; what it turned out to be worth must be known."""
-    unknown = [name for name in row.input if name not in family.inputs]
-    if unknown:
-        return f"the family has no input {unknown[0]!r}"
-    if all(value in (None, "") for value in row.input.values()):
-        return "nothing was measured of the item"
-    try:
-        values_of(row.input)
-    except InvalidInput as fault:
-        return fault.detail
-    quality = row.expected.get(family.output.field)
-    if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
-        return f"expected has no {family.output.field!r} from 0 to 1"
-    return None
-
-
 def _example(row: SourceRow, family: Family, masker: Masker, clock: Clock, curated: bool) -> Example:
     return make_example(
         family=family.name,
         id=_nameless(row.id, masker, "ex_"),
         group=_nameless(row.group, masker, "group_"),
-        input=masker.mask(dict(row.input)),
+        input=masker.mask(measured_of(row.input) if family.kind == "policy" else dict(row.input)),
         expected=masker.mask(dict(row.expected)),
         origin="curated" if curated else "import",
         created_at=clock.now(),

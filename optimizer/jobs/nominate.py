@@ -12,11 +12,12 @@ from math import inf
 
 from optimizer.core.budget import require_bounded
 from optimizer.core.errors import Conflict, DatasetTooSmall, GateNotMet, InvalidInput, NotFound
-from optimizer.core.estimate import calls_per_answer, longest_allowed, longest_inputs, models_of, usd_of
+from optimizer.core.estimate import asks_again, calls_per_answer, longest_allowed, longest_inputs, models_of, usd_of
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.gates import missed
 from optimizer.core.spending import MonthlyLimits, under
+from optimizer.core.strategy import REPLAY, check_kind
 from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Budget, Definition, Study
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
@@ -132,6 +133,7 @@ def _plan(
     usd_per_month: float | None,
 ) -> _Planned:
     """Champion and candidate as they are: each priced by its own model and output limit."""
+    check_kind((REPLAY,) if family.kind == "policy" else (), family, aim)
     definition = Definition.parse(searched.definition)
     dataset = build_dataset(family, definition, store)
     n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n
@@ -153,7 +155,7 @@ def _plan(
     for arm in arms if family.kind == "prompt" else ():  # a policy is replayed, which costs nothing
         per_answer, dearest = calls_per_answer(arm, {}), 0.0
         n_calls += n_holdout * per_answer
-        longest = longest_allowed(arm, inputs, definition, is_written=False)
+        longest = longest_allowed(arm, inputs, definition, is_written=False, is_asked_again=asks_again(arm, {}))
         for name in models_of(arm, {}):
             price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
             if aim == "cost":

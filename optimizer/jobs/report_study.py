@@ -9,6 +9,7 @@ from typing import Any
 from optimizer.core.dataset import Example
 from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
+from optimizer.core.policy.content.pipeline import knob_of
 from optimizer.core.policy.content.replay import read_columns, rows_to_columns
 from optimizer.core.policy.content.sensitivity import KnobCurve, curve, values_to_try
 from optimizer.core.privacy import Masker
@@ -41,7 +42,7 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
         mask = _mask_of(family)
         texts = _texts(study, mask, store, tx)
-        items = store.examples.of_split(tx, study.family, split="dev")
+        items = store.examples.of_split(tx, study.family, split="dev") if family is not None and family.kind == "policy" else None
         variants = _variants(study, {t.variant for t in trials}, mask, store, tx)
     history = history_of(study, trials, results)
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
@@ -55,7 +56,7 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         spent=spent,
         looks=looks,
         made_at=clock.now(),
-        sensitivity=_sensitivity(study, family, variants, items) if family is not None and family.kind == "policy" else None,
+        sensitivity=_sensitivity(study, family, variants, items) if family is not None and items is not None else None,
     )
 
 
@@ -69,7 +70,7 @@ def _sensitivity(study: Study, family: Family, variants: Mapping[str, Variant], 
     records = read_columns(rows_to_columns(rows))
     space = study.definition.get("space") or family.space
     knobs = [slot.removeprefix("policy.") for slot in space if slot.startswith("policy.")]
-    tried = {knob: values_to_try(records, knob, N_VALUES) for knob in knobs}
+    tried = {knob: values_to_try(records, knob, N_VALUES) for knob in knobs if knob_of(knob) is not None}
     return [curve(records, variant.policy, knob, values) for knob, values in tried.items() if values]
 
 

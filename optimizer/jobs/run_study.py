@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
+from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
-from optimizer.core.estimate import confirmation_calls, confirmation_usd, longest_allowed, longest_inputs, search_budget
+from optimizer.core.estimate import asks_again, confirmation_calls, confirmation_usd, longest_allowed, longest_inputs, search_budget
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.scoring import Scorer
 from optimizer.core.search_calls import trials_of
 from optimizer.core.strategy import StrategyMaker, check_strategy, proposers_of, writes
 from optimizer.core.study import CONFIRM, ENDED, Definition, Study
+from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirm_winner import confirm_winner
@@ -114,19 +116,21 @@ def _begin(
         strategies=strategies,
         progress=progress,
         n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
-        longest_bytes=0
-        if family.kind == "policy"
-        else longest_allowed(
-            champion,
-            longest_inputs(family, [*train, *dev]),
-            definition,
-            is_written=writes(proposers_of(study.strategy), family.space if definition.space is None else definition.space),
-        ),
+        longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev]),
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
         search_cut=study.spend.search_cut,
         remark=study.spend.remark,
     )
+
+
+def _longest_bytes(study: Study, family: Family, definition: Definition, champion: Variant, seen: Sequence[Example]) -> int:
+    """Of the longest request that a candidate may make; 0 where none is made."""
+    if family.kind == "policy":
+        return 0
+    names, space = proposers_of(study.strategy), family.space if definition.space is None else definition.space
+    again = asks_again(champion, space)
+    return longest_allowed(champion, longest_inputs(family, seen), definition, is_written=writes(names, space), is_asked_again=again)
 
 
 def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:

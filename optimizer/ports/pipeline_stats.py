@@ -22,4 +22,4 @@ class PipelineStats(Protocol):
         """Sums of the hours that begin at ``since`` or later, by their values of ``by``, in that order. Reads no record."""
 
     def records(self, tx: Transaction, since: datetime, limit: int) -> list[PipelineRecord]:
-        """Records received at ``since`` or later, oldest first."""
+        """The last ``limit`` records received at ``since`` or later, oldest first."""

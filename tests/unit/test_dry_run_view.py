@@ -32,6 +32,7 @@ def test_numbers_of_calls_are_written_as_people_write_them() -> None:
         parts={"champion": Spread(low=20, expected=20, high=20)},
     )
     told = io.StringIO()
-    view_estimate(Console(file=told, width=200), FAMILY, made)
+    view_estimate(Console(file=told, width=200), FAMILY, made, "--strategy replay --aim cost")
     assert "1234 expected (169 to 25000)" in told.getvalue()
     assert "1.73 expected (0.228 to 8.09)" in told.getvalue()
+    assert "Next      detent study run triage --strategy replay --aim cost --budget-calls 25000" in told.getvalue()

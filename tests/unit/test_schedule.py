@@ -52,8 +52,9 @@ def test_the_version_follows_content_and_author() -> None:
     assert in_force(family, replace(SET)).version == in_force(family, SET).version
 
 
-def test_a_family_of_kind_policy_has_no_schedule() -> None:
-    assert in_force(topic_family().model_copy(update={"kind": "policy"}), SET).cron is None
+def test_a_family_of_kind_policy_is_searched_by_replay() -> None:
+    found = in_force(topic_family().model_copy(update={"kind": "policy"}), SET)
+    assert (found.cron, found.strategy) == (SET.cron, "replay")
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,10 @@ class PipelineStatTables:
         return {tuple(row[name] for name in by): PipelineSums(**{name: row[name] for name in SUMS}) for row in rows}
 
     def records(self, tx: Connection, since: datetime, limit: int) -> list[PipelineRecord]:
-        query = select(RECORDS).where(RECORDS.c.received_at >= since).order_by(RECORDS.c.received_at, RECORDS.c.id).limit(limit)
-        return [PipelineRecord(**row) for row in tx.execute(query).mappings()]
+        query = (
+            select(RECORDS).where(RECORDS.c.received_at >= since).order_by(RECORDS.c.received_at.desc(), RECORDS.c.id.desc()).limit(limit)
+        )
+        return [PipelineRecord(**row) for row in tx.execute(query).mappings()][::-1]
 
 
 def _key(record: PipelineRecord) -> tuple[Any, ...]:

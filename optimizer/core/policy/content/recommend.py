@@ -14,7 +14,7 @@ from optimizer.core.policy.content.files import PipelineFiles, write_optimal
 from optimizer.core.policy.content.pipeline import parse_pipeline
 from optimizer.core.policy.content.presets import PRESETS
 from optimizer.core.policy.content.replay import Outcome, Records, outcome, read_columns, rows_to_columns, subset
-from optimizer.core.policy.content.route import MODES
+from optimizer.core.policy.content.route import MODES, is_type_name
 from optimizer.core.policy.content.sensitivity import values_to_try
 from optimizer.core.policy.content.timing import TIMES, TimeModel
 
@@ -98,7 +98,7 @@ def recommend(
         and (before.quality is None or after.quality >= before.quality)
     )
     changed = {knob: value for knob, value in found.items() if policy.get(knob) != value}
-    own_score = all("quality" not in row for row in collected) and "overall_quality" in records.recorded
+    own_score = any(row.get("quality") is None for row in collected) and "overall_quality" in records.recorded
     evidence = {
         "n_items": len(rows),
         "n_searched_on": seen.n,
@@ -221,7 +221,7 @@ def _coordinates(records: Records, start: Mapping[str, Any]) -> Iterator[tuple[s
     import numpy as np
 
     counts = np.bincount(records.codes, minlength=len(records.types))
-    many = [(i, name) for i, name in enumerate(records.types) if name and counts[i] >= MIN_OF_TYPE]
+    many = [(i, name) for i, name in enumerate(records.types) if is_type_name(name) and counts[i] >= MIN_OF_TYPE]
     for _, name in many:
         yield f"route.{name}", list(MODES)
     yield "filter.checks_needed", values_to_try(records, "filter.checks_needed")
@@ -252,5 +252,5 @@ def _shown(found: Outcome) -> dict[str, Any]:
 def _note(own_score: bool) -> str:
     note = "before and after are measured on the items kept back, by replay; times of early exits are a model"
     if own_score:
-        return f"{note}; the quality is the pipeline's own score, which the thresholds are compared with: it says nothing about how good that score is"
+        return f"{note}; of items that were only reported the quality is the pipeline's own score, which the thresholds are compared with: that says nothing about how good that score is"
     return note

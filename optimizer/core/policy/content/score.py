@@ -19,12 +19,10 @@ def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
     Raises:
         InvalidInput: the quality is not known, or is no number from 0 to 1.
     """
-    if decision["processing_type"] != "full":
-        return WORTH
     quality = example["expected"].get("quality")
     if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
         raise InvalidInput(f"What the item turned out to be worth is needed as expected.quality, a number from 0 to 1, not {quality!r}.")
-    return float(quality)
+    return float(quality) if decision["processing_type"] == "full" else WORTH
 
 
 PROCESSED_QUALITY = ScoringMetric(name="processed_quality", version="1", judge=processed_quality)

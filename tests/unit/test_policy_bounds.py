@@ -1,0 +1,76 @@
+"""What policies may call and what may be learned from: bounds that a study's money and its data rest on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import InvalidInput
+from optimizer.core.estimate import asks_again, calls_per_answer
+from optimizer.core.policy.content.item import item_fault
+from optimizer.core.policy.content.score import processed_quality
+from optimizer.core.strategy import check_kind
+from optimizer.core.study import Definition
+from optimizer.core.variant import Variant
+from tests.unit.test_policy_studies import pipeline_family
+
+
+def champion(**policy: Any) -> Variant:
+    return Variant(messages=({"role": "user", "content": "{{x}}"},), model={"name": "large"}, policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "space", "tiers", "most"),
+    [
+        pytest.param({}, {}, (), 1, id="no policy"),
+        pytest.param({}, {"policy.accept": {"float": [0.5, 0.99]}}, ("small", "large"), 2, id="a cascade to be searched"),
+        pytest.param({"tiers": ["a", "b", "c"]}, {}, ("a", "b"), 3, id="the champion's tiers are more"),
+        pytest.param({}, {"policy.gate.retries": {"choices": [3, 0]}}, (), 4, id="choices that fall"),
+        pytest.param({}, {"policy.votes.models": {"choices": [["a", "b", "c"], None]}}, (), 4, id="votes or none"),
+        pytest.param({"tiers": ["a", "b"], "accept": 0.6}, {"policy.refine": {"choices": [0.5, None]}}, (), 3, id="refined or not"),
+    ],
+)
+def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(policy: Any, space: Any, tiers: Any, most: int) -> None:
+    assert calls_per_answer(champion(**policy), space, tiers) == most
+
+
+def test_only_policies_that_ask_again_make_longer_requests() -> None:
+    assert not asks_again(champion(tiers=["a", "b"]), {"policy.accept": {"float": [0.5, 0.99]}})
+    assert asks_again(champion(), {"policy.gate.retries": {"int": [0, 3]}})
+    assert asks_again(champion(**{"validate": ["empty"]}), {})
+
+
+@pytest.mark.parametrize(
+    ("input", "expected", "says"),
+    [
+        pytest.param({"word_count": 900, "coherence_score": None}, {"quality": 0.9}, None, id="what was not measured is left out"),
+        pytest.param({"word_count": None, "content_type": ""}, {"quality": 0.9}, "nothing was measured", id="nothing measured"),
+        pytest.param({"words": 9}, {"quality": 0.9}, "no input 'words'", id="an unknown value"),
+        pytest.param({"word_count": "SECRET"}, {"quality": 0.9}, "of another kind than declared: word_count", id="a text for a number"),
+        pytest.param({"word_count": 9}, {"quality": 7}, "no 'quality' from 0 to 1", id="a worth out of range"),
+        pytest.param({"word_count": 9}, {"quality": "good"}, "no 'quality' from 0 to 1", id="a worth in words"),
+        pytest.param({"word_count": 9}, {}, "no 'quality' from 0 to 1", id="no worth"),
+    ],
+)
+def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(input: Any, expected: Any, says: str | None) -> None:
+    fault = item_fault(input, expected, known=("word_count", "content_type", "coherence_score"), worth="quality")
+    assert (fault is None) == (says is None)
+    assert says is None or says in str(fault)
+    assert "SECRET" not in str(fault)
+
+
+def test_an_item_whose_worth_nobody_knows_has_no_score_whatever_is_done_with_it() -> None:
+    with pytest.raises(InvalidInput, match=r"expected\.quality"):
+        processed_quality({"expected": {"quality": None}}, {"processing_type": "lightweight"})
+    assert processed_quality({"expected": {"quality": 0.9}}, {"processing_type": "lightweight"}) == 0.5
+
+
+def test_a_policy_has_no_latency_to_compare() -> None:
+    with pytest.raises(InvalidInput, match="Use aim cost"):
+        check_kind(("replay",), pipeline_family(), "latency")
+
+
+def test_a_replay_has_an_end() -> None:
+    with pytest.raises(InvalidInput, match="at most 100,000"):
+        Definition.parse({"n_replayed": 10**9})
