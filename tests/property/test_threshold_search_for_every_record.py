@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.policy.cascade import CascadeSetting, replay, replay_many, stands
+from optimizer.core.policy.cascade import CascadeSetting, replay, replay_many
 from optimizer.core.policy.descent import best_thresholds, setting_of
 from optimizer.core.policy.records import TierRecords
 from optimizer.core.policy.sweep import Limit, curve, last_in_sequence
 from optimizer.core.policy.threshold_search import BestQuality, LeastCost, bound_of, search
+from optimizer.core.policy.tiers import stands
 from tests.policy_records import every_setting, small_records
 
 margins = st.sampled_from([-0.1, 0.0, 0.01, 0.1, 0.3, 1.0])

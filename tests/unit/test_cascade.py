@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.cascade import KNOBS, CascadeSetting, replay, replay_many, stands
+from optimizer.core.policy.cascade import CascadeSetting, replay, replay_many
 from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.tiers import KNOBS, stands
 from optimizer.core.policy.weighted import LOSSES, SHARES, figure
 from tests.policy_records import drawn_records, records_of
 

@@ -1,6 +1,6 @@
 """The cascade: ask the cheapest tier, keep its answer where its confidence stands, otherwise ask the next. One rule, searched and executed.
 
-Replay is vectorised over records; no model is called. Start at ``stands``.
+Replay is vectorised over records; no model is called. The rule for one answer is ``tiers.stands``, and what the knobs mean stands there, too.
 """
 
 from __future__ import annotations
@@ -12,35 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.knobs import Knob
 from optimizer.core.policy.records import Column, TierRecords
 from optimizer.core.policy.weighted import LOSSES, SHARES, Figure, figure
-
-ACCEPT = 0.95
-_DEARER = "raising it sends more to the next tier: dearer, better"
-KNOBS = (
-    Knob(name="tiers", kind="list", meaning="models in the order asked, cheapest first; one alone is no cascade"),
-    Knob(name="accept", kind="share", default=ACCEPT, meaning=f"confidence from which a tier's answer is taken; {_DEARER}"),
-    Knob(name="accept.2", kind="share", meaning=f"the same for the second tier, where it differs; {_DEARER}"),
-    Knob(name="accept.3", kind="share", meaning=f"the same for the third tier, where it differs; {_DEARER}"),
-    Knob(
-        name="refine",
-        kind="share",
-        meaning="from here up to accept the same tier is asked once more to improve its answer; raising it refines less and sends more to the next tier: dearer, better",
-    ),
-    Knob(
-        name="skip",
-        kind="share",
-        meaning="confidence predicted before the call below which a tier is not asked; raising it sends more to the next tier at once: dearer, quicker for hard requests",
-    ),
-    Knob(name="confidence", kind="data", meaning="which signal is compared with accept; a better signal saves more at the same quality"),
-    Knob(
-        name="audit_share",
-        kind="share",
-        default=0.02,
-        meaning="share of requests that ask all tiers so that records stay unbiased; raising it narrows the intervals of later searches: dearer",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +40,6 @@ class CascadeSetting:
         names = ["accept", *(f"accept.{place}" for place in range(2, len(self.accept) + 1))]
         knobs: dict[str, Any] = {"tiers": list(self.tiers), **dict(zip(names, self.accept, strict=True))}
         return knobs | {name: value for name, value in (("refine", self.refine), ("skip", self.skip)) if value is not None}
-
-
-def stands(confidence: float | None, accept: float) -> bool:
-    """Whether a tier's answer is taken. Without a confidence it never is, whatever ``accept``."""
-    return confidence is not None and confidence >= accept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from optimizer.core.family import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Purpose, best, rank
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import REFINE_NOTE
-from optimizer.core.policy.tiers import Tiers
+from optimizer.core.policy.tiers import Tiers, stands
 from optimizer.core.policy.validator import ask_again
 from optimizer.core.policy.votes import agreement_of
 
@@ -130,7 +130,7 @@ class _Machine:
             if attempt.blocking:
                 continue
             accept, sure = cascade.accept[tier], attempt.confidence
-            if sure is not None and sure >= accept:
+            if stands(sure, accept):
                 return attempt, f"tier {tier + 1} is sure enough: {sure:.3f} of {accept:g}"
             if sure is not None and cascade.refine is not None and sure >= cascade.refine and not _calls_tools(attempt):
                 refined = yield from self.improved(attempt, "refine", REFINE_NOTE)

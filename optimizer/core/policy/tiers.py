@@ -81,6 +81,11 @@ class Tiers:
     audit_share: float = DEFAULT_AUDIT_SHARE
 
 
+def stands(confidence: float | None, accept: float) -> bool:
+    """Whether a tier's answer is taken. Without a confidence it never is, whatever ``accept``."""
+    return confidence is not None and confidence >= accept
+
+
 def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -> Tiers | None:
     """The cascade of well-typed knobs; None without tiers or with one. What is wrong goes to ``faults``."""
     models = model_names("tiers", values, faults)
