@@ -7,14 +7,12 @@ then evaluates what is proposed on dev, and the sealed holdout decides as for an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from optimizer.adapters.optuna_search import dimensions_of, distribution
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.content.pipeline import parse_pipeline
-from optimizer.core.policy.content.replay import Records, read_columns, rows_to_columns, ways
+from optimizer.core.policy.content.replay import Records, outcome, read_columns, rows_to_columns
 from optimizer.core.policy.content.score import WORTH
-from optimizer.core.policy.content.timing import TIMES
 from optimizer.core.policy.front import Replayed, candidates
 from optimizer.core.space import Point, apply_point, point_of
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
@@ -79,10 +77,7 @@ class ReplaySearch:
 
 
 def replayed(records: Records, variant: Variant) -> Replayed:
-    """Mean score (``content/score.py``) and mean share of the time of full processing."""
-    found = ways(records, parse_pipeline(variant.policy))
-    n = records.n
-    judged: Any = records.quality[found.full]
-    score = (float(judged.sum()) + WORTH * (n - len(judged))) / n
-    times = [(found.full, TIMES.full), (found.lightweight, TIMES.lightweight), *((c, TIMES.exits[name]) for name, c in found.exits.items())]
-    return Replayed(variant=variant, score=score, cost=sum(float(column.sum()) * share for column, share in times) / n)
+    """Mean score (``content/score.py``) and mean share of the time of full processing. Every record's quality is known."""
+    found = outcome(records, parse_pipeline(variant.policy))
+    score = found.full_share * (found.quality or 0.0) + WORTH * (1 - found.full_share)
+    return Replayed(variant=variant, score=score, cost=1 - found.time_saved_share)

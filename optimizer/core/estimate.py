@@ -12,6 +12,7 @@ from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_
 from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.family import Family
+from optimizer.core.family_space import varied_knobs
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import most_calls
@@ -147,15 +148,13 @@ def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequenc
     named = champion.policy.get("tiers") or ()
     if max(len(tiers), len(named)) > 1:
         policy["tiers"] = list(max(tiers, named, key=len))
-    varied = {slot.removeprefix("policy."): entry for slot, entry in space.items() if slot.startswith("policy.")}
-    options = {knob: _most_of(entry) for knob, entry in varied.items() if knob in COUNTING}
+    options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
     return max(_calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values()))
 
 
 def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:
     """Whether a policy may show a model its own earlier answer, or a stronger instruction: requests longer than the rendered one."""
-    knobs = [*champion.policy, *(slot.removeprefix("policy.") for slot in space if slot.startswith("policy."))]
-    return any(knob.split(".")[0] in ("refine", "gate", "validate") for knob in knobs)
+    return any(knob.split(".")[0] in ("refine", "gate", "validate") for knob in (*champion.policy, *varied_knobs(space)))
 
 
 COUNTING = ("tiers", "refine", "confidence", "votes.models", "validate", "validate.then", "gate.retries", "gate.threshold", "gate.scorer")

@@ -13,6 +13,7 @@ DEFAULT_SPACE: Mapping[str, Mapping[str, Any]] = {
     "temperature": {"float": [0.0, 1.0]},
 }
 
+POLICY = "policy."
 _RANGES = ("float", "int", "choices")
 FORMS: Mapping[str, tuple[str, ...]] = {
     "instruction": ("propose", "choices"),
@@ -33,6 +34,11 @@ _SHOWN = {
 }
 
 
+def varied_knobs(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The knobs of a policy that a space varies: by name, without the slot's ``policy.``, each with its entry."""
+    return {slot.removeprefix(POLICY): entry for slot, entry in space.items() if slot.startswith(POLICY)}
+
+
 def space_faults(space: Any, pointer: str = "/space") -> list[Fault]:
     """Everything wrong with a declared space; empty when it can be searched."""
     if not isinstance(space, Mapping):
@@ -46,7 +52,7 @@ def space_faults(space: Any, pointer: str = "/space") -> list[Fault]:
 
 
 def _slot_problem(slot: str, entry: Any) -> str | None:
-    is_policy = slot.startswith("policy.") and len(slot) > len("policy.")
+    is_policy = slot.startswith(POLICY) and len(slot) > len(POLICY)
     forms = _RANGES if is_policy else FORMS.get(slot)
     if forms is None:
         return f"there is no slot {slot!r} to vary; use {', '.join(FORMS)} or policy.<name>"

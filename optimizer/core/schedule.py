@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.cron import check_cron
-from optimizer.core.errors import Fault, InvalidInput, NotYet
+from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.family import Family
-from optimizer.core.strategy import REPLAY, WRITERS, check_strategy, default_strategy, may_write
+from optimizer.core.strategy import WRITERS, check_strategy, default_strategy, kind_fault, may_write
 from optimizer.core.study import Aim, TriggerKind
 from optimizer.core.words import when
 
@@ -88,10 +88,10 @@ def strategy_fault(strategy: str, aim: Aim, space: Mapping[str, Any], kind: str 
     """Why no study of this strategy, aim and space could start, as a sentence; None where one could."""
     try:
         names = check_strategy(strategy, aim)
-    except (InvalidInput, NotYet) as fault:
-        return fault.detail
-    if kind == "policy" and names != (REPLAY,):
-        return f"strategy {strategy} searches prompts, and a family of kind policy has none; name {REPLAY}, or no strategy"
+    except InvalidInput as unusable:
+        return unusable.detail
+    if (fault := kind_fault(names, kind)) is not None:
+        return fault
     writers = [name for name in names if name in WRITERS]
     if writers and not may_write(space):
         return f"strategy {writers[0]} has instructions written, and the space allows nobody to; add space: {{instruction: {{propose: true}}}} or name another strategy"

@@ -112,15 +112,20 @@ def default_strategy(family: Family) -> str:
     return REPLAY if family.kind == "policy" else DEFAULT_STRATEGY
 
 
+def kind_fault(names: Sequence[str], kind: str) -> str | None:
+    """Why a strategy cannot search families of this kind, as the end of a sentence; None where it can."""
+    if kind != "policy" or tuple(names) == (REPLAY,):
+        return None
+    return f"a family of kind policy has no prompt, and its knobs are searched on recorded items. Name strategy {REPLAY}, or none"
+
+
 def check_kind(names: Sequence[str], family: Family, aim: Aim = "quality") -> None:
     """Raises InvalidInput for a strategy or aim that cannot search this family."""
     if family.kind == "policy" and aim == "latency":
         detail = f"Family {family.name!r} is of kind policy: replay calls nobody, so there is no latency to compare. Use aim cost, which saves time."
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
-    if family.kind == "policy" and tuple(names) != (REPLAY,):
-        raise _unusable(
-            f"Family {family.name!r} is of kind policy: it has no prompt, and its knobs are searched on recorded items. Name strategy {REPLAY}, or none."
-        )
+    if (fault := kind_fault(names, family.kind)) is not None:
+        raise _unusable(f"Strategy {'+'.join(names)} cannot search {family.name!r}: {fault}.")
     if family.kind == "prompt" and REPLAY in names and len(family.model.tiers) < 2:
         raise _unusable(
             f"Strategy {REPLAY} searches the thresholds of a cascade, and {family.name!r} has one tier only. "

@@ -62,6 +62,10 @@ class Definition:
     max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
     space: Mapping[str, Any] | None = None  # None = the family's own
 
+    def space_over(self, declared: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The study's own space, else the family's."""
+        return declared if self.space is None else self.space
+
     @classmethod
     def parse(cls, values: Mapping[str, Any], **defaults: Any) -> Definition:
         """Checks names and ranges; raises InvalidInput with every fault at once."""

@@ -147,7 +147,7 @@ def _plan(
     check_kind(names, family, aim)
     definition = parse_definition(family, values)
     champion_id, champion = _champion(family, store)
-    space = family.space if definition.space is None else definition.space
+    space = definition.space_over(family.space)
     parse_space(space, champion, max_examples=definition.max_examples)
     if family.kind == "policy":
         _check_knobs(space)

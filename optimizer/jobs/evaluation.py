@@ -103,6 +103,7 @@ class Evaluator:
         self._open_model = open_model
         self._on_call = on_call
         self._models: dict[str, OpenModel] = {}
+        self._policies: dict[str, Policy] = {}  # by variant
         self._asked = dict(own or {})  # by request key: answers asked for here, not found
         self._found: set[str] = set()  # request keys that others' answers were found for
         self._lock = threading.Lock()
@@ -319,12 +320,21 @@ class Evaluator:
     def _question(self, variant: Variant, example: Example) -> _Question:
         try:
             request = self._request(variant, example)
-            policy = parse_policy(variant.policy) if variant.policy else None
+            policy = self._policy_of(variant)
         except InvalidInput as fault:
             return _Question(variant=variant, example=example, request=fault)
-        if policy is not None and not policy.is_plain:
+        if policy is not None:
             return _Question(variant=variant, example=example, request=request, policy=policy)
         return _Question(variant=variant, example=example, request=request, key=request.key)
+
+    def _policy_of(self, variant: Variant) -> Policy | None:
+        """Read once for all examples; None where a request is one call of one model. Raises InvalidInput."""
+        if not variant.policy:
+            return None
+        policy = self._policies.get(variant.id)
+        if policy is None:
+            policy = self._policies[variant.id] = parse_policy(variant.policy)
+        return None if policy.is_plain else policy
 
     def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
         messages = render(variant, example.input, declared=self.family.inputs)

@@ -9,6 +9,7 @@ from typing import Any
 from optimizer.core.dataset import Example
 from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
+from optimizer.core.family_space import varied_knobs
 from optimizer.core.policy.content.pipeline import knob_of
 from optimizer.core.policy.content.replay import read_columns, rows_to_columns
 from optimizer.core.policy.content.sensitivity import KnobCurve, curve, values_to_try
@@ -68,8 +69,7 @@ def _sensitivity(study: Study, family: Family, variants: Mapping[str, Variant], 
     if variant is None or not rows:
         return []
     records = read_columns(rows_to_columns(rows))
-    space = study.definition.get("space") or family.space
-    knobs = [slot.removeprefix("policy.") for slot in space if slot.startswith("policy.")]
+    knobs = varied_knobs(study.definition.get("space") or family.space)
     tried = {knob: values_to_try(records, knob, N_VALUES) for knob in knobs if knob_of(knob) is not None}
     return [curve(records, variant.policy, knob, values) for knob, values in tried.items() if values]
 

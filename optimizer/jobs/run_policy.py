@@ -13,12 +13,12 @@ from optimizer.core.policy.attempts import Attempt, Call, Reply, total_cost_usd
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import request_of_call, request_of_policy
 from optimizer.core.policy.steps import steps, with_sample
-from optimizer.jobs.execute_policy import Executed, PolicyRequest
+from optimizer.jobs.execute_policy import Executed, PolicyRequest, Score
 
 Complete = Callable[[str, Callable[[str], ModelRequest]], ModelAnswer]  # a model's name, and its request once its revision is known
 
 
-def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Callable[[str], float | None] | None = None) -> Executed:
+def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None = None) -> Executed:
     """As ``execute_policy``, one call after the other, without deadline and audit.
 
     ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest of them.
@@ -27,33 +27,22 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Callable[[st
         complete: asks one model, and only this one; its ModelFailed is an attempt that failed. What else it raises ends the run.
         score: the gate's own function, where it names one.
     """
-    policy, plan = wanted.policy, wanted.plan
+    policy = wanted.policy
     base = request_of_policy(policy, wanted.rendered)
-    failure: ModelFailed | None = None
+    failures: list[ModelFailed] = []
     past: list[Attempt] = []
     waited: list[float] = []
-
-    def reply(call: Call) -> Reply:
-        nonlocal failure
-        try:
-            answer = complete(call.model, lambda revision: request_of_call(policy, base, call, revision=revision))
-        except ModelFailed as error:
-            failure = error
-            return Reply(call=call, error=f"{error.kind}: {error.detail}")
-        own = None if score is None or call.purpose == "sample" else score(answer.text)
-        return Reply(call=call, answer=answer, latency_ms=answer.latency_ms, score=own)
-
-    machine = steps(plan)
+    machine = steps(wanted.plan)
     try:
         ask = next(machine)
         while True:
-            attempts = assess(policy, wanted.situation, [reply(call) for call in ask.calls])
+            attempts = assess(policy, wanted.situation, [_reply(policy, base, call, complete, failures, score) for call in ask.calls])
             past += attempts
             waited.append(max(one.latency_ms for one in attempts))
             ask = machine.send(attempts)
     except StopIteration as end:
         done = end.value
-    missing = failure or ModelFailed(f"No answer: {done.why}.", kind="unreachable")
+    missing = failures[-1] if failures else ModelFailed(f"No answer: {done.why}.", kind="unreachable")
     return Executed(
         attempt=done.attempt,
         why=done.why,
@@ -69,13 +58,18 @@ def answer_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> Atte
     assert policy.cascade is not None
     base = request_of_policy(policy, wanted.rendered)
     calls = with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
-    first, *others = assess(policy, wanted.situation, [_reply(policy, base, call, complete) for call in calls])
+    first, *others = assess(policy, wanted.situation, [_reply(policy, base, call, complete, []) for call in calls])
     return first if first.answer is None else replace(first, answer=replace(first.answer, cost_usd=total_cost_usd([first, *others])))
 
 
-def _reply(policy: Policy, base: ModelRequest, call: Call, complete: Complete) -> Reply:
+def _reply(
+    policy: Policy, base: ModelRequest, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None
+) -> Reply:
+    """What came of one call; its failure goes to ``failures`` as well."""
     try:
         answer = complete(call.model, lambda revision: request_of_call(policy, base, call, revision=revision))
     except ModelFailed as error:
+        failures.append(error)
         return Reply(call=call, error=f"{error.kind}: {error.detail}")
-    return Reply(call=call, answer=answer, latency_ms=answer.latency_ms)
+    own = None if score is None or call.purpose == "sample" else score(answer.text)
+    return Reply(call=call, answer=answer, latency_ms=answer.latency_ms, score=own)

@@ -128,9 +128,9 @@ def _longest_bytes(study: Study, family: Family, definition: Definition, champio
     """Of the longest request that a candidate may make; 0 where none is made."""
     if family.kind == "policy":
         return 0
-    names, space = proposers_of(study.strategy), family.space if definition.space is None else definition.space
-    again = asks_again(champion, space)
-    return longest_allowed(champion, longest_inputs(family, seen), definition, is_written=writes(names, space), is_asked_again=again)
+    names, space = proposers_of(study.strategy), definition.space_over(family.space)
+    inputs, again = longest_inputs(family, seen), asks_again(champion, space)
+    return longest_allowed(champion, inputs, definition, is_written=writes(names, space), is_asked_again=again)
 
 
 def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:

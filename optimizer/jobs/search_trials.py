@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from optimizer.core.comparison import TIE
 from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
+from optimizer.core.estimate import confirmation_calls
 from optimizer.core.objective import Objective
 from optimizer.core.search_calls import MET_IN_A_RACE
 from optimizer.core.strategy import RACE, Proposal
@@ -207,7 +208,7 @@ class Trials:
             n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
         else:
             n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
-        n_confirmation = 2 * len((run.study.dataset or {}).get("holdout", ())) * run.calls_per_answer
+        n_confirmation = confirmation_calls(len((run.study.dataset or {}).get("holdout", ())), run.calls_per_answer)
         if run.study.budget.calls is not None:
             n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))
         return (n_left + n_confirmation) * per_call / run.concurrency

@@ -56,7 +56,6 @@ def set_schedule(
         check: asked within the transaction, before anything is written.
     Raises:
         InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
-        NotYet: a family of kind policy.
     """
     wanted = StoredSchedule(
         family=family.name, cron=cron, strategy=strategy, aim=aim, reason=checked_reason(reason), by=actor, since=clock.now()

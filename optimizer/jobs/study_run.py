@@ -93,7 +93,7 @@ class StudyRun:
     @property
     def space(self) -> Mapping[str, Any]:
         """The study's own, else the family's."""
-        return self.family.space if self.definition.space is None else self.definition.space
+        return self.definition.space_over(self.family.space)
 
     @property
     def searched_tiers(self) -> tuple[str, ...]:
