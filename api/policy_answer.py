@@ -12,11 +12,9 @@ from api.reader import Reader
 from optimizer.core.errors import Busy, ModelFailed
 from optimizer.core.family import Output
 from optimizer.core.language import ModelRequest
-from optimizer.core.parsing import parse_output
-from optimizer.core.policy.assess import Situation
+from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.attempts import Attempt
 from optimizer.core.policy.context import tool_results
-from optimizer.core.policy.gate import SCORERS
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.jobs.ask_model import Asked, ask_model
@@ -48,9 +46,7 @@ async def answer_by_policy(side: ModelSide, call: Call, reader: Reader, policy: 
     )
     wanted = PolicyRequest(policy=policy, rendered=call.request, situation=situation, draw=draw_of(call.id))
     ask, ask_later = _asking(side, call, reader), _asking(side, call, None)
-    score = None
-    if policy.gate is not None and policy.gate.scorer not in SCORERS:
-        score = _score(side, policy.gate.scorer, situation)
+    score = None if policy.own_scorer is None else _score(side, policy.own_scorer, situation)
     try:
         executed = await execute_policy(wanted, ask, ask_later=ask_later, score=score)
     except Busy as error:
@@ -78,17 +74,7 @@ def _asking(side: ModelSide, call: Call, reader: Reader | None) -> AskOne:
 def _score(side: ModelSide, dotted: str, situation: Situation) -> Score | None:
     """The user's own function on a text; it is loaded where it first runs, beside the event loop."""
     judge_of = side.judge_of
-    if judge_of is None:
-        return None
-
-    def score(text: str) -> float | None:
-        parsed = parse_output(situation.output, text)
-        if parsed.error is not None:
-            return 0.0
-        value = float(judge_of(dotted)({"input": dict(situation.input), "expected": {}}, parsed.value))
-        return value if 0.0 <= value <= 1.0 else None
-
-    return score
+    return None if judge_of is None else lambda text: own_score(judge_of(dotted), situation, text)
 
 
 def _answered(executed: Executed, attempt: Attempt) -> Answered:

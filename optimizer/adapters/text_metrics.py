@@ -43,7 +43,7 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
                 faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=_why_not(name, error, user_folder)))
     if faults:
         raise invalid_family(f"family {family.name!r}", faults)
-    return Scorer(family.output, family.metrics, metrics)
+    return Scorer(family.output, family.metrics, metrics, judge_of=lambda dotted: own_metric(dotted, user_folder))
 
 
 @cache

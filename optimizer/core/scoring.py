@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Output
 from optimizer.core.parsing import PARSER_VERSION, Parsed, expected_value, parse_output
 
@@ -35,6 +36,10 @@ class ScoringMetric:
     judge: Judge | None = None
 
 
+def _no_judge(dotted: str) -> Judge:
+    raise InvalidInput(f"There is no function {dotted!r} to score answers with here.")
+
+
 class Scorer:
     """Weighted mean of a Family's metrics.
 
@@ -43,10 +48,18 @@ class Scorer:
 
     Attributes:
         version: ``s_`` and 12 hex digits over metric names, weights, versions and the way outputs are read.
+        judge_of: loads a function of the user's own by its dotted path, for gates; raises InvalidInput where it cannot.
     """
 
-    def __init__(self, output: Output, weights: Mapping[str, float], metrics: Sequence[ScoringMetric]) -> None:
+    def __init__(
+        self,
+        output: Output,
+        weights: Mapping[str, float],
+        metrics: Sequence[ScoringMetric],
+        judge_of: Callable[[str], Judge] = _no_judge,
+    ) -> None:
         self._output = output
+        self.judge_of = judge_of
         self._weights = dict(weights)
         self._metrics = {m.name: m for m in metrics}
         unknown = sorted(set(self._weights) - set(self._metrics))

@@ -15,8 +15,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.family import Family
 from optimizer.core.language import ModelAnswer, ModelRequest, request_for
-from optimizer.core.policy.assess import Situation
-from optimizer.core.policy.gate import SCORERS
+from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.rendering import render
 from optimizer.core.rows import Rows
@@ -292,12 +291,15 @@ class Evaluator:
 
     def _executed(self, question: _Question, policy: Policy, request: ModelRequest) -> Executed | InvalidInput:
         """The policy carried out. BudgetExhausted and StudyStopped pass through."""
-        if policy.gate is not None and policy.gate.scorer not in SCORERS:
-            return InvalidInput(
-                f"A gate that is scored by a function of your own ({policy.gate.scorer}) cannot be evaluated yet. Use {' or '.join(SCORERS)}, or no gate."
-            )
         situation = Situation(output=self.family.output, input=question.example.input)
-        return run_policy(PolicyRequest(policy=policy, rendered=request, situation=situation), self._completes(question.variant))
+        score = None
+        if policy.own_scorer is not None:
+            try:
+                score = partial(own_score, self.scorer.judge_of(policy.own_scorer), situation)
+            except InvalidInput as fault:
+                return fault
+        wanted = PolicyRequest(policy=policy, rendered=request, situation=situation)
+        return run_policy(wanted, self._completes(question.variant), score=score)
 
     def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""

@@ -15,7 +15,6 @@ from optimizer.core.errors import Busy, ModelFailed
 from optimizer.core.language import ModelRequest
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Reply, best, part_of, total_cost_usd
-from optimizer.core.policy.gate import SCORERS
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import request_of_call, request_of_policy
 from optimizer.core.policy.steps import Plan, audit, is_audited, steps
@@ -95,7 +94,7 @@ class _Run:
     def __init__(self, wanted: PolicyRequest, ask: AskOne, ask_later: AskOne, score: Score | None) -> None:
         self._of, self._ask, self._ask_later = wanted, ask, ask_later
         policy = wanted.policy
-        self._score = score if policy.gate is not None and policy.gate.scorer not in SCORERS else None
+        self._score = score if policy.own_scorer is not None else None
         self._plan = wanted.plan
         self._base = request_of_policy(policy, wanted.rendered)
         self._started = perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -68,3 +69,18 @@ def test_a_policy_that_gives_nothing_says_why() -> None:
     assert done.attempt is None
     assert isinstance(done.failure, ModelFailed)
     assert len(done.attempts) == 2
+
+
+@pytest.mark.parametrize(("temperature", "n_different"), [(0.7, 4), (0.0, 2)])
+def test_retries_with_the_same_words_are_draws_of_their_own_where_the_model_draws(temperature: float, n_different: int) -> None:
+    asked: list[ModelRequest] = []
+
+    def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
+        asked.append(request_of("r1"))
+        return said(name)
+
+    policy = parse_policy({"gate.threshold": 0.99, "gate.retries": 3, "gate.prompts": ["Be exact."]})
+    rendered = replace(RENDERED, params={"temperature": temperature})
+    run_policy(PolicyRequest(policy=policy, rendered=rendered), complete)
+    assert len(asked) == 4
+    assert len({request.key for request in asked}) == n_different

@@ -13,6 +13,7 @@ from optimizer.core.policy.attempts import Attempt, Reply
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.signals import confidence_of
 from optimizer.core.policy.validator import CHECKS, issues_in
+from optimizer.core.scoring import Judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,21 @@ class Situation:
     output: Output = field(default_factory=Output)
     input: Mapping[str, Any] = field(default_factory=dict)
     tool_results: Sequence[tuple[str, str]] = ()
+
+
+def own_score(judge: Judge, situation: Situation, text: str) -> float | None:
+    """Of a gate's own function, in [0, 1]: 0 for a text that cannot be read, None where the function raises or leaves the range.
+
+    It is shown no expected output, in a study as little as in the service, which knows none.
+    """
+    parsed = parse_output(situation.output, text)
+    if parsed.error is not None:
+        return 0.0
+    try:
+        value = float(judge({"input": dict(situation.input), "expected": {}}, parsed.value))
+    except Exception:  # the user's code: whatever it raises, this answer has no score, and may go out
+        return None
+    return value if 0.0 <= value <= 1.0 else None
 
 
 def assess(policy: Policy, situation: Situation, replies: Sequence[Reply]) -> list[Attempt]:

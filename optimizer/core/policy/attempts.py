@@ -25,6 +25,7 @@ class Call:
     instruction: str | None = None  # goes behind the system message
     earlier: str | None = None  # the answer that this one is to be better than …
     note: str | None = None  # … and what the model is told about it; None: it is not shown that answer
+    draw: int = 0  # how many calls with this same request were made before: each is a draw of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

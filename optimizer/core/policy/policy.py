@@ -54,6 +54,11 @@ class Policy:
         return frozenset((self.cascade.models if self.cascade else ()) + (self.votes.models if self.votes else ()))
 
     @property
+    def own_scorer(self) -> str | None:
+        """Dotted path of the user's function that the gate scores with; None where it has none."""
+        return self.gate.scorer if self.gate is not None and self.gate.scorer not in gate.SCORERS else None
+
+    @property
     def needs_confidence(self) -> bool:
         return self.cascade is not None or (self.gate is not None and self.gate.scorer == "confidence")
 

@@ -37,6 +37,8 @@ def request_of_call(policy: Policy, base: ModelRequest, call: Call, *, revision:
         shown = [{"role": "assistant", "content": call.earlier}] if call.earlier else []
         messages += [*shown, {"role": "user", "content": call.note}]
     request = replace(base, model=model or call.model, revision=revision, messages=messages)
+    if call.draw and request.params.get("temperature") != 0:  # at temperature 0 it says the same again, for nothing where it is journaled
+        request = replace(request, sample=f"{request.sample}:again-{call.draw}")
     if call.purpose != "sample":
         return request
     # A draw of its own: at temperature 0 it would say the same again.

@@ -198,10 +198,14 @@ class _Machine:
         gate = self.policy.gate
         if gate is None or _calls_tools(taken):
             return taken, why
-        n = 0
+        n, asked = 0, list[str]()
         while n < gate.retries and taken.score is not None and taken.score < gate.threshold:
             call = taken.call
-            again = Call(model=call.model, purpose="gate", tier=call.tier, instruction=gate.prompt(n), earlier=taken.text)
+            instruction = gate.prompt(n)
+            again = Call(
+                model=call.model, purpose="gate", tier=call.tier, instruction=instruction, earlier=taken.text, draw=asked.count(instruction)
+            )
+            asked.append(instruction)
             (second,) = yield from self.ask(again)
             taken = max(taken, second, key=rank)  # of equals the earlier one
             n += 1

@@ -1,0 +1,66 @@
+"""A gate that scores with the user's own function does in a study what it does in the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.database import Database
+from optimizer.adapters.text_metrics import build_scorer
+from optimizer.core.study import Budget, ExampleResult
+from optimizer.core.variant import Variant
+from optimizer.jobs.call_model import JournaledModel
+from optimizer.jobs.evaluation import Evaluator, OpenModel
+from tests.scripted_model import ScriptedModel
+from tests.stores import new_database
+from tests.study_world import SteadyClock, topic_examples, topic_family
+
+OWN = """
+def is_biology(example, output):
+    assert example["expected"] == {}, "no gate is shown the answer"
+    return float(output == "biology")
+
+
+def breaks(example, output):
+    raise ZeroDivisionError
+"""
+MESSAGES = ({"role": "system", "content": "Name the topic."}, {"role": "user", "content": "{{document}}"})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path)
+    yield database
+    database.close()
+
+
+def evaluated(store: Database, folder: Path, function: str) -> tuple[ExampleResult, ScriptedModel]:
+    """One example, of a model that says biology only where it is told to be exact."""
+    (folder / "gate_scores_of_a_study.py").write_text(OWN)
+    family = topic_family()
+    model = ScriptedModel(lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics")
+    calls = JournaledModel(model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=SteadyClock())
+    opened = OpenModel(calls=calls, revision=model.revision, concurrency=1)
+    policy = {"gate.scorer": f"gate_scores_of_a_study.{function}", "gate.retries": 2, "gate.prompts": ["Be exact."]}
+    variant = Variant(messages=MESSAGES, model={"name": "scripted", "temperature": 0.0, "max_tokens": 8}, policy=policy)
+    (result,) = Evaluator(family, build_scorer(family, folder), lambda name: opened).evaluate(variant, topic_examples(1, "dev"))
+    return result, model
+
+
+def test_the_best_answer_by_the_function_is_the_one_that_is_scored(store: Database, tmp_path: Path) -> None:
+    result, model = evaluated(store, tmp_path, "is_biology")
+    assert (result.output, len(model.requests)) == ("biology", 2)
+
+
+def test_an_answer_that_the_function_cannot_score_goes_out(store: Database, tmp_path: Path) -> None:
+    result, model = evaluated(store, tmp_path, "breaks")
+    assert (result.output, result.error, len(model.requests)) == ("physics", None, 1)
+
+
+def test_a_function_that_is_not_there_is_no_score_and_no_call(store: Database, tmp_path: Path) -> None:
+    result, model = evaluated(store, tmp_path, "missing")
+    assert result.score is None
+    assert "gate_scores_of_a_study.missing" in str(result.error)
+    assert not model.requests
