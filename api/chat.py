@@ -29,6 +29,7 @@ from optimizer.core.assignment import Choice, unit_hmac
 from optimizer.core.chat import pass_through, read_turn
 from optimizer.core.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.freezes import require_unfrozen
+from optimizer.core.injection import injection_signs, texts_in
 from optimizer.core.language import ModelRequest, request_for
 from optimizer.core.rendering import clip_inputs, render
 from optimizer.core.variant import Variant
@@ -137,6 +138,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
     turn = read_turn(body.model, declared, body.messages, body.detent.variables)
     variables = clip_inputs(definition, turn.variables) if definition is not None else dict(turn.variables)
     messages = [*render(variant, variables, turn.history, declared=declared), *turn.after]
+    said = [m.get("content") for m in (*turn.history, *turn.after) if m.get("role") in ("user", "tool")]
     id = new_id("in")
     request_now = request_for(variant, messages, revision="")
     asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
@@ -151,6 +153,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
         input=variables,
         sticky=unit is not None,
         actor=request.state.caller.actor,
+        injection=injection_signs(texts_in([*variables.values(), *said])),
     )
 
 

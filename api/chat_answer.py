@@ -35,6 +35,7 @@ class Call:
     sticky: bool
     cheapest_only: bool = False  # the family's money for this hour is spent: no dearer model may answer
     actor: str = ""
+    injection: Sequence[str] = ()  # signs that the input speaks to the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,8 @@ def detent_of(call: Call, answered: Answered) -> dict[str, Any]:
     }
     if call.cheapest_only:
         detent["limited"] = "usd_per_hour"
+    if call.injection:
+        detent["injection"] = list(call.injection)
     return {**detent, **answered.more}
 
 

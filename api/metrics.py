@@ -15,6 +15,7 @@ COUNTERS: Mapping[str, str] = {
     "llm_cost_dollars_total": "Dollars of calls that were answered, where the price is known",
     "llm_errors_total": "Calls without a usable answer, by kind; paused and busy: the model was not asked",
     "llm_cached_answers_total": "Requests answered from the response cache",
+    "llm_inputs_flagged_total": "Requests whose input has signs of prompt injection, by sign",
 }
 GAUGES: Mapping[str, str] = {
     "llm_active_requests": "Calls on their way now",

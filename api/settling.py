@@ -37,12 +37,21 @@ def begin(
         Busy: there is too much to do already; nothing was begun.
     """
     started = perf_counter()
+    _tell_of_injection(side, call)
     cached = _cached(side, call)
     coming = start() if cached is None else _known(cached)
     task = asyncio.create_task(_settle(shared, side, call, reader, coming, started))
     side.settling[task] = reader
     task.add_done_callback(lambda done: _settled(side, done))
     return task
+
+
+def _tell_of_injection(side: ModelSide, call: Call) -> None:
+    if not call.injection:
+        return
+    log.warning("an input speaks to the model", interaction=call.id, family=call.served.family.name, signs=list(call.injection))
+    for sign in call.injection:
+        side.metrics.add("llm_inputs_flagged_total", {"family": call.served.family.name, "sign": sign})
 
 
 def _settled(side: ModelSide, task: asyncio.Task[Answered]) -> None:
@@ -146,6 +155,8 @@ def _count_what_came(shared: Services, side: ModelSide, call: Call, reader: Read
 async def _record(shared: Services, side: ModelSide, call: Call, report: Mapping[str, Any]) -> None:
     """Puts the interaction on disk. A store that is slow or away delays the answer by RECORD_WAIT_S at most; the rest goes on behind it."""
     event = {"id": call.id, "assignment": call.served.token, "input": dict(call.input), **report}
+    if call.injection:
+        event["tags"] = {**event.get("tags", {}), "injection": ",".join(call.injection)}
     task = asyncio.create_task(_ingest(shared, event, call.actor))
     side.recording.add(task)
     task.add_done_callback(side.recording.discard)

@@ -19,6 +19,7 @@ from api.schemas import RenderBody
 from api.services import Services, Shared
 from optimizer.core.assignment import HOLDBACK_SHARE, Choice, leased, unit_hmac
 from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.injection import injection_signs, texts_in
 from optimizer.core.policy.content.pipeline import parse_pipeline
 from optimizer.core.rendering import clip_inputs, render
 
@@ -100,6 +101,9 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
     answer = {**served.family.shape(served.choice), "messages": messages, "assignment": served.token}
     if not variant.messages:
         answer["decision"] = asdict(parse_pipeline(variant.policy).decide(variables, at="/variables"))
+    said = [m.get("content") for m in body.history or () if m.get("role") in ("user", "tool")]
+    if signs := injection_signs(texts_in([*variables.values(), *said])):
+        answer["injection"] = list(signs)
     return Response(to_json(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 

@@ -1,0 +1,97 @@
+"""Signs that an input speaks to the model instead of being worked on: flagged, never changed, never refused.
+
+Plain rules for the plain attempts, in English and, for the commonest one, German, French and Spanish. A text without a sign is not
+proven harmless, and one with a sign may be harmless, such as a mail about prompts: people and dashboards are told, nothing else follows.
+
+Source of the classes: OWASP Top 10 for LLM applications (2025), LLM01.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Literal
+
+Sign = Literal["override", "role", "disclose", "persona", "hidden_text", "not_read"]
+MAX_CHARS = 20_000  # read of each text; what is longer gets the sign not_read
+
+_TOLD = r"(?:instructions?|prompts?|rules?|directions?|guidelines?|commands?|context)"
+_BEFORE = r"(?:previous|prior|above|earlier|preceding|foregoing|all|any|your|the|these|those|system|original|initial)"
+_RULES: dict[Sign, tuple[str, ...]] = {
+    "override": (
+        rf"\b(?:ignore|disregard|forget|override|bypass|skip)\b(?: \w+){{0,2}}? {_BEFORE}(?: \w+){{0,3}}? {_TOLD}\b",
+        rf"\b(?:ignore|disregard|forget) (?:everything|all|anything)(?: \w+){{0,3}}? (?:above|before|previously|earlier|{_TOLD})\b",
+        r"\b(?:your )?new (?:instructions?|task|role)(?: is| are)?:",
+        r"\b(?:ignorier|vergiss|missachte)\w*(?: \w+){0,3}? (?:anweisung|regel|vorgabe|befehl)\w*",
+        r"\b(?:ignore[zr]?|oublie[zr]?)(?: \w+){0,3}? (?:instructions?|consignes?|regles?|règles?)\b",
+        r"\b(?:ignora|olvida)[rd]?(?: \w+){0,3}? (?:instrucciones|reglas|indicaciones)\b",
+    ),
+    "role": (
+        r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id)\|>",
+        r"\[/?inst\]|<</?sys>>|</?(?:system|assistant)(?:_prompt)?>",
+        r"(?:^|\n) ?(?:#{2,} ?)?(?:system|assistant) ?(?:prompt|message)? ?:",
+    ),
+    "disclose": (
+        rf"\b(?:reveal|show|print|repeat|output|display|tell|give|list|leak|write)\b(?: \w+){{0,4}}? (?:system|hidden|initial|original|secret|internal|own) (?:message|{_TOLD})\b",
+        rf"\b(?:reveal|print|repeat|output|leak)\b(?: \w+){{0,3}}? your(?: \w+){{0,2}}? {_TOLD}\b",
+        r"\bwhat (?:is|are|was|were) your (?:system|initial|original|hidden|secret) (?:prompt|instructions?|message|rules?)\b",
+        r"\b(?:repeat|print|output) (?:\w+ ){0,3}(?:text|words|everything|all) above\b",
+    ),
+    "persona": (
+        r"\byou are now (?:dan\b|in \w+ mode|an? (?:unrestricted|uncensored|unfiltered|evil|different)\b|free\b)",
+        r"\b(?:developer|god|jailbreak|sudo|dan|debug) mode\b|\bdo anything now\b|\bjailbr(?:eak|oken)\b",
+        r"\b(?:no|without(?: any)?|free of(?: all| any)?) (?:restrictions?|filters?|limitations?|censorship|safety guidelines?|content polic\w+)\b",
+    ),
+}
+# A text without any of a sign's words is not searched for it: most inputs have none, and looking for a word is quick.
+_WORDS: dict[Sign, tuple[str, ...]] = {
+    "override": ("ignor", "disregard", "forget", "override", "bypass", "skip", "new ", "vergiss", "missacht", "oublie", "olvida"),
+    "role": ("<|", "inst]", "sys>", "system", "assistant"),
+    "disclose": ("your", "system", "hidden", "initial", "original", "secret", "internal", "own ", "above"),
+    "persona": ("you are now", " mode", "do anything now", "jailbr", "no ", "without", "free of"),
+}
+_COMPILED = {sign: re.compile("|".join(rules), re.IGNORECASE) for sign, rules in _RULES.items()}
+_HIDDEN = re.compile("[\U000e0000-\U000e007f\u202a-\u202e\u2066-\u2069]|[\u200b\u2060-\u2064\ufeff]{2,}")
+_SPACES = re.compile(r"[^\S\n]+")
+
+
+def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
+    """Names of the signs found in any of the texts, each once, in a fixed order; empty where there is none.
+
+    ``override``: told to ignore what it was told; ``role``: marks of another speaker; ``disclose``: asked for its prompt; ``persona``:
+    told to be somebody without rules; ``hidden_text``: characters that nobody sees; ``not_read``: over 20,000 characters, of which
+    the first and last halves were read.
+    """
+    found: set[Sign] = set()
+    for text in texts:
+        if len(text) > MAX_CHARS:
+            found.add("not_read")
+            text = f"{text[: MAX_CHARS // 2]}\n{text[-MAX_CHARS // 2 :]}"
+        if _HIDDEN.search(text):
+            found.add("hidden_text")
+        plain = _SPACES.sub(" ", _HIDDEN.sub("", unicodedata.normalize("NFKC", text)))
+        lower, lines_joined = plain.lower(), plain.replace("\n", " ")
+        for sign, words in _WORDS.items():
+            if (
+                sign not in found
+                and any(word in lower for word in words)
+                and _COMPILED[sign].search(plain if sign == "role" else lines_joined)
+            ):
+                found.add(sign)
+    return tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in found)
+
+
+def texts_in(values: Iterable[object]) -> list[str]:
+    """The texts among values of any shape, at any depth of lists and mappings."""
+    texts: list[str] = []
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return texts
