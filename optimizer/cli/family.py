@@ -169,11 +169,14 @@ def evaluate(
     family: FamilyName,
     variant: Annotated[str, typer.Option(help="Id of the variant, or champion, or candidate.")] = "champion",
     split: Annotated[str, typer.Option(help="dev or train; the holdout is sealed.")] = "dev",
-    n: Annotated[int, typer.Option(help="Examples at most.", min=1)] = 20,
+    n: Annotated[
+        int | None,
+        typer.Option(help="Examples at most; default: the number that the family's targets name, else 20.", min=1, show_default=False),
+    ] = None,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure one variant on examples, with an interval.
+    """Measure one variant on examples, with an interval, and check it against the family's targets: exit 3 unless all are met.
 
     Example: detent family evaluate triage --n 40
     """
@@ -209,8 +212,14 @@ def evaluate(
             f"{family} {record.variant.id}: {score}{interval} on {count(batch['n'], f'{split} example')}, {count(batch['n_errors'], 'error')}",
             markup=False,
         )
+        for check in batch.get("checks") or ():
+            out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
+        if declared.targets is not None and batch.get("checks") is None:
+            out.print(f"  The targets are checked on {declared.targets.n} dev examples: leave --n and --split out.", markup=False)
 
     show(as_json, batch, view)
+    if any(check["verdict"] != "met" for check in batch.get("checks") or ()):
+        raise typer.Exit(3)
 
 
 @app.command()

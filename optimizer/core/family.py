@@ -20,6 +20,7 @@ from optimizer.core.family_settings import (
     RolloutSettings,
     Schedule,
     StudyBudget,
+    Targets,
     Triggers,
     Word,
 )
@@ -107,6 +108,7 @@ class Family(Declared):
     space: dict[str, dict[str, Any]] = Field(default_factory=lambda: {slot: dict(entry) for slot, entry in DEFAULT_SPACE.items()})
     sample: Sample = Sample()
     constraints: Constraints = Constraints()
+    targets: Targets | None = None
     limits: Limits = Limits()
     cache: Cache = Cache()
     schedule: Schedule = Schedule()

@@ -11,7 +11,11 @@ from optimizer.core.variant import Variant
 
 
 def policy_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is wrong with the policies of a family's versions and with the space around them. Without versions nothing is checked."""
+    """What is wrong with the policies of a family's versions and with what stands around them. Without versions only that is checked."""
+    if data.get("targets") is not None:
+        yield Fault(
+            pointer="/targets", detail="targets are checked by asking a model, and a family of kind policy asks none; remove targets"
+        )
     prompt = data.get("prompt")
     versions = prompt.get("versions") if isinstance(prompt, Mapping) else None
     if not isinstance(versions, Mapping):

@@ -31,6 +31,42 @@ class Constraints(Declared):
     cost_usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None  # of a rollout's candidate
 
 
+class HighScores(Declared):
+    """At least this share of the scores lies at the edge or above it."""
+
+    edge: Annotated[float, Strict(), Field(ge=0, le=1, alias="from")] = 0.95
+    share: Share = 0.90
+
+
+class LowScores(Declared):
+    """At most this share of the scores lies below it."""
+
+    below: Share = 0.80
+    share: Share = 0.02
+
+
+class Regression(Declared):
+    """How much a Variant may fall behind the champion: mean score overall, of one class, and p95 latency as a share; None: not asked."""
+
+    overall: Share | None = 0.05
+    per_class: Share | None = 0.10
+    latency: Annotated[float, Strict(), Field(ge=0)] | None = 0.20
+
+
+class Targets(Declared):
+    """What the evaluation suite asks on ``n`` dev examples before a rollout may start; None: not asked."""
+
+    n: Annotated[int, Strict(), Field(ge=1)] = 100
+    mean_score: Share | None = None
+    high_scores: HighScores | None = None
+    low_scores: LowScores | None = None
+    errors: Share | None = None
+    retries: Share | None = None
+    cost_usd_per_call: Annotated[float, Strict(), Field(ge=0)] | None = None
+    p95_latency_ms: Annotated[float, Strict(), Field(gt=0)] | None = None
+    regression: Regression | None = None
+
+
 class Limits(Declared):
     """What the family's chat completions may cost, whichever variant answers. ``constraints`` bound candidates, not service."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
+from optimizer.core.comparison import p95
 from optimizer.core.errors import Fault, InvalidInput
 
 Aim = Literal["quality", "cost", "latency"]
@@ -152,6 +153,7 @@ class ExampleResult:
     latency_ms: float | None = None  # of a fresh call; None when the journal answered
     from_journal: bool = False
     call_key: str | None = None
+    n_retries: int = 0  # calls of a policy's gate and validator that asked a model again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +185,12 @@ def mean_score(results: Sequence[ExampleResult]) -> float | None:
     """Mean over the examples that could be measured; None when none could."""
     scores = [r.score for r in results if r.score is not None]
     return sum(scores) / len(scores) if scores else None
+
+
+def p95_ms(results: Sequence[ExampleResult]) -> float | None:
+    """p95 latency of the freshly asked; None where the journal answered everything."""
+    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
+    return p95(fresh) if fresh else None
 
 
 def aimed_at(aim: Aim, trial: Trial) -> str:

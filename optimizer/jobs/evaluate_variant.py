@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from optimizer.core.canonical import canonical_json, digest
@@ -11,16 +12,17 @@ from optimizer.core.dataset import Example, class_of, select
 from optimizer.core.errors import DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.family import Family
 from optimizer.core.scoring import Scorer
-from optimizer.core.study import Budget, ExampleResult, mean_score
+from optimizer.core.study import Budget, ExampleResult, mean_score, p95_ms
+from optimizer.core.suite import check_suite, suite_id
 from optimizer.core.variant import Variant
 from optimizer.jobs.build_dataset import as_served
 from optimizer.jobs.call_book import OwnSpend
 from optimizer.jobs.call_model import JournaledModel
-from optimizer.jobs.evaluation import Evaluator, OpenModel, p95_ms
+from optimizer.jobs.evaluation import Evaluator, OpenModel
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, ModelSource, Store
 
-DEFAULT_N = 50
+DEFAULT_N = 20
 
 
 def evaluate_variant(
@@ -28,7 +30,7 @@ def evaluate_variant(
     variant: Variant,
     *,
     split: Literal["train", "dev"] = "dev",
-    n: int = DEFAULT_N,
+    n: int | None = None,
     budget: Budget | None = None,
     actor: str,
     store: Store,
@@ -39,6 +41,11 @@ def evaluate_variant(
 ) -> dict[str, Any]:
     """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as stored.
 
+    With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is checked against them: ``checks``. For
+    ``regression`` the champion is evaluated on the same examples.
+
+    Args:
+        n: None: ``targets.n`` where the family has targets and the split is dev, else 20.
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
     Raises:
@@ -53,17 +60,45 @@ def evaluate_variant(
         raise InvalidInput(
             f"{variant.id} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored by replay."
         )
+    targets = family.targets if split == "dev" else None
+    if n is None:
+        n = DEFAULT_N if targets is None else targets.n
     if n < 1:
         raise InvalidInput(f"An evaluation needs at least one example, not {n}.")
     examples = _examples(family, split, n, store)
     scorer = scorer_for(family)
     evaluator = Evaluator(family, scorer, _opener(family, budget or Budget(), store, clock, models), on_call=on_call)
     results = evaluator.evaluate(variant, examples)
+    n_fresh = evaluator.n_fresh
     if all(r.output is None for r in results):
         raise ModelFailed(f"The model answered none of the {len(results)} examples. First failure: {results[0].error}", kind="unreachable")
-    batch = _batch(family, variant, split, examples, results, scorer, evaluator.n_fresh) | {"created_by": actor, "created_at": clock.now()}
+    batch = _batch(family, variant, split, examples, results, scorer, n_fresh) | {"created_by": actor, "created_at": clock.now()}
+    if targets is not None and len(examples) >= min(targets.n, _n_dev(family, store)):
+        champion = _champion_results(family, variant, examples, evaluator, store) if targets.regression is not None else None
+        checks = check_suite(targets, results, champion=champion, class_of=_classes(family, examples))
+        batch |= {"suite": suite_id(family), "checks": [asdict(one) for one in checks]}
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     return batch
+
+
+def _champion_results(
+    family: Family, variant: Variant, examples: Sequence[Example], evaluator: Evaluator, store: Store
+) -> list[ExampleResult] | None:
+    """None where the variant is the champion, or nothing serves yet."""
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+        record = None if champion is None else store.variants.get(tx, family.name, champion.variant)
+    return None if record is None or record.variant.id == variant.id else evaluator.evaluate(record.variant, examples)
+
+
+def _n_dev(family: Family, store: Store) -> int:
+    with store.read() as tx:
+        return len(store.examples.of_split(tx, family.name, split="dev"))
+
+
+def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:
+    found = {e.id: class_of(e.expected, family.sample.balance) for e in examples}
+    return {id: name for id, name in found.items() if name is not None}
 
 
 def _opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource) -> Callable[[str], OpenModel]:

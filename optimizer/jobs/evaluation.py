@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from optimizer.core.comparison import p95
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.family import Family
@@ -317,6 +316,7 @@ class Evaluator:
             cost_usd=executed.cost_usd,
             latency_ms=None if found else executed.latency_ms,
             from_journal=all(answer.from_journal for answer in answers),
+            n_retries=sum(one.call.purpose in ("gate", "retry") for one in executed.attempts),
         )
 
     def _question(self, variant: Variant, example: Example) -> _Question:
@@ -367,9 +367,3 @@ def _by_model(questions: Iterable[_Question]) -> dict[str, list[_Question]]:
     for question in questions:
         by_model.setdefault(str(question.variant.model["name"]), []).append(question)
     return by_model
-
-
-def p95_ms(results: Sequence[ExampleResult]) -> float | None:
-    """p95 latency of the freshly asked; None where the journal answered everything."""
-    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
-    return p95(fresh) if fresh else None

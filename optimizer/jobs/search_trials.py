@@ -13,10 +13,10 @@ from optimizer.core.estimate import confirmation_calls
 from optimizer.core.objective import Objective
 from optimizer.core.search_calls import MET_IN_A_RACE
 from optimizer.core.strategy import RACE, Proposal
-from optimizer.core.study import ExampleResult, Trial, aimed_at, mean_score
+from optimizer.core.study import ExampleResult, Trial, aimed_at, mean_score, p95_ms
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
-from optimizer.jobs.evaluation import Measures, p95_ms
+from optimizer.jobs.evaluation import Measures
 from optimizer.jobs.study_run import StudyRun
 from optimizer.ports import Transaction, VariantRecord
 

@@ -17,6 +17,7 @@ from optimizer.core.rollout import Decision, Rollout, ladder_text
 from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.rollout_start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record
 from optimizer.core.study import Aim
+from optimizer.core.suite import gates_of_suite
 from optimizer.core.traffic import RecordedTraffic
 from optimizer.jobs.confirming_study import confirming_study
 from optimizer.jobs.fix_settings import ChampionRecord, fix_settings, reigning
@@ -150,6 +151,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     )  # fmt: skip
     gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
+    gates += gates_of_suite(request.family, store.performance.batches(tx, name), variant)
     forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
     return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)

@@ -261,7 +261,7 @@ class TestPerformance:
         batch = {
             **{"id": "eb_1", "family": FAMILY, "variant": "v_a", "model": "m", "dataset_hash": "h", "split": "dev", "scorer_version": "1"},
             **{"n": 10, "n_errors": 1, "mean_score": 0.5, "score_low": None, "score_high": None, "cost_usd": 0.1, "p95_latency_ms": None},
-            **{"n_calls": 10, "created_by": "anna", "created_at": NOW},
+            **{"n_calls": 10, "suite": "s1", "checks": [{"name": "errors", "verdict": "met"}], "created_by": "anna", "created_at": NOW},
         }
         for _ in range(2):
             database.write(lambda tx: database.performance.add_batch(tx, batch))

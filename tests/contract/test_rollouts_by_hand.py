@@ -15,9 +15,11 @@ from optimizer.adapters.database.migrations import upgrade
 from optimizer.core.assignment import choose
 from optimizer.core.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, Refused, StaleVersion
 from optimizer.core.family import Family, parse_family
+from optimizer.core.family_settings import Targets
 from optimizer.core.feedback import Arm, FeedbackEvent
 from optimizer.core.rollout import Rollout
 from optimizer.core.study import Budget, Study
+from optimizer.core.suite import suite_id
 from optimizer.jobs.adopt_file_version import adopt_file_version
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.operate_rollout import operate
@@ -247,6 +249,25 @@ def test_a_start_without_a_study_is_refused_and_names_the_gate(store, clock, can
         start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm="yes")
     with store.read() as tx:
         assert store.rollouts.active(tx, F) is None
+
+
+def test_a_family_with_targets_asks_for_an_evaluation_before_a_rollout(store, clock, candidate):
+    asked = family().model_copy(update={"targets": Targets(mean_score=0.9)})
+
+    def suite():
+        gates = start_rollout(asked, candidate, actor="ann", store=store, clock=clock, dry_run=True).gates
+        return next(dict(g) for g in gates if g["name"] == "suite")
+
+    assert (suite()["verdict"], "was not evaluated" in suite()["reason"]) == ("inconclusive", True)
+    checks = [{"name": "mean_score", "verdict": "missed", "said": "mean score 0.800"}]
+    row = {
+        "id": "eb_1", "family": F, "variant": candidate, "model": "m", "dataset_hash": "h", "split": "dev", "scorer_version": "s", "n": 9, "n_errors": 0,
+        "cost_usd": 0.0, "n_calls": 9, "suite": suite_id(asked), "checks": checks, "created_by": "ann", "created_at": clock.now(),
+    }  # fmt: skip
+    store.write(lambda tx: store.performance.add_batch(tx, row))
+    assert (suite()["verdict"], suite()["reason"]) == ("fail", "mean score 0.800")
+    with pytest.raises(GateNotMet, match=r"suite: mean score 0\.800"):
+        start_rollout(asked, candidate, actor="ann", store=store, clock=clock)
 
 
 def test_a_forced_start_waits_for_approval_and_says_how_to_go_on_and_back(store, clock, candidate):

@@ -11,7 +11,7 @@ from optimizer.core.study import Budget
 from optimizer.core.variant import FewShot
 from optimizer.jobs import evaluation
 from optimizer.jobs.evaluate_variant import evaluate_variant
-from tests.study_world import Broken, TopicModel, World, topic_examples
+from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
 
 def evaluate(world, variant=None, **options):
@@ -107,3 +107,17 @@ def test_the_holdout_and_empty_evaluations_are_refused(tmp_path, options):
 def test_an_empty_split_says_what_to_import(tmp_path):
     with pytest.raises(DatasetTooSmall, match="detent import"):
         evaluate(World(tmp_path).fill(n_dev=0, n_train=3), split="dev")
+
+
+def test_targets_are_checked_on_as_many_examples_as_they_name(tmp_path):
+    targets = {"n": 9, "mean_score": 0.5, "errors": 0.0, "regression": {"per_class": None}}
+    world = World(tmp_path, family=topic_family(targets=targets)).fill(n_dev=9)
+    weak = evaluate(world)
+    assert {c["name"]: c["verdict"] for c in weak["checks"]} == {"mean_score": "missed", "errors": "missed"}
+    better = evaluate(world, with_examples(world))
+    verdicts = {c["name"]: c["verdict"] for c in better["checks"]}
+    assert (better["n"], verdicts["mean_score"], verdicts["regression"]) == (9, "met", "met")
+    assert verdicts["slower"] == "unmeasured", "the champion's answers came from the journal"
+    assert better["n_calls"] == 9
+    assert evaluate(world, n=3).get("checks") is None
+    assert evaluate(world, split="train").get("checks") is None

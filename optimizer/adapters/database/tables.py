@@ -229,6 +229,8 @@ class EvaluationBatchRow(SQLModel, table=True):
     cost_usd: float
     p95_latency_ms: float | None = None
     n_calls: int
+    suite: str | None = None  # which targets it was checked against
+    checks: list[Any] | None = _json(nullable=True)
     created_by: str
     created_at: datetime = _at()
 
@@ -300,6 +302,7 @@ class TrialResultRow(SQLModel, table=True):
     latency_ms: float | None = None
     from_journal: bool = False
     call_key: str | None = None
+    n_retries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class LmCallRow(SQLModel, table=True):

@@ -1,0 +1,132 @@
+"""The evaluation suite: what targets ask, what was found, and what it says before a rollout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optimizer.core.errors import InvalidFamily
+from optimizer.core.family import Family, parse_family
+from optimizer.core.study import ExampleResult
+from optimizer.core.suite import Check, check_suite, gates_of_suite, suite_id
+
+
+def family(targets: dict[str, Any] | None = None, **changes: Any) -> Family:
+    base = {
+        "name": "triage", "inputs": {"text": {"type": "text"}}, "output": {"field": "topic"},
+        "prompt": {"current": "1", "versions": {"1": {"created_at": "2026-11-20", "content": [{"role": "user", "content": "{{text}}"}]}}},
+    }  # fmt: skip
+    return parse_family({**base, **({} if targets is None else {"targets": targets}), **changes})
+
+
+def results(*scores: float | None, latency_ms: float | None = 100.0, **changes: Any) -> list[ExampleResult]:
+    return [
+        ExampleResult(example=f"e{i}", score=s, output="x", cost_usd=0.01, latency_ms=latency_ms, **changes) for i, s in enumerate(scores)
+    ]
+
+
+def checked(targets: dict[str, Any], found: list[ExampleResult], **more: Any) -> list[Check]:
+    wanted = family(targets).targets
+    assert wanted is not None
+    return check_suite(wanted, found, **more)
+
+
+ALL = {
+    "mean_score": 0.9,
+    "high_scores": {"from": 0.95, "share": 0.75},
+    "low_scores": {"below": 0.8, "share": 0.25},
+    "errors": 0.0,
+    "retries": 0.2,
+    "cost_usd_per_call": 0.01,
+    "p95_latency_ms": 100,
+}
+
+
+def test_what_lies_at_a_target_meets_it() -> None:
+    checks = checked(ALL, results(1.0, 0.95, 1.0, 0.65))
+    assert [(c.name, c.verdict) for c in checks] == [(name, "met") for name in ALL]
+    assert checks[1].found == 0.75
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        ({"mean_score": 0.9}, results(0.89)),
+        ({"high_scores": {"from": 0.95, "share": 0.9}}, results(0.94, 1.0)),
+        ({"low_scores": {"below": 0.8, "share": 0.02}}, results(0.79, 1.0)),
+        ({"errors": 0.4}, results(0.5, error="label not found")),
+        ({"retries": 0.2}, results(1.0, n_retries=2)),
+        ({"cost_usd_per_call": 0.009}, results(1.0)),
+        ({"p95_latency_ms": 99}, results(1.0)),
+    ],
+)
+def test_what_lies_beyond_a_target_misses_it(target: dict[str, Any], found: list[ExampleResult]) -> None:
+    (check,) = checked(target, found)
+    assert check.verdict == "missed"
+    assert "is asked" in check.said
+
+
+def test_what_could_not_be_measured_is_neither_met_nor_missed() -> None:
+    checks = checked({"mean_score": 0.1, "p95_latency_ms": 1000}, results(1.0, None, latency_ms=None))
+    assert [c.verdict for c in checks] == ["unmeasured", "unmeasured"]
+    assert "1 of 2 examples have no score" in checks[0].said
+
+
+def test_a_fall_behind_the_champion_is_found_overall_by_class_and_in_time() -> None:
+    champion, now = results(*[1.0] * 20), results(*[1.0] * 15, *[0.5] * 5, latency_ms=121.0)
+    classes = {f"e{i}": "rare" if i >= 15 else "common" for i in range(20)}
+    checks = {c.name: c for c in checked({"regression": {}}, now, champion=champion, class_of=classes)}
+    assert checks["regression"].found == pytest.approx(0.125)
+    assert {name: c.verdict for name, c in checks.items()} == {
+        "regression": "missed", "regression of common": "met", "regression of rare": "missed", "slower": "missed",
+    }  # fmt: skip
+    assert [c.verdict for c in checked({"regression": {}}, champion, champion=champion)] == ["met", "met"]
+    assert checked({"regression": {}}, now) == []
+
+
+def test_a_class_of_few_examples_cannot_tell() -> None:
+    checks = checked({"regression": {"overall": None, "latency": None}}, results(0.0), champion=results(1.0), class_of={"e0": "rare"})
+    assert [(c.name, c.verdict) for c in checks] == [("regression of rare", "unmeasured")]
+
+
+def batch(of: Family, *verdicts: str, variant: str = "v_1") -> dict[str, Any]:
+    return {"variant": variant, "suite": suite_id(of), "checks": [{"verdict": v, "said": f"said {v}"} for v in verdicts]}
+
+
+@pytest.mark.parametrize(
+    ("batches", "verdict"),
+    [
+        ([], "inconclusive"),
+        ([("met", "met")], "pass"),
+        ([("met", "missed", "unmeasured")], "fail"),
+        ([("met", "unmeasured")], "inconclusive"),
+        ([("met",), ("unmeasured",)], "pass"),
+        ([("met",), ("missed",)], "fail"),
+        ([("missed",), ("met",)], "pass"),
+    ],
+)
+def test_the_newest_evaluation_that_could_tell_decides(batches: list[tuple[str, ...]], verdict: str) -> None:
+    asked = family({"mean_score": 0.9})
+    (gate,) = gates_of_suite(asked, [batch(asked, *one) for one in batches], "v_1")
+    assert (gate["name"], gate["verdict"]) == ("suite", verdict)
+
+
+def test_other_variants_targets_and_scorers_speak_for_nothing() -> None:
+    asked, before = family({"mean_score": 0.9}), family({"mean_score": 0.5})
+    scored = family({"mean_score": 0.9}, scorer={"rouge_1": 1.0})
+    others = [batch(asked, "met", variant="v_2"), batch(before, "met"), batch(scored, "met")]
+    (gate,) = gates_of_suite(asked, others, "v_1")
+    assert gate["verdict"] == "inconclusive"
+    assert "detent family evaluate triage --variant v_1" in gate["reason"]
+
+
+def test_a_family_without_targets_has_no_such_gate() -> None:
+    assert gates_of_suite(family(), [], "v_1") == []
+
+
+def test_an_unknown_target_and_one_of_a_policy_family_are_refused() -> None:
+    with pytest.raises(InvalidFamily, match="targets"):
+        family({"mean_scores": 0.9})
+    with pytest.raises(InvalidFamily, match="asks none; remove targets"):
+        family({"mean_score": 0.9}, kind="policy", prompt={"current": "1", "versions": {"1": {"created_at": "2026-11-20", "policy": {}}}})
