@@ -32,6 +32,13 @@ class Gain:
 
 def learn_confidence(answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
     """core.policy.learned.Learn with scikit-learn. The recorded confidence is calibrated out of fold as well, so that a scale alone is no gain."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # of rows this few each further thread only waits for the others: ten times as long on a busy machine
+        return _learned(answers, has_labels, trained_on, seed)
+
+
+def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
     targets, groups = [float(each.is_right) for each in answers], [each.group for each in answers]
     rows = [
         TrainingRow(numbers=each.read.numbers, texts=each.read.texts, target=target, group=each.group)

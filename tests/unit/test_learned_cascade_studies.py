@@ -25,10 +25,10 @@ from optimizer.core.policy.learned import (
     n_from_production,
     recorded_signal,
     replay_faults,
-    shown_policy,
     signal_faults,
 )
 from optimizer.core.policy.predicted import Read
+from optimizer.core.policy.shown import shown_policy
 from optimizer.core.study import Budget
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_family
 from tests.unit.test_cascade_studies import Models

@@ -104,6 +104,18 @@ class TierFinding:
         return asdict(self)
 
 
+def finding_of(data: Mapping[str, Any]) -> TierFinding:
+    """The inverse of ``as_data``."""
+    learned, recorded = (_quality_of(data.get(name)) for name in ("learned", "recorded"))
+    return TierFinding(
+        tier=data["tier"], is_used=data["is_used"], why=data["why"], predictor=data.get("predictor"), learned=learned, recorded=recorded
+    )
+
+
+def _quality_of(data: Mapping[str, Any] | None) -> Quality | None:
+    return None if data is None else Quality(**{**data, "reliability": tuple(Bin(**each) for each in data["reliability"])})
+
+
 def is_less_wrong(gain_low: float) -> bool:
     """Whether the learned confidence has less log loss than the recorded one on answers it has not seen, with 90 % confidence (one-sided)."""
     return gain_low > 0
@@ -173,23 +185,6 @@ def n_from_production(examples: Sequence[Example]) -> int:
 
 def has_labels(family: Family) -> bool:
     return family.output.parser == "label"
-
-
-def shown_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """A policy for people: in the place of a predictor's numbers and words stand its hash and what it was trained on."""
-    confidence = policy.get("confidence")
-    if not isinstance(confidence, Mapping) or confidence.get("kind") != "predictor":
-        return dict(policy)
-    shown = {when: _shown(part) if isinstance(part, Mapping) else part for when, part in confidence.items()}
-    return {**policy, "confidence": shown}
-
-
-def _shown(by_model: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("hash", "trained_on")
-    return {
-        model: {name: data[name] for name in kept if name in data} if isinstance(data, Mapping) else data
-        for model, data in by_model.items()
-    }
 
 
 def _choices(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:
