@@ -19,8 +19,11 @@ from common import RESULTS, ROOT, SHARED, Cell, write_result
 from learned.cascade_rows import Pair, at_threshold, best_threshold, random_mixing, read
 from learned.confidence_page import page
 
+from optimizer.adapters.confidence_learning import RECORDED, log_loss_gain
+from optimizer.adapters.confidence_learning import RECORDED_FEATURES as SEEN
 from optimizer.adapters.confidence_measures import area, brier, calibration_error, group_draws, measured, reliability
-from optimizer.adapters.confidence_training import GramRecipe, Recipe, Trained, TrainingRow, log_loss, train
+from optimizer.adapters.confidence_training import GramRecipe, Recipe, Trained, TrainingRow, train
+from optimizer.core.policy.learned import beats
 from optimizer.core.policy.predictor_parts import logistic
 from optimizer.core.policy.request_features import FEATURES
 
@@ -35,12 +38,9 @@ PAIRS = (
 )
 QUERY_SETS = ("routellm_mmlu", "routellm_gsm8k", "routellm_mtbench")
 ROUTED = ("mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview")
-SEEN = ("answer.confidence_logit", "answer.confidence_given")
 N_DRAWS = 500
-SURE = 0.10  # one-sided: a learned confidence is used where a paired bootstrap on train says so with 90 %, and it saves more there
 MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float | None]] = {"AUC": area, "Brier": brier, "ECE": calibration_error}
 
-RECORDED = (Recipe(name="recorded", model="linear", features=SEEN, penalty=0.01),)
 LEARNED = (
     *(
         Recipe(name=f"recorded and query, penalty {penalty:g}", model="linear", features=(*SEEN, *FEATURES), penalty=penalty, trusted=SEEN)
@@ -115,16 +115,20 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     rows = rows_of(known, known.cheap)
     says = {"set": name, "model": cheap, "rows": len(rows)}
     found = {"recorded": train(rows, RECORDED, trained_on=says), "learned": train(rows, LEARNED, trained_on=says)}
-    sure, gain = _log_loss_less(found["learned"], found["recorded"], known)
+    gain = log_loss_gain(found["learned"], found["recorded"], list(known.cheap), known.ids)
     inside = {kind: at_threshold(known, out, best_threshold(known, out)) for kind, out in _out_of_fold(found).items()}
-    used = sure > 0 and inside["learned"].saved > inside["recorded"].saved
+    used = beats(gain.low, saved=inside["learned"].saved, saved_recorded=inside["recorded"].saved)
     n = len(dev.ids)
     cells = [
         _cell(f"{case}: learned is used ({found['learned'].recipe.name}, {found['learned'].calibration})", float(used), "1 yes, 0 no", n)
     ]
     cells.append(
         _cell(
-            f"{case}: log loss less, train", gain, "log loss of recorded - learned, cross-fitted; low: one-sided 90 %", len(rows), low=sure
+            f"{case}: log loss less, train",
+            gain.mean,
+            "log loss of recorded - learned, cross-fitted; low: one-sided 90 %",
+            len(rows),
+            low=gain.low,
         )
     )
     both = {kind: answers(each, dev) for kind, each in found.items()}
@@ -186,16 +190,6 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
 
 def _out_of_fold(found: Mapping[str, Trained]) -> dict[str, np.ndarray]:
     return {kind: np.array(each.out_of_fold) for kind, each in found.items()}
-
-
-def _log_loss_less(learned: Trained, recorded: Trained, known: Pair) -> tuple[float, float]:
-    """By how much the learned confidence has less cross-fitted log loss: its lower bound (one-sided 90 %, paired bootstrap) and itself."""
-    ours, plain = (
-        np.array([log_loss([p], [t]) for p, t in zip(each.out_of_fold, known.cheap, strict=True)]) for each in (learned, recorded)
-    )
-    gain = plain - ours
-    low = float(np.quantile([gain[rows].mean() for rows in group_draws(known.ids, seed=9, n_draws=2000)], SURE))
-    return low, float(gain.mean())
 
 
 def query_set(name: str) -> list[Cell]:

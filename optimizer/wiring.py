@@ -218,9 +218,10 @@ def strategy_for(name: str, setting: SearchSetting) -> Strategy:
         return JointSearch(name, setting)
     if name == REPLAY:
         if setting.family.kind == "prompt":
+            from optimizer.adapters.confidence_learning import learn_confidence
             from optimizer.core.policy.cascade_strategy import CascadeSearch
 
-            return CascadeSearch(setting)
+            return CascadeSearch(setting, learn_confidence)
         from optimizer.adapters.replay_search import ReplaySearch
 
         return ReplaySearch(setting)

@@ -19,6 +19,7 @@ import structlog
 from optimizer import run_files, wiring
 from optimizer.config import Settings
 from optimizer.core.family import Family
+from optimizer.jobs import collect_reviews
 from optimizer.jobs.each_family import each_family
 from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.ids import new_id
@@ -42,6 +43,7 @@ MINUTES_SECONDS = 20.0
 CHAMPIONS_SECONDS = 60.0
 TRIGGERS_SECONDS = 300.0
 REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
+REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
 PURGE_SECONDS = 3600.0
 FAILED = "worker_duty_failed"
 
@@ -83,6 +85,7 @@ class Worker:
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
             self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
+            self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
         if on_ready is not None:
@@ -228,6 +231,13 @@ class Worker:
                 log.info("way back rehearsed", family=family.name, outcome=outcome)
 
         each_family(dict(self._families.families), rehearse)
+
+    def _collect_reviews(self) -> None:
+        def collect(family: Family) -> None:
+            if collect_reviews.is_due(family, store=self._store, clock=self._clock):
+                collect_reviews.collect_reviews(family, store=self._store, clock=self._clock)
+
+        each_family(dict(self._families.families), collect)
 
     def _open_models(self) -> ModelSource:
         if self._models is None:

@@ -73,6 +73,11 @@ class Trained:
     out_of_fold: tuple[float, ...]
     losses: Mapping[str, float]
 
+    def trained_on(self, says: Mapping[str, Any]) -> Predictor:
+        """The predictor with another word on what it was trained on: how well it does is known only once it is trained."""
+        data = {**self.predictor.data, "trained_on": dict(says)}
+        return Predictor.from_data(rounded(data))
+
 
 def log_loss(predictions: Sequence[float], targets: Sequence[float]) -> float:
     """Mean -ln of the probability given to what happened, each kept within [1e-6, 1 - 1e-6]."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.adapters import mlflow_pages as pages
 from optimizer.core.evidence_view import evidence_text
+from optimizer.core.policy.shown import shown_policy
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import ExampleResult, Study, Trial
 from optimizer.core.study_history import measured
@@ -32,7 +33,7 @@ def trial_name(trial: Trial, mark: str) -> str:
 def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
     params: dict[str, Any] = {"variant": trial.variant, "proposer": trial.proposer}
     if variant is not None:
-        params |= {f"model.{k}": v for k, v in variant.model.items()} | {f"policy.{k}": v for k, v in variant.policy.items()}
+        params |= {f"model.{k}": v for k, v in variant.model.items()} | {f"policy.{k}": v for k, v in shown_policy(variant.policy).items()}
         params["n_examples"] = len(variant.examples)
         params["example_ids"] = ", ".join(e.id for e in variant.examples)
     params |= {f"params.{k}": v for k, v in trial.params.items() if isinstance(v, int | float | str | bool)}

@@ -13,6 +13,7 @@ from typing import Any
 
 from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval
+from optimizer.core.policy.shown import shown_policy
 from optimizer.core.study import ENDED, Study, Trial, ranked
 from optimizer.core.study_history import lead, mark_of, measured, score_band
 from optimizer.core.variant import Variant
@@ -207,7 +208,7 @@ def _narrow(diff: str) -> str:
 
 
 def _settings(variant: Variant) -> str:
-    return ", ".join(f"{k}={v}" for k, v in sorted({**variant.model, **variant.policy}.items()))
+    return ", ".join(f"{k}={v}" for k, v in sorted({**variant.model, **shown_policy(variant.policy)}.items()))
 
 
 def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

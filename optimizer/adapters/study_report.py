@@ -13,6 +13,7 @@ from typing import Any
 
 from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
+from optimizer.adapters.study_confidence import confidences
 from optimizer.adapters.study_duel import duel
 from optimizer.adapters.study_sensitivity import sensitivity
 from optimizer.core.moves import is_system
@@ -56,6 +57,7 @@ def _no_search(report: StudyReport) -> str:
 
 
 def _search(report: StudyReport) -> list[str]:
+    found = (report.study.findings or {}).get("confidence")
     return [
         section("What changed", _changes(report)),
         section("What was tried", _tried(report)),
@@ -63,6 +65,7 @@ def _search(report: StudyReport) -> list[str]:
         section("Against the champion, example by example", duel(report)),
         section("Quality against what it costs", _fronts(report)),
         section("Which settings mattered", _importance(report)),
+        *([section("How good the confidences are", confidences(found))] if found else []),
         *([section("What each knob does", sensitivity(report.sensitivity))] if report.sensitivity is not None else []),
         section("What it cost", _cost(report)),
     ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
 from optimizer.cli.output import Json, say, show, table
 from optimizer.cli.session import Session, check_one_of
+from optimizer.core.errors import InvalidInput
 
+LABEL = "label_interaction"  # a kind of review: what should this answer have been?
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
 
 
@@ -35,28 +38,94 @@ def list_reviews(
             for split in ("train", "dev")
             for example in store.examples.of_split(tx, name, split=split)
         }
+        waiting = {row["subject"] for row in rows if row["kind"] == LABEL and row["status"] == "open"}
+        given = {(one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some}
     for row in rows:
         example = texts.get((row["family"], row["subject"]))
+        asked = given.get((row["family"], row["subject"])) if row["kind"] == LABEL and row["status"] == "open" else None
         row["input"], row["expected"] = (dict(example.input), dict(example.expected)) if example else (None, None)
-    columns = {"id": "Review", "family": "Family", "kind": "Kind", "input": "Input", "expected": "Expected", "answer": "Answer"}
+        if asked is not None:  # its text is shown until it is answered: afterwards it may lie in the sealed holdout
+            row["input"] = dict(asked.input) if asked.input is not None else None
+        row["output"] = asked.output if asked is not None else None
+        row["why"] = row["payload"].get("why", "")
+    columns = {
+        "id": "Review", "family": "Family", "kind": "Kind", "why": "Why", "input": "Input", "output": "Answered", "expected": "Expected", "answer": "Answer",
+    }  # fmt: skip
     show(as_json, {"items": rows}, table(rows, columns, empty="Nothing waits for an answer."))
 
 
 @app.command()
 def answer(
     review: Annotated[str, typer.Argument(help="Id of the review.", show_default=False)],
-    answer: Annotated[
-        str, typer.Argument(help="release or keep_back: whether the text may become a few-shot example.", show_default=False)
-    ],
+    answer: Annotated[str, typer.Argument(help="release or keep_back: whether the text may be used as an example.", show_default=False)],
+    expected: Annotated[
+        str | None, typer.Option(help="Of an interaction: what the output should have been, as text or as JSON (the field's value).")
+    ] = None,
+    as_answered: Annotated[bool, typer.Option("--as-answered", help="Of an interaction: the answer that was given was right.")] = False,
     as_json: Json = False,
 ) -> None:
     """Answer one question.
 
-    Example: detent review answer rv_01… release
+    Example: detent review answer rv_01… release --expected billing
     """
-    from optimizer.jobs.release_example import release_example
-
     session = Session()
-    row = release_example(review, answer, actor=session.actor, store=session.store, clock=session.clock)
+    with session.store.read() as tx:
+        asked = session.store.reviews.get(tx, review)
+    if asked is not None and asked["kind"] == LABEL:
+        from optimizer.jobs.label_interaction import label_interaction
+
+        family = session.family(asked["family"])
+        value = None if expected is None else {family.output.field: value_of(family.output.parser, expected)}
+        row = label_interaction(
+            review,
+            answer,
+            family=family,
+            expected=value,
+            as_answered=as_answered,
+            actor=session.actor,
+            store=session.store,
+            clock=session.clock,
+        )
+    else:
+        from optimizer.jobs.release_example import release_example
+
+        if expected is not None or as_answered:
+            raise InvalidInput("--expected and --as-answered are for reviews of interactions; an example says already what is expected.")
+        row = release_example(review, answer, actor=session.actor, store=session.store, clock=session.clock)
     show(as_json, row, lambda out: None)
     say(f"{review}: {'the text may become an example' if answer == 'release' else 'the text stays out of every prompt'}.")
+
+
+@app.command()
+def collect(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which answers, and open no review.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put production answers in doubt up for review now; the worker does so once a day.
+
+    Example: detent review collect triage --dry-run
+    """
+    from optimizer.jobs.collect_reviews import collect_reviews
+
+    session = Session()
+    found = collect_reviews(session.family(family), store=session.store, clock=session.clock, dry_run=dry_run)
+    rows = [{"interaction": one.interaction, "doubt": one.doubt, "why": one.why} for one in found]
+    columns = {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"}
+    show(as_json, {"items": rows}, table(rows, columns, empty="Nothing in doubt that could be reviewed since the last look."))
+    if rows and not dry_run:
+        say(
+            f"{family}: {len(rows)} reviews opened. Undo: detent review answer REVIEW keep_back. Next: detent review list --family {family}."
+        )
+
+
+def value_of(parser: str, text: str) -> Any:
+    """``--expected`` as the value of the output field: JSON where the family's output is JSON or a list, else the text itself."""
+    if parser not in ("json", "list"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--expected is no JSON ({error}), and the family's output is read as {parser}. Put it in single quotes."
+        ) from error

@@ -6,6 +6,8 @@ import difflib
 import json
 from typing import TYPE_CHECKING
 
+from optimizer.core.policy.shown import shown_policy
+
 if TYPE_CHECKING:
     from optimizer.core.variant import Variant
     from optimizer.ports import VariantRecord
@@ -34,7 +36,7 @@ def _lines(variant: Variant) -> list[str]:
         lines.append("[examples, before the last user message]")
         lines += [f"  {e.id}: {json.dumps(dict(e.input), ensure_ascii=False)} -> {e.output}" for e in variant.examples]
     lines += [f"model.{name}: {json.dumps(value)}" for name, value in sorted(variant.model.items())]
-    lines += [f"policy.{name}: {json.dumps(value)}" for name, value in sorted(variant.policy.items())]
+    lines += [f"policy.{name}: {json.dumps(value)}" for name, value in sorted(shown_policy(variant.policy).items())]
     for name in ("tools", "response_format"):
         if getattr(variant, name) is not None:
             lines.append(f"{name}: {json.dumps(getattr(variant, name), default=dict)}")

@@ -23,7 +23,9 @@ def check_correction(family: Family, report: Report) -> None:
         raise EventRejected("malformed", f"/expected {detail}.", [Fault(pointer="/expected", detail=detail)])
     if family.kind == "policy":
         fault = (
-            item_fault(_declared(family, input), expected, known=family.inputs, worth=family.output.field) if input is not None else None
+            item_fault(declared_inputs(family, input), expected, known=family.inputs, worth=family.output.field)
+            if input is not None
+            else None
         )
         if fault is not None:
             raise EventRejected(
@@ -41,7 +43,7 @@ def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | 
     if event.expected is None or input is None:
         return None
     if family.kind == "policy":
-        input = measured_of(_declared(family, input))
+        input = measured_of(declared_inputs(family, input))
         if item_fault(input, event.expected, known=family.inputs, worth=family.output.field) is not None:
             return None
     elif any(name not in input for name in family.inputs):
@@ -49,7 +51,7 @@ def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | 
     return make_example(
         id=f"co_{event.id}",  # one per event, whatever ids the imported ones have
         family=family.name,
-        input=_declared(family, input),
+        input=declared_inputs(family, input),
         expected=event.expected,
         origin="correction",
         released=family.privacy.examples_from == "any",
@@ -59,5 +61,5 @@ def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | 
     )
 
 
-def _declared(family: Family, input: Mapping[str, Any]) -> dict[str, Any]:
+def declared_inputs(family: Family, input: Mapping[str, Any]) -> dict[str, Any]:
     return {name: input[name] for name in family.inputs if name in input}

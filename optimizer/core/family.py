@@ -17,6 +17,7 @@ from optimizer.core.family_settings import (
     Declared,
     Limits,
     Privacy,
+    ReviewSettings,
     RolloutSettings,
     Schedule,
     StudyBudget,
@@ -116,6 +117,7 @@ class Family(Declared):
     budget: StudyBudget = StudyBudget()
     rollout: RolloutSettings = RolloutSettings()
     privacy: Privacy = Privacy()
+    review: ReviewSettings = ReviewSettings()
 
     def variant(self, version: str | None = None) -> Variant:
         """The Variant of a prompt version (default: ``prompt.current``); raises NotFound for a version the file does not have."""

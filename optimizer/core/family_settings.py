@@ -188,6 +188,14 @@ class RolloutSettings(Declared):
     guardrails: Guardrails = Guardrails()
 
 
+class ReviewSettings(Declared):
+    """Which production answers are put before a person, who says what the output should have been; ``per_day`` 0: none."""
+
+    per_day: Annotated[int, Strict(), Field(ge=0)] = 10
+    score_below: Share = 0.5
+    confidence_below: Share = 0.5
+
+
 class MaskPattern(Declared):
     """A rule of the user's own: what the regular expression finds becomes ``replacement``."""
 

@@ -14,6 +14,7 @@ DEFAULT_SPACE: Mapping[str, Mapping[str, Any]] = {
 }
 
 POLICY = "policy."
+CONFIDENCE = "policy.confidence"
 _RANGES = ("float", "int", "choices")
 FORMS: Mapping[str, tuple[str, ...]] = {
     "instruction": ("propose", "choices"),
@@ -37,6 +38,16 @@ _SHOWN = {
 def varied_knobs(space: Mapping[str, Any]) -> dict[str, Any]:
     """The knobs of a policy that a space varies: by name, without the slot's ``policy.``, each with its entry."""
     return {slot.removeprefix(POLICY): entry for slot, entry in space.items() if slot.startswith(POLICY)}
+
+
+def is_to_be_learned(slot: str, option: Any) -> bool:
+    """Whether an option is a predictor without data: strategy replay is to train it."""
+    return (
+        slot == CONFIDENCE
+        and isinstance(option, Mapping)
+        and option.get("kind") == "predictor"
+        and not (option.get("before") or option.get("after"))
+    )
 
 
 def space_faults(space: Any, pointer: str = "/space") -> list[Fault]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.errors import InvalidInput
-from optimizer.core.family_space import space_faults
+from optimizer.core.family_space import is_to_be_learned, space_faults
 from optimizer.core.variant import VARIABLE, Variant
 
 N_ORDERS = 6  # order 0 leaves the examples as they are
@@ -42,8 +42,8 @@ def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: in
     """Dimensions that a search over settings may vary around ``start``.
 
     ``examples: {max: 6, order: true}`` varies how many of the start's examples are kept and, with ``order``, their order.
-    ``instruction: {propose: true}`` is for strategies that write instructions, and no dimension here. A dimension with one
-    possible value is left out.
+    ``instruction: {propose: true}`` is for strategies that write instructions, and no dimension here; nor is a predictor that is to be
+    learned, which strategy replay trains. A dimension with one possible value is left out.
 
     Raises:
         InvalidInput: names every entry that is no range, with its JSON pointer.
@@ -104,7 +104,7 @@ def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_example
         return [*counts, IntRange(name="examples.order", low=0, high=N_ORDERS - 1)] if entry.get("order") and n > 1 else counts
     ((form, value),) = entry.items()
     if form == "choices":
-        return [Choice(name=name, options=tuple(value))]
+        return [Choice(name=name, options=tuple(option for option in value if not is_to_be_learned(name, option)))]
     if form == "float":
         return [FloatRange(name=name, low=float(value[0]), high=float(value[1]))]
     if form == "int":

@@ -64,7 +64,8 @@ class SearchSetting:
     StudyStopped are no Exceptions and pass through. Another draw is another text, above temperature 0. ``propose(messages, draw)`` gives the proposer model's text likewise; another
     draw of the same messages is another text. ``fits(variant)`` says whether its longest request is allowed.
     ``tier_rows(variant, examples)`` has every tier of the variant's policy answer every example, as rows of ``TierRecords.from_rows``.
-    ``remark(text)`` keeps a sentence on the search for whoever reads the study.
+    ``remark(text)`` keeps a sentence on the search for whoever reads the study, ``keep_finding(name, values)`` what was measured beside the
+    trials, as plain JSON values. ``study`` is its id.
     """
 
     family: Family
@@ -80,6 +81,8 @@ class SearchSetting:
     tier_rows: TierRows
     remark: Callable[[str], None]
     aim: Aim = "quality"
+    study: str = ""
+    keep_finding: Callable[[str, Any], None] = lambda name, values: None
 
     @property
     def space(self) -> Mapping[str, Any]:

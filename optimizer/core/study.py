@@ -139,6 +139,7 @@ class Study:
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
     trigger: Trigger | None = None  # None: somebody asked for it
+    findings: Mapping[str, Any] | None = None  # what strategies measured beside the trials, such as {"confidence": [a TierFinding each]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

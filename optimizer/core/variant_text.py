@@ -6,13 +6,14 @@ import difflib
 from collections.abc import Iterator
 
 from optimizer.core.canonical import canonical_json
+from optimizer.core.policy.shown import shown_policy
 from optimizer.core.variant import Variant
 
 
 def variant_text(variant: Variant) -> str:
     """Settings, then messages with their examples in place. Two of these can be compared by line."""
     lines = [f"{key}: {value}" for key, value in sorted(variant.model.items())]
-    lines += [f"policy.{key}: {value}" for key, value in sorted(variant.policy.items())]
+    lines += [f"policy.{key}: {value}" for key, value in sorted(shown_policy(variant.policy).items())]
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format)):
         lines += [f"{name}: {canonical_json(value).decode()}"] if value is not None else []
     for message in variant.messages:

@@ -14,7 +14,8 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.family import Family
 from optimizer.core.language import ModelAnswer, ModelRequest, request_for
-from optimizer.core.policy.assess import Situation, own_score
+from optimizer.core.policy.assess import Situation, own_score, what_is_read
+from optimizer.core.policy.attempts import total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.rendering import render
 from optimizer.core.rows import Rows
@@ -23,7 +24,7 @@ from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.jobs.ask_together import Together
 from optimizer.jobs.execute_policy import Executed, PolicyRequest
-from optimizer.jobs.run_policy import Complete, answer_of_tier, run_policy
+from optimizer.jobs.run_policy import Complete, answers_of_tier, run_policy
 
 Outcome = ModelAnswer | Executed | ModelFailed | InvalidInput
 PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
@@ -255,6 +256,9 @@ class Evaluator:
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """What every tier of the variant's policy answers, in rows of ``TierRecords.from_rows``; a tier that failed is left out of its row.
 
+        Beside its figures each tier has ``read``, what a predictor reads of request and answer, and ``own_usd``, what this answer cost without a
+        second sample.
+
         One tier after the other, so that a model's prefix cache stays warm; as many examples at once as it takes.
         """
         policy = parse_policy(variant.policy)
@@ -271,13 +275,16 @@ class Evaluator:
         try:
             request = self._request(variant, example)
             situation = Situation(output=self.family.output, input=example.input)
-            found = answer_of_tier(PolicyRequest(policy=policy, rendered=request, situation=situation), tier, self._completes(variant))
+            wanted = PolicyRequest(policy=policy, rendered=request, situation=situation)
+            found, *others = answers_of_tier(wanted, tier, self._completes(variant))
             score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
         except InvalidInput:
             return None
-        if score is None:
+        if score is None or found.answer is None:
             return None
-        return {"score": score, "cost_usd": found.cost_usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
+        usd = total_cost_usd([found, *others])
+        measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
+        return {**measured, "own_usd": found.cost_usd, "read": what_is_read(situation, found.answer)}
 
     def _completes(self, variant: Variant) -> Complete:
         def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:

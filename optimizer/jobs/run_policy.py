@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import fsum
 
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import assess
-from optimizer.core.policy.attempts import Attempt, Call, Reply, total_cost_usd
+from optimizer.core.policy.attempts import Attempt, Call, Reply
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import request_of_call, request_of_policy
 from optimizer.core.policy.steps import steps, with_sample
@@ -52,14 +51,13 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None
     )
 
 
-def answer_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> Attempt:
-    """One tier's own answer with its confidence; where two samples are compared, at the price of both: what a cascade decides on."""
+def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:
+    """One tier's own answer with its confidence, which a cascade decides on; behind it the second sample where two are compared."""
     policy = wanted.policy
     assert policy.cascade is not None
     base = request_of_policy(policy, wanted.rendered)
     calls = with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
-    first, *others = assess(policy, wanted.situation, [_reply(policy, base, call, complete, []) for call in calls])
-    return first if first.answer is None else replace(first, answer=replace(first.answer, cost_usd=total_cost_usd([first, *others])))
+    return assess(policy, wanted.situation, [_reply(policy, base, call, complete, []) for call in calls])
 
 
 def _reply(

@@ -102,6 +102,8 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         propose=propose,
         tier_rows=evaluator.tier_rows,
         remark=run.keep_remark,
+        study=run.study.id,
+        keep_finding=run.keep_finding,
         fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,
     )
 

@@ -166,6 +166,9 @@ class StudyRun:
         self.remark = text
         self.tell("call", text)
 
+    def keep_finding(self, name: str, values: Any) -> None:
+        self.store.write(lambda tx: self.update(tx, findings={**(self.study.findings or {}), name: values}))
+
     def update(self, tx: Transaction, **changes: Any) -> None:
         """Changes the study's row, its spend included, and lets the mirror know."""
         self.study = self.store.studies.update(tx, self.study.id, spend=self.spend(tx), **changes)

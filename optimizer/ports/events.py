@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from optimizer.core.doubt import Seen
 from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.triggers import Outcomes
@@ -67,6 +68,12 @@ class Traffic(Protocol):
         self, tx: Transaction, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
     ) -> list[PastLabel]:
         """Outcomes with a unit, in the order in which they came."""
+
+    def seen(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[Seen]:
+        """Interactions with an outcome received in that time, and those received then that a policy executed, the latest ``most`` of each.
+
+        Outcomes of any time count; each source with the mean of what it reported.
+        """
 
 
 class Exposures(Protocol):

@@ -56,6 +56,14 @@ class TestReviews:
             assert asked.reviews.page(tx, "triage", None) == []
             assert asked.reviews.page(tx, None, "answered") == []
 
+    def test_reviews_of_one_kind_are_found_by_subject_answered_or_not(self, asked: Database) -> None:
+        asked.write(lambda tx: asked.reviews.open(tx, "rv_2", FAMILY, "label_interaction", "in_1", {}, minutes(1)))
+        asked.write(lambda tx: asked.reviews.open(tx, "rv_3", FAMILY, "label_interaction", "in_2", {}, minutes(2)))
+        asked.write(lambda tx: asked.reviews.answer(tx, "rv_2", "keep_back", "anna", minutes(3)))
+        with asked.read() as tx:
+            assert asked.reviews.of_kind(tx, FAMILY, "label_interaction") == {"in_1": minutes(1), "in_2": minutes(2)}
+            assert asked.reviews.of_kind(tx, "triage", "label_interaction") == {}
+
     def test_an_unknown_review_is_named(self, database: Database) -> None:
         with pytest.raises(NotFound, match="rv_9"):
             database.write(lambda tx: database.reviews.answer(tx, "rv_9", "release", "anna", NOW))

@@ -16,6 +16,7 @@ def test_a_study_comes_back_as_it_was_written(database: Database) -> None:
     written = study(
         budget=Budget(usd=1.5, minutes=3), dataset={"hash": "x", "train": ["a"]}, confirmation=None, spend=Spend(usd=0.5, n_calls=2)
     )
+    written = replace(written, findings={"confidence": [{"tier": "cheap", "is_used": False}]})
     database.write(lambda tx: database.studies.add(tx, written))
     with database.read() as tx:
         assert database.studies.get(tx, "st_1") == written

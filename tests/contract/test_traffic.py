@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from optimizer.adapters.database import Database
+from optimizer.core.doubt import Seen
 from tests.stores import FAMILY, arm, feedback, interaction, minutes
 
 SINCE, UNTIL = minutes(-600), minutes(0)
@@ -81,3 +82,22 @@ def test_requests_and_labels_come_in_the_order_in_which_they_happened(database: 
     ]
     assert [(one.unit_hmac, one.at, one.value) for one in labels] == [("u2", minutes(-8), 1.0), ("u1", minutes(-5), 0.0)]
     assert [one.value for one in scores] == [0.3]
+
+
+def test_what_is_known_of_each_interaction_is_told_by_source(database: Database) -> None:
+    for n in range(4):
+        parts = [{"model": "small", "confidence": 0.3}, {"model": "large", "confidence": 0.8, "taken": True}] if n == 3 else None
+        _report(database, n, f"u{n}", -60, parts=parts)
+    _label(database, 1, "u1", -2000, interaction="in_1", success=None, score=0.9, source="judge")  # of any time, once one is of this time
+    _label(database, 2, "u1", -50, interaction="in_1", success=True)
+    _label(database, 3, "u1", -50, interaction="in_1", success=False)
+    _label(database, 4, "u2", -40, interaction="in_2", success=None, expected={"summary": "x"})
+    _label(database, 5, "u9", -2000, interaction="in_0", success=False)
+    with database.read() as tx:
+        found = {one.interaction: one for one in database.traffic.seen(tx, FAMILY, SINCE, UNTIL, 100)}
+        assert database.traffic.seen(tx, "other", SINCE, UNTIL, 100) == []
+    assert found == {
+        "in_1": Seen(interaction="in_1", low=0.5, high=0.9),
+        "in_2": Seen(interaction="in_2", is_corrected=True),
+        "in_3": Seen(interaction="in_3", confidence=0.8),
+    }

@@ -34,6 +34,10 @@ class ReviewTable:
             query = query.where(REVIEWS.c.status == status)
         return [dict(row) for row in tx.execute(query).mappings()]
 
+    def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:
+        query = select(REVIEWS.c.subject, REVIEWS.c.created_at).where(REVIEWS.c.family == family, REVIEWS.c.kind == kind)
+        return {row.subject: row.created_at for row in tx.execute(query)}
+
     def answer(self, tx: Connection, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
         review = self.get(tx, id)
         if review is None:

@@ -260,6 +260,7 @@ class StudyRow(SQLModel, table=True):
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
     trigger: dict[str, Any] | None = _json(nullable=True)  # why it started by itself; NULL when somebody asked for it
+    findings: dict[str, Any] | None = _json(nullable=True)  # what strategies measured beside the trials
     created_by: str
     created_at: datetime = _at(index=True)
     started_at: datetime | None = _at(nullable=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, case, cast, func, select, union_all
 
 from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.hashed_rows import chunks
 from optimizer.adapters.database.observations import is_timeout
 from optimizer.adapters.database.tables import FeedbackEventRow, InteractionRow
+from optimizer.core.doubt import Seen, confidence_of_parts
 from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.triggers import Outcomes, UnitMean
 
@@ -85,6 +89,33 @@ class TrafficTables:
         rows = tx.execute(query.where(f.unit_hmac.is_not(None), f[field].is_not(None), f.source == source))
         found = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
         return sorted(found, key=lambda label: (label.at, label.unit_hmac, label.value))
+
+    def seen(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[Seen]:
+        f, i = FEEDBACK.c, INTERACTIONS.c
+        executed = _of(INTERACTIONS, family, since, until, i.id, i.parts).where(i.parts.is_not(None)).order_by(i.received_at.desc())
+        sure = {row.id: confidence_of_parts(row.parts) for row in tx.execute(executed.limit(most))}
+        reported = _of(FEEDBACK, family, since, until, f.interaction).where(f.interaction.is_not(None)).order_by(f.received_at.desc())
+        names = sorted({*tx.execute(reported.limit(most)).scalars(), *sure})
+        found = {name: Seen(interaction=name, confidence=sure.get(name)) for name in names}
+        for some in chunks(names):
+            for row in tx.execute(_by_source(family, some)):
+                found[row.interaction] = replace(found[row.interaction], low=row.low, high=row.high, is_corrected=row.n_expected > 0)
+        return list(found.values())
+
+
+def _by_source(family: str, interactions: Sequence[str]) -> Select[Any]:
+    """The least and the largest mean of a source, and how many corrections there are, by interaction."""
+    f = FEEDBACK.c
+    value = func.coalesce(f.score, cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float))
+    of_source = (
+        select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
+        .where(f.family == family, f.interaction.in_(interactions))
+        .group_by(f.interaction, f.source)
+        .subquery()
+    )
+    s = of_source.c
+    sums = func.min(s.value).label("low"), func.max(s.value).label("high"), func.sum(s.n_expected).label("n_expected")
+    return select(s.interaction, *sums).group_by(s.interaction)
 
 
 def _of(source: Table, family: str, since: datetime, until: datetime, *columns: ColumnElement[Any]) -> Select[Any]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.family import Output
+from optimizer.core.language import ModelAnswer
 from optimizer.core.parsing import parse_output
 from optimizer.core.policy.answer_checks import Answered
 from optimizer.core.policy.attempts import Attempt, Reply
 from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.predicted import Read, read_answer
 from optimizer.core.policy.signals import confidence_of
 from optimizer.core.policy.validator import CHECKS, issues_in
 from optimizer.core.scoring import Judge
@@ -51,14 +53,7 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
     plain = Attempt(call=call, answer=answer, error=reply.error, latency_ms=reply.latency_ms, answered_by=reply.answered_by)
     if answer is None or call.purpose == "sample":
         return plain
-    answered = Answered(
-        text=answer.text,
-        finish_reason=answer.finish_reason,
-        tool_calls=bool((answer.raw_message or {}).get("tool_calls")),
-        output=situation.output,
-        input=situation.input,
-        tool_results=situation.tool_results,
-    )
+    answered = _answered(situation, answer)
     issues = issues_in(answered, validator.issues) if validator is not None else ()
     confidence = None
     if policy.needs_confidence:
@@ -77,6 +72,22 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
         issues=issues,
         score=_score(policy, reply, confidence, answered),
         blocking=validator is not None and validator.then != "flag" and bool(issues),
+    )
+
+
+def what_is_read(situation: Situation, answer: ModelAnswer) -> Read:
+    """What a predictor would read of a plain answer: what it is trained on."""
+    return read_answer(situation.input, answer, other=None, issues=_looked_for(_answered(situation, answer)))
+
+
+def _answered(situation: Situation, answer: ModelAnswer) -> Answered:
+    return Answered(
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        tool_calls=bool((answer.raw_message or {}).get("tool_calls")),
+        output=situation.output,
+        input=situation.input,
+        tool_results=situation.tool_results,
     )
 
 

@@ -1,16 +1,33 @@
 """Strategy ``replay`` for families with tiers: every tier answers the training examples once, then all thresholds are tried without a call.
 
-What is proposed is measured on dev by the machine that also serves (``steps.py``), mostly from the journal, and the sealed holdout decides.
+Where the space asks for it, a confidence is learned from these answers, and used where it beats the recorded one out of fold. What is
+proposed is measured on dev by the machine that also serves (``steps.py``), mostly from the journal, and the sealed holdout decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
+import numpy as np
+
+from optimizer.core.errors import DatasetTooSmall
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.cascade import CascadeSetting, Replay
+from optimizer.core.policy.learned import (
+    Learn,
+    Learned,
+    TierFinding,
+    asks_to_learn,
+    beats,
+    has_labels,
+    is_less_wrong,
+    judged,
+    n_from_production,
+    recorded_signal,
+)
 from optimizer.core.policy.records import TierRecords
 from optimizer.core.policy.threshold_search import Found, LeastCost, search
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
@@ -20,6 +37,21 @@ from optimizer.core.variant import Variant
 PARTS = (0.5, 0.25)  # of the margin: the confirmation asks for the whole of it on its own examples, with as little room for luck
 WORTH_A_RISK = 0.05  # of the strong tier's cost, that a bolder setting has to save more than a safer one
 KNOBS_OF_A_CASCADE = ("tiers", "accept", "accept.2", "accept.3")
+OF_A_SIGNAL = ("skip", "refine")  # compare a confidence with a number: another confidence makes another number of it
+Chain = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Searched:
+    """What was found for one chain by one confidence, at each part of the margin, the boldest first."""
+
+    found: Sequence[Found]
+    confidence: Mapping[str, Any] | None  # None: as the start has it
+
+    @property
+    def saved(self) -> float:
+        """What the boldest setting saves of the strong tier's cost; 0 where no setting is safe."""
+        return next((one.replay.saved_share.mean for one in self.found if one.replay is not None), 0.0)
 
 
 class CascadeSearch:
@@ -27,10 +59,14 @@ class CascadeSearch:
 
     Where nothing cheaper is safe it proposes nothing, and the study says: do not cascade. The rule that believes the records as they are
     proposes nothing: the most saving of its settings would win on dev and fail on the holdout.
+
+    Args:
+        learn: trains a confidence; asked where the space names ``policy.confidence`` with ``{kind: predictor}``.
     """
 
-    def __init__(self, setting: SearchSetting) -> None:
+    def __init__(self, setting: SearchSetting, learn: Learn) -> None:
         self._setting = setting
+        self._learn = learn
         self._left: list[Proposal] | None = None
 
     def ask(self) -> Proposal | None:
@@ -44,25 +80,97 @@ class CascadeSearch:
     def _found(self) -> list[Proposal]:
         setting = self._setting
         tiers = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
-        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}), setting.train)
-        complete = [row for row in rows if len(row["tiers"]) == len(tiers)]
+        own = setting.start.policy.get("confidence")
+        recorded = recorded_signal(setting.space, own)
+        signal = recorded if recorded != own else None
+        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), setting.train)
+        complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
             return []
-        records = TierRecords.from_rows(complete, tiers)
+        kept = [rows[at] for at in complete]
+        records = TierRecords.from_rows(kept, tiers)
         margin = quality_margin(float(records.score[:, -1].mean()), setting.family.rollout.margin)
         chains = [tiers, *(pair for pair in combinations(tiers, 2) if pair != tiers and pair[-1] == tiers[-1])]
-        found = [[search(records.chain(chain), LeastCost(margin=margin * part)) for part in PARTS] for chain in chains]
-        setting.remark(" ".join(boldest.reason for boldest, *_ in found))
+        searched = [_searched(records.chain(chain), margin, signal) for chain in chains]
+        remarks = [one.found[0].reason for one in searched]
+        if asks_to_learn(setting.space):
+            learned = _LearnedTiers(setting, self._learn, [setting.train[at] for at in complete], kept, tiers)
+            searched = [learned.better(chain, one, records, margin) for chain, one in zip(chains, searched, strict=True)]
+            setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
+            remarks = [one.found[0].reason for one in searched] + [finding.why for finding in learned.findings()]
+        setting.remark(" ".join(remarks))
         first: dict[str, Proposal] = {}
-        for chosen in (worth_their_risk(of_chain) for of_chain in found):
-            for proposal in map(self._proposal, chosen):
+        for one in searched:
+            for chosen in worth_their_risk(one.found):
+                proposal = self._proposal(chosen, one.confidence)
                 first.setdefault(proposal.variant.id, proposal)
         return [proposal for id, proposal in first.items() if id != setting.start.id]
 
-    def _proposal(self, found: tuple[CascadeSetting, Replay]) -> Proposal:
+    def _proposal(self, found: tuple[CascadeSetting, Replay], confidence: Mapping[str, Any] | None) -> Proposal:
         setting, on_train = found
         params = {"saved_on_train": on_train.saved_share.mean, "loss_on_train": on_train.loss.mean}
-        return Proposal(variant=_with_policy(self._setting.start, setting.policy()), proposer=REPLAY, params=params)
+        return Proposal(variant=_with_policy(self._setting.start, setting.policy(), confidence), proposer=REPLAY, params=params)
+
+
+class _LearnedTiers:
+    """Each tier's learned confidence, trained when a chain first asks for it."""
+
+    def __init__(
+        self, setting: SearchSetting, learn: Learn, examples: Sequence[Any], rows: Sequence[Mapping[str, Any]], tiers: Chain
+    ) -> None:
+        self._examples, self._rows = examples, rows
+        self._setting, self._learn = setting, learn
+        self._trained = {tier: self._train(tier) for tier in tiers[:-1]}
+        self._used: set[str] = set()
+
+    def better(self, chain: Chain, recorded: _Searched, records: TierRecords, margin: float) -> _Searched:
+        """The chain with its learned confidence where that beats the recorded one, else as it was found."""
+        trained = {tier: self._trained[tier] for tier in chain[:-1]}
+        if not all(isinstance(one, Learned) and is_less_wrong(one.gain_low) for one in trained.values()):
+            return recorded
+        known = {tier: one for tier, one in trained.items() if isinstance(one, Learned)}
+        replayed = records
+        for tier, one in known.items():
+            replayed = replayed.with_confidence(tier, np.array(one.out_of_fold))
+        alone = np.array([[row["tiers"][tier]["own_usd"] for tier in records.tiers] for row in self._rows])
+        after = {tier: dict(one.predictor) for tier, one in known.items()}
+        found = _searched(replace(replayed, cost_usd=alone).chain(chain), margin, {"kind": "predictor", "after": after})
+        if not beats(min(one.gain_low for one in known.values()), saved=found.saved, saved_recorded=recorded.saved):
+            return recorded
+        self._used |= set(known)
+        return found
+
+    def findings(self) -> list[TierFinding]:
+        return [self._finding(tier, one) for tier, one in self._trained.items()]
+
+    def _train(self, tier: str) -> Learned | str:
+        """What came of it, or why nothing could be learned."""
+        answers = [judged(example, row["tiers"][tier]) for example, row in zip(self._examples, self._rows, strict=True)]
+        production = n_from_production(self._examples)
+        trained_on = {"study": self._setting.study, "model": tier, "rows": len(answers), "from_production": production}
+        try:
+            return self._learn(answers, has_labels=has_labels(self._setting.family), trained_on=trained_on, seed=self._setting.seed)
+        except DatasetTooSmall as error:
+            return error.detail
+
+    def _finding(self, tier: str, one: Learned | str) -> TierFinding:
+        if isinstance(one, str):
+            return TierFinding(tier=tier, is_used=False, why=f"No confidence was learned for {tier}: {one}")
+        is_used = tier in self._used
+        figures = f"log loss {one.gain:.3f} less than the recorded one's out of fold, at least {one.gain_low:.3f} with 90 % confidence"
+        if is_used:
+            why = f"The learned confidence of {tier} is used: {figures}, and its thresholds save more."
+        elif is_less_wrong(one.gain_low):
+            why = f"The learned confidence of {tier} is not used: {figures}, but its thresholds save no more."
+        else:
+            why = f"The learned confidence of {tier} is not used: it is not surely less wrong than the recorded one ({figures})."
+        return TierFinding(
+            tier=tier, is_used=is_used, why=why, predictor=str(one.predictor["hash"]), learned=one.learned, recorded=one.recorded
+        )
+
+
+def _searched(records: TierRecords, margin: float, confidence: Mapping[str, Any] | None) -> _Searched:
+    return _Searched(found=[search(records, LeastCost(margin=margin * part)) for part in PARTS], confidence=confidence)
 
 
 def worth_their_risk(found: Sequence[Found]) -> list[tuple[CascadeSetting, Replay]]:
@@ -75,7 +183,9 @@ def worth_their_risk(found: Sequence[Found]) -> list[tuple[CascadeSetting, Repla
     ]  # fmt: skip
 
 
-def _with_policy(start: Variant, cascade: dict[str, object]) -> Variant:
-    """The start with these knobs of a cascade in the place of its own."""
-    kept = {name: value for name, value in start.policy.items() if name not in KNOBS_OF_A_CASCADE}
-    return replace(start, policy={**kept, **cascade})
+def _with_policy(start: Variant, cascade: Mapping[str, object], confidence: Mapping[str, Any] | None) -> Variant:
+    """The start with these knobs of a cascade in the place of its own; ``confidence`` None: as the start has it."""
+    replaced = KNOBS_OF_A_CASCADE if confidence is None else (*KNOBS_OF_A_CASCADE, *OF_A_SIGNAL, "confidence")
+    kept = {name: value for name, value in start.policy.items() if name not in replaced}
+    signal = {} if confidence is None else {"confidence": dict(confidence)}
+    return replace(start, policy={**kept, **cascade, **signal})

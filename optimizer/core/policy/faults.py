@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.policy.learned import signal_faults
 from optimizer.core.policy.policy import KNOBS, parse_policy
 
 
@@ -50,6 +51,9 @@ def _slot_faults(slot: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
         yield from (replace(fault, pointer=pointer) for fault in policy_faults({name: None}, "prompt"))
         return
     values = next(iter(entry.values()), None)
+    if name == "confidence":
+        yield from signal_faults({slot: entry})
+        return
     for value in values if isinstance(values, list | tuple) else ():
         detail = None if value is None else knob.fault(value)
         if detail is not None:

@@ -49,10 +49,24 @@ class Predicted:
         predictor = self.after.get(model)
         if predictor is None:
             return None
-        texts = {**_texts(input), ANSWER: answer.text}
-        numbers = {**_of_request(texts[REQUEST]), **answer_features(answer.text, second=other, issues=issues)}
-        measured = dict(zip(OF_LOG_PROBABILITIES, (answer.log_probability, answer.log_probability_min), strict=True))
-        return _share(predictor.predict({**numbers, **measured}, texts))
+        read = read_answer(input, answer, other=other, issues=issues)
+        return _share(predictor.predict(read.numbers, read.texts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What a predictor reads of a request and its answer: features by name (None: not measured), and texts."""
+
+    numbers: Mapping[str, float | None]
+    texts: Mapping[str, str]
+
+
+def read_answer(input: Mapping[str, Any], answer: ModelAnswer, *, other: str | None, issues: Mapping[str, bool]) -> Read:
+    """The same where a predictor is trained and where it is executed."""
+    texts = {**_texts(input), ANSWER: answer.text}
+    numbers = {**_of_request(texts[REQUEST]), **answer_features(answer.text, second=other, issues=issues)}
+    measured = dict(zip(OF_LOG_PROBABILITIES, (answer.log_probability, answer.log_probability_min), strict=True))
+    return Read(numbers={**numbers, **measured}, texts=texts)
 
 
 def read_predicted(data: Mapping[str, Any], faults: list[Fault]) -> Predicted:

@@ -1,0 +1,24 @@
+"""A policy as people read it. Light, for the command line imports it at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+KEPT = ("hash", "trained_on")
+
+
+def shown_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A policy for people: in the place of a predictor's numbers and words stand its hash and what it was trained on."""
+    confidence = policy.get("confidence")
+    if not isinstance(confidence, Mapping) or confidence.get("kind") != "predictor":
+        return dict(policy)
+    shown = {when: _shown(part) if isinstance(part, Mapping) else part for when, part in confidence.items()}
+    return {**policy, "confidence": shown}
+
+
+def _shown(by_model: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        model: {name: data[name] for name in KEPT if name in data} if isinstance(data, Mapping) else data
+        for model, data in by_model.items()
+    }

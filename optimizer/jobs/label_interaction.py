@@ -1,0 +1,101 @@
+"""A person says what a production answer should have been, and that it may be used: only then does it become an example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optimizer.core.correction import declared_inputs
+from optimizer.core.dataset import Example, make_example
+from optimizer.core.errors import Fault, InvalidInput, NotFound
+from optimizer.core.family import Family
+from optimizer.core.feedback import Interaction
+from optimizer.core.parsing import expected_text, parse_output
+from optimizer.core.privacy import Masker
+from optimizer.jobs.release_example import ANSWERS
+from optimizer.ports import Clock, Store, Transaction
+
+KIND = "label_interaction"  # of the review, which collect_reviews.py opens
+
+
+def label_interaction(
+    review: str,
+    answer: str,
+    *,
+    family: Family,
+    expected: Mapping[str, Any] | None = None,
+    as_answered: bool = False,
+    actor: str,
+    store: Store,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Answers the review and returns it; ``release`` makes a released example in the same transaction, split by hash as every other.
+
+    Args:
+        expected: what the output should have been, as the family's examples say it.
+        as_answered: the answer that was given was right. One of both is needed to release.
+    Raises:
+        InvalidInput: another answer, a review of another kind, or no expected output that the family can read.
+        NotFound: no such review, or its interaction was removed in between.
+        Conflict: answered differently before.
+    """
+    if answer not in ANSWERS:
+        raise InvalidInput(f"A review of an interaction is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
+    now = clock.now()
+
+    def change(tx: Transaction) -> dict[str, Any]:
+        asked = store.reviews.get(tx, review)
+        if asked is None:
+            raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
+        if asked["kind"] != KIND or asked["family"] != family.name:
+            raise InvalidInput(f"Review {review} is about {asked['kind']} of {asked['family']}, not about an interaction of {family.name}.")
+        detail = {"review": review, "answer": answer}
+        if asked["status"] == "open" and answer == "release":
+            interaction = store.events.interaction(tx, asked["subject"], family.name)
+            if interaction is None:
+                raise NotFound(f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back.")
+            example = _example(family, interaction, expected, as_answered, actor_at=now)
+            store.examples.add(tx, [example])
+            store.examples.release(tx, family.name, example.id, actor)
+            detail |= {"example": example.id, "split": example.split}
+        answered = store.reviews.answer(tx, review, answer, actor, now)
+        if asked["status"] == "open":
+            store.audit.add(tx, at=now, actor=actor, action=KIND, family=family.name, subject=asked["subject"], detail=detail)
+        return answered
+
+    return store.write(change)
+
+
+def _example(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, actor_at: Any) -> Example:
+    given = interaction.input
+    missing = [name for name in family.inputs if given is None or name not in given]
+    if given is None or missing:
+        raise NotFound(f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer keep_back.")
+    return make_example(
+        id=f"ia_{interaction.id}",
+        family=family.name,
+        input=declared_inputs(family, given),
+        expected=Masker(family.privacy.rules).mask(_expected(family, interaction, expected, as_answered)),
+        origin="interaction",
+        released=True,
+        created_at=actor_at,
+        unit_hmac=interaction.arm.unit_hmac,
+        interaction=interaction.id,
+    )
+
+
+def _expected(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool) -> dict[str, Any]:
+    field = family.output.field
+    if (expected is None) != as_answered:
+        detail = f"To release an answer say what it should have been ({field}), or that it was right as it was given, and not both."
+        raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
+    if expected is not None:
+        read = parse_output(family.output, expected_text(family.output, expected))
+        if read.error is not None:
+            detail = f"The expected {field} cannot be read by the family's own parser ({family.output.parser}): {read.error}."
+            raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
+        return dict(expected)
+    read = parse_output(family.output, interaction.output or "")
+    if read.error is not None:
+        raise InvalidInput(f"The answer cannot be read ({read.error}), so it cannot have been right. Say what it should have been.")
+    return {field: read.value}

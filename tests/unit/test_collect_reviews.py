@@ -1,0 +1,242 @@
+"""Production answers in doubt come before a person, a few a day; only what is released there becomes an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from optimizer.core.dataset import group_of, split_of
+from optimizer.core.doubt import Seen, confidence_of_parts, doubtful, first_of_units
+from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.family import Family, parse_family
+from optimizer.core.family_settings import ReviewSettings
+from optimizer.jobs.collect_reviews import collect_reviews, is_due
+from optimizer.jobs.label_interaction import KIND, label_interaction
+from tests.ingestion import Installation, family
+from tests.stores import FAMILY, arm, feedback, interaction, temporary_database
+
+SETTINGS = ReviewSettings()
+
+
+class Place:
+    """An installation with reported interactions, and the worker's look at them a little later."""
+
+    def __init__(self, here: Installation) -> None:
+        self.store, self.clock = here.store, here.clock
+        self.family: Family = family()
+        self.clock.pass_time(timedelta(minutes=10))
+        self.n = 0
+
+    def report(self, id: str, unit: str | None = None, *, input: Any = "", **changes: Any) -> None:
+        given = {"document": f"text of {id}"} if input == "" else input
+        self.n += 1
+        at = self.clock.now() - timedelta(minutes=5)
+        of = arm(family=self.family.name, unit_hmac=unit or f"u{self.n}")
+        row = interaction(id, of=of, received_at=at, occurred_at=at, input=given, **{"output": "an answer", **changes})
+        self.store.write(lambda tx: self.store.events.add_interactions(tx, [row]))
+
+    def label(self, of: str, **changes: Any) -> None:
+        self.n += 1
+        at = self.clock.now() - timedelta(minutes=4)
+        row = feedback(f"fb_{self.n}", of=arm(family=self.family.name), interaction=of, received_at=at, **{"success": None, **changes})
+        self.store.write(lambda tx: self.store.events.add_feedback(tx, [row]))
+
+    def collect(self, **options: Any) -> list[Any]:
+        return collect_reviews(self.family, store=self.store, clock=self.clock, **options)
+
+    def reviews(self) -> list[dict[str, Any]]:
+        with self.store.read() as tx:
+            return self.store.reviews.page(tx, self.family.name, None)
+
+    def answer(self, review: str, answer: str = "release", **options: Any) -> dict[str, Any]:
+        return label_interaction(review, answer, family=self.family, actor="ben", store=self.store, clock=self.clock, **options)
+
+    def examples(self) -> dict[str, int]:
+        with self.store.read() as tx:
+            return dict(self.store.examples.counts(tx, self.family.name))
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with temporary_database() as database:
+        yield Place(Installation(database))
+
+
+# --- which --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seen", "doubt"),
+    [
+        (Seen(interaction="i", low=0.2, high=0.9), "disputed"),
+        (Seen(interaction="i", low=0.2, high=0.2), "low"),
+        (Seen(interaction="i", low=0.9, high=1.0, confidence=0.3), "unsure"),
+        (Seen(interaction="i", low=0.9, high=1.0, confidence=0.9), None),
+        (Seen(interaction="i"), None),
+        (Seen(interaction="i", low=0.0, high=0.0, is_corrected=True), None),
+    ],
+)
+def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(seen: Seen, doubt: str | None) -> None:
+    assert [one.doubt for one in doubtful([seen], SETTINGS)] == ([doubt] if doubt else [])
+
+
+def test_disputed_ones_come_first_and_a_unit_once() -> None:
+    found = doubtful(
+        [Seen(interaction="a", confidence=0.1), Seen(interaction="b", low=0.1, high=0.1), Seen(interaction="c", low=0.0, high=1.0)],
+        SETTINGS,
+    )
+    assert [one.interaction for one in found] == ["c", "b", "a"]
+    units = {"a": "u1", "b": "u2", "c": "u2"}
+    assert [one.interaction for one in first_of_units(found, units, taken=(), most=5)] == ["c", "a"]
+    assert [one.interaction for one in first_of_units(found, units, taken={"u2"}, most=5)] == ["a"]
+    assert [one.interaction for one in first_of_units(found, {**units, "b": None}, taken={"u1"}, most=1)] == ["c"]
+
+
+def test_the_confidence_is_that_of_the_answer_that_went_out() -> None:
+    assert confidence_of_parts([{"confidence": 0.2}, {"confidence": 0.8, "taken": True}]) == 0.8
+    assert confidence_of_parts([{"taken": True}]) is None
+    assert confidence_of_parts(None) is None
+
+
+# --- the queue ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: Place) -> None:
+    place.report("disputed")
+    place.label("disputed", score=0.9, source="user")
+    place.label("disputed", score=0.1, source="judge")
+    place.report("low")
+    place.label("low", success=False)
+    place.report("unsure", parts=[{"model": "m", "purpose": "answer", "confidence": 0.2, "taken": True}])
+    place.report("fine")
+    place.label("fine", success=True)
+    assert [one.interaction for one in place.collect(dry_run=True)] == ["disputed", "low", "unsure"]
+    assert place.reviews() == []
+    place.collect()
+    rows = place.reviews()
+    assert {row["subject"]: row["payload"]["doubt"] for row in rows} == {"disputed": "disputed", "low": "low", "unsure": "unsure"}
+    assert all(row["kind"] == KIND and "text of" not in str(row["payload"]) for row in rows)
+
+
+def test_what_was_put_up_or_corrected_or_cannot_be_labelled_is_not_put_up(place: Place) -> None:
+    place.report("corrected")
+    place.label("corrected", expected={"summary": "right"}, success=False)
+    place.report("no input", input=None)
+    place.label("no input", success=False)
+    place.report("failed", output=None, error="timeout")
+    place.label("failed", success=False)
+    place.report("once")
+    place.label("once", success=False)
+    assert [one.interaction for one in place.collect()] == ["once"]
+    place.clock.pass_time(timedelta(hours=25))
+    place.label("once", success=False)
+    assert place.collect() == []
+
+
+def test_no_more_than_per_day(place: Place) -> None:
+    place.family = parse_family({**family().model_dump(exclude_none=True), "review": {"per_day": 2}})
+    for n in range(4):
+        place.report(f"in_{n}")
+        place.label(f"in_{n}", success=False)
+    assert len(place.collect()) == 2
+    place.clock.pass_time(timedelta(minutes=10))
+    place.report("later")
+    place.label("later", success=False)
+    assert place.collect() == []
+    place.clock.pass_time(timedelta(days=1))
+    place.report("next day")
+    place.label("next day", success=False)
+    assert [one.interaction for one in place.collect()] == ["next day"]
+
+
+def test_a_unit_is_put_up_once_in_a_week(place: Place) -> None:
+    for day, expected in ((0, 1), (2, 0), (6, 1)):
+        place.clock.pass_time(timedelta(days=day))
+        for n in range(2):
+            place.report(f"in_{day}_{n}", "same")
+            place.label(f"in_{day}_{n}", success=False)
+        assert len(place.collect()) == expected, day
+
+
+def test_a_look_is_due_once_a_day_and_never_where_nothing_may_be_shown(place: Place) -> None:
+    assert is_due(place.family, store=place.store, clock=place.clock)
+    place.collect()
+    assert not is_due(place.family, store=place.store, clock=place.clock)
+    place.clock.pass_time(timedelta(days=1))
+    assert is_due(place.family, store=place.store, clock=place.clock)
+    for changes in ({"review": {"per_day": 0}}, {"privacy": {"store": "metadata"}}):
+        quiet = parse_family({**family("quiet").model_dump(exclude_none=True), **changes})
+        assert not is_due(quiet, store=place.store, clock=place.clock)
+        assert collect_reviews(quiet, store=place.store, clock=place.clock) == []
+
+
+# --- the answer ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(place: Place) -> tuple[Place, str]:
+    place.report("in_1")
+    place.label("in_1", success=False)
+    place.collect()
+    assert place.examples() == {"train": 0, "dev": 0, "holdout": 0}
+    return place, place.reviews()[0]["id"]
+
+
+def test_a_released_answer_becomes_an_example_split_by_its_hash(asked: tuple[Place, str]) -> None:
+    place, review = asked
+    row = place.answer(review, expected={"summary": "what it should have been"})
+    assert (row["status"], row["answer"]) == ("answered", "release")
+    split = split_of(group_of({"document": "text of in_1"}, None))
+    assert place.examples()[split] == sum(place.examples().values()) == 1
+    with place.store.read() as tx:
+        (standing,) = place.store.examples.standing(tx, FAMILY, ids=["ia_in_1"], groups=())
+    assert standing.released
+    assert place.answer(review, expected={"summary": "x"})["answered_by"] == "ben"  # repeating it changes nothing
+    assert sum(place.examples().values()) == 1
+
+
+def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str]) -> None:
+    place, review = asked
+    place.answer(review, as_answered=True)
+    with place.store.read() as tx:
+        found = [e for split in ("train", "dev") for e in place.store.examples.of_split(tx, FAMILY, split=split)]  # type: ignore[arg-type]
+        assert place.store.audit.page(tx, None, 10)[0][0]["action"] == KIND
+    assert all((e.expected, e.origin, e.interaction) == ({"summary": "an answer"}, "interaction", "in_1") for e in found)
+
+
+def test_what_is_kept_back_becomes_nothing(asked: tuple[Place, str]) -> None:
+    place, review = asked
+    place.answer(review, "keep_back")
+    assert sum(place.examples().values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "say what it should have been"),
+        ({"expected": {"summary": "x"}, "as_answered": True}, "not both"),
+        ({"expected": {"topic": "x"}}, "no 'summary'"),
+        ({"expected": {"summary": " "}}, "cannot be read"),
+        ({"answer": "yes"}, "release or keep_back"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(asked: tuple[Place, str], options: Any, says: str) -> None:
+    place, review = asked
+    with pytest.raises(InvalidInput, match=says):
+        place.answer(review, **options)
+    assert place.reviews()[0]["status"] == "open"
+    with pytest.raises(NotFound):
+        place.answer("rv_unknown", as_answered=True)
+
+
+def test_masks_hold_for_what_a_person_writes(asked: tuple[Place, str]) -> None:
+    place, review = asked
+    place.family = family(mask=["email"])
+    place.answer(review, expected={"summary": "write to anna@example.org"})
+    with place.store.read() as tx:
+        found = [e for split in ("train", "dev") for e in place.store.examples.of_split(tx, FAMILY, split=split)]  # type: ignore[arg-type]
+        found += place.store.examples.sealed_holdout(tx, FAMILY, "st_x", None, place.clock.now())
+    assert "anna@" not in str(found[0].expected)

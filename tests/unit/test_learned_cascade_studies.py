@@ -1,0 +1,264 @@
+"""Studies that learn a confidence: from released training answers alone, used only where it beats the recorded one, and said either way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.confidence_learning import learn_confidence
+from optimizer.core.dataset import Example
+from optimizer.core.errors import InvalidInput
+from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.policy.learned import (
+    JudgedAnswer,
+    Learned,
+    asks_to_learn,
+    beats,
+    judged,
+    n_from_production,
+    recorded_signal,
+    replay_faults,
+    signal_faults,
+)
+from optimizer.core.policy.predicted import Read
+from optimizer.core.policy.shown import shown_policy
+from optimizer.core.study import Budget
+from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_family
+from tests.unit.test_cascade_studies import Models
+
+LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}
+SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 100, "n_settings": 4, "space": LEARN}
+ROLLOUT = {"gates": {"n": 100, "improvement": 0.15}}
+HARD = "Why is it so, and how?"
+
+
+class Guesser(TopicModel):
+    """Right where nobody asks why. What it says of its own sureness tells nothing, or with ``candour`` everything."""
+
+    def __init__(self, name: str, usd_per_mtok: float, *, easy: float, hard: float, candour: bool = False, before: Any = None) -> None:
+        super().__init__(price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before)
+        self.name, self.easy, self.hard, self.candour = name, easy, hard, candour
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = super().complete(request)
+        text = str(request.messages[-1]["content"])
+        luck, noise, *_ = (byte / 256 for byte in hashlib.sha256(f"{self.name}{text}".encode()).digest())
+        topic = next(t for t in TOPICS if t in text)
+        is_right = luck < (self.hard if HARD in text else self.easy)
+        said = topic if is_right else TOPICS[(TOPICS.index(topic) + 1) % 3]
+        sure = (0.9 if is_right else 0.5) + 0.05 * noise if self.candour else 0.6 + 0.35 * noise
+        cost = self.price.of(8, 2) if self.price else 0.0
+        return replace(answer, text=said, cost_usd=cost, log_probability=log(sure) if request.params.get("logprobs") else None)
+
+
+def guessers(**changes: Any) -> Models:
+    cheap: Any = Guesser("cheap", 0.01, easy=1.0, hard=0.3, **changes)
+    strong: Any = Guesser("strong", 0.2, easy=0.97, hard=0.97)
+    return Models(cheap, strong)
+
+
+def documents(n: int, split: str, **changes: Any) -> list[Example]:
+    given: dict[str, Any] = {"origin": "curated", "released": True, **changes}
+    return [
+        Example(
+            id=f"{split}-{i:03d}",
+            family="topics",
+            input={"document": f"Notes on {TOPICS[i % 3]}, number {i} of {split}." + (f" {HARD}" if i % 5 < 2 else "")},
+            expected={"topic": TOPICS[i % 3]},
+            group=f"{split}-{i}",
+            split=split,  # type: ignore[arg-type]
+            created_at=START,
+            **given,
+        )
+        for i in range(n)
+    ]
+
+
+def world_of(folder: Path, train: Sequence[Example] | None = None) -> World:
+    folder.mkdir(exist_ok=True)
+    family = topic_family(model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={})
+    examples = [*(train or documents(300, "train")), *documents(60, "dev"), *documents(100, "holdout")]
+    return World(folder, family=family).fill(examples=examples)
+
+
+def create(world: World, models: Models, **options: Any) -> Any:
+    given = {"aim": "cost", "strategy": "replay", "definition": SIZES, "budget": Budget(calls=5000, usd=1.0), **options}
+    return world.create(models=models, **given)
+
+
+def winner_of(world: World, study: Any) -> Any:
+    with world.store.read() as tx:
+        return world.store.variants.get(tx, "topics", study.winner).variant
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return world_of(tmp_path / "world")
+
+
+def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(world: World) -> None:
+    models = guessers()
+    study = world.run(create(world, models), models=models)
+    assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
+    policy = winner_of(world, study).policy
+    assert policy["confidence"]["kind"] == "predictor"
+    assert list(policy["confidence"]["after"]) == ["cheap"]
+    assert study.confirmation["saving"] > 0.3
+    assert "learned confidence of cheap is used" in study.spend.remark
+    (found,) = study.findings["confidence"]
+    assert found["is_used"]
+    assert found["predictor"] == policy["confidence"]["after"]["cheap"]["hash"]
+    assert found["learned"]["brier"] < found["recorded"]["brier"]
+    assert sum(each["n"] for each in found["learned"]["reliability"]) == 300
+
+
+def test_without_a_word_in_the_space_nothing_is_learned(world: World) -> None:
+    models = guessers()
+    study = world.run(create(world, models, definition={**SIZES, "space": {}}), models=models)
+    assert study.outcome == "no_improvement"
+    assert study.findings is None
+
+
+def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None:
+    models = guessers(candour=True)
+    study = world.run(create(world, models), models=models)
+    assert study.outcome == "nominated", study.spend.remark
+    assert winner_of(world, study).policy.get("confidence", {"kind": "log_probability"}) == {"kind": "log_probability"}
+    assert not study.findings["confidence"][0]["is_used"]
+    assert "is not used" in study.spend.remark
+
+
+def test_what_it_was_trained_on_stands_in_the_variant(tmp_path: Path) -> None:
+    train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
+    world, models = world_of(tmp_path / "world", train), guessers()
+    study = world.run(create(world, models), models=models)
+    trained_on = winner_of(world, study).policy["confidence"]["after"]["cheap"]["trained_on"]
+    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 300, 100)
+
+
+def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(tmp_path: Path) -> None:
+    hidden = [
+        replace(e, id=f"h{e.id}", group=f"h{e.group}", input={"document": f"{e.input['document']} Zanzibar!"}, released=False)
+        for e in documents(300, "train", origin="correction")
+    ]
+    world, models = world_of(tmp_path / "world", [*documents(300, "train"), *hidden]), guessers()
+    study = world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models)
+    assert study.outcome == "nominated"
+    told = [str(r.messages) for tier in models.tiers.values() for r in tier.requests]
+    assert not any("Zanzibar" in text for text in told)
+    with world.store.read() as tx:
+        variants = world.store.variants.of_family(tx, "topics")
+    assert not any("zanzibar" in json.dumps(record.variant.content()).lower() for record in variants)
+
+
+def test_too_few_answers_are_no_failure_and_are_said(world: World) -> None:
+    models = guessers()
+    study = world.run(create(world, models, definition={**SIZES, "n_train": 15}), models=models)
+    assert study.status == "finished", study.error
+    assert "No confidence was learned for cheap" in study.spend.remark
+    assert study.findings["confidence"][0]["learned"] is None
+
+
+def test_a_killed_study_trains_the_same_predictor_again(tmp_path: Path) -> None:
+    models = guessers(before=killed_at(340))
+    world = world_of(tmp_path / "world")
+    made = create(world, models)
+    with pytest.raises(Killed):
+        world.run(made, models=models)
+    first = [t.variant for t in world.trials(made)]
+    resumed = world.run(made, models=models)
+    assert resumed.outcome == "nominated", resumed.spend.remark
+    settled = [call.key for call in world.calls(resumed) if call.status == "settled"]
+    assert len(settled) == len(set(settled))
+    assert [t.variant for t in world.trials(resumed)][: len(first)] == first
+
+
+def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(world: World) -> None:
+    models = guessers()
+    study = world.run(create(world, models), models=models)
+    winner = winner_of(world, study)
+    assert recorded_signal(LEARN, winner.policy["confidence"]) == {"kind": "log_probability"}
+    assert recorded_signal({}, None) is None
+    assert recorded_signal({"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}) == {"kind": "agreement"}
+
+
+# --- values ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        pytest.param({"choices": ["predictor"]}, "chosen among mappings", id="a word"),
+        pytest.param({"float": [0.0, 1.0]}, "chosen among mappings", id="a range"),
+        pytest.param({"choices": [{"kind": "predictr"}]}, "no confidence of kind 'predictr'", id="unknown"),
+        pytest.param({"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}, "one recorded", id="two recorded ones"),
+    ],
+)
+def test_a_space_that_cannot_be_learned_in_is_refused_with_its_place(world: World, entry: Any, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says) as refused:
+        create(world, guessers(), definition={**SIZES, "space": {"policy.confidence": entry}})
+    assert [f.pointer for f in refused.value.faults] == ["/definition/space/policy.confidence"]
+
+
+def test_two_recorded_confidences_are_a_good_space_for_other_strategies() -> None:
+    space = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}}
+    assert signal_faults(space) == []
+    assert len(replay_faults(space)) == 1
+    assert not asks_to_learn(space)
+
+
+@pytest.mark.parametrize(("low", "saved", "used"), [(0.01, 0.5, True), (0.01, 0.3, False), (0.0, 0.5, False), (-0.1, 0.5, False)])
+def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(low: float, saved: float, used: bool) -> None:
+    assert beats(low, saved=saved, saved_recorded=0.3) is used
+
+
+def test_words_of_what_nobody_released_never_leave_the_example() -> None:
+    (example,) = documents(1, "train", released=False)
+    answered = {"read": Read(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
+    assert judged(example, answered).read.texts == {}
+    assert judged(replace(example, released=True), answered).read.texts == {"request": "secret"}
+    assert n_from_production([example, replace(example, origin="correction"), replace(example, origin="interaction")]) == 2
+
+
+def learned(n: int = 120, *, recorded: Any = lambda i: None) -> Learned:
+    answers = [
+        JudgedAnswer(
+            read=Read(numbers={"request.why": float(i % 3 == 0)}, texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"}),
+            recorded=recorded(i),
+            is_right=(i % 3 == 0) == (i % 11 == 0),
+            group=f"g{i}",
+        )
+        for i in range(n)
+    ]
+    return learn_confidence(answers, has_labels=True, trained_on={"study": "st_1", "rows": n}, seed=0)
+
+
+def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on() -> None:
+    one, other = learned(), learned()
+    assert one.predictor == other.predictor
+    assert one.predictor["trained_on"]["study"] == "st_1"
+    assert one.recorded is None
+    assert one.gain_low > 0
+
+
+def test_a_recorded_confidence_on_a_wrong_scale_is_calibrated_before_it_is_compared() -> None:
+    """It knows everything and says so in tenths of what it means: that alone must not make a learned one better."""
+    found = learned(recorded=lambda i: 0.1 if (i % 3 == 0) == (i % 11 == 0) else 0.05)
+    assert found.gain_low < 0
+    assert found.recorded is not None
+    assert found.recorded.auc == 1.0
+
+
+def test_a_policy_is_shown_without_the_predictors_numbers() -> None:
+    policy = {"accept": 0.9, "confidence": {"kind": "predictor", "after": {"cheap": dict(learned().predictor)}}}
+    shown = shown_policy(policy)
+    assert shown["confidence"]["kind"] == "predictor"
+    assert set(shown["confidence"]["after"]["cheap"]) == {"hash", "trained_on"}
+    assert shown_policy({"accept": 0.9}) == {"accept": 0.9}
