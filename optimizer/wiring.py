@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
+    from optimizer.core.policy.content.files import PipelineFiles
     from optimizer.core.policy.content.recommend import Recommendation
     from optimizer.core.rollout_history import RolloutReport
     from optimizer.core.scoring import Judge, Scorer
@@ -115,6 +116,13 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         rows.append({**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})})
     names = dict.fromkeys(name for row in rows for name in row if name not in ("input", "expected"))
     return list(names), rows
+
+
+def read_pipeline_files(path: Path) -> PipelineFiles:
+    """The content pipeline's own files: all of a folder, or one."""
+    from optimizer.adapters.content_files import read_file, read_folder
+
+    return read_folder(path) if path.is_dir() else read_file(path)
 
 
 def write_optimal_config(folder: Path, found: Recommendation) -> Path:
