@@ -12,8 +12,9 @@ from ruamel.yaml import YAML
 
 from optimizer.adapters.family_positions import Source, read_yaml
 from optimizer.core.errors import Fault, InvalidInput, NotFound
-from optimizer.core.policy.content.file_reading import FILES, OPTIMAL
+from optimizer.core.policy.content.file_reading import FILES, MONITORING, OPTIMAL
 from optimizer.core.policy.content.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
+from optimizer.core.policy.content.targets import TARGETS, Target
 
 
 def read_folder(folder: Path) -> PipelineFiles:
@@ -43,11 +44,27 @@ def read_file(file: Path) -> PipelineFiles:
     return _read([file])
 
 
-def _read(files: Sequence[Path]) -> PipelineFiles:
+def read_levels(file: Path) -> Mapping[str, Target]:
+    """The levels of a monitoring.yaml of any name, by figure.
+
+    Raises:
+        InvalidInput: every fault, with its line; among them figures that nothing here measures.
+    """
+    levels = _read([file], as_name=MONITORING).monitoring
+    unknown = [name for name in levels if name not in TARGETS]
+    if unknown:
+        raise InvalidInput(
+            f"{file} sets levels for {', '.join(unknown)}, and nothing is known of that here. It may set {', '.join(TARGETS)}."
+        )
+    return levels
+
+
+def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles:
+    """``as_name``: what a single file is read as, whatever it is called."""
     sources: dict[str, Source] = {}
     faults: list[Fault] = []
     for file in files:
-        name = file.name
+        name = as_name or file.name
         try:
             sources[name] = read_yaml(file.read_bytes().decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -53,7 +53,9 @@ def test_presets_variants_and_files_are_compared_and_the_answer_has_its_interval
 
     strict = home / "strict"
     strict.mkdir()
-    (strict / "quality_filtering.yaml").write_text("checks: {needed: 4, min_words: 0}\nthresholds: {min_coherence: 0.8}\n", encoding="utf-8")
+    (strict / "quality_filtering.yaml").write_text(
+        "checks: {needed: 4, min_words: 0}\nthresholds: {min_coherence: 0.8}\n", encoding="utf-8"
+    )
     code, found = compared(capsys, "--conservative", str(strict), "--aggressive", "champion")
     assert (code, found["choice"]) == (0, "conservative")
     assert found["aggressive"]["configuration"].startswith("champion v_")
