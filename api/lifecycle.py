@@ -59,6 +59,7 @@ def _open(settings: Settings) -> Services:
     state = ServingState(store, files, clock, secrets.token_keys, sync=lambda: wiring.sync_families(settings, files, store, clock))
     state.refresh()
     return Services(
+        targets=wiring.load_targets(settings),
         settings=settings,
         store=store,
         clock=clock,

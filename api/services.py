@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +16,7 @@ from optimizer.actor import local_actor
 from optimizer.config import Settings
 from optimizer.core.errors import InvalidFamily, NotFound
 from optimizer.core.family import Family
+from optimizer.core.policy.content.targets import TARGETS, Target
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Services:
     secrets: Any
     serving: ServingState
     gateway: Gateway
+    targets: Mapping[str, Target] = field(default_factory=lambda: TARGETS)  # of the content pipeline's figures
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
     actor_without_key: str = field(default_factory=local_actor)
     operator_windows: MinuteWindows = field(init=False)

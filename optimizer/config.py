@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -14,6 +15,8 @@ from optimizer.core.errors import Fault, InvalidInput, pointer_of
 Profile = Literal["demo", "dev", "staging", "prod"]
 PROFILES: tuple[Profile, ...] = ("demo", "dev", "staging", "prod")
 DEFAULT_PROFILE: Profile = "dev"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SECRET = ("token_keys", "api_key", "alert_slack_webhook", "alert_discord_webhook")  # never repeated in a message
 
 
 class Limits(BaseModel):
@@ -44,6 +47,10 @@ class Settings(BaseSettings):
     models_file: Path = Path("config/models.yaml")
     token_keys: str | None = Field(default=None, repr=False)
     api_key: str | None = Field(default=None, repr=False)
+    alert_slack_webhook: str | None = Field(default=None, repr=False)
+    alert_discord_webhook: str | None = Field(default=None, repr=False)
+    alert_level: Literal["info", "warning", "critical"] = "info"
+    monitoring_file: Path = Path("config/monitoring.yaml")
     clock_scale: float = Field(default=1.0, ge=1.0, le=100_000.0)
     family_overrides: dict[str, Any] = Field(default_factory=dict)
     serve_file_edits: bool = False
@@ -61,14 +68,32 @@ class Settings(BaseSettings):
     def _paths_stand_under_home(cls, data: Any) -> Any:
         home = Path(data["home"]).expanduser().absolute()
         data["home"] = home
-        for name in ("families_dir", "models_file"):
+        for name in ("families_dir", "models_file", "monitoring_file"):
             data[name] = home / Path(data.get(name) or cls.model_fields[name].default).expanduser()
         return data
 
-    @field_validator("token_keys", "api_key", "database_url", "mlflow_tracking_uri")
+    @field_validator("token_keys", "api_key", "database_url", "mlflow_tracking_uri", "alert_slack_webhook", "alert_discord_webhook")
     @classmethod
     def _blank_is_absent(cls, value: str | None) -> str | None:
         return value.strip() or None if value else None
+
+    @field_validator("alert_slack_webhook", "alert_discord_webhook")
+    @classmethod
+    def _is_a_safe_address(cls, value: str | None) -> str | None:
+        """https, or http to this machine. The message never repeats the address: whoever has it can write to the channel."""
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            is_fine = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+            is_fine = is_fine and (parts.port is None or parts.port > 0)
+        except ValueError:
+            is_fine = False
+        if not is_fine:
+            raise ValueError(
+                "must be the whole address of an incoming webhook, beginning with https:// (it is a secret and not repeated here)"
+            )
+        return value
 
     @model_validator(mode="after")
     def _rules_between_settings(self) -> Settings:
@@ -186,6 +211,8 @@ def _fault(error: Any) -> Fault:
     detail = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         detail = "there is no such setting; docs/reference/settings.md lists them"
+    elif error["loc"] and error["loc"][0] in SECRET:
+        pass
     elif "input" in error and error["type"] != "value_error":
         detail = f"{detail} (got {error['input']!r})"
     return Fault(pointer=pointer_of(error["loc"]), detail=detail)

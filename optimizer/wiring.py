@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
+    from optimizer.core.policy.content.files import PipelineFiles
     from optimizer.core.policy.content.recommend import Recommendation
+    from optimizer.core.policy.content.targets import Target
     from optimizer.core.rollout_history import RolloutReport
     from optimizer.core.scoring import Judge, Scorer
     from optimizer.core.strategy import SearchSetting, Strategy
     from optimizer.core.study_history import StudyReport
     from optimizer.jobs.sync_families import FamilySync
-    from optimizer.ports import Clock, FamilySource, Store, Tracker
+    from optimizer.ports import AlertChannel, Clock, FamilySource, Store, Tracker
 
 
 def open_store(settings: Settings) -> Store:
@@ -115,6 +117,38 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         rows.append({**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})})
     names = dict.fromkeys(name for row in rows for name in row if name not in ("input", "expected"))
     return list(names), rows
+
+
+def read_pipeline_files(path: Path) -> PipelineFiles:
+    """The content pipeline's own files: all of a folder, or one."""
+    from optimizer.adapters.content_files import read_file, read_folder
+
+    return read_folder(path) if path.is_dir() else read_file(path)
+
+
+def load_targets(settings: Settings) -> Mapping[str, Target]:
+    """The levels of the content pipeline's figures: monitoring.yaml's where there is one, else the built-in ones.
+
+    Raises:
+        InvalidInput: every fault of the file, with its line.
+    """
+    from optimizer.adapters.content_files import read_levels
+    from optimizer.core.policy.content.targets import TARGETS
+
+    return {**TARGETS, **read_levels(settings.monitoring_file)} if settings.monitoring_file.is_file() else TARGETS
+
+
+def open_channels(settings: Settings) -> list[AlertChannel]:
+    """The alert channels that have an address; nothing is connected before the first message."""
+    from optimizer.adapters import webhooks
+
+    installation = f"Detent, profile {settings.profile}"
+    found: list[AlertChannel] = []
+    if settings.alert_slack_webhook is not None:
+        found.append(webhooks.slack(settings.alert_slack_webhook, installation))
+    if settings.alert_discord_webhook is not None:
+        found.append(webhooks.discord(settings.alert_discord_webhook, installation))
+    return found
 
 
 def write_optimal_config(folder: Path, found: Recommendation) -> Path:

@@ -28,8 +28,10 @@ from optimizer.jobs.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.roll_up_performance import roll_up_performance
+from optimizer.jobs.send_alerts import send_alerts
 from optimizer.jobs.trigger_studies import trigger_studies
 from optimizer.jobs.watch_champion import watch_champion
+from optimizer.jobs.watch_pipeline import watch_pipeline
 from optimizer.ports import Alert, ModelSource, Tracker
 from optimizer.study_workflows import StudyWorkflows
 
@@ -37,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0  # how often queued studies and changed family files are looked for
 MIRROR_SECONDS = 2.0
+ALERTS_SECONDS = 2.0
+PIPELINE_SECONDS = 60.0
 ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
 ROLL_UP_SECONDS = 60.0
 MINUTES_SECONDS = 20.0
@@ -77,9 +81,13 @@ class Worker:
         self._store = wiring.open_store(self._settings)
         self._clock = wiring.open_clock(self._settings)
         self._families = wiring.load_families(self._settings)
+        self._targets = wiring.load_targets(self._settings)
+        self._channels = wiring.open_channels(self._settings)
         duties = [
             self._thread("tick", self._tick, self._settings.tick_seconds),
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
+            self._thread("alerts", self._send_alerts, ALERTS_SECONDS),
+            self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
@@ -186,7 +194,7 @@ class Worker:
         """Everything that is due, then the aliases now and then. MLflow is opened only when there is something to say to it."""
         now = self._clock.now()
         with self._store.read() as tx:
-            is_due = any(item.topic in TOPICS for item in self._store.outbox.due(tx, now, 20))
+            is_due = bool(self._store.outbox.due(tx, now, 1, topics=TOPICS))
         if not is_due and (self._tracker is None or time.monotonic() < self._aliases_due):
             return
         mirror_once(self._store, self._open_tracker, self._clock, self._families.families)
@@ -196,6 +204,12 @@ class Worker:
         if self._tracker is None:
             self._tracker = wiring.open_tracker(self._settings)
         return self._tracker
+
+    def _send_alerts(self) -> None:
+        send_alerts(self._store, self._channels, self._clock, least=self._settings.alert_level)
+
+    def _watch_pipeline(self) -> None:
+        watch_pipeline(self._store, self._clock, self._targets)
 
     def _roll_up(self) -> None:
         roll_up_performance(store=self._store, clock=self._clock)

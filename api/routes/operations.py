@@ -16,6 +16,8 @@ from optimizer import run_files
 from optimizer.core.freezes import ALL
 from optimizer.core.schedule import StoredSchedule, in_force
 from optimizer.jobs.look_at_triggers import next_scheduled
+from optimizer.jobs.mirror_outbox import TOPICS
+from optimizer.jobs.send_alerts import messages_waiting
 from optimizer.ports import Transaction
 
 PROCESSES = ("api", "gateway", "worker", "mlflow")
@@ -55,7 +57,8 @@ def status(shared: Shared) -> dict[str, Any]:
         return {
             "studies": [shapes.study(study) for study in shared.store.studies.unfinished(tx)],
             "alerts": [shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True)],
-            "outbox_waiting": shared.store.outbox.backlog(tx),
+            "outbox_waiting": shared.store.outbox.backlog(tx, topics=TOPICS),
+            "messages_waiting": messages_waiting(tx, shared.store),
         }
 
     served = shared.serving.now_served

@@ -107,7 +107,7 @@ def quality_trends(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
 
 def _report(shared: Services, hours: int, of: Callable[[PerformanceReport], dict[str, Any]]) -> dict[str, Any]:
     def read(tx: Transaction) -> dict[str, Any]:
-        report = PerformanceReport(tx, store=shared.store, clock=shared.clock, hours=hours)
+        report = PerformanceReport(tx, store=shared.store, clock=shared.clock, hours=hours, targets=shared.targets)
         return {**report.span, **of(report)}
 
     return shared.read(read)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -12,8 +12,9 @@ from ruamel.yaml import YAML
 
 from optimizer.adapters.family_positions import Source, read_yaml
 from optimizer.core.errors import Fault, InvalidInput, NotFound
-from optimizer.core.policy.content.file_reading import FILES, OPTIMAL
+from optimizer.core.policy.content.file_reading import FILES, MONITORING, OPTIMAL
 from optimizer.core.policy.content.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
+from optimizer.core.policy.content.targets import TARGETS, Target
 
 
 def read_folder(folder: Path) -> PipelineFiles:
@@ -23,20 +24,53 @@ def read_folder(folder: Path) -> PipelineFiles:
         NotFound: none of the files is there.
         InvalidInput: every fault of every file at once, with file, line and JSON pointer.
     """
+    found = [folder / name for name in FILES if (folder / name).is_file()]
+    if not found:
+        raise NotFound(f"There is none of the pipeline's files in {folder}. Expected at least one of {', '.join(FILES)}.")
+    return _read(found)
+
+
+def read_file(file: Path) -> PipelineFiles:
+    """What one of the pipeline's files says, under its own name.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: the name is none of the five, or every fault of the file at once.
+    """
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.")
+    if file.name not in FILES:
+        raise InvalidInput(f"{file} is none of the pipeline's files; they are named {', '.join(FILES)}.")
+    return _read([file])
+
+
+def read_levels(file: Path) -> Mapping[str, Target]:
+    """The levels of a monitoring.yaml of any name, by figure.
+
+    Raises:
+        InvalidInput: every fault, with its line; among them figures that nothing here measures.
+    """
+    levels = _read([file], as_name=MONITORING).monitoring
+    unknown = [name for name in levels if name not in TARGETS]
+    if unknown:
+        raise InvalidInput(
+            f"{file} sets levels for {', '.join(unknown)}, and nothing is known of that here. It may set {', '.join(TARGETS)}."
+        )
+    return levels
+
+
+def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles:
+    """``as_name``: what a single file is read as, whatever it is called."""
     sources: dict[str, Source] = {}
     faults: list[Fault] = []
-    for name in FILES:
-        file = folder / name
-        if not file.is_file():
-            continue
+    for file in files:
+        name = as_name or file.name
         try:
             sources[name] = read_yaml(file.read_bytes().decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(pointer="", detail=f"the file cannot be read ({error}); save it as UTF-8, readable", file=name, line=1))
             continue
         faults += [replace(fault, file=name) for fault in sources[name].faults]
-    if not sources and not faults:
-        raise NotFound(f"There is none of the pipeline's files in {folder}. Expected at least one of {', '.join(FILES)}.")
     content = PipelineFiles()
     try:
         content = read_files({name: source.data for name, source in sources.items() if source.data is not None})

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check Python, disk, settings, store, families, models, ports and MLflow; changes nothing but var/.
+    """Check Python, disk, settings, store, families, models, ports, alert channels and MLflow; changes nothing but var/.
 
     Example: detent doctor
     """
@@ -102,7 +102,7 @@ def _store(session: Session) -> Iterator[Finding]:
         detail=f"readable and migrated; {count(len(keys), 'key')}; last tick {when(ticked_at) if ticked_at else 'never'}",
     )
     for alert in alerts:
-        yield Finding(check="alert", verdict="warning", detail=f"{alert.kind}: {alert.detail}")
+        yield Finding(check="open alert", verdict="warning", detail=f"{alert.kind}: {alert.detail}")
 
 
 def _families(session: Session) -> Iterator[Finding]:
@@ -171,6 +171,30 @@ def _ports(session: Session) -> Iterator[Finding]:
         yield Finding(check="ports", verdict="ok" if free else "warning", detail=detail, advice=advice)
 
 
+def _alerts(session: Session) -> Iterator[Finding]:
+    """Which channels hear of alerts, and what waits for them. A connection is made and closed; nothing is sent."""
+    from optimizer import wiring
+    from optimizer.ports.alerts import CHANNELS, channel_topic
+
+    yield Finding(check="alerts", verdict="ok", detail="the log has a line for each raise and clear (var/logs/worker.log)")
+    configured = {channel.name: channel for channel in wiring.open_channels(session.settings)}
+    for name in CHANNELS:
+        variable = f"DETENT_ALERT_{name.upper()}_WEBHOOK"
+        if name not in configured:
+            yield Finding(check="alerts", verdict="ok", detail=f"{name}: not configured ({variable})")
+            continue
+        with session.store.read() as tx:
+            waiting = session.store.outbox.backlog(tx, topics=(channel_topic(name),))
+            oldest = session.store.outbox.oldest(tx, channel_topic(name))
+        problem = configured[name].check() or (oldest.last_error if oldest is not None else None)
+        detail = f"{name}: configured, {count(waiting, 'message')} waiting"
+        if problem is None:
+            yield Finding(check="alerts", verdict="ok", detail=f"{detail}; its server takes connections (nothing was sent)")
+        else:
+            advice = f"Check {variable}, or behind a proxy HTTPS_PROXY. It is tried again by itself, at least once an hour."
+            yield Finding(check="alerts", verdict="warning", detail=f"{detail}; {problem}", advice=advice)
+
+
 def _mlflow(session: Session) -> Iterator[Finding]:
     from importlib.metadata import PackageNotFoundError, version
 
@@ -191,4 +215,14 @@ def _mlflow(session: Session) -> Iterator[Finding]:
     yield Finding(check="mlflow", verdict="ok", detail=f"MLflow {installed}, mirror to {session.settings.tracking_uri()}")
 
 
-CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (_python, _settings, _disk, _store, _families, _models, _ports, _mlflow)
+CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
+    _python,
+    _settings,
+    _disk,
+    _store,
+    _families,
+    _models,
+    _ports,
+    _alerts,
+    _mlflow,
+)

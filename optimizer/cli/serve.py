@@ -45,6 +45,7 @@ def serve(
     lock.acquire_or_refuse("Another server runs on this home", "End it first, or give this one a home of its own with DETENT_HOME.")
     try:
         set_up_logs(settings, "supervisor", terminal=settings.log_json)
+        wiring.load_targets(settings)  # a faulty file is said here, before anything runs
         wiring.migrate_store(settings)
         store = wiring.open_store(settings)
         with store.read() as tx:

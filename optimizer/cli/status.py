@@ -24,6 +24,8 @@ def status(as_json: Json = False) -> None:
     Example: detent status --json
     """
     from optimizer import run_files
+    from optimizer.jobs.mirror_outbox import TOPICS
+    from optimizer.jobs.send_alerts import messages_waiting
 
     session = Session()
     store, settings = session.store, session.settings
@@ -46,7 +48,8 @@ def status(as_json: Json = False) -> None:
         ]
         studies = store.studies.unfinished(tx)
         alerts = store.alerts.all(tx, open_only=True)
-        backlog = store.outbox.backlog(tx)
+        backlog = store.outbox.backlog(tx, topics=TOPICS)
+        messages = messages_waiting(tx, store)
     values = {
         "home": settings.home,
         "profile": settings.profile,
@@ -58,12 +61,16 @@ def status(as_json: Json = False) -> None:
         "studies": studies,
         "alerts": alerts,
         "outbox_waiting": backlog,
+        "messages_waiting": messages,
     }
 
     def view(out: Any) -> None:
         out.print(f"Home      {settings.home}, profile {settings.profile}", style="bold", markup=False)
         age = "no tick yet" if ticked_at is None else f"{(session.clock.now() - ticked_at).total_seconds():.0f} s ago"
         out.print(f"Tick      {age}; {backlog} waiting for MLflow", markup=False)
+        for channel, n in messages.items():
+            if n:
+                out.print(f"Alerts    {n} waiting for {channel}; why: detent doctor", style="yellow", markup=False)
         for freeze in freezes:
             out.print(f"Frozen    {freeze.text}", style="yellow", markup=False)
         out.print("")

@@ -9,6 +9,7 @@ import typer
 
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
+from optimizer.cli.thresholds_compare import compare
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from optimizer.core.policy.content.replay import Outcome
 
 app = typer.Typer(name="thresholds", no_args_is_help=True, help="Knobs of a content pipeline, from what was collected.")
+app.command()(compare)
 
 
 @app.command()
@@ -39,7 +41,7 @@ def recommend(
     written = str(wiring.write_optimal_config(out, found)) if out is not None else None
 
     def view(console: Console) -> None:
-        rows = [_row("now", found.before), _row("recommended", found.after)]
+        rows = [row_of("now", found.before), row_of("recommended", found.after)]
         table(
             rows, {"what": "On kept-back items", "saved": "Time saved", "quality": "Mean quality", "full": "In full", "n": "n"}, empty=""
         )(console)
@@ -56,7 +58,8 @@ def recommend(
     show(as_json, {**found.optimal_config, "is_better": found.is_better, "written": written}, view)
 
 
-def _row(what: str, outcome: Outcome) -> dict[str, str | int]:
+def row_of(what: str, outcome: Outcome) -> dict[str, str | int]:
+    """A configuration's outcome as a row of a table; the quality with its 95 % interval."""
     quality = "not measured" if outcome.quality is None else f"{outcome.quality:.3f}"
     if outcome.quality_error is not None:
         quality += f" ± {1.96 * outcome.quality_error:.3f}"

@@ -19,6 +19,7 @@ from optimizer.demo.rollouts import Rollouts
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
 from optimizer.demo.studies import Searched
+from optimizer.jobs.mirror_outbox import TOPICS
 from optimizer.ports import Clock, Store
 
 MIRRORED_WITHIN_S = 60.0
@@ -121,7 +122,7 @@ def _wait_for_mirror(store: Store) -> int:
     deadline = time.monotonic() + MIRRORED_WITHIN_S
     while True:
         with store.read() as tx:
-            backlog = store.outbox.backlog(tx)
+            backlog = store.outbox.backlog(tx, topics=TOPICS)
         if backlog == 0 or time.monotonic() > deadline:
             return backlog
         time.sleep(0.5)

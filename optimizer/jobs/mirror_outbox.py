@@ -33,7 +33,7 @@ def mirror_once(store: Store, tracker: Tracker | Callable[[], Tracker], clock: C
     """
     now = clock.now()
     with store.read() as tx:
-        due = [item for item in store.outbox.due(tx, now, BATCH) if item.topic in TOPICS]
+        due = store.outbox.due(tx, now, BATCH, topics=TOPICS)
     sent = 0
     for item in due:
         try:
@@ -156,7 +156,7 @@ def _restore_aliases(
     for family in families:
         with store.read() as tx:
             wanted = wanted_aliases(store, tx, family)
-            if not wanted or store.outbox.backlog(tx):
+            if not wanted or store.outbox.backlog(tx, topics=TOPICS):
                 continue
         try:
             moved = _opened(tracker).restore_aliases(family, wanted)

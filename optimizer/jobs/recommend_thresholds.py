@@ -10,6 +10,7 @@ from optimizer.core.errors import Conflict, InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.pipeline_record import PipelineRecord
 from optimizer.core.policy.content.recommend import Recommendation, recommend
+from optimizer.jobs.compare_thresholds import require_pipeline
 from optimizer.ports import Clock, Store
 
 MOST_RECORDS = 100_000
@@ -26,11 +27,7 @@ def recommend_thresholds(family: Family, *, store: Store, clock: Clock, hours: f
         Conflict: the family has no champion yet.
         DatasetTooSmall: names everything that is missing.
     """
-    if family.kind != "policy":
-        raise InvalidInput(
-            f"Family {family.name!r} is of kind {family.kind}, and thresholds are recommended for content pipelines (kind policy). "
-            f"Those of a cascade are found by a study: detent study run {family.name} --strategy replay --aim cost --dry-run."
-        )
+    require_pipeline(family)
     if not 0 < hours <= MAX_HOURS:
         raise InvalidInput(f"Reported items of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
     since = clock.now() - timedelta(hours=hours)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.pipeline_record import PipelineSums, hour_of
 from optimizer.core.pipeline_report import breakdown, checkpoints, content_types, overall, standings, total, trends, worst
+from optimizer.core.policy.content.targets import TARGETS, Target
 from optimizer.ports import Clock, Store, Transaction
 
 
 class PerformanceReport:
     """One snapshot of the store; each method reads what it answers. ``hours``: full hours of the clock, the present one included."""
 
-    def __init__(self, tx: Transaction, *, store: Store, clock: Clock, hours: int) -> None:
+    def __init__(self, tx: Transaction, *, store: Store, clock: Clock, hours: int, targets: Mapping[str, Target] = TARGETS) -> None:
         self._tx = tx
+        self._targets = targets
         self._stats = store.pipeline_stats
         now = clock.now()
         self.since: datetime = hour_of(now) - timedelta(hours=hours - 1)
@@ -35,7 +38,7 @@ class PerformanceReport:
     def summary(self) -> dict[str, Any]:
         """The figures that have targets beside them, and the worst status of all."""
         found = overall(self._by_type())
-        stand = standings(found)
+        stand = standings(found, self._targets)
         return {
             "status": worst(stand),
             "metrics": {name: asdict(one) for name, one in stand.items()},

@@ -6,7 +6,7 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 
 from __future__ import annotations
 
-from optimizer.ports.alerts import Alert, Alerts, Audit
+from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, ChannelFailed
 from optimizer.ports.api_keys import ApiKeys
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
@@ -27,12 +27,15 @@ from optimizer.ports.variants import VariantRecord, Variants
 __all__ = [
     "Added",
     "Alert",
+    "AlertChannel",
+    "AlertMessage",
     "Alerts",
     "AnswersCoroutines",
     "ApiKeys",
     "Audit",
     "Blocks",
     "Champions",
+    "ChannelFailed",
     "Clock",
     "DeltaSink",
     "DriftDetectors",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -22,7 +22,60 @@ class Alert:
     closed_at: datetime | None = None
 
 
+AlertEvent = Literal["raised", "cleared"]
+ALERT_TOPIC = "alert"  # in the outbox: every raise and every clear, before it is known who listens
+CHANNELS = ("slack", "discord")  # beside the log
+
+
+def channel_topic(channel: str) -> str:
+    """The topic in the outbox of what one channel still has to hear."""
+    return f"{ALERT_TOPIC} {channel}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertMessage:
+    """One raise or one clear of an alert, as it was at that moment."""
+
+    alert: Alert
+    event: AlertEvent
+
+
+def told(alert: Alert, event: AlertEvent) -> dict[str, Any]:
+    """A message as plain data of the outbox; ``message_of`` reads it again."""
+    closed_at = alert.closed_at.isoformat() if alert.closed_at is not None else None
+    return {"event": event, **asdict(alert), "opened_at": alert.opened_at.isoformat(), "closed_at": closed_at}
+
+
+def message_of(payload: Mapping[str, Any]) -> AlertMessage:
+    values = {name: payload[name] for name in Alert.__dataclass_fields__}
+    for name in ("opened_at", "closed_at"):
+        values[name] = datetime.fromisoformat(values[name]) if values[name] is not None else None
+    return AlertMessage(alert=Alert(**values), event=payload["event"])
+
+
+class ChannelFailed(Exception):
+    """A message was not taken. The text names no address: it ends up in the store and in logs."""
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class AlertChannel(Protocol):
+    """Where people read alerts outside of Detent."""
+
+    @property
+    def name(self) -> str: ...
+    def send(self, message: AlertMessage) -> None:
+        """Raises ChannelFailed, and nothing else, where the message was not taken."""
+
+    def check(self) -> str | None:
+        """Why nothing could be sent now, without sending anything; None where the other side takes connections."""
+
+
 class Alerts(Protocol):
+    """Every raise and every clear is also told to the outbox, in the same transaction."""
+
     def open(self, tx: Transaction, alert: Alert) -> bool:
         """False when the same (kind, family, subject) is already open."""
 

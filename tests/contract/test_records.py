@@ -73,7 +73,7 @@ class TestOutbox:
     @staticmethod
     def due(database: Database, at: Any = NOW) -> list[Any]:
         with database.read() as tx:
-            return database.outbox.due(tx, at, 10)
+            return database.outbox.due(tx, at, 10, topics=("study",))
 
     def test_what_was_not_sent_is_replaced_by_the_next_of_its_subject(self, database: Database) -> None:
         for topic, subject, n in (("study", "st_1", 1), ("study", "st_2", 2), ("study", "st_1", 3)):
@@ -97,7 +97,7 @@ class TestOutbox:
         database.write(lambda tx: database.outbox.sent(tx, again.seq, minutes(1)))
         assert self.due(database, minutes(9)) == []
         with database.read() as tx:
-            assert database.outbox.backlog(tx) == 0
+            assert database.outbox.backlog(tx, topics=("study",)) == 0
 
 
 class TestAlerts:

@@ -22,6 +22,7 @@ from optimizer.core.study import Budget, Study
 from optimizer.core.suite import suite_id
 from optimizer.jobs.adopt_file_version import adopt_file_version
 from optimizer.jobs.create_variant import VariantDraft, create_variant
+from optimizer.jobs.mirror_outbox import TOPICS
 from optimizer.jobs.operate_rollout import operate
 from optimizer.jobs.put_override import put_override
 from optimizer.jobs.renew_leases import report_unwatched, tick
@@ -492,7 +493,7 @@ def test_every_change_is_audited_mirrored_and_seen_by_the_serving_processes(stor
     assert version(store) == before + 1
     assert "rollout.advance" in audited(store)
     with store.read() as tx:
-        due = [(i.topic, i.subject) for i in store.outbox.due(tx, clock.now(), 50)]
+        due = [(i.topic, i.subject) for i in store.outbox.due(tx, clock.now(), 50, topics=TOPICS)]
     assert ("rollout", deploying.id) in due
 
 

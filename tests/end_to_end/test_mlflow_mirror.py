@@ -22,7 +22,7 @@ from optimizer.adapters.mlflow_tracking import MlflowTracker
 from optimizer.core.rollout import Champion, Rollout
 from optimizer.core.study import Study, Trial
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.mirror_outbox import mirror_once, wait_s
+from optimizer.jobs.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.ports import StudyEvidence
 
 WINNER = VARIANTS[4].id
@@ -345,13 +345,13 @@ def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_p
     clock = FixedClock()
     assert mirror_once(store, Away(), clock, [FAMILY]) == 0
     with store.read() as tx:
-        assert store.outbox.backlog(tx) == 1
-        assert store.outbox.due(tx, clock.now(), 10) == [], "it waits before the next attempt"
+        assert store.outbox.backlog(tx, topics=TOPICS) == 1
+        assert store.outbox.due(tx, clock.now(), 10, topics=TOPICS) == [], "it waits before the next attempt"
     assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 0
     clock.at += timedelta(seconds=wait_s(1))
     assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 1
     with store.read() as tx:
-        assert store.outbox.backlog(tx) == 0
+        assert store.outbox.backlog(tx, topics=TOPICS) == 0
     store.close()
 
 

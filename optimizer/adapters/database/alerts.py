@@ -1,14 +1,18 @@
-"""Table alerts: at most one open alert per (kind, family, subject)."""
+"""Table alerts: at most one open alert per (kind, family, subject). Each raise and each clear is put into the outbox, in one transaction."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, insert, select, update
 
 from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.outbox import OutboxTable
 from optimizer.adapters.database.tables import AlertRow
 from optimizer.ports import Alert
+from optimizer.ports.alerts import ALERT_TOPIC, AlertEvent, told
 
 ALERTS = table(AlertRow)
 
@@ -16,10 +20,14 @@ ALERTS = table(AlertRow)
 class AlertTable:
     """ports.Alerts on the database."""
 
+    def __init__(self, outbox: OutboxTable) -> None:
+        self._outbox = outbox
+
     def open(self, tx: Connection, alert: Alert) -> bool:
         if tx.execute(select(ALERTS.c.id).where(_open(alert.kind, alert.family, alert.subject))).first() is not None:
             return False
         tx.execute(insert(ALERTS), [{name: getattr(alert, name) for name in Alert.__dataclass_fields__}])
+        self._tell(tx, alert, "raised", alert.opened_at)
         return True
 
     def reword(self, tx: Connection, alert: Alert) -> bool:
@@ -27,7 +35,12 @@ class AlertTable:
         return tx.execute(update(ALERTS).where(other).values(detail=alert.detail)).rowcount > 0
 
     def close(self, tx: Connection, kind: str, family: str | None, subject: str, at: datetime) -> int:
-        return tx.execute(update(ALERTS).where(_open(kind, family, subject)).values(closed_at=at)).rowcount
+        found = self._read(tx, select(ALERTS).where(_open(kind, family, subject)))
+        if found:
+            tx.execute(update(ALERTS).where(ALERTS.c.id.in_([alert.id for alert in found])).values(closed_at=at))
+        for alert in found:
+            self._tell(tx, replace(alert, closed_at=at), "cleared", at)
+        return len(found)
 
     def all(
         self, tx: Connection, *, open_only: bool, kind: str | None = None, family: str | None = None, subject: str | None = None
@@ -38,7 +51,13 @@ class AlertTable:
         for column, wanted in ((ALERTS.c.kind, kind), (ALERTS.c.family, family), (ALERTS.c.subject, subject)):
             if wanted is not None:
                 query = query.where(column == wanted)
+        return self._read(tx, query)
+
+    def _read(self, tx: Connection, query: Select[Any]) -> list[Alert]:
         return [Alert(**{name: row[name] for name in Alert.__dataclass_fields__}) for row in tx.execute(query).mappings()]
+
+    def _tell(self, tx: Connection, alert: Alert, event: AlertEvent, at: datetime) -> None:
+        self._outbox.add(tx, ALERT_TOPIC, f"{alert.id} {event}", told(alert, event), at)
 
 
 def _open(kind: str, family: str | None, subject: str) -> ColumnElement[bool]:

@@ -78,7 +78,7 @@ class Database:
         self.freezes = FreezeTable()
         self.schedules = ScheduleTable()
         self.outbox = OutboxTable()
-        self.alerts = AlertTable()
+        self.alerts = AlertTable(self.outbox)
         self.api_keys = ApiKeyTable()
         self.audit = AuditTable()
         self.serving_version = ServingVersionTable()

@@ -1,8 +1,8 @@
-"""Table outbox: what MLflow still has to hear."""
+"""Table outbox: what MLflow and the alert channels still have to hear."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +25,15 @@ class OutboxTable:
         row = {"topic": topic, "subject": subject, "payload": dict(payload), "attempts": 0, "created_at": at, "not_before": at}
         tx.execute(insert(OUTBOX), [row])
 
-    def due(self, tx: Connection, now: datetime, limit: int) -> list[OutboxItem]:
+    def due(self, tx: Connection, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
         o = OUTBOX.c
-        query = select(OUTBOX).where(o.sent_at.is_(None), o.not_before <= now).order_by(o.seq).limit(limit)
-        return [OutboxItem(**{name: row[name] for name in OutboxItem.__dataclass_fields__}) for row in tx.execute(query).mappings()]
+        query = select(OUTBOX).where(o.sent_at.is_(None), o.not_before <= now, o.topic.in_(topics)).order_by(o.seq).limit(limit)
+        return [_item(dict(row)) for row in tx.execute(query).mappings()]
+
+    def oldest(self, tx: Connection, topic: str) -> OutboxItem | None:
+        o = OUTBOX.c
+        row = tx.execute(select(OUTBOX).where(o.sent_at.is_(None), o.topic == topic).order_by(o.seq).limit(1)).mappings().first()
+        return None if row is None else _item(dict(row))
 
     def sent(self, tx: Connection, seq: int, at: datetime) -> None:
         tx.execute(update(OUTBOX).where(OUTBOX.c.seq == seq).values(sent_at=at, attempts=OUTBOX.c.attempts + 1, last_error=None))
@@ -43,5 +48,13 @@ class OutboxTable:
         row = tx.execute(query).first()
         return None if row is None else row.payload
 
-    def backlog(self, tx: Connection) -> int:
-        return tx.execute(select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None))).scalar_one()
+    def backlog(self, tx: Connection, *, topics: Collection[str]) -> int:
+        unsent = select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic.in_(topics))
+        return tx.execute(unsent).scalar_one()
+
+    def discard(self, tx: Connection, topic: str) -> int:
+        return tx.execute(delete(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic == topic)).rowcount
+
+
+def _item(row: Mapping[str, Any]) -> OutboxItem:
+    return OutboxItem(**{name: row[name] for name in OutboxItem.__dataclass_fields__})

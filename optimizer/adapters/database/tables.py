@@ -576,7 +576,7 @@ class AlertRow(SQLModel, table=True):
 
 
 class OutboxRow(SQLModel, table=True):
-    """Written by outbox.py: what MLflow (and later webhooks) still has to hear."""
+    """Written by outbox.py: what MLflow and the alert channels still have to hear."""
 
     __tablename__ = "outbox"
     __table_args__ = ({"sqlite_autoincrement": True},)  # a number is never used again: "sent" must not hit a later item

@@ -103,8 +103,17 @@ def compare(conservative: Arm, aggressive: Arm, *, confidence: float = 0.95) -> 
                     n=found.n,
                     n_required=MIN_EACH,
                 )
-    quality = _difference(conservative.quality, aggressive.quality, confidence)
-    time_saved = _difference(aggressive.time_saved, conservative.time_saved, confidence)
+    quality = difference_of(
+        conservative.quality.mean - aggressive.quality.mean, _joint_error(conservative.quality, aggressive.quality), confidence
+    )
+    time_saved = difference_of(
+        aggressive.time_saved.mean - conservative.time_saved.mean, _joint_error(aggressive.time_saved, conservative.time_saved), confidence
+    )
+    return verdict_of(quality, time_saved)
+
+
+def verdict_of(quality: Difference, time_saved: Difference) -> Verdict:
+    """What the rule says of two differences with their intervals; both as in ``Verdict``."""
     by_estimates = rule(quality.estimate, time_saved.estimate)
     corners = {rule(q, t) for q in (quality.low, quality.high) for t in (time_saved.low, time_saved.high)} | {by_estimates}
     possible: tuple[Choice, ...] = tuple(one for one in ("aggressive", "balanced", "conservative") if one in corners)
@@ -121,7 +130,11 @@ def compare(conservative: Arm, aggressive: Arm, *, confidence: float = 0.95) -> 
     return Verdict(choice=choice, by_estimates=by_estimates, possible=possible, quality=quality, time_saved=time_saved, reason=reason)
 
 
-def _difference(more: Measured, less: Measured, confidence: float) -> Difference:
+def difference_of(estimate: float, error: float, confidence: float) -> Difference:
+    """A difference with its normal interval; two of them hold together with ``confidence`` (Bonferroni). ``error`` is its standard error."""
     z = NormalDist().inv_cdf(1 - (1 - confidence) / 4)
-    estimate, error = more.mean - less.mean, sqrt(more.error**2 + less.error**2)
     return Difference(estimate=estimate, low=estimate - z * error, high=estimate + z * error)
+
+
+def _joint_error(one: Measured, other: Measured) -> float:
+    return sqrt(one.error**2 + other.error**2)

@@ -1,0 +1,92 @@
+"""Alerts to Slack and Discord by their incoming webhooks. The address is the secret: no error, log line or answer ever holds it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from optimizer.core.words import when
+from optimizer.ports import AlertMessage, ChannelFailed
+
+TIMEOUT_S = 10.0
+CHECK_TIMEOUT_S = 3.0
+MOST_CHARS = 1900  # Discord takes 2,000; a longer detail is in the log and in `detent status`
+
+
+class Webhook:
+    """ports.AlertChannel for one incoming webhook; redirects are not followed."""
+
+    def __init__(self, name: str, address: str, body: Callable[[str], Mapping[str, Any]], *, installation: str) -> None:
+        self.name = name
+        self._address = address
+        self._body = body
+        self._installation = installation
+        self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+
+    def send(self, message: AlertMessage) -> None:
+        failed: ChannelFailed | None = None
+        try:
+            answer = self._client.post(self._address, json=self._body(text_of(message, self._installation)))
+        except Exception as error:  # whatever it is, its text may hold the address, so that only its kind goes on
+            failed = ChannelFailed(f"{self.name} could not be reached ({type(error).__name__})")
+        else:
+            if not answer.is_success:
+                failed = ChannelFailed(
+                    f"{self.name} answered {answer.status_code}{_hint(answer.status_code)}", retry_after_s=_retry_after_s(answer)
+                )
+        if failed is not None:
+            raise failed  # outside of the except clause: no traceback holds the first error
+
+    def check(self) -> str | None:
+        parts = urlsplit(self._address)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=CHECK_TIMEOUT_S).close()
+        except OSError as error:
+            return f"its server takes no connection from here ({type(error).__name__})"
+        return None
+
+
+def slack(address: str, installation: str) -> Webhook:
+    return Webhook("slack", address, _slack_body, installation=installation)
+
+
+def discord(address: str, installation: str) -> Webhook:
+    return Webhook("discord", address, _discord_body, installation=installation)
+
+
+def text_of(message: AlertMessage, installation: str) -> str:
+    """A message for people: what was raised or cleared, why, since when."""
+    alert = message.alert
+    about = f"{alert.kind}, family {alert.family}" if alert.family else alert.kind
+    if message.event == "raised":
+        head, when_ = f"Raised ({alert.level}): {about}", f"Since {when(alert.opened_at)}"
+    else:
+        head, when_ = f"Cleared: {about}", f"Was open from {when(alert.opened_at)} to {when(alert.closed_at or alert.opened_at)}"
+    detail = alert.detail if len(alert.detail) <= MOST_CHARS - 300 else alert.detail[: MOST_CHARS - 301] + "…"
+    return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}). All open ones: detent status"
+
+
+def _slack_body(text: str) -> Mapping[str, Any]:
+    """Slack reads <…> as links and mentions."""
+    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
+
+
+def _discord_body(text: str) -> Mapping[str, Any]:
+    """Names in a detail call nobody."""
+    return {"content": text, "allowed_mentions": {"parse": []}}
+
+
+def _hint(status: int) -> str:
+    return ": the webhook is gone or its address is wrong; make a new one" if status in (401, 403, 404, 410) else ""
+
+
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    try:
+        return max(0.0, float(answer.headers.get("Retry-After", "")))
+    except ValueError:
+        return None

@@ -1,0 +1,143 @@
+"""A content pipeline's figures against their levels: one alert while out of range, cleared with hysteresis, and none from too few items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.content_files import read_levels
+from optimizer.adapters.database import Database
+from optimizer.adapters.memory import MemoryClock
+from optimizer.core.errors import InvalidInput
+from optimizer.core.pipeline_record import PipelineRecord
+from optimizer.core.pipeline_watch import MIN_ITEMS, Level, Reading, level_of, out_of_range
+from optimizer.core.policy.content.targets import TARGETS, Target
+from optimizer.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
+from tests.stores import NOW, new_database
+
+BYPASS = TARGETS["bypass_rate"]  # warning below .50 and above .80, critical below .40
+
+
+@pytest.mark.parametrize(
+    ("value", "was", "level"),
+    [
+        pytest.param(0.60, None, None, id="on target"),
+        pytest.param(0.50, None, None, id="at the level itself"),
+        pytest.param(0.49, None, "warning", id="below"),
+        pytest.param(0.51, "warning", "warning", id="back, but not by enough"),
+        pytest.param(0.52, "warning", None, id="back by enough"),
+        pytest.param(0.81, None, "warning", id="above"),
+        pytest.param(0.79, "warning", "warning", id="back below, but not by enough"),
+        pytest.param(0.78, "warning", None, id="back below by enough"),
+        pytest.param(0.39, "warning", "critical", id="worse"),
+        pytest.param(0.41, "critical", "critical", id="hardly better"),
+        pytest.param(0.42, "critical", "warning", id="better, and not well"),
+        pytest.param(0.53, "critical", None, id="well at once"),
+    ],
+)
+def test_what_is_open_needs_more_to_clear_than_it_needed_to_open(value: float, was: Level | None, level: Level | None) -> None:
+    assert level_of(value, BYPASS, was) == level
+
+
+def test_a_figure_without_levels_is_never_out_of_range() -> None:
+    assert level_of(0.0, Target(target=0.5), None) is None
+
+
+def test_too_few_items_raise_nothing_and_clear_nothing_and_none_at_all_clears() -> None:
+    def found(value: float | None, n: int, before: dict[str, Level]) -> list[str]:
+        return [one.figure for one in out_of_range({"bypass_rate": Reading(value=value, n=n)}, {"bypass_rate": BYPASS}, before)]
+
+    assert found(0.1, MIN_ITEMS - 1, {}) == []
+    assert found(0.1, MIN_ITEMS, {}) == ["bypass_rate"]
+    assert found(0.6, MIN_ITEMS - 1, {"bypass_rate": "critical"}) == ["bypass_rate"]
+    assert found(0.6, MIN_ITEMS, {"bypass_rate": "critical"}) == []
+    assert found(None, 0, {"bypass_rate": "critical"}) == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path)
+    yield database
+    database.close()
+
+
+def report(store: Database, clock: MemoryClock, *, full: int, light: int = 0, exits: int = 0, tag: str = "") -> None:
+    kinds = ["full"] * full + ["lightweight"] * light + ["early_exit"] * exits
+    records = [
+        PipelineRecord(
+            id=f"{tag}{i}", received_at=clock.now(), processing_type=kind, content_type="news", time_saved_share=None, quality_score=0.8
+        )  # type: ignore[arg-type]
+        for i, kind in enumerate(kinds)
+    ]
+    store.write(lambda tx: store.pipeline_stats.add(tx, records))
+
+
+def open_alerts(store: Database) -> dict[str, tuple[str, str]]:
+    with store.read() as tx:
+        return {a.subject: (a.level, a.id) for a in store.alerts.all(tx, open_only=True, kind=OUT_OF_RANGE)}
+
+
+def levels(store: Database) -> dict[str, str]:
+    return {subject: level for subject, (level, _) in open_alerts(store).items()}
+
+
+def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(store: Database) -> None:
+    clock = MemoryClock(NOW)
+    report(store, clock, full=55, exits=45)
+    assert watch_pipeline(store, clock, TARGETS) != []
+    assert levels(store) == {"bypass_rate critical": "critical"}, (
+        "nothing was sent the light way; of quality and time nothing is wrong, or nothing known"
+    )
+    before = open_alerts(store)
+    for _ in range(3):
+        clock.pass_time(timedelta(minutes=1))
+        watch_pipeline(store, clock, TARGETS)
+    assert open_alerts(store) == before, "the same alert, not a new one per look"
+    report(store, clock, full=0, light=80, tag="b")
+    watch_pipeline(store, clock, TARGETS)
+    assert levels(store) == {"bypass_rate warning": "warning", "early_exit_rate warning": "warning"}
+    report(store, clock, full=0, light=70, exits=60, tag="c")
+    watch_pipeline(store, clock, TARGETS)
+    assert levels(store) == {"bypass_rate warning": "warning"}, "150 of 310 are sent the light way; early exits are back at .34"
+    clock.pass_time(timedelta(hours=25))
+    watch_pipeline(store, clock, TARGETS)
+    assert levels(store) == {}, "of no item nothing can be out of range"
+
+
+def test_the_detail_says_what_was_found_what_is_asked_and_when_it_clears(store: Database) -> None:
+    clock = MemoryClock(NOW)
+    report(store, clock, full=100)
+    found = {one.figure: one.detail for one in watch_pipeline(store, clock, TARGETS)}
+    assert (
+        "bypass_rate was 0.00 over the last 24 hours: critical below 0.40, the target is 0.60. It clears at 0.42 or more."
+        in found["bypass_rate"]
+    )
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "monitoring.yaml").write_text(text, encoding="utf-8")
+    return folder / "monitoring.yaml"
+
+
+def test_levels_come_from_the_pipelines_own_file(tmp_path: Path) -> None:
+    assert read_levels(written(tmp_path, "bypass_rate: {target: 0.3, critical_low: 0.1}\n")) == {
+        "bypass_rate": Target(target=0.3, critical_low=0.1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("bypass_rate: {target: 60}\n", "monitoring.yaml:1 .*from 0 to 1, not 60", id="percent"),
+        pytest.param("bypass_rte: {target: 0.6}\n", "bypass_r", id="a mistyped figure"),
+        pytest.param("cost_per_item: {target: 0.6}\n", "cost_per_item, and nothing is known", id="a figure that nothing measures"),
+        pytest.param("bypass_rate: {critical_low: 0.6, warning_low: 0.5}\n", "lies above warning_low", id="levels that contradict"),
+    ],
+)
+def test_a_faulty_file_of_levels_is_refused_with_its_line(tmp_path: Path, text: str, says: Any) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        read_levels(written(tmp_path, text))
