@@ -68,6 +68,22 @@ class MemoryEvents:
     def later_parts(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
         return {id: self._later[family, id] for id in interactions if (family, id) in self._later}
 
+    def made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime, limit: int) -> list[Interaction]:
+        found = [
+            one
+            for one in self._interactions.values()
+            if one.arm.family == family and one.arm.variant in variants and one.received_at >= since and one.parts is not None
+        ]
+        return sorted(found, key=lambda one: (one.received_at, one.id), reverse=True)[:limit]
+
+    def n_made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime) -> int:
+        return len(self.made_of_parts(tx, family, variants, since=since, limit=len(self._interactions)))
+
+    def corrections(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        found = (one for one in self._feedback.values() if one.arm.family == family and one.interaction in interactions)
+        ordered = sorted(found, key=lambda one: (one.received_at, one.id))
+        return {one.interaction: one.expected for one in ordered if one.interaction is not None and one.expected is not None}
+
     def known(self, tx: Transaction, names: Collection[Name]) -> dict[Name, str]:
         both: list[Mapping[Name, _Event]] = [self._feedback, self._interactions]
         return {name: events[name].content_hash for events in both for name in names if name in events}

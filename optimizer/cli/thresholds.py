@@ -1,4 +1,4 @@
-"""``detent thresholds``: what the knobs of a content pipeline should be, from what was collected."""
+"""``detent thresholds``: what the knobs of a content pipeline or the thresholds of a cascade should be, from what was collected."""
 
 from __future__ import annotations
 
@@ -10,34 +10,53 @@ import typer
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
 from optimizer.cli.thresholds_compare import compare
+from optimizer.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.policy.content.replay import Outcome
 
-app = typer.Typer(name="thresholds", no_args_is_help=True, help="Knobs of a content pipeline, from what was collected.")
+app = typer.Typer(
+    name="thresholds", no_args_is_help=True, help="Thresholds of a cascade, or knobs of a content pipeline, from what was collected."
+)
 app.command()(compare)
 
 
 @app.command()
 def recommend(
-    family: Annotated[str, typer.Argument(help="Name of a family of kind policy.", show_default=False)],
-    hours: Annotated[float, typer.Option(help="How far back reported items count.")] = 30 * 24,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write optimal_config.yaml to; default: only shown.")] = None,
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    hours: Annotated[float, typer.Option(help="How far back requests or reported items count.")] = 30 * 24,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Kind policy: folder to write optimal_config.yaml to; default: only shown.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Knobs found by replay on one half of the items, and what they do on the other. Nothing that is served changes.
+    """What production says of the knobs that serve, and better ones. Nothing that is served changes.
 
-    Needs 100 items with a measured quality, three content types, and an early exit at every checkpoint; says what is missing.
+    Of a cascade: quality, cost and loss of the present thresholds, weighted by the chance of an audit, and the cheapest thresholds that are safe
+    on audited requests. Of a content pipeline: knobs found by replay on one half of the items, and what they do on the other; it needs 100 items with a measured quality,
+    three content types, and an early exit at every checkpoint. Both say what is missing.
 
-    Example: detent thresholds recommend content_pipeline --out config/
+    Examples:
+      detent thresholds recommend triage --hours 168
+      detent thresholds recommend content_pipeline --out config/
     """
+    session = Session()
+    declared = session.family(family)
+    if declared.kind != "policy":
+        if out is not None:
+            raise InvalidInput(
+                f"--out writes the files of a content pipeline, and {family} is of kind {declared.kind}. Leave it out; --json has all figures."
+            )
+        from optimizer.cli.cascade_advice import recommend as recommend_cascade
+
+        recommend_cascade(session, family, hours=hours, as_json=as_json)
+        return
     from optimizer import wiring
     from optimizer.jobs.recommend_thresholds import recommend_thresholds
 
-    session = Session()
-    found = recommend_thresholds(session.family(family), store=session.store, clock=session.clock, hours=hours)
+    found = recommend_thresholds(declared, store=session.store, clock=session.clock, hours=hours)
     written = str(wiring.write_optimal_config(out, found)) if out is not None else None
 
     def view(console: Console) -> None:

@@ -97,20 +97,26 @@ def create(
     start: Annotated[str, typer.Option("--from", help="The variant to change.")] = "champion",
     messages: Annotated[Path | None, typer.Option(help="A JSON file with the list of messages.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model setting such as temperature=0.2; may be repeated.")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="A knob of the policy such as accept=0.83, null to take it out; may be repeated.")
+    ] = None,
     without_examples: Annotated[bool, typer.Option("--without-examples", help="Drop the few-shot examples.")] = False,
     note: Annotated[str, typer.Option(help="What is different, for people.")] = "",
     as_json: Json = False,
 ) -> None:
     """Make a variant by hand. Nothing is served by it.
 
-    Example: detent variant create triage --from champion --model temperature=0.2 --note "warmer"
+    Examples:
+      detent variant create triage --from champion --model temperature=0.2 --note "warmer"
+      detent variant create triage --policy accept=0.83
     """
     session = Session()
     declared = session.family(family)
     parent = find_variant(session, family, start)
     given: dict[str, Any] = {
         "messages": _messages(messages),
-        "model": _settings(model),
+        "model": _settings("--model", "temperature=0.2", model),
+        "policy": _settings("--policy", "accept=0.83", policy),
         "examples": [] if without_examples else None,
         "note": note,
     }
@@ -122,8 +128,9 @@ def create(
         from optimizer.jobs.create_variant import VariantDraft, create_variant
 
         draft = VariantDraft(
-            messages=given["messages"], from_variant=parent.variant.id, examples=given["examples"], model=given["model"], note=note
-        )
+            messages=given["messages"], from_variant=parent.variant.id, examples=given["examples"], model=given["model"],
+            policy=given["policy"], note=note,
+        )  # fmt: skip
         created = create_variant(declared, draft, actor=session.actor, store=session.store, clock=session.clock)
         made, new = created.record.variant.id, created.new
         values = {"variant": made, "new": new, **created.record.variant.content()}
@@ -203,14 +210,14 @@ def _messages(path: Path | None) -> list[dict[str, Any]] | None:
     return values
 
 
-def _settings(pairs: list[str] | None) -> dict[str, Any] | None:
+def _settings(option: str, such_as: str, pairs: list[str] | None) -> dict[str, Any] | None:
     if not pairs:
         return None
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise InvalidInput(f"--model takes NAME=VALUE, such as temperature=0.2, not {pair!r}.")
+            raise InvalidInput(f"{option} takes NAME=VALUE, such as {such_as}, not {pair!r}.")
         try:
             values[name] = json.loads(text)
         except ValueError:

@@ -24,6 +24,15 @@ class Events(Protocol):
     def later_parts(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
         """By interaction, those that have any."""
 
+    def made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime, limit: int) -> list[Interaction]:
+        """Interactions of these variants that a policy made of several calls, received since then: at most ``limit``, the newest first."""
+
+    def n_made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime) -> int:
+        """How many there are of these."""
+
+    def corrections(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """By interaction the expected output that its latest correction brought, of those that have one."""
+
     def known(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Content hashes of those (family, id) that exist as an interaction or a feedback event."""
 

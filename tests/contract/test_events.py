@@ -74,6 +74,34 @@ class TestReading:
         assert events.ask("cost_usd", FAMILY, NOW) == pytest.approx(0.75)
         assert events.ask("cost_usd", FAMILY, minutes(1)) == 0.0
 
+    def test_requests_made_of_parts_come_newest_first_and_within_what_was_asked_for(self, events: Adapter) -> None:
+        parts = [{"tier": 0, "model": "small", "purpose": "answer"}]
+        ours = [interaction(f"in_{i}", received_at=minutes(i), parts=parts) for i in range(4)]
+        others = [
+            interaction("plain", received_at=minutes(2)),
+            interaction("elsewhere", of=arm(family="triage"), received_at=minutes(2), parts=parts),
+            interaction("another", of=arm(variant="v_bbbbbbbbbbbb"), received_at=minutes(5), parts=parts),
+        ]
+        events.write("add_interactions", [*ours, *others])
+        asked = {"since": minutes(1)}
+        assert events.ask("made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked, limit=2) == [ours[3], ours[2]]
+        assert events.ask("n_made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked) == 3
+        both = {"v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"}
+        assert [one.id for one in events.ask("made_of_parts", FAMILY, both, **asked, limit=9)] == ["another", "in_3", "in_2", "in_1"]
+        assert events.ask("made_of_parts", FAMILY, set(), **asked, limit=9) == []
+
+    def test_of_several_corrections_the_latest_counts(self, events: Adapter) -> None:
+        told = [
+            feedback("a", interaction="in_1", expected={"summary": "late"}, received_at=minutes(2)),
+            feedback("b", interaction="in_1", expected={"summary": "early"}, received_at=minutes(1)),
+            feedback("c", interaction="in_1", received_at=minutes(3)),
+            feedback("d", interaction="in_2"),
+            feedback("e", interaction="in_3", expected={"summary": "not asked for"}),
+            feedback("f", of=arm(family="triage"), interaction="in_2", expected={"summary": "elsewhere"}),
+        ]
+        events.write("add_feedback", told)
+        assert events.ask("corrections", FAMILY, {"in_1", "in_2"}) == {"in_1": {"summary": "late"}}
+
     def test_feedback_comes_back_as_it_was_written(self, events: Adapter) -> None:
         outcomes = [
             feedback("a", interaction="in_1", expected={"summary": "x"}, score=0.25, success=None, label="good"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.audited import audit_cost, complete_records, estimate
+from optimizer.core.policy.audited import Audits, audit_cost, complete_records, estimate
 from optimizer.core.policy.cascade import CascadeSetting, answering_tier
 from optimizer.core.policy.cascade import replay as replayed
 from optimizer.core.policy.records import TierRecords
@@ -23,7 +23,8 @@ def production(everything: TierRecords, audit_share: float, rng: np.random.Gener
     audited = rng.random(len(everything)) < audit_share
     unknown = (np.arange(3) > asked[:, None]) & ~audited[:, None]
     columns = {name: np.where(unknown, np.nan, getattr(everything, name)) for name in ("score", "cost_usd", "latency_ms", "confidence")}
-    return replace(everything, **columns), {"asked_up_to": asked, "audited": audited, "audit_share": audit_share}
+    share = np.full(len(everything), audit_share)
+    return replace(everything, **columns), Audits(asked_up_to=asked, scored_up_to=asked, audited=audited, share=share)
 
 
 @pytest.mark.parametrize("accept", [(0.4, 0.7), (0.7, 0.9), (0.2, 0.3), (0.6, 0.2)], ids=["as served", "stricter", "laxer", "both"])
@@ -37,7 +38,7 @@ def test_estimates_are_unbiased_and_their_intervals_honest_for_any_setting(accep
     for _ in range(300):
         drawn = everything.take(rng.integers(len(everything), size=1500))
         records, audits = production(drawn, 0.1, rng)
-        one = estimate(records, setting, **audits)
+        one = estimate(records, setting, audits)
         found.append([getattr(one, name) for name in names])
     for at, name in enumerate(names):
         true = getattr(truth, name.removesuffix("_unbiased")).mean
@@ -51,9 +52,9 @@ def test_leaving_the_weights_out_would_be_wrong():
     everything = drawn_records(20_000, 3, seed=4, loss=0.9)
     records, audits = production(everything, 0.1, np.random.default_rng(1))
     setting = CascadeSetting(tiers=everything.tiers, accept=(0.7, 0.9))
-    found, truth = estimate(records, setting, **audits), replayed(everything, setting).quality.mean
+    found, truth = estimate(records, setting, audits), replayed(everything, setting).quality.mean
     assert found.quality.low <= truth <= found.quality.high
-    unweighted = replayed(replace(complete := complete_records(records, **audits), weight=np.ones(len(complete))), setting).quality.mean
+    unweighted = replayed(replace(complete := complete_records(records, audits), weight=np.ones(len(complete))), setting).quality.mean
     assert abs(unweighted - truth) > 3 * abs(found.quality.mean - truth)
 
 
@@ -61,7 +62,7 @@ def test_a_setting_that_production_can_answer_for_needs_no_audits():
     everything = drawn_records(500, 3)
     records, audits = production(everything, 0.02, np.random.default_rng(1))
     setting = CascadeSetting(tiers=everything.tiers, accept=(0.1, 0.5))
-    found, truth = estimate(records, setting, **audits), replayed(everything, setting)
+    found, truth = estimate(records, setting, audits), replayed(everything, setting)
     assert found.n_known == found.n_records == 500
     assert found.quality.mean == pytest.approx(truth.quality.mean)
     assert found.cost_usd_unbiased.mean == pytest.approx(truth.cost_usd.mean)
@@ -70,7 +71,7 @@ def test_a_setting_that_production_can_answer_for_needs_no_audits():
 def test_complete_records_stand_for_all_requests():
     everything = drawn_records(20_000, 3)
     records, audits = production(everything, 0.05, np.random.default_rng(2))
-    kept = complete_records(records, **audits)
+    kept = complete_records(records, audits)
     assert kept.weight.sum() == pytest.approx(20_000, rel=0.05)
     setting = CascadeSetting(tiers=everything.tiers, accept=(0.8, 0.8))
     assert replayed(kept, setting).quality.mean == pytest.approx(replayed(everything, setting).quality.mean, abs=0.02)
@@ -86,26 +87,27 @@ def test_the_price_of_audits_is_told_before_any_is_made():
     assert price.extra_usd.mean == pytest.approx(spent - usual, rel=0.2)
     assert price.extra_share == pytest.approx(price.extra_usd.mean / usual)
     assert price.extra_usd.low < price.extra_usd.mean < price.extra_usd.high
-    assert audits["audited"].any()
+    assert audits.audited.any()
 
 
 def test_without_audits_what_was_not_asked_stays_unknown():
     everything = drawn_records(50, 3)
     records, audits = production(everything, 0.1, np.random.default_rng(1))
     setting = CascadeSetting(tiers=everything.tiers, accept=(0.5, 0.5))
-    with pytest.raises(InvalidInput, match="audit_share is above 0"):
-        estimate(records, setting, **{**audits, "audit_share": 0.0})
+    with pytest.raises(InvalidInput, match="share of audits is above 0"):
+        estimate(records, setting, replace(audits, audited=np.ones(50, dtype=bool), share=np.zeros(50)))
     with pytest.raises(InvalidInput, match="50 records need as many entries"):
-        estimate(records, setting, **{**audits, "audited": np.ones(3, dtype=bool)})
+        estimate(records, setting, replace(audits, audited=np.ones(3, dtype=bool)))
     with pytest.raises(InvalidInput, match="take their chain first"):
-        estimate(records, CascadeSetting(tiers=("small", "large"), accept=(0.5,)), **audits)
-    none = {**audits, "audited": np.zeros(50, dtype=bool), "asked_up_to": np.zeros(50, dtype=int)}
+        estimate(records, CascadeSetting(tiers=("small", "large"), accept=(0.5,)), audits)
+    first = np.zeros(50, dtype=int)
+    none = replace(audits, audited=np.zeros(50, dtype=bool), asked_up_to=first, scored_up_to=first)
     unasked = replace(
         records, **{name: np.where(np.arange(3) > 0, np.nan, getattr(records, name)) for name in ("score", "cost_usd", "confidence")}
     )
     with pytest.raises(InvalidInput, match="No record has all tiers"):
-        complete_records(unasked, **none)
-    assert estimate(unasked, CascadeSetting(tiers=everything.tiers, accept=(0.5, 0.5)), **none).loss is None
+        complete_records(unasked, none)
+    assert estimate(unasked, CascadeSetting(tiers=everything.tiers, accept=(0.5, 0.5)), none).loss is None
     unasked = replace(unasked, confidence=np.where(unasked.confidence == 1.0, 0.99, unasked.confidence))
     with pytest.raises(InvalidInput, match="cannot be replayed on any record"):
-        estimate(unasked, CascadeSetting(tiers=everything.tiers, accept=(1.0, 1.0)), **none)
+        estimate(unasked, CascadeSetting(tiers=everything.tiers, accept=(1.0, 1.0)), none)

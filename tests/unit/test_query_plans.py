@@ -51,6 +51,14 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.events.cost_usd(tx, FAMILY, NOW),
         ("ix_interactions_family_received (family=? AND received_at>?)", "ix_later_parts_family_received (family=? AND received_at>?)"),
     ),
+    "requests of a cascade": (
+        lambda d, tx: d.events.made_of_parts(tx, FAMILY, {"v_1", "v_2"}, since=NOW, limit=10),
+        ("ix_interactions_family_received (family=? AND received_at>?)",),
+    ),
+    "corrections of requests": (
+        lambda d, tx: d.events.corrections(tx, FAMILY, {"in_1", "in_2"}),
+        ("ix_feedback_interaction (family=? AND interaction=?)",),
+    ),
     "labels of a month": (
         lambda d, tx: d.events.label_summary(tx, FAMILY, NOW),
         ("ix_feedback_family_received (family=? AND received_at>?)",),

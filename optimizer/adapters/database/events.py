@@ -41,6 +41,24 @@ class EventTables:
                 found[row["interaction"]] = LaterParts(**row)
         return found
 
+    def made_of_parts(self, tx: Connection, family: str, variants: Collection[str], *, since: datetime, limit: int) -> list[Interaction]:
+        i = INTERACTIONS.c
+        query = (
+            select(INTERACTIONS).where(*_made_of_parts(family, variants, since)).order_by(i.received_at.desc(), i.id.desc()).limit(limit)
+        )
+        return [_interaction(row) for row in tx.execute(query).mappings()]
+
+    def n_made_of_parts(self, tx: Connection, family: str, variants: Collection[str], *, since: datetime) -> int:
+        return int(tx.execute(select(func.count()).select_from(INTERACTIONS).where(*_made_of_parts(family, variants, since))).scalar() or 0)
+
+    def corrections(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        f, found = FEEDBACK.c, list[RowMapping]()
+        for some in chunks(sorted(interactions)):
+            query = select(f.interaction, f.expected, f.received_at, f.id).where(f.family == family, f.interaction.in_(some))
+            found += tx.execute(query).mappings()
+        ordered = sorted(found, key=lambda row: (row["received_at"], row["id"]))
+        return {row["interaction"]: row["expected"] for row in ordered if row["expected"] is not None}
+
     def known(self, tx: Connection, names: Collection[Name]) -> dict[Name, str]:
         return {**hashes(tx, FEEDBACK, names), **hashes(tx, INTERACTIONS, names)}
 
@@ -120,6 +138,11 @@ class EventTables:
             if row[f"n_{field}"]
         ]
         return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
+
+
+def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:
+    i = INTERACTIONS.c
+    return [i.family == family, i.received_at >= since, i.variant.in_(sorted(variants)), i.parts.is_not(None)]
 
 
 _LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")

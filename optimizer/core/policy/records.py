@@ -21,7 +21,8 @@ MOST_FAULTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TierRecords:
-    """One row per query, one column per tier, cheapest first. NaN in ``score`` or ``cost_usd``: the tier was not asked.
+    """One row per query, one column per tier, cheapest first. NaN in ``score`` or ``cost_usd``: the tier was not asked (or, of a score alone,
+    there is nothing yet to score its answer by).
 
     score: in [0, 1], higher is better. cost_usd: at least 0. latency_ms: at least 0; NaN: not measured. confidence: in [0, 1]; NaN: not
     recorded, and then the answer never stands. weight: at least 0; how many queries the row stands for (the inverse of the chance that it was recorded;

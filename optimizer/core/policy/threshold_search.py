@@ -110,6 +110,16 @@ def bound_of(records: TierRecords, setting: CascadeSetting, level: float = LEVEL
     return loss_upper(records.score[:, -1] - happened.score, records.weight, happened.tier < len(setting.tiers) - 1, level)
 
 
+def proving_records(goal: LeastCost) -> int:
+    """Records without a single loss that prove the margin at the goal's level (Clopper and Pearson 1934, for none of n)."""
+    return ceil(log(1 - goal.level) / log(1 - goal.margin)) if 0 < goal.margin < 1 else 0
+
+
+def effective_number(records: TierRecords) -> float:
+    """Records of equal weight that would say as much (Kish 1965, Survey Sampling, section 11.7)."""
+    return float(records.weight.sum() ** 2 / (records.weight @ records.weight))
+
+
 def _best_quality(records: TierRecords, goal: BestQuality) -> Found:
     """For ``confident`` the limit of the mean cost is lowered by what its bound exceeds the dollars, until that is within them."""
     limit, thresholds = goal.usd_per_query, None
@@ -183,8 +193,7 @@ def _caution(records: TierRecords, goal: Goal) -> str:
     """With few records even a clean sheet proves little, and the bound is then an approximation."""
     if isinstance(goal, BestQuality) or goal.rule != "confident":
         return ""
-    proving = ceil(log(1 - goal.level) / log(1 - goal.margin)) if 0 < goal.margin < 1 else 0
-    effective = records.weight.sum() ** 2 / (records.weight @ records.weight)
+    proving, effective = proving_records(goal), effective_number(records)
     if effective >= proving:
         return ""
     return f" Note: {effective:.0f} records are few; an exact test would ask for {proving} without a single loss before it allowed {_points(goal.margin)} points."

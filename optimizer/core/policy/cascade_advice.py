@@ -1,0 +1,166 @@
+"""What the thresholds of a cascade should be, from what production recorded: estimates of the present ones, a search on complete records, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import ceil, floor
+from typing import Any, Literal
+
+from optimizer.core.gates import quality_margin
+from optimizer.core.policy.audited import AuditCost, Estimate, audit_cost, complete_records, estimate
+from optimizer.core.policy.cascade import CascadeSetting, replay
+from optimizer.core.policy.cascade_strategy import PARTS
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.production import Production
+from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.threshold_search import Found, LeastCost, bound_of, effective_number, proving_records, search
+from optimizer.core.policy.tiers import Tiers
+from optimizer.core.policy.weighted import SHARES, Figure, figure
+
+Verdict = Literal["change", "keep", "do_not_cascade", "cannot_tell"]
+MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fewer has no honest normal interval
+WORTH_A_CHANGE = 0.01  # of the strongest tier's cost, that other thresholds have to save more than the present ones
+NOT_REPLAYED: Mapping[str, str] = {
+    "refine": "an improved answer needs a call that no record holds, so answers below accept count as sent on",
+    "skip": "no tier is left out in the replay, though some requests left one out",
+    "gate": "the gate's further calls are no part of the figures",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrongestAlone:
+    """The strongest tier asked for every request."""
+
+    quality: Figure
+    cost_usd: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeAdvice:
+    """``present`` and ``recommended`` with their estimates; None: not known. ``policy`` holds the knobs to be changed, ``reason`` says why in words.
+
+    ``margin``: the loss against the strongest tier that the search allows, in [0, 1]. ``audits_missing``: about how many more complete audits
+    are needed, ``requests_missing`` how many requests bring those; None: nothing is missing, or nothing is audited.
+    """
+
+    verdict: Verdict
+    reason: str
+    present: CascadeSetting
+    estimated: Estimate | None = None
+    strongest: StrongestAlone | None = None
+    recommended: CascadeSetting | None = None
+    estimated_recommended: Estimate | None = None
+    policy: Mapping[str, Any] | None = None
+    audit_cost: AuditCost | None = None
+    margin: float | None = None
+    audits_missing: int | None = None
+    requests_missing: int | None = None
+    not_replayed: Mapping[str, str] | None = None
+
+
+def advise(production: Production, policy: Policy, *, explicit_margin: float | None) -> CascadeAdvice:
+    """Estimates and advice. The search allows half of the family's margin, as a study does: what is found is lucky on its own records.
+
+    Args:
+        policy: the champion's, with a cascade of the records' tiers.
+        explicit_margin: of the family; None: it follows from the strongest tier's quality.
+    """
+    cascade = policy.cascade
+    assert cascade is not None
+    records, audits = production.records, production.audits
+    present = CascadeSetting(tiers=cascade.models, accept=cascade.accept)
+    so_far = CascadeAdvice(verdict="cannot_tell", reason="", present=present, not_replayed=_not_replayed(policy))
+    n = production.counted.complete
+    if n < MIN_AUDITS:
+        return _too_few(so_far, production, cascade.audit_share, MIN_AUDITS - n)
+    complete = complete_records(records, audits)
+    strongest = StrongestAlone(
+        quality=figure(complete.score[:, -1], complete.weight, SHARES), cost_usd=figure(complete.cost_usd[:, -1], complete.weight)
+    )
+    allowed = PARTS[0] * quality_margin(strongest.quality.mean, explicit_margin)
+    so_far = replace(
+        so_far,
+        estimated=estimate(records, present, audits),
+        strongest=strongest,
+        audit_cost=audit_cost(complete, present, cascade.audit_share),
+        margin=allowed,
+    )
+    found = _cheapest([search(complete.chain(chain), LeastCost(margin=allowed)) for chain in _chains(records.tiers)])
+    if found.setting is None:
+        missing = ceil(proving_records(LeastCost(margin=allowed)) - effective_number(complete))
+        if missing > 0:
+            return _too_few(so_far, production, cascade.audit_share, missing, found.reason)
+        return replace(so_far, verdict="do_not_cascade", reason=found.reason)
+    places = [records.tiers.index(tier) for tier in found.setting.tiers]
+    so_far = replace(
+        so_far,
+        recommended=found.setting,
+        estimated_recommended=estimate(records.chain(found.setting.tiers), found.setting, audits.chain(places)),
+        policy=_changed(cascade, found.setting),
+        reason=found.reason,
+    )
+    return replace(so_far, verdict="change" if _is_worth_it(complete, present, found, allowed) else "keep")
+
+
+def _chains(tiers: Sequence[str]) -> list[tuple[str, ...]]:
+    """The whole one, and each pair with the strongest tier."""
+    whole = tuple(tiers)
+    return [whole, *(pair for pair in combinations(whole, 2) if pair != whole and pair[-1] == whole[-1])]
+
+
+def _cheapest(found: Sequence[Found]) -> Found:
+    """Of those that found something the one that saves most; else what the whole chain says."""
+    there = [one for one in found if one.replay is not None]
+    return max(there, key=lambda one: 0.0 if one.replay is None else one.replay.saved_share.mean, default=found[0])
+
+
+def _is_worth_it(complete: TierRecords, present: CascadeSetting, found: Found, allowed: float) -> bool:
+    """Where the present thresholds are not known to lose too much, others have to save clearly more."""
+    assert found.replay is not None
+    now = replay(complete, present)
+    return bound_of(complete, present) > allowed or found.replay.saved_share.mean - now.saved_share.mean > WORTH_A_CHANGE
+
+
+def _changed(cascade: Tiers, found: CascadeSetting) -> dict[str, Any]:
+    """Knobs to lay over the present policy's; null takes one out that would mean something else now."""
+    # Rounded down: a variant's numbers have six decimals, and the confidence that the threshold was found at has to stand.
+    knobs = replace(found, accept=tuple(floor(value * 1e6) / 1e6 for value in found.accept)).policy()
+    if found.tiers == cascade.models:
+        del knobs["tiers"]
+    gone = [f"accept.{place}" for place in range(len(found.accept) + 1, len(cascade.accept) + 1)]
+    if cascade.refine is not None and cascade.refine > min(found.accept):
+        gone.append("refine")  # it could never apply, and such a policy is refused
+    return knobs | dict.fromkeys(gone)
+
+
+def _not_replayed(policy: Policy) -> dict[str, str]:
+    cascade = policy.cascade
+    used = {
+        "refine": cascade is not None and cascade.refine is not None,
+        "skip": cascade is not None and cascade.skip is not None,
+        "gate": policy.gate is not None,
+    }
+    return {name: NOT_REPLAYED[name] for name, is_used in used.items() if is_used}
+
+
+def _too_few(so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, found: str = "") -> CascadeAdvice:
+    """Cannot tell, with about how many audits are missing."""
+    records, counted = len(production.records), production.counted
+    per_request = counted.complete / records if counted.complete else audit_share
+    n_requests = ceil(missing / per_request) if per_request > 0 else None
+    if audit_share == 0:
+        text = "The policy's audit_share is 0, so no request asks all tiers. Make a variant with an audit_share above 0 and let it serve."
+    else:
+        text = (
+            f"There are {counted.complete} complete audits, and about {missing} more are needed: some {n_requests:,} more requests at an audit_share "
+            f"of {audit_share:g}. A larger audit_share gets there sooner."
+        )
+    return replace(
+        so_far,
+        verdict="cannot_tell",
+        reason=f"{found} {text}".strip(),
+        audits_missing=missing,
+        requests_missing=n_requests if audit_share else None,
+    )
