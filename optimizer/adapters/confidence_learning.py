@@ -10,6 +10,7 @@ from optimizer.adapters.confidence_measures import area, brier, calibration_erro
 from optimizer.adapters.confidence_training import GramRecipe, Recipe, Trained, TrainingRow, log_loss, train
 from optimizer.core.policy.learned import Bin, JudgedAnswer, Learned, Quality
 from optimizer.core.policy.predicted import ANSWER, OF_LOG_PROBABILITIES, REQUEST
+from optimizer.core.policy.request_features import FEATURES
 
 SURE = 0.10  # one-sided: a learned confidence is less wrong where a paired bootstrap of whole groups says so with 90 %
 N_DRAWS = 2000
@@ -49,12 +50,19 @@ def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapp
     ]
     recorded = train(plain, RECORDED, trained_on={}, seed=seed)
     found = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
+    alone = train(rows, recipes_before(answers), trained_on={}, seed=seed)
     gain = log_loss_gain(found, recorded, targets, groups)
     learned = quality(found.out_of_fold, targets, groups)
     as_recorded = [(each.recorded, target, each.group) for each, target in zip(answers, targets, strict=True) if each.recorded is not None]
-    says = {**trained_on, "recipe": found.recipe.name, "calibration": found.calibration, "brier": learned.brier, "ece": learned.ece}
+
+    def data(trained: Trained, its: Quality) -> Mapping[str, Any]:
+        says = {"recipe": trained.recipe.name, "calibration": trained.calibration, "brier": its.brier, "ece": its.ece}
+        return trained.trained_on({**trained_on, **says}).to_data()
+
     return Learned(
-        predictor=found.trained_on(says).to_data(),
+        predictor=data(found, learned),
+        before=data(alone, quality(alone.out_of_fold, targets, groups)),
+        before_out_of_fold=alone.out_of_fold,
         out_of_fold=found.out_of_fold,
         learned=learned,
         recorded=quality(*zip(*as_recorded, strict=True)) if as_recorded else None,
@@ -65,8 +73,7 @@ def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapp
 
 def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recipe, ...]:
     """What is tried: features of request and answer as a line and as trees, and with the request's words or the label that was answered."""
-    measured_ones = {name for each in answers for name, value in each.read.numbers.items() if value is not None}
-    features = tuple(sorted(measured_ones - set(_NOT_EXECUTED)))
+    features = tuple(sorted(_measured(answers) - set(_NOT_EXECUTED)))
     trusted = tuple(name for name in OF_LOG_PROBABILITIES if name in features)
     label = (_LABEL,) if has_labels else ()
     words = Recipe(
@@ -87,6 +94,22 @@ def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recip
         *([Recipe(name="features and label", model="linear", features=features, grams=label, penalty=5, trusted=trusted)] if label else []),
         *([words] if any(REQUEST in each.read.texts for each in answers) else []),
     )
+
+
+def recipes_before(answers: Sequence[JudgedAnswer]) -> tuple[Recipe, ...]:
+    """What is tried where only the request is known: its features, and with them its words."""
+    features = tuple(name for name in FEATURES if name in _measured(answers))
+    words = Recipe(name="request and words", model="linear", features=features, grams=(_WORDS,), penalty=5, number_strength=0.2)
+    return (
+        Recipe(name="request", model="linear", features=features, penalty=30),
+        Recipe(name="request, trees", model="trees", features=features, n_trees=40, penalty=10),
+        *([words] if any(REQUEST in each.read.texts for each in answers) else []),
+    )
+
+
+def _measured(answers: Sequence[JudgedAnswer]) -> set[str]:
+    """Features that at least one answer has: a column without a value cannot be learned from."""
+    return {name for each in answers for name, value in each.read.numbers.items() if value is not None}
 
 
 def log_loss_gain(learned: Trained, recorded: Trained, targets: Sequence[float], groups: Sequence[str]) -> Gain:

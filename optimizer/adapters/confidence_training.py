@@ -92,11 +92,12 @@ def squared_error(predictions: Sequence[float], targets: Sequence[float]) -> flo
 def train(rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on: Mapping[str, Any], seed: int = 0) -> Trained:
     """A calibrated predictor of the probability that ``target`` is 1, by the recipe of least out-of-fold log loss.
 
-    The predictor's numbers have 6 decimals, as a Variant keeps them. Raises DatasetTooSmall: fewer than 20 rows or 5 groups, or one class only.
+    The predictor's numbers have 6 decimals, as a Variant keeps them. Raises DatasetTooSmall: fewer than 20 rows or 5 groups, or too few of one kind.
     """
     _enough(rows, probability=True)
     targets = [row.target for row in rows]
     folds = group_folds(rows, seed=seed)
+    _both_kinds(targets, folds)
     margins = {recipe.name: out_of_fold(rows, recipe, folds, probability=True) for recipe in recipes}
     losses = {name: log_loss(_calibrated("platt", found, targets, folds), targets) for name, found in margins.items()}
     recipe = min(recipes, key=lambda each: losses[each.name])
@@ -206,3 +207,15 @@ def _enough(rows: Sequence[TrainingRow], *, probability: bool) -> None:
             n_rows=len(rows),
             n_required=_LEAST_ROWS,
         )
+
+
+def _both_kinds(targets: Sequence[float], folds: Sequence[int]) -> None:
+    """Each part of the rows is judged by what was trained on the others, so right and wrong ones have to stand in two parts each."""
+    for kind, name in ((True, "right"), (False, "wrong")):
+        if len({fold for target, fold in zip(targets, folds, strict=True) if (target > 0.5) is kind}) < 2:
+            raise DatasetTooSmall(
+                f"Cannot train a predictor: there are too few {name} answers in {len(targets)} to measure it on rows it has not seen. "
+                "Collect more answers of that kind.",
+                n_rows=len(targets),
+                n_required=_LEAST_ROWS,
+            )

@@ -32,8 +32,12 @@ def fitted_linear(
     if recipe.features:
         standard = np.nan_to_num((numbers - centre) / scale, nan=0.0)  # not measured: the centre
         blocks.append(csr_matrix(standard * strength))
-    vectorizers = [vectorizer(gram) for gram in recipe.grams]
-    blocks += [each.fit_transform([text[:READ_CHARS] for text in column]) for each, column in zip(vectorizers, texts, strict=True)]
+    counted = [
+        (gram, each, block)
+        for gram, column in zip(recipe.grams, texts, strict=True)
+        if (block := _counted(each := vectorizer(gram), column)) is not None
+    ]
+    blocks += [block for _, _, block in counted]
     known = hstack(blocks).tocsr()
     if probability:
         model = LogisticRegression(C=1 / recipe.penalty, max_iter=2000, tol=1e-6).fit(known, np.asarray(targets) > 0.5)
@@ -51,11 +55,21 @@ def fitted_linear(
         }
     ]
     start = len(recipe.features)
-    for gram, each in zip(recipe.grams, vectorizers, strict=True):
+    for gram, each, _ in counted:
         n = len(each.vocabulary_)
         parts.append(gram_part(gram, each, weights[start : start + n]))
         start += n
     return parts
+
+
+def _counted(fitted: Any, texts: Sequence[str]) -> Any | None:
+    """The texts' pieces as a sparse matrix; None where no piece stands in enough of them, which scikit-learn says with an exception."""
+    try:
+        return fitted.fit_transform([text[:READ_CHARS] for text in texts])
+    except ValueError as error:
+        if "no terms remain" in str(error) or "empty vocabulary" in str(error):
+            return None
+        raise
 
 
 def fitted_trees(matrix: Sequence[Sequence[float]], targets: Sequence[float], recipe: Recipe, *, probability: bool) -> list[dict[str, Any]]:

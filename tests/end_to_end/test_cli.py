@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from optimizer import wiring
 from optimizer.cli.app import app, exit_code
 from optimizer.config import load_settings
 from optimizer.core import errors
-from optimizer.core.feedback import Arm, Interaction
+from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from tests.scripted_model import chat_answer, provider
 
 ROOT = Path(__file__).parents[2]
@@ -290,6 +290,48 @@ def test_feedback_from_a_file_is_taken_once(detent: Detent, tmp_path: Path) -> N
     assert (first["accepted"], len(first["rejected"])) == (1, 2)
     second = detent("import", str(file), "--family", "support_topics", "--json").json
     assert (second["accepted"], second["duplicates"]) == (0, 1)
+
+
+def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_example(detent: Detent) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=5)
+    arm = Arm(family="support_topics", unit_hmac="doubter")
+    row = Interaction(
+        id="in_doubt",
+        arm=arm,
+        occurred_at=at,
+        received_at=at,
+        content_hash="",
+        input={"message": "My card was charged twice."},
+        output="delivery",
+    )
+    low = FeedbackEvent(
+        id="fb_doubt", arm=arm, occurred_at=at, received_at=at, content_hash="", source="user", interaction="in_doubt", success=False
+    )
+    store = wiring.open_store(load_settings())
+    store.write(lambda tx: (store.events.add_interactions(tx, [row]), store.events.add_feedback(tx, [low])))
+    store.close()
+
+    assert "scored 0.00" in detent("review", "collect", "support_topics", "--dry-run").out
+    collected = detent("review", "collect", "support_topics")
+    assert "Undo: detent review answer" in collected.out + collected.err, collected.err
+    (review,) = [one for one in detent("review", "list", "--json").json["items"] if one["kind"] == "label_interaction"]
+    assert (review["input"], review["output"]) == ({"message": "My card was charged twice."}, "delivery")
+    wrong = detent("review", "answer", review["id"], "release", "--expected", "weather")
+    assert wrong.code == 2
+    assert "cannot be read" in wrong.err
+    before = _n_examples()
+    assert detent("review", "answer", review["id"], "release", "--expected", "payment").code == 0
+    assert _n_examples() == before + 1
+    (answered,) = [one for one in detent("review", "list", "--status", "all", "--json").json["items"] if one["id"] == review["id"]]
+    assert (answered["input"], answered["output"], answered["answer"]) == (None, None, "release")
+
+
+def _n_examples() -> int:
+    store = wiring.open_store(load_settings())
+    with store.read() as tx:
+        n = sum(store.examples.counts(tx, "support_topics").values())
+    store.close()
+    return n
 
 
 def test_a_key_is_shown_once_and_never_again(detent: Detent) -> None:

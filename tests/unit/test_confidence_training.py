@@ -61,6 +61,14 @@ def test_pieces_of_a_text_are_learned():
     assert trained.predictor.predict({}, {"query": "ja"}) > 0.9 > 0.1 > trained.predictor.predict({}, {"query": "nein"})
 
 
+def test_texts_that_share_no_piece_leave_the_numbers_to_learn_from():
+    alone = [TrainingRow(numbers=row.numbers, texts={"query": f"w{i}"}, target=row.target, group=row.group) for i, row in enumerate(rows())]
+    words = Recipe(name="words", model="linear", features=("x",), grams=(GramRecipe(text="query", analyzer="word", least_rows=3),))
+    trained = train(alone, [words], trained_on={})
+    assert [part["kind"] for part in trained.predictor.to_data()["parts"]] == ["linear"]
+    assert trained.losses["words"] == pytest.approx(train(alone, [LINEAR], trained_on={}).losses["linear"], abs=0.01)
+
+
 def test_what_was_trained_is_data_that_reads_back_and_says_what_it_was_trained_on():
     trained = train(rows(), [LINEAR], trained_on={"rows": 200, "set": "made up"})
     again = Predictor.from_data(json.loads(json.dumps(trained.predictor.to_data())))
@@ -101,6 +109,7 @@ def test_no_row_is_judged_by_a_predictor_that_saw_its_group():
         pytest.param(rows(10), id="too few rows"),
         pytest.param(rows(100, n_groups=3), id="too few groups"),
         pytest.param([TrainingRow(numbers={"x": float(i)}, target=1.0, group=str(i)) for i in range(50)], id="one kind of answer"),
+        pytest.param([TrainingRow(numbers={"x": float(i)}, target=float(i > 0), group=str(i)) for i in range(50)], id="one wrong answer"),
     ],
 )
 def test_too_little_to_learn_from_is_refused(given):

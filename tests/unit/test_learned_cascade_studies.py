@@ -119,6 +119,23 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert sum(each["n"] for each in found["learned"]["reliability"]) == 300
 
 
+def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:
+    """Half of what it costs to ask: then leaving out calls that come to nothing is worth it, and it is told before the call."""
+    world = world_of(tmp_path / "world")
+    cheap: Any = Guesser("cheap", 0.1, easy=1.0, hard=0.02)
+    strong: Any = Guesser("strong", 0.2, easy=0.97, hard=0.97)
+    models = Models(cheap, strong)
+    study = world.run(create(world, models), models=models)
+    assert study.outcome == "nominated", study.spend.remark
+    policy = winner_of(world, study).policy
+    assert list(policy["confidence"]["before"]) == ["cheap"]
+    assert 0 < policy["skip"] <= 1
+    with world.store.read() as tx:
+        confirmed = world.store.studies.results(tx, study.id, "confirmation", study.winner)[study.winner]
+    hard = [result.cost_usd for result in confirmed if int(result.example[-3:]) % 5 < 2]
+    assert hard == [pytest.approx(strong.price.of(8, 2))] * 40  # without what asking the cheap tier costs
+
+
 def test_without_a_word_in_the_space_nothing_is_learned(world: World) -> None:
     models = guessers()
     study = world.run(create(world, models, definition={**SIZES, "space": {}}), models=models)

@@ -29,6 +29,7 @@ from optimizer.core.policy.learned import (
     recorded_signal,
 )
 from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.skip_search import best_skip
 from optimizer.core.policy.threshold_search import Found, LeastCost, search
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
@@ -47,6 +48,7 @@ class _Searched:
 
     found: Sequence[Found]
     confidence: Mapping[str, Any] | None  # None: as the start has it
+    skipping: tuple[Found, Mapping[str, Any]] | None = None  # the boldest setting that leaves hopeless calls out, and its confidence
 
     @property
     def saved(self) -> float:
@@ -104,6 +106,11 @@ class CascadeSearch:
             for chosen in worth_their_risk(one.found):
                 proposal = self._proposal(chosen, one.confidence)
                 first.setdefault(proposal.variant.id, proposal)
+            if one.skipping is not None:
+                found, confidence = one.skipping
+                for chosen in worth_their_risk([found]):
+                    proposal = self._proposal(chosen, confidence)
+                    first.setdefault(proposal.variant.id, proposal)
         return [proposal for id, proposal in first.items() if id != setting.start.id]
 
     def _proposal(self, found: tuple[CascadeSetting, Replay], confidence: Mapping[str, Any] | None) -> Proposal:
@@ -134,11 +141,12 @@ class _LearnedTiers:
             replayed = replayed.with_confidence(tier, np.array(one.out_of_fold))
         alone = np.array([[row["tiers"][tier]["own_usd"] for tier in records.tiers] for row in self._rows])
         after = {tier: dict(one.predictor) for tier, one in known.items()}
-        found = _searched(replace(replayed, cost_usd=alone).chain(chain), margin, {"kind": "predictor", "after": after})
+        replayed = replace(replayed, cost_usd=alone).chain(chain)
+        found = _searched(replayed, margin, {"kind": "predictor", "after": after})
         if not beats(min(one.gain_low for one in known.values()), saved=found.saved, saved_recorded=recorded.saved):
             return recorded
         self._used |= set(known)
-        return found
+        return replace(found, skipping=_skipping(found, known, replayed))
 
     def findings(self) -> list[TierFinding]:
         return [self._finding(tier, one) for tier, one in self._trained.items()]
@@ -171,6 +179,19 @@ class _LearnedTiers:
 
 def _searched(records: TierRecords, margin: float, confidence: Mapping[str, Any] | None) -> _Searched:
     return _Searched(found=[search(records, LeastCost(margin=margin * part)) for part in PARTS], confidence=confidence)
+
+
+def _skipping(searched: _Searched, known: Mapping[str, Learned], records: TierRecords) -> tuple[Found, Mapping[str, Any]] | None:
+    """For a pair: the boldest setting with the best ``skip``, where that surely saves more. ``loss`` and ``saved`` stay those without it."""
+    boldest = next((one for one in searched.found if one.setting is not None), None)
+    if boldest is None or boldest.setting is None or len(boldest.setting.tiers) != 2 or searched.confidence is None:
+        return None
+    cheap = boldest.setting.tiers[0]
+    skip = best_skip(records.chain(boldest.setting.tiers), boldest.setting.accept[0], np.array(known[cheap].before_out_of_fold))
+    if skip is None:
+        return None
+    confidence = {**searched.confidence, "before": {cheap: dict(known[cheap].before)}}
+    return replace(boldest, setting=replace(boldest.setting, skip=skip)), confidence
 
 
 def worth_their_risk(found: Sequence[Found]) -> list[tuple[CascadeSetting, Replay]]:

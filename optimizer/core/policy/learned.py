@@ -69,6 +69,7 @@ class Quality:
 class Learned:
     """What training came to. ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``: its answer to each row, unseen.
 
+    ``before`` and ``before_out_of_fold``: the same from the request alone, known before any call.
     ``gain``: log loss of the recorded confidence less that of the learned one, both out of fold; ``gain_low``: its one-sided 90 % bound.
     ``recorded`` is None where no answer had a recorded confidence.
     """
@@ -79,6 +80,8 @@ class Learned:
     recorded: Quality | None
     gain: float
     gain_low: float
+    before: Mapping[str, Any]
+    before_out_of_fold: tuple[float, ...]
 
 
 class Learn(Protocol):

@@ -1,0 +1,77 @@
+"""Whatever mix of examples a predictor is trained on: it holds no word of one that nobody released."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from optimizer.adapters.confidence_learning import learn_confidence
+from optimizer.core.canonical import canonical_json
+from optimizer.core.dataset import Example
+from optimizer.core.language import ModelAnswer
+from optimizer.core.policy.learned import judged
+from optimizer.core.policy.predicted import read_answer
+from tests.study_world import START
+
+SECRETS = ("zanzibar", "okapi", "quokka", "axolotl")
+SHARED = ("invoice", "delivery", "refund", "because")
+
+
+@st.composite
+def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
+    """60 answers; a released example says shared words, one that nobody released says secret ones, often enough to be learned from."""
+    rows = []
+    for i in range(60):
+        released = draw(st.booleans())
+        words = draw(st.lists(st.sampled_from(SHARED if released else SECRETS), min_size=1, max_size=4))
+        text = " ".join(words)
+        example = Example(
+            id=f"e{i}",
+            family="f",
+            input={"message": text},
+            expected={"topic": "x"},
+            group=f"g{i}",
+            split="train",
+            origin="interaction",
+            released=released,
+            created_at=START,
+        )
+        answer = ModelAnswer(text=words[0], input_tokens=1, output_tokens=1, cost_usd=0.0, latency_ms=1.0)
+        right = i % 2 == 0 if i < 40 else draw(st.booleans())  # enough of both kinds to be trained on
+        read = read_answer(example.input, answer, other=None, issues={})
+        rows.append((example, {"read": read, "score": float(right), "confidence": None}))
+    return rows
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(examples())
+def test_no_unreleased_word_stands_in_a_predictor(rows: list[tuple[Example, dict[str, object]]]) -> None:
+    answers = [judged(example, answered) for example, answered in rows]
+    found = learn_confidence(answers, has_labels=True, trained_on={}, seed=0)
+    held = canonical_json({"after": found.predictor, "before": found.before}).decode()
+    assert not re.search("|".join(SECRETS), held)
+
+
+def test_words_are_learned_at_all_where_they_are_released() -> None:
+    """Else the test above could not fail."""
+    rows = []
+    for i in range(60):
+        text = f"{SHARED[i % 4]} {SHARED[(i * 7) % 4]}"
+        example = Example(
+            id=f"e{i}",
+            family="f",
+            input={"message": text},
+            expected={"topic": "x"},
+            group=f"g{i}",
+            split="train",
+            origin="interaction",
+            released=True,
+            created_at=START,
+        )
+        answer = ModelAnswer(text=SHARED[i % 4], input_tokens=1, output_tokens=1, cost_usd=0.0, latency_ms=1.0)
+        read = read_answer(example.input, answer, other=None, issues={})
+        rows.append((example, {"read": read, "score": float("refund" in text), "confidence": None}))
+    found = learn_confidence([judged(*row) for row in rows], has_labels=True, trained_on={}, seed=0)
+    assert "refund" in canonical_json(found.predictor).decode()
