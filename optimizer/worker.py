@@ -23,6 +23,7 @@ from optimizer.jobs.each_family import each_family
 from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
+from optimizer.jobs.prune_records import prune_records, retentions
 from optimizer.jobs.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
@@ -47,6 +48,8 @@ CHAMPIONS_SECONDS = 60.0
 TRIGGERS_SECONDS = 300.0
 REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
 PURGE_SECONDS = 3600.0
+PRUNE_SECONDS = 24 * 3600.0
+PRUNE_PAUSE_S = 0.05  # between two batches, for whoever else writes
 FAILED = "worker_duty_failed"
 
 
@@ -86,6 +89,7 @@ class Worker:
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
             self._thread("alerts", self._send_alerts, ALERTS_SECONDS),
             self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
+            self._thread("prune", self._prune, PRUNE_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
@@ -207,6 +211,11 @@ class Worker:
 
     def _watch_pipeline(self) -> None:
         watch_pipeline(self._store, self._clock, self._targets)
+
+    def _prune(self) -> None:
+        kept = retentions(self._store, pipeline_days=self._settings.pipeline_retain_days)
+        for rows, n in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).items():
+            log.info("pruned", rows=rows, n=n)
 
     def _roll_up(self) -> None:
         roll_up_performance(store=self._store, clock=self._clock)
