@@ -22,6 +22,7 @@ from optimizer.core.family import Family
 from optimizer.jobs.each_family import each_family
 from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.keep_environment_override import keep_environment_override
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
 from optimizer.jobs.prune_records import prune_records, retentions
 from optimizer.jobs.rehearse_champion import is_due, rehearse_champion
@@ -83,6 +84,7 @@ class Worker:
         self._clock = wiring.open_clock(self._settings)
         self._families = wiring.load_families(self._settings)
         self._targets = wiring.load_targets(self._settings)
+        self._flags = wiring.load_flags()
         self._channels = wiring.open_channels(self._settings)
         duties = [
             self._thread("tick", self._tick, self._settings.tick_seconds),
@@ -210,6 +212,7 @@ class Worker:
         send_alerts(self._store, self._channels, self._clock, least=self._settings.alert_level)
 
     def _watch_pipeline(self) -> None:
+        keep_environment_override(self._store, self._clock, list(self._families.families.values()), self._flags)
         watch_pipeline(self._store, self._clock, self._targets)
 
     def _prune(self) -> None:
