@@ -56,9 +56,13 @@ def _open(settings: Settings) -> Services:
     clock = wiring.open_clock(settings)
     files = wiring.load_families(settings)
     secrets = wiring.open_secrets(settings)
-    state = ServingState(store, files, clock, secrets.token_keys, sync=lambda: wiring.sync_families(settings, files, store, clock))
+    flags = wiring.load_flags()
+    state = ServingState(
+        store, files, clock, secrets.token_keys, flags=flags, sync=lambda: wiring.sync_families(settings, files, store, clock)
+    )
     state.refresh()
     return Services(
+        flags=flags,
         targets=wiring.load_targets(settings),
         settings=settings,
         store=store,

@@ -22,6 +22,7 @@ from optimizer.core.assignment import (
 )
 from optimizer.core.family import Family
 from optimizer.core.freezes import Freeze
+from optimizer.core.policy.content.flags import REASON, Flags
 from optimizer.core.rendering import render_open
 from optimizer.core.rollout import Champion, Rollout
 from optimizer.core.variant import Variant
@@ -39,6 +40,14 @@ class Prebuilt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentOverride:
+    """What the environment's flags make of a content pipeline's champion; served to everybody and counted in no arm."""
+
+    variant: Variant
+    flags: Flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServedFamily:
     """All that is needed to serve one family from memory. ``definition`` is None when its file cannot be read and never could be."""
 
@@ -51,9 +60,12 @@ class ServedFamily:
     overrides: Overrides
     holdback: Holdback | None = None  # since the last promotion; it ends by its own time
     freeze: Freeze | None = None
+    environment: EnvironmentOverride | None = None
     _prebuilt: dict[tuple[str, str, str | None, float | None], Prebuilt] = field(default_factory=dict, compare=False)
 
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
+        if self.environment is not None:
+            return self.champion_choice()
         return choose(
             family=self.name,
             unit=unit,
@@ -66,12 +78,27 @@ class ServedFamily:
             frozen=self.freeze is not None,
         )
 
+    def champion_choice(self) -> Choice:
+        """The champion outside of any arm, as the environment leaves it."""
+        if self.environment is None:
+            return Choice(variant=self.champion.variant, role="champion")
+        id = self.environment.variant.id
+        return Choice(variant=id, role="champion" if id == self.champion.variant else "candidate", counted=False)
+
+    def override_shape(self) -> dict[str, Any] | None:
+        """What the environment changes, as the wire shows it; None where it changes nothing."""
+        if self.environment is None:
+            return None
+        flags = self.environment.flags
+        return {"by": "environment", "variables": flags.variables, "knobs": dict(flags.knobs), "instead_of": self.champion.variant}
+
     def lease_of(self, choice: Choice) -> datetime | None:
         return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None
 
     def shape(self, choice: Choice) -> dict[str, Any]:
         """The contract's object without its assignment."""
         variant = self.variants[choice.variant]
+        overridden = self.override_shape()
         return {
             "family": self.name,
             "variant": choice.variant,
@@ -86,6 +113,7 @@ class ServedFamily:
             "tools": variant.tools,
             "response_format": variant.response_format,
             "policy": dict(variant.policy),
+            **({"reason": REASON, "overridden": overridden} if overridden is not None else {}),
         }
 
     def prebuilt(self, choice: Choice) -> Prebuilt:

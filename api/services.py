@@ -16,6 +16,7 @@ from optimizer.actor import local_actor
 from optimizer.config import Settings
 from optimizer.core.errors import InvalidFamily, NotFound
 from optimizer.core.family import Family
+from optimizer.core.policy.content.flags import Flags
 from optimizer.core.policy.content.targets import TARGETS, Target
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
@@ -34,6 +35,7 @@ class Services:
     secrets: Any
     serving: ServingState
     gateway: Gateway
+    flags: Flags = field(default_factory=Flags)
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGETS)  # of the content pipeline's figures
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
     actor_without_key: str = field(default_factory=local_actor)

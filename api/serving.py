@@ -12,11 +12,12 @@ from typing import Any
 import structlog
 
 from api.auth import Keys
-from api.prompt import ServedFamily
+from api.prompt import EnvironmentOverride, ServedFamily
 from optimizer.core.assignment import Keys as TokenKeys
 from optimizer.core.assignment import holdback_of, leased, overrides_by_family
 from optimizer.core.errors import Busy, NotFound
 from optimizer.core.freezes import Freeze, is_frozen
+from optimizer.core.policy.content.flags import Flags
 from optimizer.core.rollout import Rollout
 from optimizer.core.variant import Variant
 from optimizer.jobs.renew_leases import report_unwatched
@@ -58,10 +59,19 @@ class Serving:
 class ServingState:
     """Keeps ``now_served`` fresh. ``refresh`` is called by a loop every 0.25 s and after each local write, from any thread."""
 
-    def __init__(self, store: Store, families: FamilySource, clock: Clock, token_keys: TokenKeys, sync: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        families: FamilySource,
+        clock: Clock,
+        token_keys: TokenKeys,
+        sync: Callable[[], object],
+        flags: Flags | None = None,
+    ) -> None:
         self.now_served = Serving()
         self.token_keys = token_keys
         self.store_error: str | None = None
+        self._flags = flags or Flags()
         self._store = store
         self._families = families
         self._clock = clock
@@ -153,10 +163,14 @@ class ServingState:
         if holdback is not None and holdback.variant not in variants:
             log.error("the champion before is missing from the store, nobody is held back", family=name, variant=holdback.variant)
             holdback = None
+        environment = None
+        if self._flags.knobs and definition is not None and definition.kind == "policy":
+            environment = EnvironmentOverride(variant=self._flags.overridden(variants[champion.variant]), flags=self._flags)
+            variants = {**variants, environment.variant.id: environment.variant}
         usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}
         return ServedFamily(
             name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout, overrides=usable,
-            holdback=holdback,
+            holdback=holdback, environment=environment,
         )  # fmt: skip
 
     def _variants(self, tx: Transaction, family: str, ids: Iterable[str], known: Mapping[str, Variant]) -> dict[str, Variant]:

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     alert_slack_webhook: str | None = Field(default=None, repr=False)
     alert_discord_webhook: str | None = Field(default=None, repr=False)
     alert_level: Literal["info", "warning", "critical"] = "info"
+    pipeline_retain_days: int = Field(default=90, ge=0)
     monitoring_file: Path = Path("config/monitoring.yaml")
     clock_scale: float = Field(default=1.0, ge=1.0, le=100_000.0)
     family_overrides: dict[str, Any] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
     from optimizer.core.policy.content.files import PipelineFiles
+    from optimizer.core.policy.content.flags import Flags
     from optimizer.core.policy.content.recommend import Recommendation
     from optimizer.core.policy.content.targets import Target
     from optimizer.core.rollout_history import RolloutReport
@@ -124,6 +125,15 @@ def read_pipeline_files(path: Path) -> PipelineFiles:
     from optimizer.adapters.content_files import read_file, read_folder
 
     return read_folder(path) if path.is_dir() else read_file(path)
+
+
+def load_flags() -> Flags:
+    """The content pipeline's flags of this process's environment. Raises InvalidInput naming every variable that cannot be read."""
+    import os
+
+    from optimizer.core.policy.content.flags import read_flags
+
+    return read_flags(os.environ)
 
 
 def load_targets(settings: Settings) -> Mapping[str, Target]:

@@ -23,7 +23,9 @@ from optimizer.jobs import collect_reviews
 from optimizer.jobs.each_family import each_family
 from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.keep_environment_override import keep_environment_override
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
+from optimizer.jobs.prune_records import prune_records, retentions
 from optimizer.jobs.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
@@ -49,6 +51,8 @@ TRIGGERS_SECONDS = 300.0
 REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
 REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
 PURGE_SECONDS = 3600.0
+PRUNE_SECONDS = 24 * 3600.0
+PRUNE_PAUSE_S = 0.05  # between two batches, for whoever else writes
 FAILED = "worker_duty_failed"
 
 
@@ -82,12 +86,14 @@ class Worker:
         self._clock = wiring.open_clock(self._settings)
         self._families = wiring.load_families(self._settings)
         self._targets = wiring.load_targets(self._settings)
+        self._flags = wiring.load_flags()
         self._channels = wiring.open_channels(self._settings)
         duties = [
             self._thread("tick", self._tick, self._settings.tick_seconds),
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
             self._thread("alerts", self._send_alerts, ALERTS_SECONDS),
             self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
+            self._thread("prune", self._prune, PRUNE_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
@@ -209,7 +215,13 @@ class Worker:
         send_alerts(self._store, self._channels, self._clock, least=self._settings.alert_level)
 
     def _watch_pipeline(self) -> None:
+        keep_environment_override(self._store, self._clock, list(self._families.families.values()), self._flags)
         watch_pipeline(self._store, self._clock, self._targets)
+
+    def _prune(self) -> None:
+        kept = retentions(self._store, pipeline_days=self._settings.pipeline_retain_days)
+        for rows, n in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).items():
+            log.info("pruned", rows=rows, n=n)
 
     def _roll_up(self) -> None:
         roll_up_performance(store=self._store, clock=self._clock)

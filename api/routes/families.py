@@ -105,6 +105,7 @@ def _summary(shared: Services, name: str) -> dict[str, Any]:
         "kind": definition.kind if definition else None,
         "champion": shapes.champion(served.champion) if served else None,
         "rollout": _rollout(served) if served else None,
+        "overridden": served.override_shape() if served else None,
         "degraded": problem is not None,
         "problem": {"detail": problem.detail, **problem.members} if problem is not None else None,
         "file": _file_state(definition, served) if definition is not None and served is not None else None,

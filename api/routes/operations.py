@@ -75,6 +75,7 @@ def status(shared: Shared) -> dict[str, Any]:
                 "since": family.champion.since,
                 "rollout": shapes.rollout(family.rollout) if family.rollout is not None else None,
                 "frozen": family.freeze is not None,
+                "overridden": family.override_shape(),
                 **_schedule(shared, name, schedules),
                 "degraded": name in shared.families.problems,
             }

@@ -70,7 +70,9 @@ async def record(
     if refusal is not None:
         raise refusal
     idempotency = idempotency_of(request, canonical_json(values))
-    answer = await record_performance(values, store=shared.store, clock=shared.clock, idempotency=idempotency)
+    answer = await record_performance(
+        values, store=shared.store, clock=shared.clock, keep_it=shared.flags.records_metrics, idempotency=idempotency
+    )
     request.state.quiet = True
     return answer
 

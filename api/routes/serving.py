@@ -124,10 +124,9 @@ async def snapshot(shared: Shared, if_none_match: Annotated[str | None, Header()
 
 
 def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
-    champion = Choice(variant=family.champion.variant, role="champion")
-    entry: dict[str, Any] = {"champion": family.shape(champion), "rollout": None, "holdback": None}
+    entry: dict[str, Any] = {"champion": family.shape(family.champion_choice()), "rollout": None, "holdback": None}
     rollout, holdback = family.rollout, family.holdback
-    if family.freeze is not None:
+    if family.freeze is not None or family.environment is not None:
         return entry
     if rollout is not None and rollout.share is not None and leased(rollout, now):
         candidate = Choice(variant=rollout.candidate, role="candidate", rollout=rollout.id, stage=rollout.share)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,14 +65,25 @@ def read_json_lines(path: Path) -> Iterator[Record]:
 
 
 def read_csv(path: Path) -> Iterator[Record]:
-    """Every row as an object by the names of the first line; a tab separates where the file ends in .tsv."""
+    """Every row as an object by the names of the first line; a tab separates where the file ends in .tsv.
+
+    Rows are numbered as a table shows them: the names stand in row 1, and a row without any cell is passed over and counted.
+    """
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        for n, row in enumerate(reader, start=2):
-            if None in row:
+        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        names = next(reader, [])
+        for n in count(start=2):
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield f"row {n}", None, f"no row of a table ({error})"
+                continue
+            if len(cells) > len(names):
                 yield f"row {n}", None, "more cells than the first line names"
-            else:
-                yield f"row {n}", row, None
+            elif cells:
+                yield f"row {n}", dict(zip_longest(names, cells)), None
 
 
 def columns_of(path: Path) -> list[str]:
@@ -80,23 +92,36 @@ def columns_of(path: Path) -> list[str]:
         return next(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), [])
 
 
-def column_mapping(columns: Sequence[str], inputs: Sequence[str], output: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Field of the family > column of the file: as given, else the column of the same name; a lone input takes the lone column left.
+def column_mapping(
+    columns: Sequence[str], inputs: Sequence[str], output: str, given: Mapping[str, str], *, may_lack: bool = False
+) -> dict[str, str]:
+    """Field of the family > column of the file: as given, else the column of the same name.
 
     Args:
         given: from --input FIELD=COLUMN and --output FIELD=COLUMN (or the column alone).
+        may_lack: inputs without a column are left out, as not measured; one at least has to be there.
     Raises:
-        InvalidInput: a field has no column, or a column named does not exist.
+        InvalidInput: a field has no column, a column named does not exist, or a name stands twice in the first line.
     """
+    twice = sorted({column for column in columns if column and columns.count(column) > 1})
+    if twice:
+        raise InvalidInput(
+            f"The first line names {', '.join(map(repr, twice))} more than once, so it is unclear which column is meant. Rename one."
+        )
     mapping = {name: given.get(name, name) for name in (*inputs, output)}
     missing = {field: column for field, column in mapping.items() if column not in columns}
-    if missing:
-        options = " ".join(f"--{'output' if f == output else 'input'} {f}=COLUMN" for f in missing)
-        raise InvalidInput(
-            f"The file has no column {', '.join(map(repr, missing.values()))}; its columns are {', '.join(map(repr, columns)) or 'none'}. "
-            f"Name the right ones with {options}."
-        )
-    return mapping
+    lacked = [field for field in missing if may_lack and field != output and field not in given] if set(inputs) - set(missing) else []
+    if set(missing) - set(lacked):
+        shown = {field: column for field, column in missing.items() if field not in lacked}
+        known = f"its columns are {', '.join(map(repr, columns)) or 'none'}"
+        if may_lack and len(shown) > 1 and not any(field in given for field in inputs):
+            raise InvalidInput(
+                f"None of the file's columns is an input of the family; {known}. Name one at least with --input FIELD=COLUMN, of the fields "
+                f"{', '.join(inputs)}" + (f", and the output with --output {output}=COLUMN." if output in shown else ".")
+            )
+        options = " ".join(f"--{'output' if f == output else 'input'} {f}=COLUMN" for f in shown)
+        raise InvalidInput(f"The file has no column {', '.join(map(repr, shown.values()))}; {known}. Name the right ones with {options}.")
+    return {field: column for field, column in mapping.items() if field not in lacked}
 
 
 def json_or_text(text: str) -> Any:

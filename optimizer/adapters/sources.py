@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from optimizer.core.family import Family
 from optimizer.ports import SourceRow
 
 INSTALLED_DOCS = "installed-docs"
+OWN_COLUMNS = ("id", "group")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,8 @@ class Source:
     curated: bool  # released for few-shot examples unless the person says otherwise
     rows: Iterator[SourceRow] | None = None
     events: Iterator[files.Record] | None = None
+    columns: Mapping[str, str] | None = None  # of a table: field > the column it is taken from
+    not_read: Sequence[str] = ()  # columns of a table that no field takes
 
 
 def open_source(source: str, family: Family, columns: Mapping[str, str] | None = None) -> Source:
@@ -43,8 +46,15 @@ def open_source(source: str, family: Family, columns: Mapping[str, str] | None =
     if kind == "feedback":
         return Source(curated=False, events=files.read_json_lines(path))
     if kind == "csv":
-        mapping = files.column_mapping(files.columns_of(path), list(family.inputs), family.output.field, columns or {})
-        return Source(curated=False, rows=_csv_rows(path, family, mapping))
+        names = files.columns_of(path)
+        mapping = files.column_mapping(names, list(family.inputs), family.output.field, columns or {}, may_lack=family.kind == "policy")
+        used = {*mapping.values(), *OWN_COLUMNS}
+        return Source(
+            curated=False,
+            rows=_csv_rows(path, family, mapping),
+            columns=mapping,
+            not_read=tuple(name for name in names if name not in used),
+        )
     return Source(curated=False, rows=_json_rows(path))
 
 
@@ -77,9 +87,9 @@ def _csv_rows(path: Path, family: Family, mapping: Mapping[str, str]) -> Iterato
         if record is None:
             yield SourceRow(where=where, rejected=why)
             continue
-        input = {name: _cell(record.get(mapping[name]), family.inputs[name].type) for name in family.inputs}
+        input = {name: _cell(record.get(mapping[name]), family.inputs[name].type) for name in family.inputs if name in mapping}
         expected = {field: _expected(record.get(mapping[field]), family.output.parser)}
-        id, group = ((record.get(k) or None) if k not in mapping.values() else None for k in ("id", "group"))
+        id, group = ((record.get(k) or None) if k not in mapping.values() else None for k in OWN_COLUMNS)
         yield SourceRow(where=where, input=input, expected=expected, id=id, group=group)
 
 
@@ -87,6 +97,8 @@ def _cell(text: str | None, type: str) -> Any:
     """A table holds text only: numbers, truth values and JSON are read as such where the family declares them."""
     if text is None or type == "text":
         return text
+    if not text.strip():
+        return None  # an empty cell holds no number
     return files.json_or_text(text)
 
 

@@ -79,6 +79,22 @@ def _settings(session: Session) -> Iterator[Finding]:
     yield Finding(check="settings", verdict="ok", detail=f"profile {s.profile}, home {s.home}{clock}")
 
 
+def _flags(session: Session) -> Iterator[Finding]:
+    """Of this terminal's environment; those of a running server show as its open alerts."""
+    from optimizer import wiring
+
+    flags = wiring.load_flags()
+    if flags.knobs:
+        advice = (
+            "What a server started from here serves in families of kind policy was searched by nobody. Unset them to serve the champion."
+        )
+        yield Finding(check="flags", verdict="warning", detail=f"{flags} of the environment override content pipelines", advice=advice)
+    if not flags.records_metrics:
+        advice = "Records of the content pipeline are answered and not kept. Unset it to keep them."
+        yield Finding(check="flags", verdict="warning", detail="ENABLE_DASHBOARD_METRICS is off", advice=advice)
+    wiring.load_targets(session.settings)
+
+
 def _disk(session: Session) -> Iterator[Finding]:
     var = session.settings.var()
     var.mkdir(parents=True, exist_ok=True)
@@ -218,6 +234,7 @@ def _mlflow(session: Session) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     _python,
     _settings,
+    _flags,
     _disk,
     _store,
     _families,

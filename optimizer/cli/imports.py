@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -43,7 +44,13 @@ def import_(
         report = import_examples(
             opened.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=released
         )
-        show(as_json, report, lambda out: None)
+        value = {**asdict(report), "columns": opened.columns, "columns_not_read": opened.not_read}
+        show(as_json, value, lambda out: None)
+        if opened.columns is not None:
+            taken = (name if name == column else f"{name} from {column}" for name, column in opened.columns.items())
+            say(f"Columns taken: {', '.join(taken)}." + (f" Not read: {', '.join(opened.not_read)}." if opened.not_read else ""))
+            if lacked := [name for name in declared.inputs if name not in opened.columns]:
+                say(f"Without a column, so not measured: {', '.join(lacked)}.")
         for sentence in report.sentences():
             say(sentence)
         if not released and report.n_accepted and declared.kind == "prompt":

@@ -45,7 +45,8 @@ def serve(
     lock.acquire_or_refuse("Another server runs on this home", "End it first, or give this one a home of its own with DETENT_HOME.")
     try:
         set_up_logs(settings, "supervisor", terminal=settings.log_json)
-        wiring.load_targets(settings)  # a faulty file is said here, before anything runs
+        wiring.load_targets(settings)  # what is faulty in file or environment is said here, before anything runs
+        flags = wiring.load_flags()
         wiring.migrate_store(settings)
         store = wiring.open_store(settings)
         with store.read() as tx:
@@ -57,6 +58,8 @@ def serve(
         mlflow_url = supervisor.url("mlflow") or settings.mlflow_tracking_uri
         say(f"  MLflow      {mlflow_url}" if mlflow_url else "  MLflow      not started")
         say(f"  Logs        {settings.log_dir()}")
+        if flags.knobs:
+            say(f"  Overridden  content pipelines serve their champion with {flags} of the environment", "yellow")
         say("Ctrl-C ends everything.")
         supervisor.run()
         store.close()

@@ -19,7 +19,7 @@ from optimizer.ports import Clock, SourceRow, Store
 
 BATCH = 500  # rows per transaction
 N_KEPT = 5  # rejected rows kept per reason
-N_SHOWN = 2  # of these said in a sentence
+N_SHOWN = 5  # of these said in a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

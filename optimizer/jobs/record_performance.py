@@ -12,18 +12,21 @@ from optimizer.ports import Clock, Store, Transaction
 
 
 async def record_performance(
-    values: Mapping[str, Any], *, store: Store, clock: Clock, idempotency: tuple[str, str, str] | None = None
+    values: Mapping[str, Any], *, store: Store, clock: Clock, keep_it: bool = True, idempotency: tuple[str, str, str] | None = None
 ) -> dict[str, Any]:
     """Keeps one record and adds it to the sums of its hour; returns the answer once both are on disk.
 
     Args:
         values: as ``core.pipeline_record.read_record`` takes them.
+        keep_it: False where ENABLE_DASHBOARD_METRICS is off: the record is checked, and the answer says that it was not kept.
         idempotency: who sends, key, and hash of what was sent; the same again gets the first answer and counts once.
     Raises:
         InvalidInput: names every fault.
         KeyReused: the idempotency key came with other values before.
     """
     record = read_record(values, id=new_id("pr"), received_at=clock.now())
+    if not keep_it:
+        return {"status": "not recorded", "processing_type": record.processing_type}
     answer = {"status": "recorded", "processing_type": record.processing_type}
 
     def keep(tx: Transaction) -> dict[str, Any]:

@@ -23,3 +23,6 @@ class PipelineStats(Protocol):
 
     def records(self, tx: Transaction, since: datetime, limit: int) -> list[PipelineRecord]:
         """The last ``limit`` records received at ``since`` or later, oldest first."""
+
+    def prune(self, tx: Transaction, before: datetime, limit: int) -> int:
+        """Deletes up to ``limit`` of the records received before then, oldest first; their sums stay. Returns how many."""

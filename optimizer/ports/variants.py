@@ -16,7 +16,7 @@ class VariantRecord:
 
     family: str
     variant: Variant
-    source: Literal["file", "study", "person", "import"]
+    source: Literal["file", "study", "person", "import", "environment"]
     created_at: datetime
     created_by: str
     note: str = ""

@@ -94,3 +94,19 @@ def test_nothing_to_keep_is_no_fault(database: Database) -> None:
     database.write(lambda tx: database.pipeline_stats.add(tx, []))
     with database.read() as tx:
         assert database.pipeline_stats.sums(tx, NOW, ("hour",)) == {}
+
+
+def test_pruning_takes_the_oldest_first_up_to_a_number_and_leaves_the_sums_alone(filled: Database) -> None:
+    def pruned(before: Any, limit: int) -> tuple[int, list[str]]:
+        n = filled.write(lambda tx: filled.pipeline_stats.prune(tx, before, limit))
+        with filled.read() as tx:
+            return n, [one.id for one in filled.pipeline_stats.records(tx, NOW, 10)]
+
+    with filled.read() as tx:
+        before = filled.pipeline_stats.sums(tx, NOW, ("hour",))
+    assert pruned(NOW, 10) == (0, ["pr_1", "pr_2", "pr_3", "pr_4", "pr_5", "pr_6"]), "what came at that moment itself stays"
+    n, left_over = pruned(minutes(61), 2)
+    assert (n, left_over) == (2, ["pr_3", "pr_4", "pr_5", "pr_6"])
+    assert pruned(minutes(61), 10) == (2, ["pr_5", "pr_6"])
+    with filled.read() as tx:
+        assert filled.pipeline_stats.sums(tx, NOW, ("hour",)) == before

@@ -12,6 +12,7 @@ import pytest
 from optimizer.adapters.database import Database
 from optimizer.core.errors import Conflict, InvalidInput, NotFound
 from optimizer.ports import Alert, VariantRecord
+from optimizer.ports.alerts import ALERT_TOPIC, message_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, rollout, variant
 
 
@@ -71,9 +72,9 @@ class TestReviews:
 
 class TestOutbox:
     @staticmethod
-    def due(database: Database, at: Any = NOW) -> list[Any]:
+    def due(database: Database, at: Any = NOW, topics: tuple[str, ...] = ("study",)) -> list[Any]:
         with database.read() as tx:
-            return database.outbox.due(tx, at, 10, topics=("study",))
+            return database.outbox.due(tx, at, 10, topics=topics)
 
     def test_what_was_not_sent_is_replaced_by_the_next_of_its_subject(self, database: Database) -> None:
         for topic, subject, n in (("study", "st_1", 1), ("study", "st_2", 2), ("study", "st_1", 3)):
@@ -99,8 +100,63 @@ class TestOutbox:
         with database.read() as tx:
             assert database.outbox.backlog(tx, topics=("study",)) == 0
 
+    def test_topics_are_queues_of_their_own(self, database: Database) -> None:
+        for topic, subject in (("study", "st_1"), ("alert", "a"), ("alert", "b")):
+            database.write(lambda tx, t=topic, s=subject: database.outbox.add(tx, t, s, {}, NOW))
+        with database.read() as tx:
+            assert [item.subject for item in database.outbox.due(tx, NOW, 10, topics=("alert",))] == ["a", "b"]
+            assert database.outbox.backlog(tx, topics=("alert", "study")) == 3
+            assert database.outbox.backlog(tx, topics=()) == 0
+            assert database.outbox.oldest(tx, "prompt") is None
+
+    def test_the_oldest_is_found_before_its_time_with_what_went_wrong(self, database: Database) -> None:
+        for subject in ("a", "b"):
+            database.write(lambda tx, s=subject: database.outbox.add(tx, "alert", s, {}, NOW))
+        (first, _) = self.due(database, topics=("alert",))
+        database.write(lambda tx: database.outbox.failed(tx, first.seq, "refused", minutes(5)))
+        with database.read() as tx:
+            found = database.outbox.oldest(tx, "alert")
+        assert found is not None
+        assert (found.subject, found.not_before, found.last_error, found.attempts) == ("a", minutes(5), "refused", 1)
+
+    def test_what_is_discarded_of_a_topic_was_unsent(self, database: Database) -> None:
+        for subject in ("a", "b"):
+            database.write(lambda tx, s=subject: database.outbox.add(tx, "alert", s, {"s": s}, NOW))
+        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {}, NOW))
+        (first, _) = self.due(database, topics=("alert",))
+        database.write(lambda tx: database.outbox.sent(tx, first.seq, NOW))
+        assert database.write(lambda tx: database.outbox.discard(tx, "alert")) == 1
+        with database.read() as tx:
+            assert database.outbox.last(tx, "alert", "a") == {"s": "a"}
+            assert database.outbox.backlog(tx, topics=("study", "alert")) == 1
+
 
 class TestAlerts:
+    def test_each_raise_and_each_clear_is_told_once_in_the_transaction_that_made_it(self, database: Database) -> None:
+        alert = Alert(id="al_1", kind="frozen", detail="a", level="info", opened_at=NOW, family=FAMILY, subject="s")
+
+        def told() -> list[tuple[str, Any]]:
+            with database.read() as tx:
+                due = database.outbox.due(tx, minutes(60), 10, topics=(ALERT_TOPIC,))
+            found = [message_of(item.payload) for item in due]
+            return [(message.event, message.alert) for message in found]
+
+        for _ in range(2):
+            database.write(lambda tx: database.alerts.open(tx, alert))
+        assert told() == [("raised", alert)]
+        database.write(lambda tx: database.alerts.reword(tx, replace(alert, detail="b")))
+        for _ in range(2):
+            database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, "s", minutes(5)))
+        assert told() == [("raised", alert), ("cleared", replace(alert, detail="b", closed_at=minutes(5)))]
+
+        def broken(tx: Any) -> None:
+            database.alerts.open(tx, replace(alert, id="al_2"))
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            database.write(broken)
+        assert len(told()) == 2, "what was not raised after all is told to nobody"
+
     def test_one_alert_of_a_kind_is_open_at_a_time(self, database: Database) -> None:
         def opened(id: str, **changes: Any) -> bool:
             alert = Alert(

@@ -16,6 +16,7 @@ from optimizer.adapters.sources import open_source
 from optimizer.core.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.family import Family, parse_family
 from optimizer.jobs.import_examples import ImportReport, import_examples
+from tests.unit.test_policy_studies import pipeline_family
 
 
 def family(**changes: Any) -> Family:
@@ -187,3 +188,84 @@ def test_an_unknown_shape_a_missing_file_and_dialogs_are_refused_with_what_to_do
         open_source(str(tmp_path / "none.jsonl"), family())
     with pytest.raises(NotYet, match="not built yet"):
         open_source(str(write_lines(tmp_path / "d.jsonl", {"dialog_id": "d", "prompts": []})), family())
+
+
+PIPELINE = "content_type,word_count,coherence_score,note,quality\n"
+
+
+def imported_items(store: Database, tmp_path: Path, text: str, columns: dict[str, str] | None = None) -> ImportReport:
+    path = tmp_path / "items.csv"
+    path.write_text(text, encoding="utf-8")
+    return take(store, path, pipeline_family(), columns)
+
+
+def items_of(store: Database) -> list[dict[str, Any]]:
+    with store.read() as tx:
+        return [dict(e.input) for split in ("train", "dev") for e in store.examples.of_split(tx, "content_pipeline", split=split)]  # type: ignore[arg-type]
+
+
+def test_a_table_of_items_needs_only_what_was_measured_and_an_empty_cell_was_not(store: Database, tmp_path: Path) -> None:
+    rows = "".join(f"news,{100 + n},{'' if n % 2 else 0.5},,0.{n % 10}\n" for n in range(30))
+    assert imported_items(store, tmp_path, PIPELINE + rows).n_accepted == 30
+    found = items_of(store)
+    assert {frozenset(item) for item in found} == {
+        frozenset({"content_type", "word_count"}),
+        frozenset({"content_type", "word_count", "coherence_score"}),
+    }
+    assert all(isinstance(item["word_count"], int) for item in found)
+
+
+def test_rows_of_a_table_that_are_not_taken_are_named_by_the_number_a_table_shows(store: Database, tmp_path: Path) -> None:
+    rows = [
+        'news,700,0.7,"two\nlines",0.8',
+        "",
+        "news,n/a,0.5,,0.4",
+        'news,"1,200",0.5,,0.4',
+        "news,500,0.5,,",
+        "news,500,7,,0.5",
+        ",,,,0.5",
+        "news,300",
+        "news,1,1,1,1,1",
+    ]
+    report = imported_items(store, tmp_path, PIPELINE + "\n".join(rows) + "\n")
+    assert (report.n_read, report.n_accepted) == (8, 1)
+    assert report.cases == {
+        "of another kind than declared: word_count": ["row 4", "row 5"],
+        "expected has no 'quality' from 0 to 1": ["row 6", "row 9"],
+        "of another kind than declared: coherence_score": ["row 7"],
+        "nothing was measured of the item": ["row 8"],
+        "more cells than the first line names": ["row 10"],
+    }
+    assert any("row 4, row 5" in sentence for sentence in report.sentences())
+
+
+def test_a_cell_that_no_table_can_hold_stops_nothing(store: Database, tmp_path: Path) -> None:
+    report = imported_items(store, tmp_path, PIPELINE + f"news,1,0.5,{'x' * 200_000},0.5\nnews,2,0.5,,0.5\n")
+    assert (report.n_accepted, report.n_rejected) == (1, 1)
+    assert list(report.cases.values()) == [["row 2"]]
+
+
+def test_columns_that_are_read_and_that_are_not_are_known_beforehand(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("id,kind,words,note,quality\na,news,5,x,0.5\n", encoding="utf-8")
+    source = open_source(str(path), pipeline_family(), {"content_type": "kind", "word_count": "words"})
+    assert source.columns == {"content_type": "kind", "word_count": "words", "quality": "quality"}
+    assert list(source.not_read) == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("first", "columns", "says"),
+    [
+        pytest.param("kind,words,quality", {}, "None of the file's columns is an input of the family", id="no input"),
+        pytest.param("content_type,words", {}, "no column 'quality'.*--output quality=COLUMN", id="no output"),
+        pytest.param(
+            "content_type,quality", {"word_count": "words"}, "no column 'words'.*--input word_count=COLUMN", id="a mistyped column"
+        ),
+        pytest.param("content_type,quality,quality", {}, "names 'quality' more than once", id="a name twice"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_which_column_is_wanted(tmp_path: Path, first: str, columns: dict[str, str], says: str) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(first + "\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match=says):
+        open_source(str(path), pipeline_family(), columns)

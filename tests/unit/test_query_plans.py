@@ -110,6 +110,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("sqlite_autoindex_decisions_1 (rollout=?)",),
     ),
     "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20, topics=("study",)), ("ix_outbox_sent_at (sent_at=?)",)),
+    "what a channel has to hear first": (lambda d, tx: d.outbox.oldest(tx, "alert slack"), ("ix_outbox_sent_at (sent_at=?)",)),
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
     "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),
     "looks of an example": (lambda d, tx: d.examples.looks(tx, FAMILY, ["h1"]), ("(family=? AND example=?)",)),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from optimizer.adapters.database.engine import table, upsert
 from optimizer.adapters.database.tables import PipelineHourRow, PipelineRecordRow
@@ -48,6 +48,11 @@ class PipelineStatTables:
             select(RECORDS).where(RECORDS.c.received_at >= since).order_by(RECORDS.c.received_at.desc(), RECORDS.c.id.desc()).limit(limit)
         )
         return [PipelineRecord(**row) for row in tx.execute(query).mappings()][::-1]
+
+    def prune(self, tx: Connection, before: datetime, limit: int) -> int:
+        r = RECORDS.c
+        oldest = select(r.id).where(r.received_at < before).order_by(r.received_at).limit(limit)
+        return tx.execute(delete(RECORDS).where(r.id.in_(oldest))).rowcount
 
 
 def _key(record: PipelineRecord) -> tuple[Any, ...]:

@@ -182,7 +182,7 @@ class VariantRow(SQLModel, table=True):
     family: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
     content: dict[str, Any] = _json()
-    source: str  # file, study, person, import
+    source: str  # file, study, person, import, environment
     note: str = ""
     file_version: str | None = None
     parent: str | None = None

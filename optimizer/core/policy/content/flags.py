@@ -1,12 +1,16 @@
-"""Feature flags by environment: a pure function of a mapping, laid over a policy."""
+"""Feature flags by environment: a pure function of a mapping, laid over a policy.
+
+What they make of a policy is a Variant of its own (docs/adr/0015): nobody searched or confirmed it, so it is served under its own id.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.variant import Variant
 
 SWITCHES: Mapping[str, str] = {
     "ENABLE_QUALITY_FILTERING": "filter.enabled",
@@ -15,6 +19,7 @@ SWITCHES: Mapping[str, str] = {
 }
 THRESHOLDS: Mapping[str, str] = {"QUALITY_MIN_OVERALL": "filter.min_overall", "QUALITY_MIN_COHERENCE": "filter.min_coherence"}
 METRICS = "ENABLE_DASHBOARD_METRICS"
+REASON = "overridden by environment"
 _WORDS = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -36,6 +41,18 @@ class Flags:
             if not any(name.startswith(f"{knob}.") for knob in self.knobs if knob in THRESHOLDS.values())
         }
         return {**kept, **self.knobs}
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The variables of the environment that change a policy, each with its value as read."""
+        return {variable: self.knobs[knob] for variable, knob in {**SWITCHES, **THRESHOLDS}.items() if knob in self.knobs}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{variable}={value:g}" for variable, value in self.variables.items())
+
+    def overridden(self, variant: Variant) -> Variant:
+        """The Variant that is served instead of this one; another id wherever the flags change anything."""
+        return replace(variant, policy=self.over(variant.policy))
 
 
 def read_flags(environment: Mapping[str, str]) -> Flags:
