@@ -22,7 +22,7 @@ from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, Measures, OpenModel
 from optimizer.jobs.replay_evaluation import ReplayEvaluator
 from optimizer.jobs.study_progress import ProgressCallback, StudyProgress
-from optimizer.ports import Clock, ModelSource, Store, Transaction
+from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
 
 STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
 CALLS_FOR_A_PACE = 10
@@ -165,6 +165,14 @@ class StudyRun:
     def keep_remark(self, text: str) -> None:
         self.remark = text
         self.tell("call", text)
+
+    def tier_rows(self, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """``evaluator.tier_rows``, kept for the study's report."""
+        rows = evaluator.tier_rows(variant, examples)
+        answers = TierAnswers(tiers=tuple(variant.policy.get("tiers") or ()), rows=rows)
+        if answers.tiers and rows:
+            self.store.write(lambda tx: self.store.studies.put_tier_answers(tx, self.study.id, answers))
+        return rows
 
     def update(self, tx: Transaction, **changes: Any) -> None:
         """Changes the study's row, its spend included, and lets the mirror know."""
