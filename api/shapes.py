@@ -8,6 +8,7 @@ from typing import Any
 from optimizer.core.estimate import Estimate
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.freezes import Freeze
+from optimizer.core.policy.learned import OUT_OF_FOLD
 from optimizer.core.rollout import Champion, Decision, Rollout
 from optimizer.core.rollout_forecast import RolloutForecast
 from optimizer.core.rollout_view import RolloutView
@@ -42,7 +43,11 @@ def champion(value: Champion) -> dict[str, Any]:
 
 
 def study(value: Study) -> dict[str, Any]:
-    return asdict(value)
+    """Without the hundreds of numbers that only its report reads."""
+    shown = asdict(value)
+    if shown["findings"]:
+        shown["findings"].pop(OUT_OF_FOLD, None)
+    return shown
 
 
 def trial(value: Trial) -> dict[str, Any]:

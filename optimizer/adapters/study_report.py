@@ -16,6 +16,7 @@ from optimizer.adapters.report_page import cut, document, fact_list, note_list, 
 from optimizer.adapters.study_confidence import confidences
 from optimizer.adapters.study_duel import duel
 from optimizer.adapters.study_sensitivity import sensitivity
+from optimizer.adapters.study_thresholds import thresholds
 from optimizer.core.moves import is_system
 from optimizer.core.strategy import without_turn
 from optimizer.core.study import CONFIRM, UNFINISHED, Spend, Study
@@ -67,6 +68,7 @@ def _search(report: StudyReport) -> list[str]:
         section("Which settings mattered", _importance(report)),
         *([section("How good the confidences are", confidences(found))] if found else []),
         *([section("What each knob does", sensitivity(report.sensitivity))] if report.sensitivity is not None else []),
+        *([section("What each threshold does", thresholds(report.cascade))] if report.cascade is not None else []),
         section("What it cost", _cost(report)),
     ]
 
@@ -289,7 +291,15 @@ def _cost(report: StudyReport) -> str:
     n_found = study.spend.n_from_journal
     journal = f"{count(n_found, 'call')} more {'was' if n_found == 1 else 'were'} answered from the journal. " if n_found else ""
     minutes = f"At most {cap.minutes:g} minutes were allowed. " if cap.minutes is not None else ""
-    return f"{table(('For', 'Calls', 'Dollars'), rows)}<p>{journal}{minutes}Every attempt on the wire counts, failed ones too; search includes what strategies asked for themselves.</p>"
+    return f"{table(('For', 'Calls', 'Dollars'), rows)}<p>{journal}{minutes}Every attempt on the wire counts, failed ones too; search includes what strategies asked for themselves.</p>{_audits(report)}"
+
+
+def _audits(report: StudyReport) -> str:
+    """What the nominated cascade will cost beside its own requests, once it serves."""
+    found = report.cascade
+    if found is None or found.audit_cost is None or found.variant != report.study.winner:
+        return ""
+    return f"<p>{escape(found.audit_cost.in_words)} Measured on the study's training examples, at the winner's thresholds.</p>"
 
 
 def _figure(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from optimizer.cli.output import dollars, percent, show, table, when
+from optimizer.cli.output import dollars, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.words import count
 
@@ -80,11 +80,7 @@ def lines_after(found: CascadeRecommendation) -> Iterator[str]:
     if advice.margin is not None:
         yield f"Margin    {100 * advice.margin:.2g} points of loss are allowed, half of the family's margin: what is found is lucky on its own records"
     if advice.audit_cost is not None:
-        cost = advice.audit_cost
-        yield (
-            f"Price     an audited share of {percent(cost.audit_share)} adds {dollars(1000 * cost.extra_usd.mean)} per 1,000 requests, "
-            f"{percent(cost.extra_share)} of what these cost at the present thresholds"
-        )
+        yield f"Audits    {advice.audit_cost.in_words}"
     for knob, why in (advice.not_replayed or {}).items():
         yield f"Note      {knob} is not replayed: {why}"
 

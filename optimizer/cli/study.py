@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +12,12 @@ from optimizer.cli.output import Json, dollars, say, show, table, tell_change, w
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import NotFound
-from optimizer.core.study import CONFIRM, ENDED, UNFINISHED, Study
+from optimizer.core.study import CONFIRM, ENDED, UNFINISHED, Study, Trial
 from optimizer.core.study_headline import next_step
 from optimizer.core.words import count
+
+if TYPE_CHECKING:
+    from optimizer.core.policy.audited import AuditCost
 
 app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report.")
 
@@ -219,10 +222,24 @@ def find_study(session: Session, name: str) -> Study:
 def _show_study(session: Session, study: Study, as_json: bool) -> None:
     with session.store.read() as tx:
         trials = session.store.studies.trials(tx, study.id)
-    show(as_json, {"study": study, "trials": trials}, lambda out: view(out, study, trials))
+    cost = _audit_cost(session, study, trials)
+    show(as_json, {"study": study, "trials": trials, "audit_cost": cost}, lambda out: view(out, study, trials, cost))
 
 
-def view(out: Any, study: Study, trials: list[Any]) -> None:
+def _audit_cost(session: Session, study: Study, trials: list[Trial]) -> AuditCost | None:
+    """What a nominated cascade's audits will cost once it serves; None for anything else that won, or nothing."""
+    from optimizer.core.strategy import REPLAY
+
+    if study.winner is None or REPLAY not in study.strategy:
+        return None
+    from optimizer.jobs.cascade_of_study import curves_of_study
+
+    with session.store.read() as tx:
+        found = curves_of_study(study, trials, family=session.families.families.get(study.family), store=session.store, tx=tx)
+    return found.audit_cost if found is not None and found.variant == study.winner else None
+
+
+def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None) -> None:
     state = study.status + (f": {study.outcome}" if study.outcome else "") + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     out.print(
@@ -240,6 +257,8 @@ def view(out: Any, study: Study, trials: list[Any]) -> None:
         out.print(line, style="yellow", markup=False)
     if study.spend.remark:
         out.print(f"Remark    {study.spend.remark}", markup=False)
+    if audit_cost is not None:
+        out.print(f"Audits    {audit_cost.in_words}", markup=False)
     if study.error:
         out.print(f"Error     {study.error}", style="red", markup=False)
     out.print("")

@@ -16,6 +16,7 @@ from typing import Literal
 from optimizer.core.comparison import TIE, Interval
 from optimizer.core.dataset import Example
 from optimizer.core.policy.content.sensitivity import KnobCurve
+from optimizer.core.policy.threshold_curves import CascadeCurves
 from optimizer.core.study import ExampleResult, Spend, Study, Trial, ranked
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
@@ -105,7 +106,8 @@ class History:
 class StudyReport:
     """``texts``: dev examples whose text may be shown, masked. ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now.
 
-    ``sensitivity``: of a policy's searched knobs, on the dev items; None in families of prompts.
+    ``sensitivity``: of a policy's searched knobs, on the dev items; None in families of prompts. ``cascade``: of thresholds, on the training
+    examples; None for a study that asked no tiers.
     """
 
     study: Study
@@ -117,6 +119,7 @@ class StudyReport:
     looks: int | None
     made_at: datetime
     sensitivity: Sequence[KnobCurve] | None = None
+    cascade: CascadeCurves | None = None
 
 
 def history_of(study: Study, trials: Sequence[Trial], results: Results) -> History:

@@ -17,6 +17,7 @@ from optimizer.core.privacy import Masker
 from optimizer.core.study import Study
 from optimizer.core.study_history import StudyReport, history_of
 from optimizer.core.variant import FewShot, Variant
+from optimizer.jobs.cascade_of_study import curves_of_study
 from optimizer.ports import Clock, Store, Transaction
 
 N_VALUES = 7  # of each knob
@@ -45,6 +46,7 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         texts = _texts(study, mask, store, tx)
         items = store.examples.of_split(tx, study.family, split="dev") if family is not None and family.kind == "policy" else None
         variants = _variants(study, {t.variant for t in trials}, mask, store, tx)
+        cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
     history = history_of(study, trials, results)
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
     answers = ((variant, r) for variant in compared for r in results[variant])
@@ -57,6 +59,7 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         spent=spent,
         looks=looks,
         made_at=clock.now(),
+        cascade=cascade,
         sensitivity=_sensitivity(study, family, variants, items) if family is not None and items is not None else None,
     )
 

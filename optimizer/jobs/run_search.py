@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Literal
 
 from optimizer.core.budget import HeldBack
@@ -100,7 +101,7 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         definition=asdict(run.definition),
         answer=evaluator.text,
         propose=propose,
-        tier_rows=evaluator.tier_rows,
+        tier_rows=partial(run.tier_rows, evaluator),
         remark=run.keep_remark,
         study=run.study.id,
         keep_finding=run.keep_finding,

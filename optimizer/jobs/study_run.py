@@ -22,10 +22,11 @@ from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, Measures, OpenModel
 from optimizer.jobs.replay_evaluation import ReplayEvaluator
 from optimizer.jobs.study_progress import ProgressCallback, StudyProgress
-from optimizer.ports import Clock, ModelSource, Store, Transaction
+from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
 
 STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
 CALLS_FOR_A_PACE = 10
+TIER_NUMBERS = ("score", "cost_usd", "own_usd", "latency_ms", "confidence")  # of a tier's answer that a study keeps
 
 
 class StopFlag:
@@ -168,6 +169,17 @@ class StudyRun:
 
     def keep_finding(self, name: str, values: Any) -> None:
         self.store.write(lambda tx: self.update(tx, findings={**(self.study.findings or {}), name: values}))
+
+    def tier_rows(self, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report."""
+        rows = evaluator.tier_rows(variant, examples)
+        numbers = [
+            {**row, "tiers": {tier: {name: found[name] for name in TIER_NUMBERS} for tier, found in row["tiers"].items()}} for row in rows
+        ]
+        answers = TierAnswers(tiers=tuple(variant.policy.get("tiers") or ()), rows=numbers)
+        if answers.tiers and rows:
+            self.store.write(lambda tx: self.store.studies.put_tier_answers(tx, self.study.id, answers))
+        return rows
 
     def update(self, tx: Transaction, **changes: Any) -> None:
         """Changes the study's row, its spend included, and lets the mirror know."""

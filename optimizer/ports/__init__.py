@@ -19,7 +19,7 @@ from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, St
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
-from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies
+from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
 from optimizer.ports.tracker import MovedAlias, StudyEvidence, Tracker
 from optimizer.ports.transaction import Added, Transaction
 from optimizer.ports.variants import VariantRecord, Variants
@@ -71,6 +71,7 @@ __all__ = [
     "StreamingModel",
     "Studies",
     "StudyEvidence",
+    "TierAnswers",
     "Tracker",
     "Traffic",
     "Transaction",

@@ -33,6 +33,14 @@ class JournalEntry:
     settled_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierAnswers:
+    """What every tier made of every training example, in rows of ``TierRecords.from_rows``: numbers alone. A tier that failed is not in its row."""
+
+    tiers: tuple[str, ...]
+    rows: Sequence[Mapping[str, Any]]
+
+
 class Studies(Protocol):
     def add(self, tx: Transaction, study: Study) -> None:
         """Raises Conflict when the family has a study that is queued, running or confirming."""
@@ -60,6 +68,12 @@ class Studies(Protocol):
     def put_results(self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None: ...
     def results(self, tx: Transaction, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
         """By variant."""
+
+    def put_tier_answers(self, tx: Transaction, study: str, answers: TierAnswers) -> None:
+        """Once per study; what it had before is replaced."""
+
+    def tier_answers(self, tx: Transaction, study: str) -> TierAnswers | None:
+        """None for a study that asked no tiers."""
 
 
 class Schedules(Protocol):

@@ -14,6 +14,8 @@ from optimizer.core.study import Budget
 from optimizer.jobs.report_study import report_study
 from tests.report_pages import CHROMIUM, WIDTHS, assert_readable, browser_of_module
 from tests.study_world import TopicModel, World
+from tests.unit.test_cascade_studies import cascade_world, two_tiers
+from tests.unit.test_cascade_studies import create as create_cascade
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 browser = browser_of_module
@@ -40,13 +42,36 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
         made[name].write_text(page, encoding="utf-8")
         world.store.close()
+    made["cascade"] = folder / "cascade.html"
+    made["cascade"].write_text(_page_of_a_cascade(tmp_path_factory.mktemp("cascade")), encoding="utf-8")
     return made
 
 
+def _page_of_a_cascade(folder: Path) -> str:
+    world, models = cascade_world(folder), two_tiers()
+    study = world.run(create_cascade(world, models), models=models)
+    page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock)).replace(
+        "<details>", "<details open>"
+    )
+    world.store.close()
+    return page
+
+
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["nominated", "nothing"])
+@pytest.mark.parametrize("name", ["nominated", "nothing", "cascade"])
 def test_the_page_is_readable_at_this_width(browser: Any, reports: dict[str, Path], name: str, width: int) -> None:
     assert_readable(browser, reports[name], width)
+
+
+def test_every_plot_of_a_threshold_marks_the_value_that_was_chosen(browser: Any, reports: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(reports["cascade"].as_uri())
+    shown = page.locator("section:has(h2:text('What each threshold does'))")
+    assert shown.locator("figure").count() == 4
+    assert shown.locator("path.candidate.dot").count() == 4
+    assert shown.locator("path.threshold").count() == 1
+    assert shown.locator("tr:has(.candidate)").count() == 1
+    page.close()
 
 
 def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(browser: Any, reports: dict[str, Path]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from optimizer.adapters.database import Database
 from optimizer.core.errors import Conflict, NotFound
 from optimizer.core.study import Budget, ExampleResult, Spend, Trial
+from optimizer.ports import TierAnswers
 from tests.stores import NOW, minutes, study
 
 
@@ -99,3 +100,17 @@ def test_results_are_kept_by_purpose_and_variant_and_replaced_by_example(databas
         assert database.studies.results(tx, "st_1", "search") == {"v_a": [again[0], first[1]], "v_b": first}
         assert database.studies.results(tx, "st_1", "confirmation", "v_a") == {"v_a": first}
         assert database.studies.results(tx, "st_2", "search") == {}
+
+
+def test_answers_of_tiers_are_kept_once_per_study(database: Database) -> None:
+    first = TierAnswers(
+        tiers=("small", "large"), rows=[{"tiers": {"small": {"score": 1.0, "cost_usd": 0.1, "confidence": None}}}, {"tiers": {}}]
+    )
+    other = TierAnswers(tiers=("large",), rows=[{"tiers": {"large": {"score": 0.0, "cost_usd": 0.5, "confidence": 0.25}}}])
+    for answers in (other, first):
+        database.write(lambda tx, answers=answers: database.studies.put_tier_answers(tx, "st_1", answers))
+    database.write(lambda tx: database.studies.put_tier_answers(tx, "st_2", other))
+    with database.read() as tx:
+        assert database.studies.tier_answers(tx, "st_1") == first
+        assert database.studies.tier_answers(tx, "st_2") == other
+        assert database.studies.tier_answers(tx, "st_3") is None

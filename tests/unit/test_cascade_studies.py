@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters.study_report import study_page
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.policy.tiers import ACCEPT
 from optimizer.core.study import Budget
+from optimizer.jobs.report_study import report_study
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 100, "n_settings": 4}
@@ -155,6 +158,44 @@ def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World)
     cascades = [t for t in world.trials(study) if t.proposer == "replay"]
     assert cascades
     assert all(t.n_errors == 0 for t in cascades)
+
+
+def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(world: World) -> None:
+    models = two_tiers()
+    study = world.run(create(world, models), models=models)
+    n_calls = models.n_calls
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    found = report.cascade
+    assert found is not None
+    assert (found.variant, found.is_found, found.n_records) == (study.winner, True, 300)
+    (curve,) = found.curves
+    assert curve.present == report.variants[study.winner].policy["accept"]
+    html = study_page(report)
+    assert "What each threshold does" in html
+    assert ACCEPT.meaning.replace("'", "&#x27;") in html
+    assert f"chosen {curve.present:.4g}" in html
+    assert "<code>refine</code>" in html
+    assert found.audit_cost is not None
+    assert found.audit_cost.audit_share == 0.02
+    assert found.audit_cost.in_words in html
+    assert models.n_calls == n_calls  # a report asks nobody
+
+
+def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(world: World) -> None:
+    models = two_tiers(0.05, candour=0.0)
+    study = world.run(create(world, models), models=models)
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    assert report.cascade is not None
+    assert not report.cascade.is_found
+    html = study_page(report)
+    assert "the search found none" in html
+    assert "Asking all tiers for" not in html
+
+
+def test_a_study_of_no_cascade_has_no_thresholds_to_show(tmp_path: Path) -> None:
+    world = World(tmp_path, family=topic_family()).fill()
+    study = world.run(world.create())
+    assert report_study(study.id, family=world.family, store=world.store, clock=world.clock).cascade is None
 
 
 def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:

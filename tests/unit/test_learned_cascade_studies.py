@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from api import shapes
 from optimizer.adapters.confidence_learning import learn_confidence
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.learned import (
+    OUT_OF_FOLD,
     JudgedAnswer,
     Learned,
     asks_to_learn,
@@ -30,6 +32,7 @@ from optimizer.core.policy.learned import (
 from optimizer.core.policy.predicted import Read
 from optimizer.core.policy.shown import shown_policy
 from optimizer.core.study import Budget
+from optimizer.jobs.report_study import report_study
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_family
 from tests.unit.test_cascade_studies import Models
 
@@ -117,6 +120,19 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert found["predictor"] == policy["confidence"]["after"]["cheap"]["hash"]
     assert found["learned"]["brier"] < found["recorded"]["brier"]
     assert sum(each["n"] for each in found["learned"]["reliability"]) == 300
+
+
+def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(world: World) -> None:
+    models = guessers()
+    study = world.run(create(world, models), models=models)
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    assert report.cascade is not None
+    (curve,) = report.cascade.curves
+    (present,) = (point for point in curve.points if point.value == curve.present)
+    winner = next(trial for trial in world.trials(study) if trial.variant == study.winner)
+    assert present.loss.mean == pytest.approx(winner.params["loss_on_train"], abs=1e-5)
+    assert present.escalated_share < 0.6, "the recorded confidence would send on nearly everything"
+    assert OUT_OF_FOLD not in shapes.study(study)["findings"]
 
 
 def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:

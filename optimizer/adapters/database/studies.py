@@ -1,4 +1,4 @@
-"""Tables studies, trials and trial_results."""
+"""Tables studies, trials, trial_results and tier_answers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, 
 
 from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table, upsert
-from optimizer.adapters.database.tables import StudyRow, TrialResultRow, TrialRow
+from optimizer.adapters.database.tables import StudyRow, TierAnswersRow, TrialResultRow, TrialRow
 from optimizer.core.errors import Conflict, NotFound
 from optimizer.core.spending import StudySpend
 from optimizer.core.study import ENDED, UNFINISHED, Budget, ExampleResult, Spend, Study, Trial, Trigger, TriggerKind
+from optimizer.ports import TierAnswers
 
 STUDIES = table(StudyRow)
 TRIALS = table(TrialRow)
 RESULTS = table(TrialResultRow)
+TIER_ANSWERS = table(TierAnswersRow)
 _RESULT_FIELDS = tuple(ExampleResult.__dataclass_fields__)
 
 
@@ -116,6 +118,13 @@ class StudyTables:
         for row in tx.execute(query).mappings():
             found.setdefault(row["variant"], []).append(ExampleResult(**{name: row[name] for name in _RESULT_FIELDS}))
         return found
+
+    def put_tier_answers(self, tx: Connection, study: str, answers: TierAnswers) -> None:
+        upsert(tx, TIER_ANSWERS, [{"study": study, "tiers": list(answers.tiers), "rows": [dict(row) for row in answers.rows]}])
+
+    def tier_answers(self, tx: Connection, study: str) -> TierAnswers | None:
+        row = tx.execute(select(TIER_ANSWERS).where(TIER_ANSWERS.c.study == study)).mappings().first()
+        return None if row is None else TierAnswers(tiers=tuple(row["tiers"]), rows=row["rows"])
 
 
 def _active_family(family: str, status: str) -> str | None:

@@ -306,6 +306,15 @@ class TrialResultRow(SQLModel, table=True):
     n_retries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
+class TierAnswersRow(SQLModel, table=True):
+    """Written by studies.py: what every tier made of a study's training examples, as numbers; of no text and no example's id."""
+
+    __tablename__ = "tier_answers"
+    study: str = Field(primary_key=True)
+    tiers: list[str] = _json()
+    rows: list[dict[str, Any]] = _json()
+
+
 class LmCallRow(SQLModel, table=True):
     """Written by journal.py: the journal, one row per attempt on the wire."""
 

@@ -22,6 +22,7 @@ from optimizer.core.errors import InvalidInput
 from optimizer.core.policy.cascade import CascadeSetting, answering_tier
 from optimizer.core.policy.records import Column, TierRecords
 from optimizer.core.policy.weighted import LOSSES, SHARES, Figure, Range, figure
+from optimizer.core.words import dollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +76,14 @@ class AuditCost:
     audit_share: float
     extra_usd: Figure
     extra_share: float
+
+    @property
+    def in_words(self) -> str:
+        low, high = (dollars(1000 * max(0.0, usd)) for usd in (self.extra_usd.low, self.extra_usd.high))
+        return (
+            f"Asking all tiers for {100 * self.audit_share:g} % of the requests (audit_share) adds {dollars(1000 * self.extra_usd.mean)} to 1,000 requests "
+            f"({low} to {high}), {100 * self.extra_share:.2g} % of what these cost without it."
+        )
 
 
 def kept_share(drawn: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:

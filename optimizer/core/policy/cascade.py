@@ -5,6 +5,7 @@ Replay is vectorised over records; no model is called. The rule for one answer i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,11 @@ from numpy.typing import NDArray
 from optimizer.core.errors import InvalidInput
 from optimizer.core.policy.records import Column, TierRecords
 from optimizer.core.policy.weighted import LOSSES, SHARES, Figure, figure
+
+NOT_REPLAYED: Mapping[str, str] = {  # knobs of a cascade that no record answers for, and why
+    "refine": "an improved answer needs a further call, which no record holds",
+    "skip": "it compares a confidence predicted before the call, and records hold the one measured after it",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

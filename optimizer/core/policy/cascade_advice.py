@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.audited import AuditCost, Estimate, audit_cost, complete_records, estimate
-from optimizer.core.policy.cascade import CascadeSetting, replay
+from optimizer.core.policy.cascade import NOT_REPLAYED, CascadeSetting, replay
 from optimizer.core.policy.cascade_strategy import PARTS
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.production import Production
@@ -22,11 +22,7 @@ from optimizer.core.policy.weighted import SHARES, Figure, figure
 Verdict = Literal["change", "keep", "do_not_cascade", "cannot_tell"]
 MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fewer has no honest normal interval
 WORTH_A_CHANGE = 0.01  # of the strongest tier's cost, that other thresholds have to save more than the present ones
-NOT_REPLAYED: Mapping[str, str] = {
-    "refine": "an improved answer needs a call that no record holds, so answers below accept count as sent on",
-    "skip": "no tier is left out in the replay, though some requests left one out",
-    "gate": "the gate's further calls are no part of the figures",
-}
+GATE_NOT_REPLAYED = "its further calls are no part of a tier's own answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +138,7 @@ def _not_replayed(policy: Policy) -> dict[str, str]:
         "skip": cascade is not None and cascade.skip is not None,
         "gate": policy.gate is not None,
     }
-    return {name: NOT_REPLAYED[name] for name, is_used in used.items() if is_used}
+    return {name: why for name, why in {**NOT_REPLAYED, "gate": GATE_NOT_REPLAYED}.items() if used[name]}
 
 
 def _too_few(so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, found: str = "") -> CascadeAdvice:

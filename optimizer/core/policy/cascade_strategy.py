@@ -17,6 +17,7 @@ from optimizer.core.errors import DatasetTooSmall
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.cascade import CascadeSetting, Replay
 from optimizer.core.policy.learned import (
+    OUT_OF_FOLD,
     Learn,
     Learned,
     TierFinding,
@@ -99,6 +100,7 @@ class CascadeSearch:
             learned = _LearnedTiers(setting, self._learn, [setting.train[at] for at in complete], kept, tiers)
             searched = [learned.better(chain, one, records, margin) for chain, one in zip(chains, searched, strict=True)]
             setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
+            setting.keep_finding(OUT_OF_FOLD, learned.out_of_fold())
             remarks = [one.found[0].reason for one in searched] + [finding.why for finding in learned.findings()]
         setting.remark(" ".join(remarks))
         first: dict[str, Proposal] = {}
@@ -147,6 +149,13 @@ class _LearnedTiers:
             return recorded
         self._used |= set(known)
         return replace(found, skipping=_skipping(found, known, replayed))
+
+    def out_of_fold(self) -> dict[str, dict[str, Any]]:
+        """By tier that has one: the predictor's hash, and what it says of each complete row without having seen it."""
+        trained = {tier: one for tier, one in self._trained.items() if isinstance(one, Learned)}
+        return {
+            tier: {"hash": one.predictor["hash"], "confidence": [round(p, 6) for p in one.out_of_fold]} for tier, one in trained.items()
+        }
 
     def findings(self) -> list[TierFinding]:
         return [self._finding(tier, one) for tier, one in self._trained.items()]

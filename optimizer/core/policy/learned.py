@@ -18,6 +18,7 @@ from optimizer.core.policy.predicted import Read
 from optimizer.core.policy.signals import read_signal
 
 RIGHT = 0.5  # an answer of a higher score counts as right
+OUT_OF_FOLD = "out_of_fold"  # the finding of a study that holds each tier's learned confidence
 FROM_PRODUCTION = ("correction", "interaction")  # origins of Examples
 
 

@@ -63,6 +63,11 @@ class Policy:
         return self.cascade is not None or (self.gate is not None and self.gate.scorer == "confidence")
 
 
+def knob_of(name: str) -> Knob | None:
+    """The knob of a prompt family's policy that has this name."""
+    return _BY_NAME.get(name)
+
+
 def parse_policy(policy: Mapping[str, Any]) -> Policy:
     """The typed parts; a knob that is null counts as absent.
 
