@@ -42,23 +42,24 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
         return []
     now = clock.now()
 
-    def collect(tx: Transaction) -> list[Doubtful]:
+    with store.read() as tx:  # a day of events takes a while to read, and nobody else could write meanwhile
         picked = _picked(family, tx, store, now)
-        if dry_run:
-            return picked
-        for one in picked:
+    if dry_run:
+        return picked
+
+    def keep(tx: Transaction) -> list[Doubtful]:
+        before = store.reviews.of_kind(tx, family.name, KIND)  # somebody may have looked at the same time
+        new = [one for one in picked if one.interaction not in before]
+        for one in new:
             payload = {name: value for name, value in asdict(one).items() if name != "interaction"}
             store.reviews.open(tx, new_id("rv"), family.name, KIND, one.interaction, payload, now)
         store.minute_stats.set_watermark(tx, _name(family), now - SETTLED)
-        return picked
+        return new
 
-    if dry_run:
-        with store.read() as tx:
-            return collect(tx)
-    picked = store.write(collect)
-    if picked:
-        log.info("answers put up for review", family=family.name, n=len(picked))
-    return picked
+    opened = store.write(keep)
+    if opened:
+        log.info("answers put up for review", family=family.name, n=len(opened))
+    return opened
 
 
 def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> list[Doubtful]:

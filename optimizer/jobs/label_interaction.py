@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from optimizer.core.correction import declared_inputs
@@ -54,7 +55,7 @@ def label_interaction(
             interaction = store.events.interaction(tx, asked["subject"], family.name)
             if interaction is None:
                 raise NotFound(f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back.")
-            example = _example(family, interaction, expected, as_answered, actor_at=now)
+            example = _example(family, interaction, expected, as_answered, at=now)
             store.examples.add(tx, [example])
             store.examples.release(tx, family.name, example.id, actor)
             detail |= {"example": example.id, "split": example.split}
@@ -66,7 +67,7 @@ def label_interaction(
     return store.write(change)
 
 
-def _example(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, actor_at: Any) -> Example:
+def _example(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, at: datetime) -> Example:
     given = interaction.input
     missing = [name for name in family.inputs if given is None or name not in given]
     if given is None or missing:
@@ -78,7 +79,7 @@ def _example(family: Family, interaction: Interaction, expected: Mapping[str, An
         expected=Masker(family.privacy.rules).mask(_expected(family, interaction, expected, as_answered)),
         origin="interaction",
         released=True,
-        created_at=actor_at,
+        created_at=at,
         unit_hmac=interaction.arm.unit_hmac,
         interaction=interaction.id,
     )

@@ -15,6 +15,7 @@ from api.app import create_app
 from api.gateway import create_gateway
 from optimizer import wiring
 from optimizer.adapters.study_report import study_page
+from optimizer.cli.variant_text import reading
 from optimizer.config import Settings, load_settings
 from optimizer.core.dataset import make_example
 from optimizer.core.study import Budget
@@ -141,6 +142,11 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
         in_train = [row for row in _released(store) if row.id in study.dataset["train"]]
         assert predictor["trained_on"]["study"] == study.id
         assert predictor["trained_on"]["from_production"] == len(in_train)
+
+        shown = reading(record)
+        assert predictor["hash"] in shown
+        assert f'"from_production": {len(in_train)}' in shown
+        assert len(shown) < 2000  # and none of its numbers
 
         page = study_page(report_study(study.id, family=family, store=store, clock=clock))
         assert "How good the confidences are" in page

@@ -219,6 +219,7 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(world: Worl
     winner = winner_of(world, study)
     assert recorded_signal(LEARN, winner.policy["confidence"]) == {"kind": "log_probability"}
     assert recorded_signal({}, None) is None
+    assert recorded_signal({}, winner.policy["confidence"]) == winner.policy["confidence"]
     assert recorded_signal({"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}) == {"kind": "agreement"}
 
 

@@ -79,3 +79,12 @@ def test_neighbours_differ_in_one_dimension_and_stay_inside():
     point = point_of(variant(), dimensions)
     found = neighbours(point, dimensions)
     assert found == [{**point, "temperature": 0.5}, {**point, "examples": 2}, {**point, "model": "n"}]
+
+
+def test_a_predictor_that_is_to_be_learned_is_no_dimension():
+    """Strategy replay trains it; for any other it is no policy that could be tried."""
+    signals = [{"kind": "log_probability"}, {"kind": "predictor"}]
+    assert parse_space({"policy.confidence": {"choices": signals}}, variant(), max_examples=4) == ()
+    several = [{"kind": "log_probability"}, {"kind": "agreement"}, {"kind": "predictor"}]
+    (dimension,) = parse_space({"policy.confidence": {"choices": several}}, variant(), max_examples=4)
+    assert dimension.options == tuple(several[:2])

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from optimizer.adapters.clock import SystemClock
+from optimizer.adapters.memory import MemoryClock
 from optimizer.config import load_settings
+from optimizer.core.family import parse_family
 from optimizer.ports import Store
 from optimizer.worker import FAILED, Worker
-from tests.stores import new_database
+from tests.ingestion import family
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, new_database
 
 
 class Round:
@@ -67,4 +71,36 @@ def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path: P
     with pytest.raises(ValueError, match="cannot be read"):
         worker._trigger()
     assert looked == [True]
+    worker._store.close()
+
+
+def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tmp_path: Path) -> None:
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, clock = new_database(tmp_path), MemoryClock(NOW + timedelta(minutes=10))
+    worker._clock = clock
+    quiet = parse_family({**family("quiet").model_dump(exclude_none=True), "review": {"per_day": 0}})
+    worker._families = SimpleNamespace(families={FAMILY: family(), "quiet": quiet})  # type: ignore[assignment]
+
+    def report(name: str, n: int) -> None:
+        at = clock.now() - timedelta(minutes=5)
+        of = arm(family=name, unit_hmac=f"u{n}")
+        row = interaction(f"{name}_{n}", of=of, received_at=at, occurred_at=at, input={"document": "x"}, output="y")
+        low = feedback(f"fb_{name}_{n}", of=of, interaction=row.id, received_at=at, success=False)
+        worker._store.write(lambda tx: (worker._store.events.add_interactions(tx, [row]), worker._store.events.add_feedback(tx, [low])))
+
+    def subjects() -> list[str]:
+        with worker._store.read() as tx:
+            return [row["subject"] for row in worker._store.reviews.page(tx, None, None)]
+
+    report(FAMILY, 1)
+    report("quiet", 1)
+    worker._collect_reviews()
+    assert subjects() == [f"{FAMILY}_1"]
+    clock.pass_time(timedelta(hours=1))
+    report(FAMILY, 2)
+    worker._collect_reviews()
+    assert subjects() == [f"{FAMILY}_1"]
+    clock.pass_time(timedelta(hours=24))
+    worker._collect_reviews()
+    assert subjects() == [f"{FAMILY}_1", f"{FAMILY}_2"]
     worker._store.close()

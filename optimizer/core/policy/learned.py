@@ -138,12 +138,13 @@ def asks_to_learn(space: Mapping[str, Any]) -> bool:
 def recorded_signal(space: Mapping[str, Any], own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The confidence that tiers' answers are recorded with: the one the space names beside the predictor, else the policy's own.
 
-    A predictor is trained anew, never on its own judgement: in its place stand log-probabilities. None: the policy's default.
+    Where one is to be learned, a predictor that the policy has is no measure, for it may have seen these answers: in its place stand
+    log-probabilities. None: the policy's default.
     """
     named = [choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]
     if named:
         return dict(named[0])
-    return {"kind": "log_probability"} if (own or {}).get("kind") == "predictor" else own
+    return {"kind": "log_probability"} if asks_to_learn(space) and (own or {}).get("kind") == "predictor" else own
 
 
 def signal_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
