@@ -222,11 +222,11 @@ def find_study(session: Session, name: str) -> Study:
 def _show_study(session: Session, study: Study, as_json: bool) -> None:
     with session.store.read() as tx:
         trials = session.store.studies.trials(tx, study.id)
-    cost = _audit_cost(session, study, trials)
+    cost = audit_cost_of(session, study, trials)
     show(as_json, {"study": study, "trials": trials, "audit_cost": cost}, lambda out: view(out, study, trials, cost))
 
 
-def _audit_cost(session: Session, study: Study, trials: list[Trial]) -> AuditCost | None:
+def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditCost | None:
     """What a nominated cascade's audits will cost once it serves; None for anything else that won, or nothing."""
     from optimizer.core.strategy import REPLAY
 

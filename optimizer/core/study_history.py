@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import sqrt
 from statistics import fmean, pstdev, stdev
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from optimizer.core.comparison import TIE, Interval
 from optimizer.core.dataset import Example
 from optimizer.core.policy.content.sensitivity import KnobCurve
-from optimizer.core.policy.threshold_curves import CascadeCurves
 from optimizer.core.study import ExampleResult, Spend, Study, Trial, ranked
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
+
+if TYPE_CHECKING:  # it needs numpy, which the api process never imports
+    from optimizer.core.policy.threshold_curves import CascadeCurves
 
 N_CURVES = 6
 Z95 = 1.959964

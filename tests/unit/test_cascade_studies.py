@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from math import log
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from optimizer.adapters.study_report import study_page
+from optimizer.cli.study import audit_cost_of, view
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.tiers import ACCEPT
@@ -179,6 +182,13 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(worl
     assert found.audit_cost.audit_share == 0.02
     assert found.audit_cost.in_words in html
     assert models.n_calls == n_calls  # a report asks nobody
+    session: Any = SimpleNamespace(store=world.store, families=world.families)
+    cost = audit_cost_of(session, study, world.trials(study))
+    assert cost == found.audit_cost
+    console = Console(file=StringIO(), width=250)
+    view(console, study, world.trials(study), cost)
+    assert f"Audits    {found.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert audit_cost_of(session, replace(study, winner=None), world.trials(study)) is None
 
 
 def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(world: World) -> None:
