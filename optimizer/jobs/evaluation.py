@@ -18,11 +18,12 @@ from optimizer.core.language import ModelAnswer, ModelRequest, request_for
 from optimizer.core.policy.assess import Situation
 from optimizer.core.policy.gate import SCORERS
 from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.rendering import render
 from optimizer.core.rows import Rows
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
-from optimizer.core.variant import Variant
+from optimizer.core.variant import Message, Variant
 from optimizer.jobs.ask_together import Together
 from optimizer.jobs.execute_policy import Executed, PolicyRequest
 from optimizer.jobs.run_policy import Complete, answer_of_tier, run_policy
@@ -215,7 +216,7 @@ class Evaluator:
         if isinstance(question.request, InvalidInput):
             return question.request
         if question.policy is not None:
-            return self._executed(question, question.policy, question.request)
+            return self._executed(question, question.policy)
         try:
             return self.model(question.variant).calls.complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
@@ -271,9 +272,7 @@ class Evaluator:
 
     def _tier_answer(self, variant: Variant, policy: Policy, tier: str, example: Example) -> dict[str, Any] | None:
         try:
-            request = self._request(variant, example)
-            situation = Situation(output=self.family.output, input=example.input)
-            found = answer_of_tier(PolicyRequest(policy=policy, rendered=request, situation=situation), tier, self._completes(variant))
+            found = answer_of_tier(self._wanted(variant, example, policy), tier, self._completes(variant))
             score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
         except InvalidInput:
             return None
@@ -290,14 +289,13 @@ class Evaluator:
 
         return complete
 
-    def _executed(self, question: _Question, policy: Policy, request: ModelRequest) -> Executed | InvalidInput:
+    def _executed(self, question: _Question, policy: Policy) -> Executed | InvalidInput:
         """The policy carried out. BudgetExhausted and StudyStopped pass through."""
         if policy.gate is not None and policy.gate.scorer not in SCORERS:
             return InvalidInput(
                 f"A gate that is scored by a function of your own ({policy.gate.scorer}) cannot be evaluated yet. Use {' or '.join(SCORERS)}, or no gate."
             )
-        situation = Situation(output=self.family.output, input=question.example.input)
-        return run_policy(PolicyRequest(policy=policy, rendered=request, situation=situation), self._completes(question.variant))
+        return run_policy(self._wanted(question.variant, question.example, policy), self._completes(question.variant))
 
     def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""
@@ -336,8 +334,19 @@ class Evaluator:
             policy = self._policies[variant.id] = parse_policy(variant.policy)
         return None if policy.is_plain else policy
 
+    def _wanted(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest:
+        return PolicyRequest(
+            policy=policy,
+            rendered=self._request(variant, example),
+            fewer=messages_of_fewer(policy.examples, variant, lambda shown: self._messages(shown, example)),
+            situation=Situation(output=self.family.output, input=example.input),
+        )
+
+    def _messages(self, variant: Variant, example: Example) -> list[Message]:
+        return render(variant, example.input, declared=self.family.inputs)
+
     def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
-        messages = render(variant, example.input, declared=self.family.inputs)
+        messages = self._messages(variant, example)
         return request_for(variant, messages, revision=self.model(variant).revision, example=example.id, draw=draw)
 
     def counted_proposal(self, answer: ModelAnswer) -> None:

@@ -5,13 +5,15 @@ What is proposed is measured on dev by the machine that also serves (``steps.py`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.cascade import CascadeSetting, Replay
 from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.policy.threshold_search import Found, LeastCost, search
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
@@ -44,7 +46,9 @@ class CascadeSearch:
     def _found(self) -> list[Proposal]:
         setting = self._setting
         tiers = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
-        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}), setting.train)
+        shown = {example.id for example in setting.start.examples}  # a prompt that holds the answer says nothing about how sure a model is
+        asked = [example for example in setting.train if example.id not in shown]
+        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}), asked)
         complete = [row for row in rows if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
             return []
@@ -75,7 +79,10 @@ def worth_their_risk(found: Sequence[Found]) -> list[tuple[CascadeSetting, Repla
     ]  # fmt: skip
 
 
-def _with_policy(start: Variant, cascade: dict[str, object]) -> Variant:
-    """The start with these knobs of a cascade in the place of its own."""
+def _with_policy(start: Variant, cascade: Mapping[str, Any]) -> Variant:
+    """The start with these knobs of a cascade in the place of its own; tiers that it leaves out lose their number of examples."""
     kept = {name: value for name, value in start.policy.items() if name not in KNOBS_OF_A_CASCADE}
+    if kept.get(EXAMPLES.name):
+        asked = {*cascade["tiers"], *(kept.get("votes.models") or ())}
+        kept[EXAMPLES.name] = {model: n for model, n in kept[EXAMPLES.name].items() if model in asked}
     return replace(start, policy={**kept, **cascade})
