@@ -206,4 +206,15 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
                 sent = behind.bodies[n_before:]
                 assert [sum(m["role"] == "assistant" for m in one["messages"]) for one in sent] == [1, 3]
                 assert {(as_bytes(one["messages"]), one.get("logprobs")) for one in sent} <= set(searched)
+
+        (home.families_dir / "topics" / "family.yaml").write_text(cascade + "limits: {usd_per_hour: 0.000001, above: cheapest}\n")
+        with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
+            n_before = len(behind.bodies)
+            chat = {"model": "topics", "messages": [], "detent": {"variables": dict(asked[0].input), "variant": variant_id}}
+            assert gateway.post("/v1/chat/completions", json=chat).json()["detent"]["tiers"] == ["short"]
+            (sent_alone,) = behind.bodies[n_before:]
+            assert as_bytes(sent_alone["messages"]) in {messages for messages, _ in searched}, (
+                "the cheapest tier is shown no more when it is alone"
+            )
+            assert sum(m["role"] == "assistant" for m in sent_alone["messages"]) == 1
         store.close()
