@@ -31,8 +31,9 @@ from optimizer.core.errors import Busy, DetentError, Fault, InvalidInput, ModelF
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.injection import injection_signs, texts_in
 from optimizer.core.language import ModelRequest, request_for
+from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.rendering import clip_inputs, render
-from optimizer.core.variant import Variant
+from optimizer.core.variant import Message, Variant
 from optimizer.jobs.ask_model import ask_model
 from optimizer.jobs.ids import new_id
 from optimizer.ports import LanguageModel
@@ -137,10 +138,13 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
     declared = list(definition.inputs) if definition is not None else list(variant.variables)
     turn = read_turn(body.model, declared, body.messages, body.detent.variables)
     variables = clip_inputs(definition, turn.variables) if definition is not None else dict(turn.variables)
-    messages = [*render(variant, variables, turn.history, declared=declared), *turn.after]
+
+    def rendered(shown: Variant) -> list[Message]:
+        return [*render(shown, variables, turn.history, declared=declared), *turn.after]
+
     said = [m.get("content") for m in (*turn.history, *turn.after) if m.get("role") in ("user", "tool")]
     id = new_id("in")
-    request_now = request_for(variant, messages, revision="")
+    request_now = request_for(variant, rendered(variant), revision="")
     asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
     params = {**request_now.params, **pass_through(variant, asked)}
     # Above temperature 0 every request is a draw of its own, also for a model that is seeded.
@@ -151,6 +155,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
         variant=variant,
         request=replace(request_now, params=params, sample=sample),
         input=variables,
+        rendered=rendered,
         sticky=unit is not None,
         actor=request.state.caller.actor,
         injection=injection_signs(texts_in([*variables.values(), *said])),
@@ -183,7 +188,10 @@ def _within_limits(call: Call, shared: Services, side: ModelSide) -> Call:
         return call
     if definition.limits.above == "cheapest":
         cheapest = cheapest_tier(definition, call.variant, side.catalogue)
-        return replace(call, cheapest_only=True, request=replace(call.request, model=cheapest))
+        policy = side.policies.of(call.served.choice.variant, call.variant)
+        fewer = messages_of_fewer(policy.examples, call.variant, call.rendered) if policy is not None else {}
+        messages = fewer.get(cheapest, call.request.messages)
+        return replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages))
     wait_s = math.ceil((hour_of(now) + HOUR - now).total_seconds())
     raise MoneySpent(
         f"Family {definition.name!r} has spent ${spent:.4f} in this hour, and its limit is ${limit:g}. No model was asked. "

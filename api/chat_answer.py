@@ -17,7 +17,7 @@ from optimizer.core.deltas import ModelDelta, delta_of
 from optimizer.core.errors import DetentError
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.attempts import Attempt
-from optimizer.core.variant import Variant
+from optimizer.core.variant import Message, Variant
 
 MAX_ERROR_CHARS = 1000
 DONE = b"data: [DONE]\n\n"
@@ -32,6 +32,7 @@ class Call:
     variant: Variant
     request: ModelRequest
     input: Mapping[str, Any]
+    rendered: Callable[[Variant], list[Message]]  # what a variant of the family makes of this very request
     sticky: bool
     cheapest_only: bool = False  # the family's money for this hour is spent: no dearer model may answer
     actor: str = ""

@@ -16,6 +16,7 @@ from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.attempts import Attempt
 from optimizer.core.policy.context import tool_results
 from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.policy.steps import draw_of
 from optimizer.jobs.ask_model import Asked, ask_model
 from optimizer.jobs.execute_policy import AskOne, Executed, PolicyRequest, Score, execute_policy
@@ -44,7 +45,13 @@ async def answer_by_policy(side: ModelSide, call: Call, reader: Reader, policy: 
         input=call.input,
         tool_results=tool_results(call.request.messages),
     )
-    wanted = PolicyRequest(policy=policy, rendered=call.request, situation=situation, draw=draw_of(call.id))
+    wanted = PolicyRequest(
+        policy=policy,
+        rendered=call.request,
+        fewer=messages_of_fewer(policy.examples, call.variant, call.rendered),
+        situation=situation,
+        draw=draw_of(call.id),
+    )
     ask, ask_later = _asking(side, call, reader), _asking(side, call, None)
     score = None if policy.own_scorer is None else _score(side, policy.own_scorer, situation)
     try:

@@ -11,7 +11,7 @@ OURS = "confident"
 DRAWN = (OURS, "score test in sequence", "plain bound", "expected")
 HEAD = """# Cascades, measured
 
-Made by `python bench/cascades.py` from `bench/results/cascades.json` (commit {commit}, {machine}). Recorded cascades of others are replayed, no model is asked: five sets of
+Made by `python bench/cascades.py` from `bench/results/cascades.json` (commit {commit}, {machine}). The data are read from the folder that `DETENT_SHARED` names. Recorded cascades of others are replayed, no model is asked: five sets of
 [rational-llm-cascades](https://github.com/mzelling/rational-llm-cascades) with nine models each (answers, costs, latencies and confidences of January 2025), three of [RouteLLM](https://github.com/lm-sys/RouteLLM)
 with two models and no confidence. A *pair* asks the cheap model and keeps its answer where its confidence reaches the threshold, otherwise the strong one as well. *Saved*: share of what the strong model alone would
 have cost. *Loss*: mean score of the strong model less the cascade's, in points of a hundred. Thresholds are found on train and judged on dev; 95 % intervals of dev figures are over dev queries.

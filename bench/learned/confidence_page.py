@@ -10,7 +10,7 @@ from simulations.page import table
 
 HEAD = """# Learned confidence, measured
 
-Made by `python bench/confidence.py` from `bench/results/confidence.json` (commit {commit}, {machine}). Predictors are trained on train, cross-fitted: each row's confidence comes from a predictor that has not
+Made by `python bench/confidence.py` from `bench/results/confidence.json` (commit {commit}, {machine}). The data are read from the folder that `DETENT_SHARED` names. Predictors are trained on train, cross-fitted: each row's confidence comes from a predictor that has not
 seen it, calibration included. They are judged on dev. *Recorded*: the confidence that came with the answer (probability of the answer's token, or a question to the model), calibrated.
 *Learned*: that and features of the query (length, how and why, specificity, ambiguity, numbers, code, form, also its words), the best of {n_recipes} recipes by cross-fitted log loss. Both are data (JSON) that plain
 Python reads. Intervals: 95 %, bootstrap.

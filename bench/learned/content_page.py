@@ -10,7 +10,7 @@ from simulations.page import table
 
 HEAD = """# A learned score of content, measured
 
-Made by `python bench/content_quality.py` from `bench/results/content_quality.json` (commit {commit}, {machine}). Full processing costs 1, lightweight processing .15: 65 % of the time is saved when
+Made by `python bench/content_quality.py` from `bench/results/content_quality.json` (commit {commit}, {machine}). The data are read from the folder that `DETENT_SHARED` names. Full processing costs 1, lightweight processing .15: 65 % of the time is saved when
 23.5 % of the items are processed fully, 80 % when 5.9 % are. *Quality* is the mean mark, from 0 to 1, of what is processed fully; a random choice has .50. The marks are ranks within each content
 type, so every type has a score and a threshold of its own, the same share of each is processed fully, and types are not compared.
 

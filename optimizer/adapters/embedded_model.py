@@ -47,11 +47,13 @@ class EmbeddedModel:
         timeout_s: float = 300.0,
         retries: int = 2,
         max_output_tokens: int = 256,
+        price: ModelPrice | None = None,
     ) -> None:
+        """``price``: None is free."""
         require_engine()
         self.name = name
         self.revision = revision_of(weights_file(), run_dir)
-        self.price: ModelPrice | None = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+        self.price: ModelPrice | None = price or ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
         self.retries = retries
         self.max_output_tokens: int | None = max_output_tokens
         self._run_dir = run_dir

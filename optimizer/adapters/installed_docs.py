@@ -1,7 +1,8 @@
 """Real text that is on every machine with the dependencies: the documentation of SciPy's public functions and classes.
 
 ``read_installed_docs`` gives each documented object once, as clean prose. ``docs_for`` turns them into the examples of a Family:
-a family with a text output learns description > the author's own one-line summary, one with labels learns documentation > topic.
+a family with a text output learns description > the author's own one-line summary, one with labels learns documentation > topic. Of the
+parameters of these functions ``installed_parameters.py`` makes examples.
 """
 
 from __future__ import annotations
@@ -41,7 +42,14 @@ class Documented:
 
 
 def read_installed_docs() -> Iterator[Documented]:
-    """Every documented public object of SciPy once, in the order of its modules and names; what is re-exported elsewhere is skipped.
+    """``installed_docstrings`` as prose."""
+    for place, name, doc in installed_docstrings():
+        yield _documented(place, name, doc)
+
+
+def installed_docstrings() -> Iterator[tuple[str, str, str]]:
+    """(module, name, docstring) of every documented public object of SciPy once, in the order of its modules and names; what is re-exported
+    elsewhere is skipped. The docstring is without its common indent.
 
     Raises:
         InvalidInput: SciPy is not installed.
@@ -61,7 +69,7 @@ def read_installed_docs() -> Iterator[Documented]:
                 seen.add(id(found))
                 doc = getattr(found, "__doc__", None)
                 if isinstance(doc, str) and doc.strip() and not _is_exception(found):
-                    yield _documented(place, name, doc)
+                    yield place, name, inspect.cleandoc(doc)
 
 
 def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[str, ...]) -> Iterator[SourceRow]:
@@ -106,7 +114,7 @@ def _topic_example(doc: Documented, input_field: str, output_field: str, labels:
 
 
 def _documented(place: str, name: str, doc: str) -> Documented:
-    summary, description = sections_of(inspect.cleandoc(doc), name)
+    summary, description = sections_of(doc, name)
     topic = place.split(".")[0]
     return Documented(
         name=f"scipy.{place}.{name}", topic=topic, summary=clean_prose(summary), description=_without_boilerplate(clean_prose(description))

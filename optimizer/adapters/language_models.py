@@ -77,6 +77,7 @@ class Models:
                 timeout_s=settings.timeout_s,
                 retries=settings.retries,
                 max_output_tokens=settings.max_output_tokens or 256,
+                price=settings.known_price(),
             )
         key = _key(name, settings)
         price = settings.known_price()

@@ -101,11 +101,11 @@ class ModelSettings(BaseModel):
         return Breaker(**self.breaker_settings.model_dump())
 
     def known_price(self) -> ModelPrice | None:
-        """As given here, else from LiteLLM's table; the embedded model costs nothing."""
-        if self.embedded:
-            return ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+        """As given here, else from LiteLLM's table; the embedded model costs nothing unless a price is given."""
         if self.price is not None:
             return ModelPrice(**self.price.model_dump())
+        if self.embedded:
+            return ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
         return listed_price(self.litellm) if self.litellm is not None else None
 
 

@@ -60,14 +60,17 @@ def open_source(source: str, family: Family, columns: Mapping[str, str] | None =
 
 def _installed_docs(family: Family) -> Iterator[SourceRow]:
     from optimizer.adapters.installed_docs import docs_for
+    from optimizer.adapters.installed_parameters import TYPES, parameters_for
 
     texts = [name for name, declared in family.inputs.items() if declared.type == "text"]
     if len(family.inputs) != 1 or not texts:
         raise InvalidInput(
             f"The source 'installed-docs' fills one text input, and {family.name!r} has {', '.join(family.inputs)}. Import a file of your own."
         )
-    output = family.output
-    return docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=tuple(output.labels or ()))
+    output, labels = family.output, tuple(family.output.labels or ())
+    if output.parser == "label" and labels and set(labels) <= set(TYPES):
+        return parameters_for(input_field=texts[0], output_field=output.field, labels=labels)
+    return docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=labels)
 
 
 def _json_rows(path: Path) -> Iterator[SourceRow]:

@@ -35,6 +35,7 @@ def say_ending(
     families: Mapping[str, Family],
     studies: Mapping[str, Searched],
     rollouts: Rollouts,
+    cascade: str,
 ) -> None:
     """A dozen lines; waits first until MLflow has everything."""
     backlog = _wait_for_mirror(store)
@@ -51,6 +52,7 @@ def say_ending(
     for family in rollouts.ids:
         how = "started as FORCED, without a nomination" if family in rollouts.forced else "started on a nomination"
         screen.say(f"  {family}: rollout {rollouts.ids[family]} {how}; {rollouts.outcome(family)}")
+    screen.say(f"  {cascade}")
     fresh = rollouts.n_visits - rollouts.n_from_journal
     screen.say(
         f"  Traffic of the rollouts: {rollouts.n_visits} requests, {rollouts.n_from_journal} answered from the journal, {fresh} by the model"

@@ -12,6 +12,8 @@ from optimizer.config import Settings, load_settings
 from optimizer.core.errors import NotFound
 
 FAMILIES = ("document_analysis", "summarization")
+CASCADE_FAMILY = "parameter_type"
+DEFINITIONS = ("demo.yaml", "demo_cascade.yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,34 +21,41 @@ class Place:
     """``why`` is the sentence for a demo that does not run in the project's own home; "" in that one."""
 
     settings: Settings
-    definition: Path  # of the studies: experiments/demo.yaml
+    definition: Path  # of the two studies: experiments/demo.yaml
+    cascade_definition: Path  # of the third: experiments/demo_cascade.yaml
     why: str
 
 
 def choose() -> Place:
-    """The home of this demo; makes a fresh one where the project's own already knows studies of the two families, or serves.
+    """The home of this demo; makes a fresh one where the project's own already knows studies of these families, or serves.
 
     Raises:
         NotFound: this home does not hold the demo's families.
     """
     base = load_settings("demo")
-    missing = [name for name in FAMILIES if not (base.families_dir / name / "family.yaml").is_file()]
-    definition = base.home / "experiments" / "demo.yaml"
-    if missing or not definition.is_file():
+    families = (*FAMILIES, CASCADE_FAMILY)
+    missing = [name for name in families if not (base.families_dir / name / "family.yaml").is_file()]
+    if missing or not all((base.home / "experiments" / name).is_file() for name in DEFINITIONS):
         raise NotFound(
-            f"The demo needs the families {' and '.join(FAMILIES)} and experiments/demo.yaml, which stand in Detent's own folder and "
-            f"not in {base.home}. Run `make demo` there."
+            f"The demo needs the families {', '.join(families)} and experiments/{' and '.join(DEFINITIONS)}, which stand in Detent's own folder "
+            f"and not in {base.home}. Run `make demo` there."
         )
     why = _occupied(base)
     if not why:
-        return Place(settings=_with_environment(base.home), definition=definition, why="")
+        return _place(_with_environment(base.home), why)
     home = next(h for n in range(2, 10_000) if not (h := base.var() / f"demo-{n}").exists())
-    for name in FAMILIES:
+    for name in families:
         shutil.copytree(base.families_dir / name, home / "families" / name)
     shutil.copytree(base.home / "config", home / "config")
     (home / "experiments").mkdir()
-    shutil.copy2(definition, home / "experiments" / "demo.yaml")
-    return Place(settings=_with_environment(home, own_database=True), definition=home / "experiments" / "demo.yaml", why=why)
+    for name in DEFINITIONS:
+        shutil.copy2(base.home / "experiments" / name, home / "experiments" / name)
+    return _place(_with_environment(home, own_database=True), why)
+
+
+def _place(settings: Settings, why: str) -> Place:
+    definition, cascade = (settings.home / "experiments" / name for name in DEFINITIONS)
+    return Place(settings=settings, definition=definition, cascade_definition=cascade, why=why)
 
 
 def _occupied(settings: Settings) -> str:
@@ -60,7 +69,11 @@ def _occupied(settings: Settings) -> str:
     store = wiring.open_store(settings)
     try:
         with store.read() as tx:
-            known = [name for name in FAMILIES if store.studies.page(tx, family=name, limit=1)[0] or store.rollouts.latest(tx, name)]
+            known = [
+                name
+                for name in (*FAMILIES, CASCADE_FAMILY)
+                if store.studies.page(tx, family=name, limit=1)[0] or store.rollouts.latest(tx, name)
+            ]
     finally:
         store.close()
     return f"{settings.home} already holds studies of {' and '.join(known)}" if known else ""

@@ -1,4 +1,4 @@
-"""The story of ``make demo``, told with the product's own commands and routes: import, users, two studies, two rollouts that move by themselves.
+"""The story of ``make demo``, told with the product's own commands and routes: import, users, studies, two rollouts that move by themselves, a cascade.
 
 Everything printed is measured or read back. What cannot be nominated is not: the demo then starts a named trial as forced and says so.
 """
@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 
 from optimizer import wiring
 from optimizer.core.errors import DetentError
+from optimizer.demo.cascade import CascadeDemo
 from optimizer.demo.ending import say_ending
-from optimizer.demo.place import FAMILIES, Place, choose
+from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, Place, choose
 from optimizer.demo.rollouts import Rollouts
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
@@ -23,11 +24,12 @@ from optimizer.demo.users import Users
 SUCCESS_FROM: Mapping[str, float] = {"document_analysis": 1.0, "summarization": 0.25}
 N_FIRST_USERS = 6  # per family, before any search
 TITLES = (
-    "Two families, real text",
+    "Three families, real text",
     "Users of the present prompts",
     "Two searches at once",
     "Two rollouts that move by themselves",
     "A promotion taken back",
+    "The same quality for less: a cascade",
 )
 
 
@@ -67,17 +69,20 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
         screen.say(f"Since {place.why}, this demo runs in a fresh home: export DETENT_HOME={settings.home}")
     wiring.migrate_store(settings)
 
-    screen.step(f"1/5  {TITLES[0]}")
+    screen.step(f"1/6  {TITLES[0]}")
     screen.say(
-        "SciPy's documentation is on this machine: each public function's description, its author's one-line summary, its subpackage."
+        "SciPy's documentation is on this machine: each public function's description, its author's one-line summary, its subpackage, "
+        "and the types of its parameters."
     )
-    for family in FAMILIES:
+    for family in (*FAMILIES, CASCADE_FAMILY):
         screen.command("import", "installed-docs", "--family", family)
     servers.start()
     screen.say("$ detent serve --profile demo        (API, gateway, worker and MLflow, supervised)", "bold cyan")
     servers.wait("api", "gateway", "worker")
     api = servers.url("api")
+    gateway = servers.url("gateway")
     assert api is not None
+    assert gateway is not None
     screen.say(f"  API at {api}, MLflow follows at its own address")
 
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
@@ -96,20 +101,33 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
             success_from=SUCCESS_FROM,
         )
 
-        screen.step(f"2/5  {TITLES[1]}")
+        screen.step(f"2/6  {TITLES[1]}")
         screen.say("Each fetches its prompt over REST with a sticky unit, asks the model (one thread per process), and reports")
         screen.say("the answer with feedback. Here the feedback is the score against the author's reference, not a person's opinion.")
         _first_users(screen, users, store)
 
-        screen.step(f"3/5  {TITLES[2]}")
+        screen.step(f"3/6  {TITLES[2]}")
         rollouts = Rollouts(screen=screen, users=users, store=store, api_url=api)
         studies = run_studies(screen, place.definition, settings=settings, store=store, visit=rollouts.visit_champion)
 
+        cascade = CascadeDemo(
+            screen=screen,
+            place=place,
+            family=families.families[CASCADE_FAMILY],
+            price=models.price(families.families[CASCADE_FAMILY].model.default),
+            store=store,
+            api=api,
+            gateway=gateway,
+        )
+        cascade.begin()
+
         up, down = _in_order(studies)
-        screen.step(f"4/5  {TITLES[3]}: {up} with its best variant, {down} with a careless edit")
+        screen.step(f"4/6  {TITLES[3]}: {up} with its best variant, {down} with a careless edit")
         rollouts.move_by_themselves(studies[up], studies[down])
-        screen.step(f"5/5  {TITLES[4]}: {up}")
+        screen.step(f"5/6  {TITLES[4]}: {up}")
         rollouts.back_to_the_champion_before(up)
+        screen.step(f"6/6  {TITLES[5]}")
+        cascade_line = cascade.show()
         screen.finish_step()
         say_ending(
             screen,
@@ -120,7 +138,9 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
             families={name: families.families[name] for name in FAMILIES},
             studies=studies,
             rollouts=rollouts,
+            cascade=cascade_line,
         )
+        cascade.close()
         users.close()
     finally:
         models.close()

@@ -17,11 +17,12 @@ from optimizer.core.language import ModelAnswer, ModelRequest, request_for
 from optimizer.core.policy.assess import Situation, own_score, what_is_read
 from optimizer.core.policy.attempts import total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.rendering import render
 from optimizer.core.rows import Rows
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import ExampleResult
-from optimizer.core.variant import Variant
+from optimizer.core.variant import Message, Variant
 from optimizer.jobs.ask_together import Together
 from optimizer.jobs.execute_policy import Executed, PolicyRequest
 from optimizer.jobs.run_policy import Complete, answers_of_tier, run_policy
@@ -214,7 +215,7 @@ class Evaluator:
         if isinstance(question.request, InvalidInput):
             return question.request
         if question.policy is not None:
-            return self._executed(question, question.policy, question.request)
+            return self._executed(question, question.policy)
         try:
             return self.model(question.variant).calls.complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
@@ -273,9 +274,7 @@ class Evaluator:
 
     def _tier_answer(self, variant: Variant, policy: Policy, tier: str, example: Example) -> dict[str, Any] | None:
         try:
-            request = self._request(variant, example)
-            situation = Situation(output=self.family.output, input=example.input)
-            wanted = PolicyRequest(policy=policy, rendered=request, situation=situation)
+            wanted = self._wanted(variant, example, policy)
             found, *others = answers_of_tier(wanted, tier, self._completes(variant))
             score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
         except InvalidInput:
@@ -284,7 +283,7 @@ class Evaluator:
             return None
         usd = total_cost_usd([found, *others])
         measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
-        return {**measured, "own_usd": found.cost_usd, "read": what_is_read(situation, found.answer)}
+        return {**measured, "own_usd": found.cost_usd, "read": what_is_read(wanted.situation, found.answer)}
 
     def _completes(self, variant: Variant) -> Complete:
         def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
@@ -295,16 +294,15 @@ class Evaluator:
 
         return complete
 
-    def _executed(self, question: _Question, policy: Policy, request: ModelRequest) -> Executed | InvalidInput:
+    def _executed(self, question: _Question, policy: Policy) -> Executed | InvalidInput:
         """The policy carried out. BudgetExhausted and StudyStopped pass through."""
-        situation = Situation(output=self.family.output, input=question.example.input)
         score = None
+        wanted = self._wanted(question.variant, question.example, policy)
         if policy.own_scorer is not None:
             try:
-                score = partial(own_score, self.scorer.judge_of(policy.own_scorer), situation)
+                score = partial(own_score, self.scorer.judge_of(policy.own_scorer), wanted.situation)
             except InvalidInput as fault:
                 return fault
-        wanted = PolicyRequest(policy=policy, rendered=request, situation=situation)
         return run_policy(wanted, self._completes(question.variant), score=score)
 
     def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
@@ -345,8 +343,19 @@ class Evaluator:
             policy = self._policies[variant.id] = parse_policy(variant.policy)
         return None if policy.is_plain else policy
 
+    def _wanted(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest:
+        return PolicyRequest(
+            policy=policy,
+            rendered=self._request(variant, example),
+            fewer=messages_of_fewer(policy.examples, variant, lambda shown: self._messages(shown, example)),
+            situation=Situation(output=self.family.output, input=example.input),
+        )
+
+    def _messages(self, variant: Variant, example: Example) -> list[Message]:
+        return render(variant, example.input, declared=self.family.inputs)
+
     def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
-        messages = render(variant, example.input, declared=self.family.inputs)
+        messages = self._messages(variant, example)
         return request_for(variant, messages, revision=self.model(variant).revision, example=example.id, draw=draw)
 
     def counted_proposal(self, answer: ModelAnswer) -> None:

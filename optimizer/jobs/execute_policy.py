@@ -16,7 +16,7 @@ from optimizer.core.language import ModelRequest
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Reply, best, part_of, total_cost_usd
 from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.requests import request_of_call, request_of_policy
+from optimizer.core.policy.requests import Bases, bases_of, request_of_call
 from optimizer.core.policy.steps import Plan, audit, is_audited, steps
 from optimizer.jobs.ask_model import Asked
 from optimizer.ports import LanguageModel
@@ -27,12 +27,20 @@ Score = Callable[[str], float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRequest:
-    """One request as it was rendered, and what it is beside its messages. ``draw`` in [0, 1) decides whether it is audited."""
+    """One request as it was rendered, and what it is beside its messages. ``draw`` in [0, 1) decides whether it is audited.
+
+    ``fewer`` holds the messages of those models that are shown fewer examples.
+    """
 
     policy: Policy
     rendered: ModelRequest
+    fewer: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     situation: Situation = field(default_factory=Situation)
     draw: float = 1.0
+
+    @property
+    def bases(self) -> Bases:
+        return bases_of(self.policy, self.rendered, self.fewer)
 
     @property
     def plan(self) -> Plan:
@@ -96,7 +104,7 @@ class _Run:
         policy = wanted.policy
         self._score = score if policy.own_scorer is not None else None
         self._plan = wanted.plan
-        self._base = request_of_policy(policy, wanted.rendered)
+        self._bases = wanted.bases
         self._started = perf_counter()
         self._past: list[Attempt] = []
         self._pending: list[asyncio.Task[Reply]] = []
@@ -149,7 +157,7 @@ class _Run:
         return assess(self._of.policy, self._of.situation, replies)
 
     async def _reply(self, call: Call, ask: AskOne) -> Reply:
-        policy, base = self._of.policy, self._base
+        policy, base = self._of.policy, self._bases.of(call.model)
         started = perf_counter()
         try:
             asked = await ask(call.model, lambda model: request_of_call(policy, base, call, revision=model.revision, model=model.name))

@@ -10,7 +10,7 @@ from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import assess
 from optimizer.core.policy.attempts import Attempt, Call, Reply
 from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.requests import request_of_call, request_of_policy
+from optimizer.core.policy.requests import Bases, request_of_call
 from optimizer.core.policy.steps import steps, with_sample
 from optimizer.jobs.execute_policy import Executed, PolicyRequest, Score
 
@@ -27,7 +27,7 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None
         score: the gate's own function, where it names one.
     """
     policy = wanted.policy
-    base = request_of_policy(policy, wanted.rendered)
+    bases = wanted.bases
     failures: list[ModelFailed] = []
     past: list[Attempt] = []
     waited: list[float] = []
@@ -35,7 +35,7 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None
     try:
         ask = next(machine)
         while True:
-            attempts = assess(policy, wanted.situation, [_reply(policy, base, call, complete, failures, score) for call in ask.calls])
+            attempts = assess(policy, wanted.situation, [_reply(policy, bases, call, complete, failures, score) for call in ask.calls])
             past += attempts
             waited.append(max(one.latency_ms for one in attempts))
             ask = machine.send(attempts)
@@ -55,17 +55,15 @@ def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> lis
     """One tier's own answer with its confidence, which a cascade decides on; behind it the second sample where two are compared."""
     policy = wanted.policy
     assert policy.cascade is not None
-    base = request_of_policy(policy, wanted.rendered)
+    bases = wanted.bases
     calls = with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
-    return assess(policy, wanted.situation, [_reply(policy, base, call, complete, []) for call in calls])
+    return assess(policy, wanted.situation, [_reply(policy, bases, call, complete, []) for call in calls])
 
 
-def _reply(
-    policy: Policy, base: ModelRequest, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None
-) -> Reply:
+def _reply(policy: Policy, bases: Bases, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None) -> Reply:
     """What came of one call; its failure goes to ``failures`` as well."""
     try:
-        answer = complete(call.model, lambda revision: request_of_call(policy, base, call, revision=revision))
+        answer = complete(call.model, lambda revision: request_of_call(policy, bases.of(call.model), call, revision=revision))
     except ModelFailed as error:
         failures.append(error)
         return Reply(call=call, error=f"{error.kind}: {error.detail}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,18 @@ from optimizer.cli.study_run import read_definition
 from optimizer.config import load_settings
 from optimizer.core.dataset import make_example
 from optimizer.core.errors import NotFound
-from optimizer.core.language import ModelAnswer, request_for
+from optimizer.core.language import ModelAnswer, ModelPrice, request_for
+from optimizer.core.policy.policy import parse_policy
 from optimizer.core.rendering import render
 from optimizer.core.search_calls import expected_calls
-from optimizer.core.study import Budget, Definition, Study, Trial
+from optimizer.core.study import Budget, Definition, ExampleResult, Spend, Study, Trial
 from optimizer.demo import place
-from optimizer.demo.price import dry_run
+from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, quality_with_interval
+from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.screen import Screen
 from optimizer.demo.studies import Searched, outcome_lines
 from optimizer.demo.users import Users
-from optimizer.ports import JournalEntry
+from optimizer.ports import JournalEntry, VariantRecord
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -73,6 +75,7 @@ def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_besid
         assert os.environ["DETENT_HOME"] == str(chosen.settings.home), "every command typed by the demo means this home"
         assert not wiring.load_families(chosen.settings).problems
         assert chosen.definition.is_file()
+        assert chosen.cascade_definition.is_file()
 
 
 def test_a_folder_without_the_demo_s_families_is_told_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +114,107 @@ def test_the_demo_s_study_keeps_to_120_search_calls_4_examples_and_200_calls_to_
         values["strategy"].split("+"), definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100, n_champion_examples=0
     )
     assert parts["confirmation"].high == 200
+
+
+def test_the_cascade_s_family_is_a_short_and_a_long_prompt_of_one_model_at_one_declared_price(home: Path) -> None:
+    settings = load_settings("demo", home)
+    family = wiring.load_families(settings).families[place.CASCADE_FAMILY]
+    models = wiring.open_models(settings)
+    short, long = family.model.tiers
+    assert family.model.default == long
+    assert models.is_embedded(short)
+    assert models.is_embedded(long)
+    listed = wiring.listed_model(EXAMPLE_MODEL).known_price()
+    for name in (short, long):
+        assert asdict(models.price(name)) == pytest.approx(asdict(listed)), "the price that is said to be that of a listed model is"
+    assert parse_policy(family.variant().policy).cascade is None, "nothing is cascaded before a study has found a threshold"
+    assert family.variant().policy["examples"][short] < N_EXAMPLES
+
+
+def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = place.choose()
+    wiring.migrate_store(chosen.settings)
+    store, family = wiring.open_store(chosen.settings), wiring.load_families(chosen.settings).families[place.CASCADE_FAMILY]
+    ended = a_study(
+        family=family.name, strategy="replay", aim="cost", outcome="no_improvement", spend=Spend(remark="Do not cascade: so it is.")
+    )
+    store.write(lambda tx: store.studies.add(tx, ended))
+    here = "http://127.0.0.1:1"
+    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=None, store=store, api=here, gateway=here)
+    demo._study = ended.id
+    line = demo.show()
+    demo.close()
+    store.close()
+    told = capsys.readouterr().out
+    assert "no cascade is proposed" in line
+    assert "Do not cascade: so it is." in told
+    assert "goes on to the long prompt" in told
+
+
+def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = place.choose()
+    wiring.migrate_store(chosen.settings)
+    store, clock, families = wiring.open_store(chosen.settings), wiring.open_clock(chosen.settings), wiring.load_families(chosen.settings)
+    wiring.sync_families(chosen.settings, families, store, clock)
+    family = families.families[place.CASCADE_FAMILY]
+    start = family.variant()
+    winner = replace(start, policy={**start.policy, "tiers": list(family.model.tiers), "accept": 0.5})
+    example = make_example(
+        family=family.name,
+        input={"parameter": "axis. Where to sort."},
+        expected={"type": "int"},
+        created_at=NOW,
+        origin="curated",
+        group="a",
+    )
+    assert example.split == "dev"
+    confirmation = {
+        "champion_cost_usd": 0.0002, "winner_cost_usd": 0.0001, "champion_mean": 0.7, "winner_mean": 0.7, "n": 10, "saving": 0.5, "saving_p": 0.001,
+        "lift": 0.0, "lift_low": -0.02, "lift_high": 0.02, "margin": 0.1, "quality_p": 0.002,
+    }  # fmt: skip
+    ended = a_study(
+        family=family.name, strategy="replay", aim="cost", outcome="nominated", champion=start.id, winner=winner.id, confirmation=confirmation,
+        spend=Spend(remark="embedded-short > embedded-long saves 50 %."),
+    )  # fmt: skip
+    record = VariantRecord(family=family.name, variant=winner, source="study", created_at=NOW, created_by="t")
+    rows = {id: [ExampleResult(example=str(n), score=float(n < 7), output="int", cost_usd=usd) for n in range(10)] for id, usd in ((start.id, 0.0002), (winner.id, 0.0001))}  # fmt: skip
+    store.write(lambda tx: store.studies.add(tx, ended))
+    store.write(lambda tx: store.variants.add(tx, record))
+    store.write(lambda tx: store.examples.add(tx, [example]))
+    for id, results in rows.items():
+        store.write(lambda tx, id=id, results=results: store.studies.put_results(tx, ended.id, "confirmation", id, results))
+    here, price = "http://127.0.0.1:1", ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
+    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=price, store=store, api=here, gateway=here)
+    demo._study = ended.id
+    said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}
+    demo._ask = lambda example, **more: {"choices": [{"message": {"content": "int"}}], "detent": said}  # type: ignore[method-assign]
+    line = demo.show()
+    demo.close()
+    store.close()
+    told = " ".join(capsys.readouterr().out.split())
+    assert "less by 50%" in line
+    assert "the price is one declared for showing" in told
+    assert "the long prompt alone 0.2000 0.70 (" in told
+    assert "the cascade that was found 0.1000 0.70 (" in told
+    assert "'int' by embedded-short; tier 1 is sure enough: 0.900 of 0.5; $0.0500 per 1,000 such calls" in told
+
+
+def test_a_quality_is_told_with_its_interval_over_other_examples() -> None:
+    results = [ExampleResult(example=str(n), score=float(n % 4 > 0), output="") for n in range(100)]
+    mean, low, high = (float(word.strip("()")) for word in quality_with_interval(results, seed=1).replace(" to ", " ").split())
+    assert mean == 0.75
+    assert low == pytest.approx(0.75 - 0.085, abs=0.02)
+    assert high == pytest.approx(0.75 + 0.085, abs=0.02)
+
+
+def test_the_cascade_s_study_asks_for_at_most_800_calls_and_can_pay_for_its_confirmation() -> None:
+    values = read_definition(ROOT / "experiments" / "demo_cascade.yaml")
+    definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
+    parts = expected_calls(
+        [values["strategy"]], definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100, n_champion_examples=N_EXAMPLES,
+        per_answer=2, n_tiers=2,
+    )  # fmt: skip
+    assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= 800
 
 
 def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> None:

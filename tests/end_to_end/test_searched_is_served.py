@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from api.gateway import create_gateway
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
 from optimizer.core.dataset import make_example
-from optimizer.core.rendering import fill
+from optimizer.core.rendering import clip_inputs, few_shot, fill
 from optimizer.core.study import Budget
+from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.create_study import create_study
+from optimizer.jobs.evaluation import Evaluator, OpenModel
 from optimizer.jobs.export_variant import export_variant
 from optimizer.jobs.run_study import run_study
 from optimizer.jobs.sync_families import sync_families
@@ -138,4 +141,80 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
         assert record is not None
         exported = json.loads(export_variant(family, record, "messages"))
         assert as_bytes(exported["messages"] if isinstance(exported, dict) else exported) == as_bytes(prompt["messages"])
+        store.close()
+
+
+def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(home: Settings) -> None:
+    cascade = FAMILY.replace("{default: remote,", "{default: long, tiers: [short, long],").replace(
+        "description: base, content", "description: base, policy: {tiers: null, examples: {short: 1}}, content"
+    )
+    (home.families_dir / "topics" / "family.yaml").write_text(cascade)
+    with provider() as behind:
+        behind.answer = answer
+        (home.home / "config").mkdir()
+        priced = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
+        same = {"openai_compatible": behind.url, "model": "m", "price": priced, "concurrency": 1}
+        home.models_file.write_text(json.dumps({"short": same, "long": same}))
+        wiring.migrate_store(home)
+        store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
+        sync_families(files.families, store, clock)
+        family = files.families["topics"]
+        rows = [
+            make_example(
+                family="topics", input={"document": text}, expected={"topic": TOPICS[i % 3]}, created_at=clock.now(), origin="curated"
+            )
+            for i in range(150)
+            for text in ([document(i)] if i % 5 == 0 else [f"{i} short notes on {TOPICS[i % 3]}"])
+        ]
+        store.write(lambda tx: store.examples.add(tx, rows))
+        with store.read() as tx:
+            train = store.examples.of_split(tx, "topics", split="train", released_only=True)
+        plain = [example for example in train if "short" in str(example.input["document"])]
+        examples = [few_shot(family, example) for example in plain[:3]]
+        with TestClient(create_app(home), base_url="http://localhost", client=("127.0.0.1", 1)) as api:
+            body = {
+                "from": api.get("/v1/families/topics").json()["champion"]["variant"],
+                "examples": [{"id": e.id, "input": dict(e.input), "output": e.output} for e in examples],
+                "policy": {"tiers": ["short", "long"], "accept": 0.9, "audit_share": 0},
+            }
+            made = api.post("/v1/families/topics/variants", json=body)
+            assert made.status_code == 201, made.text
+        variant_id = made.json()["variant"]
+        with store.read() as tx:
+            record = store.variants.get(tx, "topics", variant_id)
+        assert record is not None
+        opened = wiring.open_models(home)
+
+        def open_model(name: str) -> OpenModel:
+            model = opened.get(name)
+            calls = JournaledModel(model, store=store, clock=clock, study=None, family="topics", budget=Budget(calls=300), purpose="search")
+            return OpenModel(calls=calls, revision=model.revision, concurrency=1)
+
+        asked = [row for row in rows if row.split == "dev"][:8]
+        evaluator = Evaluator(family, wiring.open_scorer(family, home), open_model)
+        evaluator.tier_rows(record.variant, [replace(row, input=clip_inputs(family, row.input)) for row in asked])
+        searched = [(as_bytes(sent["messages"]), sent.get("logprobs")) for sent in behind.bodies]
+        assert {sum(m["role"] == "assistant" for m in sent["messages"]) for sent in behind.bodies} == {1, 3}
+
+        with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
+            for row in asked:
+                n_before = len(behind.bodies)
+                chat = {"model": "topics", "messages": [], "detent": {"variables": dict(row.input), "variant": variant_id}}
+                answered = gateway.post("/v1/chat/completions", json=chat)
+                assert answered.status_code == 200, answered.text
+                assert answered.json()["detent"]["tiers"] == ["short", "long"]
+                sent = behind.bodies[n_before:]
+                assert [sum(m["role"] == "assistant" for m in one["messages"]) for one in sent] == [1, 3]
+                assert {(as_bytes(one["messages"]), one.get("logprobs")) for one in sent} <= set(searched)
+
+        (home.families_dir / "topics" / "family.yaml").write_text(cascade + "limits: {usd_per_hour: 0.000001, above: cheapest}\n")
+        with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
+            n_before = len(behind.bodies)
+            chat = {"model": "topics", "messages": [], "detent": {"variables": dict(asked[0].input), "variant": variant_id}}
+            assert gateway.post("/v1/chat/completions", json=chat).json()["detent"]["tiers"] == ["short"]
+            (sent_alone,) = behind.bodies[n_before:]
+            assert as_bytes(sent_alone["messages"]) in {messages for messages, _ in searched}, (
+                "the cheapest tier is shown no more when it is alone"
+            )
+            assert sum(m["role"] == "assistant" for m in sent_alone["messages"]) == 1
         store.close()

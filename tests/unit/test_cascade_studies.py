@@ -18,7 +18,10 @@ from optimizer.adapters.study_report import study_page
 from optimizer.cli.study import audit_cost_of, view
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.policy.cascade_strategy import _with_policy
+from optimizer.core.policy.faults import policy_faults
 from optimizer.core.policy.tiers import ACCEPT
+from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget
 from optimizer.jobs.report_study import report_study
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
@@ -212,3 +215,37 @@ def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
     world = World(tmp_path, family=topic_family()).fill()
     with pytest.raises(InvalidInput, match="has one tier only"):
         world.create(strategy="replay")
+
+
+def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(tmp_path: Path) -> None:
+    folder, models = tmp_path / "world", two_tiers()
+    folder.mkdir()
+    family = topic_family(model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={})
+    world, shown = World(folder, family=family), topic_examples(4, "train")
+    rows = [*topic_examples(300, "train"), *topic_examples(60, "dev"), *topic_examples(100, "holdout")]
+    world.store.write(lambda tx: world.store.examples.add(tx, rows))
+    champion = replace(
+        world.family.variant(),
+        examples=tuple(few_shot(world.family, example) for example in shown),
+        policy={"tiers": None, "examples": {"cheap": 1}},
+    )
+    world.crown(champion)
+    study = world.run(create(world, models), models=models)
+    assert study.outcome == "nominated", study.error or study.confirmation
+    for name, n in (("cheap", 1), ("strong", 4)):
+        requests = models.get(name).requests
+        assert {sum(m["role"] == "assistant" for m in request.messages) for request in requests} == {n}
+        asked = {str(request.messages[-1]["content"]) for request in requests}
+        assert not [text for text in asked for example in shown if example.input["document"] in text]
+    with world.store.read() as tx:
+        winner = world.store.variants.get(tx, "topics", study.winner).variant
+    assert winner.policy["examples"] == {"cheap": 1}
+    assert winner.examples == champion.examples
+
+
+def test_a_pair_of_three_tiers_keeps_the_numbers_of_its_own_tiers_only() -> None:
+    variant = topic_family().variant()
+    three = replace(variant, policy={"tiers": ["a", "b", "c"], "examples": {"a": 1, "b": 2}, "accept": 0.9})
+    pair = _with_policy(three, {"tiers": ["a", "c"], "accept": 0.7})
+    assert pair.policy == {"tiers": ["a", "c"], "accept": 0.7, "examples": {"a": 1}}
+    assert not policy_faults(pair.policy, "prompt")

@@ -9,6 +9,7 @@ import pytest
 
 from optimizer.adapters.installed_docs import MAX_CHARS, Documented, docs_for, read_installed_docs
 from optimizer.adapters.installed_docs_text import clean_prose, cut_at_sentence, sections_of
+from optimizer.adapters.installed_parameters import TYPES, parameters_for
 from optimizer.core.errors import InvalidInput
 from optimizer.ports import SourceRow
 
@@ -110,3 +111,31 @@ def test_a_topic_that_is_no_label_of_the_family_is_refused_with_its_reason() -> 
 def test_a_family_with_json_output_is_told_to_bring_a_file() -> None:
     with pytest.raises(InvalidInput, match="file of your own"):
         next(docs_for(input_field="document", output_field="x", parser="json", labels=()))
+
+
+@cache
+def parameters() -> tuple[SourceRow, ...]:
+    return tuple(parameters_for(input_field="parameter", output_field="type", labels=("array", "bool", "int")))
+
+
+def test_parameters_are_clean_short_and_many_and_none_twice() -> None:
+    rows = [row for row in parameters() if row.rejected is None]
+    texts = [row.input["parameter"] for row in rows]
+    assert len(texts) == len(set(texts)) >= 900
+    assert max(map(len, texts)) <= 300
+    assert {row.expected["type"] for row in rows} == {"array", "bool", "int"}
+    assert not [text for text in texts if re.search(r":\w+:`|\.\. \w+::|>>>|\]_", text)]
+
+
+def test_a_parameter_has_the_type_that_its_author_wrote_and_stands_in_the_group_of_its_name() -> None:
+    found = {row.where: row for row in parameters()}
+    row = found["scipy.linalg.inv, overwrite_a"]
+    assert row.input["parameter"].startswith("overwrite_a. ")
+    assert (row.expected["type"], row.group) == ("bool", "overwrite_a")
+
+
+def test_what_may_be_of_several_types_or_of_no_label_is_not_taken_and_says_why() -> None:
+    reasons = {row.rejected for row in parameters() if row.rejected is not None}
+    assert "of several types, or of one that is not told apart here" in reasons
+    assert "type 'callable' is no label of this family" in reasons
+    assert set(TYPES) == {"array", "bool", "callable", "float", "int", "str"}

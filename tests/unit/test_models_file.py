@@ -25,6 +25,14 @@ def test_the_file_that_comes_with_the_project_names_the_embedded_model():
     assert read_models(ROOT / "config" / "models.yaml")["embedded"].embedded
 
 
+def test_the_embedded_model_costs_nothing_unless_a_price_is_declared(tmp_path):
+    path = tmp_path / "models.yaml"
+    path.write_text("free: {provider: embedded}\nshown: {provider: embedded, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 2}}\n")
+    found = read_models(path)
+    assert found["free"].known_price() == ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+    assert found["shown"].known_price() == ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
+
+
 def test_a_folder_without_the_file_has_the_embedded_model():
     assert list(read_models(Path("nowhere/models.yaml"))) == ["embedded"]
 

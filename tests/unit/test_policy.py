@@ -90,6 +90,10 @@ def test_all_faults_are_told_at_once_each_at_its_place() -> None:
         ({"confidence": {"kind": "log_probability", "temperature": 1}}, "/confidence/temperature"),
         ({"votes.models": ["a", "b", "a"]}, "/votes.models/2"),
         ({"accept": True}, "/accept"),
+        ({"tiers": ["a", "b"], "examples": {"c": 1}}, "/examples/c"),
+        ({"tiers": ["a", "b"], "votes.models": ["c", "b"], "examples": {"c": 1, "a": -1}}, "/examples/a"),
+        ({"examples": {"a": 1.5}}, "/examples/a"),
+        ({"examples": [1, 6]}, "/examples"),
         ({"gate.threshold": float("nan")}, "/gate.threshold"),
     ],
 )

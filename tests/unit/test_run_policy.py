@@ -19,6 +19,7 @@ from optimizer.jobs.run_policy import run_policy
 from tests.scripted_model import ScriptedModel, failed
 
 RENDERED = ModelRequest(model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0})
+FEWER = {"cheap": [{"role": "user", "content": "Short: stars"}]}
 SURE = {"cheap": 0.7, "strong": 0.9, "other": 0.2}
 POLICIES: list[dict[str, Any]] = [
     {"tiers": ["cheap", "strong"], "accept": 0.9},
@@ -36,7 +37,7 @@ def said(model: str) -> ModelAnswer:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_scoring_sends_byte_for_byte_what_serving_sends(policy: dict[str, Any]) -> None:
-    wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED)
+    wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, fewer=FEWER)
     served: list[ModelRequest] = []
     scored: list[ModelRequest] = []
 
@@ -50,6 +51,9 @@ def test_scoring_sends_byte_for_byte_what_serving_sends(policy: dict[str, Any]) 
 
     one, other = asyncio.run(execute_policy(wanted, ask)), run_policy(wanted, complete)
     assert [request.key for request in served] == [request.key for request in scored]
+    for request in served:
+        asked = "Short: stars" if request.model == "cheap" else "Stars"
+        assert [m["content"] for m in request.messages if "tars" in m["content"]] == [asked]
     assert one.attempt is not None
     assert other.attempt is not None
     assert (one.attempt.text, one.why, one.cost_usd) == (other.attempt.text, other.why, other.cost_usd)

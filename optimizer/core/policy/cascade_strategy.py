@@ -30,6 +30,7 @@ from optimizer.core.policy.learned import (
     recorded_signal,
 )
 from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.policy.skip_search import best_skip
 from optimizer.core.policy.threshold_search import Found, LeastCost, search
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
@@ -86,7 +87,9 @@ class CascadeSearch:
         own = setting.start.policy.get("confidence")
         recorded = recorded_signal(setting.space, own)
         signal = recorded if recorded != own else None
-        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), setting.train)
+        shown = {example.id for example in setting.start.examples}  # a prompt that holds the answer says nothing about how sure a model is
+        asked = [example for example in setting.train if example.id not in shown]
+        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), asked)
         complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
             return []
@@ -97,7 +100,7 @@ class CascadeSearch:
         searched = [_searched(records.chain(chain), margin, signal) for chain in chains]
         remarks = [one.found[0].reason for one in searched]
         if asks_to_learn(setting.space):
-            learned = _LearnedTiers(setting, self._learn, [setting.train[at] for at in complete], kept, tiers)
+            learned = _LearnedTiers(setting, self._learn, [asked[at] for at in complete], kept, tiers)
             searched = [learned.better(chain, one, records, margin) for chain, one in zip(chains, searched, strict=True)]
             setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
             setting.keep_finding(OUT_OF_FOLD, learned.out_of_fold())
@@ -213,9 +216,15 @@ def worth_their_risk(found: Sequence[Found]) -> list[tuple[CascadeSetting, Repla
     ]  # fmt: skip
 
 
-def _with_policy(start: Variant, cascade: Mapping[str, object], confidence: Mapping[str, Any] | None) -> Variant:
-    """The start with these knobs of a cascade in the place of its own; ``confidence`` None: as the start has it."""
+def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping[str, Any] | None) -> Variant:
+    """The start with these knobs of a cascade in the place of its own; ``confidence`` None: as the start has it.
+
+    Tiers that the cascade leaves out lose their number of examples.
+    """
     replaced = KNOBS_OF_A_CASCADE if confidence is None else (*KNOBS_OF_A_CASCADE, *OF_A_SIGNAL, "confidence")
     kept = {name: value for name, value in start.policy.items() if name not in replaced}
+    if kept.get(EXAMPLES.name):
+        named = {*cascade["tiers"], *(kept.get("votes.models") or ())}
+        kept[EXAMPLES.name] = {model: n for model, n in kept[EXAMPLES.name].items() if model in named}
     signal = {} if confidence is None else {"confidence": dict(confidence)}
     return replace(start, policy={**kept, **cascade, **signal})

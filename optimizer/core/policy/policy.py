@@ -12,6 +12,7 @@ from optimizer.core.policy import context, gate, tiers, validator, votes
 from optimizer.core.policy.context import Context, read_context
 from optimizer.core.policy.gate import Gate, read_gate
 from optimizer.core.policy.knobs import Knob
+from optimizer.core.policy.shown_examples import EXAMPLES, read_examples
 from optimizer.core.policy.signals import Signal, read_signal
 from optimizer.core.policy.tiers import Tiers, read_tiers
 from optimizer.core.policy.validator import Validator, read_validator
@@ -27,7 +28,7 @@ DEADLINE = Knob(
     default=DEFAULT_DEADLINE_S,
     meaning="Seconds after which nothing more is asked for a request and its best answer so far goes out; raising it: slower, better.",
 )
-KNOBS: tuple[Knob, ...] = (*tiers.KNOBS, *votes.KNOBS, *gate.KNOBS, *validator.KNOBS, *context.KNOBS, DEADLINE)
+KNOBS: tuple[Knob, ...] = (*tiers.KNOBS, *votes.KNOBS, *gate.KNOBS, *validator.KNOBS, *context.KNOBS, EXAMPLES, DEADLINE)
 _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 
@@ -40,13 +41,14 @@ class Policy:
     votes: Votes | None = None
     validator: Validator | None = None
     context: Context | None = None
+    examples: Mapping[str, int] = field(default_factory=dict)  # model > how many it is shown
     signal: Signal = field(default_factory=Signal)
     deadline_s: float = DEFAULT_DEADLINE_S
 
     @property
     def is_plain(self) -> bool:
         """Whether a request is one call of one model, as without a policy."""
-        return not (self.cascade or self.gate or self.votes or self.validator or self.context)
+        return not (self.cascade or self.gate or self.votes or self.validator or self.context or self.examples)
 
     @property
     def models(self) -> frozenset[str]:
@@ -77,12 +79,15 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
     faults: list[Fault] = []
     values = _well_typed(policy, faults)
     signal = read_signal(values["confidence"], faults) if "confidence" in values else Signal()
+    cascade, votes_ = read_tiers(values, signal, faults), read_votes(values, faults)
+    asked = (cascade.models if cascade else ()) + (votes_.models if votes_ else ())
     parsed = Policy(
-        cascade=read_tiers(values, signal, faults),
+        cascade=cascade,
         gate=read_gate(values, faults),
-        votes=read_votes(values, faults),
+        votes=votes_,
         validator=read_validator(values, faults),
         context=read_context(values, faults),
+        examples=read_examples(values, asked, faults),
         signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.language import ModelRequest
@@ -12,6 +12,23 @@ from optimizer.core.policy.context import with_tool_results
 from optimizer.core.policy.policy import Policy
 
 REFINE_NOTE = "Look at your answer again. Correct what is wrong or missing and give the improved answer only, in the form asked for first."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bases:
+    """What the calls of a policy start from: ``whole``, and ``fewer`` for the models that are shown fewer examples, by name."""
+
+    whole: ModelRequest
+    fewer: Mapping[str, ModelRequest] = field(default_factory=dict)
+
+    def of(self, model: str) -> ModelRequest:
+        return self.fewer.get(model, self.whole)
+
+
+def bases_of(policy: Policy, rendered: ModelRequest, fewer: Mapping[str, Sequence[Mapping[str, Any]]]) -> Bases:
+    """``fewer``: of ``shown_examples.messages_of_fewer``."""
+    short = {model: request_of_policy(policy, replace(rendered, messages=messages)) for model, messages in fewer.items()}
+    return Bases(whole=request_of_policy(policy, rendered), fewer=short)
 
 
 def request_of_policy(policy: Policy, rendered: ModelRequest) -> ModelRequest:
@@ -24,7 +41,7 @@ def request_of_policy(policy: Policy, rendered: ModelRequest) -> ModelRequest:
 
 
 def request_of_call(policy: Policy, base: ModelRequest, call: Call, *, revision: str, model: str | None = None) -> ModelRequest:
-    """``base`` (of ``request_of_policy``) as this call sends it.
+    """``base`` (the call's own of ``Bases``) as this call sends it.
 
     Args:
         revision: of the model that is asked.

@@ -1,0 +1,215 @@
+"""A cascade between a short and a long prompt of one model: a study finds from when on the short one is sure enough, the gateway serves it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import httpx
+
+from optimizer.cli.study_run import read_definition
+from optimizer.core.comparison import bootstrap_interval
+from optimizer.core.dataset import Example
+from optimizer.core.family import Family
+from optimizer.core.language import ModelPrice
+from optimizer.core.rendering import few_shot
+from optimizer.core.study import ExampleResult, Study
+from optimizer.demo.place import Place
+from optimizer.demo.screen import Screen
+from optimizer.demo.studies import ENDED, POLL_S
+from optimizer.ports import Store
+
+N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
+LONGEST_SHOWN = 160  # characters of an example
+N_FIRST_REQUESTS = 3  # a rollout does not start where nobody has asked anything
+N_LAST_REQUESTS = 6
+SEEN_WITHIN_S = 10.0  # the gateway looks for changes every quarter of a second
+ENDED_WITHIN_S = 600.0
+
+
+class CascadeDemo:
+    """``begin`` queues the study, so that it works while other things are shown; ``show`` waits for it and tells what it found."""
+
+    def __init__(
+        self, *, screen: Screen, place: Place, family: Family, price: ModelPrice | None, store: Store, api: str, gateway: str
+    ) -> None:
+        self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
+        self._api = httpx.Client(base_url=api, timeout=30.0, trust_env=False)
+        self._gateway = httpx.Client(base_url=gateway, timeout=120.0, trust_env=False)
+        self._study: str | None = None
+
+    def begin(self) -> None:
+        """A prompt with many examples becomes the champion, by a person's decision; then the study is queued."""
+        name, say = self._family.name, self._screen.say
+        short, long = self._family.model.tiers
+        n_short = self._family.variant().policy["examples"][short]
+        say(
+            f"A third family, {name}: the type of a parameter from its description. Somebody wrote a prompt with {N_EXAMPLES} examples, and it is dear."
+        )
+        say(
+            f"May {n_short} of them do for most requests? The same model twice: {short} is shown {n_short} examples, {long} all {N_EXAMPLES}."
+        )
+        for n in range(N_FIRST_REQUESTS):
+            self._ask(self._examples("train")[n], user=f"user-{n}")
+        made = self._prompt_with_examples()
+        say(
+            f"  {made} is the prompt with {N_EXAMPLES} released training examples. Nobody depends on this family yet, so a person promotes it past"
+        )
+        say("  the gates, which is recorded as forced:")
+        quiet = {"show": lambda line: "champion (" in line}
+        self._screen.command("rollout", "start", name, made, "--confirm", name, "--reason", "the prompt that was there", **quiet)
+        self._screen.command("rollout", "approve", name, "--reason", "diff reviewed", **quiet)
+        self._screen.command("rollout", "promote", name, "--confirm", name, "--reason", "nobody depends on it yet", **quiet)
+        where = str(self._place.cascade_definition.relative_to(self._place.settings.home))
+        answer = self._screen.command(
+            "study", "run", name, "--definition", where, "--no-follow", "--json", show=lambda line: False
+        )  # fmt: skip
+        self._study = str(json.loads(answer)["study"]["id"])
+        say(f"  queued: {self._study}. The worker asks both settings about the same parameters while the rollouts below move.")
+
+    def show(self) -> str:
+        """The study's end, in figures; what it found is executed. A line for the last page."""
+        assert self._study is not None
+        study = self._wait(self._study)
+        say = self._screen.say
+        if study.status != "finished":
+            say(
+                f"  It has not ended within {ENDED_WITHIN_S / 60:g} minutes. `detent serve --profile demo` goes on with it, and asks nothing twice."
+            )
+            return f"{study.family}: the search for a cascade had not ended when the demo did"
+        say(
+            f"  {(study.outcome or study.status).replace('_', ' ')} after {study.spend.n_calls} calls. The search, on {self._n(study)} training examples:"
+        )
+        say(f"    {study.spend.remark or 'it said nothing'}")
+        if study.outcome != "nominated" or study.winner is None:
+            summary = (study.confirmation or {}).get("summary")
+            say(f"    {summary or 'The sealed examples were not looked at.'}")
+            say("  So nothing is proposed here, and every request goes on to the long prompt. Inconclusive never ships.")
+            return f"{study.family}: {(study.outcome or study.status).replace('_', ' ')}; no cascade is proposed on this machine"
+        figures = study.confirmation or {}
+        self._say_figures(study, figures)
+        self._execute(study.winner)
+        return (
+            f"{study.family}: nominated; ${1000 * figures['champion_cost_usd']:.3f} to ${1000 * figures['winner_cost_usd']:.3f} per 1,000 calls at the declared price "
+            f"(less by {figures['saving']:.0%}), quality {figures['champion_mean']:.2f} to {figures['winner_mean']:.2f} on {figures['n']} sealed examples"
+        )
+
+    def close(self) -> None:
+        self._api.close()
+        self._gateway.close()
+
+    def _prompt_with_examples(self) -> str:
+        """The champion's prompt with ``N_EXAMPLES`` released training examples, stored by the route that people use."""
+        labels = self._family.output.labels or ()
+        field = self._family.output.field
+        by_label: dict[Any, list[Example]] = {label: [] for label in labels}
+        names: set[str] = set()
+        for example in self._examples("train"):
+            is_short = len(str(example.input["parameter"])) <= LONGEST_SHOWN
+            if example.released and is_short and example.group not in names:
+                names.add(example.group)
+                by_label[example.expected[field]].append(example)
+        chosen = [few_shot(self._family, by_label[label][n]) for n in range(N_EXAMPLES // len(labels)) for label in labels]
+        served = self._api.get(f"/v1/families/{self._family.name}").raise_for_status().json()
+        body = {
+            "from": served["champion"]["variant"],
+            "examples": [{"id": e.id, "input": dict(e.input), "output": e.output} for e in chosen],
+            "note": f"{N_EXAMPLES} examples",
+        }
+        made = self._api.post(f"/v1/families/{self._family.name}/variants", json=body)
+        return str(made.raise_for_status().json()["variant"])
+
+    def _say_figures(self, study: Study, figures: Mapping[str, Any]) -> None:
+        say, price = self._screen.say, self._price
+        with self._store.read() as tx:
+            results = self._store.studies.results(tx, study.id, "confirmation")
+        alone, cascade = results[study.champion], results[str(study.winner)]
+        if price is not None:
+            say(
+                f"  Dollars: tokens are measured; the price is one declared for showing in config/models.yaml (that of gpt-4o-mini: "
+                f"${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million). The model here costs nothing."
+            )
+        say(f"  On {figures['n']} sealed examples{'':24}$ per 1,000 calls   right answers (95 % interval)")
+        for name, arm in (("the long prompt alone", alone), ("the cascade that was found", cascade)):
+            cost = 1000 * sum(r.cost_usd for r in arm) / len(arm)
+            say(f"    {name:<40}{cost:>15.4f}   {quality_with_interval(arm, seed=study.seed)}")
+        say(
+            f"    saved{'':35}{figures['saving']:>14.0%}    difference {figures['lift']:+.2f} ({figures['lift_low']:+.2f} to {figures['lift_high']:+.2f})"
+        )
+        say(
+            f"    Verdict: nominated. Not worse by the margin of {figures['margin']:g} (p {figures['quality_p']:.2g}), cheaper (p {figures['saving_p']:.2g}); every gate passed, and every "
+            "gate is the product's."
+        )
+        say(
+            "    The margin is this demo's own, wider than the default of at most 0.05: so few examples could not rule out half of that. More would."
+        )
+
+    def _execute(self, winner: str) -> None:
+        """Sealed or dev examples are no users' requests; the last of train are neither shown nor asked about by the study's prompt."""
+        say = self._screen.say
+        with self._store.read() as tx:
+            record = self._store.variants.get(tx, self._family.name, winner)
+        assert record is not None
+        shown = {example.id for example in record.variant.examples}
+        policy = record.variant.policy
+        say(
+            f"  {winner}: tiers {' > '.join(policy['tiers'])}, accept {policy['accept']:g}. A rollout would take it from here; executed now by name:"
+        )
+        say(
+            '$ POST /v1/chat/completions {"model": "'
+            + self._family.name
+            + '", "detent": {"variant": "'
+            + winner
+            + '", "variables": {...}}}',
+            "bold cyan",
+        )
+        for example in [e for e in self._examples("dev") if e.id not in shown][:N_LAST_REQUESTS]:
+            answer = self._ask(example, variant=winner)
+            told = answer["detent"]
+            text = str(example.input["parameter"])
+            say(f"  {text[:70] + (' …' if len(text) > 70 else '')}")
+            say(
+                f"    {answer['choices'][0]['message']['content']!r} by {' > '.join(told['tiers'])}; {told['why']}; ${1000 * told['cost_usd']:.4f} per 1,000 such calls"
+            )
+
+    def _ask(self, example: Example, *, user: str | None = None, variant: str | None = None) -> dict[str, Any]:
+        """The gateway's answer. It may take a moment to hear of a new variant."""
+        detent: dict[str, Any] = {"variables": dict(example.input)} | ({"variant": variant} if variant is not None else {})
+        body: dict[str, Any] = {"model": self._family.name, "messages": [], "detent": detent} | ({"user": user} if user is not None else {})
+        answer = self._gateway.post("/v1/chat/completions", json=body)
+        answered: dict[str, Any] = answer.raise_for_status().json()
+        return answered
+
+    def _examples(self, split: Literal["train", "dev"]) -> Sequence[Example]:
+        with self._store.read() as tx:
+            return sorted(self._store.examples.of_split(tx, self._family.name, split=split), key=lambda example: example.id)
+
+    def _wait(self, id: str) -> Study:
+        """The study once it has ended, or as it is when it takes too long. Raises RuntimeError when it failed."""
+        most = int(read_definition(self._place.cascade_definition)["budget"]["calls"])
+        deadline = time.monotonic() + ENDED_WITHIN_S
+        with self._screen.bars() as bars:
+            while True:
+                with self._store.read() as tx:
+                    study, n = self._store.studies.get(tx, id), self._store.journal.spend(tx, id).n_calls
+                assert study is not None
+                is_over = study.status in ENDED
+                bars.show(study.family, most if is_over else min(n, most - 1), most, f"{study.outcome or study.status}, {n} calls")
+                if is_over or time.monotonic() > deadline:
+                    break
+                time.sleep(POLL_S)
+        if study.status in ("failed", "cancelled"):
+            raise RuntimeError(f"the study of {study.family} {study.status}: {study.error}. See `detent study show {study.id}`.")
+        return study
+
+    def _n(self, study: Study) -> int:
+        return len((study.dataset or {}).get("train", ()))
+
+
+def quality_with_interval(results: Sequence[ExampleResult], *, seed: int) -> str:
+    """Mean score and its 95 % interval over other examples of the same kind."""
+    scores = [result.score for result in results if result.score is not None]
+    interval = bootstrap_interval(scores, seed=seed)
+    return f"{sum(scores) / len(scores):.2f} ({interval.lower:.2f} to {interval.upper:.2f})"
