@@ -246,6 +246,6 @@ def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_ex
 def test_a_pair_of_three_tiers_keeps_the_numbers_of_its_own_tiers_only() -> None:
     variant = topic_family().variant()
     three = replace(variant, policy={"tiers": ["a", "b", "c"], "examples": {"a": 1, "b": 2}, "accept": 0.9})
-    pair = _with_policy(three, {"tiers": ["a", "c"], "accept": 0.7})
+    pair = _with_policy(three, {"tiers": ["a", "c"], "accept": 0.7}, None)
     assert pair.policy == {"tiers": ["a", "c"], "accept": 0.7, "examples": {"a": 1}}
     assert not policy_faults(pair.policy, "prompt")
