@@ -9,11 +9,13 @@ from typing import Any
 
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
+from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.rendering import render_open
 from optimizer.core.variant import VARIABLE, Message, Variant
 from optimizer.ports import VariantRecord
 
 _FILE_NAMES = {"name": "default", "temperature": "temperature", "max_tokens": "max_tokens", "stop": "stop"}
+_OF_PROMPTS = ("dspy", "mlflow", "langchain")
 
 
 def export_variant(family: Family, record: VariantRecord, format: str = "messages") -> str:
@@ -27,6 +29,10 @@ def export_variant(family: Family, record: VariantRecord, format: str = "message
     }
     if format not in writers:
         raise InvalidInput(f"There is no export format {format!r}. Known: {', '.join(writers)}.")
+    if format in _OF_PROMPTS and not record.variant.messages:
+        raise InvalidInput(
+            f"Format {format} holds a prompt, and {record.variant.id} of family {family.name} has none, only a policy. Use --format yaml or messages."
+        )
     return writers[format](family, record)
 
 
@@ -52,11 +58,17 @@ def _yaml(family: Family, record: VariantRecord) -> str:
         "description": record.note or f"from {record.source}" + (f" {record.study}" if record.study else ""),
         **({"content": [readable(m) for m in render_open(variant)]} if variant.messages else {}),
     }
-    for name, value in (("tools", variant.tools), ("response_format", variant.response_format), ("policy", dict(variant.policy))):
+    is_baked_in = (
+        bool(variant.examples) and EXAMPLES.name in variant.policy
+    )  # a file's prompt has no examples that a model could be shown fewer of
+    policy = {name: value for name, value in variant.policy.items() if not (is_baked_in and name == EXAMPLES.name)}
+    for name, value in (("tools", variant.tools), ("response_format", variant.response_format), ("policy", policy)):
         if value:
             version[name] = value
     model = {_FILE_NAMES[name]: value for name, value in variant.model.items() if name in _FILE_NAMES}
     beyond = {name: value for name, value in variant.model.items() if name not in _FILE_NAMES}
+    if is_baked_in:
+        beyond[f"policy.{EXAMPLES.name}"] = variant.policy[EXAMPLES.name]
     document = {"prompt": {"current": variant.id, "versions": {variant.id: version}}, **({"model": model} if model else {})}
     writer = YAML()
     writer.width = 140
@@ -77,7 +89,7 @@ def _dspy(family: Family, record: VariantRecord) -> str:
     fields = [{"prefix": f"{_title(name)}:", "description": f"${{{name}}}"} for name in (*family.inputs, family.output.field)]
     demos = [{**dict(e.input), family.output.field: e.output} for e in variant.examples]
     state = {"traces": [], "train": [], "demos": demos, "signature": {"instructions": instructions, "fields": fields}, "lm": None}
-    return _json({**state, "metadata": {"detent_variant": variant.id, "model": dict(variant.model)}})
+    return _json({**state, "metadata": {"detent_variant": variant.id, "model": dict(variant.model), "policy": dict(variant.policy)}})
 
 
 def _mlflow(family: Family, record: VariantRecord) -> str:
@@ -87,7 +99,8 @@ def _mlflow(family: Family, record: VariantRecord) -> str:
             "name": f"detent-{family.name}",
             "template": [m for m in render_open(record.variant) if m["role"] != "history"],
             "commit_message": f"{record.variant.id} ({record.source})",
-            "tags": {"detent.variant": record.variant.id},
+            "tags": {"detent.variant": record.variant.id}
+            | ({"detent.policy": json.dumps(policy)} if (policy := dict(record.variant.policy)) else {}),
             "model_config": {("model_name" if k == "name" else k): v for k, v in record.variant.model.items()},
         }
     )

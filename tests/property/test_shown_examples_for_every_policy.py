@@ -16,7 +16,7 @@ from optimizer.core.rendering import render
 from optimizer.core.variant import FewShot, Message, Variant
 from optimizer.jobs.ask_model import Asked
 from optimizer.jobs.execute_policy import PolicyRequest, execute_policy
-from optimizer.jobs.run_policy import answer_of_tier, run_policy
+from optimizer.jobs.run_policy import answers_of_tier, run_policy
 from tests.scripted_model import ScriptedModel
 
 TIERS = ["m1", "m2", "m3"]
@@ -86,7 +86,7 @@ def test_each_model_is_sent_the_prompt_with_its_own_number_of_examples(policy: d
     asked_alone = []
     for tier in tiers_asked:
         scored.clear()
-        answer_of_tier(wanted, tier, complete)
+        answers_of_tier(wanted, tier, complete)
         asked_alone.append(scored[0].key)
     assert set(asked_alone) <= {request.key for request in served}, "what a search recorded is what a request of that tier is"
     for request in served:

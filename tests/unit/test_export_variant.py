@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -73,3 +74,21 @@ def test_dspy_loads_the_state_with_instructions_and_examples():
 def test_an_unknown_format_names_those_that_exist():
     with pytest.raises(InvalidInput, match="langchain"):
         exported("docx")
+
+
+def test_a_number_of_examples_by_model_is_named_in_the_yaml_since_its_messages_hold_them_all():
+    made = record()
+    made = replace(made, variant=replace(made.variant, policy={"tiers": ["a", "b"], "accept": 0.9, "examples": {"a": 0}}))
+    text = export_variant(topic_family(), made, "yaml")
+    assert "'policy.examples': {'a': 0}" in text.splitlines()[1]
+    (version,) = YAML(typ="safe").load(text)["prompt"]["versions"].values()
+    assert version["policy"] == {"tiers": ["a", "b"], "accept": 0.9}
+    assert json.loads(json.loads(export_variant(topic_family(), made, "mlflow"))["tags"]["detent.policy"])["examples"] == {"a": 0}
+
+
+@pytest.mark.parametrize("format", ["dspy", "mlflow", "langchain"])
+def test_a_policy_without_a_prompt_is_not_exported_as_an_empty_one(format):
+    alone = replace(record(), variant=Variant(messages=(), policy={"filter.threshold": 0.5}))
+    with pytest.raises(InvalidInput, match="only a policy"):
+        export_variant(topic_family(), alone, format)
+    assert json.loads(export_variant(topic_family(), alone, "messages"))["policy"] == {"filter.threshold": 0.5}
