@@ -14,6 +14,7 @@ from optimizer.ports import AlertMessage, ChannelFailed
 
 TIMEOUT_S = 10.0
 CHECK_TIMEOUT_S = 3.0
+REFUSED = (400, 413, 422)  # said of the message, not of the address or the hour
 MOST_CHARS = 1900  # Discord takes 2,000; a longer detail is in the log and in `detent status`
 
 
@@ -32,11 +33,14 @@ class Webhook:
         try:
             answer = self._client.post(self._address, json=self._body(text_of(message, self._installation)))
         except Exception as error:  # whatever it is, its text may hold the address, so that only its kind goes on
-            failed = ChannelFailed(f"{self.name} could not be reached ({type(error).__name__})")
+            unsendable = isinstance(error, ValueError | TypeError)  # a text that has no encoding, say: no fault of the channel
+            failed = ChannelFailed(f"{self.name} could not be reached ({type(error).__name__})", is_refused=unsendable)
         else:
             if not answer.is_success:
                 failed = ChannelFailed(
-                    f"{self.name} answered {answer.status_code}{_hint(answer.status_code)}", retry_after_s=_retry_after_s(answer)
+                    f"{self.name} answered {answer.status_code}{_hint(answer.status_code)}",
+                    retry_after_s=_retry_after_s(answer),
+                    is_refused=answer.status_code in REFUSED,
                 )
         if failed is not None:
             raise failed  # outside of the except clause: no traceback holds the first error

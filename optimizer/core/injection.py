@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 Sign = Literal["override", "role", "disclose", "persona", "hidden_text", "not_read"]
-MAX_CHARS = 20_000  # read of each text; what is longer gets the sign not_read
+MAX_CHARS = 20_000  # read of all texts of one request together, since its answer waits for it; the sign not_read says that there was more
+_APART = "\n\x1f\n"  # between two texts: no rule reads over it
 
 _TOLD = r"(?:instructions?|prompts?|rules?|directions?|guidelines?|commands?|context)"
 _BEFORE = r"(?:previous|prior|above|earlier|preceding|foregoing|all|any|your|the|these|those|system|original|initial)"
@@ -60,26 +61,27 @@ def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
     """Names of the signs found in any of the texts, each once, in a fixed order; empty where there is none.
 
     ``override``: told to ignore what it was told; ``role``: marks of another speaker; ``disclose``: asked for its prompt; ``persona``:
-    told to be somebody without rules; ``hidden_text``: characters that nobody sees; ``not_read``: over 20,000 characters, of which
+    told to be somebody without rules; ``hidden_text``: characters that nobody sees; ``not_read``: over 20,000 characters in all, of which
     the first and last halves were read.
     """
     found: set[Sign] = set()
-    for text in texts:
-        if len(text) > MAX_CHARS:
-            found.add("not_read")
-            text = f"{text[: MAX_CHARS // 2]}\n{text[-MAX_CHARS // 2 :]}"
-        if _HIDDEN.search(text):
-            found.add("hidden_text")
-        plain = _SPACES.sub(" ", _HIDDEN.sub("", unicodedata.normalize("NFKC", text)))
-        lower, lines_joined = plain.lower(), plain.replace("\n", " ")
-        for sign, words in _WORDS.items():
-            if (
-                sign not in found
-                and any(word in lower for word in words)
-                and _COMPILED[sign].search(plain if sign == "role" else lines_joined)
-            ):
-                found.add(sign)
+    text = _both_ends(_APART.join(texts), found)
+    if _HIDDEN.search(text):
+        found.add("hidden_text")
+    # Normalised, one character may become eighteen.
+    plain = _both_ends(_SPACES.sub(" ", _HIDDEN.sub("", unicodedata.normalize("NFKC", text))), found)
+    lower, lines_joined = plain.lower(), plain.replace("\n", " ")
+    for sign, words in _WORDS.items():
+        if any(word in lower for word in words) and _COMPILED[sign].search(plain if sign == "role" else lines_joined):
+            found.add(sign)
     return tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in found)
+
+
+def _both_ends(text: str, found: set[Sign]) -> str:
+    if len(text) <= MAX_CHARS:
+        return text
+    found.add("not_read")
+    return f"{text[: MAX_CHARS // 2]}{_APART}{text[-MAX_CHARS // 2 :]}"
 
 
 def texts_in(values: Iterable[object]) -> list[str]:

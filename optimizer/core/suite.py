@@ -72,7 +72,7 @@ def check_suite(
     return checks
 
 
-def gates_of_suite(family: Family, batches: Sequence[Mapping[str, Any]], variant: str) -> list[Mapping[str, Any]]:
+def gates_of_suite(family: Family, batches: Sequence[Mapping[str, Any]], variant: str, *, champion: str) -> list[Mapping[str, Any]]:
     """The suite as a gate before a rollout; none where the family has no targets.
 
     The newest evaluation under these targets that could tell decides; a Variant never changes, so one that could not tell takes nothing back.
@@ -82,12 +82,15 @@ def gates_of_suite(family: Family, batches: Sequence[Mapping[str, Any]], variant
     """
     if family.targets is None:
         return []
-    suite = suite_id(family)
+    suite = suite_id(family, champion)
     own = [b["checks"] for b in batches if b["variant"] == variant and b["suite"] == suite and b["checks"] is not None]
     found = [(_verdict(checks), checks) for checks in reversed(own)]
     verdict, checks = next((one for one in found if one[0] != "inconclusive"), found[0] if found else ("inconclusive", None))
     if checks is None:
-        reason = f"{variant} was not evaluated against the family's targets: detent family evaluate {family.name} --variant {variant}"
+        beside = f" and {champion}" if _compares(family) else ""
+        reason = (
+            f"{variant} was not evaluated against the family's targets{beside}: detent family evaluate {family.name} --variant {variant}"
+        )
     else:
         reason = "; ".join(one["said"] for one in checks if one["verdict"] != "met") or f"all {len(checks)} targets of the suite are met"
     return [{"name": "suite", "verdict": verdict, "value": None, "required": None, "reason": reason}]
@@ -95,37 +98,40 @@ def gates_of_suite(family: Family, batches: Sequence[Mapping[str, Any]], variant
 
 def _verdict(checks: Sequence[Mapping[str, Any]]) -> GateVerdict:
     verdicts = {one["verdict"] for one in checks}
-    return "fail" if "missed" in verdicts else "inconclusive" if "unmeasured" in verdicts else "pass"
+    return "fail" if "missed" in verdicts else "inconclusive" if verdicts != {"met"} else "pass"
 
 
-def suite_id(family: Family) -> str:
-    """Names what is asked and how it is scored: a result found under other targets or another scorer speaks for nothing."""
+def suite_id(family: Family, champion: str | None) -> str:
+    """Names what is asked, how it is scored and, for ``regression``, beside whom: what was found under another of them speaks for nothing."""
     targets = family.targets.model_dump(mode="json") if family.targets is not None else None
-    return digest(canonical_json({"targets": targets, "scorer": dict(family.metrics)}))[:12]
+    beside = champion if _compares(family) else None
+    return digest(canonical_json({"targets": targets, "scorer": dict(family.metrics), "champion": beside}))[:12]
+
+
+def _compares(family: Family) -> bool:
+    return family.targets is not None and family.targets.regression is not None
 
 
 def _regressions(
     limits: Regression, results: Sequence[ExampleResult], champion: Sequence[ExampleResult], class_of: Mapping[str, str]
 ) -> list[Check]:
     before = {r.example: r.score for r in champion}
-    falls: dict[str, list[float]] = {}
+    falls: dict[str, list[float | None]] = {}  # by class; None: the Variant has no score where the champion has one, which is no fall of 0
     for result in results:
         earlier = before.get(result.example)
-        if result.score is not None and earlier is not None:
-            falls.setdefault(class_of.get(result.example, ""), []).append(earlier - result.score)
+        if earlier is not None:
+            fall = None if result.score is None else earlier - result.score
+            falls.setdefault(class_of.get(result.example, ""), []).append(fall)
     every = [fall for of_class in falls.values() for fall in of_class]
     checks: list[Check] = []
     if limits.overall is not None:
-        fall = sum(every) / len(every) if every else None
-        checks.append(_check("regression", limits.overall, fall, _at_most, "{:.3f} below the champion", "no example was scored for both"))
+        found, missing = _mean_fall(every, least=1)
+        checks.append(_check("regression", limits.overall, found, _at_most, "{:.3f} below the champion", missing))
     if limits.per_class is not None:
-        for name in sorted(name for name in falls if name):
-            own = falls[name]
-            fall = sum(own) / len(own) if len(own) >= MIN_OF_CLASS else None
-            few = f"class {name}: {len(own)} scored examples, {MIN_OF_CLASS} are needed"
-            checks.append(
-                _check(f"regression of {name}", limits.per_class, fall, _at_most, f"class {name}: {{:.3f}} below the champion", few)
-            )
+        for name in sorted({class_of[r.example] for r in results if r.example in class_of}):
+            found, missing = _mean_fall(falls.get(name, []), least=MIN_OF_CLASS)
+            shown = f"class {name}: {{:.3f}} below the champion"
+            checks.append(_check(f"regression of {name}", limits.per_class, found, _at_most, shown, f"class {name}: {missing}"))
     if limits.latency is not None:
         mine, theirs = p95_ms(results), p95_ms(champion)
         slower = mine / theirs - 1 if mine is not None and theirs else None
@@ -133,6 +139,16 @@ def _regressions(
             _check("slower", limits.latency, slower, _at_most, "p95 {:+.1%} against the champion", "latency was not measured for both")
         )
     return checks
+
+
+def _mean_fall(falls: Sequence[float | None], *, least: int) -> tuple[float | None, str]:
+    """The mean, or None and why there is none."""
+    known = [fall for fall in falls if fall is not None]
+    if len(known) < len(falls):
+        return None, f"{len(falls) - len(known)} of {len(falls)} examples that the champion has a score on have none"
+    if len(known) < least:
+        return None, f"{len(known)} examples were scored for both, {least} are needed"
+    return sum(known) / len(known), ""
 
 
 def _check(name: str, wanted: float, found: float | None, is_met: Callable[[float, float], bool], shown: str, missing: str) -> Check:

@@ -147,7 +147,7 @@ class CascadeDemo:
         )
 
     def _execute(self, winner: str) -> None:
-        """Sealed or dev examples are no users' requests; the last of train are neither shown nor asked about by the study's prompt."""
+        """Of dev examples that the prompt does not show: the thresholds were found on train, and the holdout stays sealed."""
         say = self._screen.say
         with self._store.read() as tx:
             record = self._store.variants.get(tx, self._family.name, winner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optimizer.core.family import Family
-from optimizer.core.policy.learned import OUT_OF_FOLD
+from optimizer.core.policy.learned import OUT_OF_FOLD, RECORDED
 from optimizer.core.policy.threshold_curves import CascadeCurves, cascade_curves
 from optimizer.core.study import Study, Trial, ranked
 from optimizer.ports import Store, Transaction
@@ -25,5 +25,7 @@ def curves_of_study(study: Study, trials: Sequence[Trial], *, family: Family | N
     records = (store.variants.get(tx, study.family, id) for id in best)
     found = next((record.variant for record in records if record is not None and record.variant.policy.get("tiers")), None)
     margin = family.rollout.margin if family is not None else None
-    learned = (study.findings or {}).get(OUT_OF_FOLD)
-    return cascade_curves(answers.rows, answers.tiers, variant=found, explicit_margin=margin, champion=study.champion, learned=learned)
+    learned, recorded = ((study.findings or {}).get(name) for name in (OUT_OF_FOLD, RECORDED))
+    return cascade_curves(
+        answers.rows, answers.tiers, variant=found, explicit_margin=margin, champion=study.champion, learned=learned, recorded=recorded
+    )

@@ -74,21 +74,22 @@ def evaluate_variant(
         raise ModelFailed(f"The model answered none of the {len(results)} examples. First failure: {results[0].error}", kind="unreachable")
     batch = _batch(family, variant, split, examples, results, scorer, n_fresh) | {"created_by": actor, "created_at": clock.now()}
     if targets is not None and len(examples) >= min(targets.n, _n_dev(family, store)):
-        champion = _champion_results(family, variant, examples, evaluator, store) if targets.regression is not None else None
-        checks = check_suite(targets, results, champion=champion, class_of=_classes(family, examples))
-        batch |= {"suite": suite_id(family), "checks": [asdict(one) for one in checks]}
+        champion = _champion(family, store)
+        beside = None
+        if targets.regression is not None and champion is not None and champion.id != variant.id:
+            beside = evaluator.evaluate(champion, examples)
+        checks = check_suite(targets, results, champion=beside, class_of=_classes(family, examples))
+        batch |= {"suite": suite_id(family, champion.id if champion is not None else None), "checks": [asdict(one) for one in checks]}
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     return batch
 
 
-def _champion_results(
-    family: Family, variant: Variant, examples: Sequence[Example], evaluator: Evaluator, store: Store
-) -> list[ExampleResult] | None:
-    """None where the variant is the champion, or nothing serves yet."""
+def _champion(family: Family, store: Store) -> Variant | None:
+    """None where nothing serves yet."""
     with store.read() as tx:
         champion = store.champions.current(tx, family.name)
         record = None if champion is None else store.variants.get(tx, family.name, champion.variant)
-    return None if record is None or record.variant.id == variant.id else evaluator.evaluate(record.variant, examples)
+    return None if record is None else record.variant
 
 
 def _n_dev(family: Family, store: Store) -> int:

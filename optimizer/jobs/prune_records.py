@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from optimizer.ports import Clock, Store, Transaction
 
 BATCH = 1000  # rows per transaction
+SENT_DAYS = 30  # messages that MLflow and the alert channels have taken
 ACTOR = "worker"
 
 
@@ -23,7 +24,10 @@ class Retention:
 
 def retentions(store: Store, *, pipeline_days: int) -> list[Retention]:
     """Everything that is pruned by age."""
-    return [Retention(rows="pipeline_records", days=pipeline_days, prune=store.pipeline_stats.prune)]
+    return [
+        Retention(rows="pipeline_records", days=pipeline_days, prune=store.pipeline_stats.prune),
+        Retention(rows="outbox", days=SENT_DAYS, prune=store.outbox.prune),
+    ]
 
 
 def prune_records(
@@ -45,7 +49,7 @@ def prune_records(
             n, more = n + found, found == batch and not pause()
         pruned[retention.rows] = n
         if n:
-            detail = {"n": n, "received_before": before.isoformat(), "retain_days": retention.days, "undo": "none, but from a backup"}
+            detail = {"n": n, "before": before.isoformat(), "retain_days": retention.days, "undo": "none, but from a backup"}
             store.write(
                 lambda tx, r=retention, detail=detail: store.audit.add(  # type: ignore[misc]
                     tx, at=clock.now(), actor=ACTOR, action="prune", family=None, subject=r.rows, detail=detail

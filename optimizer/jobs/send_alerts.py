@@ -75,7 +75,7 @@ def _write_log(message: AlertMessage) -> None:
 
 
 def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:
-    """In order: while the oldest message waits for its next attempt, so do the others."""
+    """In order: while the oldest message waits for its next attempt, so do the others. One that is refused for good is logged and left out."""
     topic = channel_topic(channel.name)
     for n in range(MOST_PER_ROUND):
         with store.read() as tx:
@@ -85,8 +85,10 @@ def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:
         try:
             channel.send(message_of(item.payload))
         except ChannelFailed as error:
-            _postpone(store, channel.name, item, error, clock)
-            return n
+            if not error.is_refused:
+                _postpone(store, channel.name, item, error, clock)
+                return n
+            log.error("alert_message_refused", channel=channel.name, alert=item.subject, reason=str(error))
         store.write(lambda tx, seq=item.seq: store.outbox.sent(tx, seq, clock.now()))  # type: ignore[misc]
     return MOST_PER_ROUND
 

@@ -151,7 +151,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     )  # fmt: skip
     gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
-    gates += gates_of_suite(request.family, store.performance.batches(tx, name), variant)
+    gates += gates_of_suite(request.family, store.performance.batches(tx, name), variant, champion=champion.variant)
     forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
     return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)

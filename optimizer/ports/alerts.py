@@ -54,10 +54,14 @@ def message_of(payload: Mapping[str, Any]) -> AlertMessage:
 
 
 class ChannelFailed(Exception):
-    """A message was not taken. The text names no address: it ends up in the store and in logs."""
+    """A message was not taken. The text names no address: it ends up in the store and in logs.
 
-    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+    ``is_refused``: this message never will be, though others may.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, is_refused: bool = False) -> None:
         super().__init__(detail)
+        self.is_refused = is_refused
         self.retry_after_s = retry_after_s
 
 

@@ -263,7 +263,7 @@ def test_a_family_with_targets_asks_for_an_evaluation_before_a_rollout(store, cl
     checks = [{"name": "mean_score", "verdict": "missed", "said": "mean score 0.800"}]
     row = {
         "id": "eb_1", "family": F, "variant": candidate, "model": "m", "dataset_hash": "h", "split": "dev", "scorer_version": "s", "n": 9, "n_errors": 0,
-        "cost_usd": 0.0, "n_calls": 9, "suite": suite_id(asked), "checks": checks, "created_by": "ann", "created_at": clock.now(),
+        "cost_usd": 0.0, "n_calls": 9, "suite": suite_id(asked, None), "checks": checks, "created_by": "ann", "created_at": clock.now(),
     }  # fmt: skip
     store.write(lambda tx: store.performance.add_batch(tx, row))
     assert (suite()["verdict"], suite()["reason"]) == ("fail", "mean score 0.800")

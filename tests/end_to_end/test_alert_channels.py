@@ -103,6 +103,17 @@ def test_a_channel_that_is_away_is_tried_again_slowly_and_keeps_its_order_and_th
         assert other.n_requests == 2, "what one channel did not take is not sent to the other again"
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_message_that_is_refused_for_good_is_logged_and_holds_up_no_other(store: Database, server: WebhookServer, status: int) -> None:
+    server.answers = [(status, {})]
+    raised(store, alert("a", family="news"), alert("b"))
+    with structlog.testing.capture_logs() as lines:
+        send_alerts(store, [webhooks.slack(server.url, "Detent")], MemoryClock(NOW))
+    assert server.texts == ["Raised (warning): pipeline_out_of_range"]
+    assert [line["alert"] for line in lines if line["event"] == "alert_message_refused"] == ["al_a raised"]
+    assert waiting(store)["slack"] == 0
+
+
 def test_how_long_to_wait_is_taken_from_who_asks_for_it(store: Database, server: WebhookServer) -> None:
     clock, channels = MemoryClock(NOW), [webhooks.discord(server.url, "Detent")]
     server.answers = [(429, {"Retry-After": "120"})]

@@ -18,8 +18,10 @@ from optimizer.adapters.study_report import study_page
 from optimizer.cli.study import audit_cost_of, view
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.policy.cascade_strategy import _with_policy
+from optimizer.core.policy.cascade_strategy import _on_groups, _with_policy
 from optimizer.core.policy.faults import policy_faults
+from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.threshold_search import LeastCost, search
 from optimizer.core.policy.tiers import ACCEPT
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget
@@ -249,3 +251,34 @@ def test_a_pair_of_three_tiers_keeps_the_numbers_of_its_own_tiers_only() -> None
     pair = _with_policy(three, {"tiers": ["a", "c"], "accept": 0.7}, None)
     assert pair.policy == {"tiers": ["a", "c"], "accept": 0.7, "examples": {"a": 1}}
     assert not policy_faults(pair.policy, "prompt")
+
+
+def test_a_refine_above_the_thresholds_that_were_found_goes_and_another_stays() -> None:
+    start = replace(topic_family().variant(), policy={"tiers": ["a", "b"], "accept": 0.95, "refine": 0.8})
+    asked = _with_policy(start, {"tiers": ["a", "b"]}, None)
+    lower, higher = (_with_policy(start, {"tiers": ["a", "b"], "accept": accept}, None) for accept in (0.7, 0.9))
+    assert ["refine" in one.policy for one in (asked, lower, higher)] == [False, False, True]
+    assert not [policy_faults(one.policy, "prompt") for one in (asked, lower, higher) if policy_faults(one.policy, "prompt")]
+
+
+def test_examples_that_share_groups_are_said_not_to_be_independent() -> None:
+    (said,) = _on_groups(["u", "u", "v"])
+    assert said.startswith("The 3 examples stand in 2 groups")
+    assert _on_groups(["u", "v"]) == []
+
+
+@pytest.mark.parametrize("sure", [2 / 3, 0.99999995, 0.29, 0.7])
+def test_a_threshold_that_was_found_takes_the_answers_it_was_found_at_when_a_variant_keeps_it(sure: float) -> None:
+    rows = [
+        {
+            "tiers": {
+                "a": {"score": float(k % 2 or k < 200), "cost_usd": 0.001, "confidence": sure if k < 200 else 0.1},
+                "b": {"score": 1.0, "cost_usd": 0.01, "confidence": None},
+            }
+        }
+        for k in range(400)
+    ]
+    setting = search(TierRecords.from_rows(rows, ("a", "b")), LeastCost(margin=0.02)).setting
+    assert setting is not None
+    kept = replace(topic_family().variant(), policy=setting.policy()).policy["accept"]
+    assert 0.1 < kept <= sure, "it was found at the surest answers, and has to take them as a Variant keeps it"

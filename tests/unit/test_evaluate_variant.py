@@ -110,7 +110,7 @@ def test_an_empty_split_says_what_to_import(tmp_path):
 
 
 def test_targets_are_checked_on_as_many_examples_as_they_name(tmp_path):
-    targets = {"n": 9, "mean_score": 0.5, "errors": 0.0, "regression": {"per_class": None}}
+    targets = {"n": 9, "mean_score": 0.5, "errors": 0.0, "regression": {"per_class": None, "latency": 0.2}}
     world = World(tmp_path, family=topic_family(targets=targets)).fill(n_dev=9)
     weak = evaluate(world)
     assert {c["name"]: c["verdict"] for c in weak["checks"]} == {"mean_score": "missed", "errors": "missed"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -256,6 +257,10 @@ def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
     assert (is_audited(plan, 0.49), is_audited(plan, 0.5)) == (True, False)
     _, all_asked = run(THREE, by_model(cheap=("A", 0.1), middle="B", strong="C"))
     assert audit(plan, all_asked) is None
+    stood_in = [replace(one, answered_by="other") if one.call.model == "middle" else one for one in all_asked]
+    missing = audit(plan, stood_in)
+    assert missing is not None
+    assert [call.model for call in missing.calls] == ["middle"], "what a fallback said is no record of the tier"
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------------

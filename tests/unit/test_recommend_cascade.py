@@ -12,6 +12,8 @@ import pytest
 from optimizer.core.errors import Conflict, InvalidInput
 from optimizer.core.policy.audited import complete_records, estimate
 from optimizer.core.policy.cascade import CascadeSetting, replay
+from optimizer.core.policy.cascade_advice import _changed
+from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.recommend_cascade import CascadeRecommendation, production_of, recommend_cascade, served_requests
@@ -227,7 +229,28 @@ def test_what_is_not_replayed_is_named(tmp_path: Path) -> None:
     served(world, 1200, refine=0.2)
     advice = recommended(world).advice
     assert set(advice.not_replayed) == {"refine"}
-    assert advice.policy is None or advice.policy["accept"] >= 0.2 or advice.policy["refine"] is None
+
+
+@pytest.mark.parametrize(("accept", "changes"), [(0.7, {"accept": 0.7, "refine": None}), (0.93, {"accept": 0.93})])
+def test_a_refine_that_could_never_apply_any_more_is_taken_out(accept: float, changes: dict[str, object]) -> None:
+    cascade = parse_policy({"tiers": [CHEAP, STRONG], "accept": 0.95, "refine": 0.9}).cascade
+    assert cascade is not None
+    assert _changed(cascade, CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,))) == changes
+
+
+def test_what_a_fallback_said_is_no_record_of_the_tier(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    rng = random.Random(1)
+    request = drawn(rng, corrected=1.0)
+    traffic = Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng)
+    traffic.serve([request])
+    whole = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+    one = whole.requests[0]
+    parts = [{**part(request, 0, taken=True), "model": STRONG, "cost_usd": USD[1]}]
+    stood_in = replace(one, interaction=replace(one.interaction, parts=parts, output=request.said(1)), later=())
+    found = production_of(replace(whole, requests=[stood_in]), world.family, world.scorer)
+    assert np.isnan(found.records.confidence[0, 0])
+    assert np.isnan(found.records.cost_usd[0, 0])
 
 
 def test_an_agreement_needs_the_strongest_tiers_answer_and_a_correction_does_not(tmp_path: Path) -> None:

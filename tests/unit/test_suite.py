@@ -76,12 +76,12 @@ def test_what_could_not_be_measured_is_neither_met_nor_missed() -> None:
 def test_a_fall_behind_the_champion_is_found_overall_by_class_and_in_time() -> None:
     champion, now = results(*[1.0] * 20), results(*[1.0] * 15, *[0.5] * 5, latency_ms=121.0)
     classes = {f"e{i}": "rare" if i >= 15 else "common" for i in range(20)}
-    checks = {c.name: c for c in checked({"regression": {}}, now, champion=champion, class_of=classes)}
+    checks = {c.name: c for c in checked({"regression": {"latency": 0.2}}, now, champion=champion, class_of=classes)}
     assert checks["regression"].found == pytest.approx(0.125)
     assert {name: c.verdict for name, c in checks.items()} == {
         "regression": "missed", "regression of common": "met", "regression of rare": "missed", "slower": "missed",
     }  # fmt: skip
-    assert [c.verdict for c in checked({"regression": {}}, champion, champion=champion)] == ["met", "met"]
+    assert [c.verdict for c in checked({"regression": {}}, champion, champion=champion)] == ["met"]
     assert checked({"regression": {}}, now) == []
 
 
@@ -90,8 +90,8 @@ def test_a_class_of_few_examples_cannot_tell() -> None:
     assert [(c.name, c.verdict) for c in checks] == [("regression of rare", "unmeasured")]
 
 
-def batch(of: Family, *verdicts: str, variant: str = "v_1") -> dict[str, Any]:
-    return {"variant": variant, "suite": suite_id(of), "checks": [{"verdict": v, "said": f"said {v}"} for v in verdicts]}
+def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0") -> dict[str, Any]:
+    return {"variant": variant, "suite": suite_id(of, champion), "checks": [{"verdict": v, "said": f"said {v}"} for v in verdicts]}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def batch(of: Family, *verdicts: str, variant: str = "v_1") -> dict[str, Any]:
 )
 def test_the_newest_evaluation_that_could_tell_decides(batches: list[tuple[str, ...]], verdict: str) -> None:
     asked = family({"mean_score": 0.9})
-    (gate,) = gates_of_suite(asked, [batch(asked, *one) for one in batches], "v_1")
+    (gate,) = gates_of_suite(asked, [batch(asked, *one) for one in batches], "v_1", champion="v_0")
     assert (gate["name"], gate["verdict"]) == ("suite", verdict)
 
 
@@ -116,13 +116,37 @@ def test_other_variants_targets_and_scorers_speak_for_nothing() -> None:
     asked, before = family({"mean_score": 0.9}), family({"mean_score": 0.5})
     scored = family({"mean_score": 0.9}, scorer={"rouge_1": 1.0})
     others = [batch(asked, "met", variant="v_2"), batch(before, "met"), batch(scored, "met")]
-    (gate,) = gates_of_suite(asked, others, "v_1")
+    (gate,) = gates_of_suite(asked, others, "v_1", champion="v_0")
     assert gate["verdict"] == "inconclusive"
     assert "detent family evaluate triage --variant v_1" in gate["reason"]
 
 
 def test_a_family_without_targets_has_no_such_gate() -> None:
-    assert gates_of_suite(family(), [], "v_1") == []
+    assert gates_of_suite(family(), [], "v_1", champion="v_0") == []
+
+
+def test_a_candidate_whose_examples_failed_is_no_regression_of_zero() -> None:
+    champion, now = results(*[1.0] * 20), results(*[1.0] * 10, *[None] * 10)
+    classes = {f"e{i}": "a" if i < 10 else "b" for i in range(20)}
+    checks = checked({"regression": {}}, now, champion=champion, class_of=classes)
+    assert {c.name: c.verdict for c in checks} == {"regression": "unmeasured", "regression of a": "met", "regression of b": "unmeasured"}
+    assert "10 of 20 examples that the champion has a score on have none" in checks[0].said
+
+
+def test_a_comparison_with_another_champion_speaks_for_nothing() -> None:
+    compared, alone = family({"regression": {}}), family({"mean_score": 0.9})
+    (gate,) = gates_of_suite(compared, [batch(compared, "met")], "v_1", champion="v_9")
+    assert (gate["verdict"], "v_9" in gate["reason"]) == ("inconclusive", True)
+    (own,) = gates_of_suite(compared, [batch(compared, "met", champion="v_1")], "v_1", champion="v_0")  # made while it served itself
+    assert own["verdict"] == "inconclusive"
+    (gate,) = gates_of_suite(alone, [batch(alone, "met")], "v_1", champion="v_9")
+    assert gate["verdict"] == "pass", "targets of its own hold beside any champion"
+
+
+def test_no_check_at_all_is_no_pass() -> None:
+    asked = family({"regression": {"overall": None}})
+    (gate,) = gates_of_suite(asked, [batch(asked)], "v_1", champion="v_0")
+    assert gate["verdict"] == "inconclusive"
 
 
 def test_an_unknown_target_and_one_of_a_policy_family_are_refused() -> None:

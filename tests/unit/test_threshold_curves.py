@@ -29,7 +29,19 @@ def rows_of(records: Any) -> list[dict[str, Any]]:
 
 def curves(records: Any, policy: dict[str, Any] | None = None, rows: list[dict[str, Any]] | None = None) -> CascadeCurves | None:
     variant = replace(VARIANT, policy=policy) if policy is not None else None
-    return cascade_curves(rows or rows_of(records), records.tiers, variant=variant, champion=CHAMPION, explicit_margin=0.04)
+    return cascade_curves(rows or rows_of(records), records.tiers, variant=variant, champion=CHAMPION, explicit_margin=0.04, recorded=None)
+
+
+def test_thresholds_of_another_confidence_than_the_recorded_one_are_not_marked_on_it() -> None:
+    records = drawn_records(100, 2, seed=2)
+    for signal in ({"kind": "agreement"}, {"kind": "predictor", "after": {"middle": {"hash": "p_1"}}}):
+        found = curves(records, {"tiers": ["middle", "large"], "accept": 0.6, "confidence": signal})
+        assert found is not None
+        assert (found.variant, found.curves[0].present, found.audit_cost) == (None, None, None)
+        assert "another confidence" in dict((knob.name, why) for knob, why in found.not_replayed)["confidence"]
+    same = curves(records, {"tiers": ["middle", "large"], "accept": 0.6, "confidence": {"kind": "log_probability"}})
+    assert same is not None
+    assert same.curves[0].present == 0.6
 
 
 def test_a_curve_is_the_replay_at_each_value_with_the_chosen_one_among_them() -> None:

@@ -8,7 +8,7 @@ import pytest
 from optimizer.core.errors import InvalidInput
 from optimizer.core.policy.cascade import replay
 from optimizer.core.policy.chain_choice import choose_chain
-from optimizer.core.policy.cross_fitted import CAUTION, folds_of, loss_path
+from optimizer.core.policy.cross_fitted import CAUTION, folds_by_group, folds_of, loss_path
 from optimizer.core.policy.sweep import NEVER, curve, last_in_sequence
 from optimizer.core.policy.threshold_search import BestQuality, LeastCost, pareto_front, search
 from tests.policy_records import drawn_records, records_of
@@ -112,6 +112,10 @@ def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():
     assert refused.chosen.accept == (NEVER, NEVER)
     with pytest.raises(InvalidInput, match="3 folds came with 400 records"):
         search(records, LeastCost(), folds=[0, 1, 2])
+
+
+def test_rows_of_one_group_are_in_one_part_and_groups_are_dealt_out_in_turn():
+    assert folds_by_group(["u", "u", "v", "w", "u", "x"], 3) == [0, 0, 1, 2, 0, 0]
 
 
 def test_a_useless_middle_tier_makes_the_pair_the_better_choice():

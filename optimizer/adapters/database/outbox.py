@@ -13,6 +13,7 @@ from optimizer.adapters.database.tables import OutboxRow
 from optimizer.ports import OutboxItem
 
 OUTBOX = table(OutboxRow)
+READ_LATER = "rollout"  # the topic whose newest message is compared with the record when a rollout is verified
 
 
 class OutboxTable:
@@ -51,6 +52,12 @@ class OutboxTable:
     def backlog(self, tx: Connection, *, topics: Collection[str]) -> int:
         unsent = select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic.in_(topics))
         return tx.execute(unsent).scalar_one()
+
+    def prune(self, tx: Connection, before: datetime, limit: int) -> int:
+        o = OUTBOX.c
+        newest = select(func.max(o.seq)).where(o.topic == READ_LATER).group_by(o.subject)
+        old = select(o.seq).where(o.sent_at < before, o.seq.not_in(newest)).order_by(o.seq).limit(limit)
+        return tx.execute(delete(OUTBOX).where(o.seq.in_(old))).rowcount
 
     def discard(self, tx: Connection, topic: str) -> int:
         return tx.execute(delete(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic == topic)).rowcount

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from math import ceil, floor
+from math import ceil
 from typing import Any, Literal
 
 from optimizer.core.gates import quality_margin
@@ -15,7 +14,7 @@ from optimizer.core.policy.cascade_strategy import PARTS
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.production import Production
 from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.threshold_search import Found, LeastCost, bound_of, effective_number, proving_records, search
+from optimizer.core.policy.threshold_search import Found, LeastCost, bound_of, chains_of, effective_number, proving_records, search
 from optimizer.core.policy.tiers import Tiers
 from optimizer.core.policy.weighted import SHARES, Figure, figure
 
@@ -83,7 +82,7 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         audit_cost=audit_cost(complete, present, cascade.audit_share),
         margin=allowed,
     )
-    found = _cheapest([search(complete.chain(chain), LeastCost(margin=allowed)) for chain in _chains(records.tiers)])
+    found = _cheapest([search(complete.chain(chain), LeastCost(margin=allowed)) for chain in chains_of(records.tiers)])
     if found.setting is None:
         missing = ceil(proving_records(LeastCost(margin=allowed)) - effective_number(complete))
         if missing > 0:
@@ -98,12 +97,6 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         reason=found.reason,
     )
     return replace(so_far, verdict="change" if _is_worth_it(complete, present, found, allowed) else "keep")
-
-
-def _chains(tiers: Sequence[str]) -> list[tuple[str, ...]]:
-    """The whole one, and each pair with the strongest tier."""
-    whole = tuple(tiers)
-    return [whole, *(pair for pair in combinations(whole, 2) if pair != whole and pair[-1] == whole[-1])]
 
 
 def _cheapest(found: Sequence[Found]) -> Found:
@@ -121,8 +114,7 @@ def _is_worth_it(complete: TierRecords, present: CascadeSetting, found: Found, a
 
 def _changed(cascade: Tiers, found: CascadeSetting) -> dict[str, Any]:
     """Knobs to lay over the present policy's; null takes one out that would mean something else now."""
-    # Rounded down: a variant's numbers have six decimals, and the confidence that the threshold was found at has to stand.
-    knobs = replace(found, accept=tuple(floor(value * 1e6) / 1e6 for value in found.accept)).policy()
+    knobs = found.policy()
     if found.tiers == cascade.models:
         del knobs["tiers"]
     gone = [f"accept.{place}" for place in range(len(found.accept) + 1, len(cascade.accept) + 1)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ import numpy as np
 from optimizer.core.errors import DatasetTooSmall
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.cascade import CascadeSetting, Replay
+from optimizer.core.policy.cross_fitted import folds_by_group
 from optimizer.core.policy.learned import (
     OUT_OF_FOLD,
+    RECORDED,
     Learn,
     Learned,
     TierFinding,
@@ -29,10 +30,10 @@ from optimizer.core.policy.learned import (
     n_from_production,
     recorded_signal,
 )
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.records import TierRecords, as_compared
 from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.policy.skip_search import best_skip
-from optimizer.core.policy.threshold_search import Found, LeastCost, search
+from optimizer.core.policy.threshold_search import Found, LeastCost, chains_of, search
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
@@ -93,19 +94,22 @@ class CascadeSearch:
         complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
             return []
+        setting.keep_finding(RECORDED, recorded)
         kept = [rows[at] for at in complete]
         records = TierRecords.from_rows(kept, tiers)
         margin = quality_margin(float(records.score[:, -1].mean()), setting.family.rollout.margin)
-        chains = [tiers, *(pair for pair in combinations(tiers, 2) if pair != tiers and pair[-1] == tiers[-1])]
-        searched = [_searched(records.chain(chain), margin, signal) for chain in chains]
+        groups = [asked[at].group for at in complete]
+        folds = folds_by_group(groups)
+        chains = chains_of(tiers)
+        searched = [_searched(records.chain(chain), margin, signal, folds) for chain in chains]
         remarks = [one.found[0].reason for one in searched]
         if asks_to_learn(setting.space):
             learned = _LearnedTiers(setting, self._learn, [asked[at] for at in complete], kept, tiers)
-            searched = [learned.better(chain, one, records, margin) for chain, one in zip(chains, searched, strict=True)]
+            searched = [learned.better(chain, one, records, margin, folds) for chain, one in zip(chains, searched, strict=True)]
             setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
             setting.keep_finding(OUT_OF_FOLD, learned.out_of_fold())
             remarks = [one.found[0].reason for one in searched] + [finding.why for finding in learned.findings()]
-        setting.remark(" ".join(remarks))
+        setting.remark(" ".join([*remarks, *_on_groups(groups)]))
         first: dict[str, Proposal] = {}
         for one in searched:
             for chosen in worth_their_risk(one.found):
@@ -135,7 +139,7 @@ class _LearnedTiers:
         self._trained = {tier: self._train(tier) for tier in tiers[:-1]}
         self._used: set[str] = set()
 
-    def better(self, chain: Chain, recorded: _Searched, records: TierRecords, margin: float) -> _Searched:
+    def better(self, chain: Chain, recorded: _Searched, records: TierRecords, margin: float, folds: Sequence[int]) -> _Searched:
         """The chain with its learned confidence where that beats the recorded one, else as it was found."""
         trained = {tier: self._trained[tier] for tier in chain[:-1]}
         if not all(isinstance(one, Learned) and is_less_wrong(one.gain_low) for one in trained.values()):
@@ -147,7 +151,7 @@ class _LearnedTiers:
         alone = np.array([[row["tiers"][tier]["own_usd"] for tier in records.tiers] for row in self._rows])
         after = {tier: dict(one.predictor) for tier, one in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
-        found = _searched(replayed, margin, {"kind": "predictor", "after": after})
+        found = _searched(replayed, margin, {"kind": "predictor", "after": after}, folds)
         if not beats(min(one.gain_low for one in known.values()), saved=found.saved, saved_recorded=recorded.saved):
             return recorded
         self._used |= set(known)
@@ -157,7 +161,8 @@ class _LearnedTiers:
         """By tier that has one: the predictor's hash, and what it says of each complete row without having seen it."""
         trained = {tier: one for tier, one in self._trained.items() if isinstance(one, Learned)}
         return {
-            tier: {"hash": one.predictor["hash"], "confidence": [round(p, 6) for p in one.out_of_fold]} for tier, one in trained.items()
+            tier: {"hash": one.predictor["hash"], "confidence": as_compared(np.array(one.out_of_fold)).tolist()}
+            for tier, one in trained.items()
         }
 
     def findings(self) -> list[TierFinding]:
@@ -189,8 +194,16 @@ class _LearnedTiers:
         )
 
 
-def _searched(records: TierRecords, margin: float, confidence: Mapping[str, Any] | None) -> _Searched:
-    return _Searched(found=[search(records, LeastCost(margin=margin * part)) for part in PARTS], confidence=confidence)
+def _searched(records: TierRecords, margin: float, confidence: Mapping[str, Any] | None, folds: Sequence[int]) -> _Searched:
+    return _Searched(found=[search(records, LeastCost(margin=margin * part), folds=folds) for part in PARTS], confidence=confidence)
+
+
+def _on_groups(groups: Sequence[str]) -> list[str]:
+    """What a bound does not know, where examples share a group."""
+    n = len(set(groups))
+    if n == len(groups):
+        return []
+    return [f"The {len(groups)} examples stand in {n} groups, and the bounds take them as independent: the holdout is the judge."]
 
 
 def _skipping(searched: _Searched, known: Mapping[str, Learned], records: TierRecords) -> tuple[Found, Mapping[str, Any]] | None:
@@ -219,10 +232,13 @@ def worth_their_risk(found: Sequence[Found]) -> list[tuple[CascadeSetting, Repla
 def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping[str, Any] | None) -> Variant:
     """The start with these knobs of a cascade in the place of its own; ``confidence`` None: as the start has it.
 
-    Tiers that the cascade leaves out lose their number of examples.
+    Tiers that the cascade leaves out lose their number of examples, and a ``refine`` that could never apply goes.
     """
     replaced = KNOBS_OF_A_CASCADE if confidence is None else (*KNOBS_OF_A_CASCADE, *OF_A_SIGNAL, "confidence")
     kept = {name: value for name, value in start.policy.items() if name not in replaced}
+    accept = [cascade[name] for name in KNOBS_OF_A_CASCADE[1:] if name in cascade]
+    if kept.get("refine") is not None and kept["refine"] > min(accept, default=0.0):
+        del kept["refine"]
     if kept.get(EXAMPLES.name):
         named = {*cascade["tiers"], *(kept.get("votes.models") or ())}
         kept[EXAMPLES.name] = {model: n for model, n in kept[EXAMPLES.name].items() if model in named}

@@ -19,6 +19,8 @@ from optimizer.core.policy.signals import read_signal
 
 RIGHT = 0.5  # an answer of a higher score counts as right
 OUT_OF_FOLD = "out_of_fold"  # the finding of a study that holds each tier's learned confidence
+RECORDED = "recorded_confidence"  # the finding that says which confidence the recorded answers have
+DEFAULT_SIGNAL = {"kind": "log_probability"}
 FROM_PRODUCTION = ("correction", "interaction")  # origins of Examples
 
 
@@ -135,6 +137,11 @@ def asks_to_learn(space: Mapping[str, Any]) -> bool:
     return any(is_to_be_learned(CONFIDENCE, choice) for choice in _choices(space))
 
 
+def is_recorded(signal: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None) -> bool:
+    """Whether a policy's confidence is the recorded one; None is the default of both."""
+    return (signal or DEFAULT_SIGNAL) == (recorded or DEFAULT_SIGNAL)
+
+
 def recorded_signal(space: Mapping[str, Any], own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The confidence that tiers' answers are recorded with: the one the space names beside the predictor, else the policy's own.
 
@@ -144,7 +151,7 @@ def recorded_signal(space: Mapping[str, Any], own: Mapping[str, Any] | None) -> 
     named = [choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]
     if named:
         return dict(named[0])
-    return {"kind": "log_probability"} if asks_to_learn(space) and (own or {}).get("kind") == "predictor" else own
+    return DEFAULT_SIGNAL if asks_to_learn(space) and (own or {}).get("kind") == "predictor" else own
 
 
 def signal_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:

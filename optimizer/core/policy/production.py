@@ -183,16 +183,16 @@ def _none_agrees(expected: Mapping[str, Any], text: str, input: Mapping[str, Any
 def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _Answer] | None:
     """By tier the first plain answer, at the price of its second sample as well; None where a text was not kept."""
     found: dict[int, _Answer] = {}
+    assert policy.cascade is not None
+    models = policy.cascade.models
     blocks = policy.validator is not None and policy.validator.then != "flag"
     for part in parts:
         tier = part.get("tier")
+        if part.get("purpose") not in OF_A_TIER or tier is None or not 0 <= tier < n_tiers or tier in found:
+            continue
         if (
-            part.get("purpose") not in OF_A_TIER
-            or tier is None
-            or not 0 <= tier < n_tiers
-            or tier in found
-            or part.get("error") is not None
-        ):
+            part.get("error") is not None or part.get("model") != models[tier]
+        ):  # another model stood in: its answer says nothing of this tier
             continue
         text = output if part.get("taken") else part.get("output")
         if text is None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.core.canonical import DECIMALS
 from optimizer.core.errors import Fault, InvalidInput
 
 Column = NDArray[np.float64]
@@ -73,6 +74,7 @@ class TierRecords:
                         )
                         continue
                     columns[name][at, place] = value
+        columns["confidence"] = as_compared(columns["confidence"])
         if faults:
             shown = "; ".join(f.detail for f in faults[:MOST_FAULTS])
             raise InvalidInput(
@@ -104,7 +106,7 @@ class TierRecords:
     def with_confidence(self, tier: str, confidence: Column) -> TierRecords:
         """The same with another confidence in one tier's answers: the place for a learned one (predicted out of sample)."""
         changed = self.confidence.copy()
-        changed[:, self.tiers.index(tier)] = confidence
+        changed[:, self.tiers.index(tier)] = as_compared(confidence)
         return replace(self, confidence=changed)
 
     def complete(self) -> TierRecords:
@@ -125,6 +127,15 @@ class TierRecords:
                 "Keep the rows where all tiers were asked, weighted by complete_records."
             )
         return self
+
+
+def as_compared(confidence: Column) -> Column:
+    """Rounded down to the decimals of a Variant's numbers: compared with a threshold that is kept so, it says what the confidence itself says.
+
+    A threshold that is found on these can be kept as it is. Rounded to the nearest it would refuse the very answer that it was found at.
+    """
+    near = np.round(confidence, DECIMALS)
+    return np.where(near > confidence, np.round(near - 10.0**-DECIMALS, DECIMALS), near)
 
 
 def _fault(records: TierRecords, name: str) -> Fault | None:

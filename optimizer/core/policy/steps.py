@@ -51,7 +51,8 @@ def audit(plan: Plan, attempts: Sequence[Attempt]) -> Ask | None:
     cascade = plan.policy.cascade
     if cascade is None:
         return None
-    known = {one.call.model for one in attempts if one.call.purpose in ("answer", "vote") and one.answer is not None}
+    plain = [one for one in attempts if one.call.purpose in ("answer", "vote") and one.answer is not None]
+    known = {one.call.model for one in plain if one.answered_by in (None, one.call.model)}  # a fallback's answer is not the tier's own
     calls = [
         call
         for tier, model in enumerate(cascade.models)

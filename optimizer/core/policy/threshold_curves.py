@@ -14,9 +14,10 @@ from optimizer.core.policy.audited import AuditCost, audit_cost
 from optimizer.core.policy.cascade import NOT_REPLAYED, CascadeSetting, Replay, replay
 from optimizer.core.policy.cascade_strategy import PARTS
 from optimizer.core.policy.knobs import Knob
+from optimizer.core.policy.learned import is_recorded
 from optimizer.core.policy.policy import knob_of, parse_policy
 from optimizer.core.policy.records import Column, TierRecords
-from optimizer.core.policy.tiers import Tiers
+from optimizer.core.policy.tiers import CONFIDENCE, Tiers
 from optimizer.core.policy.weighted import Figure
 from optimizer.core.variant import Variant
 
@@ -70,12 +71,14 @@ def cascade_curves(
     variant: Variant | None,
     champion: str,
     explicit_margin: float | None,
+    recorded: Mapping[str, Any] | None,
     learned: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> CascadeCurves | None:
     """Curves around the variant's thresholds, or without any of these tiers, of the cheapest tier before the strongest.
 
     Args:
         rows: as of ``TierRecords.from_rows``; those in which a tier is missing are left out and counted.
+        recorded: the confidence that the rows hold, as of ``Policy.signal``; a variant that decides by another one has no curves here.
         explicit_margin: of the family; None: it follows from the strongest tier's quality.
         learned: the study's finding ``out_of_fold``; where the variant decides by these predictors, so do the curves.
     Returns:
@@ -84,6 +87,12 @@ def cascade_curves(
     complete = [row for row in rows if len(row.get("tiers") or {}) == len(tiers)]
     if len(complete) < 2 or len(tiers) < 2:
         return None
+    not_replayed = dict(NOT_REPLAYED)
+    if variant is not None and not _decides_by(variant, recorded, learned or {}):
+        not_replayed[CONFIDENCE.name] = (
+            f"{variant.id} decides by another confidence than the one recorded, so that its thresholds cannot be marked"
+        )
+        variant = None
     records = _records(complete, tiers, variant, learned or {}).complete()
     cascade = _cascade(variant.policy, tiers) if variant is not None else None
     chosen = CascadeSetting(tiers=cascade.models, accept=cascade.accept) if cascade is not None else None
@@ -98,9 +107,18 @@ def cascade_curves(
         n_incomplete=len(rows) - len(complete),
         margin=PARTS[0] * quality_margin(float(records.score[:, -1].mean()), explicit_margin),
         curves=tuple(_curve(chain, setting, place, is_present=chosen is not None) for place in range(len(setting.accept))),
-        not_replayed=tuple((_knob(name), why) for name, why in NOT_REPLAYED.items()),
+        not_replayed=tuple((_knob(name), why) for name, why in not_replayed.items()),
         audit_cost=audit_cost(records, chosen, cascade.audit_share) if chosen is not None and cascade is not None else None,
     )
+
+
+def _decides_by(variant: Variant, recorded: Mapping[str, Any] | None, learned: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether what is known of each answer, recorded or learned out of fold, is what the variant's thresholds are compared with."""
+    signal = variant.policy.get(CONFIDENCE.name)
+    after = (signal or {}).get("after") or {}
+    if not after:
+        return is_recorded(signal, recorded)
+    return all(tier in learned and learned[tier]["hash"] == one.get("hash") for tier, one in after.items())
 
 
 def _records(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import ceil, log
 from typing import Literal
 
@@ -88,6 +89,12 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
     swept = curve(records, level=goal.level)
     at = last_in_sequence(swept.upper, goal.margin)
     return found_of(records, goal, Thresholds(accept=(float(swept.threshold[at]),), exact=True))
+
+
+def chains_of(tiers: Sequence[str]) -> list[tuple[str, ...]]:
+    """What a search looks at: the whole chain, and each pair with the strongest tier."""
+    whole = tuple(tiers)
+    return [whole, *(pair for pair in combinations(whole, 2) if pair != whole and pair[-1] == whole[-1])]
 
 
 def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[Replay]:
