@@ -105,6 +105,11 @@ class ProcessLock:
         except (OSError, ValueError):
             return None
 
+    def is_held(self) -> bool:
+        """Whether the process that took the lock last is still there; nothing is locked to find out."""
+        pid = self.holder()
+        return pid is not None and psutil.pid_exists(pid)
+
     def release(self) -> None:
         if self._lock.is_locked:
             self._holder.unlink(missing_ok=True)

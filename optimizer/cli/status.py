@@ -9,6 +9,7 @@ import typer
 
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
+from optimizer.cli.study_state import state_of
 from optimizer.core.freezes import Freeze, is_frozen
 
 PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
@@ -88,7 +89,7 @@ def status(as_json: Json = False) -> None:
         table(families, columns, empty="No families yet.")(out)
         if studies:
             out.print("")
-            rows = [{"id": s.id, "family": s.family, "status": s.status, "n_calls": s.spend.n_calls} for s in studies]
+            rows = [{"id": s.id, "family": s.family, "status": state_of(settings, s), "n_calls": s.spend.n_calls} for s in studies]
             table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
         for alert in alerts:
             say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")

@@ -11,12 +11,13 @@ import typer
 from optimizer.cli.output import Json, dollars, say, show, table, tell_change, when
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
+from optimizer.cli.study_state import state_of, then_of
 from optimizer.core.errors import NotFound
 from optimizer.core.study import CONFIRM, ENDED, UNFINISHED, Study, Trial
-from optimizer.core.study_headline import next_step
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
+    from optimizer.config import Settings
     from optimizer.core.policy.audited import AuditCost
 
 app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report.")
@@ -92,7 +93,7 @@ def list_studies(
         {
             "id": s.id,
             "family": s.family,
-            "status": s.status + (f": {s.outcome}" if s.outcome else ""),
+            "status": state_of(session.settings, s),
             "strategy": s.strategy,
             "n_calls": s.spend.n_calls,
             "usd": s.spend.usd,
@@ -223,7 +224,11 @@ def _show_study(session: Session, study: Study, as_json: bool) -> None:
     with session.store.read() as tx:
         trials = session.store.studies.trials(tx, study.id)
     cost = audit_cost_of(session, study, trials)
-    show(as_json, {"study": study, "trials": trials, "audit_cost": cost}, lambda out: view(out, study, trials, cost))
+    show(
+        as_json,
+        {"study": study, "trials": trials, "audit_cost": cost},
+        lambda out: view(out, study, trials, cost, settings=session.settings),
+    )
 
 
 def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditCost | None:
@@ -239,8 +244,8 @@ def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditC
     return found.audit_cost if found is not None and found.variant == study.winner else None
 
 
-def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None) -> None:
-    state = study.status + (f": {study.outcome}" if study.outcome else "") + (", simulated clock" if study.simulated_clock else "")
+def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None, *, settings: Settings) -> None:
+    state = state_of(settings, study) + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     out.print(
         f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by {study.created_by}", markup=False
@@ -288,7 +293,7 @@ def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | No
         for line in confirmation_lines(study):
             out.print(line, markup=False)
     out.print("")
-    out.print(f"Next      {next_step(study)}", markup=False)
+    out.print(f"Next      {then_of(settings, study)}", markup=False)
 
 
 def _cut_lines(study: Study, trials: list[Any]) -> list[str]:

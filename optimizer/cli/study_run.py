@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.nominate import Price
 
 POLL_S = 0.5
+TOLD_EVERY_S = 30.0  # where no line moves
 NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
 
 
@@ -103,11 +104,18 @@ def view_estimate(out: Console, family: Family, made: Estimate, again: str = "")
     out.print(f"Calls     {spread(made.calls)}", markup=False)
     for name, part in made.parts.items():
         out.print(f"  {name:<14}{spread(part)}", markup=False)
+    if made.n_wanted > made.calls.high:
+        out.print(
+            f"          cut by the budget: the whole study may make {made.n_wanted:.0f}. Budgets: --budget-calls, else 1,000 calls",
+            markup=False,
+        )
     usd = f"${spread(made.usd)}" if made.usd is not None else "unknown: the model has no price in config/models.yaml"
     out.print(f"Dollars   {usd}", markup=False)
     out.print(f"Minutes   {spread(made.minutes)}", markup=False)
     reserved = count(made.n_confirmation_calls, "call") + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
-    out.print(f"Reserved  for the confirmation on the holdout: {reserved}", markup=False)
+    out.print(
+        f"Reserved  for the confirmation on the holdout, at the most it may cost: {reserved}; a budget below is refused", markup=False
+    )
     budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
     out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
 
@@ -286,9 +294,9 @@ def _here(session: Session, study_id: str, quiet: bool) -> Study:
 
 
 def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study:
-    """Until the study has ended, or nobody runs it any more: a line per trial, and on a terminal a line that moves."""
+    """Until the study has ended, or nobody runs it any more: a line per trial, and how it stands: on a terminal a line that moves, elsewhere one now and then."""
     out = console(stderr=True)
-    began, first_calls = time.monotonic(), None
+    began, told, first_calls = time.monotonic(), time.monotonic(), None
     said: set[int] = set()
     status = out.status("starting") if out.is_terminal and not quiet else None
     if status:
@@ -314,8 +322,12 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                 said |= {t.number for t in trials if t.status != "running"}
             if study.status in ENDED or not alive:
                 return study
+            line = _moving_line(study, len(trials), best, spend, time.monotonic() - began, spend.n_calls - first_calls)
             if status:
-                status.update(_moving_line(study, len(trials), best, spend, time.monotonic() - began, spend.n_calls - first_calls))
+                status.update(line)
+            elif not quiet and time.monotonic() - told >= TOLD_EVERY_S:
+                told = time.monotonic()
+                out.print(line, markup=False)
             time.sleep(POLL_S)
     finally:
         if status:

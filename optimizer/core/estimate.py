@@ -63,7 +63,12 @@ class Estimate:
     n_confirmation_calls: int
     reserved_usd: float | None
     longest_request_bytes: int
-    parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation
+    parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation; without any budget
+
+    @property
+    def n_wanted(self) -> float:
+        """Calls that the whole study may make where no budget ends it."""
+        return sum(part.high for part in self.parts.values())
 
 
 def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> int:

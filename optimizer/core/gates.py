@@ -160,7 +160,12 @@ def _quality_gate(evidence: Evidence, settings: GateSettings, margin: float) -> 
         reason = f"quality was not compared, so a loss of {margin:.3f} cannot be ruled out"
         return GateResult(name="quality", verdict=Verdict.ERROR, value=None, required=settings.confidence, reason=reason)
     confidence = confidence_of(evidence.p_quality, evidence.looks)
-    return _at_least("quality", confidence, settings.confidence, f"confidence that quality is not lower by {margin:.3f}")
+    return _at_least(
+        "quality",
+        confidence,
+        settings.confidence,
+        f"confidence that quality is not lower by {margin:.3f} (an e-value, stricter than the interval)",
+    )
 
 
 def _at_least(name: str, value: float, required: float, what: str) -> GateResult:

@@ -10,7 +10,7 @@ from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Spend, Study, Trial, 
 from optimizer.core.words import count, dollars
 
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
-_CALLED: Mapping[Aim, str] = {"quality": "improved", "cost": "cheaper", "latency": "quicker"}
+CALLED: Mapping[Aim, str] = {"quality": "improved", "cost": "cheaper", "latency": "quicker"}
 _BEAT: Mapping[Aim, str] = {"quality": "beat", "cost": "was cheaper, and not worse, than", "latency": "was quicker, and not worse, than"}
 
 
@@ -36,7 +36,7 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
         return (
             f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated."
             if improves
-            else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {_CALLED[study.aim]}."
+            else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
         )
     if study.outcome == "not_confirmed":
         return f"{winner} was the best of {tried} on dev, but the sealed holdout did not confirm it.{_missed(study)}"

@@ -23,6 +23,7 @@ from optimizer.core.gates import (
 from optimizer.core.objective import MIN_TIMED
 from optimizer.core.saving import Saving, saving_of
 from optimizer.core.study import ExampleResult
+from optimizer.core.study_headline import CALLED
 from optimizer.core.variant import Variant
 from optimizer.jobs.build_dataset import open_holdout
 from optimizer.jobs.evaluation import Measures
@@ -65,7 +66,7 @@ def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[L
         **_figures("champion", champion_results),
         **_figures("winner", winner_results),
         "selection_lift": _selection_lift(run, winner),
-        "summary": _summary(comparison, saving, gates, looks),
+        "summary": _summary(comparison, saving, gates, looks, confidence=record["confidence"]),
     }
 
 
@@ -176,8 +177,7 @@ def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, 
     }
 
 
-def _summary(comparison: Comparison, saving: Saving | None, gates: Sequence[GateResult], looks: int) -> str:
-    confidence = confidence_of(comparison.p if saving is None else saving.p, looks)
+def _summary(comparison: Comparison, saving: Saving | None, gates: Sequence[GateResult], looks: int, *, confidence: float) -> str:
     low, high = comparison.interval.lower, comparison.interval.upper
     figures = (
         f"{comparison.champion_mean:.3f} to {comparison.candidate_mean:.3f} on {comparison.n} holdout examples "
@@ -188,7 +188,8 @@ def _summary(comparison: Comparison, saving: Saving | None, gates: Sequence[Gate
     failed = [g.reason for g in gates if g.verdict.value != "pass"]
     if failed:
         return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}."
-    word = "Improved" if confidence >= IMPROVED else "Nominated, not yet called improved"
+    called = CALLED["quality" if saving is None else saving.aim]
+    word = called.capitalize() if confidence >= IMPROVED else f"Nominated, not yet called {called}"
     return f"{word}: {figures}."
 
 

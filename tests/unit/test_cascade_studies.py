@@ -16,6 +16,7 @@ from rich.console import Console
 
 from optimizer.adapters.study_report import study_page
 from optimizer.cli.study import audit_cost_of, view
+from optimizer.config import load_settings
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.cascade_strategy import _on_groups, _with_policy
@@ -104,6 +105,7 @@ def test_a_cascade_that_saves_money_and_is_not_worse_is_found_and_confirmed(worl
     assert winner.policy["tiers"] == ["cheap", "strong"]
     assert 0.5 < winner.policy["accept"] <= 0.95
     assert "saves" in study.spend.remark
+    assert f"{study.winner} (cheap > strong, accept {winner.policy['accept']:.4g}" in study.spend.remark
 
 
 def test_every_tier_answers_a_training_example_once_however_many_thresholds_are_tried(world: World) -> None:
@@ -168,7 +170,7 @@ def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World)
     assert all(t.n_errors == 0 for t in cascades)
 
 
-def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(world: World) -> None:
+def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(world: World, tmp_path: Path) -> None:
     models = two_tiers()
     study = world.run(create(world, models), models=models)
     n_calls = models.n_calls
@@ -191,7 +193,7 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(worl
     cost = audit_cost_of(session, study, world.trials(study))
     assert cost == found.audit_cost
     console = Console(file=StringIO(), width=250)
-    view(console, study, world.trials(study), cost)
+    view(console, study, world.trials(study), cost, settings=load_settings(home=tmp_path))
     assert f"Audits    {found.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
     assert audit_cost_of(session, replace(study, winner=None), world.trials(study)) is None
 

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from optimizer.cli.study import view
+from optimizer.config import load_settings
 from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound
 from optimizer.core.estimate import Estimate
 from optimizer.core.language import ModelPrice
@@ -147,7 +148,7 @@ def test_a_budget_that_runs_out_keeps_the_best_so_far_and_still_confirms_it(worl
     assert world.trials(study)[-1].status in ("stopped", "complete")
 
 
-def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_turn(world):
+def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_turn(world, tmp_path):
     study = world.run(world.create(budget=Budget(calls=40 + 20), strategy="bootstrap+settings"))
     trials = world.trials(study)
     assert without_turn(study, trials) == ("settings",)
@@ -156,7 +157,7 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
         == "The next call would pass the cap of 60 calls: 20 are used, and 40 calls are held back for the confirmation."
     )
     out = StringIO()
-    view(Console(file=out, width=300), study, trials)
+    view(Console(file=out, width=300), study, trials, settings=load_settings(home=tmp_path))
     assert (
         "settings never had a turn: detent study run topics with a larger budget (--dry-run says how much), or --strategy settings"
         in out.getvalue()

@@ -33,7 +33,7 @@ class StudyTables:
             if running is not None:
                 raise Conflict(
                     f"Family {study.family!r} has study {running.id} ({running.status}) already, and a family has one at a time. "
-                    f"Wait for it, or stop it with `detent study cancel {running.id}`.",
+                    f"Wait for it, go on with it if it was interrupted (`detent study resume {running.id}`), or stop it with `detent study cancel {running.id}`.",
                     study=running.id,
                 )
         columns = {name: getattr(study, name) for name in Study.__dataclass_fields__}

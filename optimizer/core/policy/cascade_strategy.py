@@ -76,7 +76,7 @@ class CascadeSearch:
 
     def ask(self) -> Proposal | None:
         if self._left is None:
-            self._left = self._found()[: int(self._setting.definition["n_settings"])]
+            self._left = self._found()
         return self._left.pop(0) if self._left else None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
@@ -109,7 +109,6 @@ class CascadeSearch:
             setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
             setting.keep_finding(OUT_OF_FOLD, learned.out_of_fold())
             remarks = [one.found[0].reason for one in searched] + [finding.why for finding in learned.findings()]
-        setting.remark(" ".join([*remarks, *_on_groups(groups)]))
         first: dict[str, Proposal] = {}
         for one in searched:
             for chosen in worth_their_risk(one.found):
@@ -120,7 +119,9 @@ class CascadeSearch:
                 for chosen in worth_their_risk([found]):
                     proposal = self._proposal(chosen, confidence)
                     first.setdefault(proposal.variant.id, proposal)
-        return [proposal for id, proposal in first.items() if id != setting.start.id]
+        proposed = [proposal for id, proposal in first.items() if id != setting.start.id][: int(setting.definition["n_settings"])]
+        setting.remark(" ".join([*remarks, *_on_groups(groups), *_on_proposals(proposed)]))
+        return proposed
 
     def _proposal(self, found: tuple[CascadeSetting, Replay], confidence: Mapping[str, Any] | None) -> Proposal:
         setting, on_train = found
@@ -196,6 +197,17 @@ class _LearnedTiers:
 
 def _searched(records: TierRecords, margin: float, confidence: Mapping[str, Any] | None, folds: Sequence[int]) -> _Searched:
     return _Searched(found=[search(records, LeastCost(margin=margin * part), folds=folds) for part in PARTS], confidence=confidence)
+
+
+def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
+    """Which variant has which thresholds: the boldest of a chain, which is told first, need not be the one that wins."""
+    if not proposed:
+        return []
+    told = (
+        f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept {one.variant.policy['accept']:.4g}, saved {one.params['saved_on_train']:.0%} on train)"
+        for one in proposed
+    )
+    return [f"Proposed: {', '.join(told)}."]
 
 
 def _on_groups(groups: Sequence[str]) -> list[str]:

@@ -163,7 +163,7 @@ def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None, *,
         )
         return Found(tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason)
     reason = (
-        f"{' > '.join(setting.tiers)} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and loses {_points(found.loss.mean)} "
+        f"{' > '.join(setting.tiers)} at accept {', '.join(f'{value:.4g}' for value in setting.accept)} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and loses {_points(found.loss.mean)} "
         f"points on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
     )
     return Found(tiers=records.tiers, setting=setting, replay=found, loss_upper=upper, exact=exact, reason=reason)

@@ -1,0 +1,40 @@
+"""What people are told of a study that says it runs although nobody is there to run it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from optimizer import run_files
+from optimizer.cli.study_state import state_of, then_of
+from optimizer.config import Settings, load_settings
+from tests.study_world import World
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(home=tmp_path)
+
+
+@pytest.mark.parametrize("status", ["running", "confirming"])
+def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_up(tmp_path: Path, settings: Settings, status: str) -> None:
+    world = World(tmp_path).fill()
+    made = world.create()
+    study = world.store.write(lambda tx: world.store.studies.update(tx, made.id, status=status))
+    assert state_of(settings, study) == f"{status}: interrupted"
+    assert f"detent study resume {study.id}" in then_of(settings, study)
+    lock = run_files.ProcessLock(settings, "worker")
+    assert lock.acquire()
+    assert (state_of(settings, study), "cancel" in then_of(settings, study)) == (status, True)
+    lock.release()
+    assert state_of(settings, made) == "queued", "it waits for a worker"
+
+
+def test_a_worker_that_was_killed_holds_nothing(tmp_path: Path, settings: Settings) -> None:
+    lock = run_files.ProcessLock(settings, "worker")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (settings.run_dir() / "worker.holder").write_text(str(gone.pid))
+    assert not lock.is_held()
