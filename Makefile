@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-speed serve clean
+.PHONY: help demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-search bench-speed serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ bench-studies: $(VENV)/.synced ## what a study costs beside its model's calls, a
 
 bench-policies: $(VENV)/.synced ## CPU of executing a policy, beside one call of the model (two minutes)
 	@$(BIN)/python bench/policy_execution.py
+
+bench-search: $(VENV)/.synced ## searches on recorded and on live answers of the embedded model (hours; a stop loses nothing; data of DETENT_SHARED)
+	@for name in record_answers search_recorded search_live; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-data: $(VENV)/.synced ## cascades, learned confidence and learned score on the data of DETENT_SHARED (the last two take about half an hour)
 	@for name in cascades confidence content_quality content_rules; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
