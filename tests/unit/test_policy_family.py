@@ -100,7 +100,7 @@ def test_without_versions_it_still_needs_no_prompt() -> None:
         pytest.param(changed(space={"policy.route.news": {"choices": ["full", "quick"]}}), "/space/policy.route.news", "not 'quick'", id="a choice that is no mode"),
         pytest.param(
             changed(space={"policy.exit.post_download.conditions": {"choices": [["word_count < 5"]]}}),
-            "/space/policy.exit.post_download.conditions", "not known yet at post_download", id="a condition too early",
+            "/space/policy.exit.post_download.conditions", "known from post_transcription on", id="a condition too early",
         ),
         pytest.param(changed(space={"temperature": {"float": [0, 1]}}), "/space/temperature", "belongs to a prompt", id="a prompt's slot"),
         pytest.param({**changed({"deadline_s": 5}), "kind": "prompt"}, "/prompt/versions/a/content", "is missing", id="a prompt without messages"),
