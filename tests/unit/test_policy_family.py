@@ -186,6 +186,18 @@ def test_a_record_that_cannot_be_judged_is_refused_with_all_its_faults(world: Wo
     assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/variables/words")
 
 
+def test_a_misspelt_input_of_a_record_is_told_the_input_that_is_near(world: World) -> None:
+    def refused(**variables: Any) -> str:
+        return str(world.post("/v1/families/content_pipeline/render", {"variables": variables}).json()["detail"])
+
+    assert refused(word_cuont=3) == "This record cannot be judged: the family has no input 'word_cuont'; did you mean 'word_count'?"
+    assert refused(zzz=3).startswith(
+        "This record cannot be judged: the family has no input 'zzz'; its inputs are content_type, duration_seconds"
+    )
+    many = refused(**{f"word_coun{i}": 1 for i in range(20)})
+    assert many.count("did you mean") == 10, "so that a record of many unknown names is answered at once"
+
+
 def test_a_person_makes_a_variant_by_changing_knobs(world: World) -> None:
     made = world.post("/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.6}})
     assert made.status_code == 201, made.text
