@@ -227,6 +227,14 @@ def test_too_little_is_refused_and_everything_that_is_missing_named_at_once() ->
         "2 more content types (1 of 3: news)",
         "an early exit at post_transcription, post_quality_filtering, post_analysis",
     ]
+    assert "known of reported items only: send each item with its exit_checkpoint to POST /api/performance/record" in refused.value.detail
+
+
+def test_where_every_checkpoint_has_ended_an_item_nothing_is_said_of_early_exits() -> None:
+    rows = [{"content_type": "news", "quality_score": 0.5, "exit_checkpoint": CHECKPOINTS[i % 4]} for i in range(200)]
+    with pytest.raises(DatasetTooSmall) as refused:
+        recommend(rows)
+    assert refused.value.detail.endswith("(1 of 3: news). Collect more with the pipeline as it is.")
 
 
 @pytest.mark.parametrize("n", [99, 100])
