@@ -215,7 +215,8 @@ def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:
     count = "One fault" if len(faults) == 1 else f"{len(faults)} faults"
     listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
     more = f"; and {len(faults) - 5} more in `errors`" if len(faults) > 5 else ""
-    return errors.InvalidInput(f"{count} in the request: {listed}{more}. Correct them and send it again.", errors=faults)
+    them = "it and send the request" if len(faults) == 1 else "them and send it"
+    return errors.InvalidInput(f"{count} in the request: {listed}{more}. Correct {them} again.", errors=faults)
 
 
 def from_http(error: HTTPException, method: str, path: str) -> errors.DetentError:

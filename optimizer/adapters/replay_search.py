@@ -12,7 +12,6 @@ from optimizer.adapters.optuna_search import dimensions_of, distribution
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.content.pipeline import parse_pipeline
 from optimizer.core.policy.content.replay import Records, outcome, read_columns, rows_to_columns
-from optimizer.core.policy.content.score import WORTH
 from optimizer.core.policy.front import Replayed, candidates
 from optimizer.core.space import Point, apply_point, point_of
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
@@ -77,7 +76,7 @@ class ReplaySearch:
 
 
 def replayed(records: Records, variant: Variant) -> Replayed:
-    """Mean score (``content/score.py``) and mean share of the time of full processing. Every record's quality is known."""
+    """Mean score and mean share of the time of full processing. Every record's quality is known."""
     found = outcome(records, parse_pipeline(variant.policy))
-    score = found.full_share * (found.quality or 0.0) + WORTH * (1 - found.full_share)
-    return Replayed(variant=variant, score=score, cost=1 - found.time_saved_share)
+    assert found.score is not None
+    return Replayed(variant=variant, score=found.score, cost=1 - found.time_saved_share)

@@ -9,7 +9,7 @@ import typer
 
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
-from optimizer.cli.thresholds_compare import compare
+from optimizer.cli.thresholds_compare import COLUMNS, SCORE_NOTE, compare
 from optimizer.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,14 +61,13 @@ def recommend(
 
     def view(console: Console) -> None:
         rows = [row_of("now", found.before), row_of("recommended", found.after)]
-        table(
-            rows, {"what": "On kept-back items", "saved": "Time saved", "quality": "Mean quality", "full": "In full", "n": "n"}, empty=""
-        )(console)
+        table(rows, {**COLUMNS, "what": "On kept-back items"}, empty="")(console)
         for knob, value in sorted(found.changed.items()):
             console.print(f"  {knob}: {value}", markup=False, highlight=False)
         console.print("")
         if not found.is_better:
             console.print("On the items that were kept back this is not better than what is in force: leave it as it is.", style="yellow")
+        console.print(SCORE_NOTE, markup=False)
         console.print(str(found.evidence["note"]), markup=False)
         if written:
             console.print(f"Written to {written}", markup=False)
@@ -86,6 +85,7 @@ def row_of(what: str, outcome: Outcome) -> dict[str, str | int]:
         "what": what,
         "saved": f"{100 * outcome.time_saved_share:.1f} %",
         "quality": quality,
+        "score": "not measured" if outcome.score is None else f"{outcome.score:.3f}",
         "full": f"{100 * outcome.full_share:.1f} %",
         "n": outcome.n,
     }

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from optimizer.core.policy.content.compare import Difference
     from optimizer.jobs.compare_thresholds import Configuration
 
+COLUMNS = {
+    "what": "Configuration",
+    "saved": "Time saved",
+    "quality": "Quality of what is processed in full",
+    "score": "Score of a study",
+    "full": "In full",
+    "n": "n",
+}
+SCORE_NOTE = "The score of a study counts .5 for every item that is not processed in full; the quality leaves these items out."
 WHICH = "A version of the family's file, a preset, a variant (id, champion, candidate), or a file or folder of the pipeline's own."
 
 
@@ -49,14 +58,14 @@ def compare(
 
     def view(console: Console) -> None:
         rows = [row_of(f"{role}: {side.found_as}", outcomes[role]) for role, side in zip(outcomes, sides, strict=True)]
-        columns = {"what": "Configuration", "saved": "Time saved", "quality": "Mean quality", "full": "In full", "n": "n"}
-        table(rows, columns, empty="")(console)
+        table(rows, COLUMNS, empty="")(console)
         console.print(f"Differ    on {found.n_differing} of {found.n} items", markup=False)
-        console.print(f"Lost      {verdict.quality} mean quality", markup=False)
+        console.print(f"Lost      {verdict.quality} quality of what is processed in full", markup=False)
         console.print(f"Saved     {verdict.time_saved} more of the time", markup=False)
         style = "green" if verdict.choice else "yellow"
         console.print(f"Answer    {verdict.choice or 'cannot tell'}", style=style, markup=False)
         console.print(f"Why       {verdict.reason}", markup=False)
+        console.print(SCORE_NOTE, markup=False)
         console.print("Measured by replay on items that are not sealed; times of early exits are a model.", markup=False)
 
     value = {
@@ -71,7 +80,10 @@ def compare(
         "n": found.n,
         "n_differing": found.n_differing,
         "reason": verdict.reason,
-        **{role: {"configuration": side.found_as, "outcome": outcomes[role]} for role, side in zip(outcomes, sides, strict=True)},
+        **{
+            role: {"configuration": side.found_as, "outcome": outcomes[role], "score": outcomes[role].score}
+            for role, side in zip(outcomes, sides, strict=True)
+        },
     }
     show(as_json, value, view)
 

@@ -11,7 +11,9 @@ from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text
 from optimizer.core.variant import VARIABLE, FewShot, Message, Variant
+from optimizer.core.words import did_you_mean
 
+MAX_HINTS = 10  # of unknown inputs that are looked up among the known ones: a record of a million names is answered at once
 _CHAT_ROLES = ("system", "user", "assistant", "tool", "developer")
 
 
@@ -55,9 +57,14 @@ def fill(
 
     Args:
         declared: names that may be given although these messages do not use them (a Family's inputs); None: none but the used ones.
+    Returns:
+        The messages; none where there are none, for a policy alone: its variables are a record, of which any part may be missing.
     Raises:
         InvalidInput: names every variable that is missing or unknown, and every turn of the history that is no chat message.
     """
+    if not messages:
+        _check_record(variables, declared, history)
+        return []
     used = list(dict.fromkeys(name for m in messages for name in VARIABLE.findall(m.get("content") or "")))
     known = [*used, *(n for n in declared or () if n not in used)]
     faults = [
@@ -81,6 +88,22 @@ def fill(
         if message["role"] != "history":
             filled.append({**message, "content": _substitute(message["content"], variables)})
     return filled
+
+
+def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, history: Sequence[Message]) -> None:
+    """Of a policy alone, which has no prompt: the variables are a record, and each is an input of the family (None: not known which there are)."""
+    unknown = [name for name in variables if name not in inputs] if inputs is not None else []
+    hints = [did_you_mean(name, inputs or ()) for name in unknown[:MAX_HINTS]]
+    hints += [""] * (len(unknown) - len(hints))
+    listed = f"; its inputs are {', '.join(inputs or ()) or 'none'}"
+    faults = [
+        Fault(pointer=f"/variables/{name}", detail=f"the family has no input {name!r}{hint or (listed if i == 0 else '')}")
+        for i, (name, hint) in enumerate(zip(unknown, hints, strict=True))
+    ]
+    faults += _history_faults(history)
+    if faults:
+        said = "; ".join(f.detail for f in faults)
+        raise InvalidInput(f"This record cannot be judged: {said}" + ("" if said.endswith("?") else "."), faults)
 
 
 def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
 from optimizer.core.policy.content.item import item_fault, measured_of
 from optimizer.core.privacy import Masker
-from optimizer.core.words import count
+from optimizer.core.words import count, did_you_mean
 from optimizer.ports import Clock, SourceRow, Store
 
 BATCH = 500  # rows per transaction
@@ -125,7 +125,7 @@ def fault_of(row: SourceRow, family: Family) -> str | None:
         return f"the input {missing[0]!r} is missing or empty"
     unknown = [name for name in row.input if name not in family.inputs]
     if unknown:
-        return f"the family has no input {unknown[0]!r}"
+        return f"the family has no input {unknown[0]!r}" + did_you_mean(unknown[0], family.inputs)
     wrong = [n for n, declared in family.inputs.items() if declared.type == "text" and not isinstance(row.input[n], str)]
     if wrong:
         return f"the input {wrong[0]!r} is no text"

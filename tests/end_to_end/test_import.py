@@ -232,7 +232,7 @@ def test_rows_of_a_table_that_are_not_taken_are_named_by_the_number_a_table_show
     assert report.cases == {
         "of another kind than declared: word_count": ["row 4", "row 5"],
         "expected has no 'quality' from 0 to 1": ["row 6", "row 9"],
-        "of another kind than declared: coherence_score": ["row 7"],
+        "out of range: coherence_score lies from 0 to 1": ["row 7"],
         "nothing was measured of the item": ["row 8"],
         "more cells than the first line names": ["row 10"],
     }

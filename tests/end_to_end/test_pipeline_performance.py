@@ -144,6 +144,12 @@ def test_every_fault_of_a_record_is_named_and_nothing_is_kept(world: World) -> N
     assert world.get("/api/performance/").json()["overall_metrics"]["total_processed"] == 0
 
 
+def test_one_fault_is_spoken_of_as_one(world: World) -> None:
+    document = assert_problem(world.get("/api/performance/quality-trends?hours=5000"), 422, "invalid-input")
+    assert document["detail"].startswith("One fault in the request: query ")
+    assert document["detail"].endswith("Correct it and send the request again.")
+
+
 @pytest.mark.parametrize(
     ("options", "status", "slug"),
     [

@@ -50,6 +50,12 @@ def test_presets_variants_and_files_are_compared_and_the_answer_has_its_interval
     assert found["choice"] == found["answer"] == "aggressive", "incoherent items end early in the one alone, and they are not worth much"
     assert found["quality_lost"]["low"] < found["quality_lost"]["estimate"] < found["quality_lost"]["high"]
     assert found["conservative"]["configuration"] == "version conservative"
+    assert run(["thresholds", "compare", "content_pipeline"]) == 0
+    shown = capsys.readouterr().out
+    assert "Mean quality" not in shown
+    assert "Quality of what is processed in full" in shown
+    assert f"{found['aggressive']['score']:.3f}" in shown, "a study's score beside it, which counts what is not processed in full"
+    assert "counts .5 for every item that is not processed in full" in shown
 
     strict = home / "strict"
     strict.mkdir()

@@ -211,7 +211,36 @@ def test_a_condition_names_only_what_is_known_at_its_checkpoint() -> None:
     assert "word_count" not in known_at("post_download")
     assert {f.name for f in FIELDS} == known_at("post_analysis")
     found = faults(exits("overall_quality < 0.5"))
-    assert "overall_quality is not known yet at post_download" in found["/exit.post_download.conditions/0"]
+    said = found["/exit.post_download.conditions/0"]
+    assert said.endswith(
+        "is refused at character 0: overall_quality is known from post_quality_filtering on, not yet at post_download; move the condition there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "not_said"),
+    [
+        pytest.param(
+            "word_count < 5",
+            "character 0: word_count is known from post_transcription on",
+            "did you mean",
+            id="known later, near a known one",
+        ),
+        pytest.param(
+            "view_count < 5 and word_cuont < 5",
+            "did you mean word_count? word_count is known from post_transcription on",
+            "Known:",
+            id="misspelt, too",
+        ),
+        pytest.param("word_count < 5 and and", "word_count is known from", "did you mean", id="the first fault"),
+        pytest.param("view_cuont < 5", "did you mean view_count? Known: age_days", "not yet at", id="misspelt, and known here"),
+        pytest.param("view_count = 5 and word_count < 5", "equality is written ==", "word_count is known", id="another fault before it"),
+    ],
+)
+def test_a_name_that_is_known_only_later_is_told_so_first_and_alone(text: str, says: str, not_said: str) -> None:
+    said = faults(exits(text))["/exit.post_download.conditions/0"]
+    assert says in said
+    assert not_said not in said
 
 
 def test_a_value_that_was_not_measured_makes_no_condition_true() -> None:
@@ -231,6 +260,7 @@ def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
     found = faults(
         {
             "filter.min_overal": 0.5,
+            "filter.min_wrods.news": 5,
             "filter.min_words": 2.5,
             "filter.checks_needed": 5,
             "route.news": "fast",
@@ -241,6 +271,7 @@ def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
         }
     )
     assert found["/filter.min_overal"].endswith("did you mean 'filter.min_overall'?")
+    assert found["/filter.min_wrods.news"].endswith("did you mean 'filter.min_words.news'?")
     assert "whole number" in found["/filter.min_words"]
     assert "from 0 to 4" in found["/filter.checks_needed"]
     assert "full, lightweight, quality_check" in found["/route.news"]
@@ -250,7 +281,7 @@ def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
     assert "from 0 to 1" in found["/exit.post_download.conditions/2/confidence"]
     assert "are a list" in found["/exit.post_transcription.conditions"]
     assert "begin with filter., route. or exit." in found["/tiers"]
-    assert len(found) == 11
+    assert len(found) == 12
 
 
 def test_all_faults_of_a_record_come_at_once_with_their_place() -> None:

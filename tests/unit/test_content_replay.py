@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from optimizer.core.policy.content.pipeline import KNOBS, parse_pipeline
 from optimizer.core.policy.content.presets import PRESETS
 from optimizer.core.policy.content.recommend import MIN_FULL, Recommendation, recommend
 from optimizer.core.policy.content.replay import outcome, read_columns, replay, rows_to_columns
+from optimizer.core.policy.content.score import processed_quality
 from optimizer.core.policy.content.sensitivity import curve, sweep, values_to_try
 from optimizer.core.policy.content.timing import TimeModel
 
@@ -53,6 +56,23 @@ def test_one_outcome_per_setting_in_their_order() -> None:
     assert [one.full_share for one in found] == [1.0, 0.0]
     assert [one.time_saved_share for one in found] == [pytest.approx(0.0), pytest.approx(0.85)]
     assert (found[0].quality is None, found[1].quality) == (False, None)
+
+
+def test_the_score_is_the_mean_of_what_a_study_gives_each_item() -> None:
+    policy = PRESETS["balanced"].policy | {"route.podcast": "full"}
+    pipeline = parse_pipeline(policy)
+    rows = collected()
+    each = [processed_quality({"expected": {"quality": row["quality"]}}, asdict(pipeline.decide(row))) for row in rows]
+    (found,) = replay(read_columns(rows_to_columns(rows)), [policy])
+    assert 0 < found.n_full < len(rows)
+    assert found.score == pytest.approx(fmean(each))
+
+
+def test_without_the_quality_of_what_is_processed_in_full_there_is_no_score() -> None:
+    full, light = ({"route.default": mode, "route.news": mode, "route.discussion": mode} for mode in ("full", "lightweight"))
+    rows = [row | ({"quality": None} if i == 0 else {}) for i, row in enumerate(collected())]
+    found = replay(read_columns(rows_to_columns(rows)), [full, light])
+    assert (found[0].score, found[1].score) == (None, 0.5)
 
 
 def test_a_time_model_of_your_own_is_used() -> None:
@@ -207,6 +227,14 @@ def test_too_little_is_refused_and_everything_that_is_missing_named_at_once() ->
         "2 more content types (1 of 3: news)",
         "an early exit at post_transcription, post_quality_filtering, post_analysis",
     ]
+    assert "known of reported items only: send each item with its exit_checkpoint to POST /api/performance/record" in refused.value.detail
+
+
+def test_where_every_checkpoint_has_ended_an_item_nothing_is_said_of_early_exits() -> None:
+    rows = [{"content_type": "news", "quality_score": 0.5, "exit_checkpoint": CHECKPOINTS[i % 4]} for i in range(200)]
+    with pytest.raises(DatasetTooSmall) as refused:
+        recommend(rows)
+    assert refused.value.detail.endswith("(1 of 3: news). Collect more with the pipeline as it is.")
 
 
 @pytest.mark.parametrize("n", [99, 100])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +30,8 @@ from optimizer.jobs.export_variant import export_variant
 from optimizer.ports import VariantRecord
 from tests.api_world import World, make_home, serving
 
-FILE = Path(__file__).parents[2] / "families" / "content_pipeline" / "family.yaml"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "families" / "content_pipeline" / "family.yaml"
 TEXT = FILE.read_text(encoding="utf-8")
 SMALL: dict[str, Any] = {
     "name": "pipeline",
@@ -100,7 +103,7 @@ def test_without_versions_it_still_needs_no_prompt() -> None:
         pytest.param(changed(space={"policy.route.news": {"choices": ["full", "quick"]}}), "/space/policy.route.news", "not 'quick'", id="a choice that is no mode"),
         pytest.param(
             changed(space={"policy.exit.post_download.conditions": {"choices": [["word_count < 5"]]}}),
-            "/space/policy.exit.post_download.conditions", "not known yet at post_download", id="a condition too early",
+            "/space/policy.exit.post_download.conditions", "known from post_transcription on", id="a condition too early",
         ),
         pytest.param(changed(space={"temperature": {"float": [0, 1]}}), "/space/temperature", "belongs to a prompt", id="a prompt's slot"),
         pytest.param({**changed({"deadline_s": 5}), "kind": "prompt"}, "/prompt/versions/a/content", "is missing", id="a prompt without messages"),
@@ -184,6 +187,37 @@ def test_a_record_that_cannot_be_judged_is_refused_with_all_its_faults(world: Wo
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/variables/word_count", "/variables/overall_quality"]
     unknown = world.post("/v1/families/content_pipeline/render", {"variables": {"words": 3}})
     assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/variables/words")
+
+
+def test_a_misspelt_input_of_a_record_is_told_the_input_that_is_near(world: World) -> None:
+    def refused(**variables: Any) -> str:
+        return str(world.post("/v1/families/content_pipeline/render", {"variables": variables}).json()["detail"])
+
+    assert refused(word_cuont=3) == "This record cannot be judged: the family has no input 'word_cuont'; did you mean 'word_count'?"
+    assert refused(zzz=3).startswith(
+        "This record cannot be judged: the family has no input 'zzz'; its inputs are content_type, duration_seconds"
+    )
+    many = refused(**{f"word_coun{i}": 1 for i in range(20)})
+    assert many.count("did you mean") == 10, "so that a record of many unknown names is answered at once"
+
+
+def test_the_reports_that_the_how_to_shows_let_a_rollout_start(world: World) -> None:
+    text = (ROOT / "docs" / "how-to" / "search-a-content-pipeline.md").read_text(encoding="utf-8").replace("'$token'", "TOKEN")
+    asked, *reported = re.findall(r"\$DETENT(/v1/\S+) .*?-d '(.*?)'", text, re.DOTALL)
+    assert [path for path, _ in reported] == ["/v1/interactions", "/v1/feedback"]
+    strict = world.post("/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.8}})
+    start = {"variant": strict.json()["variant"], "dry_run": True}
+    refused = world.post("/v1/families/content_pipeline/rollouts", start)
+    assert (refused.status_code, "no interaction of content_pipeline was reported" in refused.json()["detail"]) == (409, True)
+
+    served = world.post(asked[0], json.loads(asked[1])).json()
+    for path, body in reported:
+        answer = world.post(path, json.loads(body.replace("TOKEN", served["assignment"])))
+        assert (answer.status_code, answer.json()["accepted"]) == (200, 1), answer.text
+    would = world.post("/v1/families/content_pipeline/rollouts", start)
+    assert would.status_code == 200, would.text
+    with world.shared.store.read() as tx:
+        assert sum(world.shared.store.examples.counts(tx, "content_pipeline").values()) == 1, "what was measured and what it was worth"
 
 
 def test_a_person_makes_a_variant_by_changing_knobs(world: World) -> None:

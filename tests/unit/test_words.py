@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.cli import output
 from optimizer.core.rollout_start import fallen_before
-from optimizer.core.words import count, dollars, when
+from optimizer.core.words import count, did_you_mean, dollars, when
 from tests.stores import rollout
 
 
@@ -27,6 +27,11 @@ def test_one_thing_is_written_as_one(n: int, text: str) -> None:
 
 def test_a_plural_that_is_not_made_with_an_s_is_given() -> None:
     assert (count(1, "family", "families"), count(3, "family", "families")) == ("1 family", "3 families")
+
+
+def test_a_misspelt_name_is_told_the_near_one_and_another_nothing() -> None:
+    assert did_you_mean("word_cuont", ["view_count", "word_count"]) == "; did you mean 'word_count'?"
+    assert did_you_mean("zzz", ["view_count", "word_count"]) == did_you_mean("x" * 10**6, ["word_count"]) == did_you_mean("x", []) == ""
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidCondition, pointer_of
+from optimizer.core.policy.condition_tokens import MAX_SHOWN, quoted
 from optimizer.core.policy.conditions import Condition, compile_condition
-from optimizer.core.policy.content.fields import CHECKPOINTS, known_at
+from optimizer.core.policy.content.fields import BY_NAME, CHECKPOINTS, known_at
 from optimizer.core.policy.knobs import Knob
 
 BARE_CONFIDENCE = 1.0  # of a condition that is declared as a text alone
 ENTRY_KEYS = ("name", "enabled", "condition", "confidence", "reason")
 
+_WORD = re.compile(r"\w+")
 _FEWER = "raising it ends fewer items early: slower, and fewer good items are lost"
 KNOBS: tuple[Knob, ...] = (
     Knob(name="exit.enabled", kind="flag", default=True, meaning="off: no item ends early."),
@@ -90,7 +93,7 @@ def read_exits(entries: Any, checkpoint: str, at: Sequence[Any]) -> tuple[tuple[
             try:
                 condition = compiled(plain["condition"], checkpoint)
             except InvalidCondition as wrong:
-                found.append(Fault(pointer=text_at, detail=_said(wrong, checkpoint)))
+                found.append(Fault(pointer=text_at, detail=_said(wrong, plain["condition"], checkpoint)))
         faults += found
         if condition is not None and not found:
             exits.append(
@@ -134,12 +137,15 @@ def _entry_faults(entry: Any, at: list[Any]) -> Iterator[Fault]:
             yield Fault(pointer=pointer_of([*at, key]), detail=f"{key} is a text, not {entry[key]!r}")
 
 
-def _said(wrong: InvalidCondition, checkpoint: str) -> str:
-    """The fault with its position; a name that is only known later is told so."""
-    later = next((name for name in _known_later(checkpoint) if f"'{name}'" in wrong.detail or f"`{name}`" in wrong.detail), None)
-    hint = f"; {later} is not known yet at {checkpoint}" if later else ""
-    return f"{wrong.detail.rstrip('.')}{hint}"
-
-
-def _known_later(checkpoint: str) -> frozenset[str]:
-    return known_at(CHECKPOINTS[-1]) - known_at(checkpoint)
+def _said(wrong: InvalidCondition, text: str, checkpoint: str) -> str:
+    """The fault with its position. Of a name that is known only later, or misspelt from one, that is the reason: what is near it here is not meant."""
+    found = _WORD.match(text, wrong.position)
+    word = found.group() if found else ""
+    known = known_at(checkpoint)
+    close = difflib.get_close_matches(word[:MAX_SHOWN], BY_NAME, n=1) if found and "no variable is called" in wrong.reason else []
+    if close and close[0] not in known:
+        later = BY_NAME[close[0]]
+        meant = "" if word == later.name else f"no variable is called {quoted(word)}; did you mean {later.name}? "
+        since = f"{later.name} is known from {later.known_from} on, not yet at {checkpoint}; move the condition there"
+        wrong = InvalidCondition(text, wrong.position, meant + since)
+    return wrong.detail.rstrip(".")

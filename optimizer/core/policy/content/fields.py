@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import nan
+from sys import float_info
 from typing import Any, Literal
 
 from optimizer.core.errors import Fault, InvalidInput
@@ -69,7 +70,7 @@ FIELDS: tuple[Field, ...] = (
     ),
 )
 BY_NAME: Mapping[str, Field] = {field.name: field for field in FIELDS}
-_BOUNDS = {"share": (0.0, 1.0), "signed": (-1.0, 1.0), "number": (0.0, None)}
+_BOUNDS: Mapping[str, tuple[float, float | None]] = {"share": (0.0, 1.0), "signed": (-1.0, 1.0), "number": (0.0, None)}
 
 
 def known_at(checkpoint: str) -> frozenset[str]:
@@ -105,15 +106,27 @@ def values_of(record: Mapping[str, Any], at: str = "") -> dict[str, Any]:
     return values
 
 
+def is_of_kind(field: Field, value: Any) -> bool:
+    """Whether a value that was measured is a text or a number as declared; a number may still be out of range."""
+    return isinstance(value, str) if field.kind == "text" else isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def range_of(field: Field) -> str:
+    """Where a number lies, as the end of a sentence: ``from 0 to 1``."""
+    low, high = _BOUNDS[field.kind]
+    return f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+
+
 def _problem(field: Field, value: Any) -> str | None:
     if value is None:
         return None
-    if field.kind == "text":
-        return None if isinstance(value, str) else f"{field.name} is a text, not {value!r}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_of_kind(field, value):
+        if field.kind == "text":
+            return f"{field.name} is a text, not {value!r}"
         return f"{field.name} is a number, not {value!r}; leave it out where it was not measured"
+    if field.kind == "text":
+        return None
     low, high = _BOUNDS[field.kind]
-    if not isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-        bounds = "at least 0" if high is None else f"from {low:g} to {high:g}"
-        return f"{field.name} lies {bounds}, and {value!r} does not; leave it out where it was not measured"
+    if not abs(value) <= float_info.max or value < low or (high is not None and value > high):
+        return f"{field.name} lies {range_of(field)}, and {value!r} does not; leave it out where it was not measured"
     return None

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.content.fields import values_of
+from optimizer.core.policy.content.fields import BY_NAME, is_of_kind, range_of, values_of
+from optimizer.core.words import did_you_mean
 
 
 def item_fault(input: Mapping[str, Any], expected: Mapping[str, Any], *, known: Collection[str], worth: str) -> str | None:
@@ -18,18 +19,26 @@ def item_fault(input: Mapping[str, Any], expected: Mapping[str, Any], *, known: 
     """
     unknown = [name for name in input if name not in known]
     if unknown:
-        return f"the family has no input {unknown[0]!r}"
+        return f"the family has no input {unknown[0]!r}" + did_you_mean(unknown[0], known)
     measured = measured_of(input)
     if not measured:
         return "nothing was measured of the item"
     try:
         values_of(measured)
     except InvalidInput as fault:
-        return f"of another kind than declared: {', '.join(f.pointer.strip('/') for f in fault.faults)}"
+        return _told([f.pointer.strip("/") for f in fault.faults], measured)
     quality = expected.get(worth)
     if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
         return f"expected has no {worth!r} from 0 to 1"
     return None
+
+
+def _told(wrong: Collection[str], measured: Mapping[str, Any]) -> str:
+    """What is wrong with these fields; the same words for every item with the same fields, so that an import counts them together."""
+    kinds = [name for name in wrong if not is_of_kind(BY_NAME[name], measured[name])]
+    ranges = [f"{name} lies {range_of(BY_NAME[name])}" for name in wrong if name not in kinds]
+    told = [f"of another kind than declared: {', '.join(kinds)}"] if kinds else []
+    return "; ".join([*told, f"out of range: {', '.join(ranges)}"] if ranges else told)
 
 
 def measured_of(input: Mapping[str, Any]) -> dict[str, Any]:

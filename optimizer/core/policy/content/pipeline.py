@@ -195,11 +195,13 @@ def value_fault(knob: Knob, name: str, value: Any) -> str | None:
 
 
 def unknown_knob(name: str) -> str:
-    """The fault of a name that is no knob, with the nearest one that is."""
+    """The fault of a name that is no knob, with the nearest one that is; of a name that ends in a content type, the type's own."""
     for other, right in OTHER_NAMES.items():
         if f".{other}." in name:
             return f"there is no knob {name!r}; did you mean {name.replace(other, right)!r}?"
-    close = difflib.get_close_matches(name, list(BY_NAME), n=1)
+    base, _, last = name.rpartition(".")
+    of_type = [f"{knob}.{last}" for knob in PER_TYPE] if base.count(".") and route.is_type_name(last) else []
+    close = difflib.get_close_matches(name, [*BY_NAME, *of_type], n=1)
     return f"there is no knob {name!r}; " + (f"did you mean {close[0]!r}?" if close else "its knobs begin with filter., route. or exit.")
 
 

@@ -131,9 +131,13 @@ def require_enough(rows: Sequence[Mapping[str, Any]]) -> None:
     if unseen:
         missing.append(f"an early exit at {', '.join(unseen)}")
     if missing:
+        exits = (
+            " Early exits are known of reported items only: send each item with its exit_checkpoint to POST /api/performance/record. A checkpoint "
+            "that never ends anything may lack conditions, or ask for too much confidence."
+        )
         raise DatasetTooSmall(
-            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the pipeline as it is; a checkpoint "
-            "that never ends anything may lack conditions, or ask for too much confidence.",
+            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the pipeline as it is."
+            f"{exits if unseen else ''}",
             missing=missing,
             n_items=n_judged,
             n_required=MIN_ITEMS,

@@ -16,6 +16,7 @@ from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.policy.content import filter
 from optimizer.core.policy.content.fields import CHECKPOINTS, FIELDS
 from optimizer.core.policy.content.pipeline import Pipeline, parse_pipeline
+from optimizer.core.policy.content.score import WORTH
 from optimizer.core.policy.content.timing import TIMES, TimeModel
 
 MAX_KEPT = 256  # columns of bools
@@ -31,6 +32,7 @@ class Outcome:
         time_saved_share: of the time that processing all of them in full takes.
         quality: mean quality of what is processed in full; None where nothing is, or its quality was not measured.
         quality_error: its standard error; None below two measured records.
+        n_full: records that are processed in full.
         n_judged: records behind ``quality``.
     """
 
@@ -42,11 +44,19 @@ class Outcome:
     time_saved_share: float
     quality: float | None
     quality_error: float | None
+    n_full: int
     n_judged: int
 
     @property
     def bypass_share(self) -> float:
         return self.lightweight_share + self.early_exit_share
+
+    @property
+    def score(self) -> float | None:
+        """What a study scores (``score.py``): also what is not processed in full counts. None where something that is was not measured."""
+        if self.n_judged < self.n_full:
+            return None
+        return self.full_share * (self.quality or 0.0) + WORTH * (1 - self.full_share)
 
 
 @dataclass(slots=True)
@@ -210,6 +220,7 @@ def summary(records: Records, found: Ways, times: TimeModel = TIMES) -> Outcome:
         time_saved_share=1 - spent / times.full,
         quality=quality,
         quality_error=error,
+        n_full=int(np.count_nonzero(found.full)),
         n_judged=n_judged,
     )
 
