@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 
-from optimizer import wiring
+from optimizer import run_files, wiring
 from optimizer.cli.app import app, exit_code
 from optimizer.config import load_settings
 from optimizer.core import errors
@@ -366,6 +366,27 @@ def test_the_doctor_finds_a_healthy_project(detent: Detent) -> None:
     ran = detent("doctor", "--json")
     assert ran.code == 0, ran.out
     assert {f["check"] for f in ran.json["findings"]} >= {"python", "disk", "store", "family", "model", "ports", "mlflow"}
+
+
+def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_doctor_says_so(detent: Detent) -> None:
+    settings = load_settings()
+    family_file = settings.families_dir / "support_topics" / "family.yaml"
+    models, declared = settings.models_file.read_text(), family_file.read_text()
+    try:
+        run_files.announce(settings, "gateway", models=wiring.open_models(settings).digests())
+        known = json.loads(models)
+        settings.models_file.write_text(json.dumps({"embedded": {**known["embedded"], "retries": 5}, "large": known["embedded"]}))
+        family_file.write_text(declared.replace("model: {default: embedded", "model: {default: large"))
+        refused = detent("family", "adopt", "support_topics", "--confirm", "support_topics")
+        assert refused.code == 1
+        assert "does not know its model 'large'" in refused.err
+        (found,) = [f for f in detent("doctor", "--json").json["findings"] if "running server read" in f["detail"]]
+        assert (found["verdict"], "added: large; changed: embedded" in found["detail"]) == ("warning", True)
+        assert "Restart `detent serve`" in found["advice"]
+    finally:
+        run_files.withdraw(settings, "gateway")
+        settings.models_file.write_text(models)
+        family_file.write_text(declared)
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
