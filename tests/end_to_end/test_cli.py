@@ -318,9 +318,15 @@ def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_
     assert (review["input"], review["output"]) == ({"message": "My card was charged twice."}, "delivery")
     wrong = detent("review", "answer", review["id"], "release", "--expected", "weather")
     assert wrong.code == 2
-    assert "cannot be read" in wrong.err
+    assert "--expected LABEL, known are" in wrong.err
+    silent = detent("review", "answer", review["id"], "release")
+    assert (silent.code, "--as-answered" in silent.err) == (2, True)
     before = _n_examples()
-    assert detent("review", "answer", review["id"], "release", "--expected", "payment").code == 0
+    done = detent("review", "answer", review["id"], "release", "--expected", "payment")
+    assert done.code == 0
+    assert "Undo: none: an answer stays" in done.err
+    assert "Next: " in done.err
+    assert "detent " in done.err.split("Next: ")[1]
     assert _n_examples() == before + 1
     (answered,) = [one for one in detent("review", "list", "--status", "all", "--json").json["items"] if one["id"] == review["id"]]
     assert (answered["input"], answered["output"], answered["answer"]) == (None, None, "release")
