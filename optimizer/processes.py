@@ -13,7 +13,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 
@@ -66,7 +67,8 @@ def run_api(settings: Settings, fd: int | None) -> None:
 def run_gateway(settings: Settings, fd: int | None) -> None:
     from api.gateway import create_gateway
 
-    _serve(create_gateway(settings), settings, "gateway", settings.gateway_port, fd)
+    app = create_gateway(settings)
+    _serve(app, settings, "gateway", settings.gateway_port, fd, lambda: {"models": app.state.model_side.catalogue.digests()})
 
 
 def run_worker(settings: Settings, fd: int | None) -> None:
@@ -81,7 +83,10 @@ def run_mlflow(settings: Settings, fd: int | None) -> None:
     run(settings)
 
 
-def _serve(app: object, settings: Settings, name: str, port: int, fd: int | None) -> None:
+def _serve(
+    app: object, settings: Settings, name: str, port: int, fd: int | None, more: Callable[[], Mapping[str, Any]] = lambda: {}
+) -> None:
+    """``more``: what the process announces beside its address once it has started."""
     import uvicorn
 
     bound = socket.socket(fileno=fd) if fd is not None else None
@@ -92,7 +97,7 @@ def _serve(app: object, settings: Settings, name: str, port: int, fd: int | None
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                announce(settings, name, url)
+                announce(settings, name, url, **more())
 
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]

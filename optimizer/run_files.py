@@ -65,12 +65,11 @@ def write_whole(path: Path, values: object) -> None:
     part.replace(path)
 
 
-def note(settings: Settings, name: str, member: str) -> str | None:
-    """A further member that a living process announced, such as the profile of ``serve``."""
+def note(settings: Settings, name: str, member: str) -> Any:
+    """A further member that a living process announced, such as the profile of ``serve``; None without one."""
     if find(settings, name) is None:
         return None
-    value = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8")).get(member)
-    return str(value) if value is not None else None
+    return json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8")).get(member)
 
 
 class ProcessLock:

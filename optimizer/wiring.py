@@ -177,6 +177,13 @@ def open_models(settings: Settings) -> Models:
     return Models(settings.models_file, settings.run_dir())
 
 
+def loaded_models(settings: Settings) -> Mapping[str, str] | None:
+    """The models that the running gateway read at its start, with a digest of each one's settings; None where none runs."""
+    from optimizer.run_files import note
+
+    return cast("Mapping[str, str] | None", note(settings, "gateway", "models"))
+
+
 def listed_model(litellm_id: str) -> ModelSettings:
     """A model as LiteLLM's own table lists it, for estimates; nobody is asked and no key is needed."""
     from optimizer.adapters.model_settings import ModelSettings

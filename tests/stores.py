@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.adapters.database import Database
+from optimizer.adapters.language_models import Models
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.language import ModelAnswer
 from optimizer.core.rollout import Rollout
@@ -21,6 +22,7 @@ from optimizer.ports import JournalEntry
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FAMILY = "summarization"
+EMBEDDED_ONLY = Models(Path("no such file"), Path("no such folder"))  # as a home without config/models.yaml has them
 
 
 @cache

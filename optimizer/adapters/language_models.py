@@ -10,6 +10,7 @@ from optimizer.adapters.embedded_model import EmbeddedModel
 from optimizer.adapters.litellm_models import LiteLLMModel
 from optimizer.adapters.model_settings import ModelSettings, read_models
 from optimizer.adapters.openai_compatible import OpenAICompatible
+from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.language import ModelPrice
 from optimizer.ports import LanguageModel
@@ -22,19 +23,31 @@ class Models:
         """Raises InvalidInput with every fault of the file."""
         self._file = models_file
         self._run_dir = run_dir
+        self._seen = _changed_at(models_file)  # before it is read: a change in between is looked at, and not missed
         self._settings = read_models(self._file)
+        self._names_now = frozenset(self._settings)  # what the file named when it was last looked at
         self._made: dict[str, EmbeddedModel | LiteLLMModel | OpenAICompatible] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # get describes a model while it holds it
 
     def describe(self, name: str) -> ModelSettings:
-        """What the file says about a model; raises NotFound. Starts and imports nothing."""
+        """What the file said about a model when it was read; raises NotFound. Starts and imports nothing."""
         found = self._settings.get(name)
         if found is None:
+            if self._is_added(name):
+                raise NotFound(
+                    f"The running process does not know the model {name!r}: it read {self._file} when it started, and the model was added since. "
+                    f"Restart `detent serve`; until then it knows {', '.join(self._settings)}.",
+                    model=name,
+                )
             raise NotFound(
                 f"There is no model {name!r} in {self._file}. Known: {', '.join(self._settings)}. Add it there, or name one of these.",
                 model=name,
             )
         return found
+
+    def digests(self) -> dict[str, str]:
+        """Of each model's settings by its name, so that what this process has read can be compared with the file as it is now."""
+        return {name: digest(canonical_json(settings.model_dump(mode="json")))[:12] for name, settings in self._settings.items()}
 
     def price(self, name: str) -> ModelPrice | None:
         """Dollars per million tokens, where known; starts and imports nothing."""
@@ -67,6 +80,18 @@ class Models:
             for model in self._made.values():
                 model.close()
             self._made.clear()
+
+    def _is_added(self, name: str) -> bool:
+        """Whether the file names the model by now. It is read again only where it changed: a family without its model asks at every request."""
+        with self._lock:
+            changed_at = _changed_at(self._file)
+            if changed_at != self._seen:
+                self._seen = changed_at
+                try:
+                    self._names_now = frozenset(read_models(self._file))
+                except InvalidInput:  # faulty by now: what was read at the start is all that is known
+                    self._names_now = frozenset(self._settings)
+            return name in self._names_now
 
     def _make(self, name: str, settings: ModelSettings) -> EmbeddedModel | LiteLLMModel | OpenAICompatible:
         if settings.embedded:
@@ -105,6 +130,14 @@ class Models:
             concurrency=settings.concurrency,
             max_output_tokens=settings.max_output_tokens,
         )
+
+
+def _changed_at(path: Path) -> int | None:
+    """Nanoseconds since 1970; None where there is no such file."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _key(name: str, settings: ModelSettings) -> str | None:

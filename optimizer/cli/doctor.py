@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -150,6 +150,8 @@ def _models(session: Session) -> Iterator[Finding]:
     from optimizer import wiring
 
     models = wiring.open_models(session.settings)
+    if (loaded := wiring.loaded_models(session.settings)) is not None:
+        yield from _loaded(models.digests(), loaded)
     wanted: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
     for family in session.families.families.values():
         wanted.setdefault(family.model.default, []).append(family.name)
@@ -162,6 +164,21 @@ def _models(session: Session) -> Iterator[Finding]:
             detail = f"{name}, used by {', '.join(used_by)}" + ("" if price else ": no price known")
             advice = "" if price else "A dollar cap needs one: name it under price in config/models.yaml."
             yield Finding(check="model", verdict="ok" if price else "warning", detail=detail, advice=advice)
+
+
+def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:
+    """config/models.yaml as it is now beside what the running server read at its start; both by name, with a digest of the settings."""
+    parts = {
+        "added": sorted(now.keys() - loaded.keys()),
+        "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
+        "removed": sorted(loaded.keys() - now.keys()),
+    }
+    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
+    if said:
+        detail = f"the running server read config/models.yaml when it started, and the file was edited since ({said})"
+        yield Finding(
+            check="model", verdict="warning", detail=detail, advice="Restart `detent serve`: until then it goes by what it has read."
+        )
 
 
 def _embedded(name: str) -> Finding:

@@ -153,6 +153,7 @@ def adopt(
 
     Example: detent family adopt triage --confirm triage
     """
+    from optimizer import wiring
     from optimizer.jobs.adopt_file_version import adopt_file_version
 
     session = Session()
@@ -160,7 +161,10 @@ def adopt(
     if family in session.families.problems:
         problem = session.families.problems[family]
         raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
-    report = adopt_file_version(declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock, reason=reason)
+    report = adopt_file_version(
+        declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock,
+        models=wiring.open_models(session.settings), loaded=wiring.loaded_models(session.settings), reason=reason,
+    )  # fmt: skip
     show_change(as_json, report)
 
 

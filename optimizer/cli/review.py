@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table
+from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import InvalidInput
+from optimizer.core.words import count
 
 LABEL = "label_interaction"  # a kind of review: what should this answer have been?
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
@@ -93,7 +94,22 @@ def answer(
             raise InvalidInput("--expected and --as-answered are for reviews of interactions; an example says already what is expected.")
         row = release_example(review, answer, actor=session.actor, store=session.store, clock=session.clock)
     show(as_json, row, lambda out: None)
-    say(f"{review}: {'the text may become an example' if answer == 'release' else 'the text stays out of every prompt'}.")
+    with session.store.read() as tx:
+        n_open = len(session.store.reviews.page(tx, row["family"], "open"))
+    released, family_name = answer == "release", row["family"]
+    list_open = f"detent review list --family {family_name}"
+    study = f"detent study run {family_name} --dry-run"
+    tell_change(
+        f"{review}: {'the text is an example from now on, and a prompt may quote it' if released else 'the text stays out of every prompt'}.",
+        why="",
+        undo="none: an answer stays. "
+        + (
+            f"What it was read as stays among {family_name}'s examples."
+            if released
+            else "Import the text as an example, if it is to be one."
+        ),
+        then=f"{list_open} ({count(n_open, 'review')} open)" if n_open else f"no review of {family_name} is open; {study}",
+    )
 
 
 @app.command()

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from optimizer.core import champion as champions
-from optimizer.core.errors import Refused
+from optimizer.core.errors import Conflict, NotFound, Refused
+from optimizer.core.estimate import models_of
 from optimizer.core.family import Family
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.rollout import Champion, Decision
 from optimizer.jobs.file_versions import crown_file_version, store_file_version
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_reign
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
 
 
 def adopt_file_version(
-    family: Family, *, actor: str, confirm: str | None, store: Store, clock: Clock, reason: str | None = None
+    family: Family,
+    *,
+    actor: str,
+    confirm: str | None,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+    loaded: Collection[str] | None,
+    reason: str | None = None,
 ) -> ChangeReport:
     """Makes ``prompt.current`` of the file the champion, without study or rollout; an active rollout ends with it.
 
+    Args:
+        loaded: names of the models that the running gateway knows, which reads them once at its start; None where none runs.
     Raises:
         Refused: ``confirm`` is not the family's name, and there is a champion to be replaced.
-        Conflict: the file's version already serves, or the family is frozen.
-        NotFound: the file has no such prompt version.
+        Conflict: the file's version already serves, the family is frozen, or the running gateway does not know a model that the version asks.
+        NotFound: the file has no such prompt version, or config/models.yaml has no model that it asks.
     """
     name, version = family.name, family.prompt.current
     wanted = family.variant(version).id
     why = checked_reason(reason)
+    _require_models(family, models, loaded)
 
     def change(tx: Transaction) -> tuple[Champion | None, Champion, Decision | None]:
         require_unfrozen(store.freezes.all(tx), name, f"adopt version {version} of {name}'s file")
@@ -53,6 +67,22 @@ def adopt_file_version(
         champion=reign,
         decision=ended,
     )
+
+
+def _require_models(family: Family, models: ModelCatalogue, loaded: Collection[str] | None) -> None:
+    variant = family.variant()
+    cannot = f"Cannot serve version {family.prompt.current} of {family.name}'s file"
+    for name in models_of(variant, {}) if variant.messages else ():
+        try:
+            models.describe(name)
+        except NotFound as error:
+            raise NotFound(f"{cannot}: {error.detail}", model=name) from None
+        if loaded is not None and name not in loaded:
+            raise Conflict(
+                f"{cannot}: the running server does not know its model {name!r}. It read config/models.yaml when it started, and the model was "
+                f"added since, so every request would fail. Restart `detent serve`, then adopt again.",
+                model=name,
+            )
 
 
 def _unconfirmed(name: str, version: str, variant: str) -> Refused:

@@ -165,7 +165,8 @@ def _plan(
         limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
         require_bounded(name, models.price(name), limit, budget)
         if aim == "cost":
-            require_price(name, models.price(name), is_free_allowed=name != model)
+            comes_from, instead = _source_of(name, champion, family, tiers)
+            require_price(name, models.price(name), is_free_allowed=name != model, comes_from=comes_from, instead=instead)
     is_written = writes(names, space)
     if is_written:
         _check_proposer(family, definition.proposer or model, space, budget, models)
@@ -271,10 +272,28 @@ def _checked(budget: Budget) -> Budget:
     return budget
 
 
-def require_price(model: str, price: ModelPrice | None, *, is_free_allowed: bool) -> None:
+def _source_of(model: str, champion: Variant, family: Family, tiers: Sequence[str]) -> tuple[str, str]:
+    """What names the model in a study, and what to do there in place of giving it a price."""
+    if model in models_of(champion, {}):
+        return f"the serving champion {champion.id}", serve_another(model, family)
+    if model in tiers:
+        return "model.tiers of the family's file", "take it out of model.tiers"
+    return "the space", "leave it out of the space"
+
+
+def serve_another(model: str, family: Family) -> str:
+    """How a champion that asks ``model`` is followed by one that does not."""
+    adopt = f"detent family adopt {family.name} --confirm {family.name}"
+    if family.model.default == model:
+        return f"name another model.default in the family's file, then: {adopt}"
+    return f"serve the file's {family.model.default!r} first{', without model.tiers' if len(family.model.tiers) > 1 else ''}: {adopt}"
+
+
+def require_price(model: str, price: ModelPrice | None, *, is_free_allowed: bool, comes_from: str, instead: str) -> None:
     """Raises InvalidInput where cost is the aim and cannot be told, or the champion's model leaves nothing to save."""
     if price is None or (not is_free_allowed and price.input_usd_per_mtok + price.output_usd_per_mtok <= 0):
-        detail = f"Model {model!r} has no price, so there are no dollars to save with it. Give it one in config/models.yaml, or leave it out of the space."
+        why = "has no price" if price is None else "costs nothing"
+        detail = f"Model {model!r} of {comes_from} {why}, so there are no dollars to save with it. Give it a price in config/models.yaml, or {instead}."
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
 
 

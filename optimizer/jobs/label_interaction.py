@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from optimizer.core.correction import declared_inputs
 from optimizer.core.dataset import Example, make_example
 from optimizer.core.errors import Fault, InvalidInput, NotFound
-from optimizer.core.family import Family
+from optimizer.core.family import Family, Output
 from optimizer.core.feedback import Interaction
 from optimizer.core.parsing import expected_text, parse_output
 from optimizer.core.privacy import Masker
@@ -17,6 +18,7 @@ from optimizer.jobs.release_example import ANSWERS
 from optimizer.ports import Clock, Store, Transaction
 
 KIND = "label_interaction"  # of the review, which collect_reviews.py opens
+MOST_LABELS = 20  # that an error lists; a family may have hundreds
 
 
 def label_interaction(
@@ -54,7 +56,9 @@ def label_interaction(
         if asked["status"] == "open" and answer == "release":
             interaction = store.events.interaction(tx, asked["subject"], family.name)
             if interaction is None:
-                raise NotFound(f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back.")
+                raise NotFound(
+                    f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back: detent review answer {review} keep_back"
+                )
             example = _example(family, interaction, expected, as_answered, at=now)
             store.examples.add(tx, [example])
             store.examples.release(tx, family.name, example.id, actor)
@@ -88,15 +92,34 @@ def _example(family: Family, interaction: Interaction, expected: Mapping[str, An
 def _expected(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool) -> dict[str, Any]:
     field = family.output.field
     if (expected is None) != as_answered:
-        detail = f"To release an answer say what it should have been ({field}), or that it was right as it was given, and not both."
+        detail = (
+            f"To release an answer say what its {field} should have been ({_to_type(family.output)}), or that it was right as it was given "
+            "(--as-answered), and not both."
+        )
         raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
     if expected is not None:
         read = parse_output(family.output, expected_text(family.output, expected))
         if read.error is not None:
-            detail = f"The expected {field} cannot be read by the family's own parser ({family.output.parser}): {read.error}."
+            said = expected_text(family.output, expected)
+            detail = (
+                f"The expected {field} {said!r} cannot be read by the family's own parser ({family.output.parser}): {read.error}. "
+                f"Say {_to_type(family.output, said)}."
+            )
             raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
         return dict(expected)
     read = parse_output(family.output, interaction.output or "")
     if read.error is not None:
-        raise InvalidInput(f"The answer cannot be read ({read.error}), so it cannot have been right. Say what it should have been.")
+        detail = f"The answer cannot be read ({read.error}), so it cannot have been right. Say what it should have been: {_to_type(family.output)}."
+        raise InvalidInput(detail, [Fault(pointer="/as_answered", detail=detail)])
     return {field: read.value}
+
+
+def _to_type(output: Output, said: str = "") -> str:
+    """``--expected`` with what may follow it: of labels the ones most like ``said`` first."""
+    if output.labels is None:
+        return {"json": "--expected 'JSON'", "list": "--expected '[\"TEXT\", ...]'"}.get(output.parser, "--expected TEXT")
+    folded = {label.casefold(): label for label in output.labels}
+    close = [folded[name] for name in difflib.get_close_matches(said.casefold(), folded, n=1)]
+    shown = list(dict.fromkeys([*close, *output.labels]))[:MOST_LABELS]
+    more = f", ... {len(output.labels)} in all: output.labels of its family.yaml" if len(output.labels) > len(shown) else ""
+    return f"--expected LABEL, known are {', '.join(shown)}{more}" + (f"; did you mean {close[0]}?" if close else "")

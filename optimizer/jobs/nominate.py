@@ -23,7 +23,7 @@ from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirming_study import confirming_study
-from optimizer.jobs.create_study import require_price
+from optimizer.jobs.create_study import require_price, serve_another
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_spending import monthly_left
 from optimizer.jobs.study_run import variant_of
@@ -159,7 +159,14 @@ def _plan(
         for name in models_of(arm, {}):
             price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
             if aim == "cost":
-                require_price(name, price, is_free_allowed=name != arms[0].model["name"])
+                is_champion = arm is arms[0]
+                require_price(
+                    name,
+                    price,
+                    is_free_allowed=name != arms[0].model["name"],
+                    comes_from=f"the serving champion {arm.id}" if is_champion else f"the variant {arm.id}",
+                    instead=serve_another(name, family) if is_champion else "nominate a variant without it",
+                )
             asked.append((name, price, limit))
             dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
         usd += TO_SPARE * n_holdout * per_answer * dearest

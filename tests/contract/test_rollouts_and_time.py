@@ -21,6 +21,7 @@ from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.watch_rollout import evidence_now
 from tests.rollout_world import Clock, F, World
+from tests.stores import EMBEDDED_ONLY
 
 DRAFT = VariantDraft(messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
 
@@ -137,7 +138,7 @@ def crown(world: World, version: str) -> None:
     content = {"content": [{"role": "user", "content": "Briefly: {{document}}"}]}
     versions = {**world.family.model_dump(mode="json")["prompt"]["versions"], version: content}
     data = {**world.family.model_dump(mode="json"), "prompt": {"current": version, "versions": versions}}
-    adopt_file_version(parse_family(data), actor="ann", confirm=F, store=world.store, clock=world.clock)
+    adopt_file_version(parse_family(data), actor="ann", confirm=F, store=world.store, clock=world.clock, models=EMBEDDED_ONLY, loaded=None)
 
 
 def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_counted_once(world: World) -> None:

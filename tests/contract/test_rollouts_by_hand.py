@@ -30,7 +30,7 @@ from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.sync_families import sync_families
 from optimizer.jobs.verify_rollout import verify_rollout
-from tests.stores import interaction
+from tests.stores import EMBEDDED_ONLY, interaction
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 F = "summarization"
@@ -177,19 +177,39 @@ def test_an_edited_file_becomes_a_variant_but_never_switches_traffic(store, cloc
 def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(store, clock):
     edited = family("Summarize.", "Be brief.", current="2")
     with pytest.raises(Refused, match="--confirm summarization"):
-        adopt_file_version(edited, actor="ann", confirm="yes", store=store, clock=clock)
-    told = adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
+        adopt_file_version(edited, actor="ann", confirm="yes", store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    told = adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
     assert champion(store) == edited.variant().id
     assert told.forced
     assert told.undo == f"detent champion rollback {F}"
     for confirm in (F, None):
         with pytest.raises(Conflict, match="already is the champion"):
-            adopt_file_version(edited, actor="ann", confirm=confirm, store=store, clock=clock)
+            adopt_file_version(edited, actor="ann", confirm=confirm, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+
+
+@pytest.mark.parametrize(
+    ("model", "loaded", "error", "says"),
+    [
+        pytest.param({"default": "large"}, None, NotFound, "There is no model 'large'", id="in no file"),
+        pytest.param(
+            {"default": "embedded"}, ["other"], Conflict, "Restart `detent serve`, then adopt again", id="added since the server started"
+        ),
+        pytest.param({"default": "embedded", "tiers": ["small", "embedded"]}, None, NotFound, "There is no model 'small'", id="a tier"),
+    ],
+)
+def test_a_file_whose_model_the_server_does_not_know_is_not_served(store, clock, model, loaded, error, says):
+    edited = parse_family({**family("Be brief.").model_dump(mode="json"), "model": model})
+    with pytest.raises(error, match=f"Cannot serve version 1 of {F}'s file: .*{says}"):
+        adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=loaded)
+    assert champion(store) == family().variant().id
+    known = family("Be brief.")
+    adopt_file_version(known, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=["embedded"])
+    assert champion(store) == known.variant().id
 
 
 def test_a_file_that_was_never_synced_can_be_adopted_without_forcing_anything(store, clock):
     other = family().model_copy(update={"name": "other"})
-    told = adopt_file_version(other, actor="ann", confirm=None, store=store, clock=clock)
+    told = adopt_file_version(other, actor="ann", confirm=None, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
     assert not told.forced
     assert told.undo is None
 
@@ -226,7 +246,7 @@ def test_a_champion_rollback_meant_for_another_champion_is_refused(store, clock,
 
 def test_a_change_of_champion_ends_the_rollout_in_the_same_transaction(store, clock, candidate, deploying):
     edited = family("Summarize.", "Be brief.", current="2")
-    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
+    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
     ended = load(store, deploying.id)
     assert (ended.status, ended.outcome) == ("rolled_back", "champion_changed")
     assert verify_rollout(deploying.id, store).ok
@@ -473,7 +493,7 @@ def test_promote_and_champion_change_at_once_end_in_one_valid_state(url, clock, 
 
     acts = [
         lambda: operate(deploying.id, "promote", actor="a", reason="", confirm=F, store=store, clock=clock),
-        lambda: adopt_file_version(edited, actor="b", confirm=F, store=other, clock=clock),
+        lambda: adopt_file_version(edited, actor="b", confirm=F, store=other, clock=clock, models=EMBEDDED_ONLY, loaded=None),
     ]
     threads = [threading.Thread(target=run, args=(act,)) for act in acts]
     for t in threads:

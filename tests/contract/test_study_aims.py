@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,6 +138,41 @@ def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None
     with pytest.raises(InvalidInput, match="goes by quality alone"):
         world.create(aim="cost", strategy="race")
     world.model.price = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)  # the champion's: nothing is left to save
-    with pytest.raises(InvalidInput, match="has no price"):
+    with pytest.raises(
+        InvalidInput, match=r"of the serving champion v_\w+ costs nothing.*name another model.default.*detent family adopt topics"
+    ):
         world.create(aim="cost")
     assert world.create(aim="latency", definition=SIZES, dry_run=True).n_trials > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "default", "tiers", "space", "says"),
+    [
+        pytest.param("fake", "fake", [], {}, "of the serving champion .* name another model.default in the family's file", id="champion"),
+        pytest.param(
+            "fake", "large", [], {}, "of the serving champion .* serve the file's 'large' first: detent", id="a file that is not adopted"
+        ),
+        pytest.param(
+            "fake",
+            "large",
+            ["fake", "large"],
+            {},
+            "of the serving champion .* serve the file's 'large' first, without model.tiers: detent",
+            id="with tiers",
+        ),
+        pytest.param(
+            "small", "fake", ["small", "fake"], {}, "of model.tiers of the family's file .* take it out of model.tiers", id="a tier"
+        ),
+        pytest.param(
+            "other", "fake", [], {"model": {"choices": ["fake", "other"]}}, "of the space .* leave it out of the space", id="the space"
+        ),
+    ],
+)
+def test_a_model_without_a_price_is_named_with_what_names_it(
+    world: World, model: str, default: str, tiers: list[str], space: Any, says: str
+) -> None:
+    priced = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)
+    world.family = topic_family(model={"default": default, "max_tokens": 8, **({"tiers": tiers} if tiers else {})}, space=space)
+    prices = SimpleNamespace(describe=world.describe, price=lambda name: None if name == model else priced)
+    with pytest.raises(InvalidInput, match=f"Model '{model}' {says}"):
+        world.create(aim="cost", strategy="replay" if tiers else "settings", models=prices)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer
 
-from optimizer import wiring
+from optimizer import run_files, wiring
 from optimizer.cli.app import app, exit_code
 from optimizer.config import load_settings
 from optimizer.core import errors
@@ -318,9 +318,15 @@ def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_
     assert (review["input"], review["output"]) == ({"message": "My card was charged twice."}, "delivery")
     wrong = detent("review", "answer", review["id"], "release", "--expected", "weather")
     assert wrong.code == 2
-    assert "cannot be read" in wrong.err
+    assert "--expected LABEL, known are" in wrong.err
+    silent = detent("review", "answer", review["id"], "release")
+    assert (silent.code, "--as-answered" in silent.err) == (2, True)
     before = _n_examples()
-    assert detent("review", "answer", review["id"], "release", "--expected", "payment").code == 0
+    done = detent("review", "answer", review["id"], "release", "--expected", "payment")
+    assert done.code == 0
+    assert "Undo: none: an answer stays" in done.err
+    assert "Next: " in done.err
+    assert "detent " in done.err.split("Next: ")[1]
     assert _n_examples() == before + 1
     (answered,) = [one for one in detent("review", "list", "--status", "all", "--json").json["items"] if one["id"] == review["id"]]
     assert (answered["input"], answered["output"], answered["answer"]) == (None, None, "release")
@@ -366,6 +372,27 @@ def test_the_doctor_finds_a_healthy_project(detent: Detent) -> None:
     ran = detent("doctor", "--json")
     assert ran.code == 0, ran.out
     assert {f["check"] for f in ran.json["findings"]} >= {"python", "disk", "store", "family", "model", "ports", "mlflow"}
+
+
+def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_doctor_says_so(detent: Detent) -> None:
+    settings = load_settings()
+    family_file = settings.families_dir / "support_topics" / "family.yaml"
+    models, declared = settings.models_file.read_text(), family_file.read_text()
+    try:
+        run_files.announce(settings, "gateway", models=wiring.open_models(settings).digests())
+        known = json.loads(models)
+        settings.models_file.write_text(json.dumps({"embedded": {**known["embedded"], "retries": 5}, "large": known["embedded"]}))
+        family_file.write_text(declared.replace("model: {default: embedded", "model: {default: large"))
+        refused = detent("family", "adopt", "support_topics", "--confirm", "support_topics")
+        assert refused.code == 1
+        assert "does not know its model 'large'" in refused.err
+        (found,) = [f for f in detent("doctor", "--json").json["findings"] if "running server read" in f["detail"]]
+        assert (found["verdict"], "added: large; changed: embedded" in found["detail"]) == ("warning", True)
+        assert "Restart `detent serve`" in found["advice"]
+    finally:
+        run_files.withdraw(settings, "gateway")
+        settings.models_file.write_text(models)
+        family_file.write_text(declared)
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:

@@ -19,6 +19,7 @@ from optimizer.jobs.adopt_file_version import adopt_file_version
 from optimizer.jobs.sync_families import sync_families
 from optimizer.jobs.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
+from tests.stores import EMBEDDED_ONLY
 
 PROMPT = "/v1/families/triage/prompt"
 STUDY = {"budget": {"calls": 2000}, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 10}}
@@ -185,7 +186,9 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
     versions = {"1": version.model_copy(update={"content": content})}
     edited = definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
     with pytest.raises(Conflict, match="detent unfreeze triage"):
-        adopt_file_version(edited, actor="ann", confirm="triage", store=world.shared.store, clock=world.shared.clock)
+        adopt_file_version(
+            edited, actor="ann", confirm="triage", store=world.shared.store, clock=world.shared.clock, models=EMBEDDED_ONLY, loaded=None
+        )
     for _ in range(2):
         [sync] = sync_families({"triage": edited}, world.shared.store, world.shared.clock, serve_file_edits=True)
         assert (sync.champion, sync.crowned) == (before, False)

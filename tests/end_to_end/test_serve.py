@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from optimizer import wiring
 from optimizer.config import load_settings
 from optimizer.run_files import ProcessLock
 from tests.running_server import CHILDREN, Server, make_home, until
@@ -64,6 +65,7 @@ def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_
     second = until("new processes", lambda: (now := server.wait_ready()) and not set(now.values()) & set(first.values()) and now)
     assert server.url == url
     assert set(second) == set(first)
+    assert wiring.loaded_models(server.settings) == wiring.open_models(server.settings).digests(), "the gateway says what it has read"
     status = json.loads(server.detent("status", "--json").stdout)
     assert {a["subject"] for a in status["alerts"] if a["kind"] == "process_restarted"} == set(CHILDREN)
     assert all(f"{name} (pid {first[name]}) was killed by signal 9" in server.told for name in CHILDREN)

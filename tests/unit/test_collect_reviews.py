@@ -216,7 +216,7 @@ def test_what_is_kept_back_becomes_nothing(asked: tuple[Place, str]) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({}, "say what it should have been"),
+        ({}, r"say what its summary should have been \(--expected TEXT\).*\(--as-answered\)"),
         ({"expected": {"summary": "x"}, "as_answered": True}, "not both"),
         ({"expected": {"topic": "x"}}, "no 'summary'"),
         ({"expected": {"summary": " "}}, "cannot be read"),
@@ -230,6 +230,32 @@ def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(aske
     assert place.reviews()[0]["status"] == "open"
     with pytest.raises(NotFound):
         place.answer("rv_unknown", as_answered=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ("billling", r"Say --expected LABEL, known are billing, other, delivery; did you mean billing\?"),
+        ("zzz", r"known are other, billing, delivery\.$"),
+    ],
+)
+def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(asked: tuple[Place, str], said: str, says: str) -> None:
+    place, review = asked
+    output = {"field": "topic", "parser": "label", "labels": ["other", "billing", "delivery"]}
+    place.family = parse_family({**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}})
+    with pytest.raises(InvalidInput, match=says) as caught:
+        place.answer(review, expected={"topic": said})
+    assert [fault.pointer for fault in caught.value.faults] == ["/expected"]
+    with pytest.raises(InvalidInput, match="--expected LABEL, known are other, billing, delivery"):
+        place.answer(review, as_answered=True)  # "an answer" is no label either
+
+
+def test_a_family_of_many_labels_names_some_and_where_the_others_stand(asked: tuple[Place, str]) -> None:
+    place, review = asked
+    output = {"field": "topic", "parser": "label", "labels": [f"label {n}" for n in range(100)]}
+    place.family = parse_family({**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}})
+    with pytest.raises(InvalidInput, match=r"label 19, \.\.\. 100 in all: output.labels of its family.yaml"):
+        place.answer(review)
 
 
 def test_masks_hold_for_what_a_person_writes(asked: tuple[Place, str]) -> None:

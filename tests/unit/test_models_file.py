@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,27 @@ def test_faults_inside_a_models_breaker_and_backoff_are_told_with_their_line(tmp
     faults = {(f.line, f.pointer): f.detail for f in caught.value.faults}
     assert set(faults) == {(4, "/a/breaker/failures"), (5, "/a/breaker/colour"), (6, "/a/backoff")}
     assert "known: failures, share, window_s" in faults[(5, "/a/breaker/colour")]
+
+
+def test_a_model_that_was_added_since_the_file_was_read_is_told_from_one_that_nobody_named(tmp_path):
+    path = written(tmp_path, "small: {provider: embedded}")
+    models = Models(path, tmp_path)
+    with pytest.raises(NotFound, match=r"There is no model 'large' in .*Add it there"):
+        models.describe("large")
+    path.write_text("small: {provider: embedded}\nlarge: {litellm: openai/gpt-4o}\n")
+    os.utime(path, ns=(1, 1))  # another moment than before, however coarse the file system's clock is
+    with pytest.raises(NotFound, match=r"does not know the model 'large'.*Restart `detent serve`; until then it knows small"):
+        models.describe("large")
+    with pytest.raises(NotFound, match="There is no model 'other'"):
+        models.describe("other")
+    path.write_text("large: [")
+    os.utime(path, ns=(2, 2))
+    with pytest.raises(NotFound, match="There is no model 'large'"):
+        models.describe("large")
+
+
+def test_digests_tell_which_models_were_edited(tmp_path):
+    before = Models(written(tmp_path, "a: {provider: embedded}\nb: {litellm: x}"), tmp_path).digests()
+    after = Models(written(tmp_path, "b: {litellm: x, retries: 1}\na: {provider: embedded}"), tmp_path).digests()
+    assert before["a"] == after["a"]
+    assert before["b"] != after["b"]
