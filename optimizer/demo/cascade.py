@@ -25,7 +25,7 @@ N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no t
 LONGEST_SHOWN = 160  # characters of an example
 N_FIRST_REQUESTS = 3  # a rollout does not start where nobody has asked anything
 N_LAST_REQUESTS = 6
-SEEN_WITHIN_S = 10.0  # the gateway looks for changes every quarter of a second
+DEPLOYED_WITHIN_S = 90.0  # an approved rollout is served with the worker's next tick, some seconds away
 ENDED_WITHIN_S = 600.0
 
 
@@ -61,6 +61,7 @@ class CascadeDemo:
         quiet = {"show": lambda line: "champion (" in line}
         self._screen.command("rollout", "start", name, made, "--confirm", name, "--reason", "the prompt that was there", **quiet)
         self._screen.command("rollout", "approve", name, "--reason", "diff reviewed", **quiet)
+        self._wait_for_deployment()
         self._screen.command("rollout", "promote", name, "--confirm", name, "--reason", "nobody depends on it yet", **quiet)
         where = str(self._place.cascade_definition.relative_to(self._place.settings.home))
         answer = self._screen.command(
@@ -120,6 +121,19 @@ class CascadeDemo:
         }
         made = self._api.post(f"/v1/families/{self._family.name}/variants", json=body)
         return str(made.raise_for_status().json()["variant"])
+
+    def _wait_for_deployment(self) -> None:
+        """Until the worker's tick has taken the approved rollout up: before that nobody can promote it."""
+        deadline = time.monotonic() + DEPLOYED_WITHIN_S
+        while time.monotonic() < deadline:
+            with self._store.read() as tx:
+                rollout = self._store.rollouts.active(tx, self._family.name)
+            if rollout is None or rollout.status != "approved":
+                return
+            time.sleep(POLL_S)
+        raise RuntimeError(
+            f"the worker did not take up the rollout of {self._family.name} within {DEPLOYED_WITHIN_S:g} seconds. See `detent status`."
+        )
 
     def _say_figures(self, study: Study, figures: Mapping[str, Any]) -> None:
         say, price = self._screen.say, self._price
