@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli import family_schedule
+from optimizer.cli import family_evaluate, family_schedule
 from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
 
+family_evaluate.register(app)
 family_schedule.register(app)
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
@@ -166,64 +167,6 @@ def adopt(
         models=wiring.open_models(session.settings), loaded=wiring.loaded_models(session.settings), reason=reason,
     )  # fmt: skip
     show_change(as_json, report)
-
-
-@app.command()
-def evaluate(
-    family: FamilyName,
-    variant: Annotated[str, typer.Option(help="Id of the variant, or champion, or candidate.")] = "champion",
-    split: Annotated[str, typer.Option(help="dev or train; the holdout is sealed.")] = "dev",
-    n: Annotated[
-        int | None,
-        typer.Option(help="Examples at most; default: the number that the family's targets name, else 20.", min=1, show_default=False),
-    ] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure one variant on examples, with an interval, and check it against the family's targets: exit 3 unless all are met.
-
-    Example: detent family evaluate triage --n 40
-    """
-    from optimizer import wiring
-    from optimizer.cli.variant import find_variant
-    from optimizer.core.study import Budget
-    from optimizer.jobs.evaluate_variant import evaluate_variant
-
-    session = Session()
-    declared = session.family(family)
-    record = find_variant(session, family, variant)
-    models = wiring.open_models(session.settings)
-    try:
-        batch = evaluate_variant(
-            declared,
-            record.variant,
-            split=split,  # type: ignore[arg-type]
-            n=n,
-            budget=Budget(usd=budget_usd),
-            actor=session.actor,
-            store=session.store,
-            clock=session.clock,
-            models=models,
-            scorer_for=wiring.scorers(session.settings),
-        )
-    finally:
-        models.close()
-
-    def view(out: Any) -> None:
-        score = "no score" if batch["mean_score"] is None else f"{batch['mean_score']:.3f}"
-        interval = "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
-        out.print(
-            f"{family} {record.variant.id}: {score}{interval} on {count(batch['n'], f'{split} example')}, {count(batch['n_errors'], 'error')}",
-            markup=False,
-        )
-        for check in batch.get("checks") or ():
-            out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
-        if declared.targets is not None and batch.get("checks") is None:
-            out.print(f"  The targets are checked on {declared.targets.n} dev examples: leave --n and --split out.", markup=False)
-
-    show(as_json, batch, view)
-    if any(check["verdict"] != "met" for check in batch.get("checks") or ()):
-        raise typer.Exit(3)
 
 
 @app.command()

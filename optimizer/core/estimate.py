@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
@@ -23,6 +23,7 @@ from optimizer.core.variant import FewShot, Variant
 BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
 MAX_BYTES_PER_OUTPUT_TOKEN = 6
 DEFAULT_MAX_CHARS = 4000
+DEFAULT_MAX_TOKENS = 256  # of an answer, where neither variant nor family says
 INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
 ASKED_AGAIN_BYTES = 2000  # of the note or instruction with which a policy asks again
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
@@ -108,7 +109,7 @@ def longest_allowed(
 
 
 def _output_bytes(variant: Variant) -> int:
-    return int(variant.model.get("max_tokens") or 256) * MAX_BYTES_PER_OUTPUT_TOKEN
+    return int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS) * MAX_BYTES_PER_OUTPUT_TOKEN
 
 
 def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
@@ -248,6 +249,32 @@ def estimate_study(
         longest_request_bytes=longest_bytes,
         parts=parts,
     )
+
+
+def estimate_evaluation(
+    variants: Sequence[Variant], examples: Sequence[Example], family: Family, price_of: Callable[[str], ModelPrice | None]
+) -> tuple[Spread, Spread | None]:
+    """(calls, dollars; None where a model has no known price) of asking each variant each example once.
+
+    Low is nothing: the journal may have all answers. How many calls a policy takes for an answer is not known before, so the most are expected;
+    the most dollars count each byte as a token, the dearest model, and every output token that is allowed.
+    """
+    calls, expected_usd, most_usd = 0, 0.0, 0.0
+    for variant in variants:
+        per_answer = calls_per_answer(variant, {})
+        prices = [price_of(name) for name in models_of(variant, {})]
+        max_tokens = int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
+        params = {"tools": variant.tools, "response_format": variant.response_format}
+        for example in examples:
+            try:
+                n_bytes = request_bytes(render(variant, example.input, declared=family.inputs), params)
+            except InvalidInput:  # an input is missing: nobody is asked
+                continue
+            calls += per_answer
+            expected_usd += per_answer * max((usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf)
+            most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=inf)
+    is_priced = all(price_of(name) is not None for variant in variants for name in models_of(variant, {}))
+    return Spread(low=0, expected=calls, high=calls), Spread(low=0, expected=expected_usd, high=most_usd) if is_priced else None
 
 
 def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:

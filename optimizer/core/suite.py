@@ -18,6 +18,8 @@ from optimizer.core.study import ExampleResult, mean_score, p95_ms
 Verdict = Literal["met", "missed", "unmeasured"]
 GateVerdict = Literal["pass", "fail", "inconclusive"]
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
+LATENCY = "regression of latency"
+TIMED = ("p95_latency_ms", LATENCY)  # checks that only fresh answers can be measured for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ def _regressions(
         mine, theirs = p95_ms(results), p95_ms(champion)
         slower = mine / theirs - 1 if mine is not None and theirs else None
         checks.append(
-            _check("slower", limits.latency, slower, _at_most, "p95 {:+.1%} against the champion", "latency was not measured for both")
+            _check(LATENCY, limits.latency, slower, _at_most, "p95 {:+.1%} against the champion", "latency was not measured for both")
         )
     return checks
 

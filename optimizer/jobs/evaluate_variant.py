@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from optimizer.core import estimate
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.comparison import bootstrap_interval
 from optimizer.core.dataset import Example, class_of, select
 from optimizer.core.errors import DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.family import Family
+from optimizer.core.family_settings import Targets
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import Budget, ExampleResult, mean_score, p95_ms
 from optimizer.core.suite import check_suite, suite_id
@@ -20,7 +22,7 @@ from optimizer.jobs.call_book import OwnSpend
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Clock, ModelSource, Store
+from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
 
 DEFAULT_N = 20
 
@@ -39,7 +41,8 @@ def evaluate_variant(
     scorer_for: Callable[[Family], Scorer],
     on_call: Callable[[float | None], None] = lambda latency_ms: None,
 ) -> dict[str, Any]:
-    """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as stored.
+    """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as stored,
+    with ``n_calls_in_all`` and ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them, and ``beside``, the champion's id where it was asked, too.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is checked against them: ``checks``. For
     ``regression`` the champion is evaluated on the same examples.
@@ -54,6 +57,50 @@ def evaluate_variant(
         ModelFailed: not one example was answered.
         BudgetExhausted: the budget ran out; what was answered stays in the journal.
     """
+    plan = _plan(family, variant, split, n, store)
+    examples = plan.examples
+    scorer, spent = scorer_for(family), OwnSpend()
+    evaluator = Evaluator(family, scorer, _opener(family, budget or Budget(), store, clock, models, spent), on_call=on_call)
+    results = evaluator.evaluate(variant, examples)
+    n_fresh = evaluator.n_fresh
+    if all(r.output is None for r in results):
+        raise ModelFailed(f"The model answered none of the {len(results)} examples. First failure: {results[0].error}", kind="unreachable")
+    batch = _batch(family, variant, split, examples, results, scorer, n_fresh) | {"created_by": actor, "created_at": clock.now()}
+    if plan.targets is not None:
+        beside = evaluator.evaluate(plan.beside, examples) if plan.beside is not None else None
+        checks = check_suite(plan.targets, results, champion=beside, class_of=_classes(family, examples))
+        champion = plan.champion
+        batch |= {"suite": suite_id(family, champion.id if champion is not None else None), "checks": [asdict(one) for one in checks]}
+    store.write(lambda tx: store.performance.add_batch(tx, batch))
+    beside_id = plan.beside.id if plan.beside is not None else None
+    return batch | {"n_calls_in_all": spent.spend.n_calls, "spent_usd": _priced(plan, spent.spend.usd, models), "beside": beside_id}
+
+
+def estimate_evaluation(
+    family: Family, variant: Variant, *, split: Literal["train", "dev"] = "dev", n: int | None = None, store: Store, models: ModelCatalogue
+) -> dict[str, Any]:
+    """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there, and ``calls`` and ``usd`` (None: no known price) as Spreads.
+
+    Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for an unknown model.
+    """
+    plan = _plan(family, variant, split, n, store)
+    calls, usd = estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
+    beside = plan.beside.id if plan.beside is not None else None
+    return {"variant": variant.id, "split": split, "n": len(plan.examples), "beside": beside, "calls": calls, "usd": usd}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """``targets`` None: nothing is checked. ``beside``: the champion, where it is asked the same examples."""
+
+    examples: Sequence[Example]
+    variants: Sequence[Variant]
+    targets: Targets | None
+    champion: Variant | None
+    beside: Variant | None
+
+
+def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: int | None, store: Store) -> _Plan:
     if split not in ("train", "dev"):
         raise InvalidInput(f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for confirmations.")
     if not variant.messages:
@@ -66,22 +113,18 @@ def evaluate_variant(
     if n < 1:
         raise InvalidInput(f"An evaluation needs at least one example, not {n}.")
     examples = _examples(family, split, n, store)
-    scorer = scorer_for(family)
-    evaluator = Evaluator(family, scorer, _opener(family, budget or Budget(), store, clock, models), on_call=on_call)
-    results = evaluator.evaluate(variant, examples)
-    n_fresh = evaluator.n_fresh
-    if all(r.output is None for r in results):
-        raise ModelFailed(f"The model answered none of the {len(results)} examples. First failure: {results[0].error}", kind="unreachable")
-    batch = _batch(family, variant, split, examples, results, scorer, n_fresh) | {"created_by": actor, "created_at": clock.now()}
-    if targets is not None and len(examples) >= min(targets.n, _n_dev(family, store)):
-        champion = _champion(family, store)
-        beside = None
-        if targets.regression is not None and champion is not None and champion.id != variant.id:
-            beside = evaluator.evaluate(champion, examples)
-        checks = check_suite(targets, results, champion=beside, class_of=_classes(family, examples))
-        batch |= {"suite": suite_id(family, champion.id if champion is not None else None), "checks": [asdict(one) for one in checks]}
-    store.write(lambda tx: store.performance.add_batch(tx, batch))
-    return batch
+    if targets is not None and len(examples) < min(targets.n, _n_dev(family, store)):
+        targets = None
+    champion = _champion(family, store)
+    is_compared = targets is not None and targets.regression is not None and champion is not None and champion.id != variant.id
+    beside = champion if is_compared else None
+    asked = [variant] if beside is None else [variant, beside]
+    return _Plan(examples=examples, variants=asked, targets=targets, champion=champion, beside=beside)
+
+
+def _priced(plan: _Plan, usd: float, models: ModelSource) -> float | None:
+    """None where a model that was asked has no known price, so that its calls count as nothing."""
+    return usd if all(models.price(name) is not None for one in plan.variants for name in estimate.models_of(one, {})) else None
 
 
 def _champion(family: Family, store: Store) -> Variant | None:
@@ -102,8 +145,8 @@ def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:
     return {id: name for id, name in found.items() if name is not None}
 
 
-def _opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource) -> Callable[[str], OpenModel]:
-    spent = OwnSpend()  # one for all models of a policy: together they keep to the budget
+def _opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource, spent: OwnSpend) -> Callable[[str], OpenModel]:
+    """``spent``: one for all models of a policy, which together keep to the budget."""
 
     def open_model(name: str) -> OpenModel:
         model = models.get(name)

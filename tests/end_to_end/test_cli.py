@@ -374,6 +374,17 @@ def test_the_doctor_finds_a_healthy_project(detent: Detent) -> None:
     assert {f["check"] for f in ran.json["findings"]} >= {"python", "disk", "store", "family", "model", "ports", "mlflow"}
 
 
+def test_an_evaluation_says_its_calls_and_dollars_before_and_after_and_what_follows(detent: Detent) -> None:
+    before = detent("family", "evaluate", "support_topics", "--n", "5", "--split", "train", "--dry-run")
+    assert before.code == 0, before.err
+    assert "at most 5;" in before.out
+    assert "detent family evaluate support_topics --variant champion --split train --n 5" in before.out
+    ran = detent("family", "evaluate", "support_topics", "--n", "5", "--split", "train")
+    assert ran.code == 0, ran.err
+    assert re.search(r"\b[0-5] calls? made, \$0.* spent", ran.out)
+    assert "Next: detent study run support_topics --dry-run" in ran.err
+
+
 def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_doctor_says_so(detent: Detent) -> None:
     settings = load_settings()
     family_file = settings.families_dir / "support_topics" / "family.yaml"

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from optimizer.cli.family_evaluate import _what_follows
 from optimizer.core.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.estimate import calls_per_answer
 from optimizer.core.study import Budget
 from optimizer.core.variant import FewShot
 from optimizer.jobs import evaluation
-from optimizer.jobs.evaluate_variant import evaluate_variant
+from optimizer.jobs.evaluate_variant import estimate_evaluation, evaluate_variant
 from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
 
@@ -117,7 +119,58 @@ def test_targets_are_checked_on_as_many_examples_as_they_name(tmp_path):
     better = evaluate(world, with_examples(world))
     verdicts = {c["name"]: c["verdict"] for c in better["checks"]}
     assert (better["n"], verdicts["mean_score"], verdicts["regression"]) == (9, "met", "met")
-    assert verdicts["slower"] == "unmeasured", "the champion's answers came from the journal"
+    assert verdicts["regression of latency"] == "unmeasured", "the champion's answers came from the journal"
     assert better["n_calls"] == 9
     assert evaluate(world, n=3).get("checks") is None
     assert evaluate(world, split="train").get("checks") is None
+
+
+def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
+    world = World(tmp_path, family=topic_family(targets={"n": 9, "regression": {}})).fill(n_dev=9)
+    champion = world.family.variant().id
+    variant = with_examples(world)
+    expected = estimate_evaluation(world.family, variant, store=world.store, models=world)
+    assert (len(world.model.requests), expected["n"], expected["beside"]) == (0, 9, champion)
+    assert (expected["calls"].low, expected["calls"].high) == (0, 18)
+    assert 0 < expected["usd"].expected < expected["usd"].high
+    batch = evaluate(world, variant)
+    assert (batch["n_calls"], batch["n_calls_in_all"], batch["beside"]) == (9, 18, champion) == (9, len(world.model.requests), champion)
+    assert batch["spent_usd"] == pytest.approx(18 * 0.00001)
+    again = evaluate(world, variant)
+    assert (again["n_calls_in_all"], again["spent_usd"]) == (0, 0.0)
+    world.model.price = None
+    assert evaluate(world, variant)["spent_usd"] is None
+    assert estimate_evaluation(world.family, variant, store=world.store, models=world)["usd"] is None
+
+
+def test_an_estimate_counts_every_call_that_a_policy_may_make(tmp_path):
+    world = World(tmp_path).fill(n_dev=6)
+    cascade = replace(world.family.variant(), policy={"tiers": ["fake", "other"], "accept": 0.9})
+    made = estimate_evaluation(world.family, cascade, n=5, store=world.store, models=world)
+    assert (made["n"], made["beside"], made["calls"].high) == (5, None, 5 * calls_per_answer(cascade, {}))
+    assert made["calls"].high >= 10
+    with pytest.raises(InvalidInput):
+        estimate_evaluation(world.family, cascade, n=0, store=world.store, models=world)
+
+
+def checks(**verdicts):
+    return [{"name": name.replace("_of_", " of "), "verdict": verdict, "said": ""} for name, verdict in verdicts.items()]
+
+
+@pytest.mark.parametrize(
+    ("checks", "is_champion", "says"),
+    [
+        (None, False, ["detent rollout start topics v_1 --dry-run"]),
+        (None, True, ["detent study run topics --dry-run"]),
+        ([], True, ["champion is no regression of itself"]),
+        (checks(errors="met"), False, ["All 1 target met", "gate suite passes", "detent rollout start topics v_1"]),
+        (checks(errors="missed", retries="met"), False, ["Exit 3: 1 of 2 targets missed (errors)", "gate suite fails", "detent study run"]),
+        (checks(errors="missed"), True, ["Exit 3", "search for a better variant"]),
+        (checks(regression_of_latency="unmeasured"), False, ["0 of 1 target missed, 1 not measured", "inconclusive", "fresh answers only"]),
+        (checks(regression_of_rare="unmeasured"), False, ["detent import FILE --family topics"]),
+    ],
+)
+def test_what_follows_from_an_evaluation_is_said(checks, is_champion, says):
+    told = _what_follows(topic_family(), {"variant": "v_1", "checks": checks}, is_champion=is_champion)
+    assert all(part in told for part in says), told
+    assert "rollout" not in told or not is_champion

@@ -79,7 +79,7 @@ def test_a_fall_behind_the_champion_is_found_overall_by_class_and_in_time() -> N
     checks = {c.name: c for c in checked({"regression": {"latency": 0.2}}, now, champion=champion, class_of=classes)}
     assert checks["regression"].found == pytest.approx(0.125)
     assert {name: c.verdict for name, c in checks.items()} == {
-        "regression": "missed", "regression of common": "met", "regression of rare": "missed", "slower": "missed",
+        "regression": "missed", "regression of common": "met", "regression of rare": "missed", "regression of latency": "missed",
     }  # fmt: skip
     assert [c.verdict for c in checked({"regression": {}}, champion, champion=champion)] == ["met"]
     assert checked({"regression": {}}, now) == []
