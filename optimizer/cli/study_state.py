@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from optimizer.config import Settings
+from typing import TYPE_CHECKING
+
 from optimizer.core.study import Study
 from optimizer.core.study_headline import next_step
+
+if TYPE_CHECKING:
+    from optimizer.config import Settings
 
 
 def is_interrupted(settings: Settings, study: Study) -> bool:
