@@ -12,8 +12,9 @@ $(VENV)/.synced: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked dependencies into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^uv==\([0-9.]*\).*/uv==\1/p' requirements.lock)"
-	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q optimizer api # where Python may write no bytecode, each process would compile everything anew: two seconds
 	@touch $@
 
 demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (under ten minutes)
