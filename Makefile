@@ -17,7 +17,7 @@ $(VENV)/.synced: requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q optimizer api # where Python may write no bytecode, each process would compile everything anew: two seconds
 	@touch $@
 
-demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (some ten minutes on two cores)
+demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (about twelve minutes on two cores)
 	@$(BIN)/detent demo
 
 test: $(VENV)/.synced ## the whole suite
