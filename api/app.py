@@ -44,6 +44,6 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _version() -> str:
     try:
-        return version("detent")
+        return version("detent-server")
     except PackageNotFoundError:
         return "0"

@@ -22,10 +22,38 @@ def test_the_mlflow_folder_does_not_shadow_the_mlflow_package():
     assert not (ROOT / "mlflow" / "__init__.py").exists()
 
 
-def test_the_lock_holds_hashes_and_no_address():
-    lock = (ROOT / "requirements.lock").read_text()
-    assert "--hash=sha256:" in lock
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+TEST_TOOLS = {"pytest", "pytest-xdist", "hypothesis", "schemathesis", "playwright", "mypy", "ruff", "gbstats"}
+
+
+def locked(name: str) -> dict[str, str]:
+    """Version by package, as a lock names them."""
+    return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / name).read_text(), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_hashes_and_no_address(name: str):
+    lock = (ROOT / name).read_text()
+    assert lock.count("--hash=sha256:") >= len(locked(name)) > 100
     assert "://" not in lock
+
+
+def test_users_install_the_versions_that_are_tested_and_no_test_tool():
+    run, dev = (locked(name) for name in LOCKS)
+    assert {package: version for package, version in run.items() if dev.get(package) != version} == {}
+    assert TEST_TOOLS & set(run) == set()
+
+
+def test_no_lock_holds_the_cache_that_reads_pickles():
+    assert [name for name in LOCKS if "diskcache" in locked(name)] == []
+
+
+def test_the_distribution_is_not_named_like_the_other_project_of_the_package_index():
+    assert 'name = "detent-server"' in (ROOT / "pyproject.toml").read_text()
+    leading_there = re.compile(r"(pip3? install|uv add|uvx|pipx (install|run))\s+[\"']?detent(?![-\w])")
+    assert [
+        str(p.relative_to(ROOT)) for p in tracked() if p.suffix in {".md", ".py", ".toml", ".yaml"} and leading_there.search(p.read_text())
+    ] == []
 
 
 def test_nothing_is_tracked_that_belongs_to_one_machine():
