@@ -1,0 +1,144 @@
+"""The exact unconditional test of paired 0/1 scores, ordered by Tango's statistic: its size is at most the level whatever the discordance.
+
+The null's boundary is P(win) = u, P(loss) = u + margin with u unknown, so p is the largest tail over u. It is looked for only where the
+discordance can be: within its Clopper-Pearson interval at 1e-6, which is paid for (Berger and Boos). Without that the maximum often sits
+where the data cannot be: 38 wins and 40 losses of 200 at margin .05 have p .213 without and .186 with it; Tango says .183.
+
+Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffices); Berger and Boos (1994), JASA 89, 1012-1016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import asin, exp, lgamma, log, sin, sqrt
+
+from optimizer.core.statistics.score_test import require_counts, statistic
+
+OUTSIDE = 1e-6  # chance that the discordance lies outside the interval that is looked at: added to p
+SAME = 1e-9  # statistics nearer than this are one value, which can only enlarge p
+N_STEPS = 200  # of the angle over the range, before the best are refined
+N_REFINED = 3
+NEVER = -1e6  # logarithm of a chance of 0, such that 0 times it is 0
+GOLDEN = (sqrt(5) - 1) / 2
+
+
+def exact_p(n: int, wins: int, losses: int, margin: float, *, restricted: bool = True) -> float:
+    """One-sided p of "P(win) - P(loss) <= -margin", largest over all discordances that are not ruled out; in [0, 1].
+
+    About .03 s at n 200 and .8 s at n 5,000.
+
+    Args:
+        n, wins, losses, margin: as for ``score_test``.
+        restricted: after Berger and Boos; False looks at every discordance.
+    Raises:
+        ValueError: counts that do not fit, or a margin outside (0, 1).
+    """
+    require_counts(n, wins, losses, margin)
+    tail = _tail_over_u(n, _fewest_wins(n, wins, losses, margin), margin)
+    low, high = 0.0, (1 - margin) / 2
+    if restricted:
+        least, most = clopper_pearson(wins + losses, n, OUTSIDE / 2)
+        low, high = (min(high, max(low, (psi - margin) / 2)) for psi in (least, most))
+    return min(1.0, _largest(tail, low, high, (1 - margin) / 2) + (OUTSIDE if restricted else 0.0))
+
+
+def clopper_pearson(k: int, n: int, tail: float) -> tuple[float, float]:
+    """Exact limits of a share of which k of n were seen, ``tail`` on each side. Source: Clopper and Pearson (1934), Biometrika 26, 404-413."""
+    low = 0.0 if k == 0 else _where(lambda share: _at_least(k, n, share) >= tail)
+    high = 1.0 if k == n else 1 - _where(lambda share: _at_least(n - k, n, share) >= tail)
+    return low, high
+
+
+def _fewest_wins(n: int, wins: int, losses: int, margin: float) -> list[int]:
+    """For d discordant pairs the fewest wins as extreme as those observed; d + 1 where none is. Never falls as d grows, and rises by at most 1."""
+    observed, found, k = statistic(n, wins, losses, margin)[0] - SAME, [], 0
+    for d in range(n + 1):
+        while k <= d and statistic(n, k, d - k, margin)[0] < observed:
+            k += 1
+        found.append(k)
+    return found
+
+
+def _tail_over_u(n: int, fewest: list[int], margin: float) -> Callable[[float], float]:
+    """u -> sum over d of Bin(d; n, 2u + margin) P(Bin(d, u / (2u + margin)) >= fewest[d]), in O(n).
+
+    From d - 1 to d the inner tail P(Bin(d) >= k) gains pi P(Bin(d - 1) = k - 1) where k stays, and loses (1 - pi) P(Bin(d - 1) = k) where
+    it rises to k + 1: either way a factor that does not depend on u, times pi^k (1 - pi)^(d - k).
+    """
+    facts = [lgamma(i + 1) for i in range(n + 1)]
+    outer = [facts[n] - facts[d] - facts[n - d] for d in range(n + 1)]
+    steps = [_step(facts, d, fewest[d - 1], rises=fewest[d] > fewest[d - 1]) for d in range(1, n + 1)]
+    first = 1.0 if fewest[0] == 0 else 0.0
+
+    def tail(u: float) -> float:
+        psi = 2 * u + margin
+        of_win, of_loss = (log(u / psi) if u > 0 else NEVER), log(1 - u / psi)
+        apart, same = log(psi), (log(1 - psi) if psi < 1 else NEVER)
+        inner, total, left = first, first * exp(n * same), n
+        for d, (sign, factor, k) in enumerate(steps, start=1):
+            inner += sign * exp(factor + k * of_win + (d - k) * of_loss)
+            left -= 1
+            total += inner * exp(outer[d] + d * apart + left * same)
+        return total
+
+    return tail
+
+
+def _step(facts: list[float], d: int, k: int, *, rises: bool) -> tuple[float, float, int]:
+    """(sign, logarithm of the factor, k) of what the inner tail gains or loses at d; sign 0: nothing."""
+    if rises:
+        return (-1.0, facts[d - 1] - facts[k] - facts[d - 1 - k], k) if k < d else (0.0, 0.0, k)
+    return (1.0, facts[d - 1] - facts[k - 1] - facts[d - k], k) if 0 < k <= d else (0.0, 0.0, k)
+
+
+def _largest(of: Callable[[float], float], low: float, high: float, most: float) -> float:
+    """Maximum over [low, high] along u = most sin^2(angle): a grid, then golden section in the best cells."""
+
+    def at(angle: float) -> float:
+        return of(most * sin(angle) ** 2)
+
+    first, last = (asin(sqrt(min(1.0, u / most))) for u in (low, high))
+    step = (last - first) / N_STEPS
+    if step <= 0:
+        return at(first)
+    values = [at(first + i * step) for i in range(N_STEPS + 1)]
+    best = sorted(range(N_STEPS + 1), key=values.__getitem__)[-N_REFINED:]
+    return max(values[best[-1]], *(_golden(at, first + max(0, i - 1) * step, first + min(N_STEPS, i + 1) * step) for i in best))
+
+
+def _golden(of: Callable[[float], float], left: float, right: float) -> float:
+    inner, outer = right - GOLDEN * (right - left), left + GOLDEN * (right - left)
+    f_inner, f_outer = of(inner), of(outer)
+    for _ in range(40):
+        if f_inner >= f_outer:
+            right, outer, f_outer = outer, inner, f_inner
+            inner = right - GOLDEN * (right - left)
+            f_inner = of(inner)
+        else:
+            left, inner, f_inner = inner, outer, f_outer
+            outer = left + GOLDEN * (right - left)
+            f_outer = of(outer)
+    return max(f_inner, f_outer)
+
+
+def _at_least(k: int, n: int, share: float) -> float:
+    """P(Bin(n, share) >= k), summed from its end that is further from the mean, where the first term cannot vanish beside the others."""
+    if share <= 0 or share >= 1:
+        return float(k <= 0 or share >= 1)
+    if k < n * share:
+        return 1 - _at_least(n - k + 1, n, 1 - share)
+    term = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(share) + (n - k) * log(1 - share))
+    total = 0.0
+    for i in range(k, n + 1):
+        total += term
+        term *= (n - i) / (i + 1) * share / (1 - share)
+    return min(1.0, total)
+
+
+def _where(holds: Callable[[float], bool]) -> float:
+    """The least share at which a rising condition holds."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return low
