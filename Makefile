@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 UPGRADE ?= --upgrade
+WORKERS ?= logical
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-search bench-speed serve clean
+.PHONY: help install demo test test-bench test-long check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-search bench-speed serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,8 +33,17 @@ install:
 demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (about twelve minutes on two cores)
 	@$(BIN)/detent demo
 
-test: $(VENV)/.synced-dev ## the whole suite
-	@$(BIN)/python -m pytest $(ARGS)
+# A file is the unit that a worker takes: what a file's tests share (a server, an MLflow store) is made once. WORKERS=0 runs in one process.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: $(VENV)/.synced-dev ## the suite, a process per core
+	@$(PYTEST) $(ARGS)
+
+test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests
+	@$(PYTEST) $(or $(ARGS),tests/bench)
+
+test-long: $(VENV)/.synced-dev ## every Hypothesis test with ten times its examples, and the tests marked long (twenty kills)
+	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(ARGS)
 
 check: $(VENV)/.synced-dev ## format, lint, types, import contract
 	@$(BIN)/ruff format --check .

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 from optimizer.core.errors import ModelFailed
 from tests.scripted_model import ScriptedModel
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))  # as python bench/search_live.py does
 
 live = importlib.import_module("search_live")
 SMALL = live.SIZES["small"]

@@ -15,12 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "end_to_end"))
-import mlflow_story as story
-
 from optimizer.adapters.mlflow_tracking import MlflowTracker
 from optimizer.jobs.mirror_outbox import mirror_once
 from optimizer.mlflow_server import ENVIRONMENT
+from tests import mlflow_story as story
 
 CHROMIUM = os.environ.get("DETENT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "end_to_end"))
-import mlflow_story as story
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.study_report import study_page
@@ -21,6 +17,7 @@ from optimizer.core.family import Family
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.study import Budget, Study, Trigger
 from optimizer.jobs.report_study import report_study
+from tests import mlflow_story as story
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'

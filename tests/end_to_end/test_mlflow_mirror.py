@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,10 +12,6 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import mlflow_story as story
-from mlflow_story import FAMILY, STUDY, VARIANTS, FixedClock
-
 from optimizer.adapters.database import Database
 from optimizer.adapters.mlflow_tracking import MlflowTracker
 from optimizer.core.rollout import Champion, Rollout
@@ -24,6 +19,8 @@ from optimizer.core.study import Study, Trial
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.ports import StudyEvidence
+from tests import mlflow_story as story
+from tests.mlflow_story import FAMILY, STUDY, VARIANTS, FixedClock
 
 WINNER = VARIANTS[4].id
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "bench"))  # as python bench/confidence.py does
-
 cascade_rows = importlib.import_module("learned.cascade_rows")
 content_rows = importlib.import_module("learned.content_rows")
 content_rules = importlib.import_module("learned.content_rules")

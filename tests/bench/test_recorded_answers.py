@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from optimizer.core.language import ModelAnswer
 from optimizer.core.rendering import render
 from optimizer.core.scoring import CORE_METRICS, Scorer
 from tests.study_world import topic_examples
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # as python bench/record_answers.py does
 
 recorder = importlib.import_module("record_answers")
 grid = importlib.import_module("recorded.grid")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ from optimizer.core.policy.sweep import NEVER, curve
 from tests.policy_records import drawn_records, records_of
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "bench"))  # as python bench/cascades.py does
-
 bench = importlib.import_module("cascades")
 rules = importlib.import_module("cascade_logs.rules")
 resampling = importlib.import_module("cascade_logs.resampling")

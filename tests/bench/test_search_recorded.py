@@ -8,15 +8,12 @@ from __future__ import annotations
 import importlib
 import json
 import random
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "bench"))  # as python bench/search_recorded.py does
-
 bench = importlib.import_module("search_recorded")
 schedules = importlib.import_module("recorded.schedules")
 tables = importlib.import_module("recorded.tables")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # as python bench/<name>.py does
 
 deciders = importlib.import_module("rules.deciders")
 gbstats_package = importlib.import_module("rules.gbstats_package")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "bench"))  # as python bench/gate_trial.py does
-
 page = importlib.import_module("simulations.gate_page").page
 
 FILE = ROOT / "bench" / "results" / "gate_trial.json"

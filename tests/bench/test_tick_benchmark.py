@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import inspect, text
 
 from optimizer.adapters.database.engine import table
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # as python bench/tick.py does
 
 bench = importlib.import_module("tick")
 

@@ -1,0 +1,84 @@
+"""Pytest plugin: prints how long the tests waited, which is their wall time less the CPU time of their processes.
+
+``--waiting-table FILE`` writes one line a test: seconds of waiting, of wall time, of CPU time, and its id.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+LOOKED_FOR_CHILDREN_S = 0.2  # a shorter phase cannot have let running children use much, and looking costs milliseconds
+
+
+class CpuMeter:
+    """CPU seconds of this process and its descendants, ended or running, since it was made."""
+
+    def __init__(self) -> None:
+        self.running = 0.0
+        self.last = self.total(look=True)
+
+    def total(self, look: bool) -> float:
+        if look:
+            self.running = sum(map(cpu_of, psutil.Process().children(recursive=True)))
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.process_time() + ended.ru_utime + ended.ru_stime + self.running
+
+    def since_last(self, look: bool) -> float:
+        before, self.last = self.last, self.total(look)
+        return max(0.0, self.last - before)
+
+
+def cpu_of(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:  # it has just ended
+        return 0.0
+    return float(times.user + times.system)
+
+
+METER = CpuMeter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    report.cpu_s = METER.since_last(look=call.duration > LOOKED_FOR_CHILDREN_S)  # travels to xdist's controller with the report
+    return report
+
+
+class WaitingReport:
+    """Adds up the reports of all phases, wherever they ran."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, float] = defaultdict(float)
+        self.cpu: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.wall[report.nodeid] += report.duration
+        self.cpu[report.nodeid] += getattr(report, "cpu_s", 0.0)
+
+    def waited(self, test: str) -> float:
+        return max(0.0, self.wall[test] - self.cpu[test])
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        sums = sum(map(self.waited, self.wall)), sum(self.wall.values()), sum(self.cpu.values())
+        terminalreporter.write_line("waiting {:.0f} s of {:.0f} s in {} tests; CPU {:.0f} s".format(*sums[:2], len(self.wall), sums[2]))
+        if file := config.getoption("waiting_table"):
+            rows = sorted(self.wall, key=self.waited, reverse=True)
+            Path(file).write_text("".join(f"{self.waited(t):.2f}\t{self.wall[t]:.2f}\t{self.cpu[t]:.2f}\t{t}\n" for t in rows))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--waiting-table", help="write seconds of waiting, of wall time and of CPU time of every test to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(WaitingReport())
