@@ -7,37 +7,42 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
-_IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,30})+", re.IGNORECASE | re.ASCII)
-_CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,}(?!\w)", re.ASCII)
-_IP = re.compile(
-    r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4})(?![\w:])|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)",
-    re.IGNORECASE | re.ASCII,
-)
-_PHONE = re.compile(
-    r"(?<![\w.+])(?:"
-    r"(?:\+|00)[1-9](?:[ ./()-]{0,2}\d){6,14}"  # +49 (30) 1234-567
-    r"|\(\d{2,5}\)[ ./-]?\d(?:[ ./-]?\d){4,9}"  # (030) 1234567
-    r"|0\d{1,4}[ ./-]\d(?:[ ./-]?\d){4,9}"  # 030 1234567, 020 7946 0958
-    r"|\d{3}[ .-]\d{3}[ .-]\d{4}"  # 555-867-5309
-    r")(?!\w)",
-    re.ASCII,
-)
+import regex  # reads as re does, lets other threads run meanwhile, and can be told when to give up
+
+from optimizer.core.check_digits import CardRow, IbanRow, runs_of
+from optimizer.core.errors import InvalidInput
+
+# None goes back into what an unbounded repetition has read (possessive ++), and none begins one where another has been:
+# the time is linear in the text, whatever stands in it.
+BUILT_IN_PATTERNS: Mapping[str, regex.Pattern[str]] = {
+    "email": regex.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++", regex.ASCII),
+    "iban": regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]++)++", regex.IGNORECASE | regex.ASCII),
+    "card": regex.compile(r"(?<![\w.])\d++(?!\w)(?:[ -]\d++(?!\w))*+", regex.ASCII),
+    "ip": regex.compile(
+        r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4})(?![\w:])|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)",
+        regex.IGNORECASE | regex.ASCII,
+    ),
+    "phone": regex.compile(
+        r"(?<![\w.+])(?:"
+        r"(?:\+|00)[1-9](?:[ ./()-]{0,2}\d){6,14}"  # +49 (30) 1234-567
+        r"|\(\d{2,5}\)[ ./-]?\d(?:[ ./-]?\d){4,9}"  # (030) 1234567
+        r"|0\d{1,4}[ ./-]\d(?:[ ./-]?\d){4,9}"  # 030 1234567, 020 7946 0958
+        r"|\d{3}[ .-]\d{3}[ .-]\d{4}"  # 555-867-5309
+        r")(?!\w)",
+        regex.ASCII,
+    ),
+}
+OWN_RULE_S = 1.0  # a user's own expression may take so long for one text
+_GIVES_UP_AFTER = 3  # texts that took longer; then it reads no more of the same request
 _MAX_PASSES = 8
-_GROUPS_OF_A_CARD, _GROUPS_OF_AN_IBAN = 19, 31  # the most characters after the check digits, each a group of its own
+_GROUPS = re.compile(r"([ -])")
 
 
-def _is_card(digits: str) -> bool:
-    """13 to 19 digits whose Luhn sum is right; a row of one digit passes the sum and is nobody's card."""
-    doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
-    return 13 <= len(digits) <= 19 and len(set(digits)) > 1 and sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+class MaskTooSlow(InvalidInput):
+    """A text that a user's own expression did not get through in time: it must not be kept unmasked."""
 
-
-def _is_iban(text: str) -> bool:
-    """ISO 13616: first four characters to the end, letters as 10..35, remainder 1 by 97."""
-    if not 15 <= len(text) <= 34 or not text[:2].isalpha() or not text[2:4].isdigit():
-        return False
-    return int("".join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1
+    slug = "mask-too-slow"
+    title = "Mask too slow"
 
 
 def _is_ip(text: str) -> bool:
@@ -48,26 +53,26 @@ def _is_ip(text: str) -> bool:
     return text != "::"
 
 
-def _mask_groups(text: str, is_it: Callable[[str], bool], n_groups: int, replacement: str) -> str:
-    """Replaces the longest run of whole groups that ``is_it``: digits in fours are often followed by another number."""
-    parts = re.split(r"([ -])", text)  # groups at even places, what separates them between
-    start = 0
-    while start < len(parts):
-        for end in range(min(len(parts), start + 2 * n_groups - 1), start, -2):
-            if is_it("".join(parts[start:end:2])):
-                parts[start:end] = [replacement]
-                break
-        start += 2
-    return "".join(parts)
+def _mask_numbers(row: str, kind: type[CardRow | IbanRow], replacement: str) -> str:
+    """Replaces runs of whole groups with right check digits: digits in fours are often followed by another number."""
+    if len(row) < kind.chars[0]:
+        return row
+    parts = _GROUPS.split(row)  # groups at even places, what separates them between
+    groups = parts[::2]
+    kept, done = [], 0
+    for first, after in runs_of(groups, kind("".join(groups))):
+        kept += [*parts[done : 2 * first], replacement]
+        done = 2 * after - 1
+    return "".join([*kept, *parts[done:]])
 
 
 # In this order, whatever the order in the file: an IBAN holds runs of digits that would pass as a phone number.
 _BUILT_IN: dict[str, Callable[[str], str]] = {
-    "email": lambda text: _EMAIL.sub("[email]", text),
-    "iban": lambda text: _IBAN.sub(lambda m: _mask_groups(m.group(), _is_iban, _GROUPS_OF_AN_IBAN, "[iban]"), text),
-    "card": lambda text: _CARD.sub(lambda m: _mask_groups(m.group(), _is_card, _GROUPS_OF_A_CARD, "[card]"), text),
-    "ip": lambda text: _IP.sub(lambda m: "[ip]" if _is_ip(m.group()) else m.group(), text),
-    "phone": lambda text: _PHONE.sub("[phone]", text),
+    "email": lambda text: BUILT_IN_PATTERNS["email"].sub("[email]", text),
+    "iban": lambda text: BUILT_IN_PATTERNS["iban"].sub(lambda m: _mask_numbers(m.group(), IbanRow, "[iban]"), text),
+    "card": lambda text: BUILT_IN_PATTERNS["card"].sub(lambda m: _mask_numbers(m.group(), CardRow, "[card]"), text),
+    "ip": lambda text: BUILT_IN_PATTERNS["ip"].sub(lambda m: "[ip]" if _is_ip(m.group()) else m.group(), text),
+    "phone": lambda text: BUILT_IN_PATTERNS["phone"].sub("[phone]", text),
 }
 BUILT_IN_RULES = tuple(_BUILT_IN)
 
@@ -80,7 +85,8 @@ def check_rule(rule: str | Mapping[str, Any]) -> None:
         return
     try:
         pattern = re.compile(rule["pattern"])
-    except re.error as error:
+        regex.compile(rule["pattern"])
+    except (re.error, regex.error) as error:
         raise ValueError(f"{rule['pattern']!r} is no regular expression ({error}); see Python's re for the syntax") from None
     if pattern.search(""):
         raise ValueError(f"{rule['pattern']!r} matches the empty text and would mask everywhere; make it match at least one character")
@@ -93,21 +99,28 @@ class Masker:
 
     Args:
         rules: names of built-in rules (email, phone, card, iban, ip) or {"pattern", "replacement"}; the user's own come last, in their order.
+        own_rule_s: how long one of the user's own may take for one text.
     Raises:
         ValueError: see ``check_rule``.
     """
 
-    def __init__(self, rules: Iterable[str | Mapping[str, Any]] = ()) -> None:
+    def __init__(self, rules: Iterable[str | Mapping[str, Any]] = (), *, own_rule_s: float = OWN_RULE_S) -> None:
         given = list(rules)
         for rule in given:
             check_rule(rule)
-        self._steps = [step for name, step in _BUILT_IN.items() if name in given] + [_own_rule(r) for r in given if not isinstance(r, str)]
+        self._steps = [step for name, step in _BUILT_IN.items() if name in given] + [
+            _OwnRule(rule, own_rule_s) for rule in given if not isinstance(rule, str)
+        ]
 
     def __bool__(self) -> bool:
         return bool(self._steps)
 
     def mask(self, value: Any) -> Any:
-        """A copy with every text masked, in keys and values at any depth; other values stay as they are."""
+        """A copy with every text masked, in keys and values at any depth; other values stay as they are.
+
+        Raises:
+            MaskTooSlow: one of the user's own expressions did not get through a text in time.
+        """
         if isinstance(value, str):
             return self._mask_text(value)
         if isinstance(value, Mapping):
@@ -127,6 +140,20 @@ class Masker:
         return text
 
 
-def _own_rule(rule: Mapping[str, Any]) -> Callable[[str], str]:
-    pattern, replacement = re.compile(rule["pattern"]), rule.get("replacement", "[masked]")
-    return lambda text: pattern.sub(lambda _: replacement, text)
+class _OwnRule:
+    """A regular expression of the user's own, whose time may grow faster than the text: it is stopped, and the text refused."""
+
+    def __init__(self, rule: Mapping[str, Any], max_s: float) -> None:
+        self._pattern, self._replacement, self._max_s = regex.compile(rule["pattern"]), rule.get("replacement", "[masked]"), max_s
+        self._n_slow = 0
+
+    def __call__(self, text: str) -> str:
+        if self._n_slow < _GIVES_UP_AFTER:
+            try:
+                return str(self._pattern.sub(lambda _: self._replacement, text, timeout=self._max_s))
+            except TimeoutError:
+                self._n_slow += 1
+        raise MaskTooSlow(
+            f"The mask {self._pattern.pattern[:80]!r} takes more than {self._max_s:g} s for a text of {len(text):,} characters, so the text is not kept. "
+            "Write it without a repetition inside a repetition, under privacy.mask of the family, and send this again."
+        )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.core.family_settings import Privacy
-from optimizer.core.privacy import BUILT_IN_RULES, Masker
+from optimizer.core.privacy import BUILT_IN_RULES, Masker, MaskTooSlow
 
 ALL = Masker(BUILT_IN_RULES)
 
@@ -75,3 +75,12 @@ def test_store_masked_without_rules_means_all_built_in_ones():
     assert Masker(Privacy(store="masked", mask=("ip",)).rules).mask("x@y.de 10.0.0.1") == "x@y.de [ip]"
     assert not Masker(Privacy(store="full").rules)
     assert Masker(Privacy(store="full", mask=("email",)).rules)
+
+
+def test_a_text_that_an_own_expression_does_not_get_through_is_refused_and_the_fourth_is_not_even_tried():
+    masker = Masker([{"pattern": "(x|xx)+$"}], own_rule_s=0.01)
+    for _ in range(3):
+        with pytest.raises(MaskTooSlow, match=r"takes more than 0\.01 s for a text of 61 characters"):
+            masker.mask("x" * 60 + "z")
+    with pytest.raises(MaskTooSlow):
+        masker.mask("harmless")
