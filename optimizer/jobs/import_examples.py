@@ -13,7 +13,7 @@ from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text, parse_output
 from optimizer.core.policy.content.item import item_fault, measured_of
-from optimizer.core.privacy import Masker
+from optimizer.core.privacy import Masker, MaskTooSlow
 from optimizer.core.words import count, did_you_mean
 from optimizer.ports import Clock, SourceRow, Store
 
@@ -87,7 +87,10 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
             if reason is not None:
                 reject(row, reason)
                 continue
-            examples.append((row, _example(row, family, masker, clock, curated)))
+            try:
+                examples.append((row, _example(row, family, masker, clock, curated)))
+            except MaskTooSlow:
+                reject(row, "a mask of the family's own takes too long for its text")
         verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
         for (row, _), verdict in zip(examples, verdicts, strict=True):
             if verdict == "id_conflict":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -573,3 +574,35 @@ def test_asyncio_callers_get_the_same_answer() -> None:
         answer = asyncio.run(aingest(events, verify=lambda text: verify_token(text, KEYS, NOW), **arguments))
         assert answer["accepted"] == 1
         assert here.send(*events) == {**answer, "accepted": 0, "duplicates": 1}
+
+    @pytest.mark.parametrize(
+        ("chars", "privacy", "beside"),
+        [
+            pytest.param(100, {}, False, id="a short event"),
+            pytest.param(20_000, {}, True, id="a long event"),
+            pytest.param(100, {"mask": [{"pattern": "cust-[0-9]+"}]}, True, id="an expression of the user's own"),
+        ],
+    )
+    def test_what_may_take_long_is_read_beside_the_event_loop(
+        self, tmp_path: Path, chars: int, privacy: dict[str, Any], beside: bool
+    ) -> None:
+        here, readers = Installation(new_database(tmp_path), **privacy), []
+
+        def hmac(unit: str) -> str:
+            readers.append(threading.get_ident())
+            return hmac_unit(unit)
+
+        event = {"id": "a", **BY_UNIT, "output": "x" * chars}
+        arguments: dict[str, Any] = {"store": here.store, "clock": here.clock, "families": here.families, "actor": "app"}
+        answer = asyncio.run(aingest([event], verify=lambda text: verify_token(text, KEYS, NOW), hmac_unit=hmac, **arguments))
+        here.store.close()
+        assert answer["accepted"] == 1
+        assert (threading.get_ident() not in readers) is beside
+
+
+def test_a_text_that_an_own_mask_does_not_get_through_is_rejected_alone(tmp_path: Path) -> None:
+    here = Installation(new_database(tmp_path), mask=[{"pattern": "(x|xx)+$"}])
+    answer = here.send({"id": "a", **BY_UNIT, "output": "x" * 60 + "z"}, {"id": "b", **BY_UNIT, "output": "fine"})
+    assert (answer["accepted"], [one["type"] for one in answer["rejected"]]) == (1, ["mask_too_slow"])
+    assert here.interaction("b").output == "fine"
+    here.store.close()
