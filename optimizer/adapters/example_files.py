@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.strict_json import read_json
 
 Kind = Literal["examples", "feedback", "dialogs", "csv"]
 Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
@@ -54,8 +54,8 @@ def read_json_lines(path: Path) -> Iterator[Record]:
                 yield where, None, f"longer than {MAX_LINE_CHARS:,} characters"
                 continue
             try:
-                record = json.loads(raw)
-            except (ValueError, RecursionError):
+                record = read_json(raw)
+            except ValueError:
                 yield where, None, "no JSON object in one line"
                 continue
             if isinstance(record, dict):
@@ -127,6 +127,6 @@ def column_mapping(
 def json_or_text(text: str) -> Any:
     """The JSON value that a cell holds, else its text."""
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return text

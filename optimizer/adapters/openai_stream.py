@@ -102,7 +102,7 @@ def _chunks(response: httpx.Response, deadline: Deadline, model: str) -> Iterato
             return
         try:
             chunk = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             chunk = None
         if not isinstance(chunk, dict):
             raise malformed(model, data.decode("utf-8", "replace"))
@@ -110,14 +110,20 @@ def _chunks(response: httpx.Response, deadline: Deadline, model: str) -> Iterato
 
 
 def _lines(response: httpx.Response, deadline: Deadline, model: str) -> Iterator[bytes]:
-    rest = b""
+    rest: list[bytes] = []  # of the last line: joined once, when its end has come
+    n_rest = 0
     for piece in response.iter_bytes():
         deadline.check()
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from (line.rstrip(b"\r") for line in lines)
-        if len(rest) > MAX_LINE_BYTES:
+        first, *lines = piece.split(b"\n")
+        rest.append(first)
+        n_rest += len(first)
+        if lines:
+            yield b"".join(rest).rstrip(b"\r")
+            yield from (line.rstrip(b"\r") for line in lines[:-1])
+            rest, n_rest = [lines[-1]], len(lines[-1])
+        if n_rest > MAX_LINE_BYTES:
             raise malformed(model, "a line without an end")
-    yield rest
+    yield b"".join(rest)
 
 
 def _told(error: Any, model: str) -> Exception:

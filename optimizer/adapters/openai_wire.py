@@ -113,7 +113,7 @@ def whole(response: httpx.Response, deadline: Deadline, *, model: str) -> dict[s
 def _parsed(body: bytes, model: str) -> dict[str, Any]:
     try:
         values = json.loads(body)
-    except ValueError:  # also bytes that are no UTF-8
+    except (ValueError, RecursionError):  # also bytes that are no UTF-8
         values = None
     if not isinstance(values, dict):
         raise malformed(model, body.decode("utf-8", "replace"))
@@ -204,7 +204,7 @@ def _message(response: httpx.Response, body: bytes) -> str:
     text = body.decode("utf-8", "replace")
     try:
         message = error_text(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         message = text
     return " ".join(str(message).split())[:500].rstrip(".") or response.reason_phrase
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.errors import InvalidInput
+from optimizer.core.strict_json import read_json
 from optimizer.core.words import count
 
 LABEL = "label_interaction"  # a kind of review: what should this answer have been?
@@ -140,7 +140,7 @@ def value_of(parser: str, text: str) -> Any:
     if parser not in ("json", "list"):
         return text
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError as error:
         raise InvalidInput(
             f"--expected is no JSON ({error}), and the family's output is read as {parser}. Put it in single quotes."

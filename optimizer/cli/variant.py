@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant_text import differences, reading
 from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.strict_json import read_json
 
 if TYPE_CHECKING:
     from optimizer.ports import Store, VariantRecord
@@ -202,7 +202,7 @@ def _messages(path: Path | None) -> list[dict[str, Any]] | None:
     if path is None:
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(values, list) or not all(isinstance(m, dict) for m in values):
@@ -219,7 +219,7 @@ def _settings(option: str, such_as: str, pairs: list[str] | None) -> dict[str, A
         if not equals or not name:
             raise InvalidInput(f"{option} takes NAME=VALUE, such as {such_as}, not {pair!r}.")
         try:
-            values[name] = json.loads(text)
+            values[name] = read_json(text)
         except ValueError:
             values[name] = text
     return values

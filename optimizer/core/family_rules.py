@@ -87,12 +87,19 @@ def _schema(schema: Mapping[str, Any]) -> Iterator[Fault]:
     from jsonschema import Draft202012Validator  # here, because most families need none of it
     from jsonschema.exceptions import SchemaError
 
+    from optimizer.core.json_schema import outside_references
+
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         yield Fault(
             pointer=pointer_of(["output", "schema", *error.absolute_path]),
             detail=f"this is no JSON Schema (draft 2020-12): {error.message}; see json-schema.org for the keywords",
+        )
+    for name in outside_references(schema):
+        yield Fault(
+            pointer="/output/schema",
+            detail=f"the reference {name!r} leads out of the schema, and nothing is fetched; put what it names under $defs",
         )
 
 

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.strict_json import read_json
 from optimizer.core.variant import VARIABLE
 
 MAX_LABELS = 30
@@ -93,7 +94,7 @@ def json_or_same(value: Any) -> Any:
     """A cell that holds a JSON object or list, as that; anything else as it is."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
-            return json.loads(value)
+            return read_json(value)
         except ValueError:
             return value
     return value

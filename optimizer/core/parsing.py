@@ -10,8 +10,9 @@ from typing import Any
 
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Output
+from optimizer.core.strict_json import read_json, read_json_inside
 
-PARSER_VERSION = 1  # raise it with every change that reads some text differently: scores before and after are not comparable
+PARSER_VERSION = 2  # raise it with every change that reads some text differently: scores before and after are not comparable
 
 _FENCE = re.compile(r"^```[a-zA-Z0-9_-]*[ \t]*\n(.*?)\n?```", re.DOTALL | re.MULTILINE)
 _BULLET = re.compile(r"^(?:[-*•·]|\d{1,3}[.)])\s+")
@@ -65,7 +66,8 @@ def expected_text(output: Output, expected: Mapping[str, Any]) -> str:
 def _label(labels: Sequence[str], text: str) -> Parsed:
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     for form in (_folded, _bare):
-        same = [label for label in labels if form(label) and form(label) == form(first)]
+        said = form(first)
+        same = [label for label in labels if said and form(label) == said]
         if len(same) == 1:
             return Parsed(value=same[0])
     inside = _labels_inside(labels, _folded(first))
@@ -101,12 +103,11 @@ def _json(schema: Mapping[str, Any] | None, text: str) -> Parsed:
     except ValueError as error:
         return Parsed(error=f"no JSON: {error}")
     if schema is not None:
-        from jsonschema import Draft202012Validator  # here, because most families need none of it
+        from optimizer.core.json_schema import schema_fault  # here, because most families need none of it
 
-        problems = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: [str(p) for p in e.absolute_path])
-        if problems:
-            where = "/".join(str(p) for p in problems[0].absolute_path)
-            return Parsed(error=f"JSON against the schema at /{where}: {problems[0].message[:200]}")
+        fault = schema_fault(schema, value)
+        if fault is not None:
+            return Parsed(error=fault)
     return Parsed(value=value)
 
 
@@ -118,18 +119,13 @@ def _first_json(text: str) -> Any:
     fence = _FENCE.search(stripped)
     for candidate in [stripped, *([fence.group(1)] if fence else [])]:
         try:
-            return json.loads(candidate, parse_constant=_not_json)
+            return read_json(candidate)
         except ValueError:
             continue
     start = re.search(r"[{\[]", stripped)
     if start is None:
         raise ValueError("there is no object or array in it")
-    value, _ = json.JSONDecoder(parse_constant=_not_json).raw_decode(stripped, start.start())
-    return value
-
-
-def _not_json(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
+    return read_json_inside(stripped, start.start())
 
 
 def _list(text: str) -> list[Any]:

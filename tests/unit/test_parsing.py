@@ -66,6 +66,12 @@ def test_json_is_found(text):
         pytest.param("none", "no JSON: there is no object or array in it", id="prose"),
         pytest.param('[{"text": ', "no JSON: ", id="cut off"),
         pytest.param("[NaN]", "no JSON: NaN is no JSON value", id="NaN"),
+        pytest.param("[1e999]", "no JSON: it holds a number that is too large", id="a number that no float holds"),
+        pytest.param('["\\ud800"]', "no JSON: it holds half of a surrogate pair", id="half of a surrogate pair"),
+        pytest.param("[" * 65 + "]" * 65, "no JSON: it is nested more than 64 levels deep", id="65 levels"),
+        pytest.param("[" * 1500, "no JSON: ", id="1,500 opening brackets"),
+        pytest.param("[" * 100_000 + "]" * 100_000, "no JSON: it is nested more than 64 levels deep", id="a hundred thousand levels"),
+        pytest.param('{"a":' * 1500, "no JSON: ", id="1,500 opening braces"),
         pytest.param('[{"name": "Bonn"}]', "JSON against the schema at /0: 'text' is a required property", id="another form"),
     ],
 )
@@ -112,3 +118,13 @@ def test_an_expected_output_is_written_as_the_model_should_write_it(output, valu
 def test_an_example_without_the_field_is_refused_with_the_fields_it_has():
     with pytest.raises(InvalidInput, match=r"no 'summary', only topic"):
         expected_text(SUMMARY, {"topic": "x"})
+
+
+@pytest.mark.parametrize("output", [TOPICS, ITEMS, SUMMARY], ids=lambda output: output.parser)
+def test_opening_brackets_without_end_are_text_where_no_json_is_asked_for(output):
+    parsed = parse_output(output, "[" * 1500)
+    assert parsed.error == "no label" or parsed.value in ("[" * 1500, ["[" * 1500])
+
+
+def test_sixty_four_levels_are_read():
+    assert parse_output(Output(field="a", parser="json", json_schema={}), "[" * 64 + "]" * 64).error is None
