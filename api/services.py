@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -14,10 +15,12 @@ from api.limits import Backpressure, MinuteWindows
 from api.serving import ServingState
 from optimizer.actor import local_actor
 from optimizer.config import Settings
+from optimizer.core.assignment import unit_hmac, verify_token
 from optimizer.core.errors import InvalidFamily, NotFound
 from optimizer.core.family import Family
 from optimizer.core.policy.content.flags import Flags
 from optimizer.core.policy.content.targets import TARGETS, Target
+from optimizer.jobs.ingest_feedback import Idempotency, Intake
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 T = TypeVar("T")
@@ -61,6 +64,18 @@ class Services:
             raise InvalidFamily(problem.detail, problem.faults)
         known = ", ".join(sorted(self.families.families)) or "none"
         raise NotFound(f"There is no family {name!r}. Families here: {known}.", family=name)
+
+    def intake(self, actor: str, idempotency: Idempotency | None = None) -> Intake:
+        """Takes the events of one request in."""
+        return Intake(
+            store=self.store,
+            clock=self.clock,
+            families=self.families.families,
+            verify=lambda token: verify_token(token, self.serving.token_keys, self.clock.now()),
+            hmac_unit=partial(unit_hmac, self.secrets.unit_key),
+            actor=actor,
+            idempotency=idempotency,
+        )
 
     def read(self, fn: Callable[[Transaction], T]) -> T:
         with self.store.read() as tx:

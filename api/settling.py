@@ -16,11 +16,9 @@ from api.chat_answer import Answered, Call, failure_report, report_of
 from api.model_side import ModelSide
 from api.reader import ClientGone, Reader
 from api.services import Services
-from optimizer.core.assignment import unit_hmac, verify_token
 from optimizer.core.budget import reservation_usd
 from optimizer.core.errors import DetentError, ModelFailed
 from optimizer.core.policy.attempts import Attempt, total_cost_usd
-from optimizer.jobs.ingest_feedback import aingest
 from optimizer.jobs.record_later_parts import record_later_parts
 
 RECORD_WAIT_S = 0.25  # an answer waits no longer than this for its interaction to be on disk
@@ -164,17 +162,8 @@ async def _record(shared: Services, side: ModelSide, call: Call, report: Mapping
 
 
 async def _ingest(shared: Services, event: Mapping[str, Any], actor: str) -> None:
-    keys, now = shared.serving.token_keys, shared.clock.now()
     try:
-        result = await aingest(
-            [event],
-            store=shared.store,
-            clock=shared.clock,
-            families=shared.families.families,
-            verify=lambda token: verify_token(token, keys, now),
-            hmac_unit=lambda unit: unit_hmac(shared.secrets.unit_key, unit),
-            actor=actor,
-        )
+        result = await shared.intake(actor).atake([event])
     except Exception as error:
         # The user has the answer by now; what is lost is its record, and that must be seen.
         log.error("interaction not recorded", interaction=event["id"], error=str(error), exc_info=error)

@@ -34,7 +34,7 @@ from sqlalchemy import create_engine, event, insert
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.database.engine import table
-from optimizer.adapters.database.tables import CohortBlockRow, FeedbackEventRow, InteractionRow, RolloutUnitsRow
+from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, CohortBlockRow, RolloutUnitsRow
 from optimizer.core.baseline import Baseline
 from optimizer.core.blocks import SECONDS, chained
 from optimizer.core.rollout import Champion, Rollout, iso
@@ -158,13 +158,12 @@ def build(n: int, folder: Path) -> Stored:
     n_blocks = min(n // 10, DAYS * 86_400 // SECONDS)
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
-    for model, rows in (
-        (InteractionRow, history(n - n_feedback, n_units, is_feedback=False)),
-        (FeedbackEventRow, history(n_feedback, n_units, is_feedback=True)),
-        (RolloutUnitsRow, unit_rows(n_units, n_blocks)),
-        (CohortBlockRow, block_rows(n_blocks)),
+    for target, rows in (
+        (INTERACTIONS, history(n - n_feedback, n_units, is_feedback=False)),
+        (FEEDBACK_EVENTS, history(n_feedback, n_units, is_feedback=True)),
+        (table(RolloutUnitsRow), unit_rows(n_units, n_blocks)),
+        (table(CohortBlockRow), block_rows(n_blocks)),
     ):
-        target = table(model)
         with engine.begin() as connection:
             for index in target.indexes:
                 index.drop(connection)
@@ -222,9 +221,7 @@ def let_pass(stored: Stored) -> None:
             unit = unit_of(i, stored.n_units) if stored.n_new % 2 else sha256(f"new {i}".encode()).hexdigest()[:32]
             rows[is_feedback].append(row_of(i, stored.clock.at + timedelta(seconds=SECONDS * k / n), unit, is_feedback=is_feedback))
             stored.n_new += 1
-    stored.database.write(
-        lambda tx: [tx.execute(insert(table(m)), rows[f]) for m, f in ((InteractionRow, False), (FeedbackEventRow, True))]
-    )
+    stored.database.write(lambda tx: [tx.execute(insert(m), rows[f]) for m, f in ((INTERACTIONS, False), (FEEDBACK_EVENTS, True))])
     stored.clock.at += timedelta(seconds=SECONDS)
 
 

@@ -13,7 +13,7 @@ from optimizer.core.assignment import Assignment, sign_token, unit_hmac, verify_
 from optimizer.core.dataset import Example
 from optimizer.core.family import Family, parse_family
 from optimizer.core.feedback import FeedbackEvent, Interaction
-from optimizer.jobs.ingest_feedback import ingest
+from optimizer.jobs.ingest_feedback import Intake
 from optimizer.ports import VariantRecord
 from tests.stores import FAMILY, NOW, temporary_database, variant
 
@@ -54,9 +54,8 @@ class Installation:
         record = VariantRecord(family=FAMILY, variant=variant(), source="file", created_at=NOW, created_by="anna")
         store.write(lambda tx: store.variants.add(tx, record))
 
-    def send(self, *events: Any, idempotency: tuple[str, str, str] | None = None) -> dict[str, Any]:
-        return ingest(
-            events,
+    def intake(self, idempotency: tuple[str, str, str] | None = None) -> Intake:
+        return Intake(
             store=self.store,
             clock=self.clock,
             families=self.families,
@@ -65,6 +64,9 @@ class Installation:
             actor="app",
             idempotency=idempotency,
         )
+
+    def send(self, *events: Any, idempotency: tuple[str, str, str] | None = None) -> dict[str, Any]:
+        return self.intake(idempotency).take(events)
 
     def refusal(self, event: Any) -> str:
         """The type under which a single event is rejected."""

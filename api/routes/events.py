@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -19,19 +18,17 @@ from api.problems import MalformedBody
 from api.routing import guarded, router
 from api.schemas import ExposuresBody
 from api.services import Services, Shared
-from optimizer.core.assignment import unit_hmac, verify_token
 from optimizer.core.errors import Fault, InvalidInput, NotFound, TooLarge
-from optimizer.core.event_fields import CHECKS
-from optimizer.jobs.ingest_feedback import aingest, ingest
+from optimizer.core.event_fields import FIELDS
+from optimizer.core.event_kinds import schema_of
+from optimizer.jobs.ingest_feedback import Intake
 from optimizer.jobs.record_exposures import record_exposures
 from optimizer.ports import Transaction
 
 FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
 EVENT_SCHEMA: dict[str, Any] = {
-    "type": "object",
+    **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says
     "description": "Needs `assignment`, or `family` and `unit`, or `interaction`; and at least one thing that it reports.",
-    "additionalProperties": False,
-    "properties": {name: {"description": "See docs/reference/rest.md"} for name in CHECKS},
 }
 BODY: dict[str, Any] = {
     "required": True,
@@ -87,7 +84,7 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
         size = shared.settings.limits.batch
         for start in range(0, len(events), size):
             part = events[start : start + size]
-            kept = await _ingest(shared, [event for _, event in part], request.state.caller.actor, None)
+            kept = await _keep(shared.intake(request.state.caller.actor), [event for _, event in part])
             answer["accepted"] += kept["accepted"]
             answer["duplicates"] += kept["duplicates"]
             rejected += [{**one, "index": part[one["index"]][0]} for one in _named(kept["rejected"])]
@@ -139,26 +136,15 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
         events = value if isinstance(value, list) else [value]
         _check_batch(events, shared.settings.limits.batch)
         _count_events(request, shared, len(events))
-        answer = await _ingest(shared, events, request.state.caller.actor, idempotency_of(request, body))
+        answer = await _keep(shared.intake(request.state.caller.actor, idempotency_of(request, body)), events)
     if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
     request.state.quiet = not answer["rejected"]
     return {**answer, "rejected": _named(answer["rejected"])}
 
 
-async def _ingest(shared: Services, events: Sequence[Any], actor: str, idempotency: tuple[str, str, str] | None) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "store": shared.store,
-        "clock": shared.clock,
-        "families": shared.families.families,
-        "verify": lambda token: verify_token(token, shared.serving.token_keys, shared.clock.now()),
-        "hmac_unit": partial(unit_hmac, shared.secrets.unit_key),
-        "actor": actor,
-        "idempotency": idempotency,
-    }
-    if len(events) <= FEW:
-        return await aingest(events, **arguments)
-    return await asyncio.to_thread(lambda: ingest(events, **arguments))
+async def _keep(intake: Intake, events: Sequence[Any]) -> dict[str, Any]:
+    return await intake.atake(events) if len(events) <= FEW else await asyncio.to_thread(intake.take, events)
 
 
 def _check_batch(events: Sequence[Any], limit: int) -> None:

@@ -93,9 +93,17 @@ def _import_events(session: Session, family: str, records: Any) -> dict[str, Any
 
     from optimizer import wiring
     from optimizer.core.assignment import unit_hmac, verify_token
-    from optimizer.jobs.ingest_feedback import ingest
+    from optimizer.jobs.ingest_feedback import Intake
 
     secrets = wiring.open_secrets(session.settings)
+    intake = Intake(
+        store=session.store,
+        clock=session.clock,
+        families=session.families.families,
+        verify=lambda token: verify_token(token, secrets.token_keys, session.clock.now()),
+        hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
+        actor=session.actor,
+    )
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
     stream = iter(records)
     while batch := list(islice(stream, session.settings.limits.batch)):
@@ -103,15 +111,7 @@ def _import_events(session: Session, family: str, records: Any) -> dict[str, Any
         total["rejected"] += [{"where": where, "type": "malformed", "detail": why} for where, event, why in batch if event is None]
         if not readable:
             continue
-        answer = ingest(
-            [event for _, event in readable],
-            store=session.store,
-            clock=session.clock,
-            families=session.families.families,
-            verify=lambda token: verify_token(token, secrets.token_keys, session.clock.now()),
-            hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
-            actor=session.actor,
-        )
+        answer = intake.take([event for _, event in readable])
         total["accepted"] += answer["accepted"]
         total["duplicates"] += answer["duplicates"]
         total["rejected"] += [{"where": readable[r["index"]][0], **r} for r in answer["rejected"]]

@@ -9,15 +9,12 @@ from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.errors import Fault, InvalidInput
-from optimizer.core.event_fields import read_fields
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.event_fields import FIELDS, OF_INTERACTION, OF_OUTCOME, WHO_AND_WHERE, read_fields
+from optimizer.core.event_kinds import EventField, fields_in
+from optimizer.core.feedback import Arm, Event, FeedbackEvent, Interaction, Part
 from optimizer.core.privacy import Masker
 
-OF_INTERACTION = ("output", "latency_ms", "time_to_first_token_ms", "cost_usd", "input_tokens", "output_tokens", "error")
-OF_FEEDBACK = ("score", "success", "label", "expected")
-TEXTS = ("input", "output", "expected", "label", "tags")
 NOT_KEPT = "(text not kept)"  # an error without its text is still an error
-_WHO_AND_WHERE = ("assignment", "unit", "family", "variant", "rollout", "assigned_at")  # stand in the arm
 
 
 class EventRejected(InvalidInput):
@@ -55,14 +52,14 @@ def read_report(raw: Any, *, now: datetime) -> Report:
     return Report(
         values=values,
         is_interaction=any(name in values for name in OF_INTERACTION),
-        is_feedback=any(name in values for name in OF_FEEDBACK),
+        is_feedback=any(name in values for name in OF_OUTCOME),
     )
 
 
 def _gaps(values: Mapping[str, Any]) -> list[str]:
     gaps = []
-    if not any(name in values for name in (*OF_INTERACTION, *OF_FEEDBACK)):
-        gaps.append(f"it reports nothing; give at least one of {', '.join((*OF_INTERACTION, *OF_FEEDBACK))}")
+    if not any(name in values for name in (*OF_INTERACTION, *OF_OUTCOME)):
+        gaps.append(f"it reports nothing; give at least one of {', '.join((*OF_INTERACTION, *OF_OUTCOME))}")
     if not ("assignment" in values or "interaction" in values or ("family" in values and "unit" in values)):
         gaps.append("it belongs to nothing; give the assignment token, or family and unit, or the id of its interaction")
     if "assignment" not in values and "rollout" in values and not {"family", "variant", "unit", "assigned_at"} <= values.keys():
@@ -74,16 +71,7 @@ def _gaps(values: Mapping[str, Any]) -> list[str]:
 
 def protect(report: Report, *, store: str, masker: Masker) -> Report:
     """The report as it may be kept under a Family's ``privacy``: ``metadata`` drops every text, else texts are masked."""
-    values = dict(report.values)
-    for name in (*TEXTS, "error", "conversation"):
-        if name not in values:
-            continue
-        if store == "metadata" and name in TEXTS:
-            del values[name]
-        elif store == "metadata" and name == "error":
-            values[name] = NOT_KEPT
-        elif masker:
-            values[name] = masker.mask(values[name])
+    values = _protected(report.values, FIELDS, store=store, masker=masker)
     if "parts" in values:
         values["parts"] = protect_parts(values["parts"], store=store, masker=masker)
     return replace(report, values=values)
@@ -91,19 +79,24 @@ def protect(report: Report, *, store: str, masker: Masker) -> Report:
 
 def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Masker) -> list[dict[str, Any]]:
     """The texts of an interaction's parts as its own: outputs and errors; names and numbers stay."""
-    kept = []
-    for part in parts:
-        own = dict(part)
-        for name in ("output", "error"):
-            if name not in own:
-                continue
-            if store == "metadata" and name == "output":
-                del own[name]
-            elif store == "metadata":
-                own[name] = NOT_KEPT
-            elif masker:
-                own[name] = masker.mask(own[name])
-        kept.append(own)
+    return [_protected(part, _PART_FIELDS, store=store, masker=masker) for part in parts]
+
+
+_PART_FIELDS = fields_in(Part)
+
+
+def _protected(values: Mapping[str, Any], fields: Mapping[str, EventField], *, store: str, masker: Masker) -> dict[str, Any]:
+    kept = dict(values)
+    for name in values:
+        private = fields[name].private
+        if private is None:
+            continue
+        if store == "metadata" and private == "dropped":
+            del kept[name]
+        elif store == "metadata" and private == "replaced":
+            kept[name] = NOT_KEPT
+        elif masker:
+            kept[name] = masker.mask(kept[name])
     return kept
 
 
@@ -112,33 +105,18 @@ def content_hash(report: Report, sent: Arm) -> str:
 
     ``sent`` is the arm as token or event name it.
     """
-    content = {name: value for name, value in report.values.items() if name not in _WHO_AND_WHERE}
-    if "occurred_at" in content:
-        content["occurred_at"] = content["occurred_at"].timestamp()
+    told = {name: value for name, value in report.values.items() if name not in WHO_AND_WHERE}
+    content = {name: value.timestamp() if isinstance(value, datetime) else value for name, value in told.items()}
     return digest(canonical_json({**content, "arm": [sent.variant, sent.rollout, sent.unit_hmac]}))
 
 
 def interaction_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> Interaction:
-    get = report.get
-    return Interaction(
-        id=id,
-        arm=arm,
-        occurred_at=_started_at(report, received_at),
-        received_at=received_at,
-        content_hash=content_hash,
-        input=get("input"),
-        output=get("output"),
-        model=get("model"),
-        latency_ms=get("latency_ms"),
-        time_to_first_token_ms=get("time_to_first_token_ms"),
-        cost_usd=get("cost_usd"),
-        input_tokens=get("input_tokens"),
-        output_tokens=get("output_tokens"),
-        error=get("error"),
-        conversation=get("conversation"),
-        tags=get("tags") or {},
-        parts=get("parts"),
-    )
+    known = {"id": id, "arm": arm, "content_hash": content_hash, "received_at": received_at}
+    return Interaction(**{**_values_of(report, Interaction), **known, "occurred_at": _started_at(report, received_at)})
+
+
+def _values_of(report: Report, kept: type[Event]) -> dict[str, Any]:
+    return {name: report.values[name] for name in fields_in(kept) if name in report.values}
 
 
 def _started_at(report: Report, received_at: datetime) -> datetime:
@@ -149,18 +127,6 @@ def _started_at(report: Report, received_at: datetime) -> datetime:
 
 def feedback_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> FeedbackEvent:
     """An outcome that comes with its interaction belongs to it by the shared id."""
-    get = report.get
-    return FeedbackEvent(
-        id=id,
-        arm=arm,
-        occurred_at=get("occurred_at") or received_at,
-        received_at=received_at,
-        content_hash=content_hash,
-        source=get("source") or "user",
-        interaction=get("interaction") or (id if report.is_interaction else None),
-        score=get("score"),
-        success=get("success"),
-        label=get("label"),
-        expected=get("expected"),
-        tags=get("tags") or {},
-    )
+    usual = {"occurred_at": received_at, "source": "user", "interaction": id if report.is_interaction else None}
+    known = {"id": id, "arm": arm, "content_hash": content_hash, "received_at": received_at}
+    return FeedbackEvent(**{**usual, **_values_of(report, FeedbackEvent), **known})

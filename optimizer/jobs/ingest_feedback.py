@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,69 +29,48 @@ Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
 Rejection = dict[str, Any]  # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields
 
 
-def ingest(
-    events: Sequence[Any],
-    *,
-    store: Store,
-    clock: Clock,
-    families: Mapping[str, Family],
-    verify: Callable[[str], Assignment],
-    hmac_unit: Callable[[str], str],
-    actor: str,
-    idempotency: Idempotency | None = None,
-) -> dict[str, Any]:
-    """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail", "errors"?}]} after the commit.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What taking events in needs. ``take`` and ``atake`` do the same, for threads and for asyncio.
 
     Args:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
         hmac_unit: unit as sent -> the only form in which it is stored.
-    Raises:
-        KeyReused: the idempotency key came with another body before.
-        Busy: the store takes no more now; nothing was kept.
+        idempotency: under which the answer is kept, in the transaction of what it says.
     """
-    intake = Intake(store, clock, families, verify, hmac_unit, actor, idempotency)
-    reads = intake.read(events)
-    return store.write(lambda tx: intake.keep(tx, reads), rows=len(events))
+
+    store: Store
+    clock: Clock
+    families: Mapping[str, Family]
+    verify: Callable[[str], Assignment]
+    hmac_unit: Callable[[str], str]
+    actor: str
+    idempotency: Idempotency | None = None
+
+    def take(self, events: Sequence[Any]) -> dict[str, Any]:
+        """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail", "errors"?}]} after the commit.
+
+        Raises:
+            KeyReused: the idempotency key came with another body before.
+            Busy: the store takes no more now; nothing was kept.
+        """
+        request = _Request(self)
+        reads = request.read(events)
+        return self.store.write(lambda tx: request.keep(tx, reads), rows=len(events))
+
+    async def atake(self, events: Sequence[Any]) -> dict[str, Any]:
+        """Reading a few short events takes the event loop's time, reading long ones and waiting for the commit do not."""
+        request = _Request(self)
+        reads = request.read(events) if request.reads_quickly(events) else await asyncio.to_thread(request.read, events)
+        return await self.store.awrite(lambda tx: request.keep(tx, reads), rows=len(events))
 
 
-async def aingest(
-    events: Sequence[Any],
-    *,
-    store: Store,
-    clock: Clock,
-    families: Mapping[str, Family],
-    verify: Callable[[str], Assignment],
-    hmac_unit: Callable[[str], str],
-    actor: str,
-    idempotency: Idempotency | None = None,
-) -> dict[str, Any]:
-    """``ingest`` for asyncio: reading a few short events takes the event loop's time, reading long ones and waiting for the commit do not."""
-    intake = Intake(store, clock, families, verify, hmac_unit, actor, idempotency)
-    reads = intake.read(events) if intake.reads_quickly(events) else await asyncio.to_thread(intake.read, events)
-    return await store.awrite(lambda tx: intake.keep(tx, reads), rows=len(events))
-
-
-class Intake:
+class _Request:
     """One request on its way in: ``read`` needs no database, ``keep`` runs inside the writing transaction."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        families: Mapping[str, Family],
-        verify: Callable[[str], Assignment],
-        hmac_unit: Callable[[str], str],
-        actor: str,
-        idempotency: Idempotency | None,
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._received_at: datetime = clock.now()
-        self._families = families
-        self._verify = verify
-        self._hmac_unit = hmac_unit
-        self._actor = actor
-        self._idempotency = idempotency
+    def __init__(self, intake: Intake) -> None:
+        self._in = intake
+        self._received_at: datetime = intake.clock.now()
         self._maskers: dict[str, Masker] = {}
         self._all_masks: Masker | None = None
         self._rejected: list[Rejection] = []
@@ -100,7 +79,7 @@ class Intake:
 
     def reads_quickly(self, events: Sequence[Any]) -> bool:
         """Whether reading takes some milliseconds at most: few characters, and no expression of a user's own to mask them by."""
-        own = any(not isinstance(rule, str) for family in self._families.values() for rule in family.privacy.rules)
+        own = any(not isinstance(rule, str) for family in self._in.families.values() for rule in family.privacy.rules)
         return not own and is_within(events, QUICK_CHARS)
 
     def read(self, events: Sequence[Any]) -> list[Read]:
@@ -115,7 +94,7 @@ class Intake:
     def _read(self, index: int, raw: Any) -> Read:
         report = read_report(raw, now=self._received_at)
         get = report.get
-        unit_hmac = self._hmac_unit(get("unit")) if get("unit") is not None else None
+        unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None
         if get("assignment") is not None:
             sent = arm_of_token(report, self._verified(get("assignment")), unit_hmac)
         else:
@@ -126,7 +105,7 @@ class Intake:
 
     def _verified(self, token: str) -> Assignment:
         try:
-            return self._verify(token)
+            return self._in.verify(token)
         except InvalidInput as error:
             raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
 
@@ -135,7 +114,7 @@ class Intake:
         family = self._family(arm.family)
         check_correction(family, report)
         conversation = report.get("conversation")
-        if conversation is not None and self._hmac_unit(conversation) == arm.unit_hmac:  # the unit is the conversation's key
+        if conversation is not None and self._in.hmac_unit(conversation) == arm.unit_hmac:  # the unit is the conversation's key
             report = replace(report, values={**report.values, "conversation": arm.unit_hmac})
         try:
             return protect(report, store=family.privacy.store, masker=self._masker(family))
@@ -143,7 +122,7 @@ class Intake:
             raise EventRejected("mask_too_slow", error.detail) from None
 
     def _family(self, name: str) -> Family:
-        family = self._families.get(name)
+        family = self._in.families.get(name)
         if family is None:
             raise EventRejected("unknown_family", f"There is no family {name!r} here; `detent family list` shows those that exist.")
         return family
@@ -156,7 +135,7 @@ class Intake:
     def _reject(self, index: int, error: EventRejected) -> None:
         """The answer is kept with its idempotency key and may quote the event, whose family need not be known: all masks apply."""
         if self._all_masks is None:
-            self._all_masks = Masker([rule for family in self._families.values() for rule in family.privacy.rules])
+            self._all_masks = Masker([rule for family in self._in.families.values() for rule in family.privacy.rules])
         rejection: Rejection = {"index": index, "type": error.type}
         try:
             rejection["detail"] = self._all_masks.mask(error.detail)
@@ -172,20 +151,20 @@ class Intake:
         before = self._answer_before(tx)
         if before is not None:
             return before
-        self._received_at = self._clock.now()  # not before it waited for its turn to write: a cohort may have been closed meanwhile
+        self._received_at = self._in.clock.now()  # not before it waited for its turn to write: a cohort may have been closed meanwhile
         placed = self._place_all(tx, reads)
         fresh, n_duplicates = self._new_ones(tx, placed)
         self._add(tx, fresh)
         answer = {"accepted": len(fresh), "duplicates": n_duplicates, "rejected": sorted(self._rejected, key=lambda r: r["index"])}
-        if self._idempotency is not None:
-            self._store.events.store_answer(tx, *self._idempotency, answer, self._received_at)
+        if self._in.idempotency is not None:
+            self._in.store.events.store_answer(tx, *self._in.idempotency, answer, self._received_at)
         return answer
 
     def _answer_before(self, tx: Transaction) -> dict[str, Any] | None:
-        if self._idempotency is None:
+        if self._in.idempotency is None:
             return None
-        scope, key, body_hash = self._idempotency
-        stored = self._store.events.stored_answer(tx, scope, key)
+        scope, key, body_hash = self._in.idempotency
+        stored = self._in.store.events.stored_answer(tx, scope, key)
         if stored is None:
             return None
         if stored[0] != body_hash:
@@ -194,7 +173,7 @@ class Intake:
 
     def _place_all(self, tx: Transaction, reads: Sequence[Read]) -> list[Placed]:
         """Those that name nothing but an interaction come last: it may be reported in the same request."""
-        placing = Placing(self._store, tx, reads, self._received_at, self._clock.scale)
+        placing = Placing(self._in.store, tx, reads, self._received_at, self._in.clock.scale)
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:
@@ -206,7 +185,7 @@ class Intake:
         return sorted(placed, key=lambda one: one.index)
 
     def _new_ones(self, tx: Transaction, placed: Sequence[Placed]) -> tuple[list[Placed], int]:
-        known = self._store.events.known(tx, {one.name for one in placed})
+        known = self._in.store.events.known(tx, {one.name for one in placed})
         fresh, n_duplicates = [], 0
         for one in placed:
             if one.name not in known:
@@ -221,26 +200,26 @@ class Intake:
     def _add(self, tx: Transaction, fresh: Sequence[Placed]) -> None:
         at = self._received_at
         interactions = [one.interaction(at) for one in fresh if one.report.is_interaction]
-        self._store.events.add_interactions(tx, interactions)
-        self._store.events.add_feedback(tx, [one.feedback(at) for one in fresh if one.report.is_feedback])
+        self._in.store.events.add_interactions(tx, interactions)
+        self._in.store.events.add_feedback(tx, [one.feedback(at) for one in fresh if one.report.is_feedback])
         corrections = [one for one in fresh if one.report.get("expected") is not None]
         examples = [example for one in corrections if (example := self._example(tx, one)) is not None]
-        for example, outcome in zip(examples, self._store.examples.add(tx, examples), strict=True):
+        for example, outcome in zip(examples, self._in.store.examples.add(tx, examples), strict=True):
             if outcome == "accepted":
                 self._ask_for_release(tx, example)
 
     def _example(self, tx: Transaction, one: Placed) -> Example | None:
         event, input = one.feedback(self._received_at), one.report.get("input")
         if input is None and event.interaction is not None:
-            interaction = self._store.events.interaction(tx, event.interaction, one.arm.family)
+            interaction = self._in.store.events.interaction(tx, event.interaction, one.arm.family)
             input = interaction.input if interaction is not None else None
-        return example_of(self._families[one.arm.family], event, input)
+        return example_of(self._in.families[one.arm.family], event, input)
 
     def _ask_for_release(self, tx: Transaction, example: Example) -> None:
         if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
             return
-        payload = {"example": example.id, "split": example.split, "sent_by": self._actor}
-        self._store.reviews.open(tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at)
+        payload = {"example": example.id, "split": example.split, "sent_by": self._in.actor}
+        self._in.store.reviews.open(tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at)
 
 
 def _conflict(one: Placed) -> EventRejected:

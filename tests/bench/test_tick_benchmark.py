@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from sqlalchemy import inspect, text
 
-from optimizer.adapters.database.engine import table
-
 bench = importlib.import_module("tick")
 
 
@@ -25,7 +23,7 @@ def test_a_built_database_holds_its_events_with_every_index_of_the_product(store
         counts = [tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in ("interactions", "feedback_events")]
         indexes = {index["name"] for index in inspect(tx).get_indexes("interactions")}
     assert counts == [140, 60]
-    assert indexes == {index.name for index in table(bench.InteractionRow).indexes}
+    assert indexes == {index.name for index in bench.INTERACTIONS.indexes}
 
 
 def test_every_tick_watches_and_the_cohorts_close_one_after_another(stored):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.errors import KeyReused
-from optimizer.core.event_fields import CHECKS
+from optimizer.core.event_fields import FIELDS
 from tests.ingestion import Installation, temporary_installation, token
 from tests.stores import FAMILY
 from tests.strategies import json_values, texts
@@ -26,7 +26,7 @@ sound_events = st.fixed_dictionaries(
     },
 )
 malformed_events = st.just({"score": 1}) | st.just({"assignment": TOKENS[0], "score": 2}) | st.integers() | st.none()
-any_events = st.dictionaries(st.sampled_from(sorted(CHECKS)) | texts, json_values, max_size=6)
+any_events = st.dictionaries(st.sampled_from(sorted(FIELDS)) | texts, json_values, max_size=6)
 requests = st.lists(sound_events | malformed_events, max_size=8)
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optimizer.core.assignment import bucket, cohort_start, verify_token
+from optimizer.core.assignment import bucket, cohort_start
 from optimizer.core.dataset import group_of, split_of
 from optimizer.core.errors import Conflict, InvalidInput, KeyReused, NotFound
-from optimizer.core.event_fields import CHECKS
+from optimizer.core.event_fields import FIELDS
 from optimizer.core.feedback import Arm
-from optimizer.jobs.ingest_feedback import aingest
 from optimizer.jobs.release_example import release_example
-from tests.ingestion import KEYS, VARIANT, Installation, hmac_unit, hours, temporary_installation, token
+from tests.ingestion import VARIANT, Installation, hmac_unit, hours, temporary_installation, token
 from tests.stores import FAMILY, NOW, minutes, new_database, rollout
 
 BY_UNIT = {"family": FAMILY, "unit": "u1"}
@@ -106,7 +106,7 @@ class TestKinds:
                 "id": "a",
                 "assignment": token(),
                 "success": True,
-                **{name: None for name in CHECKS if name not in ("id", "assignment", "success")},
+                **{name: None for name in FIELDS if name not in ("id", "assignment", "success")},
             }
         )
         (event,) = here.feedback()
@@ -563,15 +563,8 @@ class TestRelease:
 
 def test_asyncio_callers_get_the_same_answer() -> None:
     with temporary_installation() as here:
-        arguments: dict[str, Any] = {
-            "store": here.store,
-            "clock": here.clock,
-            "families": here.families,
-            "hmac_unit": hmac_unit,
-            "actor": "app",
-        }
         events = [{"id": "a", "assignment": token(), "success": True}, {"x": 1}]
-        answer = asyncio.run(aingest(events, verify=lambda text: verify_token(text, KEYS, NOW), **arguments))
+        answer = asyncio.run(here.intake().atake(events))
         assert answer["accepted"] == 1
         assert here.send(*events) == {**answer, "accepted": 0, "duplicates": 1}
 
@@ -593,8 +586,7 @@ def test_asyncio_callers_get_the_same_answer() -> None:
             return hmac_unit(unit)
 
         event = {"id": "a", **BY_UNIT, "output": "x" * chars}
-        arguments: dict[str, Any] = {"store": here.store, "clock": here.clock, "families": here.families, "actor": "app"}
-        answer = asyncio.run(aingest([event], verify=lambda text: verify_token(text, KEYS, NOW), hmac_unit=hmac, **arguments))
+        answer = asyncio.run(replace(here.intake(), hmac_unit=hmac).atake([event]))
         here.store.close()
         assert answer["accepted"] == 1
         assert (threading.get_ident() not in readers) is beside

@@ -8,8 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from optimizer.adapters.database.engine import table, upsert
-from optimizer.adapters.database.events import FEEDBACK
-from optimizer.adapters.database.tables import DriftDetectorRow
+from optimizer.adapters.database.tables import FEEDBACK_EVENTS, DriftDetectorRow
 from optimizer.core.champion_watch import as_record, from_record
 from optimizer.core.family_settings import Metric
 from optimizer.ports import WatchedReign
@@ -33,7 +32,7 @@ class DriftDetectorTable:
     def outcomes(
         self, tx: Connection, family: str, variant: str, metric: Metric, start: datetime, until: datetime
     ) -> list[tuple[datetime, str, float]]:
-        f = FEEDBACK.c
+        f = FEEDBACK_EVENTS.c
         value = f[metric.field]
         query = (
             select(f.received_at, func.coalesce(f.unit_hmac, f.id).label("unit"), value.label("value"))

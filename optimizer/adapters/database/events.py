@@ -11,12 +11,10 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, 
 from optimizer.adapters.database import cursors
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import Name, add_once, chunks, hashes
-from optimizer.adapters.database.tables import FeedbackEventRow, IdempotencyKeyRow, InteractionRow, LaterPartsRow
+from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.ports import Added
 
-INTERACTIONS = table(InteractionRow)
-FEEDBACK = table(FeedbackEventRow)
 KEYS = table(IdempotencyKeyRow)
 LATER = table(LaterPartsRow)
 
@@ -25,10 +23,10 @@ class EventTables:
     """ports.Events on the database."""
 
     def add_interactions(self, tx: Connection, rows: Sequence[Interaction]) -> list[Added]:
-        return add_once(tx, INTERACTIONS, [_interaction_columns(row) for row in rows])
+        return add_once(tx, INTERACTIONS, [_columns(row, _INTERACTION_FIELDS) for row in rows])
 
     def add_feedback(self, tx: Connection, rows: Sequence[FeedbackEvent]) -> list[Added]:
-        return add_once(tx, FEEDBACK, [_feedback_columns(row) for row in rows])
+        return add_once(tx, FEEDBACK_EVENTS, [_columns(row, _FEEDBACK_FIELDS) for row in rows])
 
     def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
         values = {"family": row.family, "interaction": row.interaction, "cost_usd": row.cost_usd, "received_at": row.received_at}
@@ -52,7 +50,7 @@ class EventTables:
         return int(tx.execute(select(func.count()).select_from(INTERACTIONS).where(*_made_of_parts(family, variants, since))).scalar() or 0)
 
     def corrections(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        f, found = FEEDBACK.c, list[RowMapping]()
+        f, found = FEEDBACK_EVENTS.c, list[RowMapping]()
         for some in chunks(sorted(interactions)):
             query = select(f.interaction, f.expected, f.received_at, f.id).where(f.family == family, f.interaction.in_(some))
             found += tx.execute(query).mappings()
@@ -60,7 +58,7 @@ class EventTables:
         return {row["interaction"]: row["expected"] for row in ordered if row["expected"] is not None}
 
     def known(self, tx: Connection, names: Collection[Name]) -> dict[Name, str]:
-        return {**hashes(tx, FEEDBACK, names), **hashes(tx, INTERACTIONS, names)}
+        return {**hashes(tx, FEEDBACK_EVENTS, names), **hashes(tx, INTERACTIONS, names)}
 
     def interaction(self, tx: Connection, id: str, family: str | None = None) -> Interaction | None:
         query = select(INTERACTIONS).where(INTERACTIONS.c.id == id).order_by(INTERACTIONS.c.received_at).limit(1)
@@ -77,15 +75,15 @@ class EventTables:
         return found
 
     def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
-        query = select(FEEDBACK).where(FEEDBACK.c.family == family, FEEDBACK.c.interaction == interaction)
+        query = select(FEEDBACK_EVENTS).where(FEEDBACK_EVENTS.c.family == family, FEEDBACK_EVENTS.c.interaction == interaction)
         found = [_feedback(row) for row in tx.execute(query).mappings()]
         return sorted(found, key=lambda event: (event.received_at, event.id))  # asked to sort, SQLite would read all of the family's
 
     def page_of_feedback(
         self, tx: Connection, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
     ) -> tuple[list[FeedbackEvent], str | None]:
-        f = FEEDBACK.c
-        query = select(FEEDBACK).order_by(f.received_at, f.id, f.family).limit(limit + 1)
+        f = FEEDBACK_EVENTS.c
+        query = select(FEEDBACK_EVENTS).order_by(f.received_at, f.id, f.family).limit(limit + 1)
         if family is not None:
             query = query.where(f.family == family)
         if variant is not None:
@@ -108,7 +106,7 @@ class EventTables:
 
     def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
         arms: dict[tuple[str | None, str | None], dict[str, Any]] = {}
-        for source, sums in ((INTERACTIONS, _interaction_sums()), (FEEDBACK, _feedback_sums())):
+        for source, sums in ((INTERACTIONS, _interaction_sums()), (FEEDBACK_EVENTS, _feedback_sums())):
             query = (
                 select(source.c.variant, source.c.role, *sums).where(source.c.family == family).group_by(source.c.variant, source.c.role)
             )
@@ -123,7 +121,7 @@ class EventTables:
         return sum(float(tx.execute(query).scalar() or 0.0) for query in sums)
 
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
-        f = FEEDBACK.c
+        f = FEEDBACK_EVENTS.c
         success, n_success = case((f.success.is_(True), 1.0), (f.success.is_(False), 0.0)), func.count(f.success)
         query = (
             select(f.variant, f.source, n_success.label("n_success"), func.avg(success).label("success"))
@@ -171,7 +169,7 @@ def _interaction_sums() -> list[ColumnElement[Any]]:
 
 
 def _feedback_sums() -> list[ColumnElement[Any]]:
-    f = FEEDBACK.c
+    f = FEEDBACK_EVENTS.c
     return [
         func.count(f.success).label("n_labelled"),
         func.coalesce(func.sum(case((f.success.is_(True), 1), else_=0)), 0).label("n_success"),
@@ -180,63 +178,17 @@ def _feedback_sums() -> list[ColumnElement[Any]]:
     ]
 
 
-def _arm_columns(arm: Arm) -> dict[str, Any]:
-    return {
-        "family": arm.family,
-        "variant": arm.variant,
-        "rollout": arm.rollout,
-        "role": arm.role,
-        "stage": arm.stage,
-        "cohort_start": arm.cohort_start,
-        "unit_hmac": arm.unit_hmac,
-    }
+_ARM_FIELDS = tuple(Arm.__dataclass_fields__)
+_INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if name != "arm")
+_FEEDBACK_FIELDS = tuple(name for name in FeedbackEvent.__dataclass_fields__ if name != "arm")
 
 
-def _interaction_columns(row: Interaction) -> dict[str, Any]:
-    return {
-        **_arm_columns(row.arm),
-        "id": row.id,
-        "conversation": row.conversation,
-        "model": row.model,
-        "input": None if row.input is None else dict(row.input),
-        "output": row.output,
-        "latency_ms": row.latency_ms,
-        "time_to_first_token_ms": row.time_to_first_token_ms,
-        "cost_usd": row.cost_usd,
-        "input_tokens": row.input_tokens,
-        "output_tokens": row.output_tokens,
-        "error": row.error,
-        "tags": dict(row.tags),
-        "parts": None if row.parts is None else [dict(part) for part in row.parts],
-        "content_hash": row.content_hash,
-        "occurred_at": row.occurred_at,
-        "received_at": row.received_at,
-    }
-
-
-def _feedback_columns(row: FeedbackEvent) -> dict[str, Any]:
-    return {
-        **_arm_columns(row.arm),
-        "id": row.id,
-        "interaction": row.interaction,
-        "source": row.source,
-        "score": row.score,
-        "success": row.success,
-        "label": row.label,
-        "expected": None if row.expected is None else dict(row.expected),
-        "tags": dict(row.tags),
-        "content_hash": row.content_hash,
-        "occurred_at": row.occurred_at,
-        "received_at": row.received_at,
-    }
+def _columns(row: Interaction | FeedbackEvent, fields: Sequence[str]) -> dict[str, Any]:
+    return {**{name: getattr(row.arm, name) for name in _ARM_FIELDS}, **{name: getattr(row, name) for name in fields}}
 
 
 def _arm(row: RowMapping) -> Arm:
-    return Arm(**{name: row[name] for name in ("family", "variant", "rollout", "role", "stage", "cohort_start", "unit_hmac")})
-
-
-_INTERACTION_FIELDS = [name for name in Interaction.__dataclass_fields__ if name != "arm"]
-_FEEDBACK_FIELDS = [name for name in FeedbackEvent.__dataclass_fields__ if name != "arm"]
+    return Arm(**{name: row[name] for name in _ARM_FIELDS})
 
 
 def _interaction(row: RowMapping) -> Interaction:

@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, select
 
 from optimizer.adapters.database.engine import table, upsert
-from optimizer.adapters.database.events import FEEDBACK, INTERACTIONS
 from optimizer.adapters.database.performance import families_in
-from optimizer.adapters.database.tables import MinuteStatRow, WatermarkRow
+from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, MinuteStatRow, WatermarkRow
 from optimizer.core.minute_sums import MinuteSums, minute_of
 
 MINUTES = table(MinuteStatRow)
@@ -25,7 +24,7 @@ class MinuteStatTables:
 
     def oldest(self, tx: Connection, since: datetime) -> datetime | None:
         found = []
-        for events in (INTERACTIONS, FEEDBACK):
+        for events in (INTERACTIONS, FEEDBACK_EVENTS):
             for family in families_in(tx, events):
                 query = select(events.c.received_at).where(events.c.family == family, events.c.received_at >= since)
                 found.append(tx.execute(query.order_by(events.c.received_at).limit(1)).scalar())
@@ -37,7 +36,7 @@ class MinuteStatTables:
             for row in tx.execute(_interactions(family, start, until)):
                 minute = _sums_of(sums, family, row.received_at, row.variant, row.model, "")
                 minute.add_interaction(failed=row.failed, latency_ms=row.latency_ms, cost_usd=row.cost_usd)
-        for family in families_in(tx, FEEDBACK):
+        for family in families_in(tx, FEEDBACK_EVENTS):
             for row in tx.execute(_feedback(family, start, until)):
                 _sums_of(sums, family, row.received_at, row.variant, row.model, row.source).add_outcome(
                     success=row.success, score=row.score
@@ -78,10 +77,10 @@ def _interactions(family: str, start: datetime, until: datetime) -> Any:
 
 
 def _feedback(family: str, start: datetime, until: datetime) -> Any:
-    f, i = FEEDBACK.c, INTERACTIONS.c
-    judged = FEEDBACK.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id))
+    f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
+    judged = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id))
     query = select(f.received_at, f.variant, i.model, f.source, f.success, f.score).select_from(judged)
-    return query.where(_within(FEEDBACK, family, start, until))
+    return query.where(_within(FEEDBACK_EVENTS, family, start, until))
 
 
 def _sums_of(

@@ -10,15 +10,13 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import chunks
-from optimizer.adapters.database.tables import ExposureCountRow, FeedbackEventRow, InteractionRow
+from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
 from optimizer.core.assignment import cohort_minutes
 from optimizer.core.blocks import ArmName, Request
 from optimizer.core.cohorts import Cohort, closing_time, stage_of
 from optimizer.core.rollout import Rollout
 from optimizer.ports import Fetches
 
-INTERACTIONS = table(InteractionRow)
-FEEDBACK = table(FeedbackEventRow)
 EXPOSURES = table(ExposureCountRow)
 COHORTS_AT_ONCE = 3  # while a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit
 COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
@@ -71,7 +69,7 @@ class ObservationQueries:
         self, tx: Connection, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
     ) -> dict[str, ArmName]:
         found: dict[str, ArmName] = {}
-        for source in (INTERACTIONS.c, FEEDBACK.c):
+        for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
             query = (
                 select(source.unit_hmac, source.variant, source.stage)
                 .distinct()
@@ -95,7 +93,7 @@ class ObservationQueries:
         received_since: datetime,
         received_until: datetime,
     ) -> dict[str, float]:
-        f = FEEDBACK.c
+        f = FEEDBACK_EVENTS.c
         value = f.success if field == "success" else f.score
         query = select(f.unit_hmac, f.rollout, f.stage, value.label("value")).where(
             f.source == source,
@@ -117,7 +115,7 @@ class ObservationQueries:
 
     def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
         found: set[str] = set()
-        for c in (INTERACTIONS.c, FEEDBACK.c):  # a unit counts by either
+        for c in (INTERACTIONS.c, FEEDBACK_EVENTS.c):  # a unit counts by either
             query = select(c.unit_hmac).distinct().where(c.family == family, c.received_at >= since, c.received_at <= until)
             found |= {row.unit_hmac for row in tx.execute(query.where(c.rollout.is_(None), c.unit_hmac.is_not(None)))}
         return found
@@ -127,7 +125,7 @@ class ObservationQueries:
         return tx.execute(select(i.id).where(i.family == family, i.received_at >= since).limit(1)).first() is not None
 
     def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
-        f, i = FEEDBACK.c, INTERACTIONS.c
+        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
         query = (
             select(f.received_at, i.received_at.label("served_at"))
             .join(INTERACTIONS, (i.family == f.family) & (i.id == f.interaction))
@@ -140,7 +138,7 @@ class ObservationQueries:
     def late_feedback(
         self, tx: Connection, rollout: Rollout, since: datetime, until: datetime, closed_at: Callable[[datetime], datetime]
     ) -> dict[ArmName, tuple[int, int]]:
-        f = FEEDBACK.c
+        f = FEEDBACK_EVENTS.c
         query = (
             select(f.variant, f.cohort_start, func.count().label("n"), func.max(f.received_at).label("last"))
             .where(f.rollout == rollout.id, f.cohort_start >= since, f.cohort_start <= until)

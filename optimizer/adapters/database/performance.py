@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, delete, func, insert, literal_column, select
 
 from optimizer.adapters.database.engine import insert_new, table
-from optimizer.adapters.database.events import FEEDBACK, INTERACTIONS
-from optimizer.adapters.database.tables import EvaluationBatchRow, VariantPerformanceRow
+from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, EvaluationBatchRow, VariantPerformanceRow
 
 BATCHES = table(EvaluationBatchRow)
 DAILY = table(VariantPerformanceRow)
@@ -32,7 +31,7 @@ class PerformanceTables:
     def day_sums(self, tx: Connection, day: str) -> list[dict[str, Any]]:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
         sums: dict[Key, dict[str, Any]] = {}
-        for family in sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK)}):
+        for family in sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK_EVENTS)}):
             for part in (_interactions_of(tx, family, start), _feedback_of(tx, family, start)):
                 for key, columns in part.items():
                     sums.setdefault(key, dict(_NOTHING)).update(columns)
@@ -114,7 +113,7 @@ def _p95(tx: Connection, key: Key, start: datetime, n: int) -> float | None:
 
 
 def _feedback_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict[str, Any]]:
-    f, i = FEEDBACK.c, INTERACTIONS.c
+    f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
     variant, model = func.coalesce(f.variant, NONE).label("variant"), func.coalesce(i.model, NONE).label("model")
     query = (
         select(
@@ -126,7 +125,7 @@ def _feedback_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict
             func.count(f.score).label("n_scored"),
             func.avg(f.score).label("mean_score"),
         )
-        .select_from(FEEDBACK.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id)))
+        .select_from(FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id)))
         .where(f.family == family, _within(f.received_at, start))
         .group_by(f.family, variant, model)
     )

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from sqlalchemy import JSON, BigInteger, DateTime, Index, Integer, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
+
+from optimizer.core.feedback import Arm, Event, FeedbackEvent, Interaction
 
 
 class Utc(TypeDecorator[datetime]):
@@ -36,40 +53,48 @@ def _at(nullable: bool = False, **kwargs: Any) -> Any:
     return Field(default=None, sa_type=Utc, nullable=nullable, **kwargs)
 
 
-class InteractionRow(SQLModel, table=True):
-    """Written by events.py."""
+def _event_table(name: str, kept: type[Event], *indexes: Index) -> Table:
+    """Columns as the class in core/feedback.py declares them, its arm's among them."""
+    return Table(name, SQLModel.metadata, *_columns_of(kept), PrimaryKeyConstraint("family", "id"), *indexes)
 
-    __tablename__ = "interactions"
-    __table_args__ = (
-        Index("ix_interactions_family_received", "family", "received_at"),
-        Index("ix_interactions_id", "id"),  # outcomes may name their interaction without its family
-        Index("ix_interactions_rollout_occurred", "rollout", "occurred_at"),  # guardrail blocks
-        Index("ix_interactions_rollout_cohort", "rollout", "cohort_start"),  # quality blocks
-        Index("ix_interactions_unit", "unit_hmac"),
-    )
-    family: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
-    variant: str | None = None
-    rollout: str | None = None
-    role: str | None = None
-    stage: float | None = None
-    cohort_start: datetime | None = _at(nullable=True)
-    unit_hmac: str | None = None
-    conversation: str | None = None
-    model: str | None = None
-    input: dict[str, Any] | None = _json(nullable=True)
-    output: str | None = None
-    latency_ms: float | None = None
-    time_to_first_token_ms: float | None = None
-    cost_usd: float | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    error: str | None = None
-    tags: dict[str, Any] = _json()
-    parts: list[dict[str, Any]] | None = _json(nullable=True)
-    content_hash: str
-    occurred_at: datetime = _at()
-    received_at: datetime = _at()
+
+def _columns_of(kept: type[Event] | type[Arm]) -> Iterator[Column[Any]]:
+    for name, hint in get_type_hints(kept).items():
+        if hint is Arm:
+            yield from _columns_of(Arm)
+            continue
+        choices = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        yield Column(name, _COLUMN_TYPES[get_origin(choices[0]) or choices[0]](), nullable=NoneType in choices)
+
+
+_COLUMN_TYPES: Mapping[Any, Callable[[], TypeEngine[Any]]] = {
+    str: String,
+    Literal: String,
+    bool: Boolean,
+    int: Integer,
+    float: Float,
+    datetime: Utc,
+    Mapping: lambda: JSON(none_as_null=True),
+    Sequence: lambda: JSON(none_as_null=True),
+}
+
+INTERACTIONS = _event_table(  # written by events.py
+    "interactions",
+    Interaction,
+    Index("ix_interactions_family_received", "family", "received_at"),
+    Index("ix_interactions_id", "id"),  # outcomes may name their interaction without its family
+    Index("ix_interactions_rollout_occurred", "rollout", "occurred_at"),  # guardrail blocks
+    Index("ix_interactions_rollout_cohort", "rollout", "cohort_start"),  # quality blocks
+    Index("ix_interactions_unit", "unit_hmac"),
+)
+FEEDBACK_EVENTS = _event_table(  # written by events.py
+    "feedback_events",
+    FeedbackEvent,
+    Index("ix_feedback_family_received", "family", "received_at"),
+    Index("ix_feedback_rollout_cohort", "rollout", "cohort_start"),
+    Index("ix_feedback_unit_received", "unit_hmac", "received_at"),  # a unit's outcomes of one stage
+    Index("ix_feedback_interaction", "family", "interaction"),
+)
 
 
 class LaterPartsRow(SQLModel, table=True):
@@ -81,36 +106,6 @@ class LaterPartsRow(SQLModel, table=True):
     interaction: str = Field(primary_key=True)
     parts: list[dict[str, Any]] = _json()
     cost_usd: float
-    received_at: datetime = _at()
-
-
-class FeedbackEventRow(SQLModel, table=True):
-    """Written by events.py."""
-
-    __tablename__ = "feedback_events"
-    __table_args__ = (
-        Index("ix_feedback_family_received", "family", "received_at"),
-        Index("ix_feedback_rollout_cohort", "rollout", "cohort_start"),
-        Index("ix_feedback_unit_received", "unit_hmac", "received_at"),  # a unit's outcomes of one stage
-        Index("ix_feedback_interaction", "family", "interaction"),
-    )
-    family: str = Field(primary_key=True)
-    id: str = Field(primary_key=True)
-    variant: str | None = None
-    rollout: str | None = None
-    role: str | None = None
-    stage: float | None = None
-    cohort_start: datetime | None = _at(nullable=True)
-    unit_hmac: str | None = None
-    interaction: str | None = None
-    source: str
-    score: float | None = None
-    success: bool | None = None
-    label: str | None = None
-    expected: dict[str, Any] | None = _json(nullable=True)
-    tags: dict[str, Any] = _json()
-    content_hash: str
-    occurred_at: datetime = _at()
     received_at: datetime = _at()
 
 

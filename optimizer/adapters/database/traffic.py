@@ -9,16 +9,13 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, case, cast, func, select, union_all
 
-from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import chunks
 from optimizer.adapters.database.observations import is_timeout
-from optimizer.adapters.database.tables import FeedbackEventRow, InteractionRow
+from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.core.doubt import Seen, confidence_of_parts
 from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.triggers import Outcomes, UnitMean
 
-INTERACTIONS = table(InteractionRow)
-FEEDBACK = table(FeedbackEventRow)
 LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 
 
@@ -27,7 +24,8 @@ class TrafficTables:
 
     def recorded(self, tx: Connection, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
         begun = [
-            tx.execute(_of(source, family, since, until, func.min(source.c.received_at))).scalar() for source in (INTERACTIONS, FEEDBACK)
+            tx.execute(_of(source, family, since, until, func.min(source.c.received_at))).scalar()
+            for source in (INTERACTIONS, FEEDBACK_EVENTS)
         ]
         first = min((at for at in begun if at is not None), default=None)
         if first is None:
@@ -63,15 +61,20 @@ class TrafficTables:
         return sorted(found, key=lambda request: (request.at, request.unit_hmac))
 
     def outcomes(self, tx: Connection, family: str, variant: str, since: datetime, until: datetime) -> Outcomes:
-        f = FEEDBACK.c
+        f = FEEDBACK_EVENTS.c
         success = cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float)
         value = func.coalesce(f.score, success)
         unit = func.coalesce(f.unit_hmac, f.id).label("unit")
         own = f.variant == variant
-        units = _of(FEEDBACK, family, since, until, func.avg(value).label("value")).where(own, value.is_not(None)).group_by(unit).subquery()
+        units = (
+            _of(FEEDBACK_EVENTS, family, since, until, func.avg(value).label("value"))
+            .where(own, value.is_not(None))
+            .group_by(unit)
+            .subquery()
+        )
         n, mean = tx.execute(select(func.count(), func.avg(units.c.value)).select_from(units)).one()
         means = func.avg(success).label("success"), func.avg(f.score).label("score")
-        by_source = _of(FEEDBACK, family, since, until, f.source, *means).where(own).group_by(f.source, unit).subquery()
+        by_source = _of(FEEDBACK_EVENTS, family, since, until, f.source, *means).where(own).group_by(f.source, unit).subquery()
         b = by_source.c
         columns = func.count(b.success), func.avg(b.success), func.count(b.score), func.avg(b.score)
         rows = tx.execute(select(b.source, *columns).group_by(b.source).order_by(b.source)).all()
@@ -84,17 +87,19 @@ class TrafficTables:
     def labels(
         self, tx: Connection, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
     ) -> list[PastLabel]:
-        f = FEEDBACK.c
-        query = _of(FEEDBACK, family, since, until, f.unit_hmac, f.received_at, f[field])
+        f = FEEDBACK_EVENTS.c
+        query = _of(FEEDBACK_EVENTS, family, since, until, f.unit_hmac, f.received_at, f[field])
         rows = tx.execute(query.where(f.unit_hmac.is_not(None), f[field].is_not(None), f.source == source))
         found = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
         return sorted(found, key=lambda label: (label.at, label.unit_hmac, label.value))
 
     def seen(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[Seen]:
-        f, i = FEEDBACK.c, INTERACTIONS.c
+        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
         executed = _of(INTERACTIONS, family, since, until, i.id, i.parts).where(i.parts.is_not(None)).order_by(i.received_at.desc())
         sure = {row.id: confidence_of_parts(row.parts) for row in tx.execute(executed.limit(most))}
-        reported = _of(FEEDBACK, family, since, until, f.interaction).where(f.interaction.is_not(None)).order_by(f.received_at.desc())
+        reported = (
+            _of(FEEDBACK_EVENTS, family, since, until, f.interaction).where(f.interaction.is_not(None)).order_by(f.received_at.desc())
+        )
         names = sorted({*tx.execute(reported.limit(most)).scalars(), *sure})
         found = {name: Seen(interaction=name, confidence=sure.get(name)) for name in names}
         for some in chunks(names):
@@ -105,7 +110,7 @@ class TrafficTables:
 
 def _by_source(family: str, interactions: Sequence[str]) -> Select[Any]:
     """The least and the largest mean of a source, and how many corrections there are, by interaction."""
-    f = FEEDBACK.c
+    f = FEEDBACK_EVENTS.c
     value = func.coalesce(f.score, cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float))
     of_source = (
         select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
@@ -130,7 +135,7 @@ def _units(family: str, since: datetime, until: datetime) -> Select[int, Any]:
             _of(source, family, since, until, source.c.unit_hmac.label("unit"), source.c.received_at.label("at")).where(
                 source.c.unit_hmac.is_not(None)
             )
-            for source in (INTERACTIONS, FEEDBACK)
+            for source in (INTERACTIONS, FEEDBACK_EVENTS)
         )
     ).subquery()
     first = select(func.min(seen.c.at).label("first")).group_by(seen.c.unit).subquery()
@@ -139,7 +144,7 @@ def _units(family: str, since: datetime, until: datetime) -> Select[int, Any]:
 
 
 def _labelled_units(tx: Connection, family: str, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
-    f = FEEDBACK.c
+    f = FEEDBACK_EVENTS.c
     counts = [func.count(case((f[field].is_not(None), f.unit_hmac)).distinct()).label(field) for field in LABEL_FIELDS]
-    rows: list[Row[Any]] = list(tx.execute(_of(FEEDBACK, family, since, until, f.source, *counts).group_by(f.source)))
+    rows: list[Row[Any]] = list(tx.execute(_of(FEEDBACK_EVENTS, family, since, until, f.source, *counts).group_by(f.source)))
     return {(field, row.source): n for row in rows for field in LABEL_FIELDS if (n := row._mapping[field])}

@@ -1,0 +1,60 @@
+"""Runs with one line more in the declaration of an event's fields, and prints what came of it. Started by tests/unit/test_event_fields.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+LINE = '    mood: Annotated[float | None, EventField(SHARE, "how cheerful the answer was", "interaction")] = None\n'
+BEFORE = "    conversation: "
+
+
+def declare() -> None:
+    """Puts optimizer.core.feedback into the interpreter as it would be with the line, before anything else reads it."""
+    import optimizer.core as package
+
+    path = Path(package.__path__[0]) / "feedback.py"
+    source = path.read_text(encoding="utf-8")
+    assert source.count(BEFORE) == 1
+    module = ModuleType("optimizer.core.feedback")
+    sys.modules[module.__name__] = module
+    exec(compile(source.replace(BEFORE, LINE + BEFORE), str(path), "exec"), module.__dict__)
+
+
+def main(folder: Path) -> dict[str, Any]:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from sqlalchemy import text
+    from sqlmodel import SQLModel
+
+    from api import shapes
+    from api.app import create_app
+    from optimizer.config import load_settings
+    from tests.event_table import event_table
+    from tests.ingestion import Installation, token
+    from tests.stores import new_database
+
+    store = new_database(folder)
+    with store.read() as tx:
+        missing = [(kind, of, column.name) for kind, _, of, column in compare_metadata(MigrationContext.configure(tx), SQLModel.metadata)]
+    store.write(lambda tx: tx.execute(text("ALTER TABLE interactions ADD COLUMN mood FLOAT")))  # what the migration does
+    here = Installation(store)
+    answers = [here.send({"id": id, "assignment": token(), "mood": mood}) for id, mood in (("in_1", 0.5), ("in_2", 1.5))]
+    body = create_app(load_settings("dev", folder)).openapi()["paths"]["/v1/feedback"]["post"]["requestBody"]
+    found = {
+        "missing": missing,
+        "answers": answers,
+        "stored": shapes.interaction(here.interaction("in_1"))["mood"],
+        "schema": body["content"]["application/json"]["schema"]["anyOf"][0]["properties"]["mood"],
+        "documented": [line for line in event_table().splitlines() if "mood" in line],
+    }
+    store.close()
+    return found
+
+
+if __name__ == "__main__":
+    declare()
+    print(json.dumps(main(Path(sys.argv[1]))))
