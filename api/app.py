@@ -12,8 +12,24 @@ from api import problems
 from api.documents import install_documents
 from api.edge import Edge
 from api.lifecycle import running_loops, running_services
-from api.routes import events, families, freezes, later, models, operations, performance, rollouts, schedules, serving, studies, variants
+from api.routes import (
+    events,
+    families,
+    freezes,
+    keys,
+    later,
+    models,
+    operations,
+    performance,
+    rollouts,
+    schedules,
+    serving,
+    studies,
+    variants,
+)
 from optimizer.config import Settings
+
+GROUPS = (families, serving, variants, events, studies, schedules, rollouts, freezes, operations, performance, keys, models, later)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -35,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Edge, body_bytes=settings.limits.body_bytes)
     problems.install(app)
-    for group in (families, serving, variants, events, studies, schedules, rollouts, freezes, operations, performance, models, later):
+    for group in GROUPS:
         app.include_router(group.routes)
     serving.install(app)
     install_documents(app)

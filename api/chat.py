@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api import services
-from api.auth import require
+from api.auth import require, require_family
 from api.chat_answer import Answered, Call, StreamShape, completion, json_bytes
 from api.event_stream import EventStream
 from api.hourly_money import HOUR, cheapest_tier, hour_of
@@ -22,7 +22,7 @@ from api.policy_answer import answer_by_policy
 from api.problems import ModelPaused, ModelTimedOut, MoneySpent
 from api.reader import ClientGone, Reader
 from api.routes.serving import Served, serve, unit_of
-from api.routing import guarded, router
+from api.routing import Asking, guarded, router
 from api.services import Services
 from api.settling import begin
 from optimizer.core.assignment import Choice, unit_hmac
@@ -78,7 +78,7 @@ class ChatBody(BaseModel):
     detent: DetentFields = DetentFields()
 
 
-@routes.post("/v1/chat/completions", **guarded("read"))
+@routes.post("/v1/chat/completions", **guarded("serve", narrows=True))
 async def chat_completions(body: ChatBody, request: Request) -> Response:
     """OpenAI's request and answer; `model` is a family. The answer's id is the interaction's, for feedback."""
     shared, side = services.of(request), of(request)
@@ -106,13 +106,15 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
 
 
-@routes.get("/v1/models", **guarded("read"))
-async def list_models(request: Request) -> dict[str, Any]:
+@routes.get("/v1/models", **guarded("serve", narrows=True))
+async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
     """The families, as OpenAI lists models."""
     served = services.of(request).serving.now_served.families
     families = {
-        name: family for name, family in served.items() if family.variants[family.champion.variant].messages
-    }  # a policy is no model
+        name: family
+        for name, family in served.items()
+        if family.variants[family.champion.variant].messages and caller.access.may_see(name)  # a policy is no model
+    }
     created = {name: int(family.champion.since.timestamp()) for name, family in families.items()}
     return {
         "object": "list",
@@ -121,6 +123,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 
 
 async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
+    require_family(request.state.caller, body.model)
     unit = body.user or body.detent.unit or unit_of(request)
     family = shared.serving.now_served.family(body.model)
     if body.detent.variant is not None:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.staticfiles import StaticFiles
 
 from api.problems import explanations
-from api.routing import CHANGE, ROLE
+from api.routing import CHANGE, NARROWS, ROLE
 from optimizer.core.errors import NotFound
 
 PROBLEM: Mapping[str, Any] = {
@@ -52,6 +52,7 @@ def install_documents(app: FastAPI) -> None:
                 operation["summary"] = first or operation["summary"]  # the page lists these: a sentence says more than a function's name
                 operation.get("responses", {}).pop("422", None)  # FastAPI's own error form, which this server never sends
                 change = operation.pop(CHANGE, None)
+                operation.pop(NARROWS, None)
                 role = operation.pop(ROLE, None)
                 if role is not None:
                     limit = "; counts as a change (100 a minute)" if change else ""

@@ -102,11 +102,11 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     errors.KeyReused: (422, "The Idempotency-Key came with another body before. Use a new key for a new request."),
     errors.NotAuthenticated: (
         401,
-        "No key, or one that is unknown or revoked. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes keys.",
+        "No key, or one that is unknown, revoked or expired. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes keys.",
     ),
     errors.NotAuthorised: (
         403,
-        "The key's role does not reach (`needed` says which does), or the server has no keys and the request did not come from this machine.",
+        "The key's role does not reach (`needed` says which does), the key is for other families (`families`), or the server has no keys and the request did not come from this machine.",
     ),
     errors.NotFound: (
         404,

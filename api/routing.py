@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from api import services
-from api.auth import Role, identify, require
+from api.auth import Caller, identify, require, require_family
 from api.bodies import StrictRequest, check_media_type
+from api.figures import without_texts
 from api.problems import UnknownParameter
+from optimizer.core.access import Role
 from optimizer.core.errors import Busy, Fault
 
-ROLE, CHANGE = "x-detent-role", "x-detent-change"
+ROLE, CHANGE, NARROWS = "x-detent-role", "x-detent-change", "x-detent-narrows"
 Change = Literal["limited", "never-refused"]
 ERROR = {
     "description": "A problem document (RFC 9457)",
@@ -22,28 +24,41 @@ ERROR = {
 }
 
 
-def guarded(role: Role | None, change: Change | None = None) -> dict[str, Any]:
+def guarded(role: Role | None, change: Change | None = None, *, narrows: bool = False) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: everybody) and whether it counts as an operator's change.
 
-    ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible.
+    ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible. A key for named families is
+    held to them where ``{family}`` stands in the path; ``narrows`` says that the route itself does so, else such a key is refused.
     """
     extra: dict[str, Any] = {}
     if role is not None:
-        extra = {ROLE: role, "security": [{"bearer": []}, {"apiKey": []}]}
+        extra = {ROLE: role, NARROWS: narrows, "security": [{"bearer": []}, {"apiKey": []}]}
     if change is not None:
         extra[CHANGE] = change
     return {"openapi_extra": extra, "responses": {"4XX": ERROR, "5XX": ERROR}}
 
 
-def admit(request: Request, role: Role) -> None:
+def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
     """Puts the caller into ``request.state.caller``, or raises NotAuthenticated or NotAuthorised."""
     shared = services.of(request)
     keys = shared.serving.now_served.keys
     if keys is None:
         raise Busy("The store has not been read since the server started, so keys cannot be checked yet. /ready says what is missing.")
-    caller = identify(request.headers, request.client.host if request.client else None, keys, shared.actor_without_key)
+    host = request.client.host if request.client else None
+    caller = identify(request.headers, host, keys, shared.actor_without_key, shared.clock.now())
     require(caller, role)
+    if not narrows:
+        require_family(caller, request.path_params.get("family"))
     request.state.caller = caller
+    return caller
+
+
+def caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Asking = Annotated[Caller, Depends(caller_of)]
 
 
 def check_query(request: Request, known: frozenset[str]) -> None:
@@ -73,13 +88,13 @@ class DetentRoute(APIRoute):
         inner: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
         extra = self.openapi_extra or {}
         role: Role | None = extra.get(ROLE)
+        narrows: bool = extra.get(NARROWS, False)
         change: Change | None = extra.get(CHANGE)
         known = frozenset(field.alias for field in self.dependant.query_params)
         takes_json = self.body_field is not None
 
         async def handler(request: Request) -> Response:
-            if role is not None:
-                admit(request, role)
+            caller = admit(request, role, narrows=narrows) if role is not None else None
             check_query(request, known)
             if change is not None:
                 count_change(request, change)
@@ -87,7 +102,9 @@ class DetentRoute(APIRoute):
             if takes_json and await strict.body():
                 check_media_type(strict)
                 await strict.json()
-            return await inner(strict)
+            answer = await inner(strict)
+            only_figures = role == "read" and caller is not None and not caller.access.reaches("read-texts")
+            return without_texts(answer) if only_figures else answer
 
         return handler
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from optimizer.core.access import Role
+
 Aim = Literal["quality", "cost", "latency"]
 Reason = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -56,6 +58,28 @@ class ScheduleBody(Body):
     strategy: Annotated[Name | None, Field(description="Default: the file's")] = None
     aim: Annotated[Aim | None, Field(description="Default: the file's")] = None
     reason: Reason = ""
+
+
+class KeyLimitsBody(Body):
+    requests_per_minute: Annotated[int, Field(gt=0)] | None = None
+    calls_per_day: Annotated[int, Field(gt=0, description="Model calls on the wire")] | None = None
+    usd_per_day: Positive | None = None
+
+
+class KeyBody(Body):
+    """At most one role of each ladder (serve < feedback; read < read-texts < operate), or admin alone."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    roles: Annotated[list[Role], Field(min_length=1)]
+    sources: Annotated[list[Literal["person", "judge"]], Field(description="Sources that need a right of their own")] = []
+    families: Annotated[list[Name] | None, Field(description="Default: all of them")] = None
+    expires_at: Annotated[AwareDatetime | None, Field(description="Default: never")] = None
+    limits: KeyLimitsBody | None = None
+
+
+class RotateBody(Body):
+    grace_s: Annotated[float, Field(ge=0, le=90 * 24 * 3600, description="How long the old secret opens")] = 24 * 3600.0
+    undo: Annotated[bool, Field(description="Back to the old secret, while it opens")] = False
 
 
 class ReasonBody(Body):

@@ -15,6 +15,7 @@ from api.limits import Backpressure, MinuteWindows
 from api.serving import ServingState
 from optimizer.actor import local_actor
 from optimizer.config import Settings
+from optimizer.core.access import EVERYTHING, Access
 from optimizer.core.assignment import unit_hmac, verify_token
 from optimizer.core.errors import InvalidFamily, NotFound
 from optimizer.core.family import Family
@@ -65,8 +66,8 @@ class Services:
         known = ", ".join(sorted(self.families.families)) or "none"
         raise NotFound(f"There is no family {name!r}. Families here: {known}.", family=name)
 
-    def intake(self, actor: str, idempotency: Idempotency | None = None) -> Intake:
-        """Takes the events of one request in."""
+    def intake(self, actor: str, idempotency: Idempotency | None = None, access: Access = EVERYTHING) -> Intake:
+        """Takes the events of one request in, as far as its sender's key goes."""
         return Intake(
             store=self.store,
             clock=self.clock,
@@ -74,6 +75,7 @@ class Services:
             verify=lambda token: verify_token(token, self.serving.token_keys, self.clock.now()),
             hmac_unit=partial(unit_hmac, self.secrets.unit_key),
             actor=actor,
+            access=access,
             idempotency=idempotency,
         )
 

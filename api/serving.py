@@ -130,7 +130,7 @@ class ServingState:
             if family is not None:
                 freeze = is_frozen(freezes, name)
                 families[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
-        keys = Keys.from_rows(self._store.api_keys.all(tx))
+        keys = Keys.from_records(self._store.api_keys.all(tx))
         return Serving(version=version, families=families, freezes=freezes, keys=keys, ticked_at=ticked_at, read_at=now)
 
     def _family(

@@ -16,6 +16,7 @@ from optimizer.core.schedule import ScheduleInForce
 from optimizer.core.study import Study, Trial
 from optimizer.jobs.freeze import FreezeReport
 from optimizer.jobs.look_at_triggers import next_scheduled
+from optimizer.jobs.manage_keys import KeyReport
 from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.set_schedule import ScheduleReport
 from optimizer.ports import Alert, Clock, VariantRecord
@@ -119,6 +120,10 @@ def freeze(value: Freeze) -> dict[str, Any]:
 def freeze_change(value: FreezeReport) -> dict[str, Any]:
     """What a freeze or its end did, with every freeze that holds from now on; ``family`` null is every family."""
     return {**asdict(value), "freezes": [freeze(one) for one in value.freezes]}
+
+
+def key_change(value: KeyReport) -> dict[str, Any]:
+    return asdict(value)
 
 
 def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:

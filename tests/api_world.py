@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from api.app import create_app
 from api.services import Services
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
+from optimizer.core.access import access_of, hash_of
 from optimizer.core.dataset import make_example
 from optimizer.jobs.renew_leases import tick
 
@@ -59,9 +59,11 @@ class World:
         tick(self.shared.store, self.shared.clock, lease_seconds)
         self.shared.serving.refresh()
 
-    def add_key(self, name: str, role: str, secret: str) -> None:
-        digest = sha256(secret.encode()).hexdigest()
-        self.shared.store.write(lambda tx: self.shared.store.api_keys.add(tx, name, role, digest, self.shared.clock.now()))
+    def add_key(self, name: str, *roles: str, secret: str, **more: Any) -> None:
+        """A key of these roles, as ``access_of`` takes it, with a secret that the test knows."""
+        now = self.shared.clock.now()
+        access = access_of(roles, now=now, **more)
+        self.shared.store.write(lambda tx: self.shared.store.api_keys.add(tx, name, access, hash_of(secret), now))
         self.shared.serving.refresh()
 
     def add_examples(self, n: int) -> None:

@@ -11,17 +11,18 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 
 from api import shapes
+from api.auth import Caller, family_asked, require_family
 from api.bodies import check_media_type, read_json
 from api.idempotency import KEY_HEADER, idempotency_of
 from api.pagination import Cursor, Limit, page
 from api.problems import MalformedBody
-from api.routing import guarded, router
+from api.routing import Asking, guarded, router
 from api.schemas import ExposuresBody
 from api.services import Services, Shared
 from optimizer.core.errors import Fault, InvalidInput, NotFound, TooLarge
 from optimizer.core.event_fields import FIELDS
 from optimizer.core.event_kinds import schema_of
-from optimizer.jobs.ingest_feedback import Intake
+from optimizer.jobs.ingest_feedback import Idempotency, Intake
 from optimizer.jobs.record_exposures import record_exposures
 from optimizer.ports import Transaction
 
@@ -39,7 +40,7 @@ routes: APIRouter = router("Events")
 
 
 def _with_body(body: dict[str, Any]) -> dict[str, Any]:
-    arguments = guarded("feedback")
+    arguments = guarded("feedback", narrows=True)
     arguments["openapi_extra"] |= {"requestBody": body, "parameters": [KEY_HEADER]}
     return arguments
 
@@ -60,13 +61,16 @@ async def interactions(request: Request, shared: Shared) -> dict[str, Any]:
     return await _take(request, shared)
 
 
-@routes.post("/v1/exposures", **guarded("feedback"))
-def exposures(body: ExposuresBody, shared: Shared, request: Request) -> dict[str, int]:
+@routes.post("/v1/exposures", **guarded("feedback", narrows=True))
+def exposures(body: ExposuresBody, shared: Shared, caller: Asking) -> dict[str, int]:
     """Counts of clients that decide in process. A window that is sent again changes nothing; a larger count replaces a smaller one."""
     if len(body.windows) > shared.settings.limits.batch:
         raise TooLarge(
             f"The list has {len(body.windows):,} windows, and one request takes {shared.settings.limits.batch:,}. Send it in parts."
         )
+    if caller.access.families is not None:
+        for window in body.windows:
+            require_family(caller, window.get("family"))
     return record_exposures(body.client, body.windows, store=shared.store, clock=shared.clock, families=shared.families.families.keys())
 
 
@@ -84,7 +88,7 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
         size = shared.settings.limits.batch
         for start in range(0, len(events), size):
             part = events[start : start + size]
-            kept = await _keep(shared.intake(request.state.caller.actor), [event for _, event in part])
+            kept = await _keep(_intake(request, shared), [event for _, event in part])
             answer["accepted"] += kept["accepted"]
             answer["duplicates"] += kept["duplicates"]
             rejected += [{**one, "index": part[one["index"]][0]} for one in _named(kept["rejected"])]
@@ -92,9 +96,10 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
         return answer
 
 
-@routes.get("/v1/feedback", **guarded("read"))
+@routes.get("/v1/feedback", **guarded("read-texts", narrows=True))
 def list_feedback(
     shared: Shared,
+    caller: Asking,
     family: Annotated[str | None, Query(max_length=200)] = None,
     variant: Annotated[str | None, Query(max_length=200)] = None,
     since: Annotated[AwareDatetime | None, Query(description="Received at or after this time")] = None,
@@ -102,22 +107,26 @@ def list_feedback(
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """Feedback events, oldest first."""
+    asked = family_asked(caller, family)
 
     def read(tx: Transaction) -> dict[str, Any]:
         events, next_cursor = shared.store.events.page_of_feedback(
-            tx, family=family, variant=variant, since=_usable(since), cursor=cursor, limit=limit
+            tx, family=asked, variant=variant, since=_usable(since), cursor=cursor, limit=limit
         )
         return page([shapes.feedback(event) for event in events], next_cursor)
 
     return shared.read(read)
 
 
-@routes.get("/v1/interactions/{id:path}", **guarded("read"))  # ids are the sender's, a slash included
-def interaction(id: str, shared: Shared, family: Annotated[str | None, Query(max_length=200)] = None) -> dict[str, Any]:
+@routes.get("/v1/interactions/{id:path}", **guarded("read-texts", narrows=True))  # ids are the sender's, a slash included
+def interaction(id: str, shared: Shared, caller: Asking, family: Annotated[str | None, Query(max_length=200)] = None) -> dict[str, Any]:
     """One interaction with the feedback on it. Ids are unique within a family: name it where two families share an id."""
+    if family is not None:
+        require_family(caller, family)
+    families = caller.access.families if family is None and caller.access.families is not None else (family,)
 
     def read(tx: Transaction) -> dict[str, Any]:
-        found = shared.store.events.interaction(tx, id, family)
+        found = next(filter(None, (shared.store.events.interaction(tx, id, name) for name in families)), None)
         if found is None:
             raise NotFound(f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id)
         outcomes = shared.store.events.feedback_of(tx, found.arm.family, id)
@@ -136,11 +145,16 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
         events = value if isinstance(value, list) else [value]
         _check_batch(events, shared.settings.limits.batch)
         _count_events(request, shared, len(events))
-        answer = await _keep(shared.intake(request.state.caller.actor, idempotency_of(request, body)), events)
+        answer = await _keep(_intake(request, shared, idempotency_of(request, body)), events)
     if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
     request.state.quiet = not answer["rejected"]
     return {**answer, "rejected": _named(answer["rejected"])}
+
+
+def _intake(request: Request, shared: Services, idempotency: Idempotency | None = None) -> Intake:
+    caller: Caller = request.state.caller
+    return shared.intake(caller.actor, idempotency, caller.access)
 
 
 async def _keep(intake: Intake, events: Sequence[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from api import shapes
 from api.etags import check_preconditions, etag_of
 from api.pagination import page
 from api.prompt import ServedFamily, to_json
-from api.routing import guarded, router
+from api.routing import Asking, guarded, router
 from api.schemas import ChampionRollbackBody, OverrideBody
 from api.services import Services, Shared
 from optimizer.core.assignment import unit_hmac
@@ -23,11 +23,11 @@ from optimizer.jobs.set_schedule import read_schedule
 routes: APIRouter = router("Families")
 
 
-@routes.get("/v1/families", **guarded("read"))
-def families(shared: Shared) -> dict[str, Any]:
+@routes.get("/v1/families", **guarded("read", narrows=True))
+def families(shared: Shared, caller: Asking) -> dict[str, Any]:
     """Every family with what it serves; `degraded` ones serve their last good version because their file cannot be used."""
     names = sorted(shared.serving.now_served.families.keys() | shared.families.families.keys() | shared.families.problems.keys())
-    return page([_summary(shared, name) for name in names])
+    return page([_summary(shared, name) for name in names if caller.access.may_see(name)])
 
 
 @routes.get("/v1/families/{family}", **guarded("read"))

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from api import shapes
+from api.auth import require_family
 from api.routing import guarded, router
 from api.schemas import FreezeBody
 from api.services import Shared
@@ -15,19 +16,21 @@ from optimizer.jobs import freeze as job
 routes: APIRouter = router("Rollouts")
 
 
-@routes.post("/v1/freeze", **guarded("operate", "never-refused"))
+@routes.post("/v1/freeze", **guarded("operate", "never-refused", narrows=True))
 def freeze(shared: Shared, request: Request, body: FreezeBody | None = None) -> dict[str, Any]:
     """Serves champions only, at once, for one family or all: no candidate, holdback or override, no advance, no study. Safe to repeat."""
     given = body or FreezeBody()
+    require_family(request.state.caller, given.family)
     report = job.freeze(given.family, given.reason, actor=request.state.caller.actor, store=shared.store, clock=shared.clock)
     shared.serving.refresh()
     return shapes.freeze_change(report)
 
 
-@routes.post("/v1/unfreeze", **guarded("operate", "never-refused"))
+@routes.post("/v1/unfreeze", **guarded("operate", "never-refused", narrows=True))
 def unfreeze(shared: Shared, request: Request, body: FreezeBody | None = None) -> dict[str, Any]:
     """Ends the freeze of one family, or the one of all families. Rollouts go on with the worker's next tick. Safe to repeat."""
     given = body or FreezeBody()
+    require_family(request.state.caller, given.family)
     report = job.unfreeze(given.family, given.reason, actor=request.state.caller.actor, store=shared.store, clock=shared.clock)
     shared.serving.refresh()
     return shapes.freeze_change(report)

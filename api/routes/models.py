@@ -12,7 +12,7 @@ from api.services import Shared
 routes: APIRouter = router("Models")
 
 
-@routes.post("/v1/chat/completions", **guarded("read"))
+@routes.post("/v1/chat/completions", **guarded("serve", narrows=True))
 async def chat_completions(request: Request, shared: Shared) -> Response:
     """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
     if not shared.serving.now_served.has_keys:
@@ -20,7 +20,7 @@ async def chat_completions(request: Request, shared: Shared) -> Response:
     return await shared.gateway.forward(request)
 
 
-@routes.get("/v1/models", **guarded("read"))
+@routes.get("/v1/models", **guarded("serve", narrows=True))
 async def models(request: Request, shared: Shared) -> Response:
     """The families, as OpenAI lists models."""
     return await shared.gateway.forward(request)

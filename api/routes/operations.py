@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from api import shapes
+from api.auth import family_asked
 from api.pagination import Cursor, Limit, page, slice_of
-from api.routing import guarded, router
+from api.routing import Asking, guarded, router
 from api.services import Services, Shared
 from optimizer import run_files
 from optimizer.core.freezes import ALL
@@ -49,14 +50,16 @@ def ready(shared: Shared, response: Response) -> dict[str, Any]:
     }
 
 
-@routes.get("/v1/status", **guarded("read"))
-def status(shared: Shared) -> dict[str, Any]:
+@routes.get("/v1/status", **guarded("read", narrows=True))
+def status(shared: Shared, caller: Asking) -> dict[str, Any]:
     """One page for an operator: freezes, families with champion and rollout, running studies, open alerts, processes, what waits."""
+
+    sees = caller.access.may_see
 
     def read(tx: Transaction) -> dict[str, Any]:
         return {
-            "studies": [shapes.study(study) for study in shared.store.studies.unfinished(tx)],
-            "alerts": [shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True)],
+            "studies": [shapes.study(study) for study in shared.store.studies.unfinished(tx) if sees(study.family)],
+            "alerts": [shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True) if sees(alert.family)],
             "outbox_waiting": shared.store.outbox.backlog(tx, topics=TOPICS),
             "messages_waiting": messages_waiting(tx, shared.store),
         }
@@ -67,7 +70,7 @@ def status(shared: Shared) -> dict[str, Any]:
         "profile": shared.settings.profile,
         "simulated_clock": shared.settings.simulated_clock,
         "frozen": any(freeze.scope == ALL for freeze in served.freezes),
-        "freezes": [shapes.freeze(freeze) for freeze in served.freezes],
+        "freezes": [shapes.freeze(freeze) for freeze in served.freezes if freeze.scope == ALL or sees(freeze.family)],
         "families": [
             {
                 "name": name,
@@ -80,16 +83,17 @@ def status(shared: Shared) -> dict[str, Any]:
                 "degraded": name in shared.families.problems,
             }
             for name, family in sorted(served.families.items())
+            if sees(name)
         ],
-        "degraded": sorted(shared.families.problems),
+        "degraded": sorted(filter(sees, shared.families.problems)),
         "dependencies": _dependencies(shared),
         "exposures_waiting": shared.exposures.n_waiting,
         **shared.read(read),
     }
 
 
-@routes.get("/v1/jobs", **guarded("read"))
-def jobs(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+@routes.get("/v1/jobs", **guarded("read", narrows=True))
+def jobs(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
     """Work that runs or waits in the worker, oldest first."""
     items = [
         {
@@ -104,38 +108,45 @@ def jobs(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str,
             "location": f"/v1/studies/{study.id}",
         }
         for study in shared.read(shared.store.studies.unfinished)
+        if caller.access.may_see(study.family)
     ]
     shown, next_cursor = slice_of(items, cursor, limit)
     return page(shown, next_cursor)
 
 
-@routes.get("/v1/alerts", **guarded("read"))
+@routes.get("/v1/alerts", **guarded("read", narrows=True))
 def alerts(
-    shared: Shared, open: Annotated[bool, Query(description="Only those still open")] = True, cursor: Cursor = None, limit: Limit = 100
+    shared: Shared,
+    caller: Asking,
+    open: Annotated[bool, Query(description="Only those still open")] = True,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> dict[str, Any]:
     """What somebody should look at: faults of files, processes, rollouts and the mirror."""
-    found = shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open))
+    found = [one for one in shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open)) if caller.access.may_see(one.family)]
     shown, next_cursor = slice_of(found, cursor, limit)
     return page([shapes.alert(alert) for alert in shown], next_cursor)
 
 
-@routes.get("/v1/audit", **guarded("read"))
-def audit(shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-    """Every change that somebody caused."""
+@routes.get("/v1/audit", **guarded("read", narrows=True))
+def audit(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+    """Every change that somebody caused. A key for named families sees those of its families, so that a page may hold fewer than `limit`."""
     entries, next_cursor = shared.read(lambda tx: shared.store.audit.page(tx, cursor, limit))
-    return page(entries, next_cursor)
+    return page([entry for entry in entries if caller.access.may_see(entry["family"])], next_cursor)
 
 
-@routes.get("/v1/reviews", **guarded("read"))
+@routes.get("/v1/reviews", **guarded("read-texts", narrows=True))
 def reviews(
     shared: Shared,
+    caller: Asking,
     family: Annotated[str | None, Query()] = None,
     status: Annotated[str | None, Query(description="open or answered")] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """Questions that wait for a person, such as whether an example may stand in a prompt."""
-    found = shared.read(lambda tx: shared.store.reviews.page(tx, family, status))
+    asked = family_asked(caller, family)
+    found = shared.read(lambda tx: shared.store.reviews.page(tx, asked, status))
     shown, next_cursor = slice_of(found, cursor, limit)
     return page(shown, next_cursor)
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 
 from api import shapes
+from api.auth import Caller
 from api.pagination import Cursor, Limit, page, slice_of
 from api.problems import PreconditionFailed
-from api.routing import Change, guarded, router
+from api.routing import Asking, Change, caller_of, guarded, router
 from api.schemas import ActBody, RolloutBody
 from api.services import Services, Shared
 from optimizer.core.errors import NotFound
@@ -70,36 +71,37 @@ def current(family: str, shared: Shared, response: Response) -> dict[str, Any]:
     return shared.read(read)
 
 
-@routes.get("/v1/rollouts/{id}", **guarded("read"))
-def rollout(id: str, shared: Shared, response: Response) -> dict[str, Any]:
+@routes.get("/v1/rollouts/{id}", **guarded("read", narrows=True))
+def rollout(id: str, shared: Shared, caller: Asking, response: Response) -> dict[str, Any]:
     """One rollout with both arms as they stand and the evidence against its thresholds. Its ETag is its version."""
 
     def read(tx: Transaction) -> dict[str, Any]:
-        found = _require(shared.store.rollouts.get(tx, id), id)
+        found = _require(shared.store.rollouts.get(tx, id), id, caller)
         response.headers["ETag"] = _tag(found)
         return _with_evidence(tx, shared, found)
 
     return shared.read(read)
 
 
-@routes.get("/v1/rollouts/{id}/decisions", **guarded("read"))
-def decisions(id: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+@routes.get("/v1/rollouts/{id}/decisions", **guarded("read", narrows=True))
+def decisions(id: str, shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
     """The rollout's hash chain, oldest first. `detent rollout verify` replays it."""
 
     def read(tx: Transaction) -> list[Any]:
-        _require(shared.store.rollouts.get(tx, id), id)
+        _require(shared.store.rollouts.get(tx, id), id, caller)
         return shared.store.rollouts.decisions(tx, id)
 
     shown, next_cursor = slice_of(shared.read(read), cursor, limit)
     return page([shapes.decision(decision) for decision in shown], next_cursor)
 
 
-@routes.get("/v1/rollouts/{id}/forecast", **guarded("read"))
-def forecast(id: str, shared: Shared) -> dict[str, Any]:
+@routes.get("/v1/rollouts/{id}/forecast", **guarded("read", narrows=True))
+def forecast(id: str, shared: Shared, caller: Asking) -> dict[str, Any]:
     """What a rollout still needs until its promotion: labelled outcomes, distinct units and hours per stage, on average and in nine of ten.
 
     `verdict` is `fits`, `exceeds` (with `problems` and `ways_out`), `cannot_tell` (with what is `missing`) or `ended`. What is not known is null.
     """
+    _require(shared.read(lambda tx: shared.store.rollouts.get(tx, id)), id, caller)
     return {"rollout": id, **shapes.forecast(forecast_active(id, store=shared.store, clock=shared.clock))}
 
 
@@ -115,6 +117,7 @@ def _act_route(act: OperatorAct) -> None:
         if_match: Annotated[str | None, Header()] = None,
     ) -> dict[str, Any]:
         given = body or ActBody()
+        _require(shared.read(lambda tx: shared.store.rollouts.get(tx, id)), id, caller_of(request))
         report = operate(
             id,
             act,
@@ -131,7 +134,7 @@ def _act_route(act: OperatorAct) -> None:
         return shapes.change(report)
 
     route.__doc__ = DOCS[act]
-    routes.post(f"/v1/rollouts/{{id}}/{act}", name=act, **guarded("operate", change))(route)
+    routes.post(f"/v1/rollouts/{{id}}/{act}", name=act, **guarded("operate", change, narrows=True))(route)
 
 
 DOCS: dict[OperatorAct, str] = {
@@ -171,7 +174,8 @@ def _tag(found: Rollout) -> str:
     return f'"{found.version}"'
 
 
-def _require(found: Rollout | None, id: str) -> Rollout:
-    if found is None:
+def _require(found: Rollout | None, id: str, caller: Caller) -> Rollout:
+    """To a key for other families it does not exist."""
+    if found is None or not caller.access.may_see(found.family):
         raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
     return found

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from api import services
 from api.etags import etag_of, is_listed
 from api.prompt import ServedFamily, time_text, to_json
-from api.routing import admit, check_query, guarded, router
+from api.routing import Asking, admit, check_query, guarded, router
 from api.schemas import RenderBody
 from api.services import Services, Shared
 from optimizer.core.assignment import HOLDBACK_SHARE, Choice, leased, unit_hmac
@@ -57,7 +57,7 @@ async def prompt(request: Request) -> Response:
     The token in `assignment` goes back with feedback. Send the ETag of the last answer as `If-None-Match`: 304 says that
     nothing but the token has changed; a fresh token is in the header `X-Detent-Assignment` either way.
     """
-    admit(request, "read")
+    admit(request, "serve")
     check_query(request, PROMPT_QUERY)
     served = serve(services.of(request), request.path_params["family"], unit_of(request))
     prebuilt = served.family.prebuilt(served.choice)
@@ -83,7 +83,7 @@ def unit_of(request: Request) -> str | None:
     return unit
 
 
-@routes.post("/v1/families/{family}/render", **guarded("read"))
+@routes.post("/v1/families/{family}/render", **guarded("serve"))
 async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Response:
     """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte.
 
@@ -107,15 +107,19 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
     return Response(to_json(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-@routes.get("/v1/snapshot", **guarded("read"))
-async def snapshot(shared: Shared, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+@routes.get("/v1/snapshot", **guarded("serve", narrows=True))
+async def snapshot(shared: Shared, caller: Asking, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Champions, candidates, salts, shares, leases and holdbacks of all families, for clients that decide in process.
 
     Such a client finds bucket and candidate by the same formula as the server, and counts a lease, and the end of a holdback,
     from the answer's Date header.
     """
     now = shared.clock.now()
-    families = {name: _snapshot_of(family, now) for name, family in sorted(shared.serving.now_served.families.items())}
+    families = {
+        name: _snapshot_of(family, now)
+        for name, family in sorted(shared.serving.now_served.families.items())
+        if caller.access.may_see(name)
+    }
     body = to_json({"families": families})
     headers = {"ETag": etag_of(body), **CACHING}
     if is_listed(headers["ETag"], if_none_match):
@@ -161,7 +165,7 @@ def install(app: FastAPI) -> None:
     app.router.routes.insert(0, Route(PATH, prompt, methods=["GET"], include_in_schema=False))
 
 
-@routes.get(PATH, **guarded("read"))
+@routes.get(PATH, **guarded("serve"))
 async def documented_prompt(
     request: Request, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
 ) -> Response:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import shapes
+from api.auth import Caller, family_asked
 from api.pagination import Cursor, Limit, page, slice_of
-from api.routing import guarded, router
+from api.routing import Asking, caller_of, guarded, router
 from api.schemas import NominateBody, ReasonBody, StudyBody
 from api.services import Shared
 from optimizer import wiring
@@ -24,31 +25,33 @@ from optimizer.ports import Transaction
 routes: APIRouter = router("Studies")
 
 
-@routes.get("/v1/studies", **guarded("read"))
+@routes.get("/v1/studies", **guarded("read", narrows=True))
 def studies(
     shared: Shared,
+    caller: Asking,
     family: Annotated[str | None, Query(max_length=200)] = None,
     status: Annotated[StudyStatus | None, Query()] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """Studies, newest first."""
-    found, next_cursor = shared.read(lambda tx: shared.store.studies.page(tx, family=family, status=status, cursor=cursor, limit=limit))
+    asked = family_asked(caller, family)
+    found, next_cursor = shared.read(lambda tx: shared.store.studies.page(tx, family=asked, status=status, cursor=cursor, limit=limit))
     return page([shapes.study(study) for study in found], next_cursor)
 
 
-@routes.get("/v1/studies/{id}", **guarded("read"))
-def study(id: str, shared: Shared) -> dict[str, Any]:
+@routes.get("/v1/studies/{id}", **guarded("read", narrows=True))
+def study(id: str, shared: Shared, caller: Asking) -> dict[str, Any]:
     """One study: what it searched, what it has spent, what came out of it."""
-    return shapes.study(_require(shared.read(lambda tx: shared.store.studies.get(tx, id)), id))
+    return shapes.study(_require(shared.read(lambda tx: shared.store.studies.get(tx, id)), id, caller))
 
 
-@routes.get("/v1/studies/{id}/trials", **guarded("read"))
-def trials(id: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+@routes.get("/v1/studies/{id}/trials", **guarded("read", narrows=True))
+def trials(id: str, shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
     """The variants that the study evaluated, in order. A score of null was not measured; it is not zero."""
 
     def read(tx: Transaction) -> list[Any]:
-        _require(shared.store.studies.get(tx, id), id)
+        _require(shared.store.studies.get(tx, id), id, caller)
         return shared.store.studies.trials(tx, id)
 
     shown, next_cursor = slice_of(shared.read(read), cursor, limit)
@@ -84,13 +87,14 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
     return shapes.study(made)
 
 
-@routes.post("/v1/studies/{id}/cancel", **guarded("operate", "limited"))
+@routes.post("/v1/studies/{id}/cancel", **guarded("operate", "limited", narrows=True))
 def cancel(id: str, shared: Shared, request: Request, body: ReasonBody | None = None) -> dict[str, Any]:
     """Stops the study before its next call; what it found stays. Safe to repeat."""
+    _require(shared.read(lambda tx: shared.store.studies.get(tx, id)), id, caller_of(request))
     return shapes.study(request_stop(id, actor=request.state.caller.actor, store=shared.store, clock=shared.clock))
 
 
-@routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited"))
+@routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited", narrows=True))
 def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Names a variant of this study as candidate for a rollout: 200 and the study where it has confirmed it for this aim.
 
@@ -98,7 +102,7 @@ def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Reque
     that would cost.
     """
     with shared.store.read() as tx:
-        searched = _require(shared.store.studies.get(tx, id), id)
+        searched = _require(shared.store.studies.get(tx, id), id, caller_of(request))
     found = nominate(
         id,
         variant=body.variant,
@@ -119,7 +123,8 @@ def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Reque
     return shapes.study(found)
 
 
-def _require(found: Study | None, id: str) -> Study:
-    if found is None:
+def _require(found: Study | None, id: str, caller: Caller) -> Study:
+    """To a key for other families it does not exist."""
+    if found is None or not caller.access.may_see(found.family):
         raise NotFound(f"There is no study {id!r}. See them with: detent study list.", study=id)
     return found

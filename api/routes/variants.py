@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import shapes
+from api.auth import Caller, require_family
 from api.pagination import Cursor, Limit, page, slice_of
-from api.routing import guarded, router
+from api.routing import Asking, guarded, router
 from api.schemas import VariantBody
 from api.services import Services, Shared
 from optimizer.core.errors import NotFound
@@ -50,23 +51,24 @@ def create_variant(family: str, body: VariantBody, shared: Shared, request: Requ
     return {**shapes.variant(created.record), "new": created.new}
 
 
-@routes.get("/v1/variants/{variant}", **guarded("read"))
-def variant(variant: str, shared: Shared, family: OfFamily = None) -> dict[str, Any]:
+@routes.get("/v1/variants/{variant}", **guarded("read", narrows=True))
+def variant(variant: str, shared: Shared, caller: Asking, family: OfFamily = None) -> dict[str, Any]:
     """One variant: messages, examples, model settings, tools, response format, policy, and where it came from."""
-    return shapes.variant(shared.read(lambda tx: _find(tx, shared, variant, family)))
+    return shapes.variant(shared.read(lambda tx: _find(tx, shared, caller, variant, family)))
 
 
-@routes.get("/v1/variants/{variant}/diff", **guarded("read"))
+@routes.get("/v1/variants/{variant}/diff", **guarded("read-texts", narrows=True))
 def diff(
     variant: str,
     shared: Shared,
+    caller: Asking,
     against: Annotated[str, Query(description="`champion`, or the id of another variant of the family")] = "champion",
     family: OfFamily = None,
 ) -> dict[str, Any]:
     """What differs from the champion (or another variant): a unified diff of the content, and each changed part before and after."""
 
     def both(tx: Transaction) -> tuple[VariantRecord, VariantRecord]:
-        after = _find(tx, shared, variant, family)
+        after = _find(tx, shared, caller, variant, family)
         other = against
         if against == "champion":
             champion = shared.store.champions.current(tx, after.family)
@@ -88,8 +90,11 @@ def diff(
     }
 
 
-def _find(tx: Transaction, shared: Services, variant: str, family: str | None) -> VariantRecord:
-    names = [family] if family is not None else sorted(shared.serving.now_served.families.keys() | shared.families.families.keys())
+def _find(tx: Transaction, shared: Services, caller: Caller, variant: str, family: str | None) -> VariantRecord:
+    if family is not None:
+        require_family(caller, family)
+    known = sorted(shared.serving.now_served.families.keys() | shared.families.families.keys())
+    names = [family] if family is not None else filter(caller.access.may_see, known)
     found = (shared.store.variants.get(tx, name, variant) for name in names)
     return _require(next((record for record in found if record is not None), None), variant, family)
 

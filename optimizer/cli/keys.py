@@ -1,86 +1,171 @@
-"""``detent keys``: who may use the API, in which role."""
+"""``detent keys``: who may use the API, and what each may do."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table, tell_change
-from optimizer.cli.session import Session, check_one_of
-from optimizer.core.errors import Conflict, InvalidInput, NotFound
+from optimizer.cli.output import Json, plain, show, table, tell_change
+from optimizer.cli.session import Session
+from optimizer.core.errors import InvalidInput
 
-ROLES = ("read", "feedback", "operate", "admin")
+if TYPE_CHECKING:
+    from optimizer.api_client import ApiClient
+    from optimizer.jobs.manage_keys import KeyReport
 
-app = typer.Typer(name="keys", no_args_is_help=True, help="Keys of the API: create, list, revoke.")
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+
+app = typer.Typer(name="keys", no_args_is_help=True, help="Keys of the API: create, list, rotate, revoke.")
+Name = Annotated[str, typer.Argument(help="Name of the key.")]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="The name that stands in every decision made with the key.")],
-    role: Annotated[str, typer.Option(help="read, feedback, operate or admin; each may do what the ones before it may.")] = "feedback",
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For applications serve < feedback, for people and tools read < read-texts < operate; one of each may be given, or admin."
+        ),
+    ] = None,
+    source: Annotated[list[str] | None, typer.Option(help="A source that needs a right of its own: person or judge.")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="A family that the key is for; default: all of them.")] = None,
+    expires: Annotated[str | None, typer.Option(help="When it ends: 90d, 12h, or a day such as 2027-01-31; default: never.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(help="The most requests in a minute, over all processes.")] = None,
+    calls_per_day: Annotated[int | None, typer.Option(help="The most model calls in a day (UTC).")] = None,
+    usd_per_day: Annotated[float | None, typer.Option(help="The most dollars for model calls in a day (UTC).")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key. Its secret is shown once and kept only as a hash.
 
-    Example: detent keys create web-app --role feedback
+    Example: detent keys create web-app --role feedback --family triage
     """
-    import secrets
-    from hashlib import sha256
+    from optimizer.core.access import access_of
 
-    check_one_of("--role", role, ROLES)
-    if not name.strip() or name.startswith("local:"):
-        raise InvalidInput("A key needs a name, and not one that starts with `local:`, which stands for people at this machine.")
     session = Session()
-    secret = f"dk_{secrets.token_urlsafe(32)}"
     now = session.clock.now()
+    limits = {"requests_per_minute": requests_per_minute, "calls_per_day": calls_per_day, "usd_per_day": usd_per_day}
+    asked: dict[str, Any] = {
+        "roles": [word for given in role or ["feedback"] for word in given.split(",")],
+        "sources": source or [],
+        "families": family or None,
+        "expires_at": _end_of(expires, now) if expires is not None else None,
+        "limits": limits,
+    }
+    access = access_of(**asked, now=now)
 
-    def change(tx: Any) -> bool:
-        rows = session.store.api_keys.all(tx)
-        if any(row["name"] == name for row in rows):
-            raise Conflict(f"There is a key named {name!r} already, valid or revoked. Choose another name: decisions carry it for ever.")
-        session.store.api_keys.add(tx, name, role, sha256(secret.encode()).hexdigest(), now)
-        session.store.audit.add(tx, at=now, actor=session.actor, action="key.create", family=None, subject=name, detail={"role": role})
-        session.store.serving_version.bump(tx)
-        return not rows
+    def here() -> KeyReport:
+        from optimizer.jobs.manage_keys import create_key
 
-    first = session.store.write(change)
-    show(as_json, {"name": name, "role": role, "secret": secret}, lambda out: out.print(secret, markup=False))
-    tell_change(
-        f"Key {name} made with role {role}. The line above is its secret; it is not shown again.",
-        why="it is the first key: from now on every request needs one" if first else "",
-        undo=f"detent keys revoke {name}",
-        then="send it as `Authorization: Bearer SECRET`; the command line sends DETENT_API_KEY",
-    )
+        known = session.families.families.keys()
+        return create_key(name, access, actor=session.actor, store=session.store, clock=session.clock, families=known)
+
+    expires_at = access.expires_at.isoformat() if access.expires_at is not None else None
+    _change(session, as_json, here, "/v1/keys", {**asked, "name": name, "expires_at": expires_at})
 
 
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """Show all keys, the revoked ones too; never their secrets."""
+    from optimizer.jobs.manage_keys import shown
+
     session = Session()
     with session.store.read() as tx:
-        rows = [{k: v for k, v in row.items() if k != "secret_hash"} for row in session.store.api_keys.all(tx)]
-    columns = {"name": "Name", "role": "Role", "created_at": "Made", "revoked_at": "Revoked"}
-    show(as_json, {"items": rows}, table(rows, columns, empty="No keys: the server answers this machine only, and asks for none."))
+        rows = [shown(key) for key in session.store.api_keys.all(tx)]
+    columns = {
+        "name": "Name",
+        "may": "Role",
+        "only": "Families",
+        "most": "Limits",
+        "expires_at": "Ends",
+        "created_at": "Made",
+        "revoked_at": "Revoked",
+    }
+    view = table([_in_words(row) for row in rows], columns, empty="No keys: the server answers this machine only, and asks for none.")
+    show(as_json, {"items": rows}, view)
 
 
 @app.command()
-def revoke(name: Annotated[str, typer.Argument(help="Name of the key.")], as_json: Json = False) -> None:
-    """End a key at once. Revoking the last one does not open the server."""
+def rotate(
+    name: Name,
+    grace: Annotated[str, typer.Option(help="How long the old secret still opens: 24h, 30m, 7d, or 0 for not at all.")] = "24h",
+    undo: Annotated[bool, typer.Option("--undo", help="Back to the old secret, while it still opens.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give a key a new secret; the old one opens for a while, so that what uses it can be changed meanwhile.
+
+    Example: detent keys rotate web-app --grace 7d
+    """
     session = Session()
-    now = session.clock.now()
+    span = _span(grace, "--grace")
 
-    def change(tx: Any) -> bool:
-        row = next((r for r in session.store.api_keys.all(tx) if r["name"] == name), None)
-        if row is None:
-            raise NotFound(f"There is no key named {name!r}. See them with: detent keys list.")
-        if row["revoked_at"] is not None:
-            return False
-        session.store.api_keys.revoke(tx, name, now)
-        session.store.audit.add(tx, at=now, actor=session.actor, action="key.revoke", family=None, subject=name, detail={})
-        session.store.serving_version.bump(tx)
-        return True
+    def here() -> KeyReport:
+        from optimizer.jobs.manage_keys import rotate_key, undo_rotation
 
-    changed = session.store.write(change)
-    show(as_json, {"name": name, "changed": changed}, lambda out: None)
-    say(f"Key {name} is revoked; it opens nothing any more." if changed else f"Key {name} was revoked before; nothing changed.")
+        if undo:
+            return undo_rotation(name, actor=session.actor, store=session.store, clock=session.clock)
+        return rotate_key(name, grace=span, actor=session.actor, store=session.store, clock=session.clock)
+
+    body: dict[str, Any] = {"undo": True} if undo else {"grace_s": span.total_seconds()}
+    _change(session, as_json, here, f"/v1/keys/{_quoted(name)}/rotate", body)
+
+
+@app.command()
+def revoke(name: Name, as_json: Json = False) -> None:
+    """End a key at once, and for good. Revoking the last one does not open the server."""
+    session = Session()
+
+    def here() -> KeyReport:
+        from optimizer.jobs.manage_keys import revoke_key
+
+        return revoke_key(name, actor=session.actor, store=session.store, clock=session.clock)
+
+    _change(session, as_json, here, f"/v1/keys/{_quoted(name)}/revoke", {})
+
+
+def _change(session: Session, as_json: bool, here: Callable[[], KeyReport], path: str, body: Mapping[str, Any]) -> None:
+    server = _server(session)
+    report = server.post(path, body) if server is not None else plain(here())
+    show(as_json, report, lambda out: out.print(report["secret"], markup=False) if report["secret"] else None)
+    once = " The line above is its secret; it is not shown again." if report["secret"] else ""
+    tell_change(f"{report['what']}.{once}", why=report["why"], undo=report["undo"], then=report["next"])
+
+
+def _server(session: Session) -> ApiClient | None:
+    """The server of this home, where it would let this command in; else the store, which is open to who may administer this machine."""
+    if session.server is None or session.settings.api_key is not None:
+        return session.server
+    with session.store.read() as tx:
+        return None if session.store.api_keys.all(tx) else session.server
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    may = [*row["roles"], *(f"source {source}" for source in row["sources"])]
+    only = "all" if row["families"] is None else ", ".join(row["families"])
+    most = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in row["limits"].items())
+    return {**row, "may": ", ".join(may), "only": only, "most": most or None}
+
+
+def _end_of(text: str, now: datetime) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return now + _span(text, "--expires")
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _span(text: str, option: str) -> timedelta:
+    found = re.fullmatch(r"([0-9]{1,6})([mhd])|0", text)
+    if found is None:
+        raise InvalidInput(f"{option} needs a time such as 30m, 24h or 7d, not {text!r}.")
+    return timedelta(seconds=int(found[1]) * UNITS[found[2]]) if found[1] else timedelta()
+
+
+def _quoted(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name, safe="")

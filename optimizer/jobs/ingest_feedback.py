@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from optimizer.core.access import EVERYTHING, Access
 from optimizer.core.amounts import is_within
 from optimizer.core.arms import arm_of_token
 from optimizer.core.assignment import Assignment
@@ -36,6 +37,7 @@ class Intake:
     Args:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
         hmac_unit: unit as sent -> the only form in which it is stored.
+        access: what the sender's key may do; an event of another family, or of a source that needs a right, is rejected.
         idempotency: under which the answer is kept, in the transaction of what it says.
     """
 
@@ -45,6 +47,7 @@ class Intake:
     verify: Callable[[str], Assignment]
     hmac_unit: Callable[[str], str]
     actor: str
+    access: Access = EVERYTHING
     idempotency: Idempotency | None = None
 
     def take(self, events: Sequence[Any]) -> dict[str, Any]:
@@ -93,6 +96,7 @@ class _Request:
 
     def _read(self, index: int, raw: Any) -> Read:
         report = read_report(raw, now=self._received_at)
+        self._check_source(report)
         get = report.get
         unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None
         if get("assignment") is not None:
@@ -109,8 +113,22 @@ class _Request:
         except InvalidInput as error:
             raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
 
+    def _check_source(self, report: Report) -> None:
+        source = report.get("source")
+        if source is not None and not self._in.access.may_send(source):
+            raise EventRejected(
+                "source_not_allowed",
+                f"The key {self._in.actor!r} may not send events of source {source!r}, whose word counts for more than a user's. "
+                f"`detent keys create NAME --role feedback --source {source}` makes a key that may.",
+            )
+
     def _protected(self, report: Report, arm: Arm) -> Report:
         """Checked against its family and without what may not be kept: nothing else is ever hashed, stored or logged."""
+        if not self._in.access.may_see(arm.family):
+            own = ", ".join(self._in.access.families or ())
+            raise EventRejected(
+                "family_not_allowed", f"The key {self._in.actor!r} sends events of {own} only, and this one is of {arm.family!r}."
+            )
         family = self._family(arm.family)
         check_correction(family, report)
         conversation = report.get("conversation")

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
+from optimizer.core.access import Access
 from optimizer.ports.transaction import Transaction
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """A key as it is stored: hashes, never secrets. After a rotation the secret before it opens too, until ``previous_until``."""
+
+    name: str
+    access: Access
+    secret_hash: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+    previous_hash: str | None = None
+    previous_until: datetime | None = None
+
+
 class ApiKeys(Protocol):
-    def add(self, tx: Transaction, name: str, role: str, secret_hash: str, at: datetime) -> None: ...
-    def revoke(self, tx: Transaction, name: str, at: datetime) -> None: ...
-    def all(self, tx: Transaction) -> list[dict[str, Any]]:
-        """name, role, secret_hash, created_at, revoked_at."""
+    def add(self, tx: Transaction, name: str, access: Access, secret_hash: str, at: datetime) -> None:
+        """The name is new: whoever adds has looked in the same transaction."""
+
+    def revoke(self, tx: Transaction, name: str, at: datetime) -> None:
+        """Changes nothing where it was revoked before."""
+
+    def replace_secret(
+        self, tx: Transaction, name: str, secret_hash: str, previous_hash: str | None, previous_until: datetime | None
+    ) -> None: ...
+    def get(self, tx: Transaction, name: str) -> KeyRecord | None: ...
+    def all(self, tx: Transaction) -> Sequence[KeyRecord]: ...

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.database import Database
+from optimizer.core.access import access_of
 from optimizer.core.errors import Conflict, InvalidInput, NotFound
-from optimizer.ports import Alert, VariantRecord
+from optimizer.ports import Alert, KeyRecord, VariantRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, rollout, variant
 
@@ -211,17 +212,32 @@ class TestAlerts:
 
 
 class TestApiKeys:
-    def test_a_name_is_given_once_and_stays_when_revoked(self, database: Database) -> None:
-        database.write(lambda tx: database.api_keys.add(tx, "app", "feedback", "hash", NOW))
-        with pytest.raises(Conflict, match="app"):
-            database.write(lambda tx: database.api_keys.add(tx, "app", "admin", "other", NOW))
+    def test_a_key_comes_back_as_it_was_made_and_stays_when_revoked(self, database: Database) -> None:
+        access = access_of(
+            ["feedback", "read"],
+            sources=["judge"],
+            families=["triage"],
+            expires_at=minutes(60),
+            limits={"requests_per_minute": 60, "usd_per_day": 1.5},
+            now=NOW,
+        )
+        database.write(lambda tx: database.api_keys.add(tx, "app", access, "hash", NOW))
         for at in (minutes(1), minutes(2)):
             database.write(lambda tx, at=at: database.api_keys.revoke(tx, "app", at))
+        database.write(lambda tx: database.api_keys.replace_secret(tx, "app", "new", "hash", minutes(9)))
         with database.read() as tx:
             (key,) = database.api_keys.all(tx)
-        assert key == {"name": "app", "role": "feedback", "secret_hash": "hash", "created_at": NOW, "revoked_at": minutes(1)}
-        with pytest.raises(NotFound, match="nobody"):
-            database.write(lambda tx: database.api_keys.revoke(tx, "nobody", NOW))
+            assert database.api_keys.get(tx, "app") == key
+            assert database.api_keys.get(tx, "nobody") is None
+        assert key == KeyRecord(
+            name="app",
+            access=access,
+            secret_hash="new",
+            created_at=NOW,
+            revoked_at=minutes(1),
+            previous_hash="hash",
+            previous_until=minutes(9),
+        )
 
 
 class TestAudit:

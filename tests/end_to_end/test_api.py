@@ -18,6 +18,7 @@ import pytest
 
 from api import edge
 from api.bodies import MAX_INTEGER
+from optimizer.core.access import LADDERS, ROLES
 from optimizer.core.assignment import bucket, in_candidate, verify_token
 from optimizer.core.dataset import group_of, split_of
 from optimizer.core.errors import Busy
@@ -593,9 +594,10 @@ def test_without_keys_a_web_page_cannot_use_the_server_through_a_browser(world: 
     assert world.get("/v1/families", headers=headers).status_code == 403
 
 
-ROLES = [
-    ("GET", "/v1/families/triage/prompt", None, "read"),
+NEEDED = [
+    ("GET", "/v1/families/triage/prompt", None, "serve"),
     ("GET", "/v1/audit", None, "read"),
+    ("GET", "/v1/feedback", None, "read-texts"),
     ("POST", "/v1/feedback", {"family": "triage", "unit": "u", "success": True}, "feedback"),
     ("POST", "/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}!"}]}, "operate"),
     ("POST", "/v1/rollouts/ro_0/rollback", None, "operate"),
@@ -603,20 +605,21 @@ ROLES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body", "needed"), ROLES, ids=[f"{m} {p}" for m, p, *_ in ROLES])
+@pytest.mark.parametrize(("method", "path", "body", "needed"), NEEDED, ids=[f"{m} {p}" for m, p, *_ in NEEDED])
 def test_each_route_asks_for_its_role_and_takes_every_higher_one(world: World, method: str, path: str, body: Any, needed: str) -> None:
-    ranked = ["read", "feedback", "operate", "admin"]
-    for role in ranked:
-        world.add_key(f"key-{role}", role, f"secret-{role}")
+    ladder = next((ladder for ladder in LADDERS if needed in ladder), ())
+    reach = {*ladder[ladder.index(needed) :], "admin"} if ladder else {"admin"}
+    for role in ROLES:
+        world.add_key(f"key-{role}", role, secret=f"secret-{role}")
     options: dict[str, Any] = {"json": body} if body is not None else {}
     assert world.client.request(method, path, **options).status_code == 401
-    for role in ranked:
+    for role in ROLES:
         answer = world.client.request(method, path, headers={"Authorization": f"Bearer secret-{role}"}, **options)
-        assert (answer.status_code == 403) == (ranked.index(role) < ranked.index(needed)), (role, answer.text)
+        assert (answer.status_code == 403) == (role not in reach), (role, answer.text)
 
 
 def test_a_key_is_taken_from_either_header_and_its_name_is_the_actor(world: World) -> None:
-    world.add_key("deploy-bot", "operate", "s3cret")
+    world.add_key("deploy-bot", "operate", secret="s3cret")
     assert world.get("/v1/families", headers={"X-API-Key": "wrong"}).status_code == 401
     made = world.post(
         "/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}?"}]}, headers={"X-API-Key": "s3cret"}
@@ -625,7 +628,7 @@ def test_a_key_is_taken_from_either_header_and_its_name_is_the_actor(world: Worl
 
 
 def test_revoking_the_last_key_does_not_open_the_server(world: World) -> None:
-    world.add_key("only", "read", "s3cret")
+    world.add_key("only", "read", secret="s3cret")
     store = world.shared.store
     store.write(lambda tx: store.api_keys.revoke(tx, "only", datetime.now(UTC)))
     world.shared.serving.refresh()

@@ -120,7 +120,9 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["family", "adopt", "support_topics"], 1, "already is the champion", id="nothing to adopt"),
         pytest.param(["family", "evaluate", "support_topics", "--split", "holdout"], 2, "sealed", id="the holdout is sealed"),
         pytest.param(["import", "nothing.csv", "--family", "support_topics"], 1, "no such file", id="no such file"),
-        pytest.param(["keys", "create", "bob", "--role", "king"], 2, "read, feedback, operate, admin", id="unknown role"),
+        pytest.param(
+            ["keys", "create", "bob", "--role", "king"], 2, "serve, feedback, read, read-texts, operate, admin", id="unknown role"
+        ),
         pytest.param(["family", "list", "--colour"], 2, "No such option", id="unknown option"),
         pytest.param(["fly"], 2, "No such command", id="unknown command"),
         pytest.param(["backup"], 1, "not yet|cannot do it yet", id="a later command"),
@@ -347,8 +349,29 @@ def test_a_key_is_shown_once_and_never_again(detent: Detent) -> None:
     assert made["secret"] not in listed.out
     assert "hash" not in listed.out
     assert detent("keys", "create", "web").code == 1
+    rotated = detent("keys", "rotate", "web", "--grace", "30m", "--json").json
+    assert rotated["secret"] not in (made["secret"], None)
+    assert rotated["undo"].startswith("detent keys rotate web --undo")
+    assert detent("keys", "rotate", "web", "--undo", "--json").json["changed"] is True
+    assert detent("keys", "rotate", "web", "--undo").code == 1
+    assert detent("keys", "rotate", "web", "--grace", "soon").code == 2
     assert detent("keys", "revoke", "web", "--json").json["changed"] is True
     assert detent("keys", "revoke", "web", "--json").json["changed"] is False
+
+
+def test_a_key_says_what_it_may_do_and_for_how_long(detent: Detent) -> None:
+    made = detent(
+        "keys", "create", "board", "--role", "read", "--role", "serve", "--family", "support_topics", "--expires", "90d",
+        "--requests-per-minute", "60", "--json",
+    )  # fmt: skip
+    assert made.json["key"]["roles"] == ["serve", "read"]
+    listed = detent("keys", "list").out
+    assert "serve, read" in listed
+    assert "60 requests per minute" in " ".join(listed.split())
+    assert detent("keys", "create", "two", "--role", "serve,feedback").code == 2
+    assert detent("keys", "create", "two", "--role", "read", "--expires", "2020-01-01").code == 2
+    for name in ("board",):
+        assert detent("keys", "revoke", name).code == 0
 
 
 def test_a_faulty_family_file_is_told_with_every_fault(detent: Detent) -> None:

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from optimizer import wiring
 from optimizer.config import Settings
+from optimizer.core.access import access_of, hash_of
 from optimizer.core.assignment import verify_token
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.freeze import freeze, unfreeze
@@ -316,7 +316,9 @@ def test_with_keys_every_request_needs_one_and_named_variants_need_role_operate(
         settings = make_home(tmp_path, {"topic": family("topic", "remote")}, {"remote": {"openai_compatible": behind.url, "model": "m"}})
         store = wiring.open_store(settings)
         now = wiring.open_clock(settings).now()
-        store.write(lambda tx: store.api_keys.add(tx, "reader", "read", sha256(b"secret-of-reader").hexdigest(), now))
+        for name in ("serve", "read-texts"):
+            access = access_of([name], now=now)
+            store.write(lambda tx, name=name, access=access: store.api_keys.add(tx, name, access, hash_of(f"secret-of-{name}"), now))
         with running(settings) as url:
             body = {"model": "topic", "messages": [{"role": "user", "content": "x"}]}
 
@@ -326,8 +328,9 @@ def test_with_keys_every_request_needs_one_and_named_variants_need_role_operate(
             assert post({}).status_code == 401
             assert post({}, Authorization="Bearer wrong").status_code == 401
             assert httpx.get(f"{url}/v1/models").status_code == 401
-            assert post({}, Authorization="Bearer secret-of-reader").status_code == 200
-            forged = {"Authorization": "Bearer secret-of-reader", "X-Detent-Role": "admin", "X-Detent-Actor": "root"}
+            assert post({}, Authorization="Bearer secret-of-read-texts").status_code == 403
+            assert post({}, Authorization="Bearer secret-of-serve").status_code == 200
+            forged = {"Authorization": "Bearer secret-of-serve", "X-Detent-Role": "admin", "X-Detent-Actor": "root"}
             assert post({"detent": {"variant": "v_0"}}, **forged).status_code == 403
         store.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -142,24 +143,25 @@ def test_loopback_is_told_from_other_addresses(host: str, expected: bool) -> Non
     assert is_loopback(host) is expected
 
 
-NO_KEYS = Keys(any_exist=False, by_hash={})
+NO_KEYS = Keys(any_exist=False)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8321", "10.0.0.1", "127.0.0.1.evil.example", "[2001:db8::1]"])
 def test_without_keys_a_name_that_a_web_site_can_have_is_refused(host: str) -> None:
     with pytest.raises(NotAuthorised):
-        identify(Headers({"host": host}), "127.0.0.1", NO_KEYS, "local:me")
+        identify(Headers({"host": host}), "127.0.0.1", NO_KEYS, "local:me", NOW)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8321", "localhost", "[::1]:8321", "box:8321"])
 def test_without_keys_this_machine_s_names_are_answered(host: str) -> None:
-    assert identify(Headers({"host": host}), "127.0.0.1", NO_KEYS, "local:me").actor == "local:me"
+    assert identify(Headers({"host": host}), "127.0.0.1", NO_KEYS, "local:me", NOW).actor == "local:me"
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"authorization": "Basic abc"}, {"x-api-key": "nobody's"}])
 def test_with_keys_nothing_but_a_known_one_opens(headers: dict[str, str]) -> None:
     with pytest.raises(NotAuthenticated):
-        identify(Headers(headers), "127.0.0.1", Keys(any_exist=True, by_hash={}), "local:me")
+        identify(Headers(headers), "127.0.0.1", Keys(any_exist=True), "local:me", NOW)
 
 
 @given(

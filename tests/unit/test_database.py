@@ -295,6 +295,27 @@ class TestMigrations:
         with database.read() as tx:
             assert compare_metadata(MigrationContext.configure(tx), SQLModel.metadata) == []
 
+    def test_a_key_of_the_one_ladder_keeps_what_it_could_do_and_no_more(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'old.db'}"
+        migrate_to(url, "0011")
+        with closing(sqlite3.connect(tmp_path / "old.db")) as old, old:
+            for role in ("read", "feedback", "operate", "admin"):
+                old.execute(
+                    "INSERT INTO api_keys (name, role, secret_hash, created_at) VALUES (?, ?, 'h', '2026-11-20 09:00:00')", (role, role)
+                )
+        database = Database(url)
+        database.migrate()
+        with database.read() as tx:
+            found = {key.name: (key.access.roles, key.access.sources) for key in database.api_keys.all(tx)}
+        database.close()
+        both = ("person", "judge")
+        assert found == {
+            "read": (("serve", "read-texts"), ()),
+            "feedback": (("feedback", "read-texts"), both),
+            "operate": (("feedback", "operate"), both),
+            "admin": (("admin",), ()),
+        }
+
     def test_running_them_again_keeps_everything(self, database: Database) -> None:
         database.write(lambda tx: database.audit.add(tx, at=NOW, actor="anna", action="act", family=None, subject="", detail={}))
         database.migrate()

@@ -596,14 +596,20 @@ class OutboxRow(SQLModel, table=True):
 
 
 class ApiKeyRow(SQLModel, table=True):
-    """Written by api_keys.py. Only the SHA-256 of the secret is kept."""
+    """Written by api_keys.py. Only the SHA-256 of the secret is kept, and after a rotation for a while that of the one before it."""
 
     __tablename__ = "api_keys"
     name: str = Field(primary_key=True)
-    role: str
+    role: str  # at most one of each ladder, with commas between
     secret_hash: str = Field(index=True)
     created_at: datetime = _at()
     revoked_at: datetime | None = _at(nullable=True)
+    sources: list[str] = _json()
+    families: list[str] | None = _json(nullable=True)
+    expires_at: datetime | None = _at(nullable=True)
+    limits: dict[str, Any] = _json()
+    previous_hash: str | None = None
+    previous_until: datetime | None = _at(nullable=True)
 
 
 class AuditRow(SQLModel, table=True):

@@ -1,0 +1,63 @@
+"""Keys of this API: made, listed, rotated and ended by an admin. A secret stands in one answer and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+
+from api import shapes
+from api.pagination import page
+from api.routing import Asking, guarded, router
+from api.schemas import KeyBody, RotateBody
+from api.services import Shared
+from optimizer.core.access import access_of
+from optimizer.jobs.manage_keys import KeyReport, create_key, revoke_key, rotate_key, shown, undo_rotation
+
+Name = Annotated[str, Path(min_length=1, max_length=100)]
+routes: APIRouter = router("Keys")
+
+
+@routes.get("/v1/keys", **guarded("admin"))
+def keys(shared: Shared) -> dict[str, Any]:
+    """All keys, the revoked ones too; never their secrets."""
+    return page([shown(key) for key in shared.read(shared.store.api_keys.all)])
+
+
+@routes.post("/v1/keys", status_code=201, **guarded("admin", "limited"))
+def create(body: KeyBody, shared: Shared, caller: Asking, response: Response) -> dict[str, Any]:
+    """Makes a key. Its secret is in this answer alone. From the first key on, every request needs one."""
+    access = access_of(
+        body.roles,
+        sources=body.sources,
+        families=body.families,
+        expires_at=body.expires_at,
+        limits=body.limits.model_dump() if body.limits is not None else None,
+        now=shared.clock.now(),
+    )
+    known = shared.families.families.keys()
+    report = create_key(body.name, access, actor=caller.actor, store=shared.store, clock=shared.clock, families=known)
+    return _answer(report, shared, response)
+
+
+@routes.post("/v1/keys/{name}/rotate", **guarded("admin", "limited"))
+def rotate(name: Name, shared: Shared, caller: Asking, response: Response, body: RotateBody | None = None) -> dict[str, Any]:
+    """A new secret; the one before it opens for `grace_s` more. With `undo` the one before it is the key's again, while it opens."""
+    given = body or RotateBody()
+    if given.undo:
+        return _answer(undo_rotation(name, actor=caller.actor, store=shared.store, clock=shared.clock), shared, response)
+    grace = timedelta(seconds=given.grace_s)
+    return _answer(rotate_key(name, grace=grace, actor=caller.actor, store=shared.store, clock=shared.clock), shared, response)
+
+
+@routes.post("/v1/keys/{name}/revoke", **guarded("admin", "never-refused"))
+def revoke(name: Name, shared: Shared, caller: Asking, response: Response) -> dict[str, Any]:
+    """Ends a key at once, and for good. Safe to repeat."""
+    return _answer(revoke_key(name, actor=caller.actor, store=shared.store, clock=shared.clock), shared, response)
+
+
+def _answer(report: KeyReport, shared: Shared, response: Response) -> dict[str, Any]:
+    shared.serving.refresh()
+    response.headers["Cache-Control"] = "no-store"
+    return shapes.key_change(report)

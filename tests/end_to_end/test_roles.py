@@ -1,0 +1,360 @@
+"""What every role may do, tried on every route of a seeded installation: nothing outside the table of docs/reference/rest.md succeeds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from api import chat, gateway
+from api.app import GROUPS
+from api.routes.later import LATER
+from api.routing import NARROWS, ROLE
+from optimizer.core.access import LADDERS, ROLES, Role
+from optimizer.core.study import Budget, Study, Trial
+from tests.api_world import World, make_home, serving
+
+REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "rest.md").read_text(encoding="utf-8")
+SECRET_WORD = "zanzibar"  # stands in every text that somebody could write into this installation
+BODIES: dict[str, Any] = {
+    "POST /v1/families/{family}/render": {"variables": {"text": "x"}},
+    "POST /v1/feedback": {"family": "triage", "unit": "u", "success": True},
+    "POST /v1/interactions": {"family": "triage", "unit": "u", "output": "x"},
+    "POST /v1/exposures": {"client": "c", "windows": [{"family": "triage"}]},
+    "POST /api/performance/record": {"processing_type": "full", "content_type": "note"},
+    "POST /v1/chat/completions": {"model": "triage", "messages": [{"role": "user", "content": "x"}]},
+    "POST /v1/families/{family}/variants": {"messages": [{"role": "user", "content": "{{text}} again"}]},
+    "POST /v1/families/{family}/studies": {"dry_run": True},
+    "PUT /v1/families/{family}/schedule": {"cron": None},
+    "POST /v1/keys": {"name": "another", "roles": ["serve"]},
+    "POST /v1/studies/{id}/nominate": {"variant": "v_000000000000", "dry_run": True},
+}
+
+
+def _table() -> dict[str, Role]:
+    """Role by route, as the reference says it."""
+    section = REFERENCE.split("## Roles\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([A-Z]+ [^`]+)` \| ([a-z-]+) \|", section, flags=re.MULTILINE)
+    assert len(rows) == len(dict(rows)), "a route stands in the table twice"
+    return {route: role for route, role in rows if role in ROLES}
+
+
+def _declared(*groups: Any) -> dict[str, APIRoute]:
+    routes = [route for group in groups for route in group.routes if isinstance(route, APIRoute)]
+    return {f"{method} {route.path}": route for route in routes for method in sorted(route.methods)}
+
+
+def _routes() -> dict[str, APIRoute]:
+    return _declared(*(group.routes for group in GROUPS))
+
+
+def _path_text(path: str) -> str:
+    return path.replace(":path}", "}")
+
+
+def _role_of(route: APIRoute) -> Role | None:
+    return (route.openapi_extra or {}).get(ROLE)
+
+
+def _reach(needed: Role) -> set[Role]:
+    """The roles that include this one, written down anew: admin, and what stands above it on its ladder."""
+    return {"admin", *(role for ladder in LADDERS if needed in ladder for role in ladder[ladder.index(needed) :])}
+
+
+@contextmanager
+def installation(home: Path) -> Iterator[World]:
+    settings = make_home(home, limits={"operator_per_minute": 1_000_000, "events_per_minute": 1_000_000})
+    with serving(settings, raise_faults=True) as world:
+        yield seeded(world)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with installation(tmp_path_factory.mktemp("home")) as world:
+        yield world
+
+
+@pytest.fixture
+def spare(tmp_path: Path) -> Iterator[World]:
+    """One that may be changed by every act there is."""
+    with installation(tmp_path) as world:
+        yield world
+
+
+def seeded(world: World) -> World:
+    """A family with a rollout, a study, interactions, feedback, a review, an alert, freezes and champions: every text says the secret word."""
+    file = world.settings.families_dir / "triage" / "family.yaml"
+    file.write_text(
+        file.read_text().replace("Is it billing", f"{SECRET_WORD}: is it billing").replace("Topic of", f"{SECRET_WORD} topic of")
+    )
+    world.shared.serving.refresh()
+    world.add_examples(10)
+    rollout = world.start(world.candidate(f"{SECRET_WORD}? "))
+    world.post(f"/v1/rollouts/{rollout['id']}/approve", {"reason": f"go {SECRET_WORD}"})
+    world.tick()
+    world.post(f"/v1/rollouts/{rollout['id']}/hold", {"reason": f"wait {SECRET_WORD}"})
+    world.post(
+        "/v1/feedback",
+        {
+            "id": "in_1", "family": "triage", "unit": "u", "input": {"text": SECRET_WORD}, "output": SECRET_WORD, "error": SECRET_WORD,
+            "label": SECRET_WORD, "tags": {"t": SECRET_WORD}, "conversation": SECRET_WORD, "expected": {"topic": "billing"}, "latency_ms": 4.0,
+            "parts": [{"tier": 0, "model": "m", "purpose": "answer", "output": SECRET_WORD}],
+        },
+    )  # fmt: skip
+    world.client.put("/v1/families/triage/schedule", json={"cron": None, "reason": SECRET_WORD}, headers={"If-Match": "*"})
+    world.post("/v1/freeze", {"family": "triage", "reason": SECRET_WORD})
+    world.post(
+        "/api/performance/record",
+        {"processing_type": "early_exit", "content_type": "note", "exit_checkpoint": "start", "exit_reason": SECRET_WORD},
+    )
+    world.shared.store.write(lambda tx: _add_study(world, tx))
+    for role in ROLES:
+        world.add_key(f"key-{role}", role, secret=f"secret-{role}")
+        if role != "admin":
+            world.add_key(f"elsewhere-{role}", role, secret=f"elsewhere-{role}", families=["another-family"])
+    world.client.headers["Authorization"] = "Bearer secret-admin"
+    return world
+
+
+def _add_study(world: World, tx: Any) -> None:
+    now = world.shared.clock.now()
+    champion = world.shared.serving.now_served.family("triage").champion.variant
+    study = Study(
+        id="st_1", family="triage", strategy="bootstrap", aim="quality", status="failed", seed=0, budget=Budget(calls=1), created_at=now,
+        definition={"space": {"instruction": SECRET_WORD}}, champion=champion, created_by="anna", error=SECRET_WORD,
+        findings={"words": [SECRET_WORD]},
+    )  # fmt: skip
+    world.shared.store.studies.add(tx, study)
+    trial = Trial(study="st_1", number=0, variant=champion, proposer="champion", params={"instruction": SECRET_WORD}, status="complete")
+    world.shared.store.studies.put_trial(tx, trial)
+
+
+def call(world: World, route: str, secret: str | None, family: str = "triage") -> Any:
+    method, path = route.split(" ")
+    rollout = world.get("/v1/families/triage/rollout").json()
+    id = {"/v1/studies": "st_1", "/v1/rollouts": rollout["id"], "/v1/interactions": "in_1"}.get("/".join(path.split("/")[:3]), "x")
+    named = {"family": family, "id": id, "variant": rollout["candidate"], "unit": "u", "name": "no-such-key", "key": "triage"}
+    filled = re.sub(r"\{(\w+)(:path)?\}", lambda found: named[found[1]], path)
+    headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+    if method == "PUT":
+        headers["If-Match"] = "*"
+    body = BODIES.get(_path_text(route))
+    if route.startswith("PUT /v1/families/{family}/overrides"):
+        body = {"variant": rollout["candidate"]}
+    if route == "POST /v1/interactions/import":
+        return world.client.request(method, filled, content=b"{}\n", headers=headers)
+    if route == "POST /v1/families/{family}/rollouts":
+        body = {"variant": rollout["candidate"], "dry_run": True}
+    return world.client.request(method, filled, headers=headers, **({"json": body} if body is not None else {}))
+
+
+# --- the declaration, the table, the document ---------------------------------------------------------------------------
+
+
+def test_the_table_of_the_reference_is_what_the_routes_declare() -> None:
+    declared = {_path_text(name): _role_of(route) for name, route in _routes().items()}
+    needed = {name: role for name, role in declared.items() if role is not None}
+    assert _table() == needed, "\n".join(
+        f"| `{name}` | {role} |" for name, role in sorted(needed.items(), key=lambda i: (ROLES.index(i[1]), i[0]))
+    )
+    assert {name for name, role in declared.items() if role is None} == {"GET /health", "GET /ready"}
+
+
+def test_every_route_of_the_document_is_one_of_the_tables(world: World) -> None:
+    paths = world.app.openapi()["paths"]
+    documented = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
+    later = {f"{one.method} {one.path}" for one in LATER}
+    assert documented | later == {*_table(), "GET /health", "GET /ready"}
+
+
+def test_the_gateway_asks_for_the_same_roles_as_the_api_that_forwards_to_it() -> None:
+    behind = {**_declared(chat.routes), **_declared(gateway.operations)}
+    assert {"POST /v1/chat/completions", "GET /v1/models", "GET /metrics"} <= behind.keys()
+    for name, route in behind.items():
+        assert _role_of(route) == _role_of(_routes()[name]), name
+
+
+# --- every role on every route ------------------------------------------------------------------------------------------
+
+
+def test_every_role_is_refused_on_every_route_that_the_table_does_not_give_it(spare: World, subtests: pytest.Subtests) -> None:
+    world = spare
+    for route, needed in _table().items():
+        route_as_declared = next(name for name in _routes() if _path_text(name) == route)
+        for role in ROLES:
+            with subtests.test(f"{role} on {route}"):
+                answer = call(world, route_as_declared, f"secret-{role}")
+                if role in _reach(needed):
+                    assert answer.status_code not in (401, 403), answer.text
+                else:
+                    assert (answer.status_code, answer.json()["needed"]) == (403, needed)
+
+
+def test_without_a_key_or_with_a_wrong_one_no_route_of_the_table_answers(world: World) -> None:
+    del world.client.headers["Authorization"]
+    try:
+        for route in _table():
+            method, path = route.split(" ")
+            filled = re.sub(r"\{\w+\}", "x", path)
+            assert world.client.request(method, filled).status_code == 401, route
+            assert world.client.request(method, filled, headers={"X-API-Key": "wrong"}).status_code == 401, route
+    finally:
+        world.client.headers["Authorization"] = "Bearer secret-admin"
+
+
+def test_one_role_of_each_ladder_gives_both_and_no_more(spare: World) -> None:
+    world = spare
+    world.add_key("both", "serve", "read", secret="secret-both")
+    for route, needed in _table().items():
+        route_as_declared = next(name for name in _routes() if _path_text(name) == route)
+        assert (call(world, route_as_declared, "secret-both").status_code == 403) == (needed not in ("serve", "read")), route
+
+
+# --- families -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_for_another_family_reaches_nothing_of_this_one(world: World, subtests: pytest.Subtests) -> None:
+    rollout = world.get("/v1/families/triage/rollout").json()
+    words = ("triage", rollout["id"], rollout["candidate"], rollout["champion"], "st_1")
+    for route, needed in _table().items():
+        if needed == "admin" or route.startswith(("POST /ofrep", "POST /v1/traces", "GET /dashboard")):
+            continue
+        route_as_declared = next(name for name in _routes() if _path_text(name) == route)
+        with subtests.test(route):
+            answer = call(world, route_as_declared, f"elsewhere-{needed}")
+            if answer.status_code < 300 and route.split(" ")[0] == "POST":
+                outcome = answer.json()
+                assert outcome["accepted"] == 0
+                assert all(one["type"] in ("family_not_allowed", "malformed") for one in outcome["rejected"])
+            elif answer.status_code < 300:
+                assert not any(word in answer.text for word in words), answer.text
+            else:
+                forwarded = route in ("POST /v1/chat/completions", "GET /v1/models")  # the gateway holds the key to its families
+                assert answer.status_code in ((503,) if forwarded else (403, 404, 422)), answer.text
+
+
+def test_a_key_for_this_family_does_here_what_its_roles_say(world: World) -> None:
+    world.add_key("at-home", "feedback", "operate", secret="secret-at-home", families=["triage"])
+    ok = {route: call(world, route, "secret-at-home").status_code for route in (
+        "GET /v1/families/{family}/prompt", "POST /v1/feedback", "GET /v1/feedback", "GET /v1/families", "GET /v1/studies",
+        "GET /v1/rollouts/{id}", "GET /v1/interactions/{id:path}", "GET /v1/status", "GET /v1/variants/{variant}",
+    )}  # fmt: skip
+    assert set(ok.values()) == {200}, ok
+    assert call(world, "POST /v1/freeze", "secret-at-home").status_code == 403  # every family is more than its own
+    headers = {"Authorization": "Bearer secret-at-home"}
+    assert [one["name"] for one in world.get("/v1/families", headers=headers).json()["items"]] == ["triage"]
+
+
+def test_every_route_without_a_family_in_its_path_says_whether_it_narrows() -> None:
+    """A key for named families is refused where a route has not said that it keeps to them."""
+    refused = {
+        _path_text(name)
+        for name, route in _routes().items()
+        if _role_of(route) not in (None, "admin") and "{family}" not in name and not (route.openapi_extra or {})[NARROWS]
+    }
+    assert refused == {
+        "GET /metrics", "GET /dashboard", "POST /v1/traces", "POST /ofrep/v1/evaluate/flags", "POST /ofrep/v1/evaluate/flags/{key}",
+        "POST /api/performance/record", "GET /api/performance/", "GET /api/performance/metrics/summary", "GET /api/performance/content-types",
+        "GET /api/performance/checkpoints", "GET /api/performance/quality-trends",
+    }  # fmt: skip
+
+
+# --- figures and texts --------------------------------------------------------------------------------------------------
+
+
+def test_a_reading_key_sees_figures_and_no_text_that_somebody_wrote(world: World, subtests: pytest.Subtests) -> None:
+    seen = 0
+    for name, route in _routes().items():
+        if not name.startswith("GET ") or _role_of(route) != "read":
+            continue
+        with subtests.test(name):
+            figures, texts = call(world, name, "secret-read"), call(world, name, "secret-read-texts")
+            assert SECRET_WORD not in figures.text
+            assert figures.status_code == texts.status_code
+            seen += SECRET_WORD in texts.text
+    assert seen >= 10  # the word was there to be found
+
+
+def test_figures_keep_every_number_of_the_whole_answer(world: World) -> None:
+    for path in ("/v1/families/triage/rollout", "/v1/status", "/v1/families"):
+        figures = world.get(path, headers={"Authorization": "Bearer secret-read"}).json()
+        texts = world.get(path, headers={"Authorization": "Bearer secret-read-texts"}).json()
+        assert figures.keys() == texts.keys()
+    rollout = world.get("/v1/families/triage/rollout", headers={"Authorization": "Bearer secret-read"})
+    assert rollout.json()["evidence"]["labels"]["allowed"] > 0
+    assert rollout.json()["reason"] is None
+    assert rollout.headers["etag"]
+
+
+# --- sources ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["person", "judge"])
+def test_events_of_a_person_or_a_judge_need_a_right_of_their_own(world: World, source: str) -> None:
+    world.add_key(f"with-{source}", "feedback", secret=f"with-{source}", sources=[source])
+    event = {"family": "triage", "unit": "u", "score": 0.5, "source": source}
+    single = world.post("/v1/feedback", event, headers={"X-API-Key": "secret-feedback", "Authorization": ""})
+    assert (single.status_code, single.json()["reason"]) == (422, "source_not_allowed")
+    listed = world.post("/v1/feedback", [event, {**event, "source": "user"}], headers={"X-API-Key": "secret-feedback", "Authorization": ""})
+    assert (listed.json()["accepted"], listed.json()["rejected"][0]["type"]) == (1, "source_not_allowed")
+    for secret in (f"with-{source}", "secret-admin"):
+        assert world.post("/v1/feedback", event, headers={"X-API-Key": secret, "Authorization": ""}).json()["accepted"] == 1
+
+
+# --- keys over REST -----------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_made_rotated_and_ended_over_rest_and_no_secret_is_shown_twice(world: World) -> None:
+    made = world.post("/v1/keys", {"name": "app", "roles": ["serve"]})
+    assert (made.status_code, made.headers["cache-control"], made.json()["undo"]) == (201, "no-store", "detent keys revoke app")
+    first = made.json()["secret"]
+
+    def opens(secret: str) -> bool:
+        return bool(world.get("/v1/families/triage/prompt", headers={"Authorization": f"Bearer {secret}"}).status_code == 200)
+
+    second = world.post("/v1/keys/app/rotate", {"grace_s": 600}).json()["secret"]
+    assert (opens(first), opens(second)) == (True, True)
+    assert world.post("/v1/keys/app/rotate", {"undo": True}).json()["secret"] is None
+    assert (opens(first), opens(second)) == (True, False)
+    third = world.post("/v1/keys/app/rotate", {"grace_s": 0}).json()["secret"]
+    assert (opens(first), opens(third)) == (False, True)
+    assert world.post("/v1/keys/app/rotate", {"undo": True}).status_code == 409
+    listed = world.get("/v1/keys").text
+    assert not any(secret in listed for secret in (first, second, third))
+    assert "hash" not in listed
+    assert world.post("/v1/keys/app/revoke").json()["changed"] is True
+    assert world.post("/v1/keys/app/revoke").json()["changed"] is False
+    assert not opens(third)
+    assert world.post("/v1/keys/app/rotate").status_code == 409
+    audited = json.dumps(world.get("/v1/audit?limit=1000").json())
+    assert all(f'"key.{act}"' in audited for act in ("create", "rotate", "rotate_undo", "revoke"))
+    assert third not in audited
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"roles": ["serve", "feedback"]},
+        {"roles": ["admin", "read"]},
+        {"roles": []},
+        {"roles": ["king"]},
+        {"roles": ["read"], "sources": ["judge"]},
+        {"roles": ["admin"], "families": ["triage"]},
+        {"roles": ["read"], "families": ["no-such-family"]},
+        {"roles": ["read"], "families": []},
+        {"roles": ["read"], "expires_at": "2020-01-01T00:00:00Z"},
+        {"roles": ["read"], "limits": {"requests_per_minute": 0}},
+        {"roles": ["read"], "name": "local:anna"},
+    ],
+    ids=json.dumps,
+)
+def test_a_key_that_makes_no_sense_is_refused_with_its_fault(world: World, wrong: dict[str, Any]) -> None:
+    refused = world.post("/v1/keys", {"name": "odd", **wrong})
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["errors"]
