@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Edge, body_bytes=settings.limits.body_bytes)
+    app.add_middleware(Edge, limits=settings.limits)
     problems.install(app)
     for group in GROUPS:
         app.include_router(group.routes)

@@ -1,4 +1,4 @@
-"""The outermost layer of every request: its id in and out and in each log line, and the size of its body."""
+"""The outermost layer of every request: its id in and out and in each log line, the size of its body, and what is under way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from structlog.contextvars import bound_contextvars
 from ulid import ULID
 
 from api import problems
+from api.in_flight import InFlight, Passage
 from api.logged_path import logged_path
+from optimizer.config import Limits
 from optimizer.core.errors import TooLarge
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")
@@ -22,14 +24,15 @@ log = structlog.get_logger("api")
 
 
 class Edge:
-    """ASGI middleware. Later layers find ``request_id`` in the scope's state and may add ``headers`` there for the answer.
+    """ASGI middleware. Later layers find ``request_id`` and ``passage`` in the scope's state and may add ``headers`` there for the answer.
 
     Changes and faults get a log line each; what comes thousands of times a minute sets ``quiet`` when all went well.
     """
 
-    def __init__(self, app: ASGIApp, body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self.app = app
-        self.body_bytes = body_bytes
+        self.body_bytes = limits.body_bytes
+        self.in_flight = InFlight(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,6 +42,7 @@ class Edge:
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["headers"] = {}
+        passage = state["passage"] = Passage(self.in_flight)
         started = perf_counter()
 
         async def answer(message: Message) -> None:
@@ -60,18 +64,23 @@ class Edge:
             if declared > self.body_bytes:
                 await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
                 return
-            await self.app(scope, self._counted(receive), answer)
+            try:
+                await self.app(scope, self._counted(receive, passage), answer)
+            finally:
+                passage.end()
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, passage: Passage) -> Receive:
         n_bytes = 0
 
         async def counted() -> Message:
             nonlocal n_bytes
             message = await receive()
             if message["type"] == "http.request":
-                n_bytes += len(message.get("body", b""))
+                came = len(message.get("body", b""))
+                n_bytes += came
                 if n_bytes > self.body_bytes:
                     raise self._too_large()
+                passage.take(came)
             return message
 
         return counted

@@ -53,7 +53,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 await asyncio.to_thread(models.close)
 
     app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Edge, body_bytes=settings.limits.body_bytes)
+    app.add_middleware(Edge, limits=settings.limits)
     problems.install(app)
     app.include_router(chat.routes)
     app.include_router(operations)

@@ -1,14 +1,13 @@
-"""How much one client may ask for in a minute, and how much unfinished work the server takes on."""
+"""How much one client may ask for in a minute."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from optimizer.core.errors import Busy, TooMany
+from optimizer.core.errors import TooMany
 
 WINDOW_S = 60.0
 
@@ -64,25 +63,3 @@ class MinuteWindows:
 
     def _forget_old(self, now: float) -> None:
         self._windows = {key: window for key, window in self._windows.items() if now - window[0] < WINDOW_S}
-
-
-class Backpressure:
-    """Bytes of bodies being read or written to the store; more than ``limit_bytes`` at once are refused before memory grows."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.held_bytes = 0
-
-    @contextmanager
-    def hold(self, n_bytes: int) -> Iterator[None]:
-        """Raises Busy when these bytes would be too many beside those held; a single body always fits an idle server."""
-        if self.held_bytes and self.held_bytes + n_bytes > self.limit_bytes:
-            raise Busy(
-                "The store takes events more slowly than they arrive, so this batch was not read. Send it again in a second.",
-                retry_after_s=1,
-            )
-        self.held_bytes += n_bytes
-        try:
-            yield
-        finally:
-            self.held_bytes -= n_bytes

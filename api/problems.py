@@ -14,6 +14,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.logged_path import logged_path
@@ -65,6 +66,16 @@ class GatewayUnavailable(errors.Busy):
     title = "Gateway unavailable"
 
 
+class TooSlow(errors.DetentError):
+    slug = "too-slow"
+    title = "Request did not arrive in time"
+
+
+class HeadersTooLarge(errors.DetentError):
+    slug = "headers-too-large"
+    title = "Headers too large"
+
+
 class MethodNotAllowed(errors.DetentError):
     slug = "method-not-allowed"
     title = "Method not allowed"
@@ -113,6 +124,10 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         "What the path or body names does not exist here: a family, variant, study, rollout, interaction, or the route itself.",
     ),
     MethodNotAllowed: (405, "The path exists, the method does not. The header `Allow` lists what does."),
+    TooSlow: (
+        408,
+        "Headers or body did not arrive in the time that `limits.header_seconds` and `limits.body_seconds` allow, so the connection was closed. Nothing was kept; send the request again.",
+    ),
     errors.Conflict: (
         409,
         "The present state does not allow this: another study or rollout is active, or a rollout is not at the stage that the act needs. `detail` says what is possible.",
@@ -131,11 +146,15 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     PreconditionFailed: (412, "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now."),
     errors.TooLarge: (413, "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts."),
     UnsupportedMediaType: (415, "A body of JSON must be declared as `Content-Type: application/json`."),
+    HeadersTooLarge: (431, "The headers of a request are larger than 64 KiB together. Send fewer or shorter ones."),
     PreconditionRequired: (
         428,
         "A change that replaces something as a whole says what it replaces: send `If-Match` with the `ETag` that GET answers, or `*` for whatever holds now.",
     ),
-    errors.TooMany: (429, "More requests or events in a minute than the limit allows. Wait as long as `Retry-After` says."),
+    errors.TooMany: (
+        429,
+        "More requests or events in a minute than the limit allows, or more requests or bytes at once. Wait as long as `Retry-After` says.",
+    ),
     Internal: (500, "A fault of the server. The log holds it under `request_id`; please report it with that."),
     errors.NotYet: (501, "The contract names this, and a later version brings it."),
     errors.ModelFailed: (502, "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, unreachable."),
@@ -255,6 +274,10 @@ def install(app: FastAPI) -> None:
         # This answer is made outside the layer that writes the header on all others.
         return response(failure, request.scope, {"X-Request-ID": request.state.request_id})
 
+    async def on_gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(errors.DetentError, on_detent_error)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)

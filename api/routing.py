@@ -39,7 +39,7 @@ def guarded(role: Role | None, change: Change | None = None, *, narrows: bool = 
 
 
 def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
-    """Puts the caller into ``request.state.caller``, or raises NotAuthenticated or NotAuthorised."""
+    """Puts the caller into ``request.state.caller``, or raises NotAuthenticated, NotAuthorised or TooMany."""
     shared = services.of(request)
     keys = shared.serving.now_served.keys
     if keys is None:
@@ -49,6 +49,7 @@ def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
     require(caller, role)
     if not narrows:
         require_family(caller, request.path_params.get("family"))
+    request.state.passage.admit(caller.quota)
     request.state.caller = caller
     return caller
 

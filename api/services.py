@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from api.exposures import ExposureCounts
 from api.forwarding import Gateway
-from api.limits import Backpressure, MinuteWindows
+from api.limits import MinuteWindows
 from api.serving import ServingState
 from optimizer.actor import local_actor
 from optimizer.config import Settings
@@ -25,7 +25,6 @@ from optimizer.jobs.ingest_feedback import Idempotency, Intake
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 T = TypeVar("T")
-BACKPRESSURE_BODIES = 8  # bodies of the largest size that may be in work at once
 
 
 @dataclass(kw_only=True)
@@ -46,14 +45,12 @@ class Services:
     operator_windows: MinuteWindows = field(init=False)
     event_windows: MinuteWindows = field(init=False)
     chat_windows: MinuteWindows = field(init=False)
-    backpressure: Backpressure = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
         self.operator_windows = MinuteWindows(limits.operator_per_minute, "changes")
         self.event_windows = MinuteWindows(limits.events_per_minute, "events")
         self.chat_windows = MinuteWindows(limits.operator_per_minute, "chat requests without a key")
-        self.backpressure = Backpressure(limits.body_bytes * BACKPRESSURE_BODIES)
 
     def family(self, name: str) -> Family:
         """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
@@ -19,8 +20,23 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SECRET = ("token_keys", "api_key", "alert_slack_webhook", "alert_discord_webhook")  # never repeated in a message
 
 
+class Api(BaseModel):
+    """How clients reach the API."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+
+    def trusts(self, address: str) -> bool:
+        """Whether the X-Forwarded-For of this address is believed."""
+        try:
+            return any(ipaddress.ip_address(address) in network for network in self.trusted_proxies)
+        except ValueError:
+            return False
+
+
 class Limits(BaseModel):
-    """How much one client may ask for."""
+    """How much one client may ask for, and how long it may take."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,6 +44,15 @@ class Limits(BaseModel):
     batch: int = Field(default=1000, ge=1)
     operator_per_minute: int = Field(default=100, ge=1)
     events_per_minute: int = Field(default=60_000, ge=1)
+    connections: int = Field(default=2000, ge=1)
+    connections_per_address: int = Field(default=500, ge=1)
+    requests_at_once: int = Field(default=500, ge=1)
+    held_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    held_bytes_per_sender: int = Field(default=32 * 1024 * 1024, ge=1024)
+    header_seconds: float = Field(default=10.0, gt=0)
+    body_seconds: float = Field(default=60.0, gt=0)
+    idle_seconds: float = Field(default=20.0, gt=0)
+    stalled_seconds: float = Field(default=30.0, gt=0)
 
 
 class Settings(BaseSettings):
@@ -55,6 +80,7 @@ class Settings(BaseSettings):
     clock_scale: float = Field(default=1.0, ge=1.0, le=100_000.0)
     family_overrides: dict[str, Any] = Field(default_factory=dict)
     serve_file_edits: bool = False
+    api: Api = Api()
     limits: Limits = Limits()
     tick_seconds: float = Field(default=10.0, gt=0)
     lease_seconds: float = Field(default=60.0, gt=0)

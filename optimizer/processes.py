@@ -24,6 +24,8 @@ from optimizer.ports_in_use import reachable_host
 from optimizer.run_files import announce, withdraw
 
 GRACE_S = 5.0  # between the request to end and the end
+FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
+FILES_BESIDE = 500  # database, logs, models
 
 
 def main() -> None:
@@ -87,30 +89,33 @@ def _serve(
     app: object, settings: Settings, name: str, port: int, fd: int | None, more: Callable[[], Mapping[str, Any]] = lambda: {}
 ) -> None:
     """``more``: what the process announces beside its address once it has started."""
-    import uvicorn
+    from api.server import Server, configuration
 
     bound = socket.socket(fileno=fd) if fd is not None else None
     host, port = bound.getsockname()[:2] if bound is not None else (settings.host, port)
     url = f"http://{reachable_host(host)}:{port}"
+    _allow_files(FILES_PER_CONNECTION * settings.limits.connections + FILES_BESIDE)
 
-    class Announced(uvicorn.Server):
+    class Announced(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 announce(settings, name, url, **more())
 
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # an address in a header is whatever the sender wrote
-        timeout_graceful_shutdown=3,
-        lifespan="on",
-    )
+    config = configuration(app, settings, host=host, port=port, behind_the_api=name == "gateway")
     Announced(config).run(sockets=[bound] if bound is not None else None)
+
+
+def _allow_files(n: int) -> None:
+    """As many open files as connections may need, as far as the system lets this process."""
+    try:
+        import resource  # not on every system
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n if hard == resource.RLIM_INFINITY else min(n, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 ENTRY_POINTS: dict[str, Callable[[Settings, int | None], None]] = {

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from api.gateway import create_gateway
+from api.server import Server, configuration
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
 
@@ -38,14 +37,14 @@ def family(name: str, model: str, *, inputs: str = ONE_INPUT, question: str = "T
     return FAMILY.format(name=name, model=model, inputs=inputs, question=question, temperature=temperature)
 
 
-def make_home(folder: Path, families: dict[str, str], models: dict[str, Any]) -> Settings:
-    """A project folder with these families and models, and its store."""
+def make_home(folder: Path, families: dict[str, str], models: dict[str, Any], **explicit: Any) -> Settings:
+    """A project folder with these families and models, and its store; ``explicit`` settings beat all others."""
     for name, text in families.items():
         (folder / "families" / name).mkdir(parents=True)
         (folder / "families" / name / "family.yaml").write_text(text)
     (folder / "config").mkdir()
     (folder / "config" / "models.yaml").write_text(json.dumps(models))
-    settings = load_settings(home=folder)
+    settings = load_settings(home=folder, **explicit)
     wiring.migrate_store(settings)
     return settings
 
@@ -53,13 +52,13 @@ def make_home(folder: Path, families: dict[str, str], models: dict[str, Any]) ->
 @contextmanager
 def running(settings: Settings) -> Iterator[str]:
     """A gateway; gives its address."""
-    with serving(create_gateway(settings)) as url:
+    with serving(create_gateway(settings), settings) as url:
         yield url
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=3))
+def serving(app: Any, settings: Settings) -> Iterator[str]:
+    server = Server(configuration(app, settings, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -80,20 +80,19 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
 
     An import that broke off may be sent again: events with an id are kept once.
     """
-    with shared.backpressure.hold(_declared(request, shared)):
-        body = await request.body()
-        events, rejected = _lines(body)
-        _count_events(request, shared, len(events))
-        answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
-        size = shared.settings.limits.batch
-        for start in range(0, len(events), size):
-            part = events[start : start + size]
-            kept = await _keep(_intake(request, shared), [event for _, event in part])
-            answer["accepted"] += kept["accepted"]
-            answer["duplicates"] += kept["duplicates"]
-            rejected += [{**one, "index": part[one["index"]][0]} for one in _named(kept["rejected"])]
-        rejected.sort(key=lambda one: one["index"])
-        return answer
+    body = await request.body()
+    events, rejected = _lines(body)
+    _count_events(request, shared, len(events))
+    answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
+    size = shared.settings.limits.batch
+    for start in range(0, len(events), size):
+        part = events[start : start + size]
+        kept = await _keep(_intake(request, shared), [event for _, event in part])
+        answer["accepted"] += kept["accepted"]
+        answer["duplicates"] += kept["duplicates"]
+        rejected += [{**one, "index": part[one["index"]][0]} for one in _named(kept["rejected"])]
+    rejected.sort(key=lambda one: one["index"])
+    return answer
 
 
 @routes.get("/v1/feedback", **guarded("read-texts", narrows=True))
@@ -139,13 +138,12 @@ def interaction(id: str, shared: Shared, caller: Asking, family: Annotated[str |
 
 async def _take(request: Request, shared: Services) -> dict[str, Any]:
     check_media_type(request)
-    with shared.backpressure.hold(_declared(request, shared)):
-        body = await request.body()
-        value = read_json(body)
-        events = value if isinstance(value, list) else [value]
-        _check_batch(events, shared.settings.limits.batch)
-        _count_events(request, shared, len(events))
-        answer = await _keep(_intake(request, shared, idempotency_of(request, body)), events)
+    body = await request.body()
+    value = read_json(body)
+    events = value if isinstance(value, list) else [value]
+    _check_batch(events, shared.settings.limits.batch)
+    _count_events(request, shared, len(events))
+    answer = await _keep(_intake(request, shared, idempotency_of(request, body)), events)
     if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
     request.state.quiet = not answer["rejected"]
@@ -211,12 +209,6 @@ def _as_problem(answer: dict[str, Any]) -> InvalidInput:
 def _named(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The members that the contract gives a rejected event; its detail names every fault."""
     return [{name: one[name] for name in ("index", "type", "detail")} for one in rejected]
-
-
-def _declared(request: Request, shared: Services) -> int:
-    """Bytes to hold for this body: as declared, or the most there may be where the sender does not say."""
-    declared = request.headers.get("content-length", "")
-    return int(declared) if declared.isascii() and declared.isdigit() else shared.settings.limits.body_bytes
 
 
 def _usable(since: datetime | None) -> datetime | None:

@@ -26,7 +26,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, F
         with running(settings) as gateway:
             settings.run_dir().mkdir(parents=True, exist_ok=True)
             (settings.run_dir() / "gateway.json").write_text(json.dumps({"pid": 1, "url": gateway}), encoding="utf-8")
-            with serving(create_app(settings)) as api:
+            with serving(create_app(settings), settings) as api:
                 yield api, gateway, behind, settings
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -210,3 +212,28 @@ def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> Non
         assert streamed == [whole, whole]
         assert whole
         assert [one["output"] for one in interactions(settings, "topic")] == [whole] * 3
+
+
+def test_streams_that_are_not_read_hold_little_and_end_and_stay_on_record(world: World, tmp_path: Path) -> None:
+    """The models wait for their readers, instead of filling memory with what no reader has asked for yet."""
+    models = {"remote": {"openai_compatible": world.behind.url, "model": "m", "retries": 0, "concurrency": 60, "timeout_s": 300}}
+    settings = make_home(tmp_path, {"topic": family("topic", "remote")}, models, limits={"stalled_seconds": 0.5})
+    n_pieces = 10_000
+    world.behind.pieces = ["word " * 20] * n_pieces
+    body = json.dumps({"model": "topic", "messages": [{"role": "user", "content": "Stars?"}], "stream": True})
+    with running(settings) as url, ExitStack() as unread:
+        for _ in range(10):
+            unread.enter_context(_unread_stream(url, body))
+        found = until(lambda: len(all := interactions(settings, "topic")) == 10 and all, seconds=120)
+    assert {one["error"].split(":")[0] for one in found} == {"client_gone"}
+    longest = max(len(one["output"]) for one in found)
+    assert 0 < longest < 100 * n_pieces / 5, "what was not read was asked for all the same"
+
+
+def _unread_stream(url: str, body: str) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.connect(("127.0.0.1", int(url.rsplit(":", 1)[1])))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    made.sendall((head + body).encode())
+    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,10 +16,12 @@ from api.auth import Keys, identify, is_loopback
 from api.bodies import MAX_INTEGER, parse
 from api.documents import as_openapi_30
 from api.etags import check_preconditions, etag_of, is_listed
-from api.limits import Backpressure, MinuteWindows
+from api.in_flight import InFlight, Passage
+from api.limits import MinuteWindows
 from api.pagination import slice_of
 from api.problems import MalformedBody, PreconditionFailed
-from optimizer.core.errors import Busy, InvalidInput, NotAuthenticated, NotAuthorised
+from optimizer.config import Limits
+from optimizer.core.errors import Busy, InvalidInput, NotAuthenticated, NotAuthorised, TooMany
 
 
 class Ticking:
@@ -75,15 +78,71 @@ def test_nobody_gets_more_than_the_limit_in_any_window(requests: list[tuple[str,
         assert all(n <= 7 for _, n in starts)
 
 
-def test_backpressure_lets_a_single_large_body_through_and_refuses_the_next() -> None:
-    pressure = Backpressure(10)
-    with pressure.hold(50):
-        with pytest.raises(Busy), pressure.hold(1):
-            pass
-        assert pressure.held_bytes == 50
-    with pressure.hold(6), pressure.hold(4):
-        pass
-    assert pressure.held_bytes == 0
+def flights(**limits: int) -> InFlight:
+    return InFlight(Limits(held_bytes=4096, held_bytes_per_sender=2048, requests_at_once=2).model_copy(update=limits))
+
+
+def passage(all: InFlight, sender: str = "key:a") -> Passage:
+    made = Passage(all)
+    made.admit(sender)
+    return made
+
+
+def test_one_body_always_fits_and_what_is_held_is_given_back_at_the_end() -> None:
+    all = flights()
+    alone = passage(all)
+    alone.take(3000)
+    alone.take(3000)
+    assert (all.n_bytes, all.bytes_of) == (6000, {"key:a": 6000})
+    alone.end()
+    assert (all.n_bytes, all.bytes_of, all.requests_of) == (0, {}, {})
+
+
+def test_a_body_that_has_not_come_holds_nothing() -> None:
+    all = flights(requests_at_once=100)
+    announced = [passage(all) for _ in range(99)]
+    passage(all).take(2048)
+    assert all.n_bytes == 2048
+    assert len(announced) == 99
+
+
+def test_bodies_of_one_sender_leave_room_for_those_of_others() -> None:
+    all = flights()
+    passage(all).take(2000)
+    with pytest.raises(TooMany):
+        passage(all).take(100)
+    passage(all, "key:b").take(2000)
+    with pytest.raises(Busy):
+        passage(all, "key:c").take(100)
+
+
+def test_requests_at_once_are_counted_for_each_sender_until_they_end() -> None:
+    all = flights()
+    first, _ = passage(all), passage(all)
+    with pytest.raises(TooMany):
+        passage(all)
+    passage(all, "key:b").end()
+    first.end()
+    passage(all)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 2000), max_size=4), st.booleans()), max_size=12))
+def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(requests: list[tuple[str, list[int], bool]]) -> None:
+    all, under_way = flights(requests_at_once=100), []
+    for sender, pieces, ends in requests:
+        one = passage(all, sender)
+        for n_bytes in pieces:
+            with suppress(TooMany, Busy):
+                one.take(n_bytes)
+        if ends:
+            one.end()
+        else:
+            under_way.append(one)
+        assert all.n_bytes == sum(all.bytes_of.values())
+        assert all.n_bytes <= max(4096, 4 * 2000)
+    for one in under_way:
+        one.end()
+    assert (all.n_bytes, all.bytes_of, all.requests_of) == (0, {}, {})
 
 
 TAGS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.config import PROFILES, Limits, Settings, load_settings
+from optimizer.config import PROFILES, Api, Limits, Settings, load_settings
 from optimizer.core.errors import InvalidInput
 
 ROOT = Path(__file__).parents[2]
@@ -109,8 +109,17 @@ def test_a_new_project_gets_the_same_profiles_as_this_one(profile: str) -> None:
     assert (ROOT / f"optimizer/templates/config/{profile}.yaml").read_bytes() == (ROOT / f"config/{profile}.yaml").read_bytes()
 
 
+def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETENT_API__TRUSTED_PROXIES", '["10.0.0.7", "192.0.2.0/24"]')
+    api = load_settings(home=tmp_path).api
+    assert [api.trusts(address) for address in ("10.0.0.7", "192.0.2.200", "10.0.0.8", "", "a name")] == [True, True, False, False, False]
+    monkeypatch.setenv("DETENT_API__TRUSTED_PROXIES", '["proxy.example"]')
+    with pytest.raises(InvalidInput, match="trusted_proxies"):
+        load_settings(home=tmp_path)
+
+
 def test_every_setting_has_a_heading_in_its_reference() -> None:
-    names = [*Settings.model_fields, *(f"limits.{name}" for name in Limits.model_fields)]
+    names = [*Settings.model_fields, *(f"limits.{name}" for name in Limits.model_fields), *(f"api.{name}" for name in Api.model_fields)]
     text = (ROOT / "docs" / "reference" / "settings.md").read_text()
     missing = [name for name in names if f"### `{name}`" not in text]
     assert not missing, f"docs/reference/settings.md has no heading for {missing}"

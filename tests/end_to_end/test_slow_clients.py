@@ -1,0 +1,169 @@
+"""Clients that are slow on purpose, against the api process of an installation and over raw sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from optimizer import wiring
+from optimizer.config import Settings, load_settings
+from optimizer.run_files import find
+from tests.api_world import FAMILY
+from tests.running_server import until
+
+EVENT = {"family": "triage", "unit": "u", "output": "billing"}
+PATIENT: dict[str, float] = {"header_seconds": 600, "body_seconds": 600, "idle_seconds": 600, "stalled_seconds": 600}
+HASTY: dict[str, float] = {"header_seconds": 0.4, "body_seconds": 0.4, "idle_seconds": 0.4, "stalled_seconds": 0.4}
+
+
+class Api:
+    """The api process alone, as ``detent serve`` starts it."""
+
+    def __init__(self, home: Path, limits: dict[str, Any]) -> None:
+        (home / "families" / "triage").mkdir(parents=True)
+        (home / "families" / "triage" / "family.yaml").write_text(FAMILY)
+        (home / "config").mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        (home / "config" / "dev.yaml").write_text(json.dumps({"port": self.port, "limits": limits}))
+        self.settings: Settings = load_settings("dev", home)
+        wiring.migrate_store(self.settings)
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(home)}
+        self.process = subprocess.Popen([sys.executable, "-m", "optimizer.processes", "api"], env=environment, stdin=subprocess.PIPE)
+        until("the api", lambda: find(self.settings, "api") and httpx.get(f"{self.url}/ready").status_code == 200)
+
+    def connect(self, text: str = "") -> socket.socket:
+        """A connection on which this much was sent; whoever waits longer than a minute on it has failed."""
+        made = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        made.sendall(text.encode())
+        return made
+
+    def announce(self, n_bytes: int, sent: str = "[", key: str = "") -> socket.socket:
+        """A body of so many bytes of which ``sent`` has come: the server is reading it when this returns."""
+        asks = "Expect: 100-continue\r\n" + (f"Authorization: Bearer {key}\r\n" if key else "")
+        head = f"POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{asks}Content-Length: {n_bytes}\r\n\r\n"
+        made = self.connect(head)
+        assert b"100 Continue" in made.recv(1000)
+        made.sendall(sent.encode())
+        return made
+
+    def add_key(self, name: str) -> None:
+        store = wiring.open_store(self.settings)
+        store.write(lambda tx: store.api_keys.add(tx, name, "feedback", sha256(name.encode()).hexdigest(), datetime.now(UTC)))
+        store.close()
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@contextmanager
+def serving(folder: Path, **limits: Any) -> Iterator[Api]:
+    made = Api(folder, limits)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("patient"), **PATIENT, connections_per_address=40) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("hasty"), **HASTY) as api:
+        yield api
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """What still comes until the server closes."""
+    came = b""
+    with connection:
+        while piece := connection.recv(65536):
+            came += piece
+    return came
+
+
+def test_eight_bodies_that_do_not_come_stop_no_feedback(patient: Api) -> None:
+    with ExitStack() as slow:
+        for _ in range(8):
+            slow.enter_context(patient.announce(8 * 1024 * 1024))
+        assert httpx.post(f"{patient.url}/v1/feedback", json=EVENT).json()["accepted"] == 1
+
+
+def test_an_address_has_so_many_connections_and_others_close_before_it_gets_more(patient: Api) -> None:
+    with ExitStack() as idle:
+        for _ in range(40):
+            idle.enter_context(patient.connect())
+        refused = rest_of(patient.connect("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
+        assert refused.startswith(b"HTTP/1.1 503")
+        assert b"connections_per_address" in refused
+    assert until("a place", lambda: rest_of(patient.connect("GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")).startswith(b"HTTP/1.1 200"))
+
+
+HALVES = [
+    pytest.param("", b"408", id="nothing"),
+    pytest.param("GET /heal", b"408", id="half a line"),
+    pytest.param("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: b", b"408", id="half a header"),
+    pytest.param("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"200", id="idle after an answer"),
+    pytest.param("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n\r\n", b"200", id="an empty line after an answer"),
+    pytest.param("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /h", b"200", id="half of a second request"),
+    pytest.param("POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[", b"408", id="half a body"),
+    pytest.param(
+        "POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\n",
+        b"408",
+        id="chunks without an end",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "status"), HALVES)
+def test_a_half_open_connection_is_closed_after_its_time(hasty: Api, sent: str, status: bytes) -> None:
+    came = rest_of(hasty.connect(sent))
+    assert b"HTTP/1.1 " + status in came
+    if status == b"408":
+        assert json.loads(came.rsplit(b"\r\n\r\n", 1)[1])["type"] == "/problems/too-slow"
+
+
+def test_five_hundred_half_open_connections_are_all_closed(hasty: Api) -> None:
+    connections = [hasty.connect("GET /health HTTP/1.1\r\nX-A: ") for _ in range(500)]
+    assert all(b"HTTP/1.1 408" in rest_of(connection) for connection in connections)
+    assert httpx.get(f"{hasty.url}/health").status_code == 200
+
+
+def test_headers_without_an_end_are_refused_before_they_fill_memory(patient: Api) -> None:
+    with patient.connect("GET /health HTTP/1.1\r\nX-A: " + "a" * 70_000) as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 431")
+
+
+def test_one_key_s_bodies_leave_room_for_those_of_another(tmp_path: Path) -> None:
+    with serving(tmp_path, **PATIENT, held_bytes=10_000, held_bytes_per_sender=6_000) as api:
+        for name in ("greedy", "modest"):
+            api.add_key(name)
+
+        def send(key: str) -> int:
+            event = {**EVENT, "output": "x" * 3000}
+            return httpx.post(f"{api.url}/v1/feedback", json=event, headers={"Authorization": f"Bearer {key}"}).status_code
+
+        until("the keys", lambda: send("modest") == 200 and send("greedy") == 200)
+        with api.announce(6000, "[" + " " * 5000, key="greedy"):
+            until("the bytes of the slow body to arrive", lambda: send("greedy") == 429)
+            assert send("modest") == 200
+        until("the slow body to be given up", lambda: send("greedy") == 200)

@@ -1,0 +1,51 @@
+"""How the processes run uvicorn: whose address counts, and when a connection has had its time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.connections import Door
+from api.server import configuration
+from optimizer.config import Limits, load_settings
+
+
+def client_seen(folder: Path, proxies: list[str], forwarded_for: str) -> str:
+    """The client's address as the application sees it when 127.0.0.1 sends this header."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    config = configuration(app, load_settings(home=folder, api={"trusted_proxies": proxies}))
+    config.load()
+    scope = {"type": "http", "client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", forwarded_for.encode())]}
+    asyncio.run(config.loaded_app(scope, None, None))  # type: ignore[arg-type, func-returns-value]
+    return str(seen[0])
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded_for", "expected"),
+    [
+        pytest.param([], "192.0.2.1", "127.0.0.1", id="no proxy is trusted"),
+        pytest.param(["10.0.0.1"], "192.0.2.1", "127.0.0.1", id="another one is"),
+        pytest.param(["127.0.0.1"], "192.0.2.1", "192.0.2.1", id="this one is"),
+        pytest.param(["127.0.0.0/8"], "127.0.0.1, 192.0.2.1", "192.0.2.1", id="a client that writes the header itself"),
+        pytest.param(["127.0.0.1", "10.0.0.1"], "192.0.2.1, 10.0.0.1", "192.0.2.1", id="two in a row"),
+    ],
+)
+def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(
+    tmp_path: Path, proxies: list[str], forwarded_for: str, expected: str
+) -> None:
+    assert client_seen(tmp_path, proxies, forwarded_for) == expected
+
+
+def test_a_proxy_has_as_many_connections_as_all_together_and_others_their_own_number() -> None:
+    door = Door(Limits(connections=5), per_address=2, is_proxy=lambda address: address == "proxy")
+    assert [door.enter(address) is None for address in ("a", "a", "a", "proxy", "proxy", "proxy")] == [True, True, False, True, True, False]
+    door.leave("a")
+    door.leave("a")
+    assert door.enter("b") is None
