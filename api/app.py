@@ -13,6 +13,7 @@ from api.documents import install_documents
 from api.edge import Edge
 from api.lifecycle import running_loops, running_services
 from api.routes import (
+    data,
     events,
     families,
     freezes,
@@ -29,7 +30,7 @@ from api.routes import (
 )
 from optimizer.config import Settings
 
-GROUPS = (families, serving, variants, events, studies, schedules, rollouts, freezes, operations, performance, keys, models, later)
+GROUPS = (families, serving, variants, events, studies, schedules, rollouts, freezes, operations, data, performance, keys, models, later)
 
 
 def create_app(settings: Settings) -> FastAPI:

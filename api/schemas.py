@@ -91,6 +91,10 @@ class FreezeBody(Body):
     reason: Reason = ""
 
 
+class PruneBody(Body):
+    dry_run: Annotated[bool, Field(description="Says what would go and deletes nothing")] = False
+
+
 class NominateBody(Body):
     variant: Name
     aim: Aim = "quality"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +18,8 @@ from optimizer.core.study import Study, Trial
 from optimizer.jobs.freeze import FreezeReport
 from optimizer.jobs.look_at_triggers import next_scheduled
 from optimizer.jobs.manage_keys import KeyReport
+from optimizer.jobs.prune_records import PruneReport
+from optimizer.jobs.read_retention import Unpruned
 from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.set_schedule import ScheduleReport
 from optimizer.ports import Alert, Clock, VariantRecord
@@ -124,6 +127,15 @@ def freeze_change(value: FreezeReport) -> dict[str, Any]:
 
 def key_change(value: KeyReport) -> dict[str, Any]:
     return asdict(value)
+
+
+def pruned(value: PruneReport, left_alone: Sequence[Unpruned], *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "items": [asdict(one) for one in value.pruned],
+        "left_alone": [asdict(one) for one in left_alone],
+        "more": value.more,
+    }
 
 
 def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:

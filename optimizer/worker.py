@@ -25,7 +25,8 @@ from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.keep_environment_override import keep_environment_override
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once
-from optimizer.jobs.prune_records import prune_records, retentions
+from optimizer.jobs.prune_records import prune_records
+from optimizer.jobs.read_retention import retentions
 from optimizer.jobs.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
@@ -219,9 +220,14 @@ class Worker:
         watch_pipeline(self._store, self._clock, self._targets)
 
     def _prune(self) -> None:
-        kept = retentions(self._store, pipeline_days=self._settings.pipeline_retain_days)
-        for rows, n in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).items():
-            log.info("pruned", rows=rows, n=n)
+        files = self._families
+        kept, unpruned = retentions(
+            self._store, self._clock, dict(files.families), files.problems, pipeline_days=self._settings.pipeline_retain_days
+        )
+        for left in unpruned:
+            log.warning("not pruned", family=left.family, why=left.why)
+        for pruned in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).pruned:
+            log.info("pruned", rows=pruned.rows, family=pruned.family, n=pruned.n)
 
     def _roll_up(self) -> None:
         roll_up_performance(store=self._store, clock=self._clock)

@@ -42,7 +42,7 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
     with store.read() as tx:
         freezes = store.freezes.all(tx)
         reigning = store.champions.reigning(tx)
-        promoted = [(c, _held_back(tx, store, clock, c)) for c in reigning if not is_frozen(freezes, c.family)]
+        promoted = [(c, held_back(tx, store, clock, c)) for c in reigning if not is_frozen(freezes, c.family)]
         over = _over(store.alerts.all(tx, open_only=True, kind=WORSE), reigning)
     for alert in over:
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
@@ -71,7 +71,8 @@ def _over(alerts: Iterable[Alert], reigning: Iterable[Champion]) -> list[Alert]:
     return [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
 
 
-def _held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
+def held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
+    """The rollout that promoted this champion, while what follows its promotion is still watched."""
     rollout = store.rollouts.latest(tx, champion.family) if champion.rollout is not None else None
     if rollout is None or rollout.id != champion.rollout:
         return None

@@ -34,6 +34,9 @@ class Outbox(Protocol):
     def sent(self, tx: Transaction, seq: int, at: datetime) -> None: ...
     def failed(self, tx: Transaction, seq: int, error: str, not_before: datetime) -> None: ...
     def backlog(self, tx: Transaction, *, topics: Collection[str]) -> int: ...
+    def n_old(self, tx: Transaction, before: datetime) -> int:
+        """How many items ``prune`` would delete in the end."""
+
     def prune(self, tx: Transaction, before: datetime, limit: int) -> int:
         """Deletes up to so many items that were sent before; returns how many. A rollout's newest stays: its verification compares with it."""
 

@@ -13,6 +13,7 @@ from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
 from optimizer.ports.pipeline_stats import PipelineStats
+from optimizer.ports.retention import Retained
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Schedules, Studies
@@ -45,6 +46,7 @@ class Store(Protocol):
     overrides: Overrides
     freezes: Freezes
     schedules: Schedules
+    retained: Retained
     outbox: Outbox
     alerts: Alerts
     api_keys: ApiKeys

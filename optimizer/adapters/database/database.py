@@ -28,6 +28,7 @@ from optimizer.adapters.database.outbox import OutboxTable
 from optimizer.adapters.database.overrides import OverrideTable
 from optimizer.adapters.database.performance import PerformanceTables
 from optimizer.adapters.database.pipeline_stats import PipelineStatTables
+from optimizer.adapters.database.retention import RetentionTables
 from optimizer.adapters.database.reviews import ReviewTable
 from optimizer.adapters.database.rollouts import RolloutTables
 from optimizer.adapters.database.schedules import ScheduleTable
@@ -77,6 +78,7 @@ class Database:
         self.overrides = OverrideTable()
         self.freezes = FreezeTable()
         self.schedules = ScheduleTable()
+        self.retained = RetentionTables()
         self.outbox = OutboxTable()
         self.alerts = AlertTable(self.outbox)
         self.api_keys = ApiKeyTable()

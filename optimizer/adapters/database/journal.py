@@ -33,6 +33,7 @@ _FIND = (
     .where(
         CALLS.c.key.in_(bindparam("some_keys", expanding=True)),
         CALLS.c.status == "settled",
+        CALLS.c.answer.is_not(None),  # its text may have been too old to keep
         or_(_OWN, and_(CALLS.c.temperature == 0.0, CALLS.c.settled_at >= bindparam("not_before"))),
     )
     .order_by(case((_OWN, 0), else_=1), CALLS.c.settled_at, CALLS.c.id)
@@ -83,7 +84,7 @@ class JournalTable:
         c = CALLS.c
         query = (
             select(c.key, c.answer)
-            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER)
+            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER, c.answer.is_not(None))
             .order_by(c.settled_at.desc(), c.id.desc())
         )
         return {row.key: ModelAnswer(**row.answer) for row in tx.execute(query)}

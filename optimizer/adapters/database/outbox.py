@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.tables import OutboxRow
@@ -53,14 +53,20 @@ class OutboxTable:
         unsent = select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic.in_(topics))
         return tx.execute(unsent).scalar_one()
 
+    def n_old(self, tx: Connection, before: datetime) -> int:
+        return int(tx.execute(select(func.count()).select_from(OUTBOX).where(_sent_before(before))).scalar() or 0)
+
     def prune(self, tx: Connection, before: datetime, limit: int) -> int:
-        o = OUTBOX.c
-        newest = select(func.max(o.seq)).where(o.topic == READ_LATER).group_by(o.subject)
-        old = select(o.seq).where(o.sent_at < before, o.seq.not_in(newest)).order_by(o.seq).limit(limit)
-        return tx.execute(delete(OUTBOX).where(o.seq.in_(old))).rowcount
+        old = select(OUTBOX.c.seq).where(_sent_before(before)).order_by(OUTBOX.c.seq).limit(limit)
+        return tx.execute(delete(OUTBOX).where(OUTBOX.c.seq.in_(old))).rowcount
 
     def discard(self, tx: Connection, topic: str) -> int:
         return tx.execute(delete(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic == topic)).rowcount
+
+
+def _sent_before(before: datetime) -> ColumnElement[bool]:
+    newest = select(func.max(OUTBOX.c.seq)).where(OUTBOX.c.topic == READ_LATER).group_by(OUTBOX.c.subject)
+    return and_(OUTBOX.c.sent_at < before, OUTBOX.c.seq.not_in(newest))
 
 
 def _item(row: Mapping[str, Any]) -> OutboxItem:

@@ -49,6 +49,9 @@ class PipelineStatTables:
         )
         return [PipelineRecord(**row) for row in tx.execute(query).mappings()][::-1]
 
+    def n_old(self, tx: Connection, before: datetime) -> int:
+        return int(tx.execute(select(func.count()).select_from(RECORDS).where(RECORDS.c.received_at < before)).scalar() or 0)
+
     def prune(self, tx: Connection, before: datetime, limit: int) -> int:
         r = RECORDS.c
         oldest = select(r.id).where(r.received_at < before).order_by(r.received_at).limit(limit)

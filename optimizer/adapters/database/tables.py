@@ -1,4 +1,4 @@
-"""All tables. Each is written by one module of this package; its name stands in the table's docstring."""
+"""All tables. Each is written by one module of this package; its name stands in the table's docstring; retention.py removes what is too old."""
 
 from __future__ import annotations
 

@@ -1,0 +1,34 @@
+"""What is kept for a time only: deleting it now in place of waiting for the worker's daily round."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from api import shapes
+from api.routing import guarded, router
+from api.schemas import PruneBody
+from api.services import Shared
+from optimizer.jobs.prune_records import prune_records, what_would_go
+from optimizer.jobs.read_retention import retentions
+
+BATCHES = 40  # of one request: it answers within seconds, and says whether more is due
+
+routes: APIRouter = router("Operations")
+
+
+@routes.post("/v1/data/prune", **guarded("admin", "limited"))
+def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> dict[str, Any]:
+    """Deletes texts and records that are older than their retention, up to 20,000 rows; `more` says whether to ask again. No undo."""
+    files = shared.families
+    days = shared.settings.pipeline_retain_days
+    kept, unpruned = retentions(shared.store, shared.clock, dict(files.families), files.problems, pipeline_days=days)
+    if body is not None and body.dry_run:
+        return shapes.pruned(what_would_go(shared.store, kept), unpruned, dry_run=True)
+    done = count(1)
+    report = prune_records(
+        shared.store, shared.clock, kept, actor=request.state.caller.actor, pause=lambda: next(done) >= BATCHES
+    )  # fmt: skip
+    return shapes.pruned(report, unpruned, dry_run=False)

@@ -1,0 +1,77 @@
+"""``detent data``: what is kept of people, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli import later
+from optimizer.cli.output import Json, plain, say, show, table, tell_change
+from optimizer.cli.session import Session
+from optimizer.core.words import count
+
+app = typer.Typer(name="data", no_args_is_help=True, help="What is kept of people: delete what is older than its retention.")
+for name, purpose in later.DATA.items():
+    later.add(app, name, f"data {name}", purpose)
+COLUMNS = {
+    "family": "Family",
+    "rows": "Rows",
+    "n": "How many",
+    "before": "From before",
+    "retain_days": "Days",
+    "held_by": "Older ones stay",
+}
+
+
+@app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, per family and table; delete nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete texts and records that are older than their retention now; the worker does it once a day. There is no undo but a backup.
+
+    Example: detent data prune --dry-run
+    """
+    session = Session()
+    report = _through_server(session, dry_run) if session.server is not None else _here(session, dry_run)
+    gone = [row for row in report["items"] if row["n"]]
+    show(as_json, report, table(gone, COLUMNS, empty="Nothing is older than its retention."))
+    for left in report["left_alone"]:
+        say(f"Everything of {left['family']} stays: {left['why']}, so nothing says how long it may be kept.")
+    n = count(sum(row["n"] for row in gone), "row")
+    if gone and not dry_run:
+        tell_change(f"{n} deleted.", why="older than its retention", undo="none, but from a backup", then="")
+    elif gone:
+        say(f"{n} would be deleted. Do it now: detent data prune")
+
+
+def _through_server(session: Session, dry_run: bool) -> dict[str, Any]:
+    """Asks again until nothing more is due; the rows of all answers added up."""
+    server = session.server
+    assert server is not None
+    sums: dict[tuple[Any, Any], dict[str, Any]] = {}
+    while True:
+        answer: Mapping[str, Any] = server.post("/v1/data/prune", {"dry_run": dry_run})
+        for row in answer["items"]:
+            known = sums.setdefault((row["family"], row["rows"]), {**row, "n": 0})
+            known["n"] += row["n"]
+        if not answer["more"]:
+            return {**answer, "items": list(sums.values())}
+
+
+def _here(session: Session, dry_run: bool) -> dict[str, Any]:
+    from optimizer.jobs.prune_records import prune_records, what_would_go
+    from optimizer.jobs.read_retention import retentions
+
+    store, clock, files = session.store, session.clock, session.families
+    days = session.settings.pipeline_retain_days
+    kept, unpruned = retentions(store, clock, dict(files.families), files.problems, pipeline_days=days)
+    report = what_would_go(store, kept) if dry_run else prune_records(store, clock, kept, actor=session.actor)
+    return {
+        "dry_run": dry_run,
+        "items": [plain(one) for one in report.pruned],
+        "left_alone": [plain(one) for one in unpruned],
+        "more": False,
+    }

@@ -1,0 +1,45 @@
+"""How long is kept what production sent, and what holds it longer: whatever has not been summed up, or is evidence still being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+KEY_DAYS = 30  # an Idempotency-Key is kept no longer than a token is valid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Something that still needs what was received from ``since`` on."""
+
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Everything from before ``before`` goes. ``held_by`` says what keeps rows that are older than their days; "" where nothing does."""
+
+    before: datetime
+    held_by: str = ""
+
+
+def cut(now: datetime, days: int, holds: Iterable[Hold] = ()) -> Cut:
+    """The start of the day (UTC) ``days`` days ago, or earlier where something holds what is older.
+
+    Whole days: the sums of a day are made again until the day after it has ended, and must not shrink.
+
+    Args:
+        days: at least 1.
+    """
+    if days < 1:
+        raise ValueError(f"rows are kept for at least a day, not for {days}")
+    before = (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+    first = min(holds, key=lambda hold: hold.since, default=None)
+    return Cut(before=before) if first is None or first.since >= before else Cut(before=first.since, held_by=first.why)
+
+
+def key_days(family_days: Iterable[int]) -> int:
+    """For how many days the answers to Idempotency-Keys are kept, which belong to no family: as the strictest family says."""
+    return min(KEY_DAYS, *family_days, KEY_DAYS)

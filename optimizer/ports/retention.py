@@ -1,0 +1,29 @@
+"""What is kept for a time only: rows with texts and units of production, and what studies recorded per example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from optimizer.ports.transaction import Transaction
+
+OldRows = Literal[
+    "interactions", "later_parts", "feedback_events", "examples", "reviews", "idempotency_keys",
+    "model_calls", "texts_of_model_calls", "outputs_of_studies", "tier_answers", "confidences_of_studies",
+]  # fmt: skip
+Key = tuple[Any, ...]
+
+
+class Retained(Protocol):
+    """``before``: of the rows of studies the time at which the study ended, else the time of receipt. ``family`` None: rows of no family."""
+
+    def families(self, tx: Transaction) -> list[str]:
+        """Those that have interactions or feedback, in order."""
+
+    def n_old(self, tx: Transaction, rows: OldRows, family: str | None, before: datetime) -> int: ...
+    def old(self, tx: Transaction, rows: OldRows, family: str | None, before: datetime, limit: int) -> list[Key]:
+        """Keys of up to so many."""
+
+    def remove(self, tx: Transaction, rows: OldRows, family: str | None, keys: Sequence[Key]) -> int:
+        """Deletes these rows, or of calls and results of studies their texts alone, since their money and scores stay; returns how many."""

@@ -1,0 +1,84 @@
+"""``detent data prune`` and POST /v1/data/prune: what would go, what goes, and who may ask for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer import wiring
+from optimizer.jobs.prune_records import BATCH
+from optimizer.jobs.roll_up_minutes import NAME as MINUTES
+from tests.api_world import World, make_home, serving
+from tests.stores import arm, interaction
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as made:
+        yield made
+
+
+def add_old(store: Any, now: Any, n: int) -> None:
+    rows = [
+        interaction(f"in_{i}", of=arm(family="triage", rollout=None), received_at=now - timedelta(days=91), input={"text": "old"})
+        for i in range(n)
+    ]
+    store.write(lambda tx: store.events.add_interactions(tx, rows))
+    store.write(lambda tx: store.minute_stats.set_watermark(tx, MINUTES, now))
+
+
+def counts(answer: Any) -> dict[str, int]:
+    return {row["rows"]: row["n"] for row in answer["items"] if row["n"]}
+
+
+def test_an_admin_prunes_over_rest_in_bounded_steps_and_sees_first_what_would_go(world: World) -> None:
+    n = 41 * BATCH
+    add_old(world.shared.store, world.shared.clock.now(), n)
+    for role, secret in (("admin", "admin-secret"), ("operate", "operate-secret")):
+        world.add_key(role, role, secret=secret)
+
+    def ask(secret: str, **body: Any) -> Any:
+        return world.post("/v1/data/prune", body, headers={"Authorization": f"Bearer {secret}"})
+
+    assert ask("operate-secret", dry_run=True).status_code == 403
+    seen = ask("admin-secret", dry_run=True).json()
+    assert (counts(seen), seen["more"], seen["dry_run"]) == ({"interactions": n}, False, True)
+    assert world.shared.read(lambda tx: world.shared.store.events.interaction(tx, "in_0")) is not None
+    first = ask("admin-secret").json()
+    assert (counts(first), first["more"]) == ({"interactions": 40 * BATCH}, True)
+    assert (counts(ask("admin-secret").json()), counts(ask("admin-secret").json())) == ({"interactions": BATCH}, {})
+    (last, before) = world.shared.read(lambda tx: list(world.shared.store.audit.of_subject(tx, "interactions")))
+    assert {last["actor"], before["actor"]} == {"admin"}
+
+
+def test_the_command_line_says_what_would_go_and_then_deletes_it(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
+    add_old(store, clock.now(), 3)
+
+    def detent(*words: str) -> tuple[Any, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from optimizer.cli import main; main()", "data", "prune", *words, "--json"],
+            capture_output=True,
+            text=True,
+            env={"DETENT_HOME": str(tmp_path), "PATH": "", "NO_COLOR": "1"},
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
+
+    would, said = detent("--dry-run")
+    assert (counts(would), would["items"][0]["family"], would["items"][0]["retain_days"]) == ({"interactions": 3}, "triage", 90)
+    assert "3 rows would be deleted. Do it now: detent data prune" in said
+    done, said = detent()
+    assert counts(done) == {"interactions": 3}
+    assert "Undo: none, but from a backup" in said
+    assert counts(detent("--dry-run")[0]) == {}
+    store.close()

@@ -1,0 +1,40 @@
+"""Until when rows are kept: whole days, the strictest family for what belongs to none, and longer while something still needs them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from optimizer.core.retention import KEY_DAYS, Cut, Hold, cut, key_days
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+
+
+def day(n: int) -> datetime:
+    """Midnight so many days before today's."""
+    return datetime(2026, 11, 20, tzinfo=UTC) - timedelta(days=n)
+
+
+def test_rows_are_kept_for_whole_days() -> None:
+    assert cut(NOW, 90) == Cut(before=day(90))
+    assert cut(NOW, 1).before == day(1), "the sums of yesterday may still be made again"
+
+
+def test_the_oldest_thing_that_is_still_needed_holds_everything_younger() -> None:
+    holds = [Hold(since=day(95), why="a rollout"), Hold(since=day(120), why="the sums"), Hold(since=day(2), why="a watch")]
+    assert cut(NOW, 90, holds) == Cut(before=day(120), held_by="the sums")
+
+
+def test_what_needs_only_younger_rows_holds_nothing() -> None:
+    assert cut(NOW, 90, [Hold(since=day(90), why="a rollout"), Hold(since=NOW, why="a watch")]) == Cut(before=day(90))
+
+
+def test_less_than_a_day_is_no_retention() -> None:
+    with pytest.raises(ValueError, match="at least a day, not for 0"):
+        cut(NOW, 0)
+
+
+@pytest.mark.parametrize(("families", "expected"), [((), KEY_DAYS), ((90, 400), KEY_DAYS), ((90, 7), 7)])
+def test_answers_to_idempotency_keys_are_kept_as_the_strictest_family_says(families: tuple[int, ...], expected: int) -> None:
+    assert key_days(families) == expected
