@@ -34,6 +34,7 @@ from optimizer.core.language import ModelRequest, request_for
 from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.rendering import clip_inputs, render
 from optimizer.core.variant import Message, Variant
+from optimizer.core.wire import chat_faults
 from optimizer.jobs.ask_model import ask_model
 from optimizer.jobs.ids import new_id
 from optimizer.ports import LanguageModel
@@ -124,6 +125,9 @@ async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
 
 async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
     require_family(request.state.caller, body.model)
+    asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
+    if faults := list(chat_faults(body.messages, asked)):
+        raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults[:3]) + ".", faults)
     unit = body.user or body.detent.unit or unit_of(request)
     family = shared.serving.now_served.family(body.model)
     if body.detent.variant is not None:
@@ -148,7 +152,6 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
     said = [m.get("content") for m in (*turn.history, *turn.after) if m.get("role") in ("user", "tool")]
     id = new_id("in")
     request_now = request_for(variant, rendered(variant), revision="")
-    asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
     params = {**request_now.params, **pass_through(variant, asked)}
     # Above temperature 0 every request is a draw of its own, also for a model that is seeded.
     sample = id if params.get("temperature") else "0"

@@ -41,7 +41,9 @@ def create_gateway(settings: Settings) -> FastAPI:
         models = await asyncio.to_thread(wiring.open_models, settings)
         async with running_services(settings) as shared:
             app.state.services = shared
-            side = app.state.model_side = ModelSide(catalogue=models, judge_of=lambda dotted: wiring.open_metric(dotted, settings))
+            side = app.state.model_side = ModelSide(
+                catalogue=models, judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings)
+            )
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
             try:

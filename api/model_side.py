@@ -17,6 +17,7 @@ from api.model_threads import ModelThreads
 from api.policies import Policies
 from api.reader import Reader
 from api.response_cache import ResponseCache
+from optimizer.core.family import Family
 from optimizer.core.scoring import Judge
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class ModelSide:
     settling: dict[asyncio.Task[Answered], Reader] = field(default_factory=dict)  # calls under way, and who waits for them
     recording: set[asyncio.Task[None]] = field(default_factory=set)
     policies: Policies = field(default_factory=Policies)
-    judge_of: Callable[[str], Judge] | None = None  # a function of the user's own by its dotted path; None: there are none
+    judge_of: Callable[[str, Family], Judge] | None = (
+        None  # a function that a family's file names, by its dotted path; None: there are none
+    )
 
     def __post_init__(self) -> None:
         self.models = GuardedModels(self.catalogue, self.metrics)

@@ -10,7 +10,7 @@ from api.chat_answer import Answered, Call, storable
 from api.model_side import ModelSide
 from api.reader import Reader
 from optimizer.core.errors import Busy, ModelFailed
-from optimizer.core.family import Output
+from optimizer.core.family import Family, Output
 from optimizer.core.language import ModelRequest
 from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.attempts import Attempt
@@ -53,7 +53,7 @@ async def answer_by_policy(side: ModelSide, call: Call, reader: Reader, policy: 
         draw=draw_of(call.id),
     )
     ask, ask_later = _asking(side, call, reader), _asking(side, call, None)
-    score = None if policy.own_scorer is None else _score(side, policy.own_scorer, situation)
+    score = None if policy.own_scorer is None or definition is None else _score(side, policy.own_scorer, definition, situation)
     try:
         executed = await execute_policy(wanted, ask, ask_later=ask_later, score=score)
     except Busy as error:
@@ -78,10 +78,10 @@ def _asking(side: ModelSide, call: Call, reader: Reader | None) -> AskOne:
     return ask
 
 
-def _score(side: ModelSide, dotted: str, situation: Situation) -> Score | None:
-    """The user's own function on a text; it is loaded where it first runs, beside the event loop."""
+def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -> Score | None:
+    """The user's own function on a text; it is loaded where it first runs, beside the event loop. One that the file does not name gives no score."""
     judge_of = side.judge_of
-    return None if judge_of is None else lambda text: own_score(judge_of(dotted), situation, text)
+    return None if judge_of is None else lambda text: own_score(judge_of(dotted, family), situation, text)
 
 
 def _answered(executed: Executed, attempt: Attempt) -> Answered:

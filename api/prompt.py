@@ -22,6 +22,7 @@ from optimizer.core.assignment import (
 )
 from optimizer.core.family import Family
 from optimizer.core.freezes import Freeze
+from optimizer.core.generation_settings import only_settings
 from optimizer.core.policy.content.flags import REASON, Flags
 from optimizer.core.rendering import render_open
 from optimizer.core.rollout import Champion, Rollout
@@ -109,7 +110,7 @@ class ServedFamily:
             "messages": render_open(variant),
             "example_ids": [example.id for example in variant.examples],
             "variables": list(variant.variables),
-            "model": dict(variant.model),
+            "model": only_settings(variant.model),
             "tools": variant.tools,
             "response_format": variant.response_format,
             "policy": dict(variant.policy),

@@ -117,6 +117,9 @@ class VariantBody(Body):
     examples: list[FewShotBody] | None = None
     model: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
+    response_format: Annotated[
+        dict[str, Any] | None, Field(description="OpenAI's: type, and json_schema where the type is json_schema; {} takes it out")
+    ] = None
     note: Annotated[str, Field(max_length=2000)] = ""
 
     @model_validator(mode="after")

@@ -198,11 +198,11 @@ def open_scorer(family: Family, settings: Settings) -> Scorer:
     return build_scorer(family, settings.home)
 
 
-def open_metric(dotted: str, settings: Settings) -> Judge:
-    """A function of the user's own, (example, output) -> 0..1, by its dotted path; raises InvalidInput where it cannot be loaded."""
+def open_metric(dotted: str, family: Family, settings: Settings) -> Judge:
+    """A function that the family's file gives to a gate, (example, output) -> 0..1; raises InvalidInput where it may not or cannot be loaded."""
     from optimizer.adapters.text_metrics import own_metric
 
-    return own_metric(dotted, settings.home)
+    return own_metric(dotted, family, settings.home)
 
 
 def scorers(settings: Settings) -> Callable[[Family], Scorer]:

@@ -42,6 +42,7 @@ def create_variant(family: str, body: VariantBody, shared: Shared, request: Requ
         examples=[example.model_dump() for example in body.examples] if body.examples is not None else None,
         model=body.model,
         policy=body.policy,
+        response_format=body.response_format,
         note=body.note,
     )
     created = create_variant_job(shared.family(family), draft, actor=request.state.caller.actor, store=shared.store, clock=shared.clock)

@@ -15,16 +15,17 @@ import httpx
 from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.wire import wire_messages, wire_params
 
 CONNECT_S = 5.0
 
 
 def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None) -> dict[str, Any]:
-    """The request as OpenAI's JSON; parameters that are None are left out."""
-    params = {name: value for name, value in request.params.items() if value is not None}
+    """The request as OpenAI's JSON: whatever a store or a caller put into it, only what ``core/wire.py`` names goes out."""
+    params = wire_params(request.params)
     if max_output_tokens is not None:
         params.setdefault("max_tokens", max_output_tokens)
-    return {"model": model_id, "messages": [dict(message) for message in request.messages], **params}
+    return {"model": model_id, "messages": wire_messages(request.messages), **params}
 
 
 def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from optimizer.core.canonical import digest
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family import Family, invalid_family
 from optimizer.core.policy.content.score import PROCESSED_QUALITY
+from optimizer.core.policy.faults import own_function_unknown
 from optimizer.core.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
 
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # F-measure, Porter stemmer; Lin (2004)
@@ -43,7 +44,7 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
                 faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=_why_not(name, error, user_folder)))
     if faults:
         raise invalid_family(f"family {family.name!r}", faults)
-    return Scorer(family.output, family.metrics, metrics, judge_of=lambda dotted: own_metric(dotted, user_folder))
+    return Scorer(family.output, family.metrics, metrics, judge_of=lambda dotted: own_metric(dotted, family, user_folder))
 
 
 @cache
@@ -58,9 +59,19 @@ def _rouge(kind: str) -> Callable[[str, str], float]:
     return f_measure
 
 
+def own_metric(dotted: str, family: Family, user_folder: Path | None) -> Judge:
+    """A function of the user's own that the family's file gives to a gate, loaded once.
+
+    Raises:
+        InvalidInput: the file does not name it, in which case nothing is imported, or it cannot be loaded.
+    """
+    if dotted not in family.own_functions:
+        raise InvalidInput(own_function_unknown(dotted, family.name))
+    return _loaded(dotted, user_folder)
+
+
 @cache
-def own_metric(dotted: str, user_folder: Path | None) -> Judge:
-    """A function of the user's own, loaded once; raises InvalidInput with the reason where it cannot be."""
+def _loaded(dotted: str, user_folder: Path | None) -> Judge:
     try:
         judge = _own_metric(dotted, user_folder).judge
     except Exception as error:  # as in build_scorer

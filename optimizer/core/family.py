@@ -146,6 +146,13 @@ class Family(Declared):
         return policy if len(self.model.tiers) < 2 or "tiers" in policy else {"tiers": list(self.model.tiers), **policy}
 
     @property
+    def own_functions(self) -> frozenset[str]:
+        """What the file lets a gate score with: the dotted paths among them are the only ones that are ever imported for a gate."""
+        named = [version.policy.get("gate.scorer") for version in self.prompt.versions.values()]
+        named += self.space.get("policy.gate.scorer", {}).get("choices", ())
+        return frozenset(name for name in named if isinstance(name, str))
+
+    @property
     def metrics(self) -> Mapping[str, float]:
         """Weights of the metrics; where the file names none, the one that suits the parser, or a policy."""
         if self.kind == "policy" and not self.scorer:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.core.errors import Fault
+from optimizer.core.generation_settings import NAME, setting_fault
 
 DEFAULT_SPACE: Mapping[str, Mapping[str, Any]] = {
     "instruction": {"propose": True},
@@ -75,7 +76,7 @@ def _slot_problem(slot: str, entry: Any) -> str | None:
     if len(entry) != 1 or next(iter(entry)) not in forms:
         return f"{dict(entry)!r} does not fit; {expected}"
     ((form, value),) = entry.items()
-    problem = _value_problem(form, value)
+    problem = _value_problem(form, value) or (None if is_policy else _setting_problem(slot, form, value))
     return f"{problem}; {expected}" if problem else None
 
 
@@ -90,6 +91,15 @@ def _value_problem(form: str, value: Any) -> str | None:
     if not (isinstance(value, list | tuple) and len(value) == 2 and all(fits(v) for v in value)):
         return f"{form} takes two numbers [low, high], not {value!r}"
     return None if value[0] <= value[1] else f"the low end {value[0]} lies above the high end {value[1]}"
+
+
+def _setting_problem(slot: str, form: str, value: Any) -> str | None:
+    """A value of the range that is none of the setting: what a search puts into a Variant is sent with a call."""
+    if slot in ("instruction", "examples"):
+        texts = value if form == "choices" else ()
+        return next((f"an instruction is a text, not {one!r:.80}" for one in texts if not isinstance(one, str)), None)
+    name = NAME if slot == "model" else slot
+    return next((fault for one in value if (fault := setting_fault(name, one)) is not None), None)
 
 
 def _is_int(value: Any) -> bool:

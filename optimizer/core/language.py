@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.errors import InvalidInput
+from optimizer.core.generation_settings import NAME, only_settings
 from optimizer.core.variant import Variant
 
 
@@ -91,13 +93,16 @@ def request_for(
 ) -> ModelRequest:
     """The one way from a Variant's rendered messages to a call, so that search, serving and demo share journaled answers.
 
-    At temperature 0 equal requests share one answer; above it each (variant, example, draw) is a sample of its own.
+    Of an older store's settings those are left out that are none any more. At temperature 0 equal requests share one answer; above it each (variant, example, draw) is a sample of its own.
     """
-    params = {name: value for name, value in variant.model.items() if name != "name" and value is not None}
+    params = {name: value for name, value in only_settings(variant.model).items() if value is not None}
+    model = params.pop(NAME, None)
+    if model is None:
+        raise InvalidInput(f"Variant {variant.id} names no model, so no call can be made of it. Make one that does: --model name=embedded.")
     if variant.tools is not None:
         params["tools"] = [dict(tool) for tool in variant.tools]
     if variant.response_format is not None:
         params["response_format"] = dict(variant.response_format)
-    request = ModelRequest(model=variant.model["name"], revision=revision, messages=[dict(message) for message in messages], params=params)
+    request = ModelRequest(model=model, revision=revision, messages=[dict(message) for message in messages], params=params)
     drawn = request.temperature != 0 and example is not None
     return replace(request, sample=f"{variant.id}:{example}:{draw}") if drawn else request

@@ -30,6 +30,7 @@ from optimizer.core.family_policy import slot_faults
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.objective import MIN_TIMED
+from optimizer.core.policy.faults import space_policy_faults
 from optimizer.core.policy.learned import replay_faults
 from optimizer.core.rendering import render
 from optimizer.core.search_calls import expected_calls, trials_of
@@ -156,6 +157,8 @@ def _plan(
         estimate = replay_estimate(definition, len(dataset["train"]))
         nothing = Budget(usd=0.0, calls=0, minutes=budget.minutes)  # so that it holds no money back from others
         return _Plan(strategy=REPLAY, definition=definition, budget=nothing, champion=champion_id, dataset=dataset, estimate=estimate)
+    if faults := list(space_policy_faults(definition.space or {}, family, "/definition")):
+        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults) + ".", faults)
     if REPLAY in names and (faults := replay_faults(space, "/definition")):
         raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
     model = str(champion.model["name"])

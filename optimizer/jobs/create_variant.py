@@ -8,11 +8,13 @@ from typing import Any
 
 from optimizer.core.canonical import canonical_json
 from optimizer.core.dataset import group_of
-from optimizer.core.errors import Fault, InvalidInput, NotFound
+from optimizer.core.errors import Fault, InvalidInput, NotFound, pointer_of
 from optimizer.core.family import Family
 from optimizer.core.family_policy import variant_faults
-from optimizer.core.policy.faults import policy_faults
+from optimizer.core.generation_settings import model_faults, only_settings
+from optimizer.core.policy.faults import own_function_faults, policy_faults
 from optimizer.core.variant import Variant
+from optimizer.core.wire import format_faults
 from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
 
@@ -33,6 +35,7 @@ class VariantDraft:
     examples: Sequence[Mapping[str, Any]] | None = None  # {"id", "input", "output"}
     model: Mapping[str, Any] | None = None  # laid over the settings that are there
     policy: Mapping[str, Any] | None = None  # likewise
+    response_format: Mapping[str, Any] | None = None  # likewise as a whole; ``{}`` takes it out
     note: str = ""
 
 
@@ -40,8 +43,8 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
     """Checks and stores the variant.
 
     Raises:
-        InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, or an example of
-            the sealed holdout or not released.
+        InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, an example of
+            the sealed holdout or not released, a model setting that is none, or a function that the family's file does not name.
         NotFound: the family has no variant ``from_variant``.
     """
     if draft.messages is None and draft.from_variant is None:
@@ -79,14 +82,35 @@ def _parent(tx: Transaction, store: Store, family: Family, draft: VariantDraft) 
 
 
 def _build(parent: Variant, draft: VariantDraft) -> Variant:
+    _check_settings(draft)
     content = parent.content()
     if draft.messages is not None:
         content["messages"] = [dict(m) for m in draft.messages]
     if draft.examples is not None:
         content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
-    content["model"] = {**content["model"], **(draft.model or {})}
+    given = dict(draft.model or {})
+    response_format = draft.response_format if draft.response_format is not None else given.pop("response_format", None)
+    if response_format is not None:
+        content["response_format"] = dict(response_format) or None
+    content["model"] = only_settings({**content["model"], **given})
     content["policy"] = {**content["policy"], **(draft.policy or {})}
     return _checked(Variant.from_content(content))
+
+
+def _check_settings(draft: VariantDraft) -> None:
+    """Raises InvalidInput for what a call must not take from a variant. ``response_format`` may stand among the model's settings too."""
+    model = dict(draft.model or {})
+    named = [(model.pop("response_format", None), "/model/response_format"), (draft.response_format, "/response_format")]
+    faults = model_faults(model)
+    for given, pointer in named:
+        faults += format_faults(given or None, pointer)
+    for i, message in enumerate(draft.messages or ()):
+        strange = [name for name in message if name not in ("role", "content", "name")]
+        faults += [
+            Fault(pointer=pointer_of(["messages", i, name]), detail=f"a message has role and content, not {name!r:.80}") for name in strange
+        ]
+    if faults:
+        raise InvalidInput("This is no servable variant: " + "; ".join(f.detail for f in faults) + ".", faults)
 
 
 def _checked(variant: Variant) -> Variant:
@@ -121,6 +145,7 @@ def _check_inputs(family: Family, variant: Variant) -> None:
         if set(example.input) != set(family.inputs):
             faults.append(Fault(pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}"))
     faults += [replace(fault, pointer=f"/policy{fault.pointer}") for fault in policy_faults(variant.policy, family.kind)]
+    faults += own_function_faults(variant.policy, family)
     if faults:
         raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
 

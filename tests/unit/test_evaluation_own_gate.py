@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +37,11 @@ def store(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def evaluated(store: Database, folder: Path, function: str) -> tuple[ExampleResult, ScriptedModel]:
+def evaluated(store: Database, folder: Path, function: str, *, is_named: bool = True) -> tuple[ExampleResult, ScriptedModel]:
     """One example, of a model that says biology only where it is told to be exact."""
     (folder / "gate_scores_of_a_study.py").write_text(OWN)
-    family = topic_family()
+    named = {"policy.gate.scorer": {"choices": ["checks", f"gate_scores_of_a_study.{function}"]}} if is_named else {}
+    family = topic_family(space=named)
     model = ScriptedModel(lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics")
     calls = JournaledModel(model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=SteadyClock())
     opened = OpenModel(calls=calls, revision=model.revision, concurrency=1)
@@ -64,3 +66,10 @@ def test_a_function_that_is_not_there_is_no_score_and_no_call(store: Database, t
     assert result.score is None
     assert "gate_scores_of_a_study.missing" in str(result.error)
     assert not model.requests
+
+
+def test_a_function_that_the_familys_file_does_not_name_is_not_imported(store: Database, tmp_path: Path) -> None:
+    sys.modules.pop("gate_scores_of_a_study", None)
+    result, model = evaluated(store, tmp_path, "is_biology", is_named=False)
+    assert (result.score, model.requests, "gate_scores_of_a_study" in sys.modules) == (None, [], False)
+    assert "names no function" in str(result.error)

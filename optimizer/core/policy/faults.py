@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.family import Family
+from optimizer.core.policy.gate import SCORERS
 from optimizer.core.policy.learned import signal_faults
 from optimizer.core.policy.policy import KNOBS, parse_policy
 
@@ -20,6 +22,33 @@ def policy_faults(policy: Mapping[str, Any], kind: str) -> Sequence[Fault]:
     except InvalidInput as error:
         return error.faults
     return ()
+
+
+def own_function_unknown(dotted: Any, family: str) -> str:
+    """Why a gate may not score with a function that the family's file does not name, as a sentence."""
+    return (
+        f"the file of family {family!r} names no function {dotted!r:.80}, and only what a file names is imported; write it as "
+        f"gate.scorer of a version's policy, or as a choice of space policy.gate.scorer, in families/{family}/family.yaml"
+    )
+
+
+def own_function_faults(policy: Mapping[str, Any], family: Family, pointer: str = "/policy") -> Iterator[Fault]:
+    """A gate's function in a policy from outside the files, where the family's file does not name it."""
+    scorer = policy.get("gate.scorer")
+    if isinstance(scorer, str) and scorer not in (*SCORERS, *family.own_functions):
+        yield Fault(pointer=pointer + pointer_of(["gate.scorer"]), detail=own_function_unknown(scorer, family.name))
+
+
+def space_policy_faults(space: Mapping[str, Any], family: Family, pointer: str) -> Iterator[Fault]:
+    """A study's own space over the knobs of a prompt family's policy: each checked as the file's, and no function but the file's."""
+    for slot, entry in space.items():
+        if not (isinstance(slot, str) and slot.startswith("policy.") and isinstance(entry, Mapping)):
+            continue
+        yield from (replace(fault, pointer=pointer + fault.pointer) for fault in _slot_faults(slot, entry))
+        if slot == "policy.gate.scorer":
+            for value in entry.get("choices", ()):
+                for fault in own_function_faults({"gate.scorer": value}, family):
+                    yield replace(fault, pointer=pointer + pointer_of(["space", slot]))
 
 
 def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
