@@ -29,7 +29,8 @@ from common import ROOT, Cell, write_result
 
 sys.path.insert(0, str(ROOT))
 
-from tests.rollout_world import Behaviour, Clock, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 REFERENCE = "reference table"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from api.gateway import create_gateway
 from api.server import Server, configuration
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
+from tests.clock import until
 
 FAMILY = """
 name: {name}
@@ -61,23 +61,13 @@ def serving(app: Any, settings: Settings) -> Iterator[str]:
     server = Server(configuration(app, settings, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server ended while starting"
-        time.sleep(0.02)
+    until(lambda: server.started or not thread.is_alive(), "the server to start")
+    assert server.started, "the server ended while starting"
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
-
-
-def until(met: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Waits for something to be so; how long that takes is no subject of a test."""
-    end = time.monotonic() + seconds
-    while not (found := met()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 def interactions(settings: Settings, name: str) -> list[dict[str, Any]]:

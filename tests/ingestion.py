@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.core.assignment import Assignment, sign_token, unit_hmac, verify_token
 from optimizer.core.dataset import Example
 from optimizer.core.family import Family, parse_family
 from optimizer.core.feedback import FeedbackEvent, Interaction
 from optimizer.jobs.ingest_feedback import Intake
 from optimizer.ports import VariantRecord
+from tests.clock import Clock
 from tests.stores import FAMILY, NOW, temporary_database, variant
 
 KEYS = [("k1", b"1" * 32)]
@@ -49,7 +49,7 @@ class Installation:
 
     def __init__(self, store: Database, /, *, scale: float = 1.0, **privacy: Any) -> None:
         self.store = store
-        self.clock = MemoryClock(NOW, scale)
+        self.clock = Clock(NOW, scale)
         self.families: Mapping[str, Family] = {FAMILY: family(**privacy), "triage": family("triage")}
         record = VariantRecord(family=FAMILY, variant=variant(), source="file", created_at=NOW, created_by="anna")
         store.write(lambda tx: store.variants.add(tx, record))

@@ -13,6 +13,7 @@ from optimizer.core.rollout import Champion
 from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
 from optimizer.core.variant import FewShot, Variant
 from optimizer.ports import VariantRecord
+from tests.clock import Clock
 
 FAMILY = "summarization"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -21,15 +22,8 @@ HELD_OUT_TEXT = "This sentence belongs to the sealed holdout"
 UNRELEASED_TEXT = "This sentence was never released by a person"
 
 
-class FixedClock:
-    def __init__(self, now: datetime = START + timedelta(hours=1)) -> None:
-        self.at = now
-
-    def now(self) -> datetime:
-        return self.at
-
-    def rollout_now(self) -> datetime:
-        return self.at
+def after_it() -> Clock:
+    return Clock(START + timedelta(hours=1))
 
 
 def variant(n_examples: int = 0, temperature: float = 0.0) -> Variant:

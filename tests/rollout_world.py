@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -25,28 +25,10 @@ from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.sync_families import sync_families
 from optimizer.jobs.verify_rollout import VerifyReport, verify_rollout
+from tests.clock import Clock
 
 F = "summarization"
-T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 TICK_S = 10.0
-
-
-@dataclass
-class Clock:
-    """Stands still until told otherwise."""
-
-    at: datetime = T0
-    scale: float = 1.0
-    anchor: datetime = T0
-
-    def now(self) -> datetime:
-        return self.at
-
-    def rollout_now(self) -> datetime:
-        return self.anchor + (self.at - self.anchor) * self.scale
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

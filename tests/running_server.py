@@ -8,31 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from optimizer.config import Settings, load_settings
 from optimizer.jobs.init_project import init_project
 from optimizer.run_files import find
+from tests.clock import PROCESSES_S, until
 
 CLI = [sys.executable, "-c", "from optimizer.cli import main; main()"]
 CHILDREN = ("api", "gateway", "worker")
-PATIENCE_S = 90.0
-
-
-def until(what: str, check: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first true answer of ``check``; a machine may be slow, so patience is long and success is immediate."""
-    end = time.monotonic() + patience_s
-    while time.monotonic() < end:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.1)
-    pytest.fail(f"waited {patience_s:g} s for {what}")
 
 
 class Server:
@@ -71,7 +57,9 @@ class Server:
 
     def wait_ready(self) -> dict[str, int]:
         return until(
-            "all processes", lambda: self.process.poll() is None and all(map(self.pid, CHILDREN)) and {n: self.pid(n) for n in CHILDREN}
+            lambda: self.process.poll() is None and all(map(self.pid, CHILDREN)) and {n: self.pid(n) for n in CHILDREN},
+            "all processes",
+            patience_s=PROCESSES_S,
         )
 
     @property

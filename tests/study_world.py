@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,26 +27,10 @@ from optimizer.jobs.nominate import nominate
 from optimizer.jobs.run_study import run_study
 from optimizer.ports import VariantRecord
 from optimizer.wiring import strategy_for
+from tests.clock import Clock
 
 TOPICS = ("biology", "physics", "music")
 START = datetime(2026, 11, 20, tzinfo=UTC)
-
-
-class SteadyClock:
-    """Moves a little at every look, so that durations are positive and the same in every run."""
-
-    scale = 1.0
-
-    def __init__(self, step_s: float = 0.0) -> None:
-        self.at = START
-        self.step = timedelta(seconds=step_s)
-
-    def now(self) -> datetime:
-        self.at += self.step
-        return self.at
-
-    def rollout_now(self) -> datetime:
-        return self.at
 
 
 class TopicModel:
@@ -133,12 +117,10 @@ def topic_examples(n: int, split: str, *, released: bool = True, family: str = "
 class World:
     """Everything that a study needs, over one database file; make a second World on the same path for a second process."""
 
-    def __init__(
-        self, folder: Path, *, model: TopicModel | None = None, family: Family | None = None, clock: SteadyClock | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, model: TopicModel | None = None, family: Family | None = None, clock: Clock | None = None) -> None:
         self.family = family or topic_family()
         self.model = model or TopicModel()
-        self.clock = clock or SteadyClock(0.001)
+        self.clock = clock or Clock(START, step_s=0.001)
         self.store = Database(f"sqlite:///{folder / 'detent.db'}")
         self.store.migrate()
         self.families = SimpleNamespace(families={self.family.name: self.family})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.start_rollout import Start
 from optimizer.jobs.trigger_studies import trigger_studies
 from tests.scripted_model import FREE
-from tests.study_world import SteadyClock, TopicModel, World, topic_family
+from tests.study_world import START, Clock, TopicModel, World, topic_family
 
 NIGHTLY = "0 3 * * *"
 EASY_ROLLOUT = {
@@ -27,16 +26,6 @@ EASY_ROLLOUT = {
     "max_days": 3650,
     "max_labelled": 10**6,
 }
-
-
-class ByHand(SteadyClock):
-    """Stands still but for a millisecond a look, until hours pass."""
-
-    def __init__(self) -> None:
-        super().__init__(0.001)
-
-    def pass_hours(self, hours: float) -> None:
-        self.at += timedelta(hours=hours)
 
 
 class FreeModel(TopicModel):
@@ -52,11 +41,11 @@ class FreeModel(TopicModel):
 class TriggeredWorld(World):
     """``family`` fields override topic_family's; the schedule is off unless one is given."""
 
-    clock: ByHand
+    clock: Clock
 
     def __init__(self, folder: Path, *, model: TopicModel | None = None, filled: bool = True, **family: Any) -> None:
         fields = {"schedule": {"cron": None}, "rollout": EASY_ROLLOUT, **family}
-        super().__init__(folder, model=model or FreeModel(), family=topic_family(**fields), clock=ByHand())
+        super().__init__(folder, model=model or FreeModel(), family=topic_family(**fields), clock=Clock(START, step_s=0.001))
         self.n = 0
         if filled:
             self.fill(n_train=9, n_dev=6, n_holdout=20)

@@ -7,9 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +17,7 @@ from optimizer.adapters.mlflow_tracking import MlflowTracker
 from optimizer.jobs.mirror_outbox import mirror_once
 from optimizer.mlflow_server import ENVIRONMENT
 from tests import mlflow_story as story
+from tests.clock import until
 
 CHROMIUM = os.environ.get("DETENT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -36,7 +35,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     uri = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
     store = story.open_database(home)
     story.tell(store)
-    assert mirror_once(store, MlflowTracker(uri), story.FixedClock(), [story.FAMILY]) == 1
+    assert mirror_once(store, MlflowTracker(uri), story.after_it(), [story.FAMILY]) == 1
     store.close()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -48,22 +47,19 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_answering(url, server, home / "server.log")
+        until(lambda: server.poll() is not None or answers(url), "MLflow to start", START_S)
+        assert server.poll() is None, (home / "server.log").read_text(errors="replace")[-2000:]
         yield url
     finally:
         os.killpg(server.pid, 15)
         server.wait(timeout=30)
 
 
-def wait_until_answering(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while server.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    pytest.fail(f"MLflow did not start:\n{log.read_text(errors='replace')[-2000:]}")
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.fixture(scope="module")

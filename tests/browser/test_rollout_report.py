@@ -9,8 +9,9 @@ import pytest
 
 from optimizer.adapters.rollout_report import rollout_page
 from optimizer.jobs.report_rollout import report_rollout
+from tests.clock import Clock
 from tests.report_pages import CHROMIUM, WIDTHS, assert_readable, browser_of_module
-from tests.rollout_world import Behaviour, Clock, World
+from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

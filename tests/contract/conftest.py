@@ -12,7 +12,8 @@ import pytest
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.memory import MemoryEvents, MemoryJournal
-from tests.rollout_world import Clock, World
+from tests.clock import Clock
+from tests.rollout_world import World
 from tests.stores import new_database
 
 

@@ -19,7 +19,8 @@ from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.verify_rollout import verify_rollout
 from optimizer.ports import StoredWatch
-from tests.rollout_world import Behaviour, Clock, F, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
 

@@ -22,14 +22,15 @@ from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.resume_study import resume_study
 from optimizer.jobs.start_rollout import _approves_itself
 from optimizer.wiring import study_page
-from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
+from tests.clock import Clock
+from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A champion that shows six examples, where two suffice; nothing that is tried can be better, some of it is as good."""
     family = topic_family(rollout={"gates": {"n": 40, "improvement": 0.0, "confidence": 0.0}})
-    made = World(tmp_path, model=TopicModel(), family=family, clock=SteadyClock(0.001))
+    made = World(tmp_path, model=TopicModel(), family=family, clock=Clock(START, step_s=0.001))
     rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(80, "holdout")]
     made.store.write(lambda tx: made.store.examples.add(tx, rows))
     made.crown(replace(family.variant(), examples=tuple(few_shot(family, e) for e in topic_examples(6, "train"))))

@@ -28,7 +28,8 @@ from optimizer.jobs.report_rollout import report_rollout
 from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.start_rollout import start_rollout
-from tests.rollout_world import Behaviour, Clock, F, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
 

@@ -20,7 +20,8 @@ from optimizer.jobs.forecast_rollout import read_recent
 from optimizer.jobs.freeze import freeze, unfreeze
 from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.watch_rollout import evidence_now
-from tests.rollout_world import Clock, F, World
+from tests.clock import Clock
+from tests.rollout_world import F, World
 from tests.stores import EMBEDDED_ONLY
 
 DRAFT = VariantDraft(messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,28 +30,11 @@ from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.sync_families import sync_families
 from optimizer.jobs.verify_rollout import verify_rollout
+from tests.clock import Clock
 from tests.stores import EMBEDDED_ONLY, interaction
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 F = "summarization"
-
-
-@dataclass
-class FakeClock:
-    """Stands still until told otherwise."""
-
-    at: datetime = T0
-    scale: float = 1.0
-    anchor: datetime = field(default=T0)
-
-    def now(self) -> datetime:
-        return self.at
-
-    def rollout_now(self) -> datetime:
-        return self.anchor + (self.at - self.anchor) * self.scale
-
-    def pass_seconds(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
 
 
 def family(*texts: str, current: str = "1", **rollout: object) -> Family:
@@ -70,8 +53,8 @@ def family(*texts: str, current: str = "1", **rollout: object) -> Family:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -82,7 +65,7 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(url: str, clock: FakeClock):
+def store(url: str, clock: Clock):
     store = Database(url)
     sync_families({F: family()}, store, clock)
     reported = Arm(family=F, variant=family().variant().id, unit_hmac="u0")
@@ -92,13 +75,13 @@ def store(url: str, clock: FakeClock):
 
 
 @pytest.fixture
-def candidate(store: Database, clock: FakeClock) -> str:
+def candidate(store: Database, clock: Clock) -> str:
     draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
     return create_variant(family(), draft, actor="ann", store=store, clock=clock).record.variant.id
 
 
 @pytest.fixture
-def deploying(store: Database, clock: FakeClock, candidate: str) -> Rollout:
+def deploying(store: Database, clock: Clock, candidate: str) -> Rollout:
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
     operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=store, clock=clock)
     clock.pass_seconds(5)
@@ -120,7 +103,7 @@ def champion(store: Database) -> str:
     return reign.variant
 
 
-def served(store: Database, clock: FakeClock, unit: str) -> tuple[str, str | None]:
+def served(store: Database, clock: Clock, unit: str) -> tuple[str, str | None]:
     with store.read() as tx:
         choice = choose(
             family=F,

@@ -10,7 +10,8 @@ from optimizer.adapters.database import Database
 from optimizer.core.errors import Conflict, GateNotMet
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.start_rollout import start_rollout
-from tests.rollout_world import Behaviour, Clock, F, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, F, World
 
 BETTER = Behaviour(success=0.97)
 

@@ -20,7 +20,8 @@ from optimizer.core.blocks import FIRST_PREVIOUS_HASH, chained
 from optimizer.core.evidence import BlockChain, Judged, fold
 from optimizer.core.watch import after_all, as_text, begin, from_text
 from optimizer.jobs.verify_rollout import verify_rollout
-from tests.rollout_world import Behaviour, Clock, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 BLOCKS, DECISIONS = "cohort_blocks", "decisions"

@@ -15,7 +15,8 @@ from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget, Study
 from optimizer.core.study_headline import headline, lift_text
-from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
+from tests.clock import Clock
+from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
 SIZES = {"n_train": 9, "n_dev": 24, "n_holdout": 100, "n_settings": 8}
 SPACE = {"examples": {"max": 6}}
@@ -35,7 +36,7 @@ class PaidByLength(TopicModel):
 def world_with(folder: Path, n_examples: int) -> World:
     """Its champion shows ``n_examples``; two suffice."""
     family = topic_family(rollout={"gates": {"n": 50}})  # 100 equal answers say "not worse by .05" with p .025
-    made = World(folder, model=PaidByLength(), family=family, clock=SteadyClock(0.001))
+    made = World(folder, model=PaidByLength(), family=family, clock=Clock(START, step_s=0.001))
     rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(100, "holdout")]
     made.store.write(lambda tx: made.store.examples.add(tx, rows))
     shown = tuple(few_shot(made.family, e) for e in topic_examples(n_examples, "train"))

@@ -94,7 +94,7 @@ def test_the_page_tells_the_winner_the_lift_the_gates_the_trials_and_the_cost(ra
 def test_of_the_sealed_holdout_no_example_is_shown_by_text_id_or_result(tmp_path: Path) -> None:
     store = story.open_database(tmp_path)
     study = story.tell(store)
-    html = study_page(report_study(study.id, family=topic_family(name=story.FAMILY), store=store, clock=story.FixedClock()))
+    html = study_page(report_study(study.id, family=topic_family(name=story.FAMILY), store=store, clock=story.after_it()))
     store.close()
     assert "Document number" in html, "dev examples are shown"
     assert story.HELD_OUT_TEXT not in html

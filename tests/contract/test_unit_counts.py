@@ -17,7 +17,7 @@ from sqlalchemy import text
 from optimizer.adapters.database import Database, unit_counts
 from optimizer.jobs.renew_leases import tick
 from optimizer.ports import UnitCount
-from tests.rollout_world import Clock
+from tests.clock import Clock
 from tests.stores import NOW, new_database
 
 ONCE = UnitCount(n_values=1, last_minute=7)

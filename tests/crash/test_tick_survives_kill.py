@@ -13,7 +13,8 @@ import pytest
 
 from optimizer.adapters.database import Database
 from optimizer.jobs.renew_leases import tick
-from tests.rollout_world import Behaviour, Clock, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,18 +32,10 @@ import os, pkgutil, signal, sys
 from datetime import datetime
 from optimizer.adapters.database import Database
 from optimizer.jobs.renew_leases import tick
+from tests.clock import Clock
 
-class Clock:
-    scale = 60.0
-
-    def now(self):
-        return now
-
-    def rollout_now(self):
-        return rollout_now
-
-url, now, rollout_now, path, when = sys.argv[1:]
-now, rollout_now = datetime.fromisoformat(now), datetime.fromisoformat(rollout_now)
+url, now, anchor, path, when = sys.argv[1:]
+clock = Clock(datetime.fromisoformat(now), scale=60.0, anchor=datetime.fromisoformat(anchor))
 owner, _, name = path.rpartition(".")
 owner = pkgutil.resolve_name(owner)
 real = getattr(owner, name)
@@ -53,7 +46,7 @@ def dying(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr(owner, name, dying)
-tick(Database(url), Clock())
+tick(Database(url), clock)
 """
 
 
@@ -88,7 +81,7 @@ def test_a_step_up_is_made_once_whenever_the_worker_is_killed(due: World, tmp_pa
     world.store.close()
 
     path, when, committed = POINTS[point]
-    arguments = [url, world.clock.now().isoformat(), world.clock.rollout_now().isoformat(), path, when]
+    arguments = [url, world.clock.now().isoformat(), world.clock.anchor.isoformat(), path, when]
     died = subprocess.run([sys.executable, "-c", TICK, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert died.returncode == -signal.SIGKILL, died.stderr
 

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -19,13 +18,13 @@ import structlog
 from optimizer import wiring
 from optimizer.adapters import webhooks
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.cli.app import run
 from optimizer.config import load_settings
 from optimizer.core.errors import InvalidInput
 from optimizer.jobs.send_alerts import messages_waiting, send_alerts
 from optimizer.ports import Alert
 from tests.alert_server import SECRET, WebhookServer, webhook_server
+from tests.clock import PROCESSES_S, Clock, until
 from tests.stores import NOW, new_database
 
 
@@ -67,7 +66,7 @@ def waiting(store: Database) -> dict[str, int]:
 
 
 def test_one_message_for_a_raise_and_one_for_its_clear_whatever_happens_in_between(store: Database, server: WebhookServer) -> None:
-    clock, channels = MemoryClock(NOW), [webhooks.slack(server.url, "Detent")]
+    clock, channels = Clock(NOW), [webhooks.slack(server.url, "Detent")]
     raised(store, alert(), alert(id="al_again"))  # it is open already
     store.write(lambda tx: store.alerts.reword(tx, alert(detail="worse by now")))
     for _ in range(3):
@@ -87,7 +86,7 @@ def test_a_channel_that_is_away_is_tried_again_slowly_and_keeps_its_order_and_th
     store: Database, server: WebhookServer
 ) -> None:
     with webhook_server() as other:
-        clock = MemoryClock(NOW)
+        clock = Clock(NOW)
         channels = [webhooks.slack(server.url, "Detent"), webhooks.discord(other.url, "Detent")]
         server.answers = [(500, {}), (500, {})]
         raised(store, alert("a", family="news"), alert("b"))
@@ -108,14 +107,14 @@ def test_a_message_that_is_refused_for_good_is_logged_and_holds_up_no_other(stor
     server.answers = [(status, {})]
     raised(store, alert("a", family="news"), alert("b"))
     with structlog.testing.capture_logs() as lines:
-        send_alerts(store, [webhooks.slack(server.url, "Detent")], MemoryClock(NOW))
+        send_alerts(store, [webhooks.slack(server.url, "Detent")], Clock(NOW))
     assert server.texts == ["Raised (warning): pipeline_out_of_range"]
     assert [line["alert"] for line in lines if line["event"] == "alert_message_refused"] == ["al_a raised"]
     assert waiting(store)["slack"] == 0
 
 
 def test_how_long_to_wait_is_taken_from_who_asks_for_it(store: Database, server: WebhookServer) -> None:
-    clock, channels = MemoryClock(NOW), [webhooks.discord(server.url, "Detent")]
+    clock, channels = Clock(NOW), [webhooks.discord(server.url, "Detent")]
     server.answers = [(429, {"Retry-After": "120"})]
     raised(store, alert())
     for seconds, n_taken in ((0, 0), (119, 0), (1, 1)):
@@ -133,7 +132,7 @@ def test_a_kill_between_sending_and_marking_sends_again_rather_than_never(store:
             super().send(message)
             raise Killed
 
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     raised(store, alert())
     with pytest.raises(Killed):
         send_alerts(store, [KilledAfterSending("slack", server.url, lambda text: {"text": text}, installation="Detent")], clock)
@@ -144,7 +143,7 @@ def test_a_kill_between_sending_and_marking_sends_again_rather_than_never(store:
 def test_lower_levels_go_into_the_log_alone(store: Database, server: WebhookServer) -> None:
     raised(store, alert("a", level="info"), alert("b", level="critical"))
     with structlog.testing.capture_logs() as lines:
-        send_alerts(store, [webhooks.slack(server.url, "Detent")], MemoryClock(NOW), least="warning")
+        send_alerts(store, [webhooks.slack(server.url, "Detent")], Clock(NOW), least="warning")
     assert server.texts == ["Raised (critical): pipeline_out_of_range"]
     assert [(line["event"], line["log_level"], line["alert"]) for line in lines] == [
         ("alert_raised", "info", "al_a"),
@@ -155,10 +154,10 @@ def test_lower_levels_go_into_the_log_alone(store: Database, server: WebhookServ
 def test_what_waits_for_a_channel_that_is_no_longer_configured_is_dropped_and_said(store: Database, server: WebhookServer) -> None:
     server.answers = [(503, {})]
     raised(store, alert())
-    send_alerts(store, [webhooks.slack(server.url, "Detent")], MemoryClock(NOW))
+    send_alerts(store, [webhooks.slack(server.url, "Detent")], Clock(NOW))
     assert waiting(store) == {"slack": 1, "discord": 0}
     with structlog.testing.capture_logs() as lines:
-        send_alerts(store, [], MemoryClock(NOW))
+        send_alerts(store, [], Clock(NOW))
     assert waiting(store) == {"slack": 0, "discord": 0}
     assert [line["event"] for line in lines] == ["alert_messages_discarded"]
 
@@ -175,7 +174,7 @@ def test_no_error_or_log_line_holds_the_address(store: Database, server: Webhook
     address = address.replace("{port}", server.url.split(":")[2].split("/")[0])
     raised(store, alert())
     with structlog.testing.capture_logs() as lines:
-        send_alerts(store, [webhooks.slack(address, "Detent")], MemoryClock(NOW))
+        send_alerts(store, [webhooks.slack(address, "Detent")], Clock(NOW))
     with store.read() as tx:
         item = store.outbox.oldest(tx, "alert slack")
     assert item is not None
@@ -218,9 +217,9 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
         worker = subprocess.Popen([sys.executable, "-c", "from optimizer.cli import main; main()", "worker"], stderr=subprocess.DEVNULL)
         stack.callback(worker.wait, 30)
         stack.callback(worker.send_signal, signal.SIGTERM)
-        wait_for(lambda: len(server.received) == 1)
+        until(lambda: len(server.received) == 1, patience_s=PROCESSES_S)
         store.write(lambda tx: store.alerts.close(tx, "pipeline_out_of_range", None, "s", NOW + timedelta(minutes=7)))
-        wait_for(lambda: len(server.received) == 2)
+        until(lambda: len(server.received) == 2, patience_s=PROCESSES_S)
         assert server.texts == ["Raised (warning): pipeline_out_of_range", "Cleared: pipeline_out_of_range"]
         n_before = server.n_requests
         run(["doctor", "--json"])
@@ -234,10 +233,3 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
     assert '"event": "alert_raised"' in everything
     assert "verysecretpart" not in everything
     assert b"verysecretpart" not in (tmp_path / "var" / "detent.db").read_bytes()
-
-
-def wait_for(condition: Any, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)

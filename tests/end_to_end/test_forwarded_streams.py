@@ -11,8 +11,9 @@ import openai
 import pytest
 
 from api.app import create_app
+from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import family, interactions, make_home, running, serving, until
+from tests.gateway_world import family, interactions, make_home, running, serving
 
 BODY = {"model": "topic", "messages": [{"role": "user", "content": "Stars?"}], "stream": True}
 

@@ -20,6 +20,7 @@ from optimizer.core.access import access_of, hash_of
 from optimizer.core.assignment import verify_token
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.freeze import freeze, unfreeze
+from tests.clock import until
 from tests.gateway_world import TWO_INPUTS, family, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
 
@@ -282,14 +283,6 @@ def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
     finally:
         unfreeze("topic", "over", actor="ann", store=setup.store, clock=clock)
     until(lambda: setup.post(named).status_code == 200)
-
-
-def until(met: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Waits for the gateway to look at the store again; how long that takes is no subject of a test."""
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_models_are_the_families(setup: Setup) -> None:

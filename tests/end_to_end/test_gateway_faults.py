@@ -14,8 +14,9 @@ import openai
 import pytest
 
 from optimizer.config import Settings
+from tests.clock import until
 from tests.faulty_provider import FAULTS, PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import family, interactions, make_home, running, until
+from tests.gateway_world import family, interactions, make_home, running
 
 TEXT = "".join(PIECES)
 N_REQUESTS = 120

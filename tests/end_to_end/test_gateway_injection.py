@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import openai
 
-from tests.gateway_world import family, interactions, make_home, running, until
+from tests.clock import until
+from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import chat_answer, provider
 
 

@@ -13,8 +13,9 @@ import openai
 import pytest
 
 from optimizer.config import Settings
+from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import family, interactions, make_home, running, until
+from tests.gateway_world import family, interactions, make_home, running
 
 TEXT = "".join(PIECES)
 COST_USD = 0.002  # of one answer of the provider

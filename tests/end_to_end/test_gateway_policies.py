@@ -20,7 +20,8 @@ from api.chat import GONE_CHECK_S
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.language import ModelRequest
-from tests.gateway_world import family, interactions, make_home, running, until
+from tests.clock import until
+from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
 
 PRICES = {"cheap": (1, 10), "middle": (2, 20), "strong": (10, 100)}

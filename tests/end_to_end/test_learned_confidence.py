@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import timedelta
 from math import log
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from optimizer.jobs.label_interaction import label_interaction
 from optimizer.jobs.report_study import report_study
 from optimizer.jobs.run_study import run_study
 from optimizer.jobs.sync_families import sync_families
-from tests.gateway_world import until
+from tests.clock import Clock, until
 from tests.scripted_model import chat_answer, provider
 from tests.study_world import TOPICS
 
@@ -104,7 +105,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
                 sent = api.post("/v1/feedback", json={**event, "success": False}, headers={"Idempotency-Key": f"k{i}"})
                 assert sent.status_code in (200, 201), sent.text
             clock_later = wiring.open_clock(home)
-            picked = until(lambda: _collect(family, store, clock_later), seconds=5)
+            picked = until(lambda: _collect(family, store, clock_later), patience_s=5)
             assert {one.doubt for one in picked} == {"low"}
             listed = api.get("/v1/reviews?family=topics&status=open").json()["items"]
             assert len(listed) == 5
@@ -170,21 +171,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
 
 
 def _collect(family: Any, store: Any, clock: Any) -> Any:
-    return collect_reviews(family, store=store, clock=_Later(clock))
-
-
-class _Later:
-    """Events of the last minute are not looked at yet; this clock is two minutes ahead."""
-
-    scale = 1.0
-
-    def __init__(self, clock: Any) -> None:
-        self._clock = clock
-
-    def now(self) -> Any:
-        from datetime import timedelta
-
-        return self._clock.now() + timedelta(minutes=2)
+    return collect_reviews(family, store=store, clock=Clock(clock.now() + timedelta(minutes=2)))  # the last minute is not looked at yet
 
 
 def _released(store: Any) -> list[Any]:

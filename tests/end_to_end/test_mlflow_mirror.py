@@ -20,7 +20,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.ports import StudyEvidence
 from tests import mlflow_story as story
-from tests.mlflow_story import FAMILY, STUDY, VARIANTS, FixedClock
+from tests.mlflow_story import FAMILY, STUDY, VARIANTS, after_it
 
 WINNER = VARIANTS[4].id
 
@@ -36,7 +36,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
     store = story.open_database(tmp_path_factory.mktemp("home"))
     story.tell(store)
     tracker = MlflowTracker(mlflow_uri)
-    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
     yield store, tracker
     store.close()
 
@@ -139,7 +139,7 @@ def test_sending_again_adds_no_run_no_metric_and_no_prompt_version(mirrored: tup
     points = len(tracker._client.get_metric_history(parent(tracker).info.run_id, "score"))
     versions = len(tracker._client.search_prompt_versions(f"detent-{FAMILY}"))
     story.queue(store, "study", STUDY)
-    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
     assert {r.info.run_id for r in runs(tracker, "")} == before
     assert len(tracker._client.get_metric_history(parent(tracker).info.run_id, "score")) == points
     assert len(tracker._client.search_prompt_versions(f"detent-{FAMILY}")) == versions
@@ -160,7 +160,7 @@ def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previ
     promoted = Champion(family=FAMILY, seq=2, variant=WINNER, since=story.START + timedelta(hours=1), why="promoted", by="t", previous=1)
     store.write(lambda tx: store.champions.put(tx, promoted))
     story.queue(store, "prompt", FAMILY)
-    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
     client = tracker._client
     assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion").tags["detent.variant"] == WINNER
     assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "previous").tags["detent.variant"] == VARIANTS[0].id
@@ -175,7 +175,7 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(mirro
     )  # fmt: skip
     store.write(lambda tx: store.rollouts.add(tx, rollout))
     story.queue(store, "rollout", "ro_1")
-    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
     client, name = tracker._client, f"detent-{FAMILY}"
     assert client.get_prompt_version_by_alias(name, "candidate").tags["detent.variant"] == VARIANTS[2].id
     with store.read() as tx:
@@ -183,8 +183,8 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(mirro
     ended = replace(rollout, status="rolled_back", outcome="cancelled", version=2, ended_at=story.START)
     store.write(lambda tx: store.rollouts.save(tx, ended, None))
     story.queue(store, "rollout", "ro_1")
-    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 1
-    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 0
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 0
     assert "candidate" not in tracker._prompts._aliases(name)
     with store.read() as tx:
         assert len(store.alerts.all(tx, open_only=False)) == n_alerts
@@ -201,7 +201,7 @@ def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command
     assert served is not None
     other = next(v for v in client.search_prompt_versions(name) if v.tags["detent.variant"] != served.variant)
     client.set_prompt_alias(name, "champion", int(other.version))
-    assert mirror_once(store, tracker, FixedClock(), [FAMILY]) == 0
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 0
     assert client.get_prompt_version_by_alias(name, "champion").tags["detent.variant"] == served.variant
     with store.read() as tx:
         (alert,) = [a for a in store.alerts.all(tx, open_only=True) if a.kind == "alias_moved"]
@@ -339,7 +339,7 @@ class Away:
 def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_path: Path, mlflow_uri: str) -> None:
     store = story.open_database(tmp_path)
     story.tell(store)
-    clock = FixedClock()
+    clock = after_it()
     assert mirror_once(store, Away(), clock, [FAMILY]) == 0
     with store.read() as tx:
         assert store.outbox.backlog(tx, topics=TOPICS) == 1

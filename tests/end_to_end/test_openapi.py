@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from api.app import create_app
 from tests.api_world import make_home
+from tests.clock import until
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SAID_PLAINLY = ("/problems/not-yet", "/problems/gateway-unavailable")  # answers above 499 that are no faults
@@ -34,9 +34,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.02)
+    until(lambda: server.started or not thread.is_alive(), "the server to start")
+    assert server.started, "the server ended while starting"
     yield schemathesis.openapi.from_url(f"http://127.0.0.1:{listening.getsockname()[1]}/openapi.json")
     server.should_exit = True
     thread.join(timeout=20)

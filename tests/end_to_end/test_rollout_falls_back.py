@@ -23,7 +23,8 @@ import httpx
 import pytest
 
 from optimizer.run_files import ProcessLock
-from tests.running_server import Server, make_home, until
+from tests.clock import PROCESSES_S, until
+from tests.running_server import Server, make_home
 
 F = "support_topics"
 LEASE_S = 6
@@ -61,7 +62,7 @@ def rollout(client: httpx.Client) -> Iterator[dict[str, Any]]:
     variant = post(client, f"/v1/families/{F}/variants", draft)["variant"]
     id = post(client, f"/v1/families/{F}/rollouts", {"variant": variant, "confirm": F, "reason": "a try"})["id"]
     post(client, f"/v1/rollouts/{id}/approve", {"reason": "go"})
-    yield until("the first stage", lambda: (found := look(client, id))["status"] == "deploying" and found)
+    yield until(lambda: (found := look(client, id))["status"] == "deploying" and found, "the first stage", patience_s=PROCESSES_S)
     client.post(f"/v1/rollouts/{id}/rollback", json={"reason": "the test is over"})
 
 
@@ -107,7 +108,9 @@ def decisions(client: httpx.Client, id: str) -> list[dict[str, Any]]:
 def candidate_unit(client: httpx.Client) -> str:
     """Somebody who gets the candidate while it is watched."""
     found = until(
-        "a unit of the candidate", lambda: [u for u in (f"unit{i}" for i in range(60)) if fetch(client, u)["role"] == "candidate"]
+        lambda: [u for u in (f"unit{i}" for i in range(60)) if fetch(client, u)["role"] == "candidate"],
+        "a unit of the candidate",
+        patience_s=PROCESSES_S,
     )
     return str(found[0])
 
@@ -128,7 +131,11 @@ def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
     ended = look(client, rollout["id"])
     assert (ended["status"], ended["outcome"], ended["simulated_clock"]) == ("rolled_back", "guardrail", True)
     assert "guardrail errors" in ended["reason"]
-    until("the champion for everybody", lambda: {fetch(client, f"later{i}")["role"] for i in range(30)} == {"champion"})
+    until(
+        lambda: {fetch(client, f"later{i}")["role"] for i in range(30)} == {"champion"},
+        "the champion for everybody",
+        patience_s=PROCESSES_S,
+    )
     assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
     assert "rollout_ended" in {a["kind"] for a in client.get("/v1/alerts").json()["items"]}
 
@@ -163,7 +170,7 @@ def worker_killed(server: Server) -> Iterator[None]:
     lock = ProcessLock(server.settings, "worker")
     os.kill(pid, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
-    until("the lock", lock.acquire)
+    until(lock.acquire, "the lock", patience_s=PROCESSES_S)
     try:
         yield
     finally:
@@ -212,12 +219,12 @@ def test_when_the_lease_has_run_out_nobody_is_served_the_candidate_and_afterward
 ) -> None:
     unit = candidate_unit(client)
     with trouble(server):
-        until("the champion", lambda: fetch(client, unit)["role"] == "champion", patience_s=60)
+        until(lambda: fetch(client, unit)["role"] == "champion", "the champion", patience_s=60)
         for i in range(60):
             served = fetch(client, f"unit{i}")
             assert (served["variant"], served["rollout"], served["lease_expires_at"]) == (rollout["champion"], None, None)
         assert client.get("/v1/snapshot").json()["families"][F]["rollout"] is None
-    until("the candidate again", lambda: fetch(client, unit)["role"] == "candidate")
+    until(lambda: fetch(client, unit)["role"] == "candidate", "the candidate again", patience_s=PROCESSES_S)
     assert look(client, rollout["id"])["status"] == "deploying"
     assert "lapse" in [d["kind"] for d in decisions(client, rollout["id"])]
     assert server.detent("rollout", "verify", rollout["id"]).returncode == 0

@@ -19,7 +19,8 @@ import yaml
 from optimizer.adapters.database import Database
 from optimizer.adapters.mlflow_tracking import MlflowTracker
 from tests.api_world import make_home, serving
-from tests.rollout_world import Behaviour, Clock, F, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
 SCALE = 60.0

@@ -18,7 +18,8 @@ import pytest
 from optimizer import wiring
 from optimizer.config import load_settings
 from optimizer.run_files import ProcessLock
-from tests.running_server import CHILDREN, Server, make_home, until
+from tests.clock import PROCESSES_S, until
+from tests.running_server import CHILDREN, Server, make_home
 from tests.scripted_model import Provider, chat_answer, provider
 
 
@@ -62,7 +63,11 @@ def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_
     for name in CHILDREN:
         os.kill(first[name], signal.SIGKILL)
     assert httpx.get(f"{url}/health", timeout=60).status_code == 200, "a request during the restart waits and is answered"
-    second = until("new processes", lambda: (now := server.wait_ready()) and not set(now.values()) & set(first.values()) and now)
+    second = until(
+        lambda: (now := server.wait_ready()) and not set(now.values()) & set(first.values()) and now,
+        "new processes",
+        patience_s=PROCESSES_S,
+    )
     assert server.url == url
     assert set(second) == set(first)
     assert wiring.loaded_models(server.settings) == wiring.open_models(server.settings).digests(), "the gateway says what it has read"
@@ -88,18 +93,18 @@ def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_w
 
     n_kills = 0
     for enough in (5, 40):
-        until(f"{enough} calls", lambda enough=enough: len(model.bodies) > enough)
+        until(lambda enough=enough: len(model.bodies) > enough, f"{enough} calls", patience_s=PROCESSES_S)
         worker = server.pid("worker")
         if worker is not None:
             os.kill(worker, signal.SIGKILL)
             n_kills += 1
-        until("another worker", lambda worker=worker: server.pid("worker") not in (None, worker))
+        until(lambda worker=worker: server.pid("worker") not in (None, worker), "another worker", patience_s=PROCESSES_S)
     before = _ticked_at(server)
-    until("a tick during the study", lambda: _ticked_at(server) > before)
+    until(lambda: _ticked_at(server) > before, "a tick during the study", patience_s=PROCESSES_S)
 
     ended = until(
-        "the study's end",
         lambda: (s := httpx.get(f"{server.url}/v1/studies/{study}", timeout=30).json())["status"] in ("finished", "failed") and s,
+        "the study's end",
         patience_s=150,
     )
     assert ended["status"] == "finished", ended["error"]
@@ -115,7 +120,7 @@ def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
     pids = server.wait_ready()
     server.process.kill()
     server.process.wait()
-    until("the children's end", lambda: all(map(gone, pids.values())))
+    until(lambda: all(map(gone, pids.values())), "the children's end", patience_s=PROCESSES_S)
     assert ProcessLock(server.settings, "serve").acquire(), "and the next server may start"
 
 
@@ -137,7 +142,7 @@ def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_
             server.end()
     assert all(map(gone, pids.values()))
     assert not list(server.settings.run_dir().glob("*.json"))
-    until("its last words", lambda: "Everything has ended" in server.told)
+    until(lambda: "Everything has ended" in server.told, "its last words", patience_s=PROCESSES_S)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +156,6 @@ def test_a_start_that_must_not_be_is_refused(tmp_path: Path, model: Provider, wo
     refused = Server(make_home(tmp_path / "home", model.url), *words)
     try:
         assert refused.process.wait(timeout=60) == code
-        until("its last words", lambda: says in refused.told)
+        until(lambda: says in refused.told, "its last words", patience_s=PROCESSES_S)
     finally:
         refused.end()

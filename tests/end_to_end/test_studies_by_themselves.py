@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from optimizer import wiring
-from optimizer.adapters.memory import MemoryClock
 from optimizer.config import load_settings
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from tests.running_server import Server, make_home, until
+from tests.clock import Clock, until
+from tests.running_server import Server, make_home
 from tests.scripted_model import chat_answer, provider
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld
@@ -80,7 +80,7 @@ def with_a_bad_hour(home: Path) -> None:
     settings, now = load_settings(home=home), datetime.now(UTC)
     wiring.migrate_store(settings)
     store = wiring.open_store(settings)
-    wiring.sync_families(settings, wiring.load_families(settings), store, MemoryClock(now - timedelta(days=10)))
+    wiring.sync_families(settings, wiring.load_families(settings), store, Clock(now - timedelta(days=10)))
     examples = [e for split, n in (("train", 9), ("dev", 6), ("holdout", 20)) for e in topic_examples(n, split)]
     interactions, feedback = [], []
     with store.read() as tx:
@@ -114,14 +114,14 @@ def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_
         try:
             server.wait_ready()
             client = httpx.Client(base_url=server.url, timeout=30)
-            (study,) = until("a study", lambda: client.get("/v1/studies").json()["items"], 120)
+            (study,) = until(lambda: client.get("/v1/studies").json()["items"], "a study", 120)
             assert (study["created_by"], study["trigger"]["kind"]) == ("system:degradation", "degradation")
 
             def candidate() -> Any:
                 served = [client.get("/v1/families/topics/prompt", params={"unit": f"n{i}"}).json() for i in range(40)]
                 return next((one for one in served if one["role"] == "candidate"), None)
 
-            served = until("a candidate", candidate, 400)
+            served = until(candidate, "a candidate", 400)
             ended = client.get(f"/v1/studies/{study['id']}").json()
             assert (ended["outcome"], ended["winner"]) == ("nominated", served["variant"])
             assert len(served["example_ids"]) == 2

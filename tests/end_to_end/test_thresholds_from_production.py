@@ -23,7 +23,8 @@ from api.app import create_app
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.policy.steps import draw_of
-from tests.gateway_world import family, interactions, make_home, running, until
+from tests.clock import until
+from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import chat_answer, provider
 
 N, SHARE, ACCEPT = 240, 0.5, 0.3

@@ -7,12 +7,12 @@ import contextlib
 import random
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import stamina
 
+from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.database import Database
 from optimizer.core.errors import BudgetExhausted, ModelFailed
 from optimizer.core.language import ModelPrice
@@ -22,13 +22,6 @@ from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 
 N_STUDIES = 200
 KINDS = [("timeout", None, True), ("rate_limit", 429, True), ("http", 500, True), ("http", 400, True), ("unreachable", None, False)]
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    rollout_now = now
 
 
 def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
@@ -50,7 +43,7 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
     budget = Budget(usd=rng.choice([None, 0.0, rng.uniform(0, 0.003)]), calls=rng.choice([None, rng.randint(0, 12)]))
     study = f"st_{seed}"
     halves = [
-        JournaledModel(model, store=store, clock=RealClock(), study=study, family="f", budget=budget, purpose="search") for _ in range(2)
+        JournaledModel(model, store=store, clock=SystemClock(), study=study, family="f", budget=budget, purpose="search") for _ in range(2)
     ]
     texts = [f"{seed}: {i % 15} " + "x" * rng.randint(0, 200) for i in range(16)]
     temperature = rng.choice([0.0, 0.7])

@@ -23,7 +23,8 @@ from optimizer.jobs.renew_leases import tick
 from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.verify_rollout import verify_rollout
-from tests.rollout_world import Behaviour, Clock, F, World
+from tests.clock import Clock
+from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
 EXPECTED = (Conflict, GateNotMet, StaleVersion)  # somebody was faster, or it is not allowed: both are answers

@@ -6,8 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import stamina
@@ -18,21 +17,10 @@ from optimizer.core.errors import BudgetExhausted, BudgetTooSmall, ModelFailed, 
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.study import Budget
 from optimizer.jobs.call_model import JournaledModel
+from tests.clock import T0, Clock
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
-T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
-
-
-@dataclass
-class FakeClock:
-    at: datetime = T0
-
-    def now(self) -> datetime:
-        return self.at
-
-    def rollout_now(self) -> datetime:
-        return self.at
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +38,7 @@ def store(tmp_path):
 
 
 def journaled(store, model, **changes) -> JournaledModel:
-    settings = {"study": "st_1", "family": "f", "budget": Budget(calls=100), "purpose": "search", "clock": FakeClock()}
+    settings = {"study": "st_1", "family": "f", "budget": Budget(calls=100), "purpose": "search", "clock": Clock()}
     return JournaledModel(model, store=store, **{**settings, **changes})
 
 
@@ -98,7 +86,7 @@ def test_a_call_is_in_the_journal_before_it_is_sent_and_settled_after(store, ask
 def test_the_same_request_is_never_sent_twice_within_a_study(store, ask, Model):
     model = Model()
     first = ask(journaled(store, model), request(temperature=0.7))
-    again = ask(journaled(store, model, clock=FakeClock(T0 + timedelta(days=90))), request(temperature=0.7))
+    again = ask(journaled(store, model, clock=Clock(T0 + timedelta(days=90))), request(temperature=0.7))
     assert again.text == first.text
     assert again.from_journal
     assert len(model.requests) == 1
@@ -116,7 +104,7 @@ def test_the_same_request_is_never_sent_twice_within_a_study(store, ask, Model):
 def test_across_studies_only_recent_answers_at_temperature_zero_are_shared(store, ask, Model, temperature, age_days, shared):
     model = Model()
     ask(journaled(store, model), request(temperature=temperature))
-    later = FakeClock(T0 + timedelta(days=age_days))
+    later = Clock(T0 + timedelta(days=age_days))
     answer = ask(journaled(store, model, study="st_2", clock=later), request(temperature=temperature))
     assert answer.from_journal is shared
     assert len(model.requests) == (1 if shared else 2)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.core.champion import first, succeed
 from optimizer.core.champion_watch import MIN_REFERENCE, ChampionWatch, alarm_text, usual_dip
 from optimizer.core.family import Family
@@ -20,6 +19,7 @@ from optimizer.core.rollout import Champion
 from optimizer.core.statistics.outcomes import Sums
 from optimizer.jobs.watch_champion import ALERT, watch_champion
 from optimizer.ports import Alert, WatchedReign
+from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import FAMILY, NOW, arm, feedback, new_database
 
@@ -132,7 +132,7 @@ class Watching:
 
     def __init__(self, database: Database, **settings: Any) -> None:
         self.database = database
-        self.clock = MemoryClock(NOW)
+        self.clock = Clock(NOW)
         self.families: dict[str, Family] = {FAMILY: family().model_copy(update=settings)}
         self.n = 0
         self.reign = first(family=FAMILY, variant=CHAMPION, at=NOW, by="test", why="first")

@@ -21,9 +21,10 @@ from optimizer.core.study import Budget, ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel
+from tests.clock import Clock, until
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed
 from tests.stores import new_database
-from tests.study_world import SteadyClock, TopicModel, World, topic_examples, topic_family
+from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
 FAMILY = topic_family()
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
@@ -44,7 +45,7 @@ def variant(name: str = "scripted", temperature: float = 0.0, text: str = "Name 
 
 def evaluator(store: Database, *models: ScriptedModel, metric: Callable[..., float] | None = None, **changes: Any) -> Evaluator:
     """Over the models by their names."""
-    given = {"study": "st_1", "family": "topics", "budget": Budget(calls=1000), "purpose": "search", "clock": SteadyClock(), **changes}
+    given = {"study": "st_1", "family": "topics", "budget": Budget(calls=1000), "purpose": "search", "clock": Clock(START), **changes}
     by_name = {m.name: JournaledModel(m, store=store, **given) for m in models}
     scorer = Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values()))
     if metric is not None:
@@ -174,15 +175,9 @@ def test_a_metric_that_takes_long_keeps_no_call_waiting(store: Database) -> None
         return Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values())).score({"topic": "biology"}, "biology", {})
 
     all_asked = threading.Event()
-    threading.Thread(target=lambda: (_until(lambda: len(model.requests) == 8), all_asked.set()), daemon=True).start()
+    threading.Thread(target=lambda: (until(lambda: len(model.requests) == 8), all_asked.set()), daemon=True).start()
     results = evaluator(store, model, metric=score).evaluate(variant(), EXAMPLES[:8])
     assert {r.score for r in results} == {1.0}
-
-
-def _until(met: Callable[[], bool]) -> None:
-    waiting = threading.Event()
-    while not met():
-        waiting.wait(0.01)
 
 
 class Interrupted(BaseException):

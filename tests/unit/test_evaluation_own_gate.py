@@ -14,9 +14,10 @@ from optimizer.core.study import Budget, ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel
+from tests.clock import Clock
 from tests.scripted_model import ScriptedModel
 from tests.stores import new_database
-from tests.study_world import SteadyClock, topic_examples, topic_family
+from tests.study_world import START, topic_examples, topic_family
 
 OWN = """
 def is_biology(example, output):
@@ -43,7 +44,7 @@ def evaluated(store: Database, folder: Path, function: str, *, is_named: bool = 
     named = {"policy.gate.scorer": {"choices": ["checks", f"gate_scores_of_a_study.{function}"]}} if is_named else {}
     family = topic_family(space=named)
     model = ScriptedModel(lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics")
-    calls = JournaledModel(model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=SteadyClock())
+    calls = JournaledModel(model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=Clock(START))
     opened = OpenModel(calls=calls, revision=model.revision, concurrency=1)
     policy = {"gate.scorer": f"gate_scores_of_a_study.{function}", "gate.retries": 2, "gate.prompts": ["Be exact."]}
     variant = Variant(messages=MESSAGES, model={"name": "scripted", "temperature": 0.0, "max_tokens": 8}, policy=policy)

@@ -57,8 +57,11 @@ class Shelf:
         return FREE
 
 
-class Clock:
-    now = 0.0
+@dataclass
+class Monotonic:
+    """time.monotonic that stands still."""
+
+    now: float = 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -166,7 +169,7 @@ def test_before_the_first_piece_a_stream_is_tried_again_and_falls_back() -> None
 
 
 def test_a_model_whose_breaker_is_open_is_skipped_and_says_when_it_is_tried_again() -> None:
-    clock, shelf = Clock(), Shelf(ScriptedModel(always("timeout"), name="a"), ScriptedModel(name="b"), a=Facts(fallbacks=("b",)))
+    clock, shelf = Monotonic(), Shelf(ScriptedModel(always("timeout"), name="a"), ScriptedModel(name="b"), a=Facts(fallbacks=("b",)))
     models = GuardedModels(shelf, Metrics(), now=clock)
     for _ in range(3):
         assert ask(models, "a").models == ("a", "b")
@@ -183,7 +186,7 @@ def test_a_model_whose_breaker_is_open_is_skipped_and_says_when_it_is_tried_agai
 
 
 def test_of_several_models_that_are_left_alone_the_one_that_is_back_first_is_named() -> None:
-    clock, shelf = Clock(), Shelf(*(ScriptedModel(always("timeout"), name=name) for name in "ab"), a=Facts(fallbacks=("b",)))
+    clock, shelf = Monotonic(), Shelf(*(ScriptedModel(always("timeout"), name=name) for name in "ab"), a=Facts(fallbacks=("b",)))
     models = GuardedModels(shelf, Metrics(), now=clock)
     for clock.now in (0.0, 1.0, 2.0):
         with pytest.raises(ModelFailed):

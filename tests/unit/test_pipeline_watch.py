@@ -11,12 +11,12 @@ import pytest
 
 from optimizer.adapters.content_files import read_levels
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.core.errors import InvalidInput
 from optimizer.core.pipeline_record import PipelineRecord
 from optimizer.core.pipeline_watch import MIN_ITEMS, Level, Reading, level_of, out_of_range
 from optimizer.core.policy.content.targets import TARGETS, Target
 from optimizer.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
+from tests.clock import Clock
 from tests.stores import NOW, new_database
 
 BYPASS = TARGETS["bypass_rate"]  # warning below .50 and above .80, critical below .40
@@ -65,7 +65,7 @@ def store(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def report(store: Database, clock: MemoryClock, *, full: int, light: int = 0, exits: int = 0, tag: str = "") -> None:
+def report(store: Database, clock: Clock, *, full: int, light: int = 0, exits: int = 0, tag: str = "") -> None:
     kinds = ["full"] * full + ["lightweight"] * light + ["early_exit"] * exits
     records = [
         PipelineRecord(
@@ -86,7 +86,7 @@ def levels(store: Database) -> dict[str, str]:
 
 
 def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     report(store, clock, full=55, exits=45)
     assert watch_pipeline(store, clock, TARGETS) != []
     assert levels(store) == {"bypass_rate critical": "critical"}, (
@@ -109,7 +109,7 @@ def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_w
 
 
 def test_the_detail_says_what_was_found_what_is_asked_and_when_it_clears(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     report(store, clock, full=100)
     found = {one.figure: one.detail for one in watch_pipeline(store, clock, TARGETS)}
     assert (

@@ -14,7 +14,6 @@ from sqlalchemy import event, select, text
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.database.retention import STUDIES
-from optimizer.adapters.memory import MemoryClock
 from optimizer.config import load_settings
 from optimizer.core.champion_watch import ChampionWatch
 from optimizer.core.dataset import make_example
@@ -28,10 +27,11 @@ from optimizer.jobs.read_retention import SENT_DAYS, Retention, retentions
 from optimizer.jobs.roll_up_minutes import NAME as MINUTES
 from optimizer.ports import TierAnswers, WatchedReign
 from optimizer.worker import Worker
+from tests.clock import Clock
 from tests.ingestion import family as family_with
 from tests.stores import FAMILY, NOW, answer, arm, call, feedback, interaction, new_database, rollout, study
 
-CLOCK = MemoryClock(NOW)
+CLOCK = Clock(NOW)
 
 
 def family(name: str = FAMILY, days: int = 90) -> Family:

@@ -16,7 +16,8 @@ from optimizer.jobs.report_study import report_study
 from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.resume_study import resume_study
 from optimizer.wiring import study_page
-from tests.study_world import SteadyClock, TopicModel, World
+from tests.clock import Clock
+from tests.study_world import START, TopicModel, World
 
 SIZES = {"n_train": 12, "n_dev": 30, "n_holdout": 20, "n_candidates": 4, "n_settings": 4}
 
@@ -43,7 +44,7 @@ class Pulled(BaseException):
 
 def cancelled_at(folder, n):
     """A race that somebody cancels while its n-th request is asked, after its first run."""
-    clock = SteadyClock(1.0)
+    clock = Clock(START, step_s=1.0)
     world = world_of(folder, clock=clock)
     study = world.create(strategy="race", definition=SIZES)
 
@@ -182,7 +183,7 @@ def test_a_race_that_runs_out_of_dollars_has_left_what_its_end_needs(tmp_path):
 
 def timed(folder, seconds_at):
     """A world in which only the model's answers take time: ``seconds_at(n)`` for the n-th."""
-    clock = SteadyClock()
+    clock = Clock(START)
 
     def before(n):
         clock.at += timedelta(seconds=seconds_at(n))

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.core.baseline import UNKNOWN_RATE, Baseline
 from optimizer.core.histogram import bucket_of, edge
 from optimizer.core.minute_sums import MinuteSums
 from optimizer.core.rollout import iso
 from optimizer.jobs.read_baseline import champion_baseline
 from optimizer.jobs.roll_up_minutes import HISTORY, NAME, roll_up_minutes
+from tests.clock import Clock
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, new_database
 
 CHAMPION = arm().variant
@@ -44,7 +44,7 @@ def kept(database: Database, since: datetime = NOW - HISTORY, family: str = FAMI
 class TestRollUp:
     def test_a_minute_is_summed_up_sixty_seconds_after_its_end_and_not_before(self, database: Database) -> None:
         receive(database, minutes(0.5))
-        clock = MemoryClock(minutes(1.99))
+        clock = Clock(minutes(1.99))
         roll_up_minutes(database, clock)
         assert kept(database) == []
         clock.pass_time(timedelta(seconds=1))
@@ -54,7 +54,7 @@ class TestRollUp:
     def test_every_event_counts_once_however_often_and_in_however_many_steps_it_is_done(self, database: Database) -> None:
         times = [minutes(n * 1.7) for n in range(60)]
         receive(database, *times)
-        clock = MemoryClock(minutes(30))
+        clock = Clock(minutes(30))
         for _ in range(100):
             roll_up_minutes(database, clock)
             roll_up_minutes(database, clock)
@@ -74,9 +74,9 @@ class TestRollUp:
 
         monkeypatch.setattr(database.minute_stats, "sums", dies)
         with pytest.raises(KeyboardInterrupt):
-            roll_up_minutes(database, MemoryClock(minutes(120)))
+            roll_up_minutes(database, Clock(minutes(120)))
         assert sum(row.n for row in kept(database)) == 30
-        roll_up_minutes(database, MemoryClock(minutes(120)))
+        roll_up_minutes(database, Clock(minutes(120)))
         assert [row.n for row in kept(database)] == [1] * 100
         assert n_chunks[3] == n_chunks[2]  # the chunk that was lost, and none before it
 
@@ -87,18 +87,18 @@ class TestRollUp:
         read = []
         summed = database.minute_stats.sums
         monkeypatch.setattr(database.minute_stats, "sums", lambda tx, start, until: read.append(start) or summed(tx, start, until))
-        assert roll_up_minutes(database, MemoryClock(minutes(60))) == minutes(59)
+        assert roll_up_minutes(database, Clock(minutes(60))) == minutes(59)
         assert [row.minute for row in kept(database, NOW - timedelta(days=60))] == [NOW - timedelta(days=20), NOW]
         assert read == [NOW - timedelta(days=20), NOW, minutes(59)]
 
     def test_without_events_nothing_is_written(self, database: Database) -> None:
-        assert roll_up_minutes(database, MemoryClock(NOW)) is None
+        assert roll_up_minutes(database, Clock(NOW)) is None
 
     def test_a_clock_that_goes_back_loses_and_doubles_nothing(self, database: Database) -> None:
         receive(database, minutes(0), minutes(30))
-        roll_up_minutes(database, MemoryClock(minutes(60)))
+        roll_up_minutes(database, Clock(minutes(60)))
         receive(database, minutes(12), prefix="later")
-        clock = MemoryClock(minutes(10))
+        clock = Clock(minutes(10))
         assert roll_up_minutes(database, clock) == minutes(9)
         clock.pass_time(timedelta(minutes=40))
         roll_up_minutes(database, clock)
@@ -114,7 +114,7 @@ class TestRollUp:
             return summed(tx, start, until)
 
         monkeypatch.setattr(database.minute_stats, "sums", slowly)
-        roll_up_minutes(database, MemoryClock(minutes(5)))
+        roll_up_minutes(database, Clock(minutes(5)))
         other.close()
         with database.read() as tx:
             assert database.minute_stats.watermark(tx, NAME) == minutes(4)
@@ -122,7 +122,7 @@ class TestRollUp:
 
 class TestBaseline:
     def baseline(self, database: Database, now: datetime, variant: str | None = CHAMPION) -> Baseline:
-        roll_up_minutes(database, MemoryClock(now))
+        roll_up_minutes(database, Clock(now))
         assert variant is not None
         with database.read() as tx:
             return champion_baseline(database, tx, FAMILY, variant, now)

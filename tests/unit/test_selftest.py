@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import inspect, text
 
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.core.errors import InvalidInput
 from optimizer.core.family import Family, parse_family
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.core.selftest import Run, cell_of, summary_of, wilson_interval
 from optimizer.jobs.selftest import SelftestProgress, run_selftest
 from optimizer.jobs.sync_families import sync_families
+from tests.clock import Clock
 from tests.stores import NOW, new_database
 
 F = "summarization"
@@ -43,12 +43,12 @@ def family(**rollout: object) -> Family:
 
 
 @pytest.fixture
-def clock() -> MemoryClock:
-    return MemoryClock(NOW)
+def clock() -> Clock:
+    return Clock(NOW)
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: MemoryClock) -> Iterator[Database]:
+def store(tmp_path: Path, clock: Clock) -> Iterator[Database]:
     database = new_database(tmp_path)
     sync_families({F: family()}, database, clock)
     yield database
@@ -78,7 +78,7 @@ def contents(store: Database) -> dict[str, int]:
         return {name: tx.execute(text(f"SELECT COUNT(*) FROM {name}")).scalar_one() for name in names}
 
 
-def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database, clock: MemoryClock) -> None:
+def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database, clock: Clock) -> None:
     record(store, units=1_200, labelled=1_200)
     before = contents(store)
     told: list[SelftestProgress] = []
@@ -95,27 +95,27 @@ def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database,
     assert contents(store) == before
 
 
-def test_the_same_seed_deals_the_same_units(store: Database, clock: MemoryClock) -> None:
+def test_the_same_seed_deals_the_same_units(store: Database, clock: Clock) -> None:
     record(store, units=400, labelled=400)
     first, again, other = (run_selftest(family(), store=store, clock=clock, runs=2, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first.cells != other.cells
 
 
-def test_too_little_traffic_is_its_own_answer(store: Database, clock: MemoryClock) -> None:
+def test_too_little_traffic_is_its_own_answer(store: Database, clock: Clock) -> None:
     record(store, units=300, labelled=12)
     found = run_selftest(family(min_labelled_per_stage=200), store=store, clock=clock)
     assert (found.verdict, found.cells) == ("cannot_tell", ())
     assert found.summary == "Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels."
 
 
-def test_too_few_requests_for_the_guardrails_are_said(store: Database, clock: MemoryClock) -> None:
+def test_too_few_requests_for_the_guardrails_are_said(store: Database, clock: Clock) -> None:
     record(store, units=60, labelled=60)
     found = run_selftest(family(guardrails={"min_history": 500}), store=store, clock=clock)
     assert found.summary == "Cannot tell: 60 reported requests in 30 days; the guardrails need 500 to know what is usual."
 
 
-def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: MemoryClock) -> None:
+def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: Clock) -> None:
     record(store, units=100, labelled=100)
     found = run_selftest(family(margin=0.01), store=store, clock=clock, runs=2, injected_drop=0.01)
     assert found.cells[0].endings["unfinished"].n == 2
@@ -123,7 +123,7 @@ def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: MemoryCl
     assert (found.cells[0].mean_labelled, found.cells[0].mean_hours) == (None, None)
 
 
-def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, clock: MemoryClock) -> None:
+def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, clock: Clock) -> None:
     record(store, units=100, labelled=100)
     found = run_selftest(
         family(), store=store, clock=clock, runs=5, minutes=1.5, told=lambda told: clock.pass_time(timedelta(minutes=1)) and None
@@ -133,7 +133,7 @@ def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, cloc
 
 
 @pytest.mark.parametrize("wrong", [{"runs": 0}, {"injected_drop": 0.0}, {"injected_drop": 1.5}, {"minutes": 0.0}], ids=str)
-def test_arguments_out_of_range_are_refused(store: Database, clock: MemoryClock, wrong: dict[str, float]) -> None:
+def test_arguments_out_of_range_are_refused(store: Database, clock: Clock, wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidInput, match="at least one run"):
         run_selftest(family(), store=store, clock=clock, **wrong)  # type: ignore[arg-type]
 

@@ -12,11 +12,11 @@ import pytest
 
 from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.core.errors import InvalidInput
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_exposures import record_exposures
 from optimizer.jobs.roll_up_performance import roll_up_performance
+from tests.clock import Clock
 from tests.stores import FAMILY, NOW, interaction, minutes, new_database
 
 
@@ -34,7 +34,7 @@ class TestExposures:
     }
 
     def record(self, database: Database, *windows: Any, client: Any = "app") -> dict[str, int]:
-        return record_exposures(client, windows, store=database, clock=MemoryClock(NOW), families={FAMILY})
+        return record_exposures(client, windows, store=database, clock=Clock(NOW), families={FAMILY})
 
     def n_exposed(self, database: Database) -> int:
         with database.read() as tx:
@@ -87,7 +87,7 @@ class TestExposures:
 def test_yesterday_and_today_are_summed_up(database: Database) -> None:
     rows = [interaction(f"in_{day}", received_at=NOW - timedelta(days=day)) for day in range(3)]
     database.write(lambda tx: database.events.add_interactions(tx, rows))
-    assert roll_up_performance(store=database, clock=MemoryClock(NOW)) == ["2026-11-19", "2026-11-20"]
+    assert roll_up_performance(store=database, clock=Clock(NOW)) == ["2026-11-19", "2026-11-20"]
     with database.read() as tx:
         assert [(row["day"], row["n_interactions"]) for row in database.performance.daily(tx, FAMILY)] == [
             ("2026-11-19", 1),
@@ -104,7 +104,7 @@ def test_others_write_while_a_day_is_summed_up(database: Database, tmp_path: Pat
         return summed(tx, day)
 
     monkeypatch.setattr(database.performance, "day_sums", slowly)
-    roll_up_performance(store=database, clock=MemoryClock(NOW))
+    roll_up_performance(store=database, clock=Clock(NOW))
     other.close()
 
 

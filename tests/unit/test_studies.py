@@ -21,7 +21,8 @@ from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.resume_study import resume_study
 from optimizer.jobs.run_study import fail_study
 from optimizer.jobs.study_progress import StudyProgress
-from tests.study_world import TOPICS, Broken, SteadyClock, TopicModel, World, topic_examples, topic_family
+from tests.clock import Clock
+from tests.study_world import START, TOPICS, Broken, TopicModel, World, topic_examples, topic_family
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_a_dollar_budget_is_never_passed(tmp_path):
 
 
 def test_time_that_runs_out_ends_the_search_and_leaves_the_confirmation_its_turn(tmp_path):
-    world = World(tmp_path, clock=SteadyClock(0.05)).fill()
+    world = World(tmp_path, clock=Clock(START, step_s=0.05)).fill()
     study = world.run(world.create(budget=Budget(minutes=0.3)))
     assert len(world.trials(study)) < world.create(dry_run=True).n_trials
     assert study.outcome == "nominated"
@@ -218,7 +219,7 @@ def test_time_that_runs_out_ends_the_search_and_leaves_the_confirmation_its_turn
 
 def test_one_slow_first_call_is_no_pace_that_ends_a_search(done, tmp_path):
     """A cold engine takes seconds once; times the calls of a confirmation that was more than all the minutes."""
-    world = World(tmp_path, clock=SteadyClock(0.001)).fill()
+    world = World(tmp_path, clock=Clock(START, step_s=0.001)).fill()
     study_id = world.create(budget=Budget(minutes=1.0))
     answer, slow = world.model.complete, [30_000.0]
 
@@ -273,7 +274,7 @@ def test_a_finished_study_run_again_is_left_as_it_is(done):
 
 
 def test_a_cancelled_study_stops_before_its_next_call_and_keeps_what_it_found(tmp_path):
-    clock = SteadyClock(1.0)
+    clock = Clock(START, step_s=1.0)
     world = World(tmp_path, clock=clock).fill()
     study = world.create()
 

@@ -18,7 +18,8 @@ from optimizer.jobs import run_study as job
 from optimizer.jobs.request_stop import request_stop
 from optimizer.jobs.resume_study import resume_study
 from optimizer.ports import VariantRecord
-from tests.study_world import START, SteadyClock, TopicModel, World, topic_family
+from tests.clock import Clock
+from tests.study_world import START, TopicModel, World, topic_family
 
 
 class Pulled(BaseException):
@@ -69,7 +70,7 @@ def test_time_that_ran_out_while_nobody_worked_keeps_what_was_found(tmp_path):
         world.run(study)
     found = [t.variant for t in world.trials(study) if t.status == "complete"]
     assert len(found) >= 2
-    clock = SteadyClock(0.001)
+    clock = Clock(START, step_s=0.001)
     clock.at = world.clock.at + timedelta(hours=5)
     late = World(tmp_path, clock=clock)
     ended = late.run(study)
@@ -92,7 +93,7 @@ def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_pat
         if event.kind == "trial" and event.n_trials == 2:
             request_stop(again.id, actor="person", store=world.store, clock=world.clock)
 
-    world.clock.step = timedelta(seconds=1)
+    world.clock.step_s = 1.0
     ended = world.run(again, scorer_for=stop_then, progress=told)
     assert ended.status == "cancelled"
     assert ended.confirmation is None
@@ -118,7 +119,7 @@ def test_a_confirmation_that_was_cancelled_goes_on_with_the_winner_that_looked(t
             request_stop(study.id, actor="person", store=world.store, clock=world.clock)
 
     world.model.before = stop_at_the_first_look
-    world.clock.step = timedelta(seconds=1)
+    world.clock.step_s = 1.0
     cancelled = world.run(study)
     world.model.before = None
     assert (cancelled.status, cancelled.outcome) == ("cancelled", None)
@@ -142,7 +143,7 @@ def test_a_study_cancelled_between_search_and_confirmation_does_not_spend_its_lo
         if event.kind == "confirming":
             request_stop(study.id, actor="person", store=world.store, clock=world.clock)
 
-    world.clock.step = timedelta(seconds=1)
+    world.clock.step_s = 1.0
     assert world.run(study, progress=told).status == "cancelled"
     with world.store.read() as tx:
         assert world.store.examples.looked_at(tx, "topics") == set()
@@ -262,7 +263,7 @@ def test_nothing_is_in_flight_and_nothing_is_asked_after_a_cancelled_search(tmp_
         return found
 
     monkeypatch.setattr(job, "run_search", searched)
-    world.clock.step = timedelta(seconds=1)
+    world.clock.step_s = 1.0
     ended = world.run(study)
     assert ended.status == "cancelled"
     assert seen[0]["sent"] == 0

@@ -337,7 +337,7 @@ def test_no_call_of_a_triggered_study_starts_a_second_after_it_was_cancelled(tmp
     world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
     world.clock.pass_hours(2)
     (study,) = world.check()
-    world.clock.step = timedelta(seconds=0.05)
+    world.clock.step_s = 0.05
     sent: list[datetime] = []
     cancelled: list[datetime] = []
 

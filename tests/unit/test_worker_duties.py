@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.adapters.memory import MemoryClock
 from optimizer.config import load_settings
 from optimizer.core.family import parse_family
 from optimizer.ports import Store
 from optimizer.worker import FAILED, Worker
+from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, new_database
 
@@ -76,7 +76,7 @@ def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path: P
 
 def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tmp_path: Path) -> None:
     worker = Worker(load_settings("dev", tmp_path))
-    worker._store, clock = new_database(tmp_path), MemoryClock(NOW + timedelta(minutes=10))
+    worker._store, clock = new_database(tmp_path), Clock(NOW + timedelta(minutes=10))
     worker._clock = clock
     quiet = parse_family({**family("quiet").model_dump(exclude_none=True), "review": {"per_day": 0}})
     worker._families = SimpleNamespace(families={FAMILY: family(), "quiet": quiet})  # type: ignore[assignment]
