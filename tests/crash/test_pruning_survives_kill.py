@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import text
 
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.jobs.prune_records import prune_records
 from optimizer.jobs.read_retention import retentions
 from optimizer.jobs.roll_up_minutes import NAME as MINUTES
+from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import NOW, arm, interaction, new_database
 
@@ -30,7 +30,7 @@ import os, signal, sys
 from datetime import datetime
 from optimizer.adapters.database import Database
 from optimizer.adapters.database.retention import RetentionTables
-from optimizer.adapters.memory import MemoryClock
+from tests.clock import Clock
 from optimizer.jobs.prune_records import prune_records
 from optimizer.jobs.read_retention import retentions
 from tests.ingestion import family
@@ -47,7 +47,7 @@ def dying(*args):
     return removed
 
 RetentionTables.remove = dying
-store, clock = Database(url), MemoryClock(datetime.fromisoformat(now))
+store, clock = Database(url), Clock(datetime.fromisoformat(now))
 prune_records(store, clock, retentions(store, clock, {family().name: family()})[0], batch=5)
 """
 
@@ -72,7 +72,7 @@ def test_a_killed_pruning_has_removed_whole_batches_and_the_next_one_goes_on(sto
     ended = subprocess.run([sys.executable, "-c", PRUNE, store.url, NOW.isoformat(), when], cwd=ROOT, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert n_left(store) == left
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     kept, _ = retentions(store, clock, {family().name: family()})
     assert {one.rows: one.n for one in prune_records(store, clock, kept).pruned if one.n} == {"interactions": left}
     assert n_left(store) == 0

@@ -21,7 +21,7 @@ from optimizer import wiring
 from optimizer.config import Settings, load_settings
 from optimizer.run_files import find
 from tests.api_world import FAMILY
-from tests.running_server import until
+from tests.clock import PROCESSES_S, until
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 PATIENT: dict[str, float] = {"header_seconds": 600, "body_seconds": 600, "idle_seconds": 600, "stalled_seconds": 600}
@@ -44,7 +44,7 @@ class Api:
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(home)}
         self.process = subprocess.Popen([sys.executable, "-m", "optimizer.processes", "api"], env=environment, stdin=subprocess.PIPE)
-        until("the api", lambda: find(self.settings, "api") and httpx.get(f"{self.url}/ready").status_code == 200)
+        until(lambda: find(self.settings, "api") and httpx.get(f"{self.url}/ready").status_code == 200, "the api", patience_s=PROCESSES_S)
 
     def connect(self, text: str = "") -> socket.socket:
         """A connection on which this much was sent; whoever waits longer than a minute on it has failed."""
@@ -115,7 +115,11 @@ def test_an_address_has_so_many_connections_and_others_close_before_it_gets_more
         refused = rest_of(patient.connect("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
         assert refused.startswith(b"HTTP/1.1 503")
         assert b"connections_per_address" in refused
-    assert until("a place", lambda: rest_of(patient.connect("GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")).startswith(b"HTTP/1.1 200"))
+    assert until(
+        lambda: rest_of(patient.connect("GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")).startswith(b"HTTP/1.1 200"),
+        "a place",
+        patience_s=PROCESSES_S,
+    )
 
 
 HALVES = [
@@ -162,8 +166,8 @@ def test_one_key_s_bodies_leave_room_for_those_of_another(tmp_path: Path) -> Non
             event = {**EVENT, "output": "x" * 3000}
             return httpx.post(f"{api.url}/v1/feedback", json=event, headers={"Authorization": f"Bearer {key}"}).status_code
 
-        until("the keys", lambda: send("modest") == 200 and send("greedy") == 200)
+        until(lambda: send("modest") == 200 and send("greedy") == 200, "the keys", patience_s=PROCESSES_S)
         with api.announce(6000, "[" + " " * 5000, key="greedy"):
-            until("the bytes of the slow body to arrive", lambda: send("greedy") == 429)
+            until(lambda: send("greedy") == 429, "the bytes of the slow body to arrive", patience_s=PROCESSES_S)
             assert send("modest") == 200
-        until("the slow body to be given up", lambda: send("greedy") == 200)
+        until(lambda: send("greedy") == 200, "the slow body to be given up", patience_s=PROCESSES_S)
