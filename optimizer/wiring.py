@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
     from optimizer.core.family import Family
+    from optimizer.core.new_family import Sheet
     from optimizer.core.policy.content.files import PipelineFiles
     from optimizer.core.policy.content.flags import Flags
     from optimizer.core.policy.content.recommend import Recommendation
@@ -97,27 +98,37 @@ def sync_families(settings: Settings, families: FamilySource, store: Store, cloc
     return job.sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
 
 
-def open_source(source: str, family: Family, columns: Mapping[str, str] | None = None) -> Source:
+def open_source(
+    source: str, family: Family, columns: Mapping[str, str] | None = None, *, encoding: str | None = None, delimiter: str | None = None
+) -> Source:
     """A file or ``installed-docs``, opened as rows for the import job."""
     from optimizer.adapters import sources
 
-    return sources.open_source(source, family, columns)
+    return sources.open_source(source, family, columns, encoding=encoding, delimiter=delimiter)
 
 
-def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """(names of the columns, rows) of a CSV file or of JSON lines; of examples their inputs and expected fields, flattened."""
+def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
+    """A CSV file or JSON lines; of examples their inputs and expected fields, flattened."""
     from optimizer.adapters import example_files as files
+    from optimizer.adapters.table_files import open_table
     from optimizer.core.errors import InvalidInput
+    from optimizer.core.new_family import Sheet
 
     if files.kind_of(path) == "csv":
-        return files.columns_of(path), [dict(row) for _, row, _ in files.read_csv(path) if row is not None]
-    rows = []
+        table = open_table(path, encoding=encoding, delimiter=delimiter)
+        read = list(table.rows())
+        return Sheet(
+            columns=table.columns,
+            rows=tuple((where, row) for where, row, _ in read if row is not None),
+            refused=tuple((where, why) for where, _, why in read if why is not None),
+        )
+    rows: list[tuple[str, dict[str, Any]]] = []
     for where, record, why in files.read_json_lines(path):
         if record is None:
             raise InvalidInput(f"{path}, {where}: {why}.")
-        rows.append({**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})})
-    names = dict.fromkeys(name for row in rows for name in row if name not in ("input", "expected"))
-    return list(names), rows
+        rows.append((where, {**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})}))
+    names = dict.fromkeys(name for _, row in rows for name in row if name not in ("input", "expected"))
+    return Sheet(columns=tuple(names), rows=tuple(rows))
 
 
 def read_pipeline_files(path: Path) -> PipelineFiles:

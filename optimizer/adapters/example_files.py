@@ -1,10 +1,8 @@
-"""Files of a person's own: JSON lines of examples or feedback events, and CSV with named columns. Read as a stream, line by line."""
+"""Files of a person's own: what they hold, and their JSON lines, read as a stream; tables are read by ``table_files``."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +13,7 @@ Kind = Literal["examples", "feedback", "dialogs", "csv"]
 Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
 _EVENT_FIELDS = {"score", "success", "label", "output", "assignment", "interaction", "error", "latency_ms"}
 _DIALOG_FIELDS = {"dialog_id", "prompts", "turns", "messages"}
+TABLES = (".csv", ".tsv", ".tab", ".xlsx", ".xls")  # a workbook is told from a table by what it holds, with what to do
 MAX_LINE_CHARS = 4_000_000
 
 
@@ -27,7 +26,7 @@ def kind_of(path: Path) -> Kind:
     """
     if not path.is_file():
         raise NotFound(f"Cannot import {str(path)!r}: there is no such file. The other source is 'installed-docs'.")
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if path.suffix.lower() in TABLES:
         return "csv"
     first = next((record for _, record, _ in read_json_lines(path) if record is not None), None)
     if first is not None:
@@ -62,34 +61,6 @@ def read_json_lines(path: Path) -> Iterator[Record]:
                 yield where, record, None
             else:
                 yield where, None, "no JSON object in one line"
-
-
-def read_csv(path: Path) -> Iterator[Record]:
-    """Every row as an object by the names of the first line; a tab separates where the file ends in .tsv.
-
-    Rows are numbered as a table shows them: the names stand in row 1, and a row without any cell is passed over and counted.
-    """
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        names = next(reader, [])
-        for n in count(start=2):
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield f"row {n}", None, f"no row of a table ({error})"
-                continue
-            if len(cells) > len(names):
-                yield f"row {n}", None, "more cells than the first line names"
-            elif cells:
-                yield f"row {n}", dict(zip_longest(names, cells)), None
-
-
-def columns_of(path: Path) -> list[str]:
-    """The names in the first line of a CSV file."""
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return next(csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","), [])
 
 
 def column_mapping(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.adapters import example_files as files
+from optimizer.adapters.table_files import Table, open_table
 from optimizer.core.errors import InvalidInput, NotYet
 from optimizer.core.family import Family
 from optimizer.ports import SourceRow
@@ -25,13 +26,17 @@ class Source:
     events: Iterator[files.Record] | None = None
     columns: Mapping[str, str] | None = None  # of a table: field > the column it is taken from
     not_read: Sequence[str] = ()  # columns of a table that no field takes
+    n_rows: int | None = None  # where it is known beforehand
 
 
-def open_source(source: str, family: Family, columns: Mapping[str, str] | None = None) -> Source:
+def open_source(
+    source: str, family: Family, columns: Mapping[str, str] | None = None, *, encoding: str | None = None, delimiter: str | None = None
+) -> Source:
     """Opens ``installed-docs`` or a file.
 
     Args:
         columns: field of the family > column, for CSV.
+        encoding, delimiter: of a CSV; None: told by the file.
     Raises:
         NotFound: no such file.
         InvalidInput: a file of no known shape, a CSV without the columns, or a family that the source cannot serve.
@@ -46,14 +51,16 @@ def open_source(source: str, family: Family, columns: Mapping[str, str] | None =
     if kind == "feedback":
         return Source(curated=False, events=files.read_json_lines(path))
     if kind == "csv":
-        names = files.columns_of(path)
+        table = open_table(path, encoding=encoding, delimiter=delimiter)
+        names = list(table.columns)
         mapping = files.column_mapping(names, list(family.inputs), family.output.field, columns or {}, may_lack=family.kind == "policy")
         used = {*mapping.values(), *OWN_COLUMNS}
         return Source(
             curated=False,
-            rows=_csv_rows(path, family, mapping),
+            rows=_csv_rows(table, family, mapping),
             columns=mapping,
             not_read=tuple(name for name in names if name not in used),
+            n_rows=table.n_rows,
         )
     return Source(curated=False, rows=_json_rows(path))
 
@@ -84,9 +91,9 @@ def _json_rows(path: Path) -> Iterator[SourceRow]:
             yield SourceRow(where=where, input=record["input"], expected=record["expected"], id=id, group=group)
 
 
-def _csv_rows(path: Path, family: Family, mapping: Mapping[str, str]) -> Iterator[SourceRow]:
+def _csv_rows(table: Table, family: Family, mapping: Mapping[str, str]) -> Iterator[SourceRow]:
     field = family.output.field
-    for where, record, why in files.read_csv(path):
+    for where, record, why in table.rows():
         if record is None:
             yield SourceRow(where=where, rejected=why)
             continue

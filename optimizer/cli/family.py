@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli import family_evaluate, family_schedule
+from optimizer.cli import family_create, family_evaluate, family_schedule
 from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.output import Json, say, show, table
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidFamily
-from optimizer.core.words import count
 
 if TYPE_CHECKING:
     from optimizer.core.family import Family
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
 
+family_create.register(app)
 family_evaluate.register(app)
 family_schedule.register(app)
 
@@ -167,55 +166,3 @@ def adopt(
         models=wiring.open_models(session.settings), loaded=wiring.loaded_models(session.settings), reason=reason,
     )  # fmt: skip
     show_change(as_json, report)
-
-
-@app.command()
-def create(
-    family: FamilyName,
-    prompt: Annotated[Path, typer.Option("--from", help="A text file with {{name}} placeholders.", show_default=False)],
-    examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
-    input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
-    output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
-    parser: Annotated[str | None, typer.Option(help="text, label, json or list; default: told by the examples.")] = None,
-    model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
-    description: Annotated[str, typer.Option(help="One sentence.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Make a family from a prompt and examples: families/NAME/family.yaml and examples.jsonl, imported at once.
-
-    Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output topic=Category
-    """
-    from optimizer import wiring
-    from optimizer.core.new_family import FamilyDraft
-    from optimizer.jobs.create_family import create_family, read_prompt
-    from optimizer.jobs.import_examples import import_examples
-
-    session = Session()
-    wiring.open_models(session.settings).describe(model)  # a name that nobody knows is better said before anything is written
-    names, rows = wiring.read_rows(examples)
-    draft = FamilyDraft(
-        name=family, prompt=read_prompt(prompt), columns=names, rows=rows, inputs=tuple(input or ()), output=output, parser=parser, model=model,
-        description=description,
-    )  # fmt: skip
-    made = create_family(draft, families_dir=session.settings.families_dir, today=session.clock.now().date())
-    session.families.load()
-    declared = session.family(family)
-    source = wiring.open_source(str(made.examples_file), declared)
-    assert source.rows is not None
-    report = import_examples(source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True)
-    wiring.sync_families(session.settings, session.families, session.store, session.clock)
-    show(as_json, {"family": family, "files": [made.family_file, made.examples_file], "import": report}, lambda out: None)
-    if made.n_skipped:
-        say(f"Left out: {count(made.n_skipped, 'row')} without an input or an answer.")
-    for sentence in report.sentences():
-        say(sentence)
-    cut = ", ".join(f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars)
-    if cut:
-        say(f"Longer inputs are cut, in studies and when serving: {cut}, as the examples are that long (inputs.*.max_chars in the file).")
-    serves = "its prompt serves from now on" if session.server is not None else "its prompt serves once `detent serve` runs"
-    tell_change(
-        f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
-        why="",
-        undo=f"remove the folder {made.family_file.parent}",
-        then=f"read the file, then: detent study run {family} --dry-run",
-    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.output import Json, say, show
+from optimizer.cli.reading_progress import told_while
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput
 from optimizer.core.words import count
@@ -22,6 +23,8 @@ def import_(
     family: Annotated[str, typer.Option(help="The family it belongs to.", show_default=False)],
     input: Annotated[list[str] | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone; may be repeated.")] = None,
     output: Annotated[str | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a CSV; default: UTF-8, or its byte order mark.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of a CSV: one character or tab; default: told by its first line.")] = None,
     curated: Annotated[bool | None, typer.Option(help="Whether a person vouches for the texts: they may be quoted in prompts.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -36,14 +39,14 @@ def import_(
 
     session = Session()
     declared = session.family(family)
-    opened = wiring.open_source(source, declared, columns(list(declared.inputs), declared.output.field, input or [], output))
+    mapping = columns(list(declared.inputs), declared.output.field, input or [], output)
+    opened = wiring.open_source(source, declared, mapping, encoding=encoding, delimiter=delimiter)
     if opened.rows is not None:
         from optimizer.jobs.import_examples import import_examples
 
         released = opened.curated if curated is None else curated
-        report = import_examples(
-            opened.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=released
-        )
+        with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
+            report = import_examples(rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=released)
         value = {**asdict(report), "columns": opened.columns, "columns_not_read": opened.not_read}
         show(as_json, value, lambda out: None)
         if opened.columns is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from optimizer.core.errors import Conflict, InvalidInput
 from optimizer.core.family import parse_family
-from optimizer.core.new_family import FamilyDraft, draft_family
+from optimizer.core.new_family import FamilyDraft, NewFamily, draft_family
 
 HEAD = """\
 # Made by `detent family create`; yours to edit. Every key is explained in docs/reference/family.md of Detent.
@@ -23,8 +23,7 @@ HEAD = """\
 class CreatedFamily:
     family_file: Path
     examples_file: Path
-    n_examples: int
-    n_skipped: int
+    content: NewFamily
 
 
 def create_family(draft: FamilyDraft, *, families_dir: Path, today: date) -> CreatedFamily:
@@ -38,6 +37,7 @@ def create_family(draft: FamilyDraft, *, families_dir: Path, today: date) -> Cre
     if folder.exists():
         raise Conflict(f"There is a folder {folder} already. Choose another name, or remove the folder first.")
     made = draft_family(draft, today=today)
+    _refuse_labels_written_twice(made)
     parse_family(made.data)
     part = families_dir / f".{draft.name}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -46,9 +46,17 @@ def create_family(draft: FamilyDraft, *, families_dir: Path, today: date) -> Cre
     lines = (json.dumps(example, ensure_ascii=False) for example in made.examples)
     (part / "examples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     part.rename(folder)  # the reload sees a whole family or none
-    return CreatedFamily(
-        family_file=folder / "family.yaml", examples_file=folder / "examples.jsonl", n_examples=len(made.examples), n_skipped=made.n_skipped
-    )
+    return CreatedFamily(family_file=folder / "family.yaml", examples_file=folder / "examples.jsonl", content=made)
+
+
+def _refuse_labels_written_twice(made: NewFamily) -> None:
+    twice = [pair for pair in made.look_alikes if pair.same]
+    if twice:
+        merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in twice)
+        raise InvalidInput(
+            f"Labels that differ in case or white space alone count as one when an answer is read: {'; '.join(pair.text for pair in twice)}. "
+            f"Say {merges}, or correct the sheet; nothing was written."
+        )
 
 
 def read_prompt(path: Path) -> str:

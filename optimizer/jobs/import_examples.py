@@ -20,6 +20,7 @@ from optimizer.ports import Clock, SourceRow, Store
 BATCH = 500  # rows per transaction
 N_KEPT = 5  # rejected rows kept per reason
 N_SHOWN = 5  # of these said in a sentence
+N_REASONS = 20  # said one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class ImportReport:
     cases: Mapping[str, Sequence[str]]
     splits: Mapping[Split, int]  # of the whole family, after this import
     n_gate: int  # holdout examples that the family's gates ask for
+    labels: Mapping[str, int]  # of a family of labels: rows of this source that have each, those without any included
 
     @property
     def n_holdout(self) -> int:
@@ -45,8 +47,16 @@ class ImportReport:
         lines = [
             f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted} taken, {self.n_duplicate} there already, {self.n_rejected} not taken."
         ]
-        for reason, n in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0])):
+        ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        for reason, n in ordered[:N_REASONS]:
             lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
+        if len(ordered) > N_REASONS:
+            lines.append(f"  not taken, for {len(ordered) - N_REASONS} more reasons: {sum(n for _, n in ordered[N_REASONS:])}")
+        unused = [label for label, n in self.labels.items() if n == 0]
+        if unused:
+            lines.append(
+                f"  no row of this source has the label{'s' if len(unused) > 1 else ''} {', '.join(map(repr, unused))} of family.yaml"
+            )
         total = sum(self.splits.values())
         lines.append(
             f"The family now has {count(total, 'example')}: {self.splits.get('train', 0)} train, {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
@@ -72,6 +82,7 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
     masker = Masker(family.privacy.rules)
     n_read, seen = 0, Counter[str]()
     reasons, cases = Counter[str](), dict[str, list[str]]()
+    labels = dict.fromkeys(family.output.labels or (), 0)
 
     def reject(row: SourceRow, reason: str) -> None:
         reasons[reason] += 1
@@ -91,6 +102,9 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
                 examples.append((row, _example(row, family, masker, clock, curated)))
             except MaskTooSlow:
                 reject(row, "a mask of the family's own takes too long for its text")
+        for _, example in examples:
+            if (label := example.expected.get(family.output.field)) in labels:
+                labels[label] += 1
         verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
         for (row, _), verdict in zip(examples, verdicts, strict=True):
             if verdict == "id_conflict":
@@ -109,6 +123,7 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
         cases=cases,
         splits=splits,
         n_gate=family.rollout.gates.n,
+        labels=labels,
     )
     detail = {"n_read": n_read, "n_accepted": report.n_accepted, "n_duplicate": report.n_duplicate, "n_rejected": report.n_rejected}
     store.write(
@@ -138,6 +153,10 @@ def fault_of(row: SourceRow, family: Family) -> str | None:
         parsed = parse_output(family.output, expected_text(family.output, row.expected))
     except InvalidInput as e:
         return e.detail
+    if parsed.error and family.output.labels:
+        return f"{row.expected[family.output.field]!r} is no label of the family" + did_you_mean(
+            str(row.expected[family.output.field]), family.output.labels
+        )
     if parsed.error:
         return f"the expected {family.output.field} does not pass the family's own parser ({family.output.parser})"
     return None

@@ -13,6 +13,7 @@ from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.database import Database
 from optimizer.adapters.example_files import column_mapping, kind_of
 from optimizer.adapters.sources import open_source
+from optimizer.adapters.table_files import MAX_CELL_CHARS
 from optimizer.core.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.family import Family, parse_family
 from optimizer.jobs.import_examples import ImportReport, import_examples
@@ -69,7 +70,7 @@ def test_good_rows_are_taken_and_every_other_one_is_counted_with_its_reason(stor
     report = take(store, path)
     assert (report.n_read, report.n_accepted, report.n_duplicate, report.n_rejected) == (8, 2, 0, 6)
     assert sum(report.reasons.values()) == 6
-    assert any("own parser" in reason for reason in report.reasons)
+    assert any("is no label of the family" in reason for reason in report.reasons)
     assert report.cases["no JSON object in one line"] == ["line 3"]
 
 
@@ -234,15 +235,16 @@ def test_rows_of_a_table_that_are_not_taken_are_named_by_the_number_a_table_show
         "expected has no 'quality' from 0 to 1": ["row 6", "row 9"],
         "out of range: coherence_score lies from 0 to 1": ["row 7"],
         "nothing was measured of the item": ["row 8"],
-        "more cells than the first line names": ["row 10"],
+        "more cells than the first line names; a delimiter inside a cell wants quotes around it": ["row 10"],
     }
     assert any("row 4, row 5" in sentence for sentence in report.sentences())
 
 
-def test_a_cell_that_no_table_can_hold_stops_nothing(store: Database, tmp_path: Path) -> None:
-    report = imported_items(store, tmp_path, PIPELINE + f"news,1,0.5,{'x' * 200_000},0.5\nnews,2,0.5,,0.5\n")
-    assert (report.n_accepted, report.n_rejected) == (1, 1)
-    assert list(report.cases.values()) == [["row 2"]]
+def test_a_cell_without_bound_refuses_the_table_before_anything_is_taken(store: Database, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="Row 3"):
+        imported_items(store, tmp_path, PIPELINE + f"news,2,0.5,,0.5\nnews,1,0.5,{'x' * (MAX_CELL_CHARS + 1)},0.5\n")
+    with store.read() as tx:
+        assert sum(store.examples.counts(tx, "content_pipeline").values()) == 0
 
 
 def test_columns_that_are_read_and_that_are_not_are_known_beforehand(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""``detent family create``: a family from a prompt and a sheet, with a question where the two can be read in two ways."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.output import Json, say, show, tell_change
+from optimizer.cli.session import Session
+from optimizer.core.errors import InvalidInput
+from optimizer.core.words import count
+
+if TYPE_CHECKING:
+    from optimizer.core.family import Family
+    from optimizer.core.new_family import FamilyDraft, NewFamily, Sheet
+
+N_SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    app.command("create")(create)
+
+
+def create(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    prompt: Annotated[Path, typer.Option("--from", help="A text file with {{name}} placeholders.", show_default=False)],
+    examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
+    input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
+    output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
+    parser: Annotated[str | None, typer.Option(help="text, label, json or list; default: told by the examples.")] = None,
+    model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
+    description: Annotated[str, typer.Option(help="One sentence.")] = "",
+    f_string: Annotated[
+        bool | None, typer.Option("--f-string/--no-f-string", help="Whether {name} is a placeholder.", show_default=False)
+    ] = None,
+    merge: Annotated[list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the CSV; default: UTF-8, or its byte order mark.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of the CSV: one character or tab; default: told by its first line.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a family from a prompt and examples: families/NAME/family.yaml and examples.jsonl, imported at once.
+
+    Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output topic=Category
+    """
+    from optimizer import wiring
+    from optimizer.core.new_family import FamilyDraft
+    from optimizer.jobs.create_family import create_family, read_prompt
+    from optimizer.jobs.import_examples import import_examples
+
+    session = Session()
+    wiring.open_models(session.settings).describe(model)  # an unknown name is better said before anything is written
+    sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
+    today = session.clock.now().date()
+    draft = FamilyDraft(
+        name=family, prompt=read_prompt(prompt), columns=sheet.columns, rows=[row for _, row in sheet.rows], inputs=tuple(input or ()),
+        output=output, parser=parser, model=model, description=description, f_string=f_string, merge=_merges(merge or []),
+    )  # fmt: skip
+    if sys.stdin.isatty() and not as_json:
+        draft = _asked(draft, today)
+    made = create_family(draft, families_dir=session.settings.families_dir, today=today)
+    session.families.load()
+    declared = session.family(family)
+    source = wiring.open_source(str(made.examples_file), declared)
+    assert source.rows is not None
+    report = import_examples(source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True)
+    wiring.sync_families(session.settings, session.families, session.store, session.clock)
+    values = {"family": family, "files": [made.family_file, made.examples_file], "import": report, "labels": dict(made.content.labels)}
+    show(as_json, values, lambda out: None)
+    for sentence in (*_left_out(sheet, made.content), *_of_labels(made.content), *report.sentences(), *_cut(declared)):
+        say(sentence)
+    serves, then = _what_serves(session, declared)
+    tell_change(
+        f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
+        why="",
+        undo=f"remove the folder {made.family_file.parent}; its examples and its champion stay in the store, and a family of this name finds them",
+        then=then,
+    )
+
+
+def _asked(draft: FamilyDraft, today: Any) -> FamilyDraft:
+    """On a terminal: what can be read in two ways is asked before anything is written."""
+    from optimizer.core.new_family import draft_family, one_brace_columns
+
+    if draft.f_string is None and (names := one_brace_columns(draft)):
+        shown = ", ".join(f"{{{name}}}" for name in names)
+        draft = replace(
+            draft, f_string=typer.confirm(f"The prompt says {shown}, like a column of the sheet. Is it a placeholder?", default=True)
+        )
+    merge = dict(draft.merge)
+    for pair in draft_family(draft, today=today).look_alikes:
+        if typer.confirm(f"The label {pair.text}. Take it for {pair.common!r}?", default=False):
+            merge[pair.rare] = merge.get(pair.common, pair.common)
+    return replace(draft, merge=merge)
+
+
+def _merges(pairs: list[str]) -> dict[str, str]:
+    merge = {}
+    for pair in pairs:
+        slip, equals, label = pair.partition("=")
+        if not equals or not slip.strip() or not label.strip():
+            raise InvalidInput(f"--merge {pair} is not SLIP=LABEL, such as --merge crad=card.")
+        merge[slip.strip()] = label.strip()
+    return merge
+
+
+def _left_out(sheet: Sheet, made: NewFamily) -> list[str]:
+    lines = []
+    if sheet.refused:
+        shown = "; ".join(f"{where}: {why}" for where, why in sheet.refused[:N_SHOWN])
+        lines.append(f"Could not be read: {count(len(sheet.refused), 'row')} ({shown}{', ...' if len(sheet.refused) > N_SHOWN else ''}).")
+    if made.skipped:
+        places = [sheet.rows[n][0] for n in made.skipped]
+        more = ", ..." if len(places) > N_SHOWN else ""
+        lines.append(f"Left out: {count(len(places), 'row')} without an input or an answer ({', '.join(places[:N_SHOWN])}{more}).")
+    return lines
+
+
+def _of_labels(made: NewFamily) -> list[str]:
+    from optimizer.core.labels import counted
+
+    if not made.labels:
+        return []
+    lines = [f"Labels, with their rows: {counted(made.labels)}."]
+    pairs = made.look_alikes
+    lines += [f"  {pair.text}." for pair in pairs[:N_SHOWN]]
+    if pairs:
+        again = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs[:N_SHOWN])
+        lines.append(f"  If these are slips: remove the folder and create the family again with {again}.")
+    return lines
+
+
+def _cut(declared: Family) -> list[str]:
+    cut = ", ".join(f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars)
+    longest = "as the examples are that long (inputs.*.max_chars in the file)"
+    return [f"Longer inputs are cut, in studies and when serving: {cut}, {longest}."] if cut else []
+
+
+def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
+    """What users get now, and the next command: a store that knows a family of this name keeps its champion."""
+    store, name = session.store, declared.name
+    with store.read() as tx:
+        champion = store.champions.current(tx, name)
+    if champion is not None and champion.variant != declared.variant().id:
+        return (
+            f"its prompt does NOT serve: the store has a champion of {name} from before, {champion.variant}, and that one serves",
+            f"to serve this file's prompt: detent family adopt {name} --confirm {name}",
+        )
+    serves = "its prompt serves from now on" if session.server is not None else "its prompt serves once `detent serve` runs"
+    return serves, f"read the file, then: detent study run {name} --dry-run"

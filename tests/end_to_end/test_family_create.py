@@ -1,0 +1,140 @@
+"""``detent family create`` and ``detent import`` on sheets as people have them: nothing is read in another sense than it was meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from optimizer.cli.app import app, exit_code
+from optimizer.core.errors import DetentError
+
+LABELS = ["card"] * 30 + ["refund"] * 20
+ROWS = "".join(f"message {n},{label}\n" for n, label in enumerate(LABELS))
+Detent = Callable[..., Result]
+
+
+@pytest.fixture
+def detent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detent:
+    """Runs a command in a project of its own; its sheet and prompt stand beside it."""
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, list(words))
+
+    assert run("init", str(tmp_path / "home")).exit_code == 0
+    (tmp_path / "prompt.txt").write_text("Sort the message.\n\nMessage: {{message}}\nLabel:")
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS)
+    return run
+
+
+def create(detent: Detent, *words: str) -> Result:
+    return detent("family", "create", "triage", "--from", "prompt.txt", "--examples", "sheet.csv", "--output", "label", *words)
+
+
+def refusal(result: Result) -> str:
+    assert isinstance(result.exception, DetentError)
+    assert exit_code(result.exception) == 2
+    return result.exception.detail
+
+
+def made(tmp_path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "home" / "families" / "triage" / "examples.jsonl").read_text().splitlines()]
+
+
+def test_every_label_is_shown_with_its_rows(detent: Detent) -> None:
+    assert "Labels, with their rows: card 30, refund 20." in create(detent).stderr
+
+
+def test_a_label_that_looks_like_another_is_named_with_the_way_to_merge_it(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\nand one,card \n")
+    told = create(detent).stderr
+    assert "card 31, refund 20, crad 1" in told
+    assert "'crad' (1) looks like 'card' (31)" in told
+    assert "--merge 'crad=card'" in told
+
+
+def test_labels_that_differ_in_case_alone_are_refused_until_they_are_merged(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,Card\n")
+    assert "--merge 'Card=card'" in refusal(create(detent))
+    assert not (tmp_path / "home" / "families" / "triage").exists()
+    assert create(detent, "--merge", "Card=card").exit_code == 0
+
+
+def test_a_merged_label_stands_in_no_example(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\n")
+    assert "card 31, refund 20." in create(detent, "--merge", "crad=card").stderr
+    assert {e["expected"]["label"] for e in made(tmp_path)} == {"card", "refund"}
+
+
+def test_a_merge_of_a_label_that_no_row_has_is_refused(detent: Detent, tmp_path: Path) -> None:
+    assert "no row has that label" in refusal(create(detent, "--merge", "crda=card"))
+    assert not (tmp_path / "home" / "families" / "triage").exists()
+
+
+def test_a_brace_of_an_f_string_beside_a_column_is_a_question(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Sort the message.\n\nMessage: {message}\nLabel:")
+    said = refusal(create(detent, "--input", "message"))
+    assert [part for part in ("{message}", "--f-string", "--no-f-string", "{{message}}") if part not in said] == []
+    assert not (tmp_path / "home" / "families" / "triage").exists()
+
+
+def test_an_f_string_is_read_as_python_reads_it(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Answer as {{json}}.\n\nMessage: {message}\nLabel:")
+    assert create(detent, "--f-string").exit_code == 0
+    text = (tmp_path / "home" / "families" / "triage" / "family.yaml").read_text()
+    assert "Answer as {json}." in text
+    assert "Message: {{message}}" in text
+
+
+def test_braces_that_are_meant_stay(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Write {message}.\n\n{{message}}")
+    assert create(detent, "--no-f-string").exit_code == 0
+    assert "Write {message}." in (tmp_path / "home" / "families" / "triage" / "family.yaml").read_text()
+
+
+def test_a_sheet_in_another_encoding_is_refused_and_then_read(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_bytes(("message,label\n" + ROWS.replace("message 3", "Größe 3")).encode("latin-1"))
+    assert "--encoding cp1252 reads 'Größe 3,card'" in refusal(create(detent))
+    assert create(detent, "--encoding", "latin-1").exit_code == 0
+    assert "Größe 3" in [e["input"]["message"] for e in made(tmp_path)]
+
+
+def test_rows_that_were_left_out_are_named(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "no answer,\na,b,c\n")
+    told = create(detent).stderr
+    assert "Left out: 1 row without an input or an answer (row 52)." in told
+    assert "Could not be read: 1 row (row 53: more cells" in told
+
+
+def test_an_id_given_twice_is_refused_before_anything_is_written(detent: Detent, tmp_path: Path) -> None:
+    rows = "".join(f"{n % 49},message {n},{label}\n" for n, label in enumerate(LABELS))
+    (tmp_path / "sheet.csv").write_text("id,message,label\n" + rows)
+    assert "'id' holds 1 values more than once, such as '0'" in refusal(create(detent))
+    assert not (tmp_path / "home" / "families" / "triage").exists()
+
+
+def test_a_family_made_again_after_its_undo_says_what_serves(detent: Detent, tmp_path: Path) -> None:
+    import shutil
+
+    assert "its prompt serves" in create(detent).stderr
+    shutil.rmtree(tmp_path / "home" / "families" / "triage")
+    (tmp_path / "prompt.txt").write_text("Another prompt.\n\n{{message}}")
+    told = create(detent).stderr
+    assert "its prompt does NOT serve" in told
+    assert "detent family adopt triage --confirm triage" in told
+
+
+def test_an_import_names_labels_that_the_family_lacks_and_that_no_row_has(detent: Detent, tmp_path: Path) -> None:
+    create(detent)
+    (tmp_path / "more.csv").write_text("message,label\nlast,card\nnew,refnud\n")
+    told = detent("import", "more.csv", "--family", "triage").stderr
+    assert "'refnud' is no label of the family" in told
+    assert "no row of this source has the label 'refund' of family.yaml" in told

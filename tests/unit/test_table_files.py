@@ -1,0 +1,163 @@
+"""Sixty tables as people's programs write and spoil them: each reads right, or is refused with the row, the reason and what to do."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.table_files import MAX_CELL_CHARS, open_table
+from optimizer.core.errors import InvalidInput
+
+TEXT = "message,label\nGrüße,card\nçava?,refund\n"
+READ = [{"message": "Grüße", "label": "card"}, {"message": "çava?", "label": "refund"}]
+PLAIN = [{"message": "a", "label": "card"}]
+
+
+def table(
+    tmp_path: Path, content: bytes, name: str = "sheet.csv", **given: str | None
+) -> tuple[list[dict[str, str]], list[tuple[str, str]]]:
+    """(rows that were read, (where, why) of those refused one by one)."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    rows = list(open_table(path, **given).rows())
+    return [row for _, row, _ in rows if row is not None], [(where, why) for where, _, why in rows if why is not None]
+
+
+@pytest.mark.parametrize(
+    ("content", "given"),
+    [
+        pytest.param(TEXT.encode(), {}, id="UTF-8"),
+        pytest.param(codecs.BOM_UTF8 + TEXT.encode(), {}, id="UTF-8 with a mark"),
+        pytest.param(codecs.BOM_UTF8 + TEXT.encode(), {"encoding": "utf-8"}, id="UTF-8 with a mark, named"),
+        pytest.param(TEXT.encode("utf-16"), {}, id="UTF-16 with a mark"),
+        pytest.param(codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), {}, id="UTF-16, the other order"),
+        pytest.param(TEXT.encode("utf-32"), {}, id="UTF-32 with a mark"),
+        pytest.param(TEXT.encode("utf-16-le"), {"encoding": "utf-16-le"}, id="UTF-16 without a mark, named"),
+        pytest.param(TEXT.encode("latin-1"), {"encoding": "latin-1"}, id="Latin-1, named"),
+        pytest.param(TEXT.encode("cp1252"), {"encoding": "cp1252"}, id="Windows, named"),
+        pytest.param(TEXT.encode("mac-roman"), {"encoding": "mac-roman"}, id="Macintosh, named"),
+        pytest.param(TEXT.replace("\n", "\r\n").encode(), {}, id="lines of Windows"),
+        pytest.param(TEXT.replace("\n", "\r").encode(), {}, id="lines of an old Macintosh"),
+        pytest.param(TEXT.rstrip().encode(), {}, id="no end of the last line"),
+        pytest.param(TEXT.replace(",", ";").encode(), {}, id="semicolons"),
+        pytest.param(TEXT.replace(",", "\t").encode(), {}, id="tabs"),
+        pytest.param(TEXT.replace(",", "|").encode(), {}, id="bars"),
+        pytest.param(TEXT.replace(",", "^").encode(), {"delimiter": "^"}, id="a delimiter of one's own, named"),
+        pytest.param(TEXT.replace(",", "\t").encode(), {"delimiter": "tab"}, id="tab, named"),
+        pytest.param(("sep=;\n" + TEXT.replace(",", ";")).encode(), {}, id="a spreadsheet's line of the delimiter"),
+        pytest.param(TEXT.replace("message,label", '"message","label"').encode(), {}, id="names in quotes"),
+        pytest.param(TEXT.replace("Grüße,card", '"Grüße","card"').encode(), {}, id="cells in quotes"),
+        pytest.param((TEXT + "\n\n").encode(), {}, id="empty lines at the end"),
+        pytest.param(TEXT.replace("\nç", "\n\nç").encode(), {}, id="an empty line in the middle"),
+    ],
+)
+def test_a_table_reads_as_it_was_written(tmp_path: Path, content: bytes, given: dict[str, str]) -> None:
+    assert table(tmp_path, content, **given) == (READ, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param('"a, b"', "a, b", id="a delimiter inside"),
+        pytest.param('"a\nb"', "a\nb", id="a line inside"),
+        pytest.param('"say ""a"""', 'say "a"', id="quotes inside"),
+        pytest.param('5" pipe', '5" pipe', id="a quote in the middle"),
+        pytest.param('"=1+1"', "=1+1", id="a formula"),
+        pytest.param("=HYPERLINK(1)", "=HYPERLINK(1)", id="a formula without quotes"),
+        pytest.param("+49 30 1", "+49 30 1", id="a telephone number"),
+        pytest.param("-a", "-a", id="a dash first"),
+        pytest.param("@a", "@a", id="an at sign first"),
+        pytest.param("007", "007", id="leading zeros"),
+        pytest.param("1e5", "1e5", id="what looks like a number"),
+        pytest.param(" a ", " a ", id="white space around"),
+        pytest.param("ä\u2028b", "ä\u2028b", id="a line separator of Unicode"),
+        pytest.param("a\vb\fc", "a\vb\fc", id="other white space"),
+        pytest.param("👍🏽", "👍🏽", id="an emoji"),
+        pytest.param("e\u0301", "e\u0301", id="a combining accent"),
+        pytest.param("\u202eabc", "\u202eabc", id="written from right to left"),
+        pytest.param("a\\", "a\\", id="a backslash last"),
+        pytest.param("'a'", "'a'", id="single quotes"),
+        pytest.param("x" * 200_000, "x" * 200_000, id="a long cell"),
+    ],
+)
+def test_a_cell_is_what_it_says(tmp_path: Path, line: str, message: str) -> None:
+    assert table(tmp_path, f"message,label\n{line},card\n".encode()) == ([{"message": message, "label": "card"}], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        pytest.param(
+            b"message,label\na,card\nb,card,more\n", ("row 3", "more cells than the first line names"), id="more cells than names"
+        ),
+        pytest.param(b"message,label\na,card\nb\0,card\n", ("row 3", "NUL"), id="a NUL character named as UTF-8"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_refused_alone(tmp_path: Path, content: bytes, why: tuple[str, str]) -> None:
+    read, [(where, reason)] = table(tmp_path, content, encoding="utf-8")
+    assert (read, where) == (PLAIN, why[0])
+    assert why[1] in reason
+
+
+def test_a_row_with_fewer_cells_lacks_the_others(tmp_path: Path) -> None:
+    assert table(tmp_path, b"message,label\na\n") == ([{"message": "a", "label": None}], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "says"),
+    [
+        pytest.param(
+            TEXT.encode("latin-1"), "a.csv", ["Line 2", "--encoding cp1252 reads 'Grüße,card'", "nothing was taken"], id="Latin-1"
+        ),
+        pytest.param(TEXT.encode("cp1250"), "a.csv", ["Line 2", "--encoding"], id="Windows of Central Europe"),
+        pytest.param(TEXT.replace("ç", "“").encode("cp1252"), "a.csv", ["Line 2", "--encoding cp1252"], id="Windows' quotation marks"),
+        pytest.param("message,label\nпривет,card\n".encode("koi8-r"), "a.csv", ["Line 2", "--encoding"], id="Russian"),
+        pytest.param("message,label\n你好吗,card\n".encode("gb18030"), "a.csv", ["Line 2", "--encoding"], id="Chinese"),
+        pytest.param("message,label\nこんにちは,card\n".encode("shift-jis"), "a.csv", ["Line 2", "--encoding"], id="Japanese"),
+        pytest.param(
+            b"message,label\n" + b"a,card\n" * 300_000 + b"\xfc,card\n", "a.csv", ["Line 300002"], id="one byte at the end of a large file"
+        ),
+        pytest.param(b"message,label\na,card\n\xc3", "a.csv", ["Line 3"], id="cut off in a letter"),
+        pytest.param(TEXT.encode("utf-16-le"), "a.csv", ["NUL", "--encoding utf-16-le"], id="UTF-16 without a mark"),
+        pytest.param(TEXT.encode("utf-16")[:-1], "a.csv", ["UTF-16"], id="UTF-16 cut off"),
+        pytest.param(b"", "a.csv", ["is empty"], id="empty"),
+        pytest.param(codecs.BOM_UTF8, "a.csv", ["is empty"], id="a mark alone"),
+        pytest.param(b"\n\n\n", "a.csv", ["is empty"], id="blank lines alone"),
+        pytest.param(b"sep=;\n", "a.csv", ["is empty"], id="a delimiter and nothing else"),
+        pytest.param(b"PK\x03\x04rest", "a.xlsx", ["workbook", "CSV (UTF-8)"], id="a workbook"),
+        pytest.param(b"PK\x03\x04rest", "a.csv", ["workbook"], id="a workbook named like a table"),
+        pytest.param(b"\xd0\xcf\x11\xe0rest", "a.xls", ["old workbook"], id="an old workbook"),
+        pytest.param(b"\x1f\x8brest", "a.csv", ["compressed"], id="compressed"),
+        pytest.param(b"%PDF-1.7", "a.csv", ["PDF"], id="a PDF"),
+        pytest.param(b'message,label\na,card\n"b,card\nc,card\n', "a.csv", ["Row 3", "quote"], id="a quote that nothing ends"),
+        pytest.param(b'message,label\na,card\n"b" c,card\n', "a.csv", ["Row 3", "quote"], id="words after a quoted cell"),
+        pytest.param(b'message,label\n"a,card\nb,"card"\n', "a.csv", ["Row 2", "quote"], id="a quote that swallows a row"),
+        pytest.param(b"a,b;c\n1,2;3\n", "a.csv", ["--delimiter", "comma", "semicolon"], id="two delimiters that could be meant"),
+        pytest.param(b"m,l\n" + b"x" * (MAX_CELL_CHARS + 1) + b",card\n", "a.csv", ["Row 2", "field larger"], id="a cell without bound"),
+    ],
+)
+def test_a_table_that_cannot_be_read_for_sure_is_refused_as_a_whole(tmp_path: Path, content: bytes, name: str, says: list[str]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        table(tmp_path, content, name)
+    assert [part for part in says if part not in refused.value.detail] == []
+
+
+@pytest.mark.parametrize("given", [{"encoding": "klingon"}, {"delimiter": "::"}])
+def test_an_encoding_or_delimiter_that_does_not_exist_is_refused(tmp_path: Path, given: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput, match=r"klingon|one character"):
+        table(tmp_path, TEXT.encode(), **given)
+
+
+def test_an_encoding_that_is_named_and_cannot_read_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="Line 2"):
+        table(tmp_path, TEXT.encode(), encoding="ascii")
+
+
+def test_rows_are_numbered_as_a_spreadsheet_shows_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'sep=,\nmessage,label\n"a\nb",card\n\nc,card\n')
+    opened = open_table(path)
+    assert [where for where, _, _ in opened.rows()] == ["row 3", "row 5"]
+    assert (opened.n_rows, opened.columns) == (2, ("message", "label"))
