@@ -1,4 +1,4 @@
-"""The MLflow UI as a child of ``detent serve``: a small process of ours that starts ``mlflow server`` and ends with it."""
+"""The MLflow UI as a child of ``detent serve``: a small process of ours that starts it and ends with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import structlog
 
 from optimizer.config import Settings
 from optimizer.core.errors import InvalidInput
-from optimizer.ports_in_use import reachable_host
 from optimizer.run_files import announce, withdraw
 
 log = structlog.get_logger(__name__)
@@ -27,6 +26,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
+ALLOWED_HOSTS = "allowed-hosts"
 NICENESS = 5  # people wait for pages; applications wait for prompts, and those come first
 
 
@@ -41,43 +41,47 @@ def prepare_store(settings: Settings) -> None:
         connection.close()
 
 
-def command(settings: Settings) -> list[str]:
-    """The command line of the server; mlflow/server.yaml may add ``options``."""
-    folder = settings.mlflow_dir()
-    return [
-        *(sys.executable, "-m", "mlflow", "server"),
-        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-        *("--host", settings.host, "--port", str(settings.mlflow_port)),
-        *("--workers", "1"),
-        *read_options(settings),
-    ]
+def command() -> list[str]:
+    """The command line of the server; its settings come from the environment, as this process's own did."""
+    return [sys.executable, "-m", "optimizer.mlflow_app"]
 
 
-def read_options(settings: Settings) -> list[str]:
-    """``options: {allowed-hosts: "…"}`` of mlflow/server.yaml as arguments; none without the file."""
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """``allowed-hosts`` of mlflow/server.yaml: further ``name:port`` that Host may say; none without the file.
+
+    Raises:
+        InvalidInput: an unreadable file, another option, or a pattern: each host is allowed by its exact name.
+    """
     path = settings.mlflow_dir() / "server.yaml"
     if not path.exists():
-        return []
+        return frozenset()
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
         values: Any = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
         options = dict(values.get("options") or {})
+        hosts = [host.strip().lower() for host in str(options.pop(ALLOWED_HOSTS, "")).split(",") if host.strip()]
     except (YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
         raise InvalidInput(
-            f"{path} cannot be read: {' '.join(str(error).split())}. It holds `options:` with `name: value` lines."
+            f"{path} cannot be read: {' '.join(str(error).split())}. It holds `options: {{{ALLOWED_HOSTS}: name:port}}`."
         ) from None
-    return [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    if options:
+        raise InvalidInput(f"{path} has the option {next(iter(options))!r}, and the only one is {ALLOWED_HOSTS}. Everything else is fixed.")
+    if any("*" in host for host in hosts):
+        raise InvalidInput(
+            f"{path} has a pattern among its {ALLOWED_HOSTS}. Name each host exactly, with its port, such as localhost:9000."
+        )
+    return frozenset(hosts)
 
 
 def run(settings: Settings) -> None:
     """Start the server, announce it when it answers, wait for its end. Runs in a process group of its own, killed as one."""
     prepare_store(settings)
+    allowed_hosts(settings)  # a fault of the file is told before anything starts
     os.nice(NICENESS)
     server = subprocess.Popen(
-        command(settings),
+        command(),
         env={**os.environ, **ENVIRONMENT},
         stdin=subprocess.DEVNULL,
         cwd=settings.mlflow_dir(),
@@ -94,7 +98,7 @@ def run(settings: Settings) -> None:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
-    url = f"http://{reachable_host(settings.host)}:{settings.mlflow_port}"
+    url = f"http://127.0.0.1:{settings.mlflow_port}"  # never another address: it has no keys
     while server.poll() is None and not _answers(url):
         time.sleep(0.5)
     if server.poll() is None:

@@ -120,7 +120,7 @@ class Supervisor:
 
     def _choose_mlflow_port(self, child: Child) -> None:
         wanted = child.listening.port if child.listening else self._settings.mlflow_port
-        child.listening = listen(self._settings.host, wanted, "mlflow")
+        child.listening = listen("127.0.0.1", wanted, "mlflow")  # it has no keys, whatever host says
         child.listening.socket.close()
         child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
         if child.listening.notice:

@@ -197,8 +197,9 @@ def _ports(session: Session) -> Iterator[Finding]:
     if running is not None:
         yield Finding(check="ports", verdict="ok", detail=f"the server runs (pid {running.pid}) at {running.url}")
         return
-    for what, port in (("API", session.settings.port), ("MLflow", session.settings.mlflow_port)):
-        free = is_free(session.settings.host, port)
+    places = (("API", session.settings.host, session.settings.port), ("MLflow", "127.0.0.1", session.settings.mlflow_port))
+    for what, host, port in places:
+        free = is_free(host, port)
         detail = f"{what}: {port} is free" if free else f"{what}: {port} is taken by {owner_of(port)}"
         advice = "" if free else "The next free port will be used and said."
         yield Finding(check="ports", verdict="ok" if free else "warning", detail=detail, advice=advice)

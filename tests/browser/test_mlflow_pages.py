@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 
 from optimizer.adapters.mlflow_tracking import MlflowTracker
 from optimizer.jobs.mirror_outbox import mirror_once
-from optimizer.mlflow_server import ENVIRONMENT
+from optimizer.mlflow_server import ENVIRONMENT, command
 from tests import mlflow_story as story
 from tests.clock import until
 
@@ -40,10 +39,10 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    own = {"DETENT_HOME": str(home), "DETENT_MLFLOW_PORT": str(port)}
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [*command, "--workers", "1"], env={**os.environ, **ENVIRONMENT}, cwd=home, stdout=log, stderr=log, start_new_session=True
+            command(), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log, start_new_session=True
         )
     url = f"http://127.0.0.1:{port}"
     try:

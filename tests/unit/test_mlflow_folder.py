@@ -10,7 +10,8 @@ import pytest
 
 from optimizer.config import load_settings
 from optimizer.core.errors import InvalidInput
-from optimizer.mlflow_server import ENVIRONMENT, command, prepare_store
+from optimizer.mlflow_app import hosts
+from optimizer.mlflow_server import ENVIRONMENT, allowed_hosts, prepare_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,11 +43,26 @@ def test_its_database_is_in_wal_mode_before_mlflow_opens_it(tmp_path: Path) -> N
     connection.close()
 
 
-def test_options_of_the_server_file_end_up_on_its_command_line(tmp_path: Path) -> None:
+def test_the_server_answers_to_exact_names_alone(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, host="0.0.0.0")
+    assert hosts(settings) == {"127.0.0.1:8322", "localhost:8322"}
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "server.yaml").write_text('options: {allowed-hosts: "localhost:9000, Localhost:9001"}\n')
+    assert hosts(settings) == {"127.0.0.1:8322", "localhost:8322", "localhost:9000", "localhost:9001"}
+
+
+@pytest.mark.parametrize(
+    "text", ["options: [1]", "options: {host: 0.0.0.0}", "options: {allowed-hosts: '*'}", "options: {allowed-hosts: '10.*'}", "["]
+)
+def test_the_server_file_opens_nothing_else(tmp_path: Path, text: str) -> None:
     settings = load_settings(home=tmp_path)
     (tmp_path / "mlflow").mkdir()
-    (tmp_path / "mlflow" / "server.yaml").write_text("options: {allowed-hosts: example.org}\n")
-    assert command(settings)[-2:] == ["--allowed-hosts", "example.org"]
-    (tmp_path / "mlflow" / "server.yaml").write_text("options: [1]\n")
+    (tmp_path / "mlflow" / "server.yaml").write_text(text)
     with pytest.raises(InvalidInput, match=r"server\.yaml"):
-        command(settings)
+        allowed_hosts(settings)
+
+
+def test_the_shipped_server_file_is_one_that_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "server.yaml").write_text((ROOT / "mlflow" / "server.yaml").read_text())
+    assert allowed_hosts(load_settings(home=tmp_path)) == frozenset()

@@ -1,0 +1,66 @@
+"""Who may come in where no key is asked: programs of this machine, and no page of a browser and no proxy that reaches it for somebody else.
+
+A browser on this machine sends to loopback whatever a page tells it to: by a name that the page's owner points here (so Host is compared
+exactly), from the page's own origin (so Origin is), and without asking first as long as the request looks like a form's (so an unsafe one
+has to carry what a form cannot).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+Headers = Sequence[tuple[str, str]]  # names in lower case, in the order sent
+
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+SAFE_METHODS = ("GET", "HEAD")
+FORM_TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
+_FORWARDED = ("forwarded", "via", "x-real-ip")
+_ASKED_FIRST = ("x-requested-with", "x-api-key", "authorization")  # no page may send these to another origin before it was let
+
+
+def hosts_of(port: int | None, names: Iterable[str] = LOCAL_NAMES) -> frozenset[str]:
+    """What Host must say of a server on this port; without the number where it is HTTP's own."""
+    names = tuple(names)
+    numbered = {f"{name}:{port}" for name in names} if port is not None else set()
+    return frozenset(numbered | (set(names) if port in (None, 80) else set()))
+
+
+def refusal(method: str, headers: Headers, hosts: frozenset[str]) -> str | None:
+    """Why the request is refused, as a sentence that says what to do; None where it comes from a program of this machine.
+
+    Args:
+        hosts: what Host may say, exactly: name and port.
+    """
+    forwarded = next((name for name, _ in headers if name in _FORWARDED or name.startswith("x-forwarded-")), None)
+    if forwarded is not None:
+        return f"the request was forwarded (header {forwarded}), so it is not known who sent it. Make a key with `detent keys` for what comes through a proxy"
+    named = [value for name, value in headers if name == "host"]
+    if len(named) != 1 or named[0].lower() not in hosts:
+        said = repr(", ".join(named)[:100]) if named else "no Host"
+        return f"it answers to {', '.join(sorted(hosts))} only, and the request says {said}. Use one of these, port included, or make a key with `detent keys`"
+    return _page_refusal(method, headers, named[0])
+
+
+def _page_refusal(method: str, headers: Headers, host: str) -> str | None:
+    origins = [value for name, value in headers if name == "origin"]
+    if any(origin.lower() != f"http://{host.lower()}" for origin in origins):
+        return f"it takes no requests from pages of {', '.join(origins)[:100]!r}. Make a key with `detent keys`"
+    sites = [value for name, value in headers if name == "sec-fetch-site"]
+    if any(site not in ("same-origin", "none") for site in sites):
+        return f"a browser sent this for a page of another site (Sec-Fetch-Site: {', '.join(sites)[:40]}). Make a key with `detent keys`"
+    is_of_a_page = bool(origins or sites)
+    if is_of_a_page and method not in SAFE_METHODS and not _is_asked_first(headers):
+        return (
+            "a page's request that changes something needs `Content-Type: application/json` or `X-Requested-With`, which no form can send"
+        )
+    return None
+
+
+def _is_asked_first(headers: Headers) -> bool:
+    """Whether a browser would have asked this server before it sent such a request from another origin."""
+    return any(name in _ASKED_FIRST or (name == "content-type" and not is_form(value)) for name, value in headers)
+
+
+def is_form(content_type: str) -> bool:
+    """Whether any page of anybody can send this type of body."""
+    return content_type.partition(";")[0].strip().lower() in FORM_TYPES

@@ -1,0 +1,156 @@
+"""The MLflow that `detent serve` runs: loopback, exact names, and nothing that writes files, reaches out or deletes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from optimizer import supervise
+from optimizer.config import load_settings
+from optimizer.mlflow_server import ENVIRONMENT, prepare_store
+from tests.running_server import until
+
+API = "/api/2.0/mlflow"
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Running:
+    client: httpx.Client
+    port: int
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("home")
+    prepare_store(load_settings(home=home))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = {"DETENT_HOME": str(home), "DETENT_HOST": "0.0.0.0", "DETENT_MLFLOW_PORT": str(port)}
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "optimizer.mlflow_app"], env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log
+        )
+
+    def is_up() -> bool:
+        assert server.poll() is None, (home / "server.log").read_text()
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    try:
+        until("MLflow answers", is_up)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+            yield Running(client, port, home)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def others() -> list[str]:
+    """IPv4 addresses of this machine that other machines reach."""
+    found = [one.address for each in psutil.net_if_addrs().values() for one in each if one.family == socket.AF_INET]
+    return [address for address in found if not address.startswith("127.")]
+
+
+def test_it_listens_on_loopback_whatever_host_says(mlflow: Running) -> None:
+    listening = [c.laddr.ip for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.laddr.port == mlflow.port]
+    assert listening == ["127.0.0.1"]
+    for address in others():
+        with pytest.raises(OSError, match=r"refused|timed out"):
+            socket.create_connection((address, mlflow.port), timeout=5)
+
+
+def test_the_supervisor_keeps_its_port_on_loopback_whatever_host_says(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, host="0.0.0.0", port=0, mlflow_port=0)
+    supervisor = supervise.Supervisor(settings, report=lambda line: None, alarm=lambda name, text: None)
+    listening = [child.listening for child in supervisor._children if child.listening is not None]
+    try:
+        assert [one.host for one in listening] == ["0.0.0.0", "127.0.0.1", "127.0.0.1"]
+    finally:
+        for one in listening:
+            one.socket.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1"},
+        {"Host": "10.0.0.5:{port}"},
+        {"Host": "0.0.0.0:{port}"},
+        {"Host": "mlflow:{port}"},
+        {"Origin": "http://localhost:9999"},
+        {"Origin": "chrome-extension://abcdefghijklmnop"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Via": "1.1 proxy"},
+    ],
+    ids=str,
+)
+def test_pages_other_names_and_proxies_are_refused(mlflow: Running, headers: dict[str, str]) -> None:
+    sent = {name: value.format(port=mlflow.port) for name, value in headers.items()}
+    assert mlflow.client.post(f"{API}/runs/search", json={"experiment_ids": ["0"]}, headers=sent).status_code == 403
+    assert mlflow.client.get("/", headers=sent).status_code == 403
+
+
+@pytest.mark.parametrize("prefix", ["/api", "/ajax-api", "//api", "/api/../api", "/API"])
+def test_no_experiment_is_made_with_files_elsewhere(mlflow: Running, prefix: str, tmp_path: Path) -> None:
+    body = {"name": f"stray {prefix}", "artifact_location": f"file://{tmp_path}"}
+    assert mlflow.client.post(f"{prefix}/2.0/mlflow/experiments/create", json=body).status_code == 403
+    named = [
+        one["name"] for one in mlflow.client.post(f"{API}/experiments/search", json={"max_results": 100}).json().get("experiments", ())
+    ]
+    assert not any(name.startswith("stray") for name in named)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"{API}/experiments/delete"),
+        ("POST", f"{API}/experiments/update"),
+        ("POST", f"{API}/runs/create"),
+        ("POST", f"{API}/runs/delete"),
+        ("POST", f"{API}/model-versions/create"),
+        ("POST", "/ajax-api/2.0/mlflow/upload-artifact?run_uuid=x&path=y"),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/x"),
+        ("POST", f"{API}/webhooks"),
+        ("POST", "/ajax-api/3.0/mlflow/gateway/secrets/create"),
+        ("POST", "/gateway/x/mlflow/invocations"),
+        ("GET", "/ajax-api/2.0/mlflow/gateway-proxy"),
+        ("POST", "/ajax-api/3.0/mlflow/assistant/message"),
+        ("POST", "/ajax-api/3.0/mlflow/jobs/"),
+        ("POST", "/ajax-api/3.0/mlflow/scorer/invoke"),
+        ("POST", "/v1/traces"),
+        ("OPTIONS", f"{API}/runs/search"),
+    ],
+)
+def test_nothing_is_deleted_uploaded_called_or_run(mlflow: Running, method: str, path: str) -> None:
+    answer = mlflow.client.request(method, path, json={"experiment_id": "0", "url": "http://127.0.0.1:9"})
+    assert answer.status_code == 403, answer.text
+    assert "DETENT_MLFLOW_TRACKING_URI" in answer.json()["message"]
+
+
+def test_a_reviewer_searches_reads_and_marks(mlflow: Running) -> None:
+    assert '<div id="root"' in mlflow.client.get("/").text
+    of_its_page = {"Origin": f"http://127.0.0.1:{mlflow.port}", "Sec-Fetch-Site": "same-origin"}
+    found = mlflow.client.post("/ajax-api/2.0/mlflow/experiments/search", json={"max_results": 10}, headers=of_its_page)
+    assert [one["artifact_location"] for one in found.json()["experiments"]] == ["mlflow-artifacts:/0"]
+    note = {"experiment_id": "0", "key": "mlflow.note.content", "value": "looked at"}
+    assert mlflow.client.post("/ajax-api/2.0/mlflow/experiments/set-experiment-tag", json=note, headers=of_its_page).status_code == 200
+    as_a_form = {**of_its_page, "Content-Type": "text/plain"}
+    assert mlflow.client.post("/ajax-api/2.0/mlflow/experiments/set-experiment-tag", content="{}", headers=as_a_form).status_code == 403
