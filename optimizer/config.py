@@ -35,6 +35,15 @@ class Api(BaseModel):
             return False
 
 
+class Alarms(BaseModel):
+    """What a champion may do before an alert is raised; latency and cost are of each family's ``constraints``. None: not watched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    error_share: float | None = Field(default=0.10, gt=0, lt=1)
+    silence_minutes: int | None = Field(default=2, ge=1)
+
+
 class Limits(BaseModel):
     """How much one client may ask for, and how long it may take."""
 
@@ -82,6 +91,7 @@ class Settings(BaseSettings):
     serve_file_edits: bool = False
     api: Api = Api()
     limits: Limits = Limits()
+    alarms: Alarms = Alarms()
     tick_seconds: float = Field(default=10.0, gt=0)
     lease_seconds: float = Field(default=60.0, gt=0)
     max_studies: int = Field(default=3, ge=1)

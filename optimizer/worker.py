@@ -18,6 +18,7 @@ import structlog
 
 from optimizer import run_files, wiring
 from optimizer.config import Settings
+from optimizer.core.champion_limits import ChampionLimits
 from optimizer.core.family import Family
 from optimizer.jobs import collect_reviews
 from optimizer.jobs.each_family import each_family
@@ -34,6 +35,7 @@ from optimizer.jobs.roll_up_performance import roll_up_performance
 from optimizer.jobs.send_alerts import send_alerts
 from optimizer.jobs.trigger_studies import trigger_studies
 from optimizer.jobs.watch_champion import watch_champion
+from optimizer.jobs.watch_limits import watch_limits
 from optimizer.jobs.watch_pipeline import watch_pipeline
 from optimizer.ports import Alert, ModelSource, Tracker
 from optimizer.study_workflows import StudyWorkflows
@@ -89,6 +91,8 @@ class Worker:
         self._targets = wiring.load_targets(self._settings)
         self._flags = wiring.load_flags()
         self._channels = wiring.open_channels(self._settings)
+        alarms = self._settings.alarms
+        self._limits = ChampionLimits(error_share=alarms.error_share, silence_minutes=alarms.silence_minutes)
         duties = [
             self._thread("tick", self._tick, self._settings.tick_seconds),
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
@@ -234,6 +238,7 @@ class Worker:
 
     def _roll_up_minutes(self) -> None:
         roll_up_minutes(self._store, self._clock)
+        watch_limits(self._store, self._clock, dict(self._families.families), self._limits)
 
     def _watch_champions(self) -> None:
         watch_champion(self._store, self._clock, self._families.families)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.config import PROFILES, Api, Limits, Settings, load_settings
+from optimizer.config import PROFILES, Alarms, Api, Limits, Settings, load_settings
 from optimizer.core.errors import InvalidInput
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,7 @@ def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(tmp_pa
 
 def test_every_setting_has_a_heading_in_its_reference() -> None:
     names = [*Settings.model_fields, *(f"limits.{name}" for name in Limits.model_fields), *(f"api.{name}" for name in Api.model_fields)]
+    names += [f"alarms.{name}" for name in Alarms.model_fields]
     text = (ROOT / "docs" / "reference" / "settings.md").read_text()
     missing = [name for name in names if f"### `{name}`" not in text]
     assert not missing, f"docs/reference/settings.md has no heading for {missing}"
