@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from api.problems import explanations
 from api.routing import CHANGE, NARROWS, ROLE
 from optimizer.core.errors import NotFound
+
+FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Detent API</title>
+<link rel="icon" href="/docs/files/favicon-32x32.png">
+<link rel="stylesheet" href="/docs/files/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/files/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+START = """SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, queryConfigEnabled: false,
+  presets: [SwaggerUIBundle.presets.apis],
+});
+"""
+# Swagger UI brings its icons as data: addresses and sets styles by script; nothing else than this server's own is run or asked.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 PROBLEM: Mapping[str, Any] = {
     "type": "object",
@@ -34,8 +62,7 @@ PROBLEM: Mapping[str, Any] = {
 
 
 def install_documents(app: FastAPI) -> None:
-    from swagger_ui_bundle import swagger_ui_path
-
+    folder = _folder_of_swagger_ui()
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -64,20 +91,19 @@ def install_documents(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
     async def docs(request: Request) -> Response:
-        return get_swagger_ui_html(
-            openapi_url="/docs/openapi.json",
-            title="Detent API",
-            swagger_js_url="/docs/files/swagger-ui-bundle.js",
-            swagger_css_url="/docs/files/swagger-ui.css",
-            swagger_favicon_url="/docs/files/favicon-32x32.png",
-            oauth2_redirect_url=None,
-        )
+        return HTMLResponse(PAGE, headers={"Content-Security-Policy": PAGE_POLICY})
+
+    async def start(request: Request) -> Response:
+        return Response(START, media_type="text/javascript")
+
+    async def file(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in FILES:
+            raise NotFound(f"The page has no file {name!r}; it has {', '.join(FILES)}.")
+        return FileResponse(folder / name)
 
     async def root(request: Request) -> Response:
         return RedirectResponse("/docs")
-
-    async def docs_document(request: Request) -> Response:
-        return JSONResponse(as_openapi_30(app.openapi()))
 
     async def problem(request: Request) -> Response:
         slug = request.path_params["slug"]
@@ -88,30 +114,14 @@ def install_documents(app: FastAPI) -> None:
 
     app.add_route("/", root, include_in_schema=False)
     app.add_route("/docs", docs, include_in_schema=False)
-    app.add_route("/docs/openapi.json", docs_document, include_in_schema=False)
+    app.add_route("/docs/start.js", start, include_in_schema=False)
+    app.add_route("/docs/files/{name}", file, include_in_schema=False)
     app.add_route("/problems/{slug}", problem, include_in_schema=False)
-    app.mount("/docs/files", StaticFiles(directory=str(swagger_ui_path)), name="docs-files")
 
 
-def as_openapi_30(value: Any) -> Any:
-    """The document in the older form that the installed Swagger UI reads: nullable, enum and minimum instead of their newer forms."""
-    if isinstance(value, list):
-        return [as_openapi_30(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    found = {key: as_openapi_30(item) for key, item in value.items()}
-    if isinstance(found.get("openapi"), str):
-        found["openapi"] = "3.0.3"
-    options = found.get("anyOf")
-    if isinstance(options, list) and {"type": "null"} in options:
-        rest = [option for option in options if option != {"type": "null"}]
-        found.pop("anyOf")
-        found.update({**(rest[0] if len(rest) == 1 else {"anyOf": rest}), "nullable": True})
-    if "const" in found and isinstance(found.get("type"), str):
-        found["enum"] = [found.pop("const")]
-    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(found.get(exclusive), int | float) and not isinstance(found.get(exclusive), bool):
-            found[bound], found[exclusive] = found[exclusive], True
-    if isinstance(found.get("examples"), list) and "type" in found:
-        found["example"] = found.pop("examples")[0]
-    return found
+def _folder_of_swagger_ui() -> Path:
+    """Where the package keeps the files; it is not imported, since only its files are used."""
+    found = find_spec("fastapi_swagger")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "resources"

@@ -15,6 +15,7 @@ from ulid import ULID
 from api import problems
 from api.in_flight import InFlight, Passage
 from api.logged_path import logged_path
+from api.safe_headers import add_safe_headers
 from optimizer.config import Limits
 from optimizer.core.errors import TooLarge
 
@@ -49,6 +50,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 headers = message.setdefault("headers", [])
                 headers.append((b"x-request-id", request_id.encode()))
+                add_safe_headers(headers)
                 headers.extend((name.lower().encode(), value.encode()) for name, value in state["headers"].items())
                 if message["status"] >= 500 or (scope["method"] not in ("GET", "HEAD") and not state.get("quiet")):
                     log.info(

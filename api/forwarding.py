@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.problems import GatewayUnavailable
+from api.problems import GatewayUnavailable, MalformedBody
 
 if TYPE_CHECKING:
     import httpx
@@ -46,7 +46,7 @@ class Gateway:
         import httpx  # a tenth of a second that serving prompts need not wait for at the start
 
         url = self.address() + request.url.path
-        headers = [(name, value) for name, value in request.headers.raw if name not in HOP_BY_HOP | SET_HERE]
+        headers = [(name, value.strip(b" \t")) for name, value in request.headers.raw if name not in HOP_BY_HOP | SET_HERE]
         if "accept-encoding" not in request.headers:
             headers.append((b"accept-encoding", b"identity"))  # httpx would ask for gzip, which this sender did not
         headers.append((b"x-request-id", request.state.request_id.encode()))
@@ -56,6 +56,8 @@ class Gateway:
             answer = await _while_wanted(self._http().send(outgoing, stream=True), request)
         except httpx.TimeoutException as error:
             raise _away("it did not answer in time") from error
+        except httpx.LocalProtocolError as error:
+            raise MalformedBody(f"The request cannot be passed on to the gateway: {error}. Correct its headers.") from error
         except httpx.TransportError as error:
             raise _away("nothing answers at its address") from error
         if answer is None:

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.logged_path import logged_path
+from api.safe_headers import CSP, SAFE_HEADERS
 from optimizer.core import errors
 
 MEDIA_TYPE = "application/problem+json"
@@ -271,8 +272,8 @@ def install(app: FastAPI) -> None:
             "The server met a fault of its own while answering. Nothing about the request needs to change; "
             "the log holds the details under this request_id."
         )
-        # This answer is made outside the layer that writes the header on all others.
-        return response(failure, request.scope, {"X-Request-ID": request.state.request_id})
+        # This answer is made outside the layer that writes these headers on all others.
+        return response(failure, request.scope, {"X-Request-ID": request.state.request_id, **SAFE_HEADERS, "Content-Security-Policy": CSP})
 
     async def on_gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # nobody reads it

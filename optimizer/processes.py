@@ -23,6 +23,7 @@ from optimizer.logs import set_up_logs
 from optimizer.ports_in_use import reachable_host
 from optimizer.run_files import announce, withdraw
 
+PRIVATE = 0o077  # no mode for others on whatever is written
 GRACE_S = 5.0  # between the request to end and the end
 FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
 FILES_BESIDE = 500  # database, logs, models
@@ -35,6 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if os.getpgrp() != os.getpid():
         os.setpgrp()  # everything started below here ends with one signal to the group
+    os.umask(PRIVATE)
     end_with_supervisor()
     settings = load_settings()
     set_up_logs(settings, arguments.name, terminal=settings.log_json)

@@ -167,7 +167,7 @@ def install(app: FastAPI) -> None:
 
 @routes.get(PATH, **guarded("serve"))
 async def documented_prompt(
-    request: Request, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
+    request: Request, family: str, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
 ) -> Response:
     return await prompt(request)
 

@@ -62,7 +62,9 @@ later.register(app)
 
 
 def main() -> None:
-    """The console script ``detent``."""
+    """The console script ``detent``. What it writes is for its user alone; the files of a new project are like any others."""
+    if "init" not in sys.argv[1:2]:
+        os.umask(0o077)
     raise SystemExit(run(sys.argv[1:]))
 
 

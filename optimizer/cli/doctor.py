@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import typer
@@ -17,6 +19,7 @@ from optimizer.core.errors import DetentError
 from optimizer.core.words import count, when
 
 MIN_FREE_BYTES = 1024**3
+OTHERS = 0o077
 Verdict = Literal["ok", "warning", "fault"]
 
 
@@ -105,6 +108,33 @@ def _disk(session: Session) -> Iterator[Finding]:
     enough = free >= MIN_FREE_BYTES
     advice = "" if enough else "Free some space: the store refuses writes on a full disk, and nothing is lost before that."
     yield Finding(check="disk", verdict="ok" if enough else "warning", detail=f"{free / 1024**3:.1f} GB free at {var}", advice=advice)
+
+
+def _private(session: Session) -> Iterator[Finding]:
+    """Databases, keys and logs hold texts of users; those of an older version may be open to other accounts of this machine."""
+    places = [session.settings.var(), *session.settings.mlflow_dir().glob("*.db*")]
+    open_ones = sorted(str(path.relative_to(session.settings.home)) for place in places for path in _open_to_others(place))
+    if not open_ones:
+        yield Finding(check="private", verdict="ok", detail=f"only you can read what is under {session.settings.var()}")
+        return
+    more = f" and {len(open_ones) - 3} more" if len(open_ones) > 3 else ""
+    yield Finding(
+        check="private",
+        verdict="warning",
+        detail=f"other accounts of this machine can reach {', '.join(open_ones[:3])}{more}",
+        advice=f"chmod -R go= {' '.join(str(place) for place in places if place.exists())}",
+    )
+
+
+def _open_to_others(path: Path) -> Iterator[Path]:
+    """Files that other accounts may open, folders closed to them left out."""
+    if os.name != "posix" or not path.exists() or not path.stat().st_mode & OTHERS:
+        return
+    if not path.is_dir():
+        yield path
+    else:
+        for entry in path.iterdir():
+            yield from _open_to_others(entry)
 
 
 def _store(session: Session) -> Iterator[Finding]:
@@ -254,6 +284,7 @@ CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     _settings,
     _flags,
     _disk,
+    _private,
     _store,
     _families,
     _models,

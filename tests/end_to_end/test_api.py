@@ -705,9 +705,20 @@ def test_the_documentation_needs_no_network(world: World) -> None:
     for file in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
         assert f"/docs/files/{file}" in page
         assert world.get(f"/docs/files/{file}").status_code == 200
-    shown = world.get("/docs/openapi.json").json()
-    assert shown["openapi"].startswith("3.0")
-    assert '"null"' not in json.dumps(shown)
+    assert "<script>" not in page
+    assert world.get("/docs/files/main.py").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/docs", "/docs/start.js", "/docs/files/swagger-ui.css", "/health", "/openapi.json", "/problems/busy", "/v1/status", "/no/such"],
+)
+def test_every_page_says_that_it_runs_nothing_else_and_stands_in_no_frame(world: World, path: str) -> None:
+    headers = world.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'none'")
 
 
 def test_the_openapi_document_lists_the_routes_and_no_error_form_of_a_library(world: World) -> None:
@@ -715,6 +726,7 @@ def test_the_openapi_document_lists_the_routes_and_no_error_form_of_a_library(wo
     assert "/v1/families/{family}/prompt" in document["paths"]
     assert "HTTPValidationError" not in json.dumps(document)
     prompt = document["paths"]["/v1/families/{family}/prompt"]["get"]
+    assert {(one["in"], one["name"]) for one in prompt["parameters"]} == {("path", "family"), ("query", "unit")}
     assert prompt["responses"]["4XX"]["content"].keys() == {"application/problem+json"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -75,6 +76,17 @@ def test_a_client_who_leaves_the_api_ends_the_call_at_the_provider(ways) -> None
     assert behind.hung_up.wait(15)
     found = until(lambda: [one for one in interactions(settings, "topic") if one["id"] == id])
     assert [one["error"].split(":")[0] for one in found] == ["client_gone"]
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key: k ", "X-Detent-Unit: somebody \t", "X-API-Key: k  ", "X-Odd:   v "])
+def test_a_space_behind_a_header_s_value_is_no_part_of_it(ways, header: str) -> None:
+    """It was passed on, and the gateway's client refused to send it: 503, as if the gateway were away."""
+    api, *_ = ways
+    body = json.dumps({"model": "nothing", "messages": [{"role": "user", "content": "Stars?"}]})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    with socket.create_connection(("127.0.0.1", int(api.rsplit(":", 1)[1])), timeout=60) as connection:
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 404")
 
 
 def test_without_a_key_an_address_has_a_hundred_chat_requests_a_minute(ways) -> None:

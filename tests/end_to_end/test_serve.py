@@ -57,6 +57,22 @@ def test_a_second_server_and_a_second_worker_are_refused_and_told_who_is_there(s
     assert f"pid {pids['worker']}" in worker.stderr
 
 
+def test_what_the_processes_write_is_for_their_user_alone(server: Server) -> None:
+    server.wait_ready()
+    written = [path for path in server.settings.var().rglob("*")]
+    assert {"detent.db", "api.log", "unit.key"} <= {path.name for path in written}
+    assert [str(path) for path in (server.settings.var(), *written) if path.lstat().st_mode & 0o077] == []
+    server.settings.log_dir().chmod(0o755)
+    server.settings.var().chmod(0o755)
+    (server.settings.log_dir() / "api.log").chmod(0o644)
+    try:
+        found = {one["check"]: one for one in json.loads(server.detent("doctor", "--json").stdout)["findings"]}["private"]
+        assert (found["verdict"], "var/logs/api.log" in found["detail"]) == ("warning", True)
+        assert found["advice"].startswith("chmod -R go= ")
+    finally:
+        server.settings.var().chmod(0o700)
+
+
 def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_so(server: Server) -> None:
     first = server.wait_ready()
     url = server.url

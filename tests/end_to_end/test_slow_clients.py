@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
+from optimizer.core.access import access_of, hash_of
 from optimizer.run_files import find
 from tests.api_world import FAMILY
 from tests.clock import PROCESSES_S, until
@@ -63,7 +63,8 @@ class Api:
 
     def add_key(self, name: str) -> None:
         store = wiring.open_store(self.settings)
-        store.write(lambda tx: store.api_keys.add(tx, name, "feedback", sha256(name.encode()).hexdigest(), datetime.now(UTC)))
+        now = datetime.now(UTC)
+        store.write(lambda tx: store.api_keys.add(tx, name, access_of(["feedback"], now=now), hash_of(name), now))
         store.close()
 
     def end(self) -> None:
