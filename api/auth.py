@@ -19,6 +19,10 @@ from optimizer.ports import KeyRecord
 from optimizer.ports_in_use import is_loopback
 
 
+class WrongKey(NotAuthenticated):
+    """A key came, and it opens nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """The sender of a request. ``actor`` goes into decisions and audit, ``quota`` is whom limits are counted for."""
@@ -71,9 +75,9 @@ def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, ac
         raise NotAuthenticated("This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes one.")
     found = keys.by_hash.get(hash_of(secret))
     if found is None:
-        raise NotAuthenticated("The key is unknown or was revoked. `detent keys` lists the valid ones and makes a new one.")
+        raise WrongKey("The key is unknown or was revoked. `detent keys` lists the valid ones and makes a new one.")
     if found.until is not None and found.until <= now:
-        raise NotAuthenticated(
+        raise WrongKey(
             f"The key {found.name!r} {found.why_over} at {found.until.isoformat()}. `detent keys create` makes a new one.", key=found.name
         )
     return Caller(actor=found.name, access=found.access, quota=f"key:{found.name}")

@@ -17,9 +17,10 @@ from api.auth import require, require_family
 from api.chat_answer import Answered, Call, StreamShape, completion, json_bytes
 from api.event_stream import EventStream
 from api.hourly_money import HOUR, cheapest_tier, hour_of
+from api.key_limits import KeySpending
 from api.model_side import ModelSide, of
 from api.policy_answer import answer_by_policy
-from api.problems import ModelPaused, ModelTimedOut, MoneySpent
+from api.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
 from api.reader import ClientGone, Reader
 from api.routes.serving import Served, serve, unit_of
 from api.routing import Asking, guarded, router
@@ -164,6 +165,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
         rendered=rendered,
         sticky=unit is not None,
         actor=request.state.caller.actor,
+        spending=KeySpending.of(request.state.caller, shared.store, shared.clock),
         injection=injection_signs(texts_in([*variables.values(), *said])),
     )
 
@@ -218,7 +220,7 @@ def _start(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> a
 
 def answer(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> Answered:
     """Makes the answer, in a thread of its own. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
-    models = side.models.for_request(call.served.family.name, reader)
+    models = side.models.for_request(call.served.family.name, reader, call.spending)
     asked = ask_model(
         models,
         call.request.model,
@@ -261,5 +263,7 @@ def for_client(error: ModelFailed, call: Call) -> DetentError:
     members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
     if error.kind == "busy":
         return Busy(error.detail, **members)
+    if error.kind == "limit":
+        return KeyLimitReached(error.detail, **members)
     failure = {"timeout": ModelTimedOut, "paused": ModelPaused}.get(error.kind, ModelFailed)
     return failure(error.detail, kind=error.kind, **{**members, "interaction": call.id, "assignment": call.served.token})

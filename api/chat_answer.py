@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
+from api.key_limits import KeySpending
 from api.prompt import to_json
 from api.routes.serving import Served
 from optimizer.core.deltas import ModelDelta, delta_of
@@ -36,6 +37,7 @@ class Call:
     sticky: bool
     cheapest_only: bool = False  # the family's money for this hour is spent: no dearer model may answer
     actor: str = ""
+    spending: KeySpending | None = None  # where the sender's key has limits of its own
     injection: Sequence[str] = ()  # signs that the input speaks to the model
 
 

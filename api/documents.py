@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from api.problems import explanations
-from api.routing import CHANGE, NARROWS, ROLE
+from api.routing import CHANGE, NARROWS, PASSED_ON, ROLE
 from optimizer.core.errors import NotFound
 
 FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
@@ -80,6 +80,7 @@ def install_documents(app: FastAPI) -> None:
                 operation.get("responses", {}).pop("422", None)  # FastAPI's own error form, which this server never sends
                 change = operation.pop(CHANGE, None)
                 operation.pop(NARROWS, None)
+                operation.pop(PASSED_ON, None)
                 role = operation.pop(ROLE, None)
                 if role is not None:
                     limit = "; counts as a change (100 a minute)" if change else ""

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic, perf_counter
 from typing import Any
 
+from api.key_limits import KeySpending
 from api.metrics import Metrics
 from api.model_gate import Full, Gate
 from api.reader import ClientGone, Reader
@@ -149,8 +150,10 @@ def is_the_providers(error: ModelFailed) -> bool:
 class GuardedModel:
     """A model behind its guard, for one family and one client."""
 
-    def __init__(self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None) -> None:
-        self._inner, self._guard, self._metrics, self._reader = inner, guard, metrics, reader
+    def __init__(
+        self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None
+    ) -> None:
+        self._inner, self._guard, self._metrics, self._reader, self._spending = inner, guard, metrics, reader, spending
         self._labels = {"model": guard.name, "family": family}
         self.name, self.revision, self.price, self.retries = inner.name, inner.revision, inner.price, inner.retries
         self.max_output_tokens = inner.max_output_tokens
@@ -160,20 +163,29 @@ class GuardedModel:
         return self._inner.concurrency
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
-        with self._counted():
+        with self._paid(request) as answers, self._counted():
             started = perf_counter()
-            return self._answered(self._inner.complete(request), started)
+            answers.append(self._answered(self._inner.complete(request), started))
+            return answers[0]
 
     def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         """A model that cannot stream hands on its whole answer as the one piece."""
-        with self._counted():
+        with self._paid(request) as answers, self._counted():
             started = perf_counter()
             timed = _Timed(sink, lambda: self._first_token(perf_counter() - started))
             if isinstance(self._inner, StreamingModel):
-                return self._answered(self._inner.stream(request, timed), started)
+                answers.append(self._answered(self._inner.stream(request, timed), started))
+                return answers[0]
             answer = self._inner.complete(request)
             timed.put(delta_of(answer.raw_message or {"content": answer.text}))
-            return self._answered(answer, started)
+            answers.append(self._answered(answer, started))
+            return answer
+
+    def _paid(self, request: ModelRequest) -> AbstractContextManager[list[ModelAnswer]]:
+        """Counts the call for the key that asked for it, where that has limits of its own."""
+        if self._spending is None:
+            return nullcontext([])
+        return self._spending.call(request, self.price, self.max_output_tokens)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -204,23 +216,24 @@ class GuardedModel:
 
 
 class GuardedModels:
-    """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, and to who waits."""
+    """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, to who waits, and to whose limits it counts for."""
 
     def __init__(self, source: ModelSource, metrics: Metrics, *, now: Now = monotonic) -> None:
         self._source, self._metrics, self._now = source, metrics, now
         self._family = ""
         self._reader: Reader | None = None
+        self._spending: KeySpending | None = None
         self._guards: dict[str, ModelGuard] = {}
         self._lock = threading.Lock()
 
-    def for_request(self, family: str, reader: Reader | None) -> GuardedModels:
+    def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None) -> GuardedModels:
         bound = GuardedModels(self._source, self._metrics, now=self._now)
-        bound._family, bound._reader = family, reader
+        bound._family, bound._reader, bound._spending = family, reader, spending
         bound._guards, bound._lock = self._guards, self._lock
         return bound
 
     def get(self, name: str) -> GuardedModel:
-        return GuardedModel(self._source.get(name), self._guard(name), self._metrics, self._family, self._reader)
+        return GuardedModel(self._source.get(name), self._guard(name), self._metrics, self._family, self._reader, self._spending)
 
     def describe(self, name: str) -> ModelFacts:
         return self._source.describe(name)

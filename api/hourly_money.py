@@ -15,7 +15,8 @@ HOUR = timedelta(hours=1)
 
 
 class HourlyMoney:
-    """Dollars per family since the hour (UTC) began: the larger of what this process has counted and what the store has on record.
+    """Dollars per family since the hour (UTC) began: the larger of what this process has counted and what gateways have put on record.
+    What an application says that its own calls cost is no part of it: nobody else could say when the limit is reached.
 
     Both miss something of the truth (a record that is still being written, another gateway's calls), and neither counts anything
     twice, so the larger is the better one. Thread-safe.

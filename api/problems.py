@@ -62,6 +62,11 @@ class MoneySpent(errors.TooMany):
     title = "The hour's money is spent"
 
 
+class KeyLimitReached(errors.TooMany):
+    slug = "key-limit-reached"
+    title = "The key's limit is reached"
+
+
 class GatewayUnavailable(errors.Busy):
     slug = "gateway-unavailable"
     title = "Gateway unavailable"
@@ -170,6 +175,10 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     MoneySpent: (
         429,
         "The family's model calls have cost as much in this hour (UTC) as `limits.usd_per_hour` in its family.yaml allows. No model was asked. Wait for the next hour (`Retry-After`), raise the limit, or set `limits.above: cheapest`.",
+    ),
+    KeyLimitReached: (
+        429,
+        "The key has used up the model calls or dollars that it may use in a day (UTC). No model was asked. Wait for the next day (`Retry-After`), or use another key; `detent keys list` shows the limits.",
     ),
     errors.Busy: (503, "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds."),
     GatewayUnavailable: (

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from api import services
-from api.auth import Caller, identify, require, require_family
+from api.auth import Caller, WrongKey, identify, require, require_family
 from api.bodies import StrictRequest, check_media_type
 from api.figures import without_texts
 from api.problems import UnknownParameter
 from optimizer.core.access import Role
 from optimizer.core.errors import Busy, Fault
 
-ROLE, CHANGE, NARROWS = "x-detent-role", "x-detent-change", "x-detent-narrows"
+ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
 Change = Literal["limited", "never-refused"]
 ERROR = {
     "description": "A problem document (RFC 9457)",
@@ -24,15 +24,16 @@ ERROR = {
 }
 
 
-def guarded(role: Role | None, change: Change | None = None, *, narrows: bool = False) -> dict[str, Any]:
+def guarded(role: Role | None, change: Change | None = None, *, narrows: bool = False, passed_on: bool = False) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: everybody) and whether it counts as an operator's change.
 
     ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible. A key for named families is
     held to them where ``{family}`` stands in the path; ``narrows`` says that the route itself does so, else such a key is refused.
+    ``passed_on`` to the gateway, which counts the request for its key: whoever asks the gateway itself must not get more.
     """
     extra: dict[str, Any] = {}
     if role is not None:
-        extra = {ROLE: role, NARROWS: narrows, "security": [{"bearer": []}, {"apiKey": []}]}
+        extra = {ROLE: role, NARROWS: narrows, PASSED_ON: passed_on, "security": [{"bearer": []}, {"apiKey": []}]}
     if change is not None:
         extra[CHANGE] = change
     return {"openapi_extra": extra, "responses": {"4XX": ERROR, "5XX": ERROR}}
@@ -45,7 +46,10 @@ def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
     if keys is None:
         raise Busy("The store has not been read since the server started, so keys cannot be checked yet. /ready says what is missing.")
     host = request.client.host if request.client else None
-    caller = identify(request.headers, host, keys, shared.actor_without_key, shared.clock.now())
+    try:
+        caller = identify(request.headers, host, keys, shared.actor_without_key, shared.clock.now())
+    except WrongKey as error:
+        raise shared.wrong_keys.came_from(host or "") or error from None
     require(caller, role)
     if not narrows:
         require_family(caller, request.path_params.get("family"))
@@ -90,12 +94,15 @@ class DetentRoute(APIRoute):
         extra = self.openapi_extra or {}
         role: Role | None = extra.get(ROLE)
         narrows: bool = extra.get(NARROWS, False)
+        passed_on: bool = extra.get(PASSED_ON, False)
         change: Change | None = extra.get(CHANGE)
         known = frozenset(field.alias for field in self.dependant.query_params)
         takes_json = self.body_field is not None
 
         async def handler(request: Request) -> Response:
             caller = admit(request, role, narrows=narrows) if role is not None else None
+            if caller is not None and not passed_on:
+                await services.of(request).request_limits.count(caller)
             check_query(request, known)
             if change is not None:
                 count_change(request, change)

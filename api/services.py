@@ -11,8 +11,10 @@ from fastapi import Depends, Request
 
 from api.exposures import ExposureCounts
 from api.forwarding import Gateway
+from api.key_limits import RequestLimits
 from api.limits import MinuteWindows
 from api.serving import ServingState
+from api.wrong_keys import WrongKeys
 from optimizer.actor import local_actor
 from optimizer.config import Settings
 from optimizer.core.access import EVERYTHING, Access
@@ -45,12 +47,15 @@ class Services:
     operator_windows: MinuteWindows = field(init=False)
     event_windows: MinuteWindows = field(init=False)
     chat_windows: MinuteWindows = field(init=False)
+    request_limits: RequestLimits = field(init=False)
+    wrong_keys: WrongKeys = field(default_factory=WrongKeys)
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
         self.operator_windows = MinuteWindows(limits.operator_per_minute, "changes")
         self.event_windows = MinuteWindows(limits.events_per_minute, "events")
         self.chat_windows = MinuteWindows(limits.operator_per_minute, "chat requests without a key")
+        self.request_limits = RequestLimits(self.store, self.clock)
 
     def family(self, name: str) -> Family:
         """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""
@@ -63,7 +68,9 @@ class Services:
         known = ", ".join(sorted(self.families.families)) or "none"
         raise NotFound(f"There is no family {name!r}. Families here: {known}.", family=name)
 
-    def intake(self, actor: str, idempotency: Idempotency | None = None, access: Access = EVERYTHING) -> Intake:
+    def intake(
+        self, actor: str, idempotency: Idempotency | None = None, access: Access = EVERYTHING, *, by_gateway: bool = False
+    ) -> Intake:
         """Takes the events of one request in, as far as its sender's key goes."""
         return Intake(
             store=self.store,
@@ -73,6 +80,7 @@ class Services:
             hmac_unit=partial(unit_hmac, self.secrets.unit_key),
             actor=actor,
             access=access,
+            by_gateway=by_gateway,
             idempotency=idempotency,
         )
 

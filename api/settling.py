@@ -68,7 +68,7 @@ async def _settle(
         answered = await coming
     except ModelFailed as error:
         _count_what_came(shared, side, call, reader)
-        if error.kind != "busy" or getattr(
+        if error.kind not in ("busy", "limit") or getattr(
             error, "record", None
         ):  # which is answered like every refusal of a server that has too much to do: nothing is kept
             latency_ms = (perf_counter() - started) * 1000
@@ -163,7 +163,7 @@ async def _record(shared: Services, side: ModelSide, call: Call, report: Mapping
 
 async def _ingest(shared: Services, event: Mapping[str, Any], actor: str) -> None:
     try:
-        result = await shared.intake(actor).atake([event])
+        result = await shared.intake(actor, by_gateway=True).atake([event])
     except Exception as error:
         # The user has the answer by now; what is lost is its record, and that must be seen.
         log.error("interaction not recorded", interaction=event["id"], error=str(error), exc_info=error)

@@ -12,7 +12,7 @@ from api.services import Shared
 routes: APIRouter = router("Models")
 
 
-@routes.post("/v1/chat/completions", **guarded("serve", narrows=True))
+@routes.post("/v1/chat/completions", **guarded("serve", narrows=True, passed_on=True))
 async def chat_completions(request: Request, shared: Shared) -> Response:
     """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
     if not shared.serving.now_served.has_keys:
@@ -20,13 +20,13 @@ async def chat_completions(request: Request, shared: Shared) -> Response:
     return await shared.gateway.forward(request)
 
 
-@routes.get("/v1/models", **guarded("serve", narrows=True))
+@routes.get("/v1/models", **guarded("serve", narrows=True, passed_on=True))
 async def models(request: Request, shared: Shared) -> Response:
     """The families, as OpenAI lists models."""
     return await shared.gateway.forward(request)
 
 
-@routes.get("/metrics", **guarded("read"))
+@routes.get("/metrics", **guarded("read", passed_on=True))
 async def metrics(request: Request, shared: Shared) -> Response:
     """Counters of model calls in Prometheus' text format, as the gateway keeps them."""
     return await shared.gateway.forward(request)

@@ -57,9 +57,10 @@ async def prompt(request: Request) -> Response:
     The token in `assignment` goes back with feedback. Send the ETag of the last answer as `If-None-Match`: 304 says that
     nothing but the token has changed; a fresh token is in the header `X-Detent-Assignment` either way.
     """
-    admit(request, "serve")
+    shared = services.of(request)
+    await shared.request_limits.count(admit(request, "serve"))
     check_query(request, PROMPT_QUERY)
-    served = serve(services.of(request), request.path_params["family"], unit_of(request))
+    served = serve(shared, request.path_params["family"], unit_of(request))
     prebuilt = served.family.prebuilt(served.choice)
     headers = {"ETag": prebuilt.etag, "X-Detent-Assignment": served.token, **CACHING}
     if is_listed(prebuilt.etag, request.headers.get("if-none-match")):

@@ -141,7 +141,8 @@ class MemoryEvents:
         ]
 
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
-        mine = [one for one in self._interactions.values() if one.arm.family == family and one.received_at >= since]
+        own = [one for one in self._interactions.values() if one.by_gateway]
+        mine = [one for one in own if one.arm.family == family and one.received_at >= since]
         later = [one for one in self._later.values() if one.family == family and one.received_at >= since]
         return sum(one.cost_usd or 0.0 for one in mine) + sum(one.cost_usd for one in later)
 

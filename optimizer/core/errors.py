@@ -150,13 +150,14 @@ class Busy(DetentError):
     title = "Busy"
 
 
-NOT_ASKED = frozenset({"paused", "busy"})  # kinds of ModelFailed for a model that was left alone
+NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a model that was left alone
 
 
 class ModelFailed(DetentError):
     """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, unreachable).
 
-    Kinds paused (it failed too often of late) and busy (too many wait for it) say that it was not asked; ``retry_after_s`` goes with them.
+    Kinds paused (it failed too often of late), busy (too many wait for it) and limit (the key has used up what it may) say that it was not
+    asked; ``retry_after_s`` goes with them.
     """
 
     slug = "model-failed"

@@ -86,6 +86,7 @@ class Event:
     ]
     received_at: datetime
     content_hash: str
+    sent_by: str | None = None  # the key that it came by; the gateway's own records carry the key that asked
     tags: Annotated[Mapping[str, Any], EventField(OBJECT, "anything else, by name", private="dropped")] = field(default_factory=dict)
 
 
@@ -106,6 +107,7 @@ class Interaction(Event):
     )
     conversation: Annotated[str | None, EventField(NAME, "the conversation that it is a turn of", private="masked")] = None
     parts: Annotated[Sequence[Mapping[str, Any]] | None, EventField(PARTS, "the calls it was made of, where a policy made several")] = None
+    by_gateway: bool = False  # recorded by the gateway that answered, so that its cost is what was paid and not what somebody says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ class Intake:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
         hmac_unit: unit as sent -> the only form in which it is stored.
         access: what the sender's key may do; an event of another family, or of a source that needs a right, is rejected.
+        by_gateway: the events are the gateway's own records of what it answered.
         idempotency: under which the answer is kept, in the transaction of what it says.
     """
 
@@ -48,6 +49,7 @@ class Intake:
     hmac_unit: Callable[[str], str]
     actor: str
     access: Access = EVERYTHING
+    by_gateway: bool = False
     idempotency: Idempotency | None = None
 
     def take(self, events: Sequence[Any]) -> dict[str, Any]:
@@ -217,9 +219,9 @@ class _Request:
 
     def _add(self, tx: Transaction, fresh: Sequence[Placed]) -> None:
         at = self._received_at
-        interactions = [one.interaction(at) for one in fresh if one.report.is_interaction]
+        interactions = [one.interaction(at, self._in.actor, by_gateway=self._in.by_gateway) for one in fresh if one.report.is_interaction]
         self._in.store.events.add_interactions(tx, interactions)
-        self._in.store.events.add_feedback(tx, [one.feedback(at) for one in fresh if one.report.is_feedback])
+        self._in.store.events.add_feedback(tx, [one.feedback(at, self._in.actor) for one in fresh if one.report.is_feedback])
         corrections = [one for one in fresh if one.report.get("expected") is not None]
         examples = [example for one in corrections if (example := self._example(tx, one)) is not None]
         for example, outcome in zip(examples, self._in.store.examples.add(tx, examples), strict=True):
@@ -227,7 +229,7 @@ class _Request:
                 self._ask_for_release(tx, example)
 
     def _example(self, tx: Transaction, one: Placed) -> Example | None:
-        event, input = one.feedback(self._received_at), one.report.get("input")
+        event, input = one.feedback(self._received_at, self._in.actor), one.report.get("input")
         if input is None and event.interaction is not None:
             interaction = self._in.store.events.interaction(tx, event.interaction, one.arm.family)
             input = interaction.input if interaction is not None else None

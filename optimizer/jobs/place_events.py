@@ -39,11 +39,13 @@ class Placed:
     def name(self) -> tuple[str, str]:
         return self.arm.family, self.id
 
-    def interaction(self, at: datetime) -> Interaction:
-        return interaction_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+    def interaction(self, at: datetime, sent_by: str, *, by_gateway: bool) -> Interaction:
+        known = interaction_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+        return replace(known, sent_by=sent_by, by_gateway=by_gateway)
 
-    def feedback(self, at: datetime) -> FeedbackEvent:
-        return feedback_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+    def feedback(self, at: datetime, sent_by: str) -> FeedbackEvent:
+        known = feedback_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+        return replace(known, sent_by=sent_by)
 
 
 class Placing:

@@ -7,7 +7,7 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 from __future__ import annotations
 
 from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, ChannelFailed
-from optimizer.ports.api_keys import ApiKeys, KeyRecord
+from optimizer.ports.api_keys import ApiKeys, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
@@ -50,7 +50,9 @@ __all__ = [
     "Journal",
     "JournalEntry",
     "KeyRecord",
+    "KeyUsage",
     "LanguageModel",
+    "Limited",
     "MinuteStats",
     "ModelCatalogue",
     "ModelFacts",

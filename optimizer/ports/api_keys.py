@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from optimizer.core.access import Access
 from optimizer.ports.transaction import Transaction
+
+Limited = Literal["requests_per_minute", "calls_per_day", "usd_per_day"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +38,16 @@ class ApiKeys(Protocol):
     ) -> None: ...
     def get(self, tx: Transaction, name: str) -> KeyRecord | None: ...
     def all(self, tx: Transaction) -> Sequence[KeyRecord]: ...
+
+
+class KeyUsage(Protocol):
+    """What keys have used of their limits, counted for all processes together. ``window`` is the start of the running minute or day."""
+
+    def take(self, tx: Transaction, key: str, limit: Limited, window: datetime, amount: float, most: float) -> bool:
+        """Counts ``amount`` and returns True, or False where it would pass ``most``; nothing is counted then."""
+
+    def take_some(self, tx: Transaction, key: str, limit: Limited, window: datetime, most: int) -> int:
+        """Counts a part of what is left of ``most`` and returns it: at least 1, or 0 where nothing is left."""
+
+    def give_back(self, tx: Transaction, key: str, limit: Limited, window: datetime, amount: float) -> None:
+        """What was taken and not used."""

@@ -55,7 +55,7 @@ class Events(Protocol):
         """
 
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
-        """Dollars of the interactions received since then, and of their later parts."""
+        """Dollars of the interactions that the gateway recorded itself since then, and of their later parts; never what a client said."""
 
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         """Labels received since then, by variant, field and source, in that order."""

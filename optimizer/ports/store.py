@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from optimizer.ports.alerts import Alerts, Audit
-from optimizer.ports.api_keys import ApiKeys
+from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.outbox import Outbox
@@ -50,6 +50,7 @@ class Store(Protocol):
     outbox: Outbox
     alerts: Alerts
     api_keys: ApiKeys
+    key_usage: KeyUsage
     audit: Audit
     serving_version: ServingVersion
 

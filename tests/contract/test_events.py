@@ -67,7 +67,7 @@ class TestReading:
 
     def test_later_parts_stand_beside_their_interaction_and_count_as_money(self, events: Adapter) -> None:
         later = LaterParts(family=FAMILY, interaction="in_1", parts=[{"model": "big", "purpose": "audit"}], cost_usd=0.5, received_at=NOW)
-        events.write("add_interactions", [interaction(cost_usd=0.25)])
+        events.write("add_interactions", [interaction(cost_usd=0.25, by_gateway=True)])
         events.write("add_later_parts", later)
         assert events.ask("later_parts", FAMILY, {"in_1", "in_2"}) == {"in_1": later}
         assert events.ask("later_parts", "triage", {"in_1"}) == {}
@@ -197,14 +197,15 @@ class TestSums:
         assert events.ask("arm_summary", FAMILY, None) == [champion_sums, candidate_sums]
         assert events.ask("arm_summary", FAMILY, "ro_2") == []
 
-    def test_a_familys_money_is_summed_since_a_time(self, events: Adapter) -> None:
+    def test_a_familys_money_is_what_the_gateway_recorded_itself_since_a_time(self, events: Adapter) -> None:
         events.write(
             "add_interactions",
             [
-                interaction("1", cost_usd=0.5),
-                interaction("2", cost_usd=None),
-                interaction("3", cost_usd=0.25),
-                interaction("old", cost_usd=8.0, received_at=NOW - timedelta(hours=1)),
+                interaction("1", cost_usd=0.5, by_gateway=True),
+                interaction("2", cost_usd=None, by_gateway=True),
+                interaction("3", cost_usd=0.25, by_gateway=True),
+                interaction("said", cost_usd=1000.0),
+                interaction("old", cost_usd=8.0, by_gateway=True, received_at=NOW - timedelta(hours=1)),
             ],
         )
         assert events.ask("cost_usd", FAMILY, NOW - timedelta(minutes=30)) == 0.75

@@ -628,6 +628,77 @@ def test_revoking_the_last_key_does_not_open_the_server(world: World) -> None:
     assert world.get("/v1/families", headers={"X-API-Key": "s3cret"}).status_code == 401
 
 
+def test_a_key_ends_when_its_time_is_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    world.add_key("guest", "serve", secret="s3cret", expires_at=now + timedelta(hours=1))
+    bearer = {"Authorization": "Bearer s3cret"}
+    assert world.get("/v1/families/triage/prompt", headers=bearer).status_code == 200
+    monkeypatch.setattr(world.shared.clock, "now", lambda: now + timedelta(hours=1))
+    over = world.get("/v1/families/triage/prompt", headers=bearer)
+    assert (over.status_code, "expired" in over.json()["detail"]) == (401, True)
+
+
+def test_an_old_secret_ends_with_its_grace(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_key("boss", "admin", secret="s3cret")
+    boss = {"Authorization": "Bearer s3cret"}
+    first = world.post("/v1/keys", {"name": "app", "roles": ["serve"]}, headers=boss).json()["secret"]
+    second = world.post("/v1/keys/app/rotate", {"grace_s": 60}, headers=boss).json()["secret"]
+
+    def status(secret: str) -> int:
+        return int(world.get("/v1/families/triage/prompt", headers={"X-API-Key": secret}).status_code)
+
+    assert (status(first), status(second)) == (200, 200)
+    later = datetime.now(UTC) + timedelta(seconds=61)
+    monkeypatch.setattr(world.shared.clock, "now", lambda: later)
+    assert (status(first), status(second)) == (401, 200)
+
+
+def test_after_a_few_wrong_keys_an_address_waits_and_a_right_key_does_not(world: World) -> None:
+    world.add_key("app", "serve", secret="s3cret")
+    wrong, right = {"X-API-Key": "wrong"}, {"X-API-Key": "s3cret"}
+    answers = [world.get("/v1/families/triage/prompt", headers=wrong) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+    assert int(answers[5].headers["retry-after"]) >= 1
+    assert world.get("/v1/families/triage/prompt", headers=right).status_code == 200
+    assert world.get("/v1/families/triage/prompt").status_code == 401  # no key at all is nobody's guess
+
+
+def test_requests_of_a_key_are_limited_over_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, now = make_home(tmp_path), datetime.now(UTC).replace(second=1)
+    with serving(settings) as one, serving(settings) as other:
+        one.add_key("app", "feedback", secret="s3cret", limits={"requests_per_minute": 20})
+        one.add_key("free", "feedback", secret="free")
+        other.shared.serving.refresh()
+        for world in (one, other):
+            monkeypatch.setattr(world.shared.clock, "now", lambda: now)
+        app, free = {"X-API-Key": "s3cret"}, {"X-API-Key": "free"}
+        requests = [
+            lambda world: world.get("/v1/families/triage/prompt", headers=app),
+            lambda world: world.post("/v1/feedback", {"family": "triage", "unit": "u", "success": True}, headers=app),
+        ]
+        answers = [requests[i // 2 % 2]((one, other)[i % 2]) for i in range(60)]
+        passed = [answer for answer in answers if answer.status_code == 200]
+        assert len(passed) == 20
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert answers[-1].headers["retry-after"] == "59"
+        assert other.get("/v1/families/triage/prompt", headers=free).status_code == 200
+        now += timedelta(minutes=1)
+        assert one.get("/v1/families/triage/prompt", headers=app).status_code == 200
+
+
+def test_prompts_go_on_for_a_limited_key_while_the_store_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_key("app", "serve", secret="s3cret", limits={"requests_per_minute": 3})
+    now = datetime.now(UTC)
+    monkeypatch.setattr(world.shared.clock, "now", lambda: now)
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise Busy("The database is locked.")
+
+    monkeypatch.setattr(world.shared.store, "awrite", away)
+    answers = [world.get("/v1/families/triage/prompt", headers={"X-API-Key": "s3cret"}).status_code for _ in range(5)]
+    assert answers == [200, 200, 200, 429, 429]
+
+
 def test_changes_are_limited_per_minute_and_a_rollback_is_never_refused(tmp_path: Path) -> None:
     with serving(make_home(tmp_path, limits={"operator_per_minute": 3})) as world:
         path = "/v1/studies/st_0/cancel"

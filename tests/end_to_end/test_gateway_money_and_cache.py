@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from sqlalchemy import select
 
+from optimizer import wiring
+from optimizer.adapters.database.key_usage import USAGE
 from optimizer.config import Settings
+from optimizer.core.access import access_of, hash_of
+from optimizer.core.assignment import unit_hmac, verify_token
+from optimizer.jobs.ingest_feedback import Intake
 from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.gateway_world import family, interactions, make_home, running
@@ -79,6 +86,77 @@ def within_an_hour() -> None:
 def _provider_is_well(world: World) -> None:
     world.behind.fault, world.behind.pieces = lambda n: None, PIECES
     world.behind.bodies.clear()
+
+
+@pytest.mark.usefixtures("within_an_hour")
+def test_costs_that_an_application_reports_do_not_use_up_the_hours_money(tmp_path: Path) -> None:
+    with faulty_provider() as behind:
+        settings = make_home(tmp_path, {"strict": limited("strict", "refuse", 0.003)}, models(behind.url))
+        store, clock, secrets = wiring.open_store(settings), wiring.open_clock(settings), wiring.open_secrets(settings)
+        intake = Intake(
+            store=store,
+            clock=clock,
+            families=wiring.load_families(settings).families,
+            verify=lambda token: verify_token(token, secrets.token_keys, clock.now()),
+            hmac_unit=partial(unit_hmac, secrets.unit_key),
+            actor="some-app",
+        )
+        reported = intake.take([{"family": "strict", "unit": "u", "output": "x", "cost_usd": 1000.0}])
+        assert reported["accepted"] == 1
+        with running(settings) as url:
+            world = World(url, behind, settings)
+            assert [world.post("strict").status_code for _ in range(3)] == [200, 200, 429]
+        with running(settings) as url:  # what the gateway recorded itself still counts after its restart
+            assert World(url, behind, settings).post("strict").status_code == 429
+        store.close()
+
+
+LIMITS = [
+    pytest.param({"calls_per_day": 2}, id="calls"),
+    pytest.param(
+        {"usd_per_day": 0.0041}, id="dollars"
+    ),  # two answers of $0.002 fit, and beside them not even the least that a third may cost
+]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_model_calls_and_dollars_of_a_key_are_limited_over_all_gateways(tmp_path: Path, limits: dict[str, float]) -> None:
+    with faulty_provider() as behind:
+        settings = make_home(tmp_path, {"plain": family("plain", "dear")}, models(behind.url))
+        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
+        access = access_of(["serve"], limits=limits, now=now)
+        store.write(lambda tx: store.api_keys.add(tx, "app", access, hash_of("s3cret"), now))
+        store.write(lambda tx: store.api_keys.add(tx, "free", access_of(["serve"], now=now), hash_of("free"), now))
+        with running(settings) as one, running(settings) as other:
+
+            def post(url: str, secret: str = "s3cret") -> httpx.Response:
+                body = {"model": "plain", "messages": [{"role": "user", "content": "x"}]}
+                return httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": secret})
+
+            answers = [post(url) for url in (one, other, one, other)]
+            assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+            assert answers[2].json()["type"].endswith("key-limit-reached")
+            assert int(answers[2].headers["retry-after"]) > 0
+            assert post(other, "free").status_code == 200
+            assert len(behind.bodies) == 3  # nothing was sent for what was refused
+        store.close()
+
+
+def test_a_call_that_failed_before_it_was_billed_uses_no_dollars_of_its_key(tmp_path: Path) -> None:
+    with faulty_provider() as behind:
+        settings = make_home(tmp_path, {"plain": family("plain", "alone")}, {"alone": {**models(behind.url)["dear"], "fallbacks": []}})
+        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
+        access = access_of(["serve"], limits={"usd_per_day": 0.004}, now=now)
+        store.write(lambda tx: store.api_keys.add(tx, "app", access, hash_of("s3cret"), now))
+        with running(settings) as url:
+            behind.fault = lambda n: "rate_limit" if n == 0 else None
+            body = {"model": "plain", "messages": [{"role": "user", "content": "x"}]}
+            statuses = [httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": "s3cret"}).status_code for _ in range(2)]
+            assert statuses == [502, 200]
+        with store.read() as tx:
+            used = {row.limit: row.used for row in tx.execute(select(USAGE))}
+        assert used == {"usd_per_day": pytest.approx(COST_USD)}
+        store.close()
 
 
 @pytest.mark.usefixtures("within_an_hour")

@@ -22,6 +22,7 @@ from optimizer.adapters.database.examples import ExampleTables
 from optimizer.adapters.database.exposures import ExposureTable
 from optimizer.adapters.database.freezes import FreezeTable
 from optimizer.adapters.database.journal import JournalTable
+from optimizer.adapters.database.key_usage import KeyUsageTable
 from optimizer.adapters.database.minute_stats import MinuteStatTables
 from optimizer.adapters.database.observations import ObservationQueries
 from optimizer.adapters.database.outbox import OutboxTable
@@ -82,6 +83,7 @@ class Database:
         self.outbox = OutboxTable()
         self.alerts = AlertTable(self.outbox)
         self.api_keys = ApiKeyTable()
+        self.key_usage = KeyUsageTable()
         self.audit = AuditTable()
         self.serving_version = ServingVersionTable()
 

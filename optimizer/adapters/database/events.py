@@ -117,7 +117,10 @@ class EventTables:
         return [arms[arm] for arm in sorted(arms, key=lambda arm: (arm[0] or "", arm[1] or ""))]
 
     def cost_usd(self, tx: Connection, family: str, since: datetime) -> float:
-        sums = [select(func.sum(t.c.cost_usd)).where(t.c.family == family, t.c.received_at >= since) for t in (INTERACTIONS, LATER)]
+        own = select(func.sum(INTERACTIONS.c.cost_usd)).where(
+            INTERACTIONS.c.family == family, INTERACTIONS.c.received_at >= since, INTERACTIONS.c.by_gateway
+        )
+        sums = [own, select(func.sum(LATER.c.cost_usd)).where(LATER.c.family == family, LATER.c.received_at >= since)]
         return sum(float(tx.execute(query).scalar() or 0.0) for query in sums)
 
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:

@@ -612,6 +612,16 @@ class ApiKeyRow(SQLModel, table=True):
     previous_until: datetime | None = _at(nullable=True)
 
 
+class KeyUsageRow(SQLModel, table=True):
+    """Written by key_usage.py: the running window alone."""
+
+    __tablename__ = "key_usage"
+    key: str = Field(primary_key=True)
+    limit: str = Field(primary_key=True)
+    window: datetime = _at(primary_key=True)
+    used: float
+
+
 class AuditRow(SQLModel, table=True):
     """Written by audit.py: every change an actor caused."""
 
