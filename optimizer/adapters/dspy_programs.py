@@ -196,6 +196,13 @@ def silence_dspy() -> None:
 
 
 def _few_shots(demos: Sequence[Mapping[str, Any]], program: Program) -> list[FewShot]:
-    """DSPy's demos as our examples: a bootstrapped one carries the model's own output, a labelled one the expected text."""
-    shots = [FewShot(id=d[KEY], input=dict(program.example(d[KEY]).input), output=str(d[OUTPUT]).strip()) for d in demos]
+    """DSPy's demos as our examples: a labelled one carries the expected text, a bootstrapped one what the model wrote, or its label."""
+    shots = [FewShot(id=d[KEY], input=dict(program.example(d[KEY]).input), output=_output(d, program)) for d in demos]
     return [s for s in shots if not VARIABLE.search(s.output)]
+
+
+def _output(demo: Mapping[str, Any], program: Program) -> str:
+    """What a demo shows as the answer. Where answers are labels that is the sheet's label: the model's own words around it would be imitated."""
+    if program.family.output.parser == "label":
+        return output_of(program.family, program.example(demo[KEY]))
+    return str(demo[OUTPUT]).strip()

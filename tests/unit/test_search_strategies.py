@@ -10,6 +10,7 @@ from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
 from optimizer.adapters.dspy_programs import BootstrapSearch, Program
 from optimizer.adapters.optuna_search import SettingsSearch
+from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.errors import BudgetExhausted, ModelFailed
 from optimizer.core.language import request_for
 from optimizer.core.rendering import render
@@ -17,7 +18,7 @@ from optimizer.core.scoring import CORE_METRICS, Score, Scorer
 from optimizer.core.strategy import Proposal, SearchSetting
 from optimizer.core.study import Definition, ExampleResult
 from optimizer.core.variant import FewShot
-from tests.study_world import TopicModel, topic_examples, topic_family
+from tests.study_world import TOPIC_FAMILY, TopicModel, topic_examples, topic_family
 
 
 class Answers:
@@ -68,16 +69,26 @@ def test_bootstrap_proposes_each_candidate_seed_once_and_at_most_the_allowed_exa
     assert found[0].variant.examples == ()
 
 
-def test_a_bootstrapped_example_carries_the_models_own_words_and_keeps_its_id():
-    class Chatty(TopicModel):
-        def _text(self, request):
-            return f" The answer is {super()._text(request)}\n"
+class Chatty(TopicModel):
+    def _text(self, request):
+        return f" The answer is {super()._text(request)}\n"
 
-    family = topic_family()
-    found = all_of(BootstrapSearch(setting(answer=Answers(family, Chatty()))))
+
+@pytest.mark.parametrize(
+    ("output", "scorer", "own_words"),
+    [
+        pytest.param({"field": "topic", "parser": "text"}, {"rouge_1": 1.0}, True, id="text"),
+        pytest.param(TOPIC_FAMILY["output"], TOPIC_FAMILY["scorer"], False, id="labels"),
+    ],
+)
+def test_a_bootstrapped_example_carries_the_models_own_words_unless_it_is_a_label(output, scorer, own_words):
+    family = topic_family(output=output, scorer=scorer)
+    changes = {"family": family, "start": family.variant(), "scorer": build_scorer(family), "answer": Answers(family, Chatty())}
+    found = all_of(BootstrapSearch(setting(**changes)))
     outputs = {e.output for p in found for e in p.variant.examples}
-    assert {o for o in outputs if o.startswith("The answer is ")}, "a bootstrapped one"
+    assert any(o.startswith("The answer is ") for o in outputs) == own_words
     assert outputs & {"biology", "physics", "music"}, "a labelled one"
+    assert own_words or outputs <= {"biology", "physics", "music"}, "the sheet's labels alone"
     inputs = {e.id: e.input for e in topic_examples(12, "train")}
     assert all(inputs[e.id] == e.input for p in found for e in p.variant.examples)
 
