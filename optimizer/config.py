@@ -193,7 +193,7 @@ def load_settings(profile: str | None = None, home: Path | None = None, **explic
     Raises:
         InvalidInput: unknown profile, unreadable profile file, or a value outside its range; names all of them.
     """
-    folder = (home or _default_home()).expanduser().absolute()
+    folder = (home or project_home() or Path.cwd()).expanduser().absolute()
     name = profile or os.environ.get("DETENT_PROFILE") or DEFAULT_PROFILE
     if name not in PROFILES:
         raise InvalidInput(f"There is no profile {name!r}. Known: {', '.join(PROFILES)}.")
@@ -236,12 +236,13 @@ def _profile_file(home: Path, profile: str) -> Path:
     return home / "config" / f"{profile}.yaml"
 
 
-def _default_home() -> Path:
+def project_home() -> Path | None:
+    """DETENT_HOME, else the nearest folder upwards that holds ``families/``; None outside of every project."""
     named = os.environ.get("DETENT_HOME")
     if named:
         return Path(named)
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "families").is_dir()), here)
+    return next((folder for folder in (here, *here.parents) if (folder / "families").is_dir()), None)
 
 
 def _fault(error: Any) -> Fault:

@@ -14,7 +14,7 @@ from types import FrameType
 
 import structlog
 
-from optimizer import run_files
+from optimizer import run_files, user_homes
 from optimizer.config import Settings
 from optimizer.core.errors import Refused
 from optimizer.ports_in_use import Listening, is_loopback, listen, reachable_host
@@ -86,6 +86,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
         run_files.announce(self._settings, "serve", self.url("api"), profile=self._settings.profile)
+        user_homes.enter(self._settings.home)
         try:
             while not self._end.is_set():
                 for child in self._children:
@@ -93,6 +94,7 @@ class Supervisor:
                 self._end.wait(POLL_S)
         finally:
             self._end_all()
+            user_homes.leave(self._settings.home)
             run_files.withdraw(self._settings, "serve")
 
     def stop(self) -> None:

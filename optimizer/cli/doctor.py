@@ -43,7 +43,7 @@ def doctor(as_json: Json = False) -> None:
     Example: detent doctor
     """
     session = Session()
-    findings = [finding for check in CHECKS for finding in _careful(check, session)]
+    findings = _checked(session)
     faults = sum(f.verdict == "fault" for f in findings)
 
     def view(out: Any) -> None:
@@ -56,6 +56,17 @@ def doctor(as_json: Json = False) -> None:
     show(as_json, {"ok": not faults, "findings": findings}, view)
     if faults:
         raise typer.Exit(1)
+
+
+def _checked(session: Session) -> list[Finding]:
+    """All findings; without settings the rest could only repeat why there are none."""
+    findings: list[Finding] = []
+    for check in CHECKS:
+        found = _careful(check, session)
+        findings += found
+        if check is _settings and any(f.verdict == "fault" for f in found):
+            break
+    return findings
 
 
 def _careful(check: Callable[[Session], Iterator[Finding]], session: Session) -> list[Finding]:

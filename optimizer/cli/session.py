@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.actor import local_actor
+from optimizer.cli.output import say
 from optimizer.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -29,11 +31,12 @@ class Session:
         from optimizer import run_files
         from optimizer.config import load_settings
 
-        settings = load_settings()
+        home = _home()
+        settings = load_settings(home=home)
         if "DETENT_PROFILE" in os.environ:
             return settings
         profile = run_files.note(settings, "serve", "profile")
-        return load_settings(profile) if profile and profile != settings.profile else settings
+        return load_settings(profile, home) if profile and profile != settings.profile else settings
 
     @cached_property
     def server(self) -> ApiClient | None:
@@ -92,6 +95,32 @@ class Session:
                 family=family,
             )
         return rollout
+
+
+def _home() -> Path:
+    """The project of this folder, else the one whose server runs.
+
+    Raises:
+        NotFound: neither; nothing is made in a folder that is no project.
+        InvalidInput: several servers run.
+    """
+    from optimizer import user_homes
+    from optimizer.config import project_home
+
+    found = project_home()
+    if found is not None:
+        return found
+    running = user_homes.running()
+    if not running:
+        raise NotFound(
+            f"{Path.cwd()} is no Detent project (it holds no families/), and no server of yours runs. Go to the project's folder, name it with "
+            "DETENT_HOME, or make one: detent init DIR."
+        )
+    if len(running) > 1:
+        homes = ", ".join(map(str, running))
+        raise InvalidInput(f"Servers of yours run in {len(running)} homes: {homes}. Name the one that is meant with DETENT_HOME.")
+    say(f"This folder is no project; the server of {running[0]} is meant.")
+    return running[0]
 
 
 def check_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:
