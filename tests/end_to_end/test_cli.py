@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,13 @@ from optimizer.cli.app import app, exit_code
 from optimizer.config import load_settings
 from optimizer.core import errors
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from tests import command_line
 from tests.scripted_model import chat_answer, provider
 
 ROOT = Path(__file__).parents[2]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Detent = Callable[..., Ran]
+Detent = Callable[..., command_line.Ran]
 
 
 @pytest.fixture(scope="module")
@@ -52,25 +41,15 @@ def detent(tmp_path_factory: pytest.TempPathFactory, module_monkeypatch: pytest.
     module_monkeypatch.setenv("DETENT_HOME", str(home))
     module_monkeypatch.setenv("NO_COLOR", "1")
     module_monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str, stdin: str = "") -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-c", "from optimizer.cli import main; main()", *words],
-            capture_output=True,
-            text=True,
-            input=stdin,
-            timeout=120,
-            cwd=home.parent,
-        )
-        return Ran(code=done.returncode, out=done.stdout, err=done.stderr)
+    module_monkeypatch.chdir(home.parent)
 
     with provider() as model:
         model.answer = lambda body: (200, {}, json.dumps(chat_answer(_topic(body))).encode())
-        made = run("init", str(home), "--json")
+        made = command_line.detent("init", str(home), "--json")
         assert made.code == 0, made.err
         entry = {"openai_compatible": model.url, "model": "m", "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}}
         (home / "config" / "models.yaml").write_text(json.dumps({"embedded": {**entry, "max_output_tokens": 8}}))
-        yield run
+        yield command_line.detent
 
 
 def _topic(body: dict[str, Any]) -> str:

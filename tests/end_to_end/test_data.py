@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +12,7 @@ import pytest
 from optimizer import wiring
 from optimizer.jobs.prune_records import BATCH
 from optimizer.jobs.roll_up_minutes import NAME as MINUTES
+from tests import command_line
 from tests.api_world import World, make_home, serving
 from tests.stores import arm, interaction
 
@@ -64,15 +62,9 @@ def test_the_command_line_says_what_would_go_and_then_deletes_it(tmp_path: Path)
     add_old(store, clock.now(), 3)
 
     def detent(*words: str) -> tuple[Any, str]:
-        done = subprocess.run(
-            [sys.executable, "-c", "from optimizer.cli import main; main()", "data", "prune", *words, "--json"],
-            capture_output=True,
-            text=True,
-            env={"DETENT_HOME": str(tmp_path), "PATH": "", "NO_COLOR": "1"},
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout), done.stderr
+        done = command_line.detent("data", "prune", *words, "--json", env={"DETENT_HOME": str(tmp_path), "NO_COLOR": "1"})
+        assert done.code == 0, done.err
+        return done.json, done.err
 
     would, said = detent("--dry-run")
     assert (counts(would), would["items"][0]["family"], would["items"][0]["retain_days"]) == ({"interactions": 3}, "triage", 90)

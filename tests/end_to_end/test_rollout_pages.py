@@ -6,8 +6,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +16,7 @@ import yaml
 
 from optimizer.adapters.database import Database
 from optimizer.adapters.mlflow_tracking import MlflowTracker
+from tests import command_line
 from tests.api_world import make_home, serving
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
@@ -56,9 +55,8 @@ def detent(home: Path, monkeypatch: pytest.MonkeyPatch) -> Detent:
     monkeypatch.setenv("COLUMNS", "160")
 
     def run(*words: str) -> tuple[int, str, str]:
-        command = [sys.executable, "-c", "from optimizer.cli import main; main()", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        return done.returncode, done.stdout, done.stderr
+        ran = command_line.detent(*words)
+        return ran.code, ran.out, ran.err
 
     return run
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Mapping
 from itertools import count
 from math import log
@@ -23,6 +20,7 @@ from api.app import create_app
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.policy.steps import draw_of
+from tests import command_line
 from tests.clock import until
 from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import chat_answer, provider
@@ -58,10 +56,8 @@ def cascade() -> str:
     return text.replace('"Text: {{document}}"}]}', f'"Text: {{{{document}}}}"}}], {policy}}}')
 
 
-def detent(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from optimizer.cli import main; main()", *words]
-    environment = {**os.environ, "DETENT_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "240"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=home)
+def detent(home: Path, *words: str) -> command_line.Ran:
+    return command_line.detent(*words, env={"DETENT_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "240"})
 
 
 def served(settings: Settings, url: str) -> dict[int, str]:
@@ -101,8 +97,8 @@ def test_requests_of_the_gateway_become_records_estimates_and_a_variant(tmp_path
         assert api.post("/v1/feedback", json=events).json()["accepted"] == N / 4
 
     ran = detent(tmp_path, "thresholds", "recommend", "topics", "--json")
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
     assert (found["n_read"], found["n_older"], found["left_out"]) == (N, 0, {})
     drawn = [i for i, id in ids.items() if draw_of(id) < SHARE and (sure(i) >= ACCEPT or not i % 29)]
     complete = [i for i in drawn if i % 29]
@@ -126,7 +122,7 @@ def test_requests_of_the_gateway_become_records_estimates_and_a_variant(tmp_path
     assert advice["audit_cost"]["audit_share"] == SHARE
 
     shown = detent(tmp_path, "thresholds", "recommend", "topics")
-    assert shown.returncode == 0, shown.stderr
+    assert shown.code == 0, shown.err
     for words in (
         f"Read      {N} requests",
         "against the expected output of a correction",
@@ -134,11 +130,11 @@ def test_requests_of_the_gateway_become_records_estimates_and_a_variant(tmp_path
         "strong alone",
         "% of what these cost without it",
     ):
-        assert words in shown.stdout
-    then = shown.stdout.split("Next      detent ")[1].strip()
+        assert words in shown.out
+    then = shown.out.split("Next      detent ")[1].strip()
     made = detent(tmp_path, *shlex.split(then), "--json")
-    assert made.returncode == 0, made.stderr
-    assert json.loads(made.stdout)["policy"]["accept"] == advice["policy"]["accept"]
+    assert made.code == 0, made.err
+    assert json.loads(made.out)["policy"]["accept"] == advice["policy"]["accept"]
     refused = detent(tmp_path, "thresholds", "recommend", "topics", "--out", "somewhere")
-    assert refused.returncode != 0
-    assert "--out writes the files of a content pipeline" in refused.stderr
+    assert refused.code != 0
+    assert "--out writes the files of a content pipeline" in refused.err

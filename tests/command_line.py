@@ -1,0 +1,38 @@
+"""The ``detent`` command in this process, through Typer's runner: a process of its own costs two seconds of CPU, mostly imports.
+
+For tests of what a command says and does. Where the process is the point (signals, a lock, a home in use), see ``running_server.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from typer.testing import CliRunner
+
+from optimizer.cli.app import run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a shell would have seen of a command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def detent(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
+    """Run one command line; DETENT_HOME and the like come from ``env`` or from the environment that the test has set."""
+    with CliRunner().isolation(input=stdin, env=env) as (out, err, _mixed):
+        code = run(words)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return Ran(code=code, out=out.getvalue().decode(), err=err.getvalue().decode())
