@@ -37,6 +37,7 @@ def serve(
     """
     from optimizer import run_files, wiring
     from optimizer.config import load_settings
+    from optimizer.core.rollout import refuse_other_clock
     from optimizer.logs import set_up_logs
     from optimizer.supervise import Supervisor, refuse_open_door
 
@@ -51,6 +52,8 @@ def serve(
         store = wiring.open_store(settings)
         with store.read() as tx:
             refuse_open_door(settings.host, has_keys=bool(store.api_keys.all(tx)))
+            for rollout in store.rollouts.all_active(tx):
+                refuse_other_clock(rollout, settings.clock_scale)
         _load_families(settings, store, strict)
         supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow)
         say(f"Detent, profile {settings.profile}, home {settings.home}")

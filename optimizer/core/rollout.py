@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from optimizer.core.errors import Refused
+
 Status = Literal["pending", "validating", "approved", "deploying", "deployed", "rolled_back", "failed"]
 Outcome = Literal["promoted", "worse", "guardrail", "inconclusive", "invalid", "cancelled", "champion_changed"]
 
@@ -85,6 +87,23 @@ class Champion:
     until: datetime | None = None
     previous: int | None = None
     rollout: str | None = None
+
+
+def refuse_other_clock(rollout: Rollout, scale: float) -> None:
+    """A rollout that began on real time never goes on by scaled time, where its days would be minutes and its record would not say so.
+
+    Args:
+        scale: of the rollout clock of the process that wants to go on with it; 1 is real time.
+    Raises:
+        Refused: the rollout is not marked as simulated and the clock is scaled.
+    """
+    if scale != 1.0 and not rollout.simulated_clock:
+        raise Refused(
+            f"Rollout {rollout.id} of {rollout.family} began on real time, and this process runs the clock of rollouts {scale:g} times as fast. "
+            f"Run it under the profile that it began with (detent serve --profile dev, DETENT_CLOCK_SCALE unset), or end it: "
+            f"detent rollout rollback {rollout.family}.",
+            rollout=rollout.id,
+        )
 
 
 def identity(rollout: Rollout) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from typing import get_args
 from optimizer.core.errors import InvalidInput, NotFound, StaleVersion
 from optimizer.core.freezes import require_unfrozen
 from optimizer.core.moves import Move, OperatorAct, Transition, apply, lapse_of
-from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.core.rollout import Champion, Decision, Rollout, refuse_other_clock
 from optimizer.jobs.record_change import ChangeReport, checked_reason, crown, log_head, record_move
 from optimizer.jobs.watch_rollout import evidence_now
 from optimizer.ports import Clock, Store, Transaction
 
-STOPPED_BY_FREEZE: tuple[OperatorAct, ...] = ("approve", "advance", "resume", "promote")
+GOING_ON: tuple[OperatorAct, ...] = ("approve", "advance", "resume", "promote")  # a freeze or another clock stops these; never the way back
 
 
 def operate(
@@ -31,6 +31,7 @@ def operate(
     Raises:
         NotFound: no such rollout.
         Conflict: the rollout's state, or a freeze, does not allow the act; StaleVersion when it moved since ``if_version``.
+        Refused: it began on real time and this process runs on a scaled clock; GateNotMet, which follows, is one of these, too.
         GateNotMet: advance or promote past a gate that has not passed, without ``confirm`` = the family's name.
     """
     if act not in get_args(OperatorAct):
@@ -47,8 +48,9 @@ def operate(
                 "Look at its status and say it again if it is still meant.",
                 rollout=rollout_id, version=rollout.version,
             )  # fmt: skip
-        if act in STOPPED_BY_FREEZE:
+        if act in GOING_ON:
             require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout_id}")
+            refuse_other_clock(rollout, clock.scale)
         at, clock_at = clock.now(), clock.rollout_now()
         lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
         move = Move(

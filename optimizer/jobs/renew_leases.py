@@ -14,7 +14,7 @@ from optimizer.core.errors import Busy, StaleVersion
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR
 from optimizer.core.moves import Act, Move, apply, lapse_of
-from optimizer.core.rollout import Decision, Rollout
+from optimizer.core.rollout import Decision, Rollout, refuse_other_clock
 from optimizer.core.words import when
 from optimizer.jobs.freeze import ended_freezes
 from optimizer.jobs.ids import new_id
@@ -74,6 +74,7 @@ def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
     if rollout is None:
         return "left"
     try:
+        refuse_other_clock(rollout, clock.scale)
         if rollout.status != "deploying":
             return _begin(store, clock, id, at, lease_seconds)
         if leased(rollout, clock.now()):

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.adapters.database import Database
 from optimizer.core.cohorts import gaps
-from optimizer.core.errors import Busy, Conflict, GateNotMet
+from optimizer.core.errors import Busy, Conflict, GateNotMet, Refused
 from optimizer.core.family import parse_family
 from optimizer.core.feedback import FeedbackEvent
 from optimizer.jobs import watch_rollout
@@ -18,6 +18,7 @@ from optimizer.jobs.adopt_file_version import adopt_file_version
 from optimizer.jobs.create_variant import VariantDraft, create_variant
 from optimizer.jobs.forecast_rollout import read_recent
 from optimizer.jobs.freeze import freeze, unfreeze
+from optimizer.jobs.operate_rollout import operate
 from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.watch_rollout import evidence_now
 from tests.clock import Clock
@@ -40,6 +41,33 @@ def n_units(world: World) -> int:
 
 def n_left_out(world: World) -> int:
     return sum(block.content["left_out"] for block in world.blocks("quality"))
+
+
+# --- another clock ----------------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_that_began_on_real_time_does_not_go_on_by_scaled_time(database: Database) -> None:
+    world = World(store=database)
+    world.history()
+    rollout = world.start()
+    world.clock.scale = 1440.0
+    world.clock.pass_seconds(70)
+    world._state = None
+    report = world.tick()
+    assert (report.done[rollout.id], world.moves()) == ("failed", ["deploy"])
+    assert world.serve("someone").rollout is None, "without a lease it is not served"
+    for act in ("advance", "promote", "resume"):
+        with pytest.raises(Refused, match="began on real time"):
+            operate(rollout.id, act, actor="ann", reason="on", store=world.store, clock=world.clock, confirm=F)  # type: ignore[arg-type]
+    assert operate(rollout.id, "rollback", actor="ann", reason="back", store=world.store, clock=world.clock).changed
+
+
+def test_a_rollout_that_began_on_scaled_time_is_marked_for_ever_and_may_go_on_by_real_time(database: Database) -> None:
+    world = fast(database)
+    rollout = world.start()
+    world.clock.scale = 1.0
+    assert world.tick().done[rollout.id] == "watched"
+    assert world.rollout.simulated_clock
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------
