@@ -92,7 +92,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     call = _within_limits(await _prepare(body, request, shared), shared, side)
     headers = {"X-Detent-Assignment": call.served.token}
     reader = Reader(shared.settings.limits.stalled_seconds)
-    settled = begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
+    settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
     try:
         if not body.stream:
             answered = await _while_waited_for(settled, request, reader)

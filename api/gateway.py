@@ -20,6 +20,7 @@ from api.event_stream import STOPPED
 from api.hourly_money import limited
 from api.lifecycle import running_loops, running_services
 from api.model_side import ModelSide, of
+from api.recording import drain
 from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer import wiring
@@ -27,6 +28,7 @@ from optimizer.config import Settings
 
 EMBEDDED_EVERY_S = 2.0
 MONEY_EVERY_S = 30.0
+DRAIN_EVERY_S = 0.5
 RECORDS_WAIT_S = 10.0
 
 log = structlog.get_logger("gateway")
@@ -41,17 +43,20 @@ def create_gateway(settings: Settings) -> FastAPI:
         models = await asyncio.to_thread(wiring.open_models, settings)
         async with running_services(settings) as shared:
             app.state.services = shared
+            spool = wiring.open_spool(settings)
             side = app.state.model_side = ModelSide(
-                catalogue=models, judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings)
+                catalogue=models, spool=spool, judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings)
             )
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
+            draining = (DRAIN_EVERY_S, lambda: drain(shared, spool), "drain of the spool")
             try:
                 await asyncio.to_thread(_read_money, shared, side)
-                async with running_loops(shared, embedded, money):
+                async with running_loops(shared, embedded, money, draining):
                     yield
             finally:
                 await _end_calls(side)
+                spool.close()
                 await asyncio.to_thread(models.close)
 
     app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)

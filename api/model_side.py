@@ -22,6 +22,7 @@ from optimizer.core.scoring import Judge
 
 if TYPE_CHECKING:
     from optimizer.adapters.language_models import Models
+    from optimizer.adapters.spool import Spool
 
 
 @dataclass(kw_only=True)
@@ -29,6 +30,7 @@ class ModelSide:
     """``catalogue`` is what config/models.yaml names; ``models`` is the one way to ask them."""
 
     catalogue: Models
+    spool: Spool  # for records that the store does not take at once
     metrics: Metrics = field(default_factory=Metrics)
     models: GuardedModels = field(init=False)
     threads: ModelThreads = field(default_factory=ModelThreads)

@@ -7,38 +7,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
 import structlog
 
-from api.chat_answer import Answered, Call, failure_report, report_of
+from api.chat_answer import Answered, Call, failure_report, json_bytes, report_of
 from api.model_side import ModelSide
 from api.reader import ClientGone, Reader
+from api.recording import ANSWER_BYTES, record_interaction, record_later
 from api.services import Services
 from optimizer.core.budget import reservation_usd
 from optimizer.core.errors import DetentError, ModelFailed
 from optimizer.core.policy.attempts import Attempt, total_cost_usd
-from optimizer.jobs.record_later_parts import record_later_parts
-
-RECORD_WAIT_S = 0.25  # an answer waits no longer than this for its interaction to be on disk
+from optimizer.jobs.record_later_parts import later_parts
 
 log = structlog.get_logger("gateway")
 
 
-def begin(
+async def begin(
     shared: Services, side: ModelSide, call: Call, reader: Reader, start: Callable[[], asyncio.Future[Answered]]
 ) -> asyncio.Task[Answered]:
     """Starts the making of an answer, unless it is known. The task settles the call: it ends when that is on record.
 
     Raises:
-        Busy: there is too much to do already; nothing was begun.
+        Busy: there is too much to do already, or no room for a record; nothing was begun.
     """
     started = perf_counter()
     _tell_of_injection(side, call)
-    cached = _cached(side, call)
-    coming = start() if cached is None else _known(cached)
+    with ExitStack() as stack:
+        await asyncio.to_thread(stack.enter_context, side.spool.promise(ANSWER_BYTES + 2 * len(json_bytes(call.input))))
+        cached = _cached(side, call)
+        coming = start() if cached is None else _known(cached)
+        room = stack.pop_all()
     task = asyncio.create_task(_settle(shared, side, call, reader, coming, started))
+    task.add_done_callback(lambda _: room.close())
     side.settling[task] = reader
     task.add_done_callback(lambda done: _settled(side, done))
     return task
@@ -75,18 +80,18 @@ async def _settle(
             failed = failure_report(
                 f"{error.kind}: {error.detail}", output=reader.text, latency_ms=latency_ms, time_to_first_token_ms=first_ms()
             )
-            await _record(shared, side, call, {**failed, **_paid(shared, side, call, error)})
+            await _record_failure(shared, side, call, {**failed, **_paid(shared, side, call, error)})
         raise
     except ClientGone as error:
         _count_what_came(shared, side, call, reader)
         if reader.asked:  # how long the answer would have taken is not known, so no latency is reported
             gone = f"{reader.why} after {len(reader.text)} characters of the answer"
             left = failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms())
-            await _record(shared, side, call, {**left, **_paid(shared, side, call, error)})
+            await _record_failure(shared, side, call, {**left, **_paid(shared, side, call, error)})
         raise
     except Exception as error:
         log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
-        await _record(
+        await _record_failure(
             shared,
             side,
             call,
@@ -119,7 +124,9 @@ async def _follow(shared: Services, side: ModelSide, call: Call, follow_up: Call
         attempts = await follow_up()
         side.money.add(call.served.family.name, total_cost_usd(attempts), shared.clock.now())
         if family is not None:
-            await record_later_parts(family, call.id, attempts, store=shared.store, clock=shared.clock)
+            row = later_parts(family, call.id, attempts, shared.clock)
+            if row is not None:
+                await record_later(shared, side.spool, row)
     except Exception as error:
         log.error("later parts not recorded", interaction=call.id, error=str(error), exc_info=error)
 
@@ -151,22 +158,19 @@ def _count_what_came(shared: Services, side: ModelSide, call: Call, reader: Read
 
 
 async def _record(shared: Services, side: ModelSide, call: Call, report: Mapping[str, Any]) -> None:
-    """Puts the interaction on disk. A store that is slow or away delays the answer by RECORD_WAIT_S at most; the rest goes on behind it."""
-    event = {"id": call.id, "assignment": call.served.token, "input": dict(call.input), **report}
+    """Puts the interaction on disk. Raises Busy where that cannot be done: an answer that is on no record is not given."""
+    began = shared.clock.now() - timedelta(milliseconds=report.get("latency_ms") or 0)  # it may reach the store much later
+    event = {"id": call.id, "assignment": call.served.token, "input": dict(call.input), "occurred_at": began, **report}
     if call.injection:
         event["tags"] = {**event.get("tags", {}), "injection": ",".join(call.injection)}
-    task = asyncio.create_task(_ingest(shared, event, call.actor))
-    side.recording.add(task)
-    task.add_done_callback(side.recording.discard)
-    await asyncio.wait({task}, timeout=RECORD_WAIT_S)
-
-
-async def _ingest(shared: Services, event: Mapping[str, Any], actor: str) -> None:
     try:
-        result = await shared.intake(actor, by_gateway=True).atake([event])
+        await record_interaction(shared, side.spool, event, call.actor)
     except Exception as error:
-        # The user has the answer by now; what is lost is its record, and that must be seen.
-        log.error("interaction not recorded", interaction=event["id"], error=str(error), exc_info=error)
-        return
-    for rejected in result["rejected"]:
-        log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])
+        log.error("interaction not recorded", interaction=call.id, error=str(error), exc_info=error)
+        raise
+
+
+async def _record_failure(shared: Services, side: ModelSide, call: Call, report: Mapping[str, Any]) -> None:
+    """The client hears of the failure itself, whatever becomes of its record."""
+    with suppress(Exception):  # logged
+        await _record(shared, side, call, report)

@@ -34,6 +34,7 @@ from api.reader import Reader
 from api.routes.serving import Served
 from optimizer.adapters.language_models import Models
 from optimizer.adapters.model_settings import ModelSettings
+from optimizer.adapters.spool import Spool
 from optimizer.core.family import Family, parse_family
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest, request_for
 from optimizer.core.policy.answer_features import FEATURES as OF_ANSWER
@@ -161,7 +162,7 @@ async def round_ms(n: int, request: Callable[[], Awaitable[Answered]]) -> float:
 
 
 async def measure(rounds: int, n: int) -> dict[str, list[float]]:
-    definition, side = family(), ModelSide(catalogue=cast(Models, Catalogue()))
+    definition, side = family(), ModelSide(catalogue=cast(Models, Catalogue()), spool=Spool(Path("unused")))
     policies: dict[str, Policy | None] = {"no policy (1 call)": None, **{case: parse_policy(policy) for case, policy in CASES.items()}}
     found: dict[str, list[float]] = {case: [] for case in policies}
     for number in range(rounds + 1):

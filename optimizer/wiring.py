@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.model_settings import ModelSettings
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
+    from optimizer.adapters.spool import Spool
     from optimizer.core.family import Family
     from optimizer.core.new_family import Sheet
     from optimizer.core.policy.content.files import PipelineFiles
@@ -36,6 +37,13 @@ def open_store(settings: Settings) -> Store:
     from optimizer.adapters.database import Database
 
     return cast("Store", Database(settings.db_url()))
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Where the gateway puts records that the store does not take at once; nothing is opened before the first use."""
+    from optimizer.adapters.spool import Spool
+
+    return Spool(settings.var() / "spool" / "interactions")
 
 
 def migrate_store(settings: Settings) -> None:

@@ -52,6 +52,10 @@ class Intake:
     by_gateway: bool = False
     idempotency: Idempotency | None = None
 
+    def request(self) -> IntakeRequest:
+        """For callers that read in one place and keep in another."""
+        return IntakeRequest(self)
+
     def take(self, events: Sequence[Any]) -> dict[str, Any]:
         """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail", "errors"?}]} after the commit.
 
@@ -59,18 +63,18 @@ class Intake:
             KeyReused: the idempotency key came with another body before.
             Busy: the store takes no more now; nothing was kept.
         """
-        request = _Request(self)
+        request = self.request()
         reads = request.read(events)
         return self.store.write(lambda tx: request.keep(tx, reads), rows=len(events))
 
     async def atake(self, events: Sequence[Any]) -> dict[str, Any]:
         """Reading a few short events takes the event loop's time, reading long ones and waiting for the commit do not."""
-        request = _Request(self)
-        reads = request.read(events) if request.reads_quickly(events) else await asyncio.to_thread(request.read, events)
+        request = self.request()
+        reads = await request.aread(events)
         return await self.store.awrite(lambda tx: request.keep(tx, reads), rows=len(events))
 
 
-class _Request:
+class IntakeRequest:
     """One request on its way in: ``read`` needs no database, ``keep`` runs inside the writing transaction."""
 
     def __init__(self, intake: Intake) -> None:
@@ -80,7 +84,14 @@ class _Request:
         self._all_masks: Masker | None = None
         self._rejected: list[Rejection] = []
 
+    @property
+    def rejected(self) -> Sequence[Rejection]:
+        return self._rejected
+
     # --- before the transaction -----------------------------------------------------------------------------------------
+
+    async def aread(self, events: Sequence[Any]) -> list[Read]:
+        return self.read(events) if self.reads_quickly(events) else await asyncio.to_thread(self.read, events)
 
     def reads_quickly(self, events: Sequence[Any]) -> bool:
         """Whether reading takes some milliseconds at most: few characters, and no expression of a user's own to mask them by."""
