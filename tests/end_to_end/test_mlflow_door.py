@@ -17,7 +17,7 @@ import pytest
 from optimizer import supervise
 from optimizer.config import load_settings
 from optimizer.mlflow_server import ENVIRONMENT, prepare_store
-from tests.running_server import until
+from tests.clock import PROCESSES_S, until
 
 API = "/api/2.0/mlflow"
 JSON = {"Content-Type": "application/json"}
@@ -51,7 +51,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             return False
 
     try:
-        until("MLflow answers", is_up)
+        until(is_up, "MLflow answers", patience_s=PROCESSES_S)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
             yield Running(client, port, home)
     finally:
