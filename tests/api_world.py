@@ -13,11 +13,11 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.services import Services
-from optimizer import wiring
 from optimizer.config import Settings, load_settings
 from optimizer.core.access import access_of, hash_of
 from optimizer.core.dataset import make_example
 from optimizer.jobs.renew_leases import tick
+from tests.stores import migrate_store
 
 FAMILY = """\
 name: triage
@@ -121,7 +121,7 @@ def make_home(home: Path, **explicit: Any) -> Settings:
     folder.mkdir(parents=True)
     (folder / "family.yaml").write_text(FAMILY, encoding="utf-8")
     settings = load_settings("dev", home, **explicit)
-    wiring.migrate_store(settings)
+    migrate_store(settings)
     return settings
 
 

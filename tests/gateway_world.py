@@ -14,6 +14,7 @@ from api.server import Server, configuration
 from optimizer import wiring
 from optimizer.config import Settings, load_settings
 from tests.clock import until
+from tests.stores import migrate_store
 
 FAMILY = """
 name: {name}
@@ -45,7 +46,7 @@ def make_home(folder: Path, families: dict[str, str], models: dict[str, Any], **
     (folder / "config").mkdir()
     (folder / "config" / "models.yaml").write_text(json.dumps(models))
     settings = load_settings(home=folder, **explicit)
-    wiring.migrate_store(settings)
+    migrate_store(settings)
     return settings
 
 

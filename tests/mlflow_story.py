@@ -14,6 +14,7 @@ from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
 from optimizer.core.variant import FewShot, Variant
 from optimizer.ports import VariantRecord
 from tests.clock import Clock
+from tests.stores import new_database
 
 FAMILY = "summarization"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -44,9 +45,8 @@ SCORES = [0.21, 0.26, 0.31, 0.29, 0.36, 0.34, 0.22, 0.27, 0.3, 0.12, 0.15]
 
 
 def open_database(folder: Path) -> Database:
-    store = Database(f"sqlite:///{folder / 'var' / 'detent.db'}")
-    store.migrate()
-    return store
+    (folder / "var").mkdir(exist_ok=True)
+    return new_database(folder / "var")
 
 
 def examples() -> list[Example]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
 from optimizer.core.champion import first
 from optimizer.core.dataset import Example
 from optimizer.core.errors import ModelFailed
@@ -28,6 +27,7 @@ from optimizer.jobs.run_study import run_study
 from optimizer.ports import VariantRecord
 from optimizer.wiring import strategy_for
 from tests.clock import Clock
+from tests.stores import new_database
 
 TOPICS = ("biology", "physics", "music")
 START = datetime(2026, 11, 20, tzinfo=UTC)
@@ -121,8 +121,7 @@ class World:
         self.family = family or topic_family()
         self.model = model or TopicModel()
         self.clock = clock or Clock(START, step_s=0.001)
-        self.store = Database(f"sqlite:///{folder / 'detent.db'}")
-        self.store.migrate()
+        self.store = new_database(folder)
         self.families = SimpleNamespace(families={self.family.name: self.family})
         self.scorer = Scorer(self.family.output, self.family.metrics, [*CORE_METRICS.values(), PROCESSED_QUALITY])
 

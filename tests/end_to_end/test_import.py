@@ -17,6 +17,7 @@ from optimizer.adapters.table_files import MAX_CELL_CHARS
 from optimizer.core.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.family import Family, parse_family
 from optimizer.jobs.import_examples import ImportReport, import_examples
+from tests.stores import new_database
 from tests.unit.test_policy_studies import pipeline_family
 
 
@@ -33,8 +34,7 @@ def family(**changes: Any) -> Family:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
-    database.migrate()
+    database = new_database(tmp_path)
     yield database
     database.close()
 

@@ -28,6 +28,7 @@ from optimizer.jobs.run_study import run_study
 from optimizer.jobs.sync_families import sync_families
 from tests.clock import Clock, until
 from tests.scripted_model import chat_answer, provider
+from tests.stores import migrate_store
 from tests.study_world import TOPICS
 
 FAMILY = """
@@ -86,7 +87,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
             for name, usd in prices.items()
         }
         home.models_file.write_text(json.dumps(models))
-        wiring.migrate_store(home)
+        migrate_store(home)
         store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
         sync_families(files.families, store, clock)
         family = files.families["topics"]

@@ -25,6 +25,7 @@ from optimizer.jobs.export_variant import export_variant
 from optimizer.jobs.run_study import run_study
 from optimizer.jobs.sync_families import sync_families
 from tests.scripted_model import chat_answer, provider
+from tests.stores import migrate_store
 from tests.study_world import TOPICS
 
 FAMILY = """
@@ -75,7 +76,7 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
         priced = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
         models = {"remote": {"openai_compatible": behind.url, "model": "m", "price": priced, "concurrency": 1}}
         home.models_file.write_text(json.dumps(models))
-        wiring.migrate_store(home)
+        migrate_store(home)
         store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
         sync_families(files.families, store, clock)
         family = files.families["topics"]
@@ -155,7 +156,7 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
         priced = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
         same = {"openai_compatible": behind.url, "model": "m", "price": priced, "concurrency": 1}
         home.models_file.write_text(json.dumps({"short": same, "long": same}))
-        wiring.migrate_store(home)
+        migrate_store(home)
         store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
         sync_families(files.families, store, clock)
         family = files.families["topics"]

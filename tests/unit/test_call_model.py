@@ -11,7 +11,6 @@ from datetime import timedelta
 import pytest
 import stamina
 
-from optimizer.adapters.database import Database
 from optimizer.core.budget import HeldBack, reservation_usd
 from optimizer.core.errors import BudgetExhausted, BudgetTooSmall, ModelFailed, StudyStopped
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
@@ -19,6 +18,7 @@ from optimizer.core.study import Budget
 from optimizer.jobs.call_model import JournaledModel
 from tests.clock import T0, Clock
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
+from tests.stores import new_database
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -31,8 +31,7 @@ def _no_waiting_between_retries():
 
 @pytest.fixture
 def store(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
-    database.migrate()
+    database = new_database(tmp_path)
     yield database
     database.close()
 
