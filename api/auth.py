@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from urllib.parse import urlsplit
 
 from optimizer.core import access as rights
 from optimizer.core.access import EVERYTHING, Access, Role, hash_of
-from optimizer.core.errors import NotAuthenticated, NotAuthorised
+from optimizer.core.errors import NotAuthenticated
 from optimizer.ports import KeyRecord
-from optimizer.ports_in_use import is_loopback
 
 
 class WrongKey(NotAuthenticated):
@@ -66,9 +63,8 @@ class Keys:
 
 
 def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str, now: datetime) -> Caller:
-    """The caller; raises NotAuthenticated for a missing or unknown key, NotAuthorised for another machine where no key exists."""
+    """The caller; raises NotAuthenticated for a missing or unknown key. Where none exists ``local_door`` has let the request in."""
     if not keys.any_exist:
-        _require_this_machine(headers, client_host)
         return Caller(actor=actor_without_key, access=EVERYTHING, quota=f"address:{client_host or 'local'}")
     secret = secret_of(headers)
     if secret is None:
@@ -105,29 +101,3 @@ def secret_of(headers: Mapping[str, str]) -> str | None:
     if scheme.lower() == "bearer" and value.strip():
         return value.strip()
     return headers.get("x-api-key") or None
-
-
-def _require_this_machine(headers: Mapping[str, str], client_host: str | None) -> None:
-    if not is_loopback(client_host):
-        raise NotAuthorised(
-            "Without keys this server answers this machine only. Make a key with `detent keys` and send it as `Authorization: Bearer KEY`."
-        )
-    # A web page open in a browser on this machine reaches loopback too, by its own origin or by a name that it points here.
-    origin = headers.get("origin")
-    if origin is not None and not _names_this_machine(origin):
-        raise NotAuthorised(f"Without keys this server takes no requests from web pages of {origin}. Make a key with `detent keys`.")
-    host = headers.get("host", "")
-    if not _names_this_machine(host):
-        raise NotAuthorised(
-            f"Without keys this server answers to this machine's own names only, not to {host!r}. Use 127.0.0.1, or make a key with `detent keys`."
-        )
-
-
-@lru_cache(maxsize=1024)
-def _names_this_machine(host_or_origin: str) -> bool:
-    """True for loopback addresses and for names without a dot, which no public web site can have."""
-    try:
-        name = urlsplit(host_or_origin if "//" in host_or_origin else f"//{host_or_origin}").hostname or ""
-    except ValueError:
-        return False
-    return is_loopback(name) or ("." not in name and ":" not in name and host_or_origin != "null")

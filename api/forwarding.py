@@ -20,6 +20,9 @@ HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host content-length expect".split()
 )
 SET_HERE = frozenset({b"x-request-id"})  # the checked one, never the sender's own
+CHECKED_HERE = frozenset(
+    b"origin referer sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user".split()
+)  # by the door, against its own address
 NOT_FROM_ANSWER = HOP_BY_HOP - {b"content-length"} | {b"date", b"server", b"x-request-id"}
 READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits of its own
 
@@ -46,7 +49,8 @@ class Gateway:
         import httpx  # a tenth of a second that serving prompts need not wait for at the start
 
         url = self.address() + request.url.path
-        headers = [(name, value.strip(b" \t")) for name, value in request.headers.raw if name not in HOP_BY_HOP | SET_HERE]
+        kept = [pair for pair in request.headers.raw if pair[0] not in HOP_BY_HOP | SET_HERE | CHECKED_HERE]
+        headers = [(name, value.strip(b" \t")) for name, value in kept]
         if "accept-encoding" not in request.headers:
             headers.append((b"accept-encoding", b"identity"))  # httpx would ask for gzip, which this sender did not
         headers.append((b"x-request-id", request.state.request_id.encode()))

@@ -12,6 +12,7 @@ from api import services
 from api.auth import Caller, WrongKey, identify, require, require_family
 from api.bodies import StrictRequest, check_media_type
 from api.figures import without_texts
+from api.local_door import refuse_forms, require_program_of_this_machine
 from api.problems import UnknownParameter
 from optimizer.core.access import Role
 from optimizer.core.errors import Busy, Fault
@@ -45,6 +46,8 @@ def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
     keys = shared.serving.now_served.keys
     if keys is None:
         raise Busy("The store has not been read since the server started, so keys cannot be checked yet. /ready says what is missing.")
+    if not keys.any_exist:
+        require_program_of_this_machine(request)
     host = request.client.host if request.client else None
     try:
         caller = identify(request.headers, host, keys, shared.actor_without_key, shared.clock.now())
@@ -103,6 +106,7 @@ class DetentRoute(APIRoute):
             caller = admit(request, role, narrows=narrows) if role is not None else None
             if caller is not None and not passed_on:
                 await services.of(request).request_limits.count(caller)
+            refuse_forms(request)
             check_query(request, known)
             if change is not None:
                 count_change(request, change)

@@ -49,10 +49,8 @@ def _page_refusal(method: str, headers: Headers, host: str) -> str | None:
     if any(site not in ("same-origin", "none") for site in sites):
         return f"a browser sent this for a page of another site (Sec-Fetch-Site: {', '.join(sites)[:40]}). Make a key with `detent keys`"
     is_of_a_page = bool(origins or sites)
-    if is_of_a_page and method not in SAFE_METHODS and not _is_asked_first(headers):
-        return (
-            "a page's request that changes something needs `Content-Type: application/json` or `X-Requested-With`, which no form can send"
-        )
+    if is_of_a_page and method == "POST" and not _is_asked_first(headers):  # others are asked first by their method
+        return "a page's POST needs `Content-Type: application/json` or `X-Requested-With`, which no form can send"
     return None
 
 

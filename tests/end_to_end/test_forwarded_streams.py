@@ -83,7 +83,7 @@ def test_a_space_behind_a_header_s_value_is_no_part_of_it(ways, header: str) -> 
     """It was passed on, and the gateway's client refused to send it: 503, as if the gateway were away."""
     api, *_ = ways
     body = json.dumps({"model": "nothing", "messages": [{"role": "user", "content": "Stars?"}]})
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {api.removeprefix('http://')}\r\n{header}\r\nContent-Type: application/json\r\nConnection: close\r\n"
     with socket.create_connection(("127.0.0.1", int(api.rsplit(":", 1)[1])), timeout=60) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 404")

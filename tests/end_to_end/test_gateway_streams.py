@@ -225,7 +225,7 @@ def test_streams_that_are_not_read_hold_little_and_end_and_stay_on_record(world:
     with running(settings) as url, ExitStack() as unread:
         for _ in range(10):
             unread.enter_context(_unread_stream(url, body))
-        found = until(lambda: len(all := interactions(settings, "topic")) == 10 and all, seconds=120)
+        found = until(lambda: len(all := interactions(settings, "topic")) == 10 and all, patience_s=120)
     assert {one["error"].split(":")[0] for one in found} == {"client_gone"}
     longest = max(len(one["output"]) for one in found)
     assert 0 < longest < 100 * n_pieces / 5, "what was not read was asked for all the same"
@@ -235,6 +235,6 @@ def _unread_stream(url: str, body: str) -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.connect(("127.0.0.1", int(url.rsplit(":", 1)[1])))
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {url.removeprefix('http://')}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     made.sendall((head + body).encode())
     return made

@@ -49,7 +49,7 @@ class Api:
     def connect(self, text: str = "") -> socket.socket:
         """A connection on which this much was sent; whoever waits longer than a minute on it has failed."""
         made = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-        made.sendall(text.encode())
+        made.sendall(text.replace("Host: 127.0.0.1\r\n", f"Host: 127.0.0.1:{self.port}\r\n").encode())
         return made
 
     def announce(self, n_bytes: int, sent: str = "[", key: str = "") -> socket.socket:
