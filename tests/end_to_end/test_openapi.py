@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from api.app import create_app
 from tests.api_world import make_home
 from tests.clock import until
+from tests.examples import n_examples
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SAID_PLAINLY = ("/problems/not-yet", "/problems/gateway-unavailable")  # answers above 499 that are no faults
@@ -51,7 +52,7 @@ def test_every_operation_answers_as_described(document: Any, subtests: pytest.Su
     for found in document.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+        @settings(max_examples=n_examples(15), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
         @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
         def answers_as_described(case: Any, known: bool) -> None:
             if known and "family" in (case.path_parameters or {}):

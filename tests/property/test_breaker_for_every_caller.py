@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from optimizer.core import breaker as core
 from optimizer.core.breaker import N_SLICES, Breaker, BreakerSettings, Pass, Refusal, ask, failed, slice_index, succeeded, withdrawn
+from tests.examples import n_examples
 
 SOME = BreakerSettings(failures=3, share=0.5, window_s=30.0, cool_down_s=10.0, successes=2)
 
@@ -122,7 +123,7 @@ class Callers(RuleBasedStateMachine):
 
 
 TestCallers = Callers.TestCase
-TestCallers.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCallers.settings = settings(max_examples=n_examples(60), stateful_step_count=40, deadline=None)
 
 
 def opened(rules: BreakerSettings, at: float = 0.0) -> Breaker:

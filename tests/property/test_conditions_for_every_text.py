@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.policy.conditions import InvalidCondition, compile_condition
+from tests.examples import n_examples
 
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
 KINDS = {"length": "number", "quality": "number", "live": "number", "topic": "text", "language": "text"}
@@ -181,7 +182,7 @@ def refusal(text: str) -> InvalidCondition | None:
 
 
 @given(st.text(max_size=80) | st.lists(pieces, max_size=14).map(" ".join) | st.lists(pieces, max_size=14).map("".join))
-@settings(max_examples=400)
+@settings(max_examples=n_examples(400))
 @example("length < 5 # and more")
 @example("(" * 499)
 @example("\ud800")

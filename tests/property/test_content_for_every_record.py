@@ -19,12 +19,13 @@ from optimizer.core.policy.content.replay import outcome, read_columns, rows_to_
 from optimizer.core.policy.content.sensitivity import sweep
 from optimizer.core.policy.content.targets import Target
 from tests.content_records import policies, records, shares
+from tests.examples import n_examples
 
 rows = st.lists(records(), min_size=1, max_size=12)
 
 
 @given(rows, policies())
-@settings(max_examples=150)
+@settings(max_examples=n_examples(150))
 def test_replay_sends_every_record_where_the_decision_sends_it(rows: list[dict[str, Any]], policy: dict[str, Any]) -> None:
     pipeline = parse_pipeline(policy)
     found = ways(read_columns(rows_to_columns(rows)), pipeline)

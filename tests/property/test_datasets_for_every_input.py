@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.dataset import class_of, group_of, normalise, select, split_of
+from tests.examples import n_examples
 from tests.strategies import examples, json_values, texts
 
 labelled_ids = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=6), st.none() | st.sampled_from("xyz"), max_size=40).map(
@@ -47,7 +48,7 @@ def test_group_and_split_are_the_same_at_every_call(value, group):
     assert split_of(group_of({"value": value}, group)) == split_of(group_of({"value": value}, group))
 
 
-@settings(max_examples=20)
+@settings(max_examples=n_examples(20))
 @given(st.integers(0, 10_000))
 def test_splits_are_60_20_20_within_binomial_error(start):
     n = 4000

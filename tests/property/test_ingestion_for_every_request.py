@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.errors import KeyReused
 from optimizer.core.event_fields import FIELDS
+from tests.examples import n_examples
 from tests.ingestion import Installation, temporary_installation, token
 from tests.stores import FAMILY
 from tests.strategies import json_values, texts
@@ -37,7 +38,7 @@ def state(here: Installation) -> Any:
 
 
 @given(requests)
-@settings(max_examples=40)
+@settings(max_examples=n_examples(40))
 def test_ingesting_twice_equals_once(events: list[Any]) -> None:
     with temporary_installation() as here:
         first = here.send(*events)
@@ -50,7 +51,7 @@ def test_ingesting_twice_equals_once(events: list[Any]) -> None:
 
 
 @given(requests)
-@settings(max_examples=40)
+@settings(max_examples=n_examples(40))
 def test_every_event_is_accepted_a_duplicate_or_rejected_and_the_first_of_an_id_stays(events: list[Any]) -> None:
     with temporary_installation() as here:
         answer = here.send(*events)
@@ -67,7 +68,7 @@ def test_every_event_is_accepted_a_duplicate_or_rejected_and_the_first_of_an_id_
 
 
 @given(requests, requests)
-@settings(max_examples=20)
+@settings(max_examples=n_examples(20))
 def test_a_key_answers_for_one_body_only(events: list[Any], others: list[Any]) -> None:
     with temporary_installation() as here:
         first = here.send(*events, idempotency=("app", "key", json.dumps(events)))
@@ -83,7 +84,7 @@ def test_a_key_answers_for_one_body_only(events: list[Any], others: list[Any]) -
 
 
 @given(st.lists(any_events, max_size=4))
-@settings(max_examples=60)
+@settings(max_examples=n_examples(60))
 def test_no_event_whatever_it_holds_breaks_the_others(events: list[Any]) -> None:
     with temporary_installation() as here:
         answer = here.send(*events, {"id": "sound", "family": FAMILY, "unit": "u", "success": True})

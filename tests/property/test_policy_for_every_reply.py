@@ -17,6 +17,7 @@ from optimizer.core.policy.faults import policy_faults
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.steps import Plan, audit, most_calls, steps
 from optimizer.core.policy.validator import CHECKS
+from tests.examples import n_examples
 
 SHARES = st.floats(0, 1).map(lambda x: round(x, 3))
 NAMES = ["m1", "m2", "m3", "m4"]
@@ -102,7 +103,7 @@ def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
     return not strong
 
 
-@settings(max_examples=400)
+@settings(max_examples=n_examples(400))
 @given(policy=POLICIES, output=OUTPUTS, predicted=st.lists(st.none() | SHARES, max_size=4).map(tuple), data=st.data())
 def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
     policy: dict[str, Any], output: Output, predicted: tuple[float | None, ...], data: st.DataObject

@@ -13,6 +13,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.language import ModelAnswer
 from optimizer.core.policy.learned import judged
 from optimizer.core.policy.predicted import read_answer
+from tests.examples import n_examples
 from tests.study_world import START
 
 SECRETS = ("zanzibar", "okapi", "quokka", "axolotl")
@@ -45,7 +46,7 @@ def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
     return rows
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=n_examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(examples())
 def test_no_unreleased_word_stands_in_a_predictor(rows: list[tuple[Example, dict[str, object]]]) -> None:
     answers = [judged(example, answered) for example, answered in rows]

@@ -13,6 +13,7 @@ from optimizer.core.policy.records import TierRecords
 from optimizer.core.policy.sweep import Limit, curve, last_in_sequence
 from optimizer.core.policy.threshold_search import BestQuality, LeastCost, bound_of, search
 from optimizer.core.policy.tiers import stands
+from tests.examples import n_examples
 from tests.policy_records import every_setting, small_records
 
 margins = st.sampled_from([-0.1, 0.0, 0.01, 0.1, 0.3, 1.0])
@@ -57,7 +58,7 @@ def test_a_cautious_search_keeps_the_standard_errors_within_the_margin(records, 
         assert means_of(records, setting_of(records.tiers, cautious))[0] >= means_of(records, setting_of(records.tiers, plain))[0] - 1e-9
 
 
-@settings(max_examples=25)
+@settings(max_examples=n_examples(25))
 @given(small_records(4, most=5), margins)
 def test_a_chain_of_four_is_within_the_margin_and_no_dearer_than_any_chain_of_three(records, margin):
     found = best_thresholds(records, "cost_usd", [Limit(most=margin)])[0]

@@ -24,6 +24,7 @@ from optimizer.jobs.roll_back_champion import roll_back_champion
 from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.verify_rollout import verify_rollout
 from tests.clock import Clock
+from tests.examples import n_examples
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
@@ -170,7 +171,7 @@ def check(life: Life) -> None:
                 assert not d.content["before"]["held"]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=n_examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=14))
 def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(wanted: list[Step]) -> None:
     with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:
@@ -183,7 +184,7 @@ def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(
             life.close()
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=n_examples(10), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["advance", "promote", "rollback", "hold", "resume"]), min_size=2, max_size=4))
 def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_one_decision_a_version(acts: list[OperatorAct]) -> None:
     with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:

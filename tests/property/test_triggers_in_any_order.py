@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from optimizer.core.cron import check_cron, count_fires, next_fire
 from optimizer.core.study import UNFINISHED, Study
 from optimizer.jobs.freeze import freeze, unfreeze
+from tests.examples import n_examples
 from tests.stores import FAMILY, NOW, arm, feedback, minutes, new_database, temporary_database
 from tests.study_world import topic_examples, topic_family
 from tests.triggered_world import TriggeredWorld
@@ -80,7 +81,7 @@ class Families(TriggeredWorld):
         return []
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=n_examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(acts=st.lists(st.sampled_from(ACTS), min_size=4, max_size=16))
 def test_no_order_of_events_starts_more_than_the_guards_allow(acts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +100,7 @@ def test_no_order_of_events_starts_more_than_the_guards_allow(acts: list[str]) -
         world.store.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=n_examples(40), deadline=None)
 @given(reports=st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1, width=16)), max_size=30))
 def test_each_unit_counts_once_with_its_mean(reports: list[tuple[int, float]]) -> None:
     rows = [
@@ -141,7 +142,7 @@ def _values(text: str, high: int) -> set[int]:
     return allowed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=n_examples(60), deadline=None)
 @example(minute="05-5", hour="3", at=datetime(2026, 11, 20, 9))
 @example(minute="0", hour="03-3", at=datetime(2026, 11, 20, 9))
 @given(minute=_field(0, 59), hour=_field(0, 23), at=st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)))

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import n_examples
 from tests.stores import NOW, temporary_database
 
 fates = st.sampled_from(["succeeds", "fails before writing", "fails after writing"])
@@ -19,7 +20,7 @@ class Unlucky(Exception):
 
 
 @given(st.lists(st.lists(fates, max_size=6), min_size=1, max_size=6))
-@settings(max_examples=25)
+@settings(max_examples=n_examples(25))
 def test_exactly_the_acknowledged_writes_are_there(threads: list[list[str]]) -> None:
     with temporary_database() as database:
         acknowledged: list[str] = []

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from optimizer.adapters.spool import Spool
 from optimizer.core.errors import Busy
+from tests.examples import n_examples
 from tests.small_disk import fill, small_disk
 
 
@@ -65,7 +66,7 @@ def test_what_was_not_drained_is_there_for_the_next_process(spool: Spool) -> Non
     later.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=n_examples(60), deadline=None)
 @given(st.data())
 def test_a_line_torn_anywhere_costs_nothing_but_itself(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     spool = Spool(tmp_path_factory.mktemp("torn") / "interactions")
