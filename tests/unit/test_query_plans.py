@@ -51,6 +51,14 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.events.cost_usd(tx, FAMILY, NOW),
         ("ix_interactions_family_received (family=? AND received_at>?)", "ix_later_parts_family_received (family=? AND received_at>?)"),
     ),
+    "interactions older than their retention": (
+        lambda d, tx: d.retained.old(tx, "interactions", FAMILY, NOW, 500),
+        ("ix_interactions_family_received (family=? AND received_at<?)",),
+    ),
+    "feedback older than its retention": (
+        lambda d, tx: d.retained.old(tx, "feedback_events", FAMILY, NOW, 500),
+        ("ix_feedback_family_received (family=? AND received_at<?)",),
+    ),
     "requests of a cascade": (
         lambda d, tx: d.events.made_of_parts(tx, FAMILY, {"v_1", "v_2"}, since=NOW, limit=10),
         ("ix_interactions_family_received (family=? AND received_at>?)",),
