@@ -13,6 +13,7 @@ from api.documents import install_documents
 from api.edge import Edge
 from api.lifecycle import running_loops, running_services
 from api.routes import (
+    clock,
     data,
     events,
     families,
@@ -30,7 +31,23 @@ from api.routes import (
 )
 from optimizer.config import Settings
 
-GROUPS = (families, serving, variants, events, studies, schedules, rollouts, freezes, operations, data, performance, keys, models, later)
+GROUPS = (
+    families,
+    serving,
+    variants,
+    events,
+    studies,
+    schedules,
+    rollouts,
+    freezes,
+    operations,
+    clock,
+    data,
+    performance,
+    keys,
+    models,
+    later,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:

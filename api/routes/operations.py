@@ -174,7 +174,9 @@ def _dependencies(shared: Services) -> dict[str, Any]:
         running = run_files.find(shared.settings, name)
         found[name] = {"ok": running is not None, "age_s": _age(running.since, now) if running is not None else None}
     found["worker"]["last_tick_age_s"] = tick_age
-    found["worker"]["ok"] = tick_age is not None and tick_age < TICKS_MISSED * shared.settings.tick_seconds
+    found["worker"]["ok"] = tick_age is not None and 0 <= tick_age < TICKS_MISSED * shared.settings.tick_seconds
+    if tick_age is not None and tick_age < 0:
+        found["worker"]["detail"] = "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
     return found
 
 

@@ -12,6 +12,7 @@ from typer.exceptions import Abort, Exit
 
 from optimizer.cli import (
     champion,
+    clock,
     data,
     doctor,
     family,
@@ -55,7 +56,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every comma
 )
 for module in (init, serve, doctor, status, freeze):
     module.register(app)
-for group in (family, study, variant, rollout, champion, feedback, thresholds, review, keys, data):
+for group in (family, study, variant, rollout, champion, feedback, thresholds, review, keys, data, clock):
     app.add_typer(group.app)
 imports.register(app)
 later.register(app)

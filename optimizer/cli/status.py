@@ -67,7 +67,7 @@ def status(as_json: Json = False) -> None:
 
     def view(out: Any) -> None:
         out.print(f"Home      {settings.home}, profile {settings.profile}", style="bold", markup=False)
-        age = "no tick yet" if ticked_at is None else f"{(session.clock.now() - ticked_at).total_seconds():.0f} s ago"
+        age = "no tick yet" if ticked_at is None else _ago((session.clock.now() - ticked_at).total_seconds())
         out.print(f"Tick      {age}; {backlog} waiting for MLflow", markup=False)
         for channel, n in messages.items():
             if n:
@@ -115,3 +115,7 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         "schedule": {"cron": schedule.cron, "source": schedule.source, "by": schedule.by} if schedule is not None else None,
         "problem": "faulty file, last good version serves" if name in session.families.problems else None,
     }
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s ago" if seconds >= 0 else f"{-seconds:.0f} s ahead of the clock; put it right with: detent clock reset"

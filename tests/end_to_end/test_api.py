@@ -754,6 +754,24 @@ def test_ready_names_what_the_server_leans_on_with_its_age(world: World) -> None
     assert ready["dependencies"]["gateway"] == {"ok": False, "age_s": None}
 
 
+def test_ready_never_says_ok_of_a_tick_that_is_old_or_lies_ahead_of_the_clock(world: World) -> None:
+    def worker_after(tick: timedelta) -> dict[str, Any]:
+        at = world.shared.clock.now() + tick
+        world.shared.store.write(lambda tx: world.shared.store.serving_version.ticked(tx, at))
+        world.shared.serving.refresh()
+        found: dict[str, Any] = world.get("/ready").json()["dependencies"]["worker"]
+        return found
+
+    assert worker_after(timedelta(hours=-1))["ok"] is False
+    ahead = worker_after(timedelta(hours=3))
+    assert (ahead["ok"], "detent clock reset" in ahead["detail"]) == (False, True)
+    answer = world.post("/v1/clock/reset", {"reason": "it ran ahead"}).json()
+    assert (answer["changed"], answer["why"]) == (True, "it ran ahead")
+    assert world.get("/ready").json()["dependencies"]["worker"]["ok"] is True
+    assert world.get("/v1/audit").json()["items"][0]["action"] == "clock.reset"
+    assert world.post("/v1/clock/reset").json()["changed"] is False
+
+
 def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
     world.deploying()
     status = world.get("/v1/status").json()

@@ -206,6 +206,12 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert [reign["variant"] for reign in history] == [champion]
 
 
+def test_a_clock_that_ran_ahead_is_put_right_without_a_server(detent: Detent) -> None:
+    told = detent("clock", "reset", "--reason", "ran ahead", "--json")
+    assert told.json["changed"] is False
+    assert "nothing to reset" in told.err
+
+
 def test_a_freeze_is_told_shown_and_taken_back(detent: Detent) -> None:
     frozen = detent("freeze", "support_topics", "--reason", "launch day", "--json")
     assert (frozen.code, frozen.json["changed"]) == (0, True)

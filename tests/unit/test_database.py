@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
@@ -23,6 +25,7 @@ from optimizer.adapters.database import Database, engine, migrations, writer
 from optimizer.adapters.database.engine import open_engine
 from optimizer.core.errors import Busy, Conflict, InvalidInput
 from optimizer.ports import UnitCount
+from tests import stores
 from tests.stores import NOW, new_database
 
 
@@ -147,6 +150,53 @@ class TestWriting:
         assert version(database) == 0
         database.write(database.serving_version.bump)
         assert version(database) == 1
+
+
+class TestAfterASpell:
+    """Whatever kept a connection from writing, the next write gets another one once that is over."""
+
+    def test_a_connection_that_could_only_read_is_not_kept(self, database: Database) -> None:
+        only_reading = [True]
+
+        @event.listens_for(database._writing, "connect")
+        def connected(connection: Any, _: Any) -> None:
+            connection.execute(f"PRAGMA query_only = {'ON' if only_reading[0] else 'OFF'}")
+
+        with pytest.raises(Busy, match="may only be read"):
+            database.write(database.serving_version.bump)
+        only_reading[0] = False
+        database.write(database.serving_version.bump)
+        assert version(database) == 1
+
+    def test_a_file_that_was_write_protected_is_written_again(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, as_nobody(Path(folder)):  # pytest's own folders are their owner's alone
+            database, file = new_database(Path(folder)), Path(folder) / "detent.db"
+            file.chmod(0o444)
+            with pytest.raises(Busy, match="may only be read"):
+                database.write(database.serving_version.bump)
+            file.chmod(0o600)
+            for beside in Path(folder).glob("detent.db-*"):  # which SQLite makes with the mode of the file
+                beside.chmod(0o600)
+            database.write(database.serving_version.bump)
+            assert version(database) == 1
+            database.close()
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """As a user who is held to the modes of files, which root is not."""
+    if os.geteuid():
+        yield
+        return
+    stores._migrated()  # read by root
+    stores._migrated().parent.chmod(0o755)
+    stores._migrated().chmod(0o644)
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 class TestBackpressure:

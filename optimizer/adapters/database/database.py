@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NoReturn, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from optimizer.adapters.database.alerts import AlertTable
 from optimizer.adapters.database.api_keys import ApiKeyTable
@@ -96,6 +96,8 @@ class Database:
             with self._readers.begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            if isinstance(error, OperationalError):
+                self._readers.dispose()  # whatever was wrong with this connection, the next read gets a new one
             self._raise(error)
 
     def write(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from optimizer.core.errors import Busy
 
@@ -116,10 +117,13 @@ class Writer:
                     outcomes.append(_attempt(connection, job))
             self._guard()
         except BaseException as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
+            self._engine.dispose()
             for job in group:
                 with suppress(InvalidStateError):  # withdrawn by its caller at this very moment
                     job.future.set_exception(error)
             return
+        if any(isinstance(outcome.error, OperationalError) for outcome in outcomes):
+            self._engine.dispose()  # a connection made while the file could only be read stays so for ever: the next group takes a new one
         for outcome in outcomes:
             outcome.tell()
 

@@ -1,0 +1,24 @@
+"""Putting the time of ticks right after a clock that ran ahead."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from api.routing import guarded, router
+from api.schemas import ReasonBody
+from api.services import Shared
+from optimizer.jobs.reset_clock import reset_clock
+
+routes: APIRouter = router("Operations")
+
+
+@routes.post("/v1/clock/reset", **guarded("admin", "limited"))
+def reset(shared: Shared, request: Request, body: ReasonBody | None = None) -> dict[str, Any]:
+    """Sets the last tick to now where a clock that ran ahead left it in the future, and holds every active rollout. Safe to repeat."""
+    given = body or ReasonBody()
+    report = reset_clock(given.reason, actor=request.state.caller.actor, store=shared.store, clock=shared.clock)
+    shared.serving.refresh()
+    return asdict(report)
