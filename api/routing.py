@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -25,19 +25,28 @@ ERROR = {
 }
 
 
-def guarded(role: Role | None, change: Change | None = None, *, narrows: bool = False, passed_on: bool = False) -> dict[str, Any]:
+def guarded(
+    role: Role | None,
+    change: Change | None = None,
+    *,
+    narrows: bool = False,
+    passed_on: bool = False,
+    also: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: everybody) and whether it counts as an operator's change.
 
     ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible. A key for named families is
     held to them where ``{family}`` stands in the path; ``narrows`` says that the route itself does so, else such a key is refused.
-    ``passed_on`` to the gateway, which counts the request for its key: whoever asks the gateway itself must not get more.
+    ``passed_on`` to the gateway, which counts the request for its key: whoever asks the gateway itself must not get more. ``also``: good
+    answers of another status than the route's own, and what they mean.
     """
     extra: dict[str, Any] = {}
     if role is not None:
         extra = {ROLE: role, NARROWS: narrows, PASSED_ON: passed_on, "security": [{"bearer": []}, {"apiKey": []}]}
     if change is not None:
         extra[CHANGE] = change
-    return {"openapi_extra": extra, "responses": {"4XX": ERROR, "5XX": ERROR}}
+    others = {status: {"description": meaning, "content": {"application/json": {}}} for status, meaning in (also or {}).items()}
+    return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}
 
 
 def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:

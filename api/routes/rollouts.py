@@ -27,7 +27,10 @@ ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = ("hold", "rollback", "reject")  # wha
 routes: APIRouter = router("Rollouts")
 
 
-@routes.post("/v1/families/{family}/rollouts", status_code=201, **guarded("operate", "limited"))
+DRY = {200: "With dry_run: what would happen; nothing is made."}
+
+
+@routes.post("/v1/families/{family}/rollouts", status_code=201, **guarded("operate", "limited", also=DRY))
 def start(family: str, body: RolloutBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Starts a rollout against the champion. With `dry_run` nothing is made, and 200 says what would happen.
 

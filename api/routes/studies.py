@@ -25,6 +25,10 @@ from optimizer.ports import Transaction
 routes: APIRouter = router("Studies")
 
 
+DRY = {200: "With dry_run: calls, dollars and minutes expected; nothing is spent."}
+QUEUED = {202: "A new study, which looks at the sealed holdout once more."}
+
+
 @routes.get("/v1/studies", **guarded("read", narrows=True))
 def studies(
     shared: Shared,
@@ -58,7 +62,7 @@ def trials(id: str, shared: Shared, caller: Asking, cursor: Cursor = None, limit
     return page([shapes.trial(trial) for trial in shown], next_cursor)
 
 
-@routes.post("/v1/families/{family}/studies", status_code=202, **guarded("operate", "limited"))
+@routes.post("/v1/families/{family}/studies", status_code=202, **guarded("operate", "limited", also=DRY))
 def create(family: str, body: StudyBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Queues a study for the worker: 202 with its Location. With `dry_run` it is 200 with calls, dollars and minutes expected, and nothing is spent.
 
@@ -94,7 +98,7 @@ def cancel(id: str, shared: Shared, request: Request, body: ReasonBody | None = 
     return shapes.study(request_stop(id, actor=request.state.caller.actor, store=shared.store, clock=shared.clock))
 
 
-@routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited", narrows=True))
+@routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited", narrows=True, also=QUEUED))
 def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Names a variant of this study as candidate for a rollout: 200 and the study where it has confirmed it for this aim.
 
