@@ -6,7 +6,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 UPGRADE ?= --upgrade
 WORKERS ?= logical
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-search bench-speed serve clean
+.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-search bench-speed serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests
 
 test-long: $(VENV)/.synced-dev ## every Hypothesis test with ten times its examples, and the tests marked long (twenty kills)
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(ARGS)
+
+mutations: $(VENV)/.synced-dev ## ten faults in a copy of the product's core, each of which the tests must see (a few minutes)
+	@$(BIN)/python tests/mutations.py
 
 check: $(VENV)/.synced-dev ## format, lint, types, import contract
 	@$(BIN)/ruff format --check .

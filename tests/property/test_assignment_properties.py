@@ -77,6 +77,12 @@ def test_a_bucket_is_stable_and_the_ends_of_the_scale_take_nobody_and_everybody(
     assert in_candidate(b, 1.0)
 
 
+@pytest.mark.parametrize(("share", "bound"), [(0.1, 429496729), (0.25, 2**30), (0.5, 2**31), (0.95, 4080218931)])  # floor(share x 2**32)
+def test_the_share_ends_before_its_bound(share: float, bound: int) -> None:
+    assert in_candidate(bound - 1, share)
+    assert not in_candidate(bound, share)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 0.95])
 def test_buckets_are_uniform_within_the_binomial_error(share: float) -> None:
     n = 20_000
