@@ -1,13 +1,27 @@
-"""Idempotency-Key: the name under which a request's answer is kept, in the transaction of what it stored."""
+"""Idempotency-Key: the name under which a request's answer is kept, in the transaction of what it changed.
+
+A route that changes something hands its job the store of ``kept``, with a function that makes the answer of what the job's writing
+transaction gave. Change and answer are then on disk together, or neither is: the same request sent again, whatever was killed between,
+gets the first answer and changes nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from fastapi import Request
+from fastapi import Request, Response
+from pydantic import TypeAdapter
+from starlette.responses import JSONResponse
 
-from optimizer.core.errors import Fault, InvalidInput
+from api.services import Services
+from optimizer.core.assignment import unit_hmac
+from optimizer.core.errors import Fault, InvalidInput, KeyReused
+from optimizer.ports import Store, Transaction
+
+T = TypeVar("T")
 
 MAX_KEY_CHARS = 255
 KEY_HEADER: dict[str, Any] = {
@@ -17,6 +31,36 @@ KEY_HEADER: dict[str, Any] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$"},
     "description": "Same key and body: the first answer again. Same key, other body: 422.",
 }
+AS_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyed:
+    """A request that names a key. ``scope``: who sends it and to where, without a unit; ``sent``: SHA-256 of all that it says."""
+
+    scope: str
+    key: str
+    sent: str
+
+    def first_answer(self, tx: Transaction, store: Store) -> Mapping[str, Any] | None:
+        """What this request was answered the first time, or None; raises KeyReused where another one had the key."""
+        found = store.events.stored_answer(tx, self.scope, self.key)
+        if found is None:
+            return None
+        sent, answer = found
+        if sent != self.sent:
+            raise KeyReused(
+                f"Idempotency-Key {self.key!r} came with another request before. Send a new key with a new request.", key=self.key
+            )
+        return answer
+
+
+class Repeated(Exception):
+    """While this request was prepared, the same one was carried out: its answer holds for both."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__("answered before")
+        self.answer = answer
 
 
 def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None:
@@ -28,3 +72,64 @@ def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None
         detail = f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters"
         raise InvalidInput(f"The Idempotency-Key cannot be used: {detail}.", [Fault(pointer="/Idempotency-Key", detail=detail)])
     return f"{request.state.caller.quota} {request.url.path}", key, sha256(body).hexdigest()
+
+
+def keyed_request(request: Request, body: bytes, shared: Services) -> Keyed | None:
+    """The request's key; None without one. A path may hold a unit, so its HMAC stands for it."""
+    found = idempotency_of(request, b"%s %s\n%s" % (request.method.encode(), request.url.query.encode(), body))
+    if found is None:
+        return None
+    where = unit_hmac(shared.secrets.unit_key, request.url.path)
+    return Keyed(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
+
+
+def kept(request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Mapping[str, Any]]) -> Store:
+    """The store for a job with one writing transaction, in which the answer is kept too, where the request names a key.
+
+    Args:
+        answer_of: makes the body of what the transaction gave; sets status and headers on ``response`` before.
+    """
+    named: Keyed | None = getattr(request.state, "keyed", None)
+    if named is None:
+        return shared.store
+    return cast(Store, _KeepingStore(shared, named, request, lambda result: _as_record(answer_of(result), response, request)))
+
+
+def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Response:
+    """The first answer as it was."""
+    body = dict(answer["body"])
+    if "unit" in body:
+        body["unit"] = request.path_params["unit"]
+    return JSONResponse(body, answer["status"] or usual_status, headers=dict(answer["headers"]))
+
+
+class _KeepingStore:
+    """The store, but that its one write keeps the answer beside the change."""
+
+    def __init__(self, shared: Services, named: Keyed, request: Request, record_of: Callable[[Any], Mapping[str, Any]]) -> None:
+        self._shared, self._named, self._request, self._record_of = shared, named, request, record_of
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared.store, name)
+
+    def write(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T:
+        store, named = self._shared.store, self._named
+
+        def change(tx: Transaction) -> T:
+            first = named.first_answer(tx, store)
+            if first is not None:
+                raise Repeated(first)
+            result = fn(tx)
+            store.events.store_answer(tx, named.scope, named.key, named.sent, self._record_of(result), self._shared.clock.now())
+            return result
+
+        return store.write(change, rows=rows + 1)
+
+
+def _as_record(body: Mapping[str, Any], response: Response, request: Request) -> Mapping[str, Any]:
+    """A unit stands in no store but as its HMAC: the path says it again when the answer is asked for again."""
+    values = AS_JSON.dump_python(dict(body), mode="json")
+    if "unit" in values and "unit" in request.path_params:
+        values["unit"] = None
+    headers = {name: value for name, value in response.headers.items() if name in ("etag", "location")}
+    return {"status": response.status_code, "headers": headers, "body": values}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Annotated, Any, Literal
 
@@ -12,12 +13,14 @@ from api import services
 from api.auth import Caller, WrongKey, identify, require, require_family
 from api.bodies import StrictRequest, check_media_type
 from api.figures import without_texts
+from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
 from api.local_door import refuse_forms, require_program_of_this_machine
 from api.problems import UnknownParameter
 from optimizer.core.access import Role
 from optimizer.core.errors import Busy, Fault
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
+KEYED = "x-detent-keyed"
 Change = Literal["limited", "never-refused"]
 ERROR = {
     "description": "A problem document (RFC 9457)",
@@ -32,11 +35,13 @@ def guarded(
     narrows: bool = False,
     passed_on: bool = False,
     also: Mapping[int, str] | None = None,
+    keyed: bool | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: everybody) and whether it counts as an operator's change.
 
     ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible. A key for named families is
     held to them where ``{family}`` stands in the path; ``narrows`` says that the route itself does so, else such a key is refused.
+    ``keyed`` routes (None: those of a change) keep their answer under an Idempotency-Key; they ask ``idempotency.kept`` for their store.
     ``passed_on`` to the gateway, which counts the request for its key: whoever asks the gateway itself must not get more. ``also``: good
     answers of another status than the route's own, and what they mean.
     """
@@ -45,6 +50,8 @@ def guarded(
         extra = {ROLE: role, NARROWS: narrows, PASSED_ON: passed_on, "security": [{"bearer": []}, {"apiKey": []}]}
     if change is not None:
         extra[CHANGE] = change
+    if change is not None if keyed is None else keyed:
+        extra |= {KEYED: True, "parameters": [KEY_HEADER]}
     others = {status: {"description": meaning, "content": {"application/json": {}}} for status, meaning in (also or {}).items()}
     return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}
 
@@ -109,6 +116,7 @@ class DetentRoute(APIRoute):
         passed_on: bool = extra.get(PASSED_ON, False)
         change: Change | None = extra.get(CHANGE)
         known = frozenset(field.alias for field in self.dependant.query_params)
+        keeps_answers: bool = extra.get(KEYED, False)
         takes_json = self.body_field is not None
 
         async def handler(request: Request) -> Response:
@@ -123,11 +131,25 @@ class DetentRoute(APIRoute):
             if takes_json and await strict.body():
                 check_media_type(strict)
                 await strict.json()
-            answer = await inner(strict)
+            answer = await (self._once(strict, inner) if keeps_answers else inner(strict))
             only_figures = role == "read" and caller is not None and not caller.access.reaches("read-texts")
             return without_texts(answer) if only_figures else answer
 
         return handler
+
+    async def _once(self, request: Request, inner: Callable[[Request], Awaitable[Response]]) -> Response:
+        """The first answer where this request was answered before, under an Idempotency-Key; else the route's own."""
+        shared, usual = services.of(request), self.status_code or 200
+        named = request.state.keyed = keyed_request(request, await request.body(), shared)
+        if named is None:
+            return await inner(request)
+        first = await asyncio.to_thread(lambda: shared.read(lambda tx: named.first_answer(tx, shared.store)))
+        if first is not None:
+            return again(first, request, usual)
+        try:
+            return await inner(request)
+        except Repeated as before:
+            return again(before.answer, request, usual)
 
 
 def router(tag: str) -> APIRouter:

@@ -19,7 +19,7 @@ BATCHES = 40  # of one request: it answers within seconds, and says whether more
 routes: APIRouter = router("Operations")
 
 
-@routes.post("/v1/data/prune", **guarded("admin", "limited"))
+@routes.post("/v1/data/prune", **guarded("admin", "limited", keyed=False))
 def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> dict[str, Any]:
     """Deletes texts and records that are older than their retention, up to 20,000 rows; `more` says whether to ask again. No undo."""
     files = shared.families

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from api import shapes
 from api.auth import Caller, family_asked, require_family
 from api.bodies import check_media_type, read_json
-from api.idempotency import KEY_HEADER, idempotency_of
+from api.idempotency import KEY_HEADER, idempotency_of, kept
 from api.pagination import Cursor, Limit, page
 from api.problems import MalformedBody
 from api.routing import Asking, guarded, router
@@ -61,8 +61,8 @@ async def interactions(request: Request, shared: Shared) -> dict[str, Any]:
     return await _take(request, shared)
 
 
-@routes.post("/v1/exposures", **guarded("feedback", narrows=True))
-def exposures(body: ExposuresBody, shared: Shared, caller: Asking) -> dict[str, int]:
+@routes.post("/v1/exposures", **guarded("feedback", narrows=True, keyed=True))
+def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, int]:
     """Counts of clients that decide in process. A window that is sent again changes nothing; a larger count replaces a smaller one."""
     if len(body.windows) > shared.settings.limits.batch:
         raise TooLarge(
@@ -71,26 +71,29 @@ def exposures(body: ExposuresBody, shared: Shared, caller: Asking) -> dict[str, 
     if caller.access.families is not None:
         for window in body.windows:
             require_family(caller, window.get("family"))
-    return record_exposures(body.client, body.windows, store=shared.store, clock=shared.clock, families=shared.families.families.keys())
+    store = kept(request, shared, response, dict)
+    return record_exposures(body.client, body.windows, store=store, clock=shared.clock, families=shared.families.families.keys())
 
 
 @routes.post("/v1/interactions/import", **_with_body(LINES))
 async def import_interactions(request: Request, shared: Shared) -> dict[str, Any]:
     """JSON lines of events, as many as the body holds; kept in parts of 1,000. `index` counts lines from 0.
 
-    An import that broke off may be sent again: events with an id are kept once.
+    An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
     """
     body = await request.body()
+    named = idempotency_of(request, body)
     events, rejected = _lines(body)
     _count_events(request, shared, len(events))
     answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
     size = shared.settings.limits.batch
     for start in range(0, len(events), size):
         part = events[start : start + size]
-        kept = await _keep(_intake(request, shared), [event for _, event in part])
-        answer["accepted"] += kept["accepted"]
-        answer["duplicates"] += kept["duplicates"]
-        rejected += [{**one, "index": part[one["index"]][0]} for one in _named(kept["rejected"])]
+        of_part = None if named is None else (named[0], f"{named[1]} from event {start}", named[2])
+        done = await _keep(_intake(request, shared, of_part), [event for _, event in part])
+        answer["accepted"] += done["accepted"]
+        answer["duplicates"] += done["duplicates"]
+        rejected += [{**one, "index": part[one["index"]][0]} for one in _named(done["rejected"])]
     rejected.sort(key=lambda one: one["index"])
     return answer
 

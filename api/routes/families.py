@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from api import shapes
 from api.etags import check_preconditions, etag_of
+from api.idempotency import kept
 from api.pagination import page
 from api.prompt import ServedFamily, to_json
 from api.routing import Asking, guarded, router
@@ -51,11 +52,14 @@ def history(family: str, shared: Shared) -> dict[str, Any]:
 
 
 @routes.post("/v1/families/{family}/champion/rollback", **guarded("operate", "never-refused"))
-def champion_rollback(family: str, shared: Shared, request: Request, body: ChampionRollbackBody | None = None) -> dict[str, Any]:
+def champion_rollback(
+    family: str, shared: Shared, request: Request, response: Response, body: ChampionRollbackBody | None = None
+) -> dict[str, Any]:
     """The champion before this one serves again, at once; an active rollout ends in the same transaction."""
     body = body or ChampionRollbackBody()
+    store = kept(request, shared, response, lambda result: shapes.change(result[0]))
     report = roll_back_champion(
-        family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, store=shared.store, clock=shared.clock
+        family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, store=store, clock=shared.clock
     )
     shared.serving.refresh()
     return shapes.change(report)
@@ -80,13 +84,14 @@ def override(
     known = next((row for row in shared.read(lambda tx: shared.store.overrides.active(tx, now)) if row[:2] == (family, hashed)), None)
     current = _override_tag(known[2], known[3]) if known is not None else None
     check_preconditions(current, if_match=if_match, if_none_match=if_none_match)
+    response.headers["ETag"] = _override_tag(body.variant, until)
+    answer = {"family": family, "unit": unit, "variant": body.variant, "until": until}
     put_override(
-        family, unit, variant=body.variant, until=until, actor=request.state.caller.actor, store=shared.store, clock=shared.clock,
-        unit_key=shared.secrets.unit_key,
+        family, unit, variant=body.variant, until=until, actor=request.state.caller.actor, clock=shared.clock,
+        store=kept(request, shared, response, lambda _: answer), unit_key=shared.secrets.unit_key,
     )  # fmt: skip
     shared.serving.refresh()
-    response.headers["ETag"] = _override_tag(body.variant, until)
-    return {"family": family, "unit": unit, "variant": body.variant, "until": until}
+    return answer
 
 
 def _override_tag(variant: str, until: datetime) -> str:

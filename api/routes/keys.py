@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from api import shapes
+from api.idempotency import kept
 from api.pagination import page
 from api.routing import Asking, guarded, router
 from api.schemas import KeyBody, RotateBody
 from api.services import Shared
 from optimizer.core.access import access_of
 from optimizer.jobs.manage_keys import KeyReport, create_key, revoke_key, rotate_key, shown, undo_rotation
+from optimizer.ports import Store
 
 Name = Annotated[str, Path(min_length=1, max_length=100)]
 routes: APIRouter = router("Keys")
@@ -26,8 +29,8 @@ def keys(shared: Shared) -> dict[str, Any]:
 
 
 @routes.post("/v1/keys", status_code=201, **guarded("admin", "limited"))
-def create(body: KeyBody, shared: Shared, caller: Asking, response: Response) -> dict[str, Any]:
-    """Makes a key. Its secret is in this answer alone. From the first key on, every request needs one."""
+def create(body: KeyBody, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, Any]:
+    """Makes a key. Its secret is in this answer alone, and not in the one that an Idempotency-Key keeps. From the first key on, every request needs one."""
     access = access_of(
         body.roles,
         sources=body.sources,
@@ -37,24 +40,32 @@ def create(body: KeyBody, shared: Shared, caller: Asking, response: Response) ->
         now=shared.clock.now(),
     )
     known = shared.families.families.keys()
-    report = create_key(body.name, access, actor=caller.actor, store=shared.store, clock=shared.clock, families=known)
+    store = _keeping(request, shared, response)
+    report = create_key(body.name, access, actor=caller.actor, store=store, clock=shared.clock, families=known)
     return _answer(report, shared, response)
 
 
 @routes.post("/v1/keys/{name}/rotate", **guarded("admin", "limited"))
-def rotate(name: Name, shared: Shared, caller: Asking, response: Response, body: RotateBody | None = None) -> dict[str, Any]:
+def rotate(
+    name: Name, shared: Shared, caller: Asking, request: Request, response: Response, body: RotateBody | None = None
+) -> dict[str, Any]:
     """A new secret; the one before it opens for `grace_s` more. With `undo` the one before it is the key's again, while it opens."""
-    given = body or RotateBody()
+    given, store = body or RotateBody(), _keeping(request, shared, response)
     if given.undo:
-        return _answer(undo_rotation(name, actor=caller.actor, store=shared.store, clock=shared.clock), shared, response)
+        return _answer(undo_rotation(name, actor=caller.actor, store=store, clock=shared.clock), shared, response)
     grace = timedelta(seconds=given.grace_s)
-    return _answer(rotate_key(name, grace=grace, actor=caller.actor, store=shared.store, clock=shared.clock), shared, response)
+    return _answer(rotate_key(name, grace=grace, actor=caller.actor, store=store, clock=shared.clock), shared, response)
 
 
 @routes.post("/v1/keys/{name}/revoke", **guarded("admin", "never-refused"))
-def revoke(name: Name, shared: Shared, caller: Asking, response: Response) -> dict[str, Any]:
+def revoke(name: Name, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, Any]:
     """Ends a key at once, and for good. Safe to repeat."""
-    return _answer(revoke_key(name, actor=caller.actor, store=shared.store, clock=shared.clock), shared, response)
+    return _answer(revoke_key(name, actor=caller.actor, store=_keeping(request, shared, response), clock=shared.clock), shared, response)
+
+
+def _keeping(request: Request, shared: Shared, response: Response) -> Store:
+    """A secret stands in no store: the kept answer is without it."""
+    return kept(request, shared, response, lambda report: shapes.key_change(replace(report, secret=None)))
 
 
 def _answer(report: KeyReport, shared: Shared, response: Response) -> dict[str, Any]:

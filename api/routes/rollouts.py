@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from api import shapes
 from api.auth import Caller
+from api.idempotency import kept
 from api.pagination import Cursor, Limit, page, slice_of
 from api.problems import PreconditionFailed
 from api.routing import Asking, Change, caller_of, guarded, router
@@ -18,8 +19,9 @@ from optimizer.core.moves import OPERATOR_ACTS, OperatorAct
 from optimizer.core.rollout import Rollout
 from optimizer.jobs.forecast_rollout import forecast_active
 from optimizer.jobs.operate_rollout import operate
+from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.rollout_view import rollout_view
-from optimizer.jobs.start_rollout import start_rollout
+from optimizer.jobs.start_rollout import Start, start_rollout
 from optimizer.ports import Transaction
 
 ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = ("hold", "rollback", "reject")  # what stops a candidate never waits for a limit or an If-Match
@@ -36,11 +38,20 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
 
     A gate that is not met is 409 `gate-not-met` naming it, unless `confirm` is the family's name: then it starts as forced.
     """
+
+    def answer(started: Start) -> dict[str, Any]:
+        if started.dry_run:
+            response.status_code = 200
+        else:
+            response.headers["Location"] = f"/v1/rollouts/{started.rollout.id}"
+        forecast = shapes.forecast(started.forecast)
+        return {**shapes.change(started.report), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
+
     started = start_rollout(
         shared.family(family),
         body.variant,
         actor=request.state.caller.actor,
-        store=shared.store,
+        store=kept(request, shared, response, lambda result: answer(result[0])),
         clock=shared.clock,
         confirm=body.confirm,
         aim=body.aim,
@@ -50,13 +61,9 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
         study=body.study,
         reason=body.reason or None,
     )
-    if started.dry_run:
-        response.status_code = 200
-    else:
+    if not started.dry_run:
         shared.serving.refresh()
-        response.headers["Location"] = f"/v1/rollouts/{started.rollout.id}"
-    forecast = shapes.forecast(started.forecast)
-    return {**shapes.change(started.report), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
+    return answer(started)
 
 
 @routes.get("/v1/families/{family}/rollout", **guarded("read"))
@@ -120,6 +127,12 @@ def _act_route(act: OperatorAct) -> None:
         if_match: Annotated[str | None, Header()] = None,
     ) -> dict[str, Any]:
         given = body or ActBody()
+
+        def answer(report: ChangeReport) -> dict[str, Any]:
+            if report.rollout is not None:
+                response.headers["ETag"] = _tag(report.rollout)
+            return shapes.change(report)
+
         _require(shared.read(lambda tx: shared.store.rollouts.get(tx, id)), id, caller_of(request))
         report = operate(
             id,
@@ -128,13 +141,11 @@ def _act_route(act: OperatorAct) -> None:
             reason=given.reason,
             confirm=given.confirm,
             if_version=None if act in ALWAYS_POSSIBLE else _version(if_match),
-            store=shared.store,
+            store=kept(request, shared, response, answer),
             clock=shared.clock,
         )
         shared.serving.refresh()
-        if report.rollout is not None:
-            response.headers["ETag"] = _tag(report.rollout)
-        return shapes.change(report)
+        return answer(report)
 
     route.__doc__ = DOCS[act]
     routes.post(f"/v1/rollouts/{{id}}/{act}", name=act, **guarded("operate", change, narrows=True))(route)

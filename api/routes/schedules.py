@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from api import shapes
 from api.etags import check_preconditions
+from api.idempotency import kept
 from api.problems import PreconditionRequired
 from api.routing import guarded, router
 from api.schemas import ScheduleBody
@@ -38,11 +39,12 @@ def put(family: str, body: ScheduleBody, shared: Shared, request: Request, respo
             f"PUT replaces the schedule of {family} and needs If-Match, so that nobody's change is lost unseen. "
             "Send the ETag that GET answers here, or If-Match: * for whatever holds now."
         )
+    answer = _answering(shared, response)
     report = set_schedule(
         declared, cron=body.cron, strategy=body.strategy, aim=body.aim, reason=body.reason, actor=request.state.caller.actor,
-        store=shared.store, clock=shared.clock, check=_check(if_match),
+        store=kept(request, shared, response, answer), clock=shared.clock, check=_check(if_match),
     )  # fmt: skip
-    return _answer(report, shared, response)
+    return answer(report)
 
 
 @routes.delete("/v1/families/{family}/schedule", **guarded("operate", "limited"))
@@ -55,24 +57,28 @@ def delete(
     if_match: IfMatch = None,
 ) -> dict[str, Any]:
     """The family file's schedule holds again. Safe to repeat; an If-Match that does not fit is 412."""
+    answer = _answering(shared, response)
     report = unset_schedule(
         shared.family(family),
         reason=reason,
         actor=request.state.caller.actor,
-        store=shared.store,
+        store=kept(request, shared, response, answer),
         clock=shared.clock,
         check=_check(if_match),
     )
-    return _answer(report, shared, response)
+    return answer(report)
 
 
 def _check(if_match: str | None) -> Callable[[ScheduleInForce], None]:
     return lambda before: check_preconditions(_tag(before), if_match=if_match, if_none_match=None)
 
 
-def _answer(report: ScheduleReport, shared: Services, response: Response) -> dict[str, Any]:
-    response.headers["ETag"] = _tag(report.schedule)
-    return shapes.schedule_change(report, shared.clock)
+def _answering(shared: Services, response: Response) -> Callable[[ScheduleReport], dict[str, Any]]:
+    def answer(report: ScheduleReport) -> dict[str, Any]:
+        response.headers["ETag"] = _tag(report.schedule)
+        return shapes.schedule_change(report, shared.clock)
+
+    return answer
 
 
 def _tag(found: ScheduleInForce) -> str:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api import shapes
 from api.auth import Caller, family_asked
+from api.idempotency import kept
 from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, caller_of, guarded, router
 from api.schemas import NominateBody, ReasonBody, StudyBody
@@ -70,6 +71,11 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
     """
     named = {"space": body.space, "proposer": body.proposer}
     definition = {**body.definition, **{name: value for name, value in named.items() if value is not None}}
+
+    def answer(made: Study) -> dict[str, Any]:
+        response.headers["Location"] = f"/v1/studies/{made.id}"
+        return shapes.study(made)
+
     made = create_study(
         shared.family(family),
         strategy=body.strategy,
@@ -78,7 +84,7 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
         seed=body.seed,
         definition=definition,
         actor=request.state.caller.actor,
-        store=shared.store,
+        store=kept(request, shared, response, answer),
         clock=shared.clock,
         models=wiring.open_models(shared.settings),
         dry_run=body.dry_run,
@@ -87,15 +93,15 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
     if isinstance(made, Estimate):
         response.status_code = 200
         return shapes.estimate(family, made)
-    response.headers["Location"] = f"/v1/studies/{made.id}"
-    return shapes.study(made)
+    return answer(made)
 
 
 @routes.post("/v1/studies/{id}/cancel", **guarded("operate", "limited", narrows=True))
-def cancel(id: str, shared: Shared, request: Request, body: ReasonBody | None = None) -> dict[str, Any]:
+def cancel(id: str, shared: Shared, request: Request, response: Response, body: ReasonBody | None = None) -> dict[str, Any]:
     """Stops the study before its next call; what it found stays. Safe to repeat."""
     _require(shared.read(lambda tx: shared.store.studies.get(tx, id)), id, caller_of(request))
-    return shapes.study(request_stop(id, actor=request.state.caller.actor, store=shared.store, clock=shared.clock))
+    store = kept(request, shared, response, shapes.study)
+    return shapes.study(request_stop(id, actor=request.state.caller.actor, store=store, clock=shared.clock))
 
 
 @routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited", narrows=True, also=QUEUED))
@@ -107,13 +113,20 @@ def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Reque
     """
     with shared.store.read() as tx:
         searched = _require(shared.store.studies.get(tx, id), id, caller_of(request))
+
+    def answer(found: Study) -> dict[str, Any]:
+        if found.id != id:
+            response.status_code = 202
+            response.headers["Location"] = f"/v1/studies/{found.id}"
+        return shapes.study(found)
+
     found = nominate(
         id,
         variant=body.variant,
         aim=body.aim,
         family=shared.family(searched.family),
         actor=request.state.caller.actor,
-        store=shared.store,
+        store=kept(request, shared, response, answer),
         clock=shared.clock,
         models=wiring.open_models(shared.settings),
         dry_run=body.dry_run,
@@ -121,10 +134,7 @@ def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Reque
     )
     if isinstance(found, Price):
         return {"dry_run": True, "price": asdict(found)}
-    if found.id != id:
-        response.status_code = 202
-        response.headers["Location"] = f"/v1/studies/{found.id}"
-    return shapes.study(found)
+    return answer(found)
 
 
 def _require(found: Study | None, id: str, caller: Caller) -> Study:

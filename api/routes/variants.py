@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api import shapes
 from api.auth import Caller, require_family
+from api.idempotency import kept
 from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, guarded, router
 from api.schemas import VariantBody
 from api.services import Services, Shared
 from optimizer.core.errors import NotFound
-from optimizer.jobs.create_variant import VariantDraft
+from optimizer.jobs.create_variant import Created, VariantDraft
 from optimizer.jobs.create_variant import create_variant as create_variant_job
 from optimizer.ports import Transaction, VariantRecord
 
@@ -45,11 +46,15 @@ def create_variant(family: str, body: VariantBody, shared: Shared, request: Requ
         response_format=body.response_format,
         note=body.note,
     )
-    created = create_variant_job(shared.family(family), draft, actor=request.state.caller.actor, store=shared.store, clock=shared.clock)
-    if not created.new:
-        response.status_code = 200
-    response.headers["Location"] = f"/v1/variants/{created.record.variant.id}"
-    return {**shapes.variant(created.record), "new": created.new}
+
+    def answer(created: Created) -> dict[str, Any]:
+        if not created.new:
+            response.status_code = 200
+        response.headers["Location"] = f"/v1/variants/{created.record.variant.id}"
+        return {**shapes.variant(created.record), "new": created.new}
+
+    store = kept(request, shared, response, answer)
+    return answer(create_variant_job(shared.family(family), draft, actor=request.state.caller.actor, store=store, clock=shared.clock))
 
 
 @routes.get("/v1/variants/{variant}", **guarded("read", narrows=True))

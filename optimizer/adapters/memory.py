@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar
 
-from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.language import ModelAnswer
 from optimizer.core.study import Spend
@@ -121,6 +121,10 @@ class MemoryEvents:
         return self._answers.get((scope, key))
 
     def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
+        if (scope, key) in self._answers:
+            raise Conflict(
+                "A request with this Idempotency-Key is being carried out at this moment. Send it again for its answer.", key=key
+            )
         self._answers[scope, key] = (body_hash, dict(answer))
 
     def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:

@@ -130,16 +130,16 @@ def create_study(
         trigger=trigger,
     )
 
-    def add(tx: Transaction) -> None:
+    def add(tx: Transaction) -> Study:
         under(monthly_left(tx, store, clock, family.name, limits), study.budget)  # another study may have begun meanwhile
         store.studies.add(tx, study)
         detail: dict[str, Any] = {"strategy": study.strategy, "budget": asdict(study.budget), "seed": seed, "dataset": plan.dataset["hash"]}
         if trigger is not None:
             detail |= {"trigger": trigger.kind, "reason": trigger.reason}
         store.audit.add(tx, at=now, actor=actor, action="study_create", family=family.name, subject=study.id, detail=detail)
+        return study
 
-    store.write(add)
-    return study
+    return store.write(add)
 
 
 def _plan(

@@ -42,42 +42,40 @@ def create_key(name: str, access: Access, *, actor: str, store: Store, clock: Cl
     _check(name, access, families)
     secret, now = _new_secret(), clock.now()
 
-    def change(tx: Transaction) -> tuple[KeyRecord, bool]:
+    def change(tx: Transaction) -> KeyReport:
         earlier = store.api_keys.all(tx)
         if any(key.name == name for key in earlier):
             raise Conflict(f"There is a key named {name!r} already, valid or revoked. Choose another name: decisions carry it for ever.")
         store.api_keys.add(tx, name, access, hash_of(secret), now)
         _tell(tx, store, "key.create", name, shown_access(access), actor=actor, at=now)
-        return _require(tx, store, name), not earlier
+        return KeyReport(
+            name=name,
+            what=f"Key {name} made with role {' and '.join(access.roles)}",
+            why="" if earlier else "it is the first key: from now on every request needs one",
+            undo=f"detent keys revoke {name}",
+            changed=True,
+            key=shown(_require(tx, store, name)),
+            secret=secret,
+            next="send it as `Authorization: Bearer SECRET`; the command line sends DETENT_API_KEY",
+        )
 
-    key, first = store.write(change)
-    return KeyReport(
-        name=name,
-        what=f"Key {name} made with role {' and '.join(access.roles)}",
-        why="it is the first key: from now on every request needs one" if first else "",
-        undo=f"detent keys revoke {name}",
-        changed=True,
-        key=shown(key),
-        secret=secret,
-        next="send it as `Authorization: Bearer SECRET`; the command line sends DETENT_API_KEY",
-    )
+    return store.write(change)
 
 
 def revoke_key(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
     """Ends a key and every secret of it at once. Safe to repeat; raises NotFound for a name that no key has."""
     now = clock.now()
 
-    def change(tx: Transaction) -> tuple[KeyRecord, bool]:
-        if _require(tx, store, name).revoked_at is not None:
-            return _require(tx, store, name), False
-        store.api_keys.revoke(tx, name, now)
-        _tell(tx, store, "key.revoke", name, {}, actor=actor, at=now)
-        return _require(tx, store, name), True
+    def change(tx: Transaction) -> KeyReport:
+        changed = _require(tx, store, name).revoked_at is None
+        if changed:
+            store.api_keys.revoke(tx, name, now)
+            _tell(tx, store, "key.revoke", name, {}, actor=actor, at=now)
+        what = f"Key {name} is revoked; it opens nothing any more" if changed else f"Key {name} was revoked before; nothing changed"
+        undo = "none: a revoked key stays revoked. Make another one: detent keys create NAME"
+        return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=shown(_require(tx, store, name)))
 
-    key, changed = store.write(change)
-    what = f"Key {name} is revoked; it opens nothing any more" if changed else f"Key {name} was revoked before; nothing changed"
-    undo = "none: a revoked key stays revoked. Make another one: detent keys create NAME"
-    return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=shown(key))
+    return store.write(change)
 
 
 def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store, clock: Clock) -> KeyReport:
@@ -92,41 +90,40 @@ def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store,
         raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.", [Fault(pointer="/grace_s", detail=detail)])
     secret, now = _new_secret(), clock.now()
     until = now + grace
-
-    def change(tx: Transaction) -> KeyRecord:
-        key = _require_valid(tx, store, name, now)
-        store.api_keys.replace_secret(tx, name, hash_of(secret), key.secret_hash if grace else None, until if grace else None)
-        _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
-        return _require(tx, store, name)
-
-    key = store.write(change)
     old = f"the old one opens until {when(until)}" if grace else "the old one opens nothing any more"
     undo = (
         f"detent keys rotate {name} --undo, until then"
         if grace
         else f"none: the old secret is gone. For another one: detent keys rotate {name}"
     )
-    return KeyReport(
-        name=name, what=f"Key {name} has a new secret; {old}", why="", undo=undo, changed=True, key=shown(key), secret=secret,
-        next="give the new secret to what uses the key",
-    )  # fmt: skip
+
+    def change(tx: Transaction) -> KeyReport:
+        key = _require_valid(tx, store, name, now)
+        store.api_keys.replace_secret(tx, name, hash_of(secret), key.secret_hash if grace else None, until if grace else None)
+        _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
+        return KeyReport(
+            name=name, what=f"Key {name} has a new secret; {old}", why="", undo=undo, changed=True,
+            key=shown(_require(tx, store, name)), secret=secret, next="give the new secret to what uses the key",
+        )  # fmt: skip
+
+    return store.write(change)
 
 
 def undo_rotation(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
     """The secret before the last rotation is the key's again, and the newer one ends at once; possible while the old one opens."""
     now = clock.now()
 
-    def change(tx: Transaction) -> KeyRecord:
+    def change(tx: Transaction) -> KeyReport:
         key = _require_valid(tx, store, name, now)
         if key.previous_hash is None or key.previous_until is None or key.previous_until <= now:
             raise Conflict(f"Key {name!r} has no older secret that still opens, so no rotation can be undone. detent keys rotate {name}")
         store.api_keys.replace_secret(tx, name, key.previous_hash, None, None)
         _tell(tx, store, "key.rotate_undo", name, {}, actor=actor, at=now)
-        return _require(tx, store, name)
+        what = f"Key {name} has its older secret again; the newer one opens nothing any more"
+        undo = f"detent keys rotate {name}"
+        return KeyReport(name=name, what=what, why="", undo=undo, changed=True, key=shown(_require(tx, store, name)))
 
-    key = store.write(change)
-    what = f"Key {name} has its older secret again; the newer one opens nothing any more"
-    return KeyReport(name=name, what=what, why="", undo=f"detent keys rotate {name}", changed=True, key=shown(key))
+    return store.write(change)
 
 
 def shown(key: KeyRecord) -> dict[str, Any]:

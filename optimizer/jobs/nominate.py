@@ -194,7 +194,7 @@ def _plan(
 def _queue(planned: _Planned, store: Store, clock: Clock, family: Family) -> Study:
     study = planned.study
 
-    def add(tx: Transaction) -> None:
+    def add(tx: Transaction) -> Study:
         require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
         under(monthly_left(tx, store, clock, family.name, planned.limits), study.budget)  # another study may have begun meanwhile
         store.studies.add(tx, study)
@@ -202,6 +202,6 @@ def _queue(planned: _Planned, store: Store, clock: Clock, family: Family) -> Stu
         store.audit.add(
             tx, at=study.created_at, actor=study.created_by, action="study_nominate", family=family.name, subject=study.id, detail=detail
         )
+        return study
 
-    store.write(add)
-    return study
+    return store.write(add)

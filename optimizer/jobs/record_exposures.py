@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidInput
-from optimizer.ports import Clock, Exposure, Store
+from optimizer.ports import Clock, Exposure, Store, Transaction
 
 RESERVED = ("api", "gateway")  # these count for themselves
 LONGEST_WINDOW = timedelta(hours=1)
@@ -28,8 +28,12 @@ def record_exposures(client: Any, windows: Sequence[Any], *, store: Store, clock
     if faults:
         raise InvalidInput("The counts were not taken: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:5]) + ".", faults)
     rows = [_row(client, window) for window in windows]
-    changed = store.write(lambda tx: store.exposures.put(tx, rows), rows=len(rows))
-    return {"accepted": sum(changed), "duplicates": len(changed) - sum(changed)}
+
+    def put(tx: Transaction) -> dict[str, int]:
+        changed = store.exposures.put(tx, rows)
+        return {"accepted": sum(changed), "duplicates": len(changed) - sum(changed)}
+
+    return store.write(put, rows=len(rows))
 
 
 def _problems(window: Any, families: Collection[str], now: datetime) -> list[tuple[str, str]]:

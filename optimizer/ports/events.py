@@ -47,7 +47,9 @@ class Events(Protocol):
     def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         """(body hash, answer) under an Idempotency-Key, or None."""
 
-    def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None: ...
+    def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
+        """Raises Conflict where another transaction has taken the key since this one looked."""
+
     def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
         """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score, mean_latency_ms, cost_usd.
 

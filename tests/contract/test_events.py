@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
+from optimizer.core.errors import Conflict, InvalidInput
 from optimizer.core.feedback import LabelSummary, LaterParts
 from tests.contract.conftest import Adapter
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
@@ -150,6 +150,9 @@ class TestAnswers:
         assert events.ask("stored_answer", "app", "key") == ("hash", {"accepted": 1})
         assert events.ask("stored_answer", "other app", "key") is None
         assert events.ask("stored_answer", "app", "other key") is None
+        with pytest.raises(Conflict):
+            events.write("store_answer", "app", "key", "other hash", {"accepted": 2}, NOW)
+        assert events.ask("stored_answer", "app", "key") == ("hash", {"accepted": 1})
 
 
 class TestSums:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
 
 from optimizer.adapters.database import cursors
-from optimizer.adapters.database.engine import table
+from optimizer.adapters.database.engine import insert_new, table
 from optimizer.adapters.database.hashed_rows import Name, add_once, chunks, hashes
 from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
+from optimizer.core.errors import Conflict
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.ports import Added
 
@@ -102,7 +103,11 @@ class EventTables:
         return None if row is None else (row.body_hash, row.answer)
 
     def store_answer(self, tx: Connection, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
-        tx.execute(insert(KEYS).values(scope=scope, key=key, body_hash=body_hash, answer=dict(answer), created_at=at))
+        row = {"scope": scope, "key": key, "body_hash": body_hash, "answer": dict(answer), "created_at": at}
+        if not insert_new(tx, KEYS, [row]):
+            raise Conflict(
+                "A request with this Idempotency-Key is being carried out at this moment. Send it again for its answer.", key=key
+            )
 
     def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
         arms: dict[tuple[str | None, str | None], dict[str, Any]] = {}

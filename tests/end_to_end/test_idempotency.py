@@ -1,0 +1,238 @@
+"""Idempotency-Key on every route that changes something: sent twice it acts once, and the second answer is the first."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.study import Trial
+from tests.api_world import World, make_home, serving
+
+EVENT = {"family": "triage", "unit": "u", "output": "billing"}
+STUDY = {"strategy": "settings", "budget": {"calls": 2000}, "definition": {"n_train": 10, "n_dev": 10, "n_holdout": 100}, "seed": 7}
+WINDOW = {"family": "triage", "variant": "v_1", "from": "2026-11-20T08:00:00Z", "to": "2026-11-20T08:01:00Z", "exposed": 3}
+RECORD = {"processing_type": "full", "content_type": "news"}
+# What changes nothing of the installation, or nothing more when it is repeated.
+NOT_KEYED = {
+    "POST /v1/families/{family}/render",
+    "POST /v1/chat/completions",
+    "POST /v1/data/prune",
+}
+Asked = tuple[str, Any]  # path, body
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as running:
+        yield running
+
+
+def rolled_out(world: World) -> Asked:
+    rollout = world.deploying()
+    assert world.post(f"/v1/rollouts/{rollout['id']}/promote", {"confirm": "triage", "reason": "go"}).status_code == 200
+    return "/v1/families/triage/champion/rollback", {"reason": "back"}
+
+
+def to_start(world: World) -> Asked:
+    world.report()
+    return "/v1/families/triage/rollouts", {"variant": world.candidate(), "confirm": "triage", "reason": "a try"}
+
+
+def pending(act: str) -> Callable[[World], Asked]:
+    return lambda world: (f"/v1/rollouts/{world.start(world.candidate())['id']}/{act}", {"reason": "so"})
+
+
+def deployed(act: str) -> Callable[[World], Asked]:
+    return lambda world: (f"/v1/rollouts/{world.deploying()['id']}/{act}", {"reason": "so", "confirm": "triage"})
+
+
+def held(world: World) -> Asked:
+    id = world.deploying()["id"]
+    world.post(f"/v1/rollouts/{id}/hold", {"reason": "wait"})
+    return f"/v1/rollouts/{id}/resume", {"reason": "on"}
+
+
+def studied(world: World) -> dict[str, Any]:
+    world.add_examples(800)
+    study: dict[str, Any] = world.post("/v1/families/triage/studies", STUDY).json()
+    return study
+
+
+def searched(world: World) -> Asked:
+    study, point = studied(world), world.candidate()
+    world.post(f"/v1/studies/{study['id']}/cancel", {})
+    trial = Trial(study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5)
+    world.shared.store.write(lambda tx: world.shared.store.studies.put_trial(tx, trial))
+    return f"/v1/studies/{study['id']}/nominate", {"variant": point, "aim": "quality"}
+
+
+def to_study(world: World) -> Asked:
+    world.add_examples(800)
+    return "/v1/families/triage/studies", STUDY
+
+
+def frozen(world: World) -> Asked:
+    world.post("/v1/freeze", {"reason": "wait"})
+    return "/v1/unfreeze", {"reason": "on"}
+
+
+def scheduled(world: World) -> Asked:
+    put = world.client.put("/v1/families/triage/schedule", json={"cron": "0 3 * * *", "reason": "nightly"}, headers={"If-Match": "*"})
+    assert put.status_code == 200, put.text
+    return "/v1/families/triage/schedule?reason=off", None
+
+
+def with_key(act: str) -> Callable[[World], Asked]:
+    def made(world: World) -> Asked:
+        world.add_key("boss", "admin", secret=SECRET)
+        world.add_key("app", "feedback", secret="another-secret")
+        return f"/v1/keys/app/{act}", {} if act == "rotate" else None
+
+    return made
+
+
+def variant(world: World) -> Asked:
+    return "/v1/families/triage/variants", {"messages": [{"role": "user", "content": "Which? {{text}}"}], "note": "n"}
+
+
+SECRET = "the-secret-of-the-test"
+CASES: dict[str, Callable[[World], Asked]] = {
+    "POST /v1/families/{family}/champion/rollback": rolled_out,
+    "PUT /v1/families/{family}/overrides/{unit}": lambda world: (
+        "/v1/families/triage/overrides/a-person",
+        {"variant": world.champion(), "until": "2099-01-01T00:00:00Z"},
+    ),
+    "POST /v1/families/{family}/variants": variant,
+    "POST /v1/feedback": lambda world: ("/v1/feedback", EVENT),
+    "POST /v1/interactions": lambda world: ("/v1/interactions", EVENT),
+    "POST /v1/exposures": lambda world: ("/v1/exposures", {"client": "c", "windows": [WINDOW]}),
+    "POST /v1/interactions/import": lambda world: ("/v1/interactions/import", json.dumps(EVENT) + "\n" + json.dumps(EVENT)),
+    "POST /v1/families/{family}/studies": to_study,
+    "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
+    "POST /v1/studies/{id}/nominate": searched,
+    "PUT /v1/families/{family}/schedule": lambda world: ("/v1/families/triage/schedule", {"cron": "0 3 * * *", "reason": "nightly"}),
+    "DELETE /v1/families/{family}/schedule": scheduled,
+    "POST /v1/families/{family}/rollouts": to_start,
+    "POST /v1/rollouts/{id}/approve": pending("approve"),
+    "POST /v1/rollouts/{id}/reject": pending("reject"),
+    "POST /v1/rollouts/{id}/advance": deployed("advance"),
+    "POST /v1/rollouts/{id}/hold": deployed("hold"),
+    "POST /v1/rollouts/{id}/resume": held,
+    "POST /v1/rollouts/{id}/promote": deployed("promote"),
+    "POST /v1/rollouts/{id}/rollback": deployed("rollback"),
+    "POST /v1/freeze": lambda world: ("/v1/freeze", {"reason": "wait"}),
+    "POST /v1/unfreeze": frozen,
+    "POST /api/performance/record": lambda world: ("/api/performance/record", RECORD),
+    "POST /v1/keys": lambda world: ("/v1/keys", {"name": "app", "roles": ["feedback"]}),
+    "POST /v1/keys/{name}/rotate": with_key("rotate"),
+    "POST /v1/keys/{name}/revoke": with_key("revoke"),
+}
+
+
+def send(world: World, method: str, path: str, body: Any, key: str = "once") -> Any:
+    headers = {"Idempotency-Key": key, "Authorization": f"Bearer {SECRET}"}
+    if path.endswith(("/schedule", "?reason=off")) and method == "PUT":
+        headers["If-Match"] = "*"
+    if isinstance(body, str):
+        return world.client.request(method, path, content=body, headers={**headers, "Content-Type": "application/x-ndjson"})
+    return world.client.request(method, path, json=body, headers=headers)
+
+
+def other(path: str, body: Any) -> tuple[str, Any]:
+    """The same request, but for one thing that it says."""
+    if body is None:
+        return (path + "x" if "?" in path else path), {"of": "another"} if "?" not in path else None
+    if body == RECORD:
+        return path, {**RECORD, "content_type": "sport"}
+    return path, body + "\n" + json.dumps(EVENT) if isinstance(body, str) else {**body, "changed": 1}
+
+
+def kept_rows(world: World) -> str:
+    """Every row of the store but the counts of requests that keys are held to."""
+    import sqlite3
+
+    with sqlite3.connect(world.settings.var() / "detent.db") as database:
+        return "\n".join(line for line in database.iterdump() if not line.startswith('INSERT INTO "key_'))
+
+
+def test_every_route_that_changes_something_is_tried_here(world: World) -> None:
+    paths = world.get("/openapi.json").json()["paths"]
+    changing = {f"{method.upper()} {path}": route for path, routes in paths.items() for method, route in routes.items() if method != "get"}
+    assert set(changing) - NOT_KEYED == set(CASES)
+    named = {name for name, route in changing.items() if any(one["name"] == "Idempotency-Key" for one in route.get("parameters", ()))}
+    assert named == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_request_sent_twice_acts_once_and_is_answered_as_before(world: World, name: str) -> None:
+    method = name.split()[0]
+    path, body = CASES[name](world)
+    first = send(world, method, path, body)
+    assert first.status_code in (200, 201, 202), first.text
+    if name == "POST /v1/keys":
+        world.add_key("boss", "admin", secret=SECRET)
+        path, body = "/v1/keys", {"name": "second", "roles": ["feedback"]}
+        first = send(world, method, path, body)
+    before = kept_rows(world)
+    second = send(world, method, path, body)
+    expected = first.json()
+    if expected.get("secret"):  # it stands in one answer and in no store
+        expected["secret"] = None
+    assert (second.status_code, second.json()) == (first.status_code, expected)
+    assert {n: second.headers.get(n) for n in ("etag", "location")} == {n: first.headers.get(n) for n in ("etag", "location")}
+    assert kept_rows(world) == before
+    path, body = other(path, body)
+    refused = send(world, method, path, body)
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/idempotency-key-reused")
+    assert kept_rows(world) == before
+
+
+def test_a_unit_or_a_secret_stands_in_no_kept_answer(world: World) -> None:
+    path, body = CASES["PUT /v1/families/{family}/overrides/{unit}"](world)
+    assert send(world, "PUT", path, body).json()["unit"] == "a-person"
+    made = send(world, "POST", "/v1/keys", {"name": "app", "roles": ["feedback"]}).json()["secret"]
+    assert made
+    rows = kept_rows(world)
+    assert "a-person" not in rows
+    assert made not in rows
+
+
+def test_what_was_refused_is_tried_again_under_the_same_key(world: World) -> None:
+    world.report()
+    candidate = world.candidate()
+    body = {"variant": candidate, "confirm": "triage", "reason": "a try"}
+    world.post("/v1/freeze", {"reason": "wait"})
+    assert send(world, "POST", "/v1/families/triage/rollouts", body).status_code == 409
+    world.post("/v1/unfreeze", {})
+    assert send(world, "POST", "/v1/families/triage/rollouts", body).status_code == 201
+
+
+def test_the_same_request_at_the_same_moment_acts_once(world: World) -> None:
+    """Both find no answer before they begin; the second one meets the first one's in its own transaction."""
+    path, body = deployed("promote")(world)
+    meet = threading.Barrier(2, timeout=60)
+    read = world.shared.store.events.stored_answer
+    waited: list[int] = []
+
+    def look(tx: Any, scope: str, key: str) -> Any:
+        found = read(tx, scope, key)
+        if len(waited) < 2:
+            waited.append(meet.wait())
+        return found
+
+    world.shared.store.events.stored_answer = look  # type: ignore[method-assign]
+    answers: list[Any] = []
+    both = [threading.Thread(target=lambda: answers.append(send(world, "POST", path, body))) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert [one.status_code for one in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    champions = world.get("/v1/families/triage/history").json()["items"]
+    assert len(champions) == 2
