@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from api import shapes
-from api.routing import guarded, router
+from api.routing import caller_of, guarded, router
 from api.schemas import PruneBody
 from api.services import Shared
 from optimizer.jobs.prune_records import prune_records, what_would_go
@@ -28,7 +28,5 @@ def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> di
     if body is not None and body.dry_run:
         return shapes.pruned(what_would_go(shared.store, kept), unpruned, dry_run=True)
     done = count(1)
-    report = prune_records(
-        shared.store, shared.clock, kept, actor=request.state.caller.actor, pause=lambda: next(done) >= BATCHES
-    )  # fmt: skip
+    report = prune_records(shared.store, shared.clock, kept, actor=caller_of(request).actor, pause=lambda: next(done) >= BATCHES)
     return shapes.pruned(report, unpruned, dry_run=False)
