@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -270,3 +271,19 @@ def test_outside_a_study_the_budget_counts_this_objects_calls(store, ask, Model)
     ask(calls, request("b", temperature=1))
     with pytest.raises(BudgetExhausted):
         ask(calls, request("c", temperature=1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "another"},
+        {"revision": "another"},
+        {"messages": [{"role": "user", "content": "?"}]},
+        {"params": {"temperature": 0.3}},
+        {"sample": "7"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_call_that_differs_in_anything_has_another_key_in_the_journal(change):
+    assert replace(request(), **change).key != request().key
+    assert replace(request(), **change).key == replace(request(), **change).key
