@@ -1,42 +1,111 @@
-"""JSON bodies, read strictly: what comes through can be stored, hashed and sent on without surprises."""
+"""JSON bodies, read strictly: what comes through can be stored, hashed and sent on without surprises.
+
+What a text costs is not its bytes but its values (three bytes, ``[],``, become an object of sixty), so these are counted before any is made
+(docs/adr/0017-bodies-are-weighed-before-they-are-read.md).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 from pydantic_core import from_json
 from starlette.requests import Request
+from starlette.types import Receive, Scope
 
+from api.body_limits import BodyLimit
 from api.problems import MalformedBody, UnsupportedMediaType
-from optimizer.core.errors import Fault, pointer_of
+from optimizer.core.errors import MAX_FAULTS, Fault, pointer_of
 
+T = TypeVar("T")
 MAX_INTEGER = 2**53 - 1  # what every JSON reader holds exactly (RFC 8785)
-MAX_FAULTS = 100
+MAX_DEPTH = 64  # what looks at a value later goes a few calls deeper with each level
+QUICK_BYTES = 65_536  # a longer text is read beside the event loop
+_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 class StrictRequest(Request):
-    """A request whose ``json()`` refuses what JSON cannot hold everywhere: NaN, infinities, huge integers, NUL characters."""
+    """A request whose body is bounded, and whose ``json()`` refuses what JSON cannot hold everywhere: NaN, infinities, huge integers, NUL characters."""
+
+    def __init__(self, scope: Scope, receive: Receive, limit: BodyLimit) -> None:
+        super().__init__(scope, receive)
+        self.limit = limit
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Raises TooLarge once more has come than the route takes; what is declared as larger is not waited for."""
+        declared = self.headers.get("content-length", "")
+        n_bytes = int(declared) if declared.isascii() and declared.isdigit() else 0
+        if n_bytes <= self.limit.n_bytes:
+            n_bytes = 0
+            async for piece in super().stream():
+                n_bytes += len(piece)
+                if n_bytes > self.limit.n_bytes:
+                    break
+                yield piece
+        if n_bytes > self.limit.n_bytes:
+            self.state.headers["Connection"] = "close"  # the rest is not read
+            raise self.limit.too_large()
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = parse(await self.body())
+            value = await self.value()
+            self._json = await beside(len(await self.body()), lambda: checked(value))
         return self._json
 
+    async def value(self) -> Any:
+        """The body as JSON, for a route that checks its parts itself."""
+        body = await self.body()
+        return await beside(len(body), lambda: read_json(body, self.limit))
 
-def read_json(body: bytes) -> Any:
-    """The value of a JSON text; raises MalformedBody with the position of what is wrong."""
+
+async def beside(n_bytes: int, work: Callable[[], T]) -> T:
+    """What ``work`` gives, of so many bytes: beside the event loop where that may take longer than serving should wait."""
+    return work() if n_bytes <= QUICK_BYTES else await asyncio.to_thread(work)
+
+
+def read_json(body: bytes, limit: BodyLimit | None = None) -> Any:
+    """The value of a JSON text; raises MalformedBody with the position of what is wrong, TooLarge before it makes more values than the limit says."""
+    if limit is not None and count_values(body, limit.n_values) > limit.n_values:
+        raise limit.too_many_values()
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise MalformedBody(f"The body is no JSON text: {error}. Send UTF-8 JSON.") from None
 
 
-def parse(body: bytes) -> Any:
-    """``read_json``, and MalformedBody with every member that cannot be kept."""
-    value = read_json(body)
-    faults = [fault for fault, _ in zip(_faults(value), range(MAX_FAULTS), strict=False)]
+def count_values(body: bytes, enough: int) -> int:
+    """At least as many values as the text holds, names of members apart; stops at some number above ``enough``.
+
+    Texts in it are passed over only where there might be more than enough: signs inside them are no values.
+    """
+    most = 1 + _n_separators(body, 0, len(body))
+    if most <= enough:
+        return most
+    n, n_texts, end = 1, 0, 0
+    for n_texts, text in enumerate(_TEXTS.finditer(body), start=1):
+        n += _n_separators(body, end, text.start())
+        end = text.end()
+        if n > enough or n_texts > 2 * enough:  # a name and a text for each value, at most
+            return max(n, enough + 1)
+    return n + _n_separators(body, end, len(body))
+
+
+def _n_separators(body: bytes, start: int, end: int) -> int:
+    return body.count(b",", start, end) + body.count(b"[", start, end) + body.count(b"{", start, end)
+
+
+def parse(body: bytes, limit: BodyLimit | None = None) -> Any:
+    """``read_json``, and MalformedBody with the first hundred members that cannot be kept."""
+    return checked(read_json(body, limit))
+
+
+def checked(value: Any) -> Any:
+    """The value; raises MalformedBody with the first hundred members that cannot be kept."""
+    faults = list(islice(_faults(value), MAX_FAULTS))
     if faults:
         listed = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults[:5])
         raise MalformedBody(f"The body holds values that cannot be kept: {listed}.", faults)
@@ -53,22 +122,39 @@ def check_media_type(request: Request) -> None:
 
 
 def _faults(root: Any) -> Iterator[Fault]:
-    stack: list[tuple[str, Any]] = [("", root)]
-    while stack:
-        pointer, value = stack.pop()
-        if isinstance(value, dict):
-            for name, member in value.items():
-                where = pointer + pointer_of([name])
-                if "\0" in name:
-                    yield Fault(pointer=where, detail="a name holds the character U+0000; remove it")
-                stack.append((where, member))
-        elif isinstance(value, list):
-            stack.extend((f"{pointer}/{i}", member) for i, member in enumerate(value))
-        elif isinstance(value, str):
-            if "\0" in value:
-                yield Fault(pointer=pointer, detail="the text holds the character U+0000; remove it")
-        elif isinstance(value, float):
-            if not math.isfinite(value):
-                yield Fault(pointer=pointer, detail="the number is too large")
-        elif isinstance(value, int) and abs(value) > MAX_INTEGER:
-            yield Fault(pointer=pointer, detail=f"the integer is outside ±{MAX_INTEGER}; send it as text")
+    """A place is put into words for a fault alone: the path to it is kept as it is walked, one entry for each level."""
+    path: list[Any] = []
+    levels: list[Iterator[tuple[Any, Any]]] = [iter([("", root)])]
+    while levels:
+        name, value = next(levels[-1], (None, None))
+        if name is None:
+            levels.pop()
+            if path:
+                path.pop()
+            continue
+        path.append(name)
+        if isinstance(name, str) and "\0" in name:
+            yield Fault(pointer=_pointer(path), detail="a name holds the character U+0000; remove it")
+        if isinstance(value, dict | list) and len(levels) <= MAX_DEPTH:
+            members: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+            levels.append(iter(members))
+            continue
+        if (problem := _problem(value)) is not None:
+            yield Fault(pointer=_pointer(path), detail=problem)
+        path.pop()
+
+
+def _pointer(path: list[Any]) -> str:
+    return pointer_of(path[1:])
+
+
+def _problem(value: Any) -> str | None:
+    if isinstance(value, dict | list):
+        return f"the value is nested more than {MAX_DEPTH} levels deep"
+    if isinstance(value, str) and "\0" in value:
+        return "the text holds the character U+0000; remove it"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "the number is too large"
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        return f"the integer is outside ±{MAX_INTEGER}; send it as text"
+    return None

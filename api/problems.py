@@ -238,13 +238,17 @@ def response(error: errors.DetentError, scope: Mapping[str, Any], headers: Mappi
 def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:
     """Pydantic's faults, all of them, as one InvalidInput; ``pointer`` is a JSON pointer into the body, or names the parameter."""
     faults = []
-    for fault in found:
+    for fault in found[: errors.MAX_FAULTS]:
         where, *path = fault["loc"] or ("body",)
-        faults.append({"in": str(where), "pointer": errors.pointer_of(path), "detail": str(fault["msg"]).removeprefix("Value error, ")})
-    count = "One fault" if len(faults) == 1 else f"{len(faults)} faults"
+        pointer = errors.shortened(errors.pointer_of(path), errors.MAX_POINTER_CHARS)
+        said = errors.shortened(str(fault["msg"]).removeprefix("Value error, "), errors.MAX_DETAIL_CHARS // 10)
+        faults.append({"in": str(where), "pointer": pointer, "detail": said})
+    count = "One fault" if len(found) == 1 else f"{len(found)} faults"
     listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
-    more = f"; and {len(faults) - 5} more in `errors`" if len(faults) > 5 else ""
-    them = "it and send the request" if len(faults) == 1 else "them and send it"
+    more = f"; and {len(found) - 5} more in `errors`" if len(found) > 5 else ""
+    them = "it and send the request" if len(found) == 1 else "them and send it"
+    if len(found) > len(faults):
+        faults.append({"in": "body", "pointer": "", "detail": f"and {len(found) - len(faults):,} more"})
     return errors.InvalidInput(f"{count} in the request: {listed}{more}. Correct {them} again.", errors=faults)
 
 

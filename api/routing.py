@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from api import services
 from api.auth import Caller, WrongKey, identify, require, require_family
 from api.bodies import StrictRequest, check_media_type
+from api.body_limits import limit_of
 from api.figures import without_texts
 from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
 from api.local_door import refuse_forms, require_program_of_this_machine
@@ -117,7 +118,7 @@ class DetentRoute(APIRoute):
         change: Change | None = extra.get(CHANGE)
         known = frozenset(field.alias for field in self.dependant.query_params)
         keeps_answers: bool = extra.get(KEYED, False)
-        takes_json = self.body_field is not None
+        takes_json, path = self.body_field is not None, self.path_format
 
         async def handler(request: Request) -> Response:
             caller = admit(request, role, narrows=narrows) if role is not None else None
@@ -127,7 +128,7 @@ class DetentRoute(APIRoute):
             check_query(request, known)
             if change is not None:
                 count_change(request, change)
-            strict = StrictRequest(request.scope, request.receive)
+            strict = StrictRequest(request.scope, request.receive, limit_of(path, services.of(request).settings.limits))
             if takes_json and await strict.body():
                 check_media_type(strict)
                 await strict.json()

@@ -50,6 +50,12 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    events_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    chat_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    text_bytes: int = Field(default=1024 * 1024, ge=1024)
+    other_bytes: int = Field(default=256 * 1024, ge=1024)
+    events_values: int = Field(default=200_000, ge=100)
+    values: int = Field(default=20_000, ge=100)
     batch: int = Field(default=1000, ge=1)
     operator_per_minute: int = Field(default=100, ge=1)
     events_per_minute: int = Field(default=60_000, ge=1)

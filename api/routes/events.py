@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,10 +12,10 @@ from pydantic import AwareDatetime
 
 from api import shapes
 from api.auth import Caller, family_asked, require_family
-from api.bodies import check_media_type, read_json
+from api.bodies import StrictRequest, beside, check_media_type
+from api.event_lines import n_lines, parts_of
 from api.idempotency import KEY_HEADER, idempotency_of, kept
 from api.pagination import Cursor, Limit, page
-from api.problems import MalformedBody
 from api.routing import Asking, guarded, router
 from api.schemas import ExposuresBody
 from api.services import Services, Shared
@@ -26,6 +26,8 @@ from optimizer.jobs.ingest_feedback import Idempotency, Intake
 from optimizer.jobs.record_exposures import record_exposures
 from optimizer.ports import Transaction
 
+MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are
+NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
 FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says
@@ -79,23 +81,31 @@ def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request: Requ
 async def import_interactions(request: Request, shared: Shared) -> dict[str, Any]:
     """JSON lines of events, as many as the body holds; kept in parts of 1,000. `index` counts lines from 0.
 
-    An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
+    An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are. The first thousand
+    rejected lines are named; `rejected_more` says how many there are beyond.
     """
+    assert isinstance(request, StrictRequest)
     body = await request.body()
     named = idempotency_of(request, body)
-    events, rejected = _lines(body)
-    _count_events(request, shared, len(events))
+    n = await beside(len(body), lambda: n_lines(body))
+    if not n:
+        raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
+    _count_events(request, shared, n)
+    parts = parts_of(body, shared.settings.limits.batch, request.limit)
+    rejected: list[dict[str, Any]] = []
     answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
-    size = shared.settings.limits.batch
-    for start in range(0, len(events), size):
-        part = events[start : start + size]
-        of_part = None if named is None else (named[0], f"{named[1]} from event {start}", named[2])
-        done = await _keep(_intake(request, shared, of_part), [event for _, event in part])
+    n_rejected = n_read = 0
+    while (part := await beside(len(body), lambda: next(parts, None))) is not None:
+        of_part = None if named is None else (named[0], f"{named[1]} from event {n_read}", named[2])
+        n_read += len(part.events)
+        events = [event for _, event in part.events]
+        done = await _keep(_intake(request, shared, of_part), events) if events else NOTHING  # which takes no key
         answer["accepted"] += done["accepted"]
         answer["duplicates"] += done["duplicates"]
-        rejected += [{**one, "index": part[one["index"]][0]} for one in _named(done["rejected"])]
-    rejected.sort(key=lambda one: one["index"])
-    return answer
+        refused = [*part.rejected, *({**one, "index": part.events[one["index"]][0]} for one in _named(done["rejected"]))]
+        n_rejected += len(refused)
+        rejected += sorted(refused, key=lambda one: one["index"])[: MAX_NAMED - len(rejected)]
+    return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
 
 
 @routes.get("/v1/feedback", **guarded("read-texts", narrows=True))
@@ -141,8 +151,9 @@ def interaction(id: str, shared: Shared, caller: Asking, family: Annotated[str |
 
 async def _take(request: Request, shared: Services) -> dict[str, Any]:
     check_media_type(request)
+    assert isinstance(request, StrictRequest)  # which every route of ours is given
     body = await request.body()
-    value = read_json(body)
+    value = await request.value()
     events = value if isinstance(value, list) else [value]
     _check_batch(events, shared.settings.limits.batch)
     _count_events(request, shared, len(events))
@@ -179,28 +190,6 @@ def _count_events(request: Request, shared: Services, n: int) -> None:
     request.state.headers.update(quota.headers())
     if refusal is not None:
         raise refusal
-
-
-def _lines(body: bytes) -> tuple[list[tuple[int, Any]], list[dict[str, Any]]]:
-    """(line number from 0, event) of each line that is JSON, and the others as rejected."""
-    events: list[tuple[int, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    for index, line in enumerate(body.split(b"\n")):
-        if not line.strip():
-            continue
-        try:
-            event = read_json(line)
-        except MalformedBody as error:
-            rejected.append({"index": index, "type": "malformed", "detail": error.detail})
-            continue
-        if isinstance(event, dict) and isinstance(event.get("prompts"), list):
-            detail = "The line is a dialog; importing dialogs comes later. Send its interactions as events."
-            rejected.append({"index": index, "type": "not-yet", "detail": detail})
-            continue
-        events.append((index, event))
-    if not events and not rejected:
-        raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
-    return events, rejected
 
 
 def _as_problem(answer: dict[str, Any]) -> InvalidInput:

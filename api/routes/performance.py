@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import WithJsonSchema
 
-from api.bodies import check_media_type, parse
+from api.bodies import StrictRequest, check_media_type
 from api.idempotency import KEY_HEADER, idempotency_of
 from api.routing import guarded, router
 from api.services import Services, Shared
@@ -120,7 +120,8 @@ async def _body(request: Request) -> dict[str, Any]:
     if not raw:
         return {}
     check_media_type(request)
-    body = parse(raw)
+    assert isinstance(request, StrictRequest)
+    body = await request.json()
     if body is not None and not isinstance(body, dict):
         raise InvalidInput(
             f"The body is no JSON object. Send one with {', '.join(MEMBERS)}, or query parameters.",

@@ -24,8 +24,15 @@ would return a program as if all were well. Only the study job catches them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+# What is told of an input is bounded, however large the input is: an answer must not become larger than the question.
+MAX_FAULTS = 100
+MAX_SAID = 20  # of them in one sentence
+MAX_DETAIL_CHARS = 20_000  # of a whole error; of one fault a tenth
+MAX_NAME_CHARS = 100  # of one name within a pointer
+MAX_POINTER_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +46,19 @@ class Fault:
 
 
 def pointer_of(path: Iterable[Any]) -> str:
-    """JSON pointer (RFC 6901) of a path of keys and indexes."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    """JSON pointer (RFC 6901) of a path of keys and indexes; of a very long key its beginning and an ellipsis."""
+    return "".join("/" + shortened(str(part), MAX_NAME_CHARS).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def shortened(text: str, chars: int) -> str:
+    """The text, or as much of its beginning as fits with an ellipsis."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def said(faults: Sequence[Fault], *, places: bool = True) -> str:
+    """Faults as part of a sentence: the first twenty, with their places where the details do not name them, and how many more there are."""
+    shown = "; ".join(f"{fault.pointer} {fault.detail}".strip() if places else fault.detail for fault in faults[:MAX_SAID])
+    return shown if len(faults) <= MAX_SAID else f"{shown}; and {len(faults) - MAX_SAID:,} more"
 
 
 class DetentError(Exception):
@@ -50,20 +68,31 @@ class DetentError(Exception):
     title = "Error"
 
     def __init__(self, detail: str, **members: Any) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = shortened(detail, MAX_DETAIL_CHARS)
+        super().__init__(self.detail)
         self.members: Mapping[str, Any] = members
 
 
 class InvalidInput(DetentError):
+    """``faults`` are the first hundred, and how many more there are."""
+
     slug = "invalid-input"
     title = "Invalid input"
 
     def __init__(self, detail: str, faults: Sequence[Fault] = (), **members: Any) -> None:
         super().__init__(detail, **members)
-        self.faults = tuple(faults)
+        self.faults = _first(faults)
         if faults:
-            self.members = {**members, "errors": [{k: v for k, v in asdict(f).items() if v is not None} for f in faults]}
+            self.members = {**members, "errors": [{k: v for k, v in asdict(f).items() if v is not None} for f in self.faults]}
+
+
+def _first(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    told = [
+        replace(fault, pointer=shortened(fault.pointer, MAX_POINTER_CHARS), detail=shortened(fault.detail, MAX_DETAIL_CHARS // 10))
+        for fault in faults[:MAX_FAULTS]
+    ]
+    more = len(faults) - MAX_FAULTS
+    return (*told, Fault(pointer="", detail=f"and {more:,} more")) if more > 0 else tuple(told)
 
 
 class InvalidFamily(InvalidInput):

@@ -13,6 +13,7 @@ from typing import Any
 from optimizer.core.errors import Fault, pointer_of
 from optimizer.core.event_kinds import TIME, EventField, fields_in
 from optimizer.core.feedback import Address, Arm, Event, FeedbackEvent, Interaction
+from optimizer.core.strict_json import is_unicode
 
 MAX_DEPTH = 20
 MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8785 knows no larger one
@@ -27,11 +28,12 @@ OF_OUTCOME = tuple(name for name, field in FIELDS.items() if field.reports == "o
 def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any], list[Fault]]:
     """The event's values as kept, without those that are null, and everything wrong with it."""
     values: dict[str, Any] = {}
-    faults = []
+    faults, n_unknown = [], 0
     for name, value in raw.items():
         try:
             if name not in FIELDS:
-                raise ValueError(f"is not a field of an event; known are {', '.join(FIELDS)}")
+                n_unknown += 1
+                raise ValueError("is not a field of an event" + (f"; known are {', '.join(FIELDS)}" if n_unknown == 1 else ""))
             if value is not None:
                 check_json(value)
                 values[name] = FIELDS[name].kind.check(value)
@@ -48,7 +50,7 @@ def check_json(value: Any, depth: int = 0) -> None:
     if isinstance(value, str):
         if "\x00" in value:
             raise ValueError("holds the character U+0000, which databases do not keep; leave it out")
-        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        if not is_unicode(value):
             raise ValueError("holds half of a surrogate pair, which is no Unicode text")
     elif isinstance(value, float):
         if not math.isfinite(value):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_type_hints
 
+from optimizer.core.errors import shortened
+
 MAX_NAME_CHARS = 512  # ids, units, labels, names
 MAX_PARTS = 64
 
@@ -135,7 +137,7 @@ def _part(fields: Mapping[str, EventField], place: int, part: Any) -> dict[str, 
     read = {}
     for name, value in OBJECT.check(part).items():
         if name not in fields:
-            raise ValueError(f"has in part {place} the unknown field {name!r}; known are {', '.join(fields)}")
+            raise ValueError(f"has in part {place} the unknown field {shortened(name, MAX_NAME_CHARS)!r}; known are {', '.join(fields)}")
         try:
             read[name] = fields[name].kind.check(value)
         except ValueError as error:

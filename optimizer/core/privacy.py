@@ -9,15 +9,15 @@ from typing import Any
 
 import regex  # reads as re does, lets other threads run meanwhile, and can be told when to give up
 
-from optimizer.core.check_digits import CardRow, IbanRow, runs_of
+from optimizer.core.check_digits import CardRow, IbanRow, numbers_in
 from optimizer.core.errors import InvalidInput
 
-# None goes back into what an unbounded repetition has read (possessive ++), and none begins one where another has been:
-# the time is linear in the text, whatever stands in it.
+# An unbounded repetition is of single characters, gives nothing back (possessive ++) and is begun by no other inside the same run: time is
+# linear in the text, whatever stands in it, and memory stays. What a row of numbers or an address holds is told apart behind it.
 BUILT_IN_PATTERNS: Mapping[str, regex.Pattern[str]] = {
-    "email": regex.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++", regex.ASCII),
-    "iban": regex.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]++)++", regex.IGNORECASE | regex.ASCII),
-    "card": regex.compile(r"(?<![\w.])\d++(?!\w)(?:[ -]\d++(?!\w))*+", regex.ASCII),
+    "email": regex.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w-][\w.-]*+", regex.ASCII),
+    "iban": regex.compile(r"(?<!\w)[A-Z]{2}\d{2} ?[A-Z0-9][A-Z0-9 ]*+", regex.IGNORECASE | regex.ASCII),
+    "card": regex.compile(r"(?<![\w.])\d[\d -]{12}[\d -]*+", regex.ASCII),
     "ip": regex.compile(
         r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4})(?![\w:])|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)",
         regex.IGNORECASE | regex.ASCII,
@@ -35,7 +35,7 @@ BUILT_IN_PATTERNS: Mapping[str, regex.Pattern[str]] = {
 OWN_RULE_S = 1.0  # a user's own expression may take so long for one text
 _GIVES_UP_AFTER = 3  # texts that took longer; then it reads no more of the same request
 _MAX_PASSES = 8
-_GROUPS = re.compile(r"([ -])")
+_WORD = re.compile(r"\w", re.ASCII)
 
 
 class MaskTooSlow(InvalidInput):
@@ -43,6 +43,10 @@ class MaskTooSlow(InvalidInput):
 
     slug = "mask-too-slow"
     title = "Mask too slow"
+
+
+def _may_hold_ip(text: str) -> bool:
+    return text.count(".") >= 3 or text.count(":") >= 2
 
 
 def _is_ip(text: str) -> bool:
@@ -53,25 +57,35 @@ def _is_ip(text: str) -> bool:
     return text != "::"
 
 
-def _mask_numbers(row: str, kind: type[CardRow | IbanRow], replacement: str) -> str:
+def _mask_email(found: Any) -> str:
+    """A dot behind which no letter follows ends the address."""
+    text: str = found.group()
+    double = text.find("..", text.index("@"))
+    end = double if double >= 0 else len(text) - text.endswith(".")
+    return "[email]" + text[end:]
+
+
+def _mask_numbers(found: Any, kind: type[CardRow | IbanRow], replacement: str) -> str:
     """Replaces runs of whole groups with right check digits: digits in fours are often followed by another number."""
-    if len(row) < kind.chars[0]:
-        return row
-    parts = _GROUPS.split(row)  # groups at even places, what separates them between
-    groups = parts[::2]
+    row: str = found.group()
+    whole = len(row)
+    if kind is CardRow and row[-1] not in " -" and _WORD.match(found.string, found.end()):  # the last group goes on as a word
+        whole = max(row.rfind(" "), row.rfind("-"), 0)
     kept, done = [], 0
-    for first, after in runs_of(groups, kind("".join(groups))):
-        kept += [*parts[done : 2 * first], replacement]
-        done = 2 * after - 1
-    return "".join([*kept, *parts[done:]])
+    for start, end in numbers_in(row[:whole], kind):
+        kept += [row[done:start], replacement]
+        done = end
+    return "".join([*kept, row[done:]])
 
 
 # In this order, whatever the order in the file: an IBAN holds runs of digits that would pass as a phone number.
 _BUILT_IN: dict[str, Callable[[str], str]] = {
-    "email": lambda text: BUILT_IN_PATTERNS["email"].sub("[email]", text),
-    "iban": lambda text: BUILT_IN_PATTERNS["iban"].sub(lambda m: _mask_numbers(m.group(), IbanRow, "[iban]"), text),
-    "card": lambda text: BUILT_IN_PATTERNS["card"].sub(lambda m: _mask_numbers(m.group(), CardRow, "[card]"), text),
-    "ip": lambda text: BUILT_IN_PATTERNS["ip"].sub(lambda m: "[ip]" if _is_ip(m.group()) else m.group(), text),
+    "email": lambda text: BUILT_IN_PATTERNS["email"].sub(_mask_email, text) if "@" in text else text,
+    "iban": lambda text: BUILT_IN_PATTERNS["iban"].sub(lambda m: _mask_numbers(m, IbanRow, "[iban]"), text),
+    "card": lambda text: BUILT_IN_PATTERNS["card"].sub(lambda m: _mask_numbers(m, CardRow, "[card]"), text),
+    "ip": lambda text: (
+        BUILT_IN_PATTERNS["ip"].sub(lambda m: "[ip]" if _is_ip(m.group()) else m.group(), text) if _may_hold_ip(text) else text
+    ),
     "phone": lambda text: BUILT_IN_PATTERNS["phone"].sub("[phone]", text),
 }
 BUILT_IN_RULES = tuple(_BUILT_IN)

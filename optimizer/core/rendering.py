@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from optimizer.core.dataset import Example
-from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.errors import MAX_NAME_CHARS, Fault, InvalidInput, pointer_of, said, shortened
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text
 from optimizer.core.variant import VARIABLE, FewShot, Message, Variant
@@ -66,18 +66,21 @@ def fill(
         _check_record(variables, declared, history)
         return []
     used = list(dict.fromkeys(name for m in messages for name in VARIABLE.findall(m.get("content") or "")))
-    known = [*used, *(n for n in declared or () if n not in used)]
+    known = dict.fromkeys([*used, *(declared or ())])
+    wanted = f"the prompt asks for {', '.join(known) or 'none'}"
     faults = [
-        Fault(pointer=f"/variables/{n}", detail=f"variable {n!r} is missing; the prompt asks for it") for n in used if n not in variables
+        Fault(pointer=pointer_of(["variables", n]), detail=f"variable {n!r} is missing; the prompt asks for it")
+        for n in used
+        if n not in variables
     ]
     faults += [
-        Fault(pointer=f"/variables/{n}", detail=f"variable {n!r} is unknown; the prompt asks for {', '.join(known) or 'none'}")
+        Fault(pointer=pointer_of(["variables", n]), detail=f"variable {shortened(n, MAX_NAME_CHARS)!r} is unknown; {wanted}")
         for n in variables
         if n not in known
     ]
     faults += _history_faults(history)
     if faults:
-        raise InvalidInput("Cannot fill in the prompt: " + "; ".join(f.detail for f in faults) + ".", faults)
+        raise InvalidInput(f"Cannot fill in the prompt: {said(faults, places=False)}.", faults)
     turns = [dict(turn) for turn in history]
     has_slot = any(m["role"] == "history" for m in messages)
     last = _last_user(messages)
@@ -97,13 +100,16 @@ def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, 
     hints += [""] * (len(unknown) - len(hints))
     listed = f"; its inputs are {', '.join(inputs or ()) or 'none'}"
     faults = [
-        Fault(pointer=f"/variables/{name}", detail=f"the family has no input {name!r}{hint or (listed if i == 0 else '')}")
+        Fault(
+            pointer=pointer_of(["variables", name]),
+            detail=f"the family has no input {shortened(name, MAX_NAME_CHARS)!r}{hint or (listed if i == 0 else '')}",
+        )
         for i, (name, hint) in enumerate(zip(unknown, hints, strict=True))
     ]
     faults += _history_faults(history)
     if faults:
-        said = "; ".join(f.detail for f in faults)
-        raise InvalidInput(f"This record cannot be judged: {said}" + ("" if said.endswith("?") else "."), faults)
+        told = said(faults, places=False)
+        raise InvalidInput(f"This record cannot be judged: {told}" + ("" if told.endswith("?") else "."), faults)
 
 
 def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
-from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.errors import Fault, InvalidInput, said
 from optimizer.core.event_fields import FIELDS, OF_INTERACTION, OF_OUTCOME, WHO_AND_WHERE, read_fields
 from optimizer.core.event_kinds import EventField, fields_in
 from optimizer.core.feedback import Arm, Event, FeedbackEvent, Interaction, Part
@@ -47,8 +47,7 @@ def read_report(raw: Any, *, now: datetime) -> Report:
     values, faults = read_fields(raw, now=now)
     faults = faults or [Fault(pointer="", detail=gap) for gap in _gaps(values)]
     if faults:
-        problems = "; ".join(f"{fault.pointer} {fault.detail}".strip() for fault in faults)
-        raise EventRejected("malformed", f"The event is malformed: {problems}.", faults)
+        raise EventRejected("malformed", f"The event is malformed: {said(faults)}.", faults)
     return Report(
         values=values,
         is_interaction=any(name in values for name in OF_INTERACTION),

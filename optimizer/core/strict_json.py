@@ -57,8 +57,13 @@ def _kept(root: Any) -> Any:
 
 
 def _check_text(text: str) -> None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError("it holds half of a surrogate pair, which is no Unicode text") from None
+    if not is_unicode(text):
+        raise ValueError("it holds half of a surrogate pair, which is no Unicode text")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it holds no half of a surrogate pair."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -14,7 +14,7 @@ from optimizer.core.arms import arm_of_token
 from optimizer.core.assignment import Assignment
 from optimizer.core.correction import check_correction, example_of
 from optimizer.core.dataset import Example
-from optimizer.core.errors import InvalidInput, KeyReused
+from optimizer.core.errors import InvalidInput, KeyReused, shortened
 from optimizer.core.family import Family
 from optimizer.core.feedback import Arm
 from optimizer.core.privacy import Masker, MaskTooSlow
@@ -25,9 +25,12 @@ from optimizer.jobs.place_events import Placed, Placing, Read
 from optimizer.ports import Clock, Store, Transaction
 
 QUICK_CHARS = 10_000  # of all events of a request together
+MAX_DETAIL_CHARS = 2000  # of what is said of one event
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
-Rejection = dict[str, Any]  # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields
+Rejection = dict[
+    str, Any
+]  # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of a single event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class IntakeRequest:
         self._maskers: dict[str, Masker] = {}
         self._all_masks: Masker | None = None
         self._rejected: list[Rejection] = []
+        self._alone = True
 
     @property
     def rejected(self) -> Sequence[Rejection]:
@@ -100,6 +104,7 @@ class IntakeRequest:
 
     def read(self, events: Sequence[Any]) -> list[Read]:
         reads = []
+        self._alone = len(events) == 1
         for index, raw in enumerate(events):
             try:
                 reads.append(self._read(index, raw))
@@ -169,8 +174,8 @@ class IntakeRequest:
             self._all_masks = Masker([rule for family in self._in.families.values() for rule in family.privacy.rules])
         rejection: Rejection = {"index": index, "type": error.type}
         try:
-            rejection["detail"] = self._all_masks.mask(error.detail)
-            if error.faults:
+            rejection["detail"] = shortened(self._all_masks.mask(error.detail), MAX_DETAIL_CHARS)
+            if error.faults and self._alone:
                 rejection["errors"] = self._all_masks.mask(error.members["errors"])
         except MaskTooSlow as slow:
             rejection["detail"] = f"{slow.detail} What is wrong with the event may quote such a text, so it is not said here."

@@ -4,7 +4,7 @@ from re import _constants, _parser  # type: ignore[attr-defined]
 
 import pytest
 
-from optimizer.core.check_digits import MAX_RUNS, CardRow, IbanRow, runs_of
+from optimizer.core.check_digits import BLOCK, MAX_RUNS, CardRow, IbanRow, numbers_in, runs_of
 from optimizer.core.privacy import BUILT_IN_PATTERNS, BUILT_IN_RULES, Masker
 
 N = 3000
@@ -14,9 +14,10 @@ def counted(kind):
     class Counted(kind):
         n_asked = 0
 
-        def holds(self, start, end):
-            self.n_asked += 1
-            return super().holds(start, end)
+        def longest(self, start, ends):
+            ends = list(ends)
+            self.n_asked += len(ends)
+            return super().longest(start, ends)
 
     return Counted
 
@@ -75,3 +76,18 @@ def test_no_built_in_pattern_goes_back_into_an_unbounded_repetition(name):
 )
 def test_what_stands_in_a_long_row_is_told_apart(text, masked):
     assert Masker(["card", "iban"]).mask(text) == masked
+
+
+def test_a_number_that_lies_across_two_blocks_is_found_and_no_block_is_larger_than_the_others():
+    read = []
+
+    class Counted(CardRow):
+        def __init__(self, digits):
+            read.append(len(digits))
+            super().__init__(digits)
+
+    before = "0-" * (BLOCK - 2)
+    row = before + "4111-1111-1111-1111" + "-7" * 3 * BLOCK
+    start = len(before) - 6  # noughts before it change no sum, and three more are still a card's length
+    assert (start, len(before) + 19) in list(numbers_in(row, Counted))
+    assert max(read) <= (BLOCK + 19) * 4

@@ -1,0 +1,119 @@
+"""What a body may cost before it is refused, and how much is told of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from api import bodies
+from api.bodies import checked, count_values, read_json
+from api.body_limits import BodyLimit, limit_of
+from api.event_lines import n_lines, parts_of
+from api.problems import MalformedBody, from_validation, response
+from optimizer.config import Limits
+from optimizer.core.errors import MAX_FAULTS, Fault, InvalidInput, TooLarge, pointer_of
+from tests.strategies import json_values
+
+LIMIT = BodyLimit(n_bytes=2**23, n_values=1000, setting="other_bytes", values_setting="values")
+
+
+def n_values(value: Any) -> int:
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(n_values, members))
+
+
+@given(json_values)
+def test_no_text_holds_more_values_than_were_counted(value):
+    text = json.dumps(value).encode()
+    n = n_values(value)
+    assert n <= count_values(text, enough=n - 1) <= 2 * n
+    assert n <= count_values(text, enough=3 * len(text)) <= 1 + len(text)
+
+
+def test_signs_inside_texts_are_no_values():
+    text = json.dumps([",[{" * 1000, '\\",[{"' * 1000, 1]).encode()
+    assert count_values(text, enough=100) == 4
+
+
+def test_counting_stops_soon_after_there_is_more_than_enough(monkeypatch):
+    asked = []
+    original = bodies._n_separators
+    monkeypatch.setattr(bodies, "_n_separators", lambda *place: asked.append(place) or original(*place))
+    for text in (b'["a",' + b'"b",' * 500_000, b"[," * 100 + b'""' * 500_000, b'{"a":"b",' * 500_000):
+        asked.clear()
+        assert count_values(text, enough=100) > 100
+        assert len(asked) <= 2 * 100 + 2
+
+
+@pytest.mark.parametrize("text", [b"[" + b"[]," * 1000 + b"1]", b'{"a":[' + b"0," * 1000 + b'0],"b":"'], ids=["lists", "numbers, cut off"])
+def test_a_text_of_too_many_values_is_refused_before_any_is_made(text, monkeypatch):
+    monkeypatch.setattr(bodies, "from_json", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(TooLarge, match=r"more than 1,000 values.*raise limits\.values"):
+        read_json(text, LIMIT)
+
+
+def test_a_place_is_put_into_words_for_faults_alone(monkeypatch):
+    made = []
+    monkeypatch.setattr(bodies, "pointer_of", lambda path: made.append(pointer_of(path)) or made[-1])
+    value = {"n" * 400_000: {f"k{i}": "\0" if i % 100 == 0 else i for i in range(9000)}}
+    with pytest.raises(MalformedBody) as caught:
+        checked(value)
+    assert len(made) == len(caught.value.faults) == 90
+    assert max(map(len, made)) < 200
+
+
+@pytest.mark.parametrize(
+    ("value", "pointers"),
+    [
+        ({"a": ["x", {"b\0": 1}], "c": float("inf")}, ["/a/1/b\0", "/c"]),
+        ([2**53, [["\0"]]], ["/0", "/1/0/0"]),
+        ("\0", [""]),
+    ],
+)
+def test_each_fault_has_its_place(value, pointers):
+    with pytest.raises(MalformedBody) as caught:
+        checked(value)
+    assert [fault.pointer for fault in caught.value.faults] == pointers
+
+
+def test_sixty_four_levels_are_read_and_the_next_one_is_a_fault():
+    assert checked(read_json(b"[" * 64 + b"]" * 64)) is not None
+    with pytest.raises(MalformedBody, match="nested more than 64 levels"):
+        checked(read_json(b"[" * 65 + b"]" * 65))
+    with pytest.raises(MalformedBody, match="no JSON text"):
+        read_json(b"[" * 100_000)
+
+
+def test_of_many_faults_a_hundred_are_told_and_how_many_more():
+    found = [{"loc": ("body", f"{i}" + "n" * 1000), "msg": "Extra inputs are not permitted"} for i in range(5000)]
+    for error in (from_validation(found), InvalidInput("x" * 10**6, [Fault(pointer="/" + "n" * 1000, detail="y" * 5000)] * 5000)):
+        answer = response(error, {"path": "/", "state": {}}).body
+        told = json.loads(answer)["errors"]
+        assert [len(told), told[-1]["detail"]] == [MAX_FAULTS + 1, "and 4,900 more"]
+        assert len(answer) < 350_000
+
+
+@pytest.mark.parametrize(
+    ("path", "limits", "n_bytes", "setting", "n_values"),
+    [
+        ("/v1/feedback", {}, 8 * 2**20, "events_bytes", 200_000),
+        ("/v1/families/{family}/render", {}, 2**20, "text_bytes", 20_000),
+        ("/v1/freeze", {}, 2**18, "other_bytes", 20_000),
+        ("/v1/freeze", {"body_bytes": 2000}, 2000, "body_bytes", 20_000),
+    ],
+)
+def test_a_route_takes_what_it_needs_and_no_more_than_any_body_may_have(path, limits, n_bytes, setting, n_values):
+    limit = limit_of(path, Limits(**limits))
+    assert (limit.n_bytes, limit.setting, limit.n_values) == (n_bytes, setting, n_values)
+
+
+def test_lines_are_read_in_parts_of_so_many_lines_or_values():
+    body = b'{"a":1}\n\n  \nx\n' + b"[1,2,3]\n" * 5 + b"[" + b"0," * 2000 + b"0]\n" + b'{"prompts":[]}\n'
+    few = BodyLimit(n_bytes=2**20, n_values=10, setting="events_bytes", values_setting="events_values")
+    parts = list(parts_of(body, 3, few))
+    assert n_lines(body) == 9
+    assert [[index for index, _ in part.events] for part in parts] == [[0, 4], [5, 6, 7], [8], []]
+    assert [(one["index"], one["type"]) for part in parts for one in part.rejected] == [(3, "malformed"), (9, "malformed"), (10, "not-yet")]
