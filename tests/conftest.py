@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
+
+# A process per core has no use for more threads each: scikit-learn's would spin and wait for one another. Read when it is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.waiting"]
 
