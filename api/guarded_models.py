@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic, perf_counter
 from typing import Any
 
+import structlog
+
 from api.key_limits import KeySpending
 from api.metrics import Metrics
 from api.model_gate import Full, Gate
@@ -26,6 +28,8 @@ _SHOWN: Mapping[breakers.State, float] = {"closed": 0.0, "half_open": 0.5, "open
 EMBEDDED_PLACES = 2  # the most processes that `processes: auto` makes; each takes one call at a time
 
 Now = Callable[[], float]
+
+log = structlog.get_logger("gateway")
 
 
 class ModelGuard:
@@ -104,6 +108,7 @@ class ModelGuard:
 
     def _failed(self, given: Pass, error: ModelFailed) -> None:
         self._last_error = (error.kind, self._now())
+        log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
         if is_the_providers(error):
             self._change(lambda breaker: breakers.failed(breaker, given, self._now()))
         else:

@@ -28,7 +28,7 @@ class PolicyFailed(ModelFailed):
 
     def __init__(self, failure: ModelFailed, record: Mapping[str, Any]) -> None:
         members = {name: value for name, value in failure.members.items() if name != "kind"}
-        super().__init__(failure.detail, kind=failure.kind, **members)
+        super().__init__(failure.detail, kind=failure.kind, said=failure.said, **members)
         self.record = record
 
 

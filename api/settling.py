@@ -95,7 +95,10 @@ async def _settle(
             shared,
             side,
             call,
-            {**failure_report(f"internal: {type(error).__name__}: {error}", output=reader.text), **_paid(shared, side, call, error)},
+            {
+                **failure_report(f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text),
+                **_paid(shared, side, call, error),
+            },
         )
         raise
     latency_ms = (perf_counter() - started) * 1000

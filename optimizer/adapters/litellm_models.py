@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from optimizer.adapters.openai_stream import STREAMED, gather, hang_up
-from optimizer.adapters.openai_wire import Deadline, body_of, failure_of, read_answer, timed_out, unreachable
+from optimizer.adapters.openai_wire import IN_THE_LOG, Deadline, body_of, failure_of, read_answer, timed_out, unreachable
 from optimizer.core.errors import ModelFailed, NotFound
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
@@ -104,7 +104,9 @@ class LiteLLMModel:
         if str(status).isdigit():
             headers = getattr(error, "litellm_response_headers", None) or {}
             return failure_of(int(str(status)), _short(error), model=self.name, retry_after=headers.get("retry-after"))
-        return ModelFailed(f"Model {self.name!r} failed inside LiteLLM: {_short(error)}.", kind="malformed", sent=True, model=self.name)
+        return ModelFailed(
+            f"Model {self.name!r} failed inside LiteLLM. {IN_THE_LOG}", kind="malformed", said=_short(error), sent=True, model=self.name
+        )
 
     def close(self) -> None:
         """LiteLLM keeps its own connections; nothing to give back."""

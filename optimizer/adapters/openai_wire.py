@@ -18,6 +18,7 @@ from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.wire import wire_messages, wire_params
 
 CONNECT_S = 5.0
+IN_THE_LOG = "What it said is kept for the operator: in the gateway's log, for a study in the journal."  # and nowhere else: it may hold addresses, keys and the prompt
 
 
 def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None) -> dict[str, Any]:
@@ -124,8 +125,9 @@ def _parsed(body: bytes, model: str) -> dict[str, Any]:
 def unreachable(model: str, where: str, why: str, *, sent: bool) -> ModelFailed:
     what = "broke off the connection" if sent else "cannot be reached"
     return ModelFailed(
-        f"Model {model!r} {what} ({where}): {why.rstrip('.')}. Is it running, and is its address in config/models.yaml right?",
+        f"Model {model!r} {what}. Is it running, and is its address in config/models.yaml right? {IN_THE_LOG}",
         kind="unreachable",
+        said=f"{where}: {why}",
         sent=sent,
         model=model,
     )
@@ -146,11 +148,11 @@ def failure_of(status: int, message: str, *, model: str, retry_after: str | None
     if status == 429:
         if retry_after is not None and retry_after.isdigit():
             more["retry_after_s"] = int(retry_after)
-        return ModelFailed(f"Model {model!r} takes no more requests for now (429): {message}", kind="rate_limit", **more)
+        return ModelFailed(f"Model {model!r} takes no more requests for now (429). {IN_THE_LOG}", kind="rate_limit", said=message, **more)
     if status in (408, 504):
-        return ModelFailed(f"Model {model!r} gave no answer in time ({status}): {message}", kind="timeout", **more)
-    advice = "Check its key (api_key_env in config/models.yaml)." if status in (401, 403) else "The message is the provider's own."
-    return ModelFailed(f"Model {model!r} refused the request ({status}): {message}. {advice}", kind="http", **more)
+        return ModelFailed(f"Model {model!r} gave no answer in time ({status}). {IN_THE_LOG}", kind="timeout", said=message, **more)
+    advice = " Check its key (api_key_env in config/models.yaml)." if status in (401, 403) else ""
+    return ModelFailed(f"Model {model!r} refused the request ({status}).{advice} {IN_THE_LOG}", kind="http", said=message, **more)
 
 
 def read_answer(
@@ -217,9 +219,10 @@ def error_text(error: Any) -> str:
 
 def malformed(model: str, what: str) -> ModelFailed:
     return ModelFailed(
-        f"Model {model!r} answered something that is no chat completion: {' '.join(what.split())[:200]!r}. "
-        "Check that its address ends where /chat/completions follows (often /v1).",
+        f"Model {model!r} answered something that is no chat completion. "
+        f"Check that its address ends where /chat/completions follows (often /v1). {IN_THE_LOG}",
         kind="malformed",
+        said=" ".join(what.split())[:200],
         sent=True,
         model=model,
     )

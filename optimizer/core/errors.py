@@ -185,6 +185,7 @@ NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a
 class ModelFailed(DetentError):
     """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, unreachable).
 
+    ``said`` is what the provider or a library said: it may hold addresses, keys or the prompt, so it goes to logs and never into an answer.
     Kinds paused (it failed too often of late), busy (too many wait for it) and limit (the key has used up what it may) say that it was not
     asked; ``retry_after_s`` goes with them.
     """
@@ -192,9 +193,10 @@ class ModelFailed(DetentError):
     slug = "model-failed"
     title = "Model call failed"
 
-    def __init__(self, detail: str, *, kind: str = "unknown", **members: Any) -> None:
+    def __init__(self, detail: str, *, kind: str = "unknown", said: str | None = None, **members: Any) -> None:
         super().__init__(detail, kind=kind, **members)
         self.kind = kind
+        self.said = said
 
 
 class NotYet(DetentError):

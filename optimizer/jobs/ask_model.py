@@ -115,7 +115,8 @@ def _open(models: ModelSource, name: str) -> LanguageModel:
     try:
         return models.get(name)
     except DetentError as error:  # not in the file, not installed, or without its key: the caller's request is not at fault
-        raise ModelFailed(error.detail, kind="unreachable", sent=False, model=name) from error
+        why = f"Model {name!r} cannot be asked: config/models.yaml does not name it, it is not installed, or its key is missing. `detent doctor` says which."
+        raise ModelFailed(why, kind="unreachable", said=error.detail, sent=False, model=name) from error
 
 
 def _chain(models: ModelSource, name: str) -> Sequence[str]:

@@ -103,7 +103,8 @@ class CallBook:
         reason, cost_usd = f"{type(error).__name__}: {error}", entry.reserved_usd
         if isinstance(error, ModelFailed):
             status, sent = error.members.get("status_of_model"), bool(error.members.get("sent", True))
-            reason, cost_usd = error.detail, charge_after_failure(error.kind, status, sent, entry.reserved_usd)
+            reason = error.detail if error.said is None else f"{error.detail} It said: {error.said}"
+            cost_usd = charge_after_failure(error.kind, status, sent, entry.reserved_usd)
         self._own.replace(entry.reserved_usd, cost_usd)
         at = self._clock.now()
         return lambda tx: self._store.journal.fail(tx, entry.id, reason, cost_usd, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from optimizer.core.wire import MESSAGE, PARAMS
 from optimizer.ports import VariantRecord
 from tests import api_world
 from tests.api_world import World
-from tests.gateway_world import family, make_home, running
+from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import Provider, provider
 
 KEY = "sk-the-providers-own"
@@ -207,7 +208,7 @@ def fresh(wire: Wire) -> Iterator[Wire]:
     wire.right.bodies.clear()
     yield wire
     assert wire.thief.bodies == []
-    assert all(set(body) <= {"model", "messages", "stream", *PARAMS} for body in wire.right.bodies)
+    assert all(set(body) <= {"model", "messages", "stream", "stream_options", *PARAMS} for body in wire.right.bodies)
     assert all(set(message) <= set(MESSAGE) for body in wire.right.bodies for message in body["messages"])
 
 
@@ -273,3 +274,37 @@ def test_a_stored_variant_of_an_older_server_imports_nothing(fresh: Wire) -> Non
     old = Variant(messages=({"role": "user", "content": "{{document}}"},), model={"name": "direct", "temperature": 0.0}, policy=policy)
     keep(fresh.settings, "direct", old)
     assert fresh.chat("direct", detent={"variant": old.id}).status_code == 200
+
+
+SAID = f"Bad request to http://user:pass@10.0.0.5/v1 with {KEY}: /srv/app/x.py line 3 Traceback: Name the topic. Text: Stars"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 504, 200])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_provider_says_of_a_failed_call_is_told_to_nobody_else(fresh: Wire, name: str, status: int, stream: bool) -> None:
+    before = fresh.right.answer
+    fresh.right.answer = lambda body: (status, {}, json.dumps({"error": {"message": SAID}}).encode())
+    try:
+        answer = fresh.chat(name, stream=stream)
+    finally:
+        fresh.right.answer = before
+    assert answer.status_code in (502, 503, 504), answer.text
+    kept = interactions(fresh.settings, name)[-1]["error"] if "interaction" in answer.json() else ""
+    for text in (answer.text, kept):
+        assert not any(word in text for word in ("10.0.0.5", "pass@", KEY, "/srv/", "Traceback", "Name the topic", fresh.right.url))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_address_is_told_of_a_provider_that_is_away(name: str, tmp_path: Path) -> None:
+    away = "http://user:pass@127.0.0.1:9/v1"
+    models = {"direct": {"openai_compatible": away, "retries": 0}, "lite": {"litellm": "openai/m", "api_base": away, "retries": 0}}
+    settings = make_home(tmp_path, {name: family(name, name)}, {name: models[name]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        with running(settings) as url:
+            answer = httpx.post(
+                f"{url}/v1/chat/completions", json={"model": name, "messages": [{"role": "user", "content": "x"}]}, timeout=60
+            )
+    assert answer.status_code == 502
+    assert not any(word in answer.text + str(interactions(settings, name)) for word in ("127.0.0.1:9", "pass@", str(tmp_path), KEY))
