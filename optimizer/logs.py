@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
 import structlog
 
 from optimizer.config import Settings
+from optimizer.core.printable import printable_json, printable_lines
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 N_OLD_FILES = 5
@@ -44,11 +45,16 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+            _last(printable_json),
         ],
     )
     for_people = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            _last(printable_lines),
+        ],
     )
 
     file = RotatingFileHandler(
@@ -72,3 +78,8 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _last(change: Callable[[str], str]) -> Any:
+    """A processor behind the one that made a line of the event."""
+    return lambda _logger, _method, line: change(line)

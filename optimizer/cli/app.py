@@ -31,6 +31,7 @@ from optimizer.cli import (
     variant,
 )
 from optimizer.core.errors import BudgetExhausted, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
+from optimizer.core.printable import printable
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
         _report(error, as_json)
         return exit_code(error)
     except (BudgetExhausted, StudyStopped) as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(printable(f"Error: {error}"), file=sys.stderr)
         return REFUSED
     except (KeyboardInterrupt, Abort):
         print("Interrupted.", file=sys.stderr)
@@ -104,6 +105,6 @@ def exit_code(error: DetentError) -> int:
 
 
 def _report(error: DetentError, as_json: bool) -> None:
-    print(f"{error.title}: {error.detail}", file=sys.stderr)
+    print(printable(f"{error.title}: {error.detail}"), file=sys.stderr)
     if as_json:
         print(json.dumps({"error": {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}}, default=str))

@@ -12,6 +12,7 @@ import typer
 from optimizer.cli.output import Json, say, show, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput
+from optimizer.core.printable import printable
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -88,11 +89,12 @@ def _asked(draft: FamilyDraft, today: Any) -> FamilyDraft:
     if draft.f_string is None and (names := one_brace_columns(draft)):
         shown = ", ".join(f"{{{name}}}" for name in names)
         draft = replace(
-            draft, f_string=typer.confirm(f"The prompt says {shown}, like a column of the sheet. Is it a placeholder?", default=True)
+            draft,
+            f_string=typer.confirm(printable(f"The prompt says {shown}, like a column of the sheet. Is it a placeholder?"), default=True),
         )
     merge = dict(draft.merge)
     for pair in draft_family(draft, today=today).look_alikes:
-        if typer.confirm(f"The label {pair.text}. Take it for {pair.common!r}?", default=False):
+        if typer.confirm(printable(f"The label {pair.text}. Take it for {pair.common!r}?"), default=False):
             merge[pair.rare] = merge.get(pair.common, pair.common)
     return replace(draft, merge=merge)
 

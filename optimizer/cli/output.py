@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.core import words
+from optimizer.core.printable import printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,11 +24,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 def console(*, stderr: bool = False) -> Console:
     """A console that wraps only on a terminal: what goes into a pipe is for programs and searches."""
-    from rich.console import Console
+    from optimizer.cli.safe_console import SafeConsole
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or os.environ.get("COLUMNS") else 200
-    return Console(stderr=stderr, highlight=False, width=width, soft_wrap=not stream.isatty())
+    return SafeConsole(stderr=stderr, highlight=False, width=width, soft_wrap=not stream.isatty())
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -38,7 +39,7 @@ def say(text: str, style: str | None = None) -> None:
 def show(as_json: bool, value: Any, view: Callable[[Console], None]) -> None:
     """The result of a command: ``value`` as JSON, or ``view`` for people."""
     if as_json:
-        print(json.dumps(value, default=plain, ensure_ascii=False, indent=2))
+        print(printable_json(json.dumps(value, default=plain, ensure_ascii=False, indent=2)))
     else:
         view(console())
 

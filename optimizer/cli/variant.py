@@ -11,6 +11,7 @@ from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant_text import differences, reading
 from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.printable import printable
 from optimizer.core.strict_json import read_json
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def export(
     record = find_variant(session, family, variant)
     text = export_variant(session.family(family), record, format)
     values = {"family": family, "variant": record.variant.id, "format": format, "text": text}
-    show(as_json, values, lambda out: print(text, end=""))
+    show(as_json, values, lambda out: print(printable(text) if out.is_terminal else text, end=""))
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:

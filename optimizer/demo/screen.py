@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from optimizer.cli.safe_console import SafeConsole
 
 LINE_EVERY_S = 20.0  # where no terminal can show a moving bar
 
@@ -23,7 +24,7 @@ class Screen:
 
     def __init__(self) -> None:
         width = None if sys.stdout.isatty() else 140
-        self.out = Console(highlight=False, width=width)
+        self.out = SafeConsole(highlight=False, width=width)
         self._began = time.monotonic()
         self._step: tuple[str, float] | None = None
         self.seconds: dict[str, float] = {}
