@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
+from api.idempotency import kept
 from api.routing import guarded, router
 from api.schemas import ReasonBody
 from api.services import Shared
@@ -16,9 +17,10 @@ routes: APIRouter = router("Operations")
 
 
 @routes.post("/v1/clock/reset", **guarded("admin", "limited"))
-def reset(shared: Shared, request: Request, body: ReasonBody | None = None) -> dict[str, Any]:
+def reset(shared: Shared, request: Request, response: Response, body: ReasonBody | None = None) -> dict[str, Any]:
     """Sets the last tick to now where a clock that ran ahead left it in the future, and holds every active rollout. Safe to repeat."""
     given = body or ReasonBody()
-    report = reset_clock(given.reason, actor=request.state.caller.actor, store=shared.store, clock=shared.clock)
+    store = kept(request, shared, response, asdict)
+    report = reset_clock(given.reason, actor=request.state.caller.actor, store=store, clock=shared.clock)
     shared.serving.refresh()
     return asdict(report)

@@ -128,6 +128,7 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/freeze": lambda world: ("/v1/freeze", {"reason": "wait"}),
     "POST /v1/unfreeze": frozen,
     "POST /api/performance/record": lambda world: ("/api/performance/record", RECORD),
+    "POST /v1/clock/reset": lambda world: ("/v1/clock/reset", {"reason": "it ran ahead"}),
     "POST /v1/keys": lambda world: ("/v1/keys", {"name": "app", "roles": ["feedback"]}),
     "POST /v1/keys/{name}/rotate": with_key("rotate"),
     "POST /v1/keys/{name}/revoke": with_key("revoke"),
