@@ -6,7 +6,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 UPGRADE ?= --upgrade
 WORKERS ?= logical
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-search bench-speed serve clean
+.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-search bench-speed siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -88,6 +88,9 @@ bench-policies: $(VENV)/.synced-dev ## CPU of executing a policy, beside one cal
 
 bench-search: $(VENV)/.synced-dev ## searches on recorded and on live answers of the embedded model (hours; a stop loses nothing; data of DETENT_SHARED)
 	@for name in record_answers search_recorded search_live; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+siege: $(VENV)/.synced-dev ## the worst request at each entrance: processor time, memory, size of the answer (some minutes)
+	@$(BIN)/python bench/siege.py
 
 bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score on the data of DETENT_SHARED (the last two take about half an hour)
 	@for name in cascades confidence content_quality content_rules; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
