@@ -111,8 +111,10 @@ def test_a_refusal_is_one_attempt_and_a_model_failed(
     make: Any, behind: Provider, status: int, headers: dict[str, str], kind: str, again: bool
 ):
     behind.answer = lambda body: (status, headers, b'{"error": {"message": "no such luck", "type": "t", "code": "c"}}')
-    with pytest.raises(ModelFailed, match="no such luck") as caught:
+    with pytest.raises(ModelFailed) as caught:
         make(behind.url).complete(request())
+    assert "no such luck" in str(caught.value.said), "the operator reads what the provider said"
+    assert "no such luck" not in caught.value.detail, "and nobody else does"
     assert caught.value.kind == kind
     assert worth_a_retry(caught.value.kind, caught.value.members["status_of_model"]) is again
     assert len(behind.bodies) == 1, "no retry of its own"

@@ -238,9 +238,10 @@ def test_a_failing_model_is_a_problem_and_an_interaction_with_its_error(setup: S
     setup.provider.answer = lambda body: (500, {}, b'{"error": {"message": "on fire"}}')
     status, problem = status_error(lambda: setup.chat(user="u5"))
     assert (status, problem["kind"], problem["status"]) == (502, "http", 502)
-    assert "on fire" in problem["detail"]
+    assert "refused the request (500)" in problem["detail"]
     found = setup.interaction(problem["interaction"])
-    assert "on fire" in found.error
+    assert found.error == f"http: {problem['detail']}"
+    assert "on fire" not in found.error
     assert found.output is None
 
 
