@@ -125,6 +125,13 @@ def _notes(report: RolloutReport) -> str:
         notes.append(f"Forced by a person, past a gate that had not passed: decision {', '.join(forced)}.")
     if seen.left_out:
         notes.append(f"In neither arm: {count(seen.left_out, 'unit')}, served both variants because nobody watched for a while.")
+    if seen.keys:
+        named = ", ".join(f"{one.key or '(not on record)'} {percent(one.share)}" for one in seen.keys)
+        notes.append(f"The labelled units came by these keys: {named}.")
+    if seen.beyond_exposures:
+        notes.append(
+            f"Not counted: {count(seen.beyond_exposures, 'unit')} without a token, since the key that sent them reported too few exposures."
+        )
     if seen.late_alert is None and any(arm.late for arm in seen.arms):
         notes.append(
             "Late feedback: " + ", ".join(f"{arm.late} of {arm.late_of} of the {arm.arm}" for arm in seen.arms) + "; shown, not used."

@@ -46,6 +46,8 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
     out.print("")
     table([_arm(arm) for arm in seen.arms], ARMS, empty="")(out)
     out.print(f"Differ    {difference_text(seen.difference)}{_left_out(seen)}", markup=False)
+    if seen.keys:
+        out.print(f"Keys      {keys_text(seen)}", markup=False)
 
 
 def print_progress(out: Console, seen: RolloutView) -> None:
@@ -115,6 +117,18 @@ def _arm(arm: ArmView) -> dict[str, Any]:
         "arm": arm.arm, "variant": arm.variant, "units": arm.units, "labelled": arm.labelled, "rate": percent(arm.label_rate), "mean": mean,
         "late": late,
     }  # fmt: skip
+
+
+def keys_text(seen: RolloutView) -> str:
+    """Who brought the labelled units."""
+    named = ", ".join(f"{one.key or '(not on record)'} {100 * one.share:.0f} %" for one in seen.keys)
+    most = f"; a step waits while one has more than {100 * seen.max_share_per_key:g} %" if seen.max_share_per_key < 1 else ""
+    beyond = (
+        f"; {count(seen.beyond_exposures, 'unit')} without a token not counted: their key reported too few exposures"
+        if seen.beyond_exposures
+        else ""
+    )
+    return f"{named}{most}{beyond}"
 
 
 def _left_out(seen: RolloutView) -> str:

@@ -98,4 +98,5 @@ def arm_of_rollout(
         stage=None if promoted else stage["share"],
         cohort_start=cohort_start(assigned, cohort_minutes(rollout.settings)),
         unit_hmac=unit_hmac,
+        recomputed=True,
     )

@@ -8,6 +8,7 @@ baseline     what the champion usually does, frozen for the guardrails from here
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,8 +104,29 @@ def chained(
     return found
 
 
-def quality_content(cohort: Cohort, units: Sequence[UnitOutcome], *, n_left_out: int) -> dict[str, Any]:
-    """``units`` = how many matured per arm, ``n_left_out`` = those that a lapse gave both variants."""
+def quality_content(
+    cohort: Cohort,
+    units: Sequence[UnitOutcome],
+    *,
+    n_left_out: int,
+    by_key: Mapping[str, float] | None = None,
+    recomputed: Mapping[tuple[ArmName, str], int] | None = None,
+    beyond: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """``units`` = how many matured per arm, ``n_left_out`` = those that a lapse gave both variants.
+
+    Args:
+        by_key: key -> labelled units that it brought.
+        recomputed: arm and key -> units that count without a token (``within_exposures``).
+        beyond: units that do not, with their keys; how many of each key is kept.
+    """
+    more: dict[str, Any] = {}
+    if by_key:
+        more["by_key"] = dict(by_key)
+    if recomputed:
+        more["recomputed"] = {arm: {key: n for (of, key), n in sorted(recomputed.items()) if of == arm} for arm in ARMS}
+    if beyond:
+        more["beyond_exposures"] = dict(sorted(Counter(beyond.values()).items()))
     outcomes = {arm: _values(u.mean for u in units if u.arm == arm and u.mean is not None) for arm in ARMS}
     return {
         "stage": cohort.stage,
@@ -113,6 +135,7 @@ def quality_content(cohort: Cohort, units: Sequence[UnitOutcome], *, n_left_out:
         "units": {arm: sum(u.arm == arm for u in units) for arm in ARMS},
         "left_out": n_left_out,
         "outcomes": outcomes,
+        **more,
     }
 
 

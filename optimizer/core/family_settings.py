@@ -184,6 +184,7 @@ class RolloutSettings(Declared):
     min_dwell_minutes: Annotated[float, Strict(), Field(ge=0)] = 0.0
     max_labelled: Annotated[int, Strict(), Field(ge=1)] = 8000
     max_days: Annotated[float, Strict(), Field(gt=0)] = 30.0
+    max_share_per_key: Annotated[float, Strict(), Field(gt=0, le=1)] = 1.0  # of the labelled units; 1: one backend may bring everything
     cohort_minutes: Annotated[float, Strict(), Field(gt=0)] = 60.0
     feedback_window: FeedbackWindow = FeedbackWindow()
     approve: Literal["person", "auto"] = "person"

@@ -51,6 +51,7 @@ class Arm:
     stage: float | None = None
     cohort_start: datetime | None = None
     unit_hmac: str | None = None
+    recomputed: bool = False  # by unit, rollout and time, where no token says it
 
 
 class Part(TypedDict, total=False):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from optimizer.core.cohorts import served_for
+from optimizer.core.evidence_share import too_much
 from optimizer.core.rollout import Outcome, Rollout, percent
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.decision import Standing, decide, shown
@@ -105,7 +106,7 @@ def _standing(rollout: Rollout, watch: Watch, *, at: datetime, clock_at: datetim
         budget_spent=_days_spent(settings, running),
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
-        waits_for=(*_no_history(rollout, watch), *_not_compared(rollout, watch), *alerts.values()),
+        waits_for=(*_no_history(rollout, watch), *_not_compared(rollout, watch), *_one_key(rollout, watch), *alerts.values()),
     )
 
 
@@ -129,6 +130,13 @@ def _not_compared(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
     return (
         "the guardrails have not compared requests of both arms at this stage yet; they count what is reported within 30 s of its start",
     )
+
+
+def _one_key(rollout: Rollout, watch: Watch) -> tuple[str, ...]:
+    """Withholds a step only: guardrails and what proves the candidate worse act whoever has sent it."""
+    most = rollout.settings.get("max_share_per_key")
+    found = too_much(watch.by_key, 1.0 if most is None else float(most))
+    return () if found is None else (found,)
 
 
 def _alerts(rollout: Rollout, watch: Watch) -> dict[str, str]:
@@ -222,4 +230,5 @@ def _evidence(watch: Watch, standing: Standing, *, act: Act, outcome: Outcome, r
         "log_e": {**standing.peaks, **{f"guardrail_{kind}": g.evidence.peak for kind, g in watch.guardrails.items()}},
         "labelled": watch.quality.labelled,
         "labelled_in_stage": standing.labelled_in_stage,
+        **({"by_key": dict(watch.by_key)} if watch.by_key else {}),  # blocks of before say nothing of keys
     }

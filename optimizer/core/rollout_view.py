@@ -12,6 +12,7 @@ from typing import Literal
 
 from optimizer.core.assignment import Holdback
 from optimizer.core.blocks import ArmName
+from optimizer.core.evidence_share import KeyShare
 from optimizer.core.freezes import Freeze
 from optimizer.core.rollout import Champion
 from optimizer.core.rollout_forecast import RolloutForecast
@@ -168,3 +169,6 @@ class RolloutView:
     looked_at: datetime | None  # when the tick last wrote what it knows
     followed_by: Champion | None  # the reign after the one that the promotion began, where that is over
     forecast: RolloutForecast | None = None
+    keys: tuple[KeyShare, ...] = ()  # who brought the labelled units, the largest share first
+    max_share_per_key: float = 1.0
+    beyond_exposures: int = 0  # units without a token that do not count, since their key reported too few exposures

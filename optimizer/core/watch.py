@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from optimizer.core.blocks import FIRST_PREVIOUS_HASH, SECONDS, Limits, StoredBlock, comparison_of
+from optimizer.core.evidence_share import DECIMALS as SHARE_DECIMALS
 from optimizer.core.rollout_start import assumed_mean
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.guardrails import Kind as GuardrailKind
@@ -82,6 +83,9 @@ class Watch:
     minutes: tuple[Minute, ...] = ()
     seen_until: datetime | None = None  # end of the last guardrail block that held anything
     n_left_out: int = 0
+    by_key: Mapping[str, float] = field(default_factory=dict)  # key -> labelled units that it brought
+    recomputed: Mapping[str, int] = field(default_factory=dict)  # "stage/arm/key" -> units that count without a token
+    n_beyond_exposures: int = 0  # units that did not, since their key had reported too few exposures
     compared: tuple[int, ...] = ()  # stages in which requests of both arms stood in one guardrail comparison
 
     @property
@@ -190,7 +194,28 @@ def _quality(watch: Watch, content: Mapping[str, Any], ladder: Sequence[float]) 
     counts = replace(counts, ratio_peak=max(before.ratio_peak, ratio), rates_differ=before.rates_differ or differ)
     comparison = comparison_of(content, "outcomes")
     quality = watch.quality if comparison is None else watch.quality.after(comparison)
-    return replace(watch, quality=quality, stages={**watch.stages, stage: counts}, n_left_out=watch.n_left_out + int(content["left_out"]))
+    recomputed = dict(watch.recomputed)
+    for arm, by_key in content.get("recomputed", {}).items():
+        for key, n in by_key.items():
+            recomputed[recomputed_name(stage, arm, key)] = recomputed.get(recomputed_name(stage, arm, key), 0) + int(n)
+    return replace(
+        watch,
+        quality=quality,
+        stages={**watch.stages, stage: counts},
+        n_left_out=watch.n_left_out + int(content["left_out"]),
+        by_key=_added(watch.by_key, content.get("by_key", {})),
+        recomputed=recomputed,
+        n_beyond_exposures=watch.n_beyond_exposures + sum(content.get("beyond_exposures", {}).values()),
+    )
+
+
+def recomputed_name(stage: int, arm: str, key: str) -> str:
+    """The name of these units in ``Watch.recomputed``."""
+    return f"{stage}/{arm}/{key}"
+
+
+def _added(before: Mapping[str, float], more: Mapping[str, float]) -> Mapping[str, float]:
+    return {key: round(before.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS) for key in sorted({*before, *more})}
 
 
 def _guardrails(watch: Watch, block: StoredBlock) -> Watch:

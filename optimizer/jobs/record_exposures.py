@@ -15,7 +15,9 @@ FIELDS = ("family", "variant", "rollout", "stage", "from", "to", "exposed")
 MAX_NAME_CHARS = 512
 
 
-def record_exposures(client: Any, windows: Sequence[Any], *, store: Store, clock: Clock, families: Collection[str]) -> dict[str, int]:
+def record_exposures(
+    client: Any, windows: Sequence[Any], *, store: Store, clock: Clock, families: Collection[str], actor: str
+) -> dict[str, int]:
     """Stores the windows and returns {"accepted", "duplicates"}; sending a window again changes nothing, a larger count replaces a smaller.
 
     Raises:
@@ -30,7 +32,7 @@ def record_exposures(client: Any, windows: Sequence[Any], *, store: Store, clock
     rows = [_row(client, window) for window in windows]
 
     def put(tx: Transaction) -> dict[str, int]:
-        changed = store.exposures.put(tx, rows)
+        changed = store.exposures.put(tx, rows, actor)
         return {"accepted": sum(changed), "duplicates": len(changed) - sum(changed)}
 
     return store.write(put, rows=len(rows))

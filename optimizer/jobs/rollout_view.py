@@ -11,6 +11,7 @@ from optimizer.core import evidence_view as view
 from optimizer.core.assignment import leased
 from optimizer.core.blocks import ArmName, StoredBlock, comparison_of
 from optimizer.core.cohorts import closing_time
+from optimizer.core.evidence_share import shares
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import judge
 from optimizer.core.rollout import Rollout
@@ -62,6 +63,9 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         holdback=held_back,
         alerts=_alerts(tx, store, rollout),
         looked_at=stored.updated_at if stored is not None else None,
+        keys=shares(watch.by_key),
+        max_share_per_key=float(rollout.settings.get("max_share_per_key") or 1.0),
+        beyond_exposures=watch.n_beyond_exposures,
         followed_by=champions.after_promotion(store.champions.history(tx, rollout.family), rollout.id),
     )
 

@@ -25,7 +25,7 @@ from optimizer.core.selftest import ENDINGS, Cell, Run, SelftestReport, cell_of,
 from optimizer.core.watch import as_text
 from optimizer.jobs.fix_settings import fix_settings, read_record
 from optimizer.jobs.watch_rollout import Seen, look, move_of
-from optimizer.ports import Clock, Fetches, Store, StoredWatch, Transaction, UnitCount
+from optimizer.ports import Clock, Fetches, Store, StoredWatch, Transaction, UnitCount, UnitOutcomes
 
 PERIOD = timedelta(days=30)
 MAX_REQUESTS = 300_000  # the newest; older ones would only take memory
@@ -282,6 +282,12 @@ class _World:
     ) -> dict[str, ArmName]:
         return self.replay.cohort_units(rollout, stage, cohort_start, received_until)
 
+    def recomputed_units(
+        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, set[str]]:
+        """None: what is dealt anew was really served."""
+        return {}
+
     def outcomes(
         self,
         tx: Transaction,
@@ -293,5 +299,5 @@ class _World:
         source: str,
         received_since: datetime,
         received_until: datetime,
-    ) -> dict[str, float]:
-        return self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until)
+    ) -> UnitOutcomes:
+        return UnitOutcomes(means=self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until))

@@ -26,13 +26,14 @@ from optimizer.core.blocks import (
     quality_content,
     window_start,
 )
-from optimizer.core.cohorts import Cohort, Gap, due, gaps
+from optimizer.core.cohorts import Cohort, Gap, due, gaps, stage_of
 from optimizer.core.errors import Refused, StaleVersion
+from optimizer.core.exposed_units import Bounded, within_exposures
 from optimizer.core.freezes import is_frozen
 from optimizer.core.judgement import ACTOR, Judgement, judge
 from optimizer.core.moves import Move, apply
 from optimizer.core.rollout import Decision, Rollout
-from optimizer.core.watch import Watched, after, as_text, begin, from_text, limits_of
+from optimizer.core.watch import Watched, after, as_text, begin, from_text, limits_of, recomputed_name
 from optimizer.core.words import when
 from optimizer.jobs.freeze import ended_freezes
 from optimizer.jobs.ids import new_id
@@ -195,12 +196,14 @@ class _Look:
         fresh = {unit: arm for unit, arm in found.items() if counts[unit].cohort_start is None}
         if not fresh:
             return len(found)
+        bounded = self._bounded(cohort, fresh, until)
+        fresh = {unit: arm for unit, arm in fresh.items() if unit not in bounded.beyond}
         for unit in fresh:
             self._units[cohort.stage, unit] = replace(counts[unit], cohort_start=cohort.start)
         both = self._served_both(cohort)
         arms = {unit: arm for unit, arm in fresh.items() if unit not in both}
         metric = self._rollout.settings["metric"]
-        means = self._store.observations.outcomes(
+        outcomes = self._store.observations.outcomes(
             self._tx,
             self._rollout,
             cohort,
@@ -210,9 +213,29 @@ class _Look:
             received_since=self._real(cohort.start),
             received_until=until,
         )
-        units = [UnitOutcome(unit_hmac=unit, arm=arm, mean=means.get(unit)) for unit, arm in sorted(arms.items())]
-        self._close("quality", quality_content(cohort, units, n_left_out=len(fresh) - len(arms)))
+        units = [UnitOutcome(unit_hmac=unit, arm=arm, mean=outcomes.means.get(unit)) for unit, arm in sorted(arms.items())]
+        content = quality_content(
+            cohort, units, n_left_out=len(fresh) - len(arms), by_key=outcomes.by_key, recomputed=bounded.counted, beyond=bounded.beyond
+        )
+        self._close("quality", content)
         return len(found)
+
+    def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> Bounded:
+        """What becomes of the units that came without a token."""
+        sent = self._store.observations.recomputed_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
+        units = {unit: (arm, sorted(sent[unit])) for unit, arm in fresh.items() if unit in sent}
+        if not units:
+            return Bounded()
+        of_variant: dict[str, ArmName] = {self._rollout.candidate: "candidate", self._rollout.champion: "champion"}
+        reported = {
+            (of_variant[variant], key): n
+            for (key, variant, share), n in self._store.exposures.reported(self._tx, self._rollout.id).items()
+            if variant in of_variant and stage_of(self._rollout.ladder, share) == cohort.stage
+        }
+        known = self._watched.watch.recomputed
+        which = {(arm, key) for arm, keys in units.values() for key in keys}
+        counted = {(arm, key): known.get(recomputed_name(cohort.stage, arm, key), 0) for arm, key in which}
+        return within_exposures(units, reported=reported, counted=counted)
 
     def _served_both(self, cohort: Cohort) -> set[str]:
         """Units that were served outside the rollout while it lapsed within their window: in neither arm any more.

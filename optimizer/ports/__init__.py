@@ -15,7 +15,7 @@ from optimizer.ports.models import AnswersCoroutines, DeltaSink, LanguageModel, 
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
 from optimizer.ports.pipeline_stats import PipelineStats
-from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount, UnitCounts
+from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount, UnitCounts, UnitOutcomes
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
@@ -80,6 +80,7 @@ __all__ = [
     "Transaction",
     "UnitCount",
     "UnitCounts",
+    "UnitOutcomes",
     "VariantRecord",
     "Variants",
     "WatchedReign",

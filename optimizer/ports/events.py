@@ -91,8 +91,11 @@ class Exposures(Protocol):
     def add(self, tx: Transaction, rows: Iterable[Exposure]) -> None:
         """Counts of one window add up."""
 
-    def put(self, tx: Transaction, rows: Iterable[Exposure]) -> list[bool]:
-        """For clients that repeat themselves: a window keeps its largest count. False where nothing changed."""
+    def put(self, tx: Transaction, rows: Iterable[Exposure], sent_by: str) -> list[bool]:
+        """For clients that repeat themselves: a window of a key's client keeps its largest count. False where nothing changed."""
+
+    def reported(self, tx: Transaction, rollout: str) -> dict[tuple[str, str, float | None], int]:
+        """(key, variant, stage) -> exposures that clients reported; without those that the server counted itself."""
 
     def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
         """Per arm: variant, rollout, stage, n_exposed."""

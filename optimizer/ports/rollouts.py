@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -93,6 +93,14 @@ class Fetches:
     n: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOutcomes:
+    """``means``: unit -> mean of its outcomes, in [0, 1]; ``by_key``: key -> labelled units that it brought (``labelled_by_key``)."""
+
+    means: Mapping[str, float]
+    by_key: Mapping[str, float] = field(default_factory=dict)
+
+
 class Observations(Protocol):
     """What a tick reads; ``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``."""
 
@@ -105,6 +113,11 @@ class Observations(Protocol):
     ) -> dict[str, ArmName]:
         """Units (HMACs) with a report of any kind of this stage and cohort that was received until then."""
 
+    def recomputed_units(
+        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> Mapping[str, Collection[str]]:
+        """Those of the cohort's units of which no report came with a token -> the keys that sent them."""
+
     def outcomes(
         self,
         tx: Transaction,
@@ -116,8 +129,8 @@ class Observations(Protocol):
         source: str,
         received_since: datetime,
         received_until: datetime,
-    ) -> dict[str, float]:
-        """The mean of each unit's outcomes of the cohort's stage, in [0, 1]; without those that have none.
+    ) -> UnitOutcomes:
+        """Of each unit the mean of its outcomes of the cohort's stage; without those that have none.
 
         Outcomes of earlier cohorts came too late for theirs and are left out. ``received_since`` and ``received_until`` are when the
         cohort started and closes.

@@ -300,7 +300,7 @@ class TestExposures:
 
     def test_a_client_that_repeats_a_window_is_counted_once_at_its_largest(self, database: Database) -> None:
         def put(n: int) -> list[bool]:
-            return database.write(lambda tx: database.exposures.put(tx, [(*self.ROW[:6], n)]))
+            return database.write(lambda tx: database.exposures.put(tx, [(*self.ROW[:6], n)], "app"))
 
         assert [put(3), put(3), put(2), put(5)] == [[True], [False], [False], [True]]
         with database.read() as tx:

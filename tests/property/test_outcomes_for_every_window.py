@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -37,14 +38,14 @@ def test_both_ways_of_reading_agree_with_what_counts(events: list[dict[str, Any]
         assert read(database, at_once=3) == read(database, at_once=0) == expected(stored)
 
 
-def read(database: Database, *, at_once: int) -> dict[str, float]:
+def read(database: Database, *, at_once: int) -> Mapping[str, float]:
     usual, observations.COHORTS_AT_ONCE = observations.COHORTS_AT_ONCE, at_once
     try:
         with database.read() as tx:
             return database.observations.outcomes(
                 tx, ROLLOUT, COHORT, ["a", "b", "unknown"], field="success", source="user",
                 received_since=COHORT.start, received_until=COHORT.closes_at,
-            )  # fmt: skip
+            ).means  # fmt: skip
     finally:
         observations.COHORTS_AT_ONCE = usual
 

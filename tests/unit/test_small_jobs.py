@@ -34,7 +34,7 @@ class TestExposures:
     }
 
     def record(self, database: Database, *windows: Any, client: Any = "app") -> dict[str, int]:
-        return record_exposures(client, windows, store=database, clock=Clock(NOW), families={FAMILY})
+        return record_exposures(client, windows, store=database, clock=Clock(NOW), families={FAMILY}, actor="app")
 
     def n_exposed(self, database: Database) -> int:
         with database.read() as tx:

@@ -24,8 +24,14 @@ class ExposureTable:
             sums[key] = sums.get(key, 0) + n
         upsert(tx, EXPOSURES, [_columns(key, n) for key, n in sums.items()], add=("n_exposed",))
 
-    def put(self, tx: Connection, rows: Iterable[Exposure]) -> list[bool]:
-        return [self._put(tx, row) for row in rows]
+    def put(self, tx: Connection, rows: Iterable[Exposure], sent_by: str) -> list[bool]:
+        return [self._put(tx, row, sent_by) for row in rows]
+
+    def reported(self, tx: Connection, rollout: str) -> dict[tuple[str, str, float | None], int]:
+        e = EXPOSURES.c
+        query = select(e.sent_by, e.variant, e.stage, func.sum(e.n_exposed).label("n")).where(e.rollout == rollout, e.sent_by.is_not(None))
+        rows = tx.execute(query.group_by(e.sent_by, e.variant, e.stage))
+        return {(r.sent_by, r.variant, float(r.stage) if r.stage else None): int(r.n) for r in rows}
 
     def totals(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
         e = EXPOSURES.c
@@ -44,9 +50,10 @@ class ExposureTable:
             if r.family == family
         ]
 
-    def _put(self, tx: Connection, row: Exposure) -> bool:
+    def _put(self, tx: Connection, row: Exposure, sent_by: str) -> bool:
         family, variant, rollout, stage, window_start, client, n = row
-        columns = _columns((family, variant, rollout or "", _stage(stage), window_start, client), n)
+        own = f"{sent_by}: {client}"  # two keys may name their clients alike
+        columns = {**_columns((family, variant, rollout or "", _stage(stage), window_start, own), n), "sent_by": sent_by}
         if insert_new(tx, EXPOSURES, [columns]):
             return True
         same = and_(*(column == columns[column.name] for column in EXPOSURES.primary_key.columns))

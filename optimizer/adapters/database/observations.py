@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.hashed_rows import chunks
@@ -14,8 +14,9 @@ from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, Ex
 from optimizer.core.assignment import cohort_minutes
 from optimizer.core.blocks import ArmName, Request
 from optimizer.core.cohorts import Cohort, closing_time, stage_of
+from optimizer.core.evidence_share import labelled_by_key
 from optimizer.core.rollout import Rollout
-from optimizer.ports import Fetches
+from optimizer.ports import Fetches, UnitOutcomes
 
 EXPOSURES = table(ExposureCountRow)
 COHORTS_AT_ONCE = 3  # while a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit
@@ -73,13 +74,29 @@ class ObservationQueries:
             query = (
                 select(source.unit_hmac, source.variant, source.stage)
                 .distinct()
-                .where(source.rollout == rollout.id, source.cohort_start == cohort_start, source.received_at <= received_until)
+                .where(*_of_cohort(source, rollout, cohort_start, received_until))
             )
             for row in tx.execute(query):
                 arm = _arm(rollout, row.variant)
                 if arm is not None and row.unit_hmac is not None and stage_of(rollout.ladder, row.stage) == stage:
                     found[row.unit_hmac] = arm
         return found
+
+    def recomputed_units(
+        self, tx: Connection, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, set[str]]:
+        recomputed, by_token = dict[str, set[str]](), set[str]()
+        for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
+            query = select(source.unit_hmac, source.stage, source.sent_by).distinct().where(source.recomputed)
+            for row in tx.execute(query.where(*_of_cohort(source, rollout, cohort_start, received_until))):
+                if row.unit_hmac is not None and stage_of(rollout.ladder, row.stage) == stage:
+                    recomputed.setdefault(row.unit_hmac, set()).add(row.sent_by or "")
+        for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
+            for some in chunks(sorted(recomputed)):
+                query = select(source.unit_hmac, source.stage).distinct().where(source.unit_hmac.in_(some), ~source.recomputed)
+                found = tx.execute(query.where(*_of_cohort(source, rollout, cohort_start, received_until)))
+                by_token |= {row.unit_hmac for row in found if stage_of(rollout.ladder, row.stage) == stage}
+        return {unit: keys for unit, keys in recomputed.items() if unit not in by_token}
 
     def outcomes(
         self,
@@ -92,10 +109,10 @@ class ObservationQueries:
         source: str,
         received_since: datetime,
         received_until: datetime,
-    ) -> dict[str, float]:
+    ) -> UnitOutcomes:
         f = FEEDBACK_EVENTS.c
         value = f.success if field == "success" else f.score
-        query = select(f.unit_hmac, f.rollout, f.stage, value.label("value")).where(
+        query = select(f.unit_hmac, f.rollout, f.stage, f.sent_by, value.label("value")).where(
             f.source == source,
             value.is_not(None),
             f.received_at >= received_since,
@@ -107,11 +124,12 @@ class ObservationQueries:
             queries = [query.where(f.rollout == rollout.id)]
         else:  # rollout and stage are compared below: named in the query, they would make SQLite read all of the rollout's feedback
             queries = [query.where(f.unit_hmac.in_(some)) for some in chunks(sorted(units))]
-        wanted, values = set(units), dict[str, list[float]]()
+        wanted, values = set(units), dict[str, list[tuple[float, str]]]()
         for row in (row for one in queries for row in tx.execute(one)):
             if row.unit_hmac in wanted and row.rollout == rollout.id and stage_of(rollout.ladder, row.stage) == cohort.stage:
-                values.setdefault(row.unit_hmac, []).append(float(row.value))
-        return {unit: sum(sorted(own)) / len(own) for unit, own in values.items()}
+                values.setdefault(row.unit_hmac, []).append((float(row.value), row.sent_by or ""))
+        means = {unit: sum(sorted(value for value, _ in own)) / len(own) for unit, own in values.items()}
+        return UnitOutcomes(means=means, by_key=labelled_by_key([key for _, key in own] for own in values.values()))
 
     def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
         found: set[str] = set()
@@ -161,6 +179,10 @@ class ObservationQueries:
                 if arm is not None:
                     late[arm] += n
         return {arm: (late[arm], all_of[arm]) for arm in late}
+
+
+def _of_cohort(source: Any, rollout: Rollout, cohort_start: datetime, received_until: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (source.rollout == rollout.id, source.cohort_start == cohort_start, source.received_at <= received_until)
 
 
 def _arm(rollout: Rollout, variant: str | None) -> ArmName | None:

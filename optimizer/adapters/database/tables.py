@@ -132,6 +132,7 @@ class ExposureCountRow(SQLModel, table=True):
     window_start: datetime = Field(sa_type=Utc, primary_key=True)
     client: str = Field(primary_key=True)
     n_exposed: int
+    sent_by: str | None = None  # the key by which such a client reported
 
 
 class ExampleRow(SQLModel, table=True):
