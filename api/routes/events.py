@@ -74,7 +74,9 @@ def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request: Requ
         for window in body.windows:
             require_family(caller, window.get("family"))
     store = kept(request, shared, response, dict)
-    return record_exposures(body.client, body.windows, store=store, clock=shared.clock, families=shared.families.families.keys(), actor=caller.actor)
+    return record_exposures(
+        body.client, body.windows, store=store, clock=shared.clock, families=shared.families.families.keys(), actor=caller.actor
+    )
 
 
 @routes.post("/v1/interactions/import", **_with_body(LINES))

@@ -95,6 +95,11 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.observations.cohort_units(tx, WATCHED, 0, NOW, NOW),
         ("ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)", "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)"),
     ),
+    "units of a cohort without a token": (
+        lambda d, tx: d.observations.recomputed_units(tx, WATCHED, 0, NOW, NOW),
+        ("ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)", "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)"),
+    ),
+    "exposures that keys reported": (lambda d, tx: d.exposures.reported(tx, "ro_1"), ("ix_exposure_counts_rollout (rollout=?)",)),
     "outcomes of units": (lambda d, tx: outcomes(d, tx, hours=24), ("ix_feedback_unit_received (unit_hmac=? AND received_at>?",)),
     "outcomes of units, short window": (
         lambda d, tx: outcomes(d, tx, hours=1),
