@@ -21,7 +21,7 @@ import structlog
 from optimizer.config import Settings, load_settings
 from optimizer.logs import set_up_logs
 from optimizer.ports_in_use import reachable_host
-from optimizer.run_files import announce, withdraw
+from optimizer.run_files import announce_soon, withdraw
 
 PRIVATE = 0o077  # no mode for others on whatever is written
 GRACE_S = 5.0  # between the request to end and the end
@@ -102,7 +102,7 @@ def _serve(
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                announce(settings, name, url, **more())
+                announce_soon(settings, name, url, **more())
 
     config = configuration(app, settings, host=host, port=port, behind_the_api=name == "gateway")
     Announced(config).run(sockets=[bound] if bound is not None else None)

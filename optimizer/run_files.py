@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
+import structlog
 
 from optimizer.config import Settings
 from optimizer.core.errors import Refused
+
+ANNOUNCE_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +36,21 @@ def announce(settings: Settings, name: str, url: str | None = None, **more: Any)
     write_whole(settings.run_dir() / f"{name}.json", {"pid": os.getpid(), "url": url, "created": started, **more})
 
 
+def announce_soon(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
+    """``announce``, where a full disk stops no process: it is tried again every second until there is room."""
+    try:
+        announce(settings, name, url, **more)
+    except OSError as error:
+        structlog.get_logger(name).warning("the address cannot be written, will try again", error=str(error))
+        again = threading.Timer(ANNOUNCE_AGAIN_S, announce_soon, (settings, name, url), more)
+        again.daemon = True
+        again.start()
+
+
 def withdraw(settings: Settings, name: str) -> None:
-    """Take the address away; a missing file is fine."""
-    (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)
+    """Take the address away; a missing file is fine, and one that cannot be removed counts for nothing once its process has ended."""
+    with suppress(OSError):
+        (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)
 
 
 def find(settings: Settings, name: str) -> RunningProcess | None:

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import structlog
 
@@ -161,8 +163,7 @@ class Supervisor:
         if child.listening is not None and child.listening.socket.fileno() >= 0:
             passed = (child.listening.socket.fileno(),)
             command += ["--fd", str(passed[0])]
-        output = self._settings.log_dir() / f"{child.name}.out"
-        with output.open("ab") as sink:
+        with _output(self._settings.log_dir() / f"{child.name}.out") as sink:
             child.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # its closing is how the child learns that we are gone
@@ -234,6 +235,14 @@ class Supervisor:
         for child in self._children:
             if child.process is not None:
                 _kill_group(child.process.pid)
+
+
+def _output(path: Path) -> IO[bytes]:
+    """Where a child's own output goes; nowhere while the disk takes no file, for then it is needed most."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
 
 
 def _kill_group(pid: int) -> None:

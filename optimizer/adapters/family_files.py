@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import structlog
 
 from optimizer.adapters.family_positions import read_yaml
 from optimizer.core.errors import Fault, InvalidFamily
@@ -16,6 +19,8 @@ from optimizer.core.family import Family, invalid_family, parse_family
 
 FILE_NAME = "family.yaml"
 _Signature = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
+
+log = structlog.get_logger(__name__)
 
 
 def parse_family_text(text: str, *, file: str, folder: str | None = None, overrides: Mapping[str, Any] | None = None) -> Family:
@@ -126,10 +131,15 @@ class FamilyFiles:
         file = self._last_good_dir / f"{name}.yaml"
         if file.exists() and file.read_bytes() == text.encode():
             return
-        self._last_good_dir.mkdir(parents=True, exist_ok=True)
         fresh = file.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
-        fresh.write_bytes(text.encode())
-        fresh.replace(file)  # several processes keep the same texts: each sees a whole file
+        try:
+            self._last_good_dir.mkdir(parents=True, exist_ok=True)
+            fresh.write_bytes(text.encode())
+            fresh.replace(file)  # several processes keep the same texts: each sees a whole file
+        except OSError as error:  # a full disk must not keep a good file from being served
+            log.warning("the last good version of a family cannot be kept", family=name, error=str(error))
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
 
     def _forget(self, name: str) -> None:
         if self._last_good_dir is not None:

@@ -37,7 +37,7 @@ class Secrets:
             InvalidInput: DETENT_TOKEN_KEYS or a key file is not ``id:hex[,id:hex…]``, or a secret is too short.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        _close(folder, 0o700)
         unit_file, token_file = folder / "unit.key", folder / "token.keys"
         unit_text = _read_or_make(unit_file, lambda: secrets.token_hex(KEY_BYTES))
         if token_keys:
@@ -77,6 +77,12 @@ def _secret(text: str, *, where: str) -> bytes:
     return secret
 
 
+def _close(path: Path, mode: int) -> None:
+    """To its owner alone. One that is closed already is left alone: it may lie on a disk that can only be read."""
+    if path.stat().st_mode & 0o777 != mode:
+        path.chmod(mode)
+
+
 def _read_or_make(path: Path, make: Callable[[], str]) -> str:
     """The file's text. An absent file appears whole or not at all, and only once: the first process to link it wins."""
     if not path.exists():
@@ -90,5 +96,5 @@ def _read_or_make(path: Path, make: Callable[[], str]) -> str:
                 os.link(name, path)
         finally:
             os.unlink(name)
-    path.chmod(0o600)
+    _close(path, 0o600)
     return path.read_text().strip()

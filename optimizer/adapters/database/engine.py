@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlmodel import SQLModel
 
 from optimizer.core.errors import Busy, DetentError, InvalidInput
@@ -69,6 +69,9 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
     uri = f"{path.as_uri()}?mode={'rwc' if access == 'create' else 'rw'}"
 
     def connect() -> sqlite3.Connection:
+        return _that_reads(path, opened) if access == "read" else opened()
+
+    def opened() -> sqlite3.Connection:
         # isolation_level None: the driver starts no transaction of its own, the "begin" event below does.
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
@@ -89,11 +92,41 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
     )
     start = "BEGIN" if access == "read" else "BEGIN IMMEDIATE"
 
+    @event.listens_for(engine, "checkin")
+    def checkin(connection: sqlite3.Connection | None, record: ConnectionPoolEntry) -> None:
+        if isinstance(connection, _Immutable):
+            record.invalidate()  # for one look: what is written afterwards it would never see
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(start)
 
     return engine
+
+
+_NO_ROOM_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR")
+
+
+class _Immutable(sqlite3.Connection):
+    """Reads a file that is being written by nobody."""
+
+
+def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    """SQLite wants to make a file of shared memory beside a database that was closed in order, which a full or read-only disk does not let it.
+
+    Nobody can write such a database either, so it is read as one that does not change.
+    """
+    connection = opened()
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        return connection
+    except sqlite3.OperationalError as error:
+        connection.close()
+        log = path.with_name(f"{path.name}-wal")
+        if not error.sqlite_errorname.startswith(_NO_ROOM_BESIDE) or (log.exists() and log.stat().st_size):
+            raise
+    uri = f"{path.as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=_Immutable)
 
 
 def _to_json(value: Any) -> str:

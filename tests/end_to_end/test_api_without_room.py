@@ -1,0 +1,82 @@
+"""An api that starts again where nothing can be written serves champions from what it can read, and takes feedback once it can be written."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api_world import make_home
+from tests.clock import PROCESSES_S, until
+from tests.small_disk import fill, small_disk
+
+EVENT = {"family": "triage", "unit": "u", "success": True}
+
+
+@contextmanager
+def api(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(home)}
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        command = [sys.executable, "-m", "optimizer.processes", "api", "--fd", str(listening.fileno())]
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[listening.fileno()]
+        )
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        until(lambda: champion(process, url), "the champion", PROCESSES_S)
+        yield process, url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def champion(process: subprocess.Popen[bytes], url: str) -> bool:
+    assert process.poll() is None, "the api has ended"
+    try:
+        return httpx.get(f"{url}/v1/families/triage/prompt", timeout=20).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("ended", ["killed", "in order"])
+def test_on_a_full_disk(tmp_path: Path, ended: str) -> None:
+    with small_disk(tmp_path / "disk", megabytes=8) as disk:
+        home = disk / "home"
+        home.mkdir()
+        make_home(home)
+        with api(home) as (process, _):
+            if ended == "in order":
+                process.terminate()
+                process.wait()
+        filler = fill(disk)
+        with api(home) as (_, url):
+            assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
+            filler.unlink()
+            until(lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200, "feedback", PROCESSES_S)
+            assert httpx.get(f"{url}/v1/families/triage/prompt", timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("ended", ["killed", "in order"])
+def test_on_a_disk_that_can_only_be_read(tmp_path: Path, ended: str) -> None:
+    with small_disk(tmp_path / "disk", megabytes=8) as disk:
+        home = disk / "home"
+        home.mkdir()
+        make_home(home)
+        with api(home) as (process, _):
+            if ended == "in order":
+                process.terminate()
+                process.wait()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with api(home) as (_, url):
+            assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            until(lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200, "feedback", PROCESSES_S)
