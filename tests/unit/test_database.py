@@ -171,6 +171,7 @@ class TestAfterASpell:
     def test_a_file_that_was_write_protected_is_written_again(self) -> None:
         with tempfile.TemporaryDirectory() as folder, as_nobody(Path(folder)):  # pytest's own folders are their owner's alone
             database, file = new_database(Path(folder)), Path(folder) / "detent.db"
+            assert version(database) == 0
             file.chmod(0o444)
             with pytest.raises(Busy, match="may only be read"):
                 database.write(database.serving_version.bump)

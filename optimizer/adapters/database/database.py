@@ -58,7 +58,7 @@ class Database:
         self._writing = open_engine(url, "write")
         self._read_watch = FileWatch(url)
         self._write_watch = FileWatch(url)
-        self._writer = Writer(self._writing, self._guard_write)
+        self._writer = Writer(self._writing, self._guard_write, self._renew)
         self.events = EventTables()
         self.exposures = ExposureTable()
         self.traffic = TrafficTables()
@@ -130,6 +130,11 @@ class Database:
     def close(self) -> None:
         """Writes what waits, then lets go of every connection. Later writes raise errors.Busy."""
         self._writer.close()
+        self._writing.dispose()
+        self._readers.dispose()
+
+    def _renew(self) -> None:
+        """Readers too: SQLite shares the memory beside the file within a process, and where one opened it to read only, no other may write."""
         self._writing.dispose()
         self._readers.dispose()
 

@@ -47,10 +47,11 @@ class _Outcome:
 
 
 class Writer:
-    """A bounded queue and the thread that empties it. ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone."""
+    """A bounded queue and the thread that empties it. ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` after a failure."""
 
-    def __init__(self, engine: Engine, guard: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, guard: Callable[[], None], renew: Callable[[], None]) -> None:
         self._engine = engine
+        self._renew = renew
         self._guard = guard
         self._waiting: deque[_Job] = deque()
         self._rows = 0
@@ -117,13 +118,13 @@ class Writer:
                     outcomes.append(_attempt(connection, job))
             self._guard()
         except BaseException as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
-            self._engine.dispose()
+            self._renew()
             for job in group:
                 with suppress(InvalidStateError):  # withdrawn by its caller at this very moment
                     job.future.set_exception(error)
             return
         if any(isinstance(outcome.error, OperationalError) for outcome in outcomes):
-            self._engine.dispose()  # a connection made while the file could only be read stays so for ever: the next group takes a new one
+            self._renew()  # a connection made while the file could only be read stays so for ever: the next group takes a new one
         for outcome in outcomes:
             outcome.tell()
 
