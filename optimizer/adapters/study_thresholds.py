@@ -9,7 +9,7 @@ from optimizer.adapters.report_page import share_cell, table
 from optimizer.adapters.report_plots import Band, Dot, Line, Plot, Rule, Tick, figure, nice_ticks
 from optimizer.core.policy.threshold_curves import CascadeCurves, ThresholdCurve, ThresholdPoint
 from optimizer.core.policy.weighted import Figure
-from optimizer.core.words import count, dollars
+from optimizer.core.words import count, dollars, threshold
 
 ROOM = 0.08  # of an axis, beyond the outermost values
 N_ROWS = 9  # of the table; the plots show every value
@@ -35,16 +35,16 @@ def _introduction(found: CascadeCurves) -> str:
     else:
         whose = f"around those of the champion {found.variant}, which are marked, since the search found none"
     return (
-        f"{' > '.join(found.tiers)} replayed on {count(found.n_records, 'training example')} that every tier answered, without a call, one threshold at a "
-        f"time, {whose}. Bands are 95 % intervals of one value on its own. The dashed line is the loss of {100 * found.margin:.2g} points that the search "
-        f"allows, half of the margin: it wants a one-sided 90 % bound below it.{missing}"
+        f"{' > '.join(found.tiers)} replayed on {count(found.n_records, 'example')} outside the holdout that every tier answered, without a call, one threshold at a "
+        f"time, {whose}. Bands are 95 % intervals of one value on its own. The dashed line is the margin of {100 * found.margin:.2g} points: "
+        f"of what the search proposes the boldest has a one-sided 90 % bound below it.{missing}"
     )
 
 
 def _part(curve: ThresholdCurve, found: CascadeCurves) -> str:
     name = f"<code>{escape(curve.knob.name)}</code> of {escape(curve.tier)}"
     word = "chosen" if found.is_found else "the champion's"
-    chosen = f", {word} {curve.present:.4g}" if curve.present is not None else ""
+    chosen = f", {word} {threshold(curve.present)}" if curve.present is not None else ""
     plots = [
         _plot(curve, "Points lost against the strongest tier", lambda p: p.loss, 100, _number, rule=100 * found.margin),
         _plot(curve, "Quality", lambda p: p.quality, 1, _number),
@@ -79,7 +79,7 @@ def _plot(
     value = ""
     if here is not None:
         interval = f" ({shown(ends[0])} to {shown(ends[1])})" if ends is not None else ""
-        value = f"at {here[0]:.4g}: {shown(here[1])}{interval}"
+        value = f"at {threshold(here[0])}: {shown(here[1])}{interval}"
     return figure(
         Plot(
             title=f"<b>{escape(title)}</b><span class='value'>{escape(value)}</span>", about=f"{title} by {curve.knob.name} of {curve.tier}",
@@ -104,7 +104,7 @@ def _shown(curve: ThresholdCurve) -> Sequence[ThresholdPoint]:
 
 def _row(point: ThresholdPoint, *, is_chosen: bool) -> tuple[str, ...]:
     cells = (
-        f"{point.value:.4g}",
+        threshold(point.value),
         _span(point.quality, 1, 3),
         _span(point.loss, 100, 2),
         " ".join(

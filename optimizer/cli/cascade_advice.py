@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli.output import dollars, show, table, when
 from optimizer.cli.session import Session
-from optimizer.core.words import count
+from optimizer.core.words import count, threshold
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,7 +123,7 @@ def _rows(found: CascadeRecommendation) -> Iterator[dict[str, str]]:
 def _row(what: str, setting: CascadeSetting, found: Estimate) -> dict[str, str]:
     return {
         "what": f"{what}: {' > '.join(setting.tiers)}",
-        "accept": " ".join(f"{value:.4g}" for value in setting.accept),
+        "accept": " ".join(map(threshold, setting.accept)),
         "quality": _span(found.quality),
         "cost": _usd(found.cost_usd),
         "loss": "not known" if found.loss is None else _span(found.loss, 100, 1),

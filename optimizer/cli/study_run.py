@@ -204,6 +204,9 @@ def confirmation_lines(study: Study) -> list[str]:
     """The confirmation in words, as the job summed it up."""
     found = study.confirmation or {}
     lines = [f"Holdout   {found['summary']}"] if found.get("summary") else []
+    for step in found.get("sequence") or ():
+        verdict = "passed" if step["passed"] else "did not pass"
+        lines.append(f"  tested {step['variant']}: {verdict}, score {step['lift']:+.3f} against the champion, p {step['p']:.3g}")
     for gate in found.get("gates") or ():
         lines.append(f"  {gate.get('name', 'gate'):<14}{gate.get('verdict', '')}: {gate.get('reason', '')}")
     return lines

@@ -1,4 +1,4 @@
-"""Paired comparisons of two Variants on the same examples: tests, intervals, p-values. Pure and seeded; no arrays, no state."""
+"""Paired comparisons of two Variants on the same examples: tests, intervals, p-values. Pure and seeded; no state."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import ceil, comb, exp, log
+from math import ceil, comb, log
 from typing import Literal
 
 N_DRAWS = 10_000
+MOST_DRAWN = 1_000_000  # differences held at once: 8 MB
 MAX_EXACT = 13  # differences that are not zero: 2^13 sign patterns are fewer than N_DRAWS, so they are all counted instead
 TIE = 1e-12  # sums of the same numbers in another order differ by less than this
 
@@ -103,8 +104,7 @@ def bootstrap_interval(differences: Sequence[float], *, seed: int, confidence: f
     n = len(differences)
     if n == 0:
         raise ValueError("an interval needs at least one difference")
-    rng = random.Random(seed)
-    means = sorted(sum(rng.choices(differences, k=n)) / n for _ in range(n_draws))
+    means = sorted(total / n for total in _drawn_sums(differences, seed, n_draws))
     tail = (1 - confidence) / 2
     return Interval(lower=means[int(tail * (n_draws - 1))], upper=means[ceil((1 - tail) * (n_draws - 1))])
 
@@ -113,21 +113,36 @@ def bootstrap_reduction_p(
     champion: Sequence[float],
     candidate: Sequence[float],
     *,
-    statistic: Callable[[Sequence[float]], float],
+    statistic: Callable[[Sequence[float]], float] | None = None,
     seed: int,
     n_draws: int = N_DRAWS,
 ) -> float:
     """One-sided paired bootstrap p-value of "the candidate's statistic is not below the champion's" (cost, latency).
 
-    Pairs are drawn with replacement; p is the share of draws without a reduction, the observed one included.
+    Pairs are drawn with replacement; p is the share of draws without a reduction, the observed one included. ``statistic`` None: the mean,
+    for which the differences alone are drawn.
     """
-    _paired(champion, candidate)
+    differences = _paired(champion, candidate)
+    if statistic is None:
+        return min(1.0, (1 + sum(total >= 0 for total in _drawn_sums(differences, seed, n_draws))) / (n_draws + 1))
     n, rng = len(champion), random.Random(seed)
     without = 1
     for _ in range(n_draws):
         drawn = rng.choices(range(n), k=n)
         without += statistic([candidate[i] for i in drawn]) >= statistic([champion[i] for i in drawn])
     return min(1.0, without / (n_draws + 1))
+
+
+def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[float]:
+    """Sums of as many differences as there are, drawn with replacement, ``n_draws`` times; in parts, so that memory stays small."""
+    import numpy as np  # at its use: processes that compare nothing need not load it
+
+    values, rng, sums = np.array(differences, dtype=float), np.random.default_rng(seed), list[float]()
+    step = max(1, MOST_DRAWN // len(values))
+    for at in range(0, n_draws, step):
+        drawn = rng.integers(len(values), size=(min(step, n_draws - at), len(values)))
+        sums += values[drawn].sum(axis=1).tolist()
+    return sums
 
 
 def paired_log_e(
@@ -137,7 +152,8 @@ def paired_log_e(
 
     One bet per assumed gain in ``grid``, gain / discordance, mixed evenly. The discordance is predicted from the pairs
     before: .25 at first, then (nonzero + 10) / (i + 40). A bet never stakes more than ``cap`` of what a loss would take,
-    so that e stays positive. With margin = -h a large value says "not worse by h"; 1 / e is a p-value at any time.
+    so that e stays positive. With margin = -h a large value says "not worse by h"; 1 / e is a p-value at any time, for those who look again
+    and again. At one look ``statistics.noninferiority`` has up to .59 more power.
 
     Source: Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the grid and plug-in are this project's.
     """
@@ -151,12 +167,6 @@ def paired_log_e(
         nonzero += abs(d) > TIE
         values.append(log(sum(wealth) / len(grid)))
     return values
-
-
-def not_worse_p(champion: Sequence[float], candidate: Sequence[float], *, margin: float) -> float:
-    """One-sided p-value of "quality is lower by ``margin`` (> 0) or more", from the paired e-value; small = not worse."""
-    e = paired_log_e(_paired(champion, candidate), margin=-margin)[-1]
-    return min(1.0, exp(-e))
 
 
 def p95(values: Sequence[float]) -> float:

@@ -193,9 +193,9 @@ def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:
     return 2 * n_holdout_selected * per_answer
 
 
-def holdout_size(available: int, definition: Definition, gates_n: int) -> int:
-    """min(available, what the definition fixes, 2 x gates.n)."""
-    return min(available, definition.n_holdout, 2 * gates_n)
+def holdout_size(available: int, definition: Definition) -> int:
+    """What the definition fixes, as far as there are so many; left alone a definition asks for ``gates.n``, or more where a loss must be ruled out."""
+    return min(available, definition.n_holdout)
 
 
 def estimate_study(

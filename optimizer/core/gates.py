@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from optimizer.core.statistics.noninferiority import NotLower
 from optimizer.core.study import Aim
 
 LOW_BASE = 0.10  # below it a relative gain means nothing: an absolute one is asked for
 LOW_BASE_GAIN = 0.05
 HIGH_BASE = 0.80  # from it on, the gain is measured against what is left to gain
+CALLED_TESTS = {"exact": "an exact test", "tango": "Tango's score test", "gaffke": "Gaffke's test"}
 IMPROVED = 0.95  # reports say "improved" only from this confidence on
 
 
@@ -49,8 +51,8 @@ class Evidence:
     """What a confirmation measured on the sealed holdout, for one aim.
 
     ``champion`` and ``candidate`` are holdout means of the aim: score in [0, 1], dollars per call, or p95 of fresh calls in ms.
-    ``p`` is one-sided against "no gain" in the aim. For cost and latency ``p_quality`` is the p-value of "quality is
-    lower by the margin or more".
+    ``p`` is one-sided against "no gain" in the aim. For cost and latency ``not_lower`` is the test of "quality is
+    lower by the margin or more", at ``quality_level`` of the same settings and looks.
     """
 
     aim: Aim = "quality"
@@ -60,7 +62,7 @@ class Evidence:
     p: float
     looks: int  # including this one
     drops: Sequence[float]  # candidate score - champion score, per example
-    p_quality: float | None = None
+    not_lower: NotLower | None = None
     n_aim: int | None = None  # examples on which both were measured for the aim, where that is not quality
 
 
@@ -72,6 +74,11 @@ def quality_margin(champion_quality: float, explicit: float | None = None) -> fl
 def confidence_of(p: float, looks: int) -> float:
     """max(0, 1 - looks x p): each look at the same holdout is paid for."""
     return max(0.0, 1.0 - looks * p)
+
+
+def quality_level(settings: GateSettings, looks: int) -> float:
+    """At which the p of "not lower" is read, so that its confidence reaches the required one; in (0, 1) also where none or all is asked for."""
+    return min(0.999, max(1e-6, (1.0 - settings.confidence) / max(1, looks)))
 
 
 def improvement_of(aim: Aim, champion: float, candidate: float) -> float | None:
@@ -156,16 +163,14 @@ def _improvement_gate(evidence: Evidence, settings: GateSettings) -> GateResult:
 
 
 def _quality_gate(evidence: Evidence, settings: GateSettings, margin: float) -> GateResult:
-    if evidence.p_quality is None:
+    test = evidence.not_lower
+    if test is None:
         reason = f"quality was not compared, so a loss of {margin:.3f} cannot be ruled out"
         return GateResult(name="quality", verdict=Verdict.ERROR, value=None, required=settings.confidence, reason=reason)
-    confidence = confidence_of(evidence.p_quality, evidence.looks)
-    return _at_least(
-        "quality",
-        confidence,
-        settings.confidence,
-        f"confidence that quality is not lower by {margin:.3f} (an e-value, stricter than the interval)",
-    )
+    what = f"confidence that quality is not lower by {margin:.3f}, {CALLED_TESTS[test.test]} on {test.n} independent examples"
+    if test.n < test.fewest:
+        what += f"; fewer than {test.fewest} can show it only where the candidate is better now and then"
+    return _at_least("quality", confidence_of(test.p, evidence.looks), settings.confidence, what)
 
 
 def _at_least(name: str, value: float, required: float, what: str) -> GateResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from optimizer.core.comparison import bootstrap_reduction_p
 from optimizer.core.gates import GateResult, Verdict
-from optimizer.core.objective import MIN_TIMED, STATISTICS, is_told, paired_by
+from optimizer.core.objective import MIN_TIMED, STATISTICS, is_told, mean, paired_by
 from optimizer.core.study import Aim, ExampleResult
 from optimizer.core.words import count
 
@@ -65,5 +65,5 @@ def saving_of(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[Exam
     if not is_told(aim, len(before)):
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]
-    p = bootstrap_reduction_p(before, after, statistic=statistic, seed=seed)
+    p = bootstrap_reduction_p(before, after, statistic=None if statistic is mean else statistic, seed=seed)
     return Saving(aim=aim, n=len(before), champion=statistic(before), winner=statistic(after), p=p)

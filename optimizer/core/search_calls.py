@@ -125,9 +125,10 @@ def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_exa
 
 
 def _replay_calls(definition: Definition, n_train: int, n_dev: int, n_tiers: int, per_answer: int) -> Spread:
-    """Every tier once on every training example; on dev the journal answers what another setting has asked."""
-    on_dev = Spread(low=0, expected=n_dev * n_tiers, high=definition.n_settings * n_dev * per_answer)
-    return _exactly(n_train * n_tiers).plus(on_dev)
+    """Every tier once on every example outside the holdout; on dev the journal answers what was asked of it then."""
+    asked = (n_train + n_dev) * n_tiers
+    again = max(0, per_answer - n_tiers)  # second samples, refinements and what else no tier is asked for beforehand
+    return Spread(low=asked, expected=asked, high=asked + definition.n_settings * n_dev * again)
 
 
 def _asked_for_examples(definition: Definition, n_train: int) -> Spread:

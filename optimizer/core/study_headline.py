@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.core.gates import IMPROVED, confidence_of, missed
+from optimizer.core.proposal_sequence import chosen_on
 from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Spend, Study, Trial, ranked
 from optimizer.core.words import count, dollars
 
@@ -18,7 +19,7 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
     """One sentence: what became of the search, or how it stands."""
     family, winner = study.family, study.winner
     candidates = [t for t in trials if t.n and t.variant != study.champion]
-    tried = count(len(candidates), "candidate")
+    tried, where = count(len(candidates), "candidate"), chosen_on(study)
     if study.status == "failed":
         return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
     if study.strategy == CONFIRM and study.outcome in (None, "not_confirmed"):
@@ -26,7 +27,8 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
     if study.status == "cancelled":
         return f"The study of {family} was cancelled after {tried}; {_best(study, trials)}."
     if study.status == "confirming":
-        return f"The search of {family} is over; {winner}, the best of {tried} on dev, is being confirmed on the sealed holdout."
+        how = f"{winner}, the best of {tried} on dev," if where == "dev" else f"what was proposed, from {winner} on,"
+        return f"The search of {family} is over; {how} is being confirmed on the sealed holdout."
     if study.status == "queued" and not trials:
         return f"The study of {family} is queued."
     if study.status in UNFINISHED:
@@ -39,11 +41,14 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
             else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
         )
     if study.outcome == "not_confirmed":
-        return f"{winner} was the best of {tried} on dev, but the sealed holdout did not confirm it.{_missed(study)}"
+        what = f"was the best of {tried} on dev" if where == "dev" else f"of {tried} went as far as any"
+        return f"{winner} {what}, but the sealed holdout did not confirm it.{_missed(study)}"
     if study.outcome == "budget_exhausted":
         what = f"{winner} could be confirmed" if winner else "a candidate could be compared"
         return f"The budget of the study of {family} ended before {what}."
-    return f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on dev, so the holdout was not looked at."
+    if where != "dev" and not candidates:
+        return f"No improvement: nothing was proposed that is cheaper, and not worse, than the champion of {family}, so the holdout was not looked at."
+    return f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on {where}, so the holdout was not looked at."
 
 
 def _look(study: Study) -> str:

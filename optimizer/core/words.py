@@ -34,6 +34,11 @@ def dollars(amount: float) -> str:
     return f"${amount:.{1 - floor(log10(amount))}f}"
 
 
+def threshold(value: float) -> str:
+    """A threshold as policies hold it, to six decimals: ``0.83``, ``0.999998``. Fewer would call different ones "1"."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
 def when(at: datetime) -> str:
     """In UTC, to the second; values for programs stay ISO 8601."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -16,6 +16,7 @@ from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import ExampleResult, Study
+from optimizer.core.words import threshold
 from optimizer.demo.place import Place
 from optimizer.demo.screen import Screen
 from optimizer.demo.studies import ENDED, POLL_S
@@ -157,11 +158,11 @@ class CascadeDemo:
             "gate is the product's."
         )
         say(
-            "    The margin is this demo's own, wider than the default of at most 0.05: so few examples could not rule out half of that. More would."
+            "    The margin is this demo's own, wider than the default of at most 0.05: so few examples would seldom rule out that. More would."
         )
 
     def _execute(self, winner: str) -> None:
-        """Of dev examples that the prompt does not show: the thresholds were found on train, and the holdout stays sealed."""
+        """Of dev examples that the prompt does not show: the holdout stays sealed."""
         say = self._screen.say
         with self._store.read() as tx:
             record = self._store.variants.get(tx, self._family.name, winner)
@@ -169,7 +170,7 @@ class CascadeDemo:
         shown = {example.id for example in record.variant.examples}
         policy = record.variant.policy
         say(
-            f"  {winner}: tiers {' > '.join(policy['tiers'])}, accept {policy['accept']:g}. A rollout would take it from here; executed now by name:"
+            f"  {winner}: tiers {' > '.join(policy['tiers'])}, accept {threshold(policy['accept'])}. A rollout would take it from here; executed now by name:"
         )
         say(
             '$ POST /v1/chat/completions {"model": "'

@@ -44,7 +44,7 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     ids = {
         "train": _chosen(family, train, definition.n_train),
         "dev": _chosen(family, dev, definition.n_dev),
-        "holdout": _chosen(family, holdout, holdout_size(len(holdout), definition, family.rollout.gates.n)),
+        "holdout": _chosen(family, holdout, holdout_size(len(holdout), definition)),
     }
     return {"hash": digest(canonical_json({"family": family.name, **ids})), **ids}
 
@@ -83,7 +83,7 @@ def as_served(family: Family, example: Example) -> Example:
 
 def _holdout(family: Family, definition: Definition, store: Store, tx: Transaction) -> list[tuple[str, str | None]]:
     everything: list[tuple[str, str | None]] = list(store.examples.holdout_ids(tx, family.name))
-    wanted = holdout_size(len(everything), definition, family.rollout.gates.n)
+    wanted = holdout_size(len(everything), definition)
     seen = store.examples.looked_at(tx, family.name)
     fresh = [(id, label) for id, label in everything if id not in seen]
     return fresh if len(fresh) >= wanted else everything

@@ -66,6 +66,8 @@ class JournaledModel:
         # Embedded processes come and go, and each keeps to one call by itself; a provider counts what all studies send together.
         is_shared = self._coroutines is not None and concurrency in (None, model.concurrency)
         self._slots = slots_of(model, model.concurrency) if is_shared else Slots(concurrency or model.concurrency)
+        self._remembers = study is not None  # thresholds ask for the same answers again and again; what serves would never end remembering
+        self._remembered: dict[str, ModelAnswer] = {}
         self._in_flight: dict[str, Future[ModelAnswer]] = {}
         self._in_flight_lock = threading.Lock()
 
@@ -93,9 +95,11 @@ class JournaledModel:
         if not is_own:
             return replace(wait_for(flight, self._check_stop), from_journal=True)
         try:
-            answer = None if looked_up else self._book.known([key]).get(key)
+            answer = self._remembered.get(key) or (None if looked_up else self._book.known([key]).get(key))
             if answer is None:
                 answer = self._ask(request, key)
+            if self._remembers:
+                self._remembered[key] = replace(answer, from_journal=True)
         except BaseException as error:
             self._land(key).set_exception(error)
             raise

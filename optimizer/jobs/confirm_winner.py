@@ -1,12 +1,14 @@
-"""The one look at the sealed holdout: champion and winner on the same examples, tested, and judged by the four gates."""
+"""The one look at the sealed holdout: champion and winner on the same examples, tested, and judged by the gates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from optimizer.core.comparison import Comparison, compare_scores, not_worse_p, p95
+from optimizer.core.comparison import TIE, Comparison, compare_scores, p95
 from optimizer.core.dataset import Example
+from optimizer.core.errors import BudgetExhausted
 from optimizer.core.family import Family
 from optimizer.core.gates import (
     IMPROVED,
@@ -17,11 +19,14 @@ from optimizer.core.gates import (
     as_record,
     confidence_of,
     evaluate_gates,
+    quality_level,
     quality_margin,
     unmeasured_gate,
 )
 from optimizer.core.objective import MIN_TIMED
+from optimizer.core.proposal_sequence import Step, in_words, with_sequence
 from optimizer.core.saving import Saving, saving_of
+from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
 from optimizer.core.study import ExampleResult
 from optimizer.core.study_headline import CALLED
 from optimizer.core.variant import Variant
@@ -30,44 +35,143 @@ from optimizer.jobs.evaluation import Measures
 from optimizer.jobs.study_run import StopFlag, StudyRun
 
 
-def confirm_winner(run: StudyRun, winner: Variant, *, stop: StopFlag) -> tuple[Literal["nominated", "not_confirmed"], dict[str, Any]]:
-    """(outcome, confirmation as stored). Records the look, asks what the journal does not hold, tests and judges.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """``winner``: of several variants the boldest that passed, else the first."""
+
+    winner: str
+    outcome: Literal["nominated", "not_confirmed"]
+    record: dict[str, Any]  # the confirmation as stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """One variant beside the champion: scores and groups where both were measured, and what the champion scored where only it was."""
+
+    variant: str
+    champion: Sequence[ExampleResult]
+    results: Sequence[ExampleResult]
+    pairs: Sequence[tuple[float, float, str]]  # score of champion and variant, group
+    lost: Sequence[tuple[float, float, str]]
+    n: int  # examples opened
+
+    def scores(self, *, with_lost: bool = False) -> tuple[list[float], list[float], list[str]]:
+        rows = [*self.pairs, *(self.lost if with_lost else ())]
+        return [b for b, _, _ in rows], [c for _, c, _ in rows], [group for _, _, group in rows]
+
+
+def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag) -> Confirmed:
+    """Records the look, asks what the journal does not hold, tests and judges.
 
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties, losses,
-    improvement, risk, margin, for aims cost and latency what is saved with its p, dollars per call and p95 of both, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
+    improvement, risk, margin, for aims cost and latency what is saved with its p, the test of quality with its bound, dollars per call and
+    p95 of both, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
+
+    Args:
+        variants: one; or several in a sequence frozen before this look. Then "quality is lower by the margin or more" is tested in that order,
+            each at the whole level; the first that fails ends it, and the last that passed is judged by the other gates. A bad variant is
+            accepted only if the first bad one passes its own test, so the level needs no correction (Maurer, Hothorn, Lehmacher 1995).
     """
     stop.check_cancelled()
-    dataset = run.study.dataset or {}
-    examples, looks = open_holdout(run.family, dataset, run.study.id, run.store, run.clock.now())
+    examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
     evaluator = run.evaluator(purpose="confirmation", stop=stop)
-    champion_results, winner_results = _evaluate(run, evaluator, (run.champion, winner), examples)
-    run.n_from_journal += evaluator.n_from_journal
-    before, after = _paired(champion_results, winner_results)
-    if not before:
-        return "not_confirmed", _nothing_scored(len(examples), looks)
-    settings, seed = gate_settings(run.family), run.study.seed
-    saving = saving_of(run.study.aim, champion_results, winner_results, seed)
-    comparison, gates = _judge(before, after, saving, looks, settings, seed)
-    lost = [b.score for b, c in zip(champion_results, winner_results, strict=True) if b.score is not None and c.score is None]
-    if lost and all_passed(gates):
-        _, worst = _judge([*before, *lost], [*after, *(0.0 for _ in lost)], saving, looks, settings, seed)
-        gates = gates if all_passed(worst) else (*gates, unmeasured_gate(len(lost), worst))
-    outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
-    margin = quality_margin(comparison.champion_mean, settings.margin)
-    record = _record(comparison, gates, looks=looks, margin=margin, n_unscored=len(examples) - comparison.n)
+    settings, steps = gate_settings(run.family), list[Step]()
+    kept: _Compared | None = None
+    try:
+        for variant in variants:
+            compared = _compare(run, evaluator, variant, examples)
+            passed = False
+            if len(variants) > 1 and compared.pairs:
+                steps.append(_step(compared, settings, looks))
+                passed = steps[-1].passed
+            if kept is None or passed:
+                kept = compared
+            if not passed:
+                break
+    except BudgetExhausted:
+        if kept is None:
+            raise  # else the sequence ends here, which no test has to pay for
+    finally:
+        run.n_from_journal += evaluator.n_from_journal
+    assert kept is not None
+    if not kept.pairs:
+        return Confirmed(winner=kept.variant, outcome="not_confirmed", record=_nothing_scored(len(examples), looks))
+    return _confirmed(run, kept, steps, settings, looks)
+
+
+def _compare(run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> _Compared:
+    champion, results = _evaluate(run, evaluator, (run.champion, variant), examples)
+    rows = [(b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None]
+    return _Compared(
+        variant=variant.id, champion=champion, results=results, n=len(examples),
+        pairs=[(b, c, group) for b, c, group in rows if c is not None],
+        lost=[(b, 0.0, group) for b, c, group in rows if c is None],
+    )  # fmt: skip
+
+
+def _step(compared: _Compared, settings: GateSettings, looks: int) -> Step:
+    """Examples that only the champion could answer count as lost: leaving them out would hide failures."""
+    before, after, groups = compared.scores(with_lost=True)
+    test = _not_lower(before, after, groups, settings, looks)
+    lift = (sum(after) - sum(before)) / len(before)
+    return Step(variant=compared.variant, p=test.p, lift=lift, passed=confidence_of(test.p, looks) >= settings.confidence - TIE)
+
+
+def _not_lower(before: Sequence[float], after: Sequence[float], groups: Sequence[str], settings: GateSettings, looks: int) -> NotLower:
+    margin = quality_margin(sum(before) / len(before), settings.margin)
+    return not_lower(before, after, margin=margin, level=quality_level(settings, looks), groups=groups)
+
+
+def _confirmed(run: StudyRun, kept: _Compared, steps: Sequence[Step], settings: GateSettings, looks: int) -> Confirmed:
+    seed, saving = run.study.seed, saving_of(run.study.aim, kept.champion, kept.results, run.study.seed)
+    before, after, groups = kept.scores()
+    comparison = compare_scores(before, after, seed=seed)
+    quality = None
     if saving is not None:
-        quality_p = not_worse_p(before, after, margin=margin)
+        quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps)
+    gates = _gates(comparison, before, after, saving, quality, settings, looks)
+    if kept.lost and all_passed(gates):
+        gates = _with_losses(kept, gates, saving, steps, settings, looks, seed)
+    outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
+    record = _record(
+        comparison, gates, looks=looks, margin=quality_margin(comparison.champion_mean, settings.margin), n_unscored=kept.n - comparison.n
+    )
+    if saving is not None and quality is not None:
+        level = quality_level(settings, looks)
         record |= {
-            "confidence": confidence_of(max(saving.p, quality_p), looks), "saving": saving.share, "saving_p": saving.p, "saving_n": saving.n,
-            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality_p,
+            "confidence": confidence_of(max(saving.p, quality.p), looks), "saving": saving.share, "saving_p": saving.p, "saving_n": saving.n,
+            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality.p, "quality_test": quality.test,
+            "quality_n": quality.n, "quality_level": level, "loss_at_most": largest_loss(before, after, level=level, groups=groups),
         }  # fmt: skip
-    return outcome, {
-        **record,
-        **_figures("champion", champion_results),
-        **_figures("winner", winner_results),
-        "selection_lift": _selection_lift(run, winner),
-        "summary": _summary(comparison, saving, gates, looks, confidence=record["confidence"]),
-    }
+    if steps:
+        record["sequence"] = [step.as_data() for step in steps]
+    return Confirmed(
+        winner=kept.variant,
+        outcome=outcome,
+        record={
+            **record,
+            **_figures("champion", kept.champion),
+            **_figures("winner", kept.results),
+            "selection_lift": _selection_lift(run, kept.variant),
+            "summary": _summary(comparison, saving, gates, looks, record, steps),
+        },
+    )
+
+
+def _with_losses(
+    kept: _Compared,
+    gates: tuple[GateResult, ...],
+    saving: Saving | None,
+    steps: Sequence[Step],
+    settings: GateSettings,
+    looks: int,
+    seed: int,
+) -> tuple[GateResult, ...]:
+    """The gates, and one that is not met where they would not be if all that the winner left unanswered were lost."""
+    before, after, groups = kept.scores(with_lost=True)
+    quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if saving is not None else None
+    worst = _gates(compare_scores(before, after, seed=seed), before, after, saving, quality, settings, looks)
+    return gates if all_passed(worst) else (*gates, unmeasured_gate(len(kept.lost), worst))
 
 
 def gate_settings(family: Family) -> GateSettings:
@@ -109,31 +213,28 @@ def _put(run: StudyRun, variant: str, results: Sequence[ExampleResult]) -> None:
     run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant, results))
 
 
-def _judge(
-    before: Sequence[float], after: Sequence[float], saving: Saving | None, looks: int, settings: GateSettings, seed: int
-) -> tuple[Comparison, tuple[GateResult, ...]]:
-    comparison = compare_scores(before, after, seed=seed)
-    quality, drops = comparison.champion_mean, [c - b for b, c in zip(before, after, strict=True)]
+def _gates(
+    comparison: Comparison,
+    before: Sequence[float],
+    after: Sequence[float],
+    saving: Saving | None,
+    quality: NotLower | None,
+    settings: GateSettings,
+    looks: int,
+) -> tuple[GateResult, ...]:
+    mean, drops = comparison.champion_mean, [c - b for b, c in zip(before, after, strict=True)]
     if saving is None:
         evidence = Evidence(
-            champion=quality, candidate=comparison.candidate_mean, champion_quality=quality, p=comparison.p, looks=looks, drops=drops
+            champion=mean, candidate=comparison.candidate_mean, champion_quality=mean, p=comparison.p, looks=looks, drops=drops
         )
-        return comparison, evaluate_gates(evidence, settings)
+        return evaluate_gates(evidence, settings)
     if saving.champion is None or saving.winner is None:
-        return comparison, (saving.unmeasured,)
+        return (saving.unmeasured,)
     evidence = Evidence(
-        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=quality, p=saving.p, n_aim=saving.n, looks=looks,
-        drops=drops,
-        p_quality=not_worse_p(before, after, margin=quality_margin(quality, settings.margin)),
+        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=mean, p=saving.p, n_aim=saving.n, looks=looks,
+        drops=drops, not_lower=quality,
     )  # fmt: skip
-    return comparison, evaluate_gates(evidence, settings)
-
-
-def _paired(champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> tuple[list[float], list[float]]:
-    """Scores of the examples on which both were measured; a missing score is not a 0."""
-    pairs = [(b.score, c.score) for b, c in zip(champion, winner, strict=True)]
-    both = [(b, c) for b, c in pairs if b is not None and c is not None]
-    return [b for b, _ in both], [c for _, c in both]
+    return evaluate_gates(evidence, settings)
 
 
 def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
@@ -143,12 +244,12 @@ def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
     return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
 
 
-def _selection_lift(run: StudyRun, winner: Variant) -> float | None:
+def _selection_lift(run: StudyRun, winner: str) -> float | None:
     """The winner's lead on dev, where it was chosen for being best."""
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
     champion = {r.example: r.score for r in results.get(run.champion.id, [])}
-    pairs = [(champion.get(r.example), r.score) for r in results.get(winner.id, [])]
+    pairs = [(champion.get(r.example), r.score) for r in results.get(winner, [])]
     leads = [c - b for b, c in pairs if b is not None and c is not None]
     return sum(leads) / len(leads) if leads else None
 
@@ -177,20 +278,23 @@ def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, 
     }
 
 
-def _summary(comparison: Comparison, saving: Saving | None, gates: Sequence[GateResult], looks: int, *, confidence: float) -> str:
+def _summary(
+    comparison: Comparison, saving: Saving | None, gates: Sequence[GateResult], looks: int, record: Mapping[str, Any], steps: Sequence[Step]
+) -> str:
     low, high = comparison.interval.lower, comparison.interval.upper
     figures = (
         f"{comparison.champion_mean:.3f} to {comparison.candidate_mean:.3f} on {comparison.n} holdout examples "
         f"(lift {comparison.lift:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p {comparison.p:.3g}, look {looks})"
     )
     if saving is not None:
-        figures = f"{saving.text}; score {figures}"
+        figures = f"{saving.text}; score {figures}; with {1 - record['quality_level']:.1%} confidence less than {record['loss_at_most']:.3f} is lost"
+    told = f" {in_words(steps)}" if steps else ""
     failed = [g.reason for g in gates if g.verdict.value != "pass"]
     if failed:
-        return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}."
+        return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}.{told}"
     called = CALLED["quality" if saving is None else saving.aim]
-    word = called.capitalize() if confidence >= IMPROVED else f"Nominated, not yet called {called}"
-    return f"{word}: {figures}."
+    word = called.capitalize() if record["confidence"] >= IMPROVED else f"Nominated, not yet called {called}"
+    return f"{word}: {figures}.{told}"
 
 
 def _nothing_scored(n: int, looks: int) -> dict[str, Any]:

@@ -55,6 +55,7 @@ from optimizer.jobs.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transaction
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
+ASKED_OF_TIERS = 1_200  # training examples at most that every tier of a cascade answers, and a third of it in dev and holdout
 REPLAYED_ON = 10_000  # recorded items of either split at most, where nothing is paid for one
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
@@ -147,7 +148,7 @@ def _plan(
 ) -> _Plan:
     names = check_strategy(strategy, aim)
     check_kind(names, family, aim)
-    definition = parse_definition(family, values)
+    definition = parse_definition(family, values, names)
     champion_id, champion = _champion(family, store)
     space = definition.space_over(family.space)
     parse_space(space, champion, max_examples=definition.max_examples)
@@ -255,13 +256,19 @@ def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget:
     require_bounded(name, models.price(name), PROPOSAL_TOKENS, budget)
 
 
-def parse_definition(family: Family, values: Mapping[str, Any]) -> Definition:
-    """The definition with the family's own defaults: gates.n holdout examples, its proposer, at most the examples its space allows."""
+def parse_definition(family: Family, values: Mapping[str, Any], strategies: Sequence[str] = ()) -> Definition:
+    """The definition with the family's own defaults: gates.n holdout examples, its proposer, at most the examples its space allows.
+
+    Thresholds of a cascade are found on every example there is, within reason, and so is their loss: each is asked about once per tier, and
+    what 80 examples prove is mostly nothing.
+    """
     most = family.space.get("examples", {}).get("max")
     proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
     sizes = {"n_holdout": family.rollout.gates.n}
     if family.kind == "policy":  # nothing is paid for an item
         sizes = {"n_train": REPLAYED_ON, "n_dev": REPLAYED_ON, "n_holdout": 2 * family.rollout.gates.n}
+    elif tuple(strategies) == (REPLAY,):
+        sizes = {"n_train": ASKED_OF_TIERS, "n_dev": ASKED_OF_TIERS // 3, "n_holdout": max(ASKED_OF_TIERS // 3, family.rollout.gates.n)}
     definition = Definition.parse(values, **sizes, **proposer)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
 

@@ -11,8 +11,9 @@ from optimizer.core.budget import HeldBack
 from optimizer.core.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.estimate import longest_inputs, longest_of
 from optimizer.core.objective import MIN_TIMED
+from optimizer.core.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.raced_search import Heat, RacedSearch
-from optimizer.core.strategy import RACE, RACED, Proposal, Propose, SearchSetting, Sequential, check_strategy
+from optimizer.core.strategy import RACE, RACED, REPLAY, Proposal, Propose, SearchSetting, Sequential, check_strategy
 from optimizer.core.study import ExampleResult
 from optimizer.jobs.evaluation import Measures
 from optimizer.jobs.search_trials import Trials
@@ -23,7 +24,10 @@ Ended = Literal["complete", "budget", "time", "cancelled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a search found: the best candidate that beats the champion on dev, or None, and why the search ended."""
+    """What a search found: the best candidate that beats the champion, or None, and why the search ended.
+
+    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows, and then it is the first of them.
+    """
 
     winner: str | None
     ended: Ended
@@ -85,7 +89,20 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> Found:
     if ended == "complete":
         trials.drop()
     run.search_cut = reason if ended in ("budget", "time") else None
-    return Found(winner=trials.winner(), ended=ended, reason=reason, n_candidates=trials.n_candidates)
+    winner = _first_in_sequence(run, trials) if is_sequenced(run, names) else trials.winner()
+    return Found(winner=winner, ended=ended, reason=reason, n_candidates=trials.n_candidates)
+
+
+def is_sequenced(run: StudyRun, names: Sequence[str]) -> bool:
+    """Whether proposals come with predictions from cross-fitted rows, so that the holdout tests them in sequence."""
+    return tuple(names) == (REPLAY,) and run.study.aim == "cost" and not run.is_replayed
+
+
+def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
+    """Freezes the order in which the holdout will test the proposals, and names the first; None where none is worth a look."""
+    sequence = ordered(trials.predicted(), worth=run.family.rollout.gates.improvement)
+    run.keep_finding(SEQUENCE, frozen(sequence))
+    return sequence[0].variant if sequence else None
 
 
 def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSetting:

@@ -14,6 +14,7 @@ from optimizer.core.errors import BudgetExhausted, Busy, Conflict, DetentError, 
 from optimizer.core.estimate import asks_again, confirmation_calls, confirmation_usd, longest_allowed, longest_inputs, search_budget
 from optimizer.core.family import Family
 from optimizer.core.language import ModelPrice
+from optimizer.core.proposal_sequence import chosen_on, read_frozen
 from optimizer.core.scoring import Scorer
 from optimizer.core.search_calls import trials_of
 from optimizer.core.strategy import StrategyMaker, check_strategy, proposers_of, writes
@@ -169,23 +170,37 @@ def _search_and_confirm(run: StudyRun) -> Study:
 
 
 def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
-    why = "was nominated" if run.study.strategy == CONFIRM else "beats the champion on dev"
+    sequence = read_frozen(run.study.findings) or [winner]
+    why = "was nominated" if run.study.strategy == CONFIRM else f"beats the champion on {chosen_on(run.study)}"
+    if len(sequence) > 1:
+        why = f"is the safest of {count(len(sequence), 'proposal')} whose order is frozen"
     run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
     stop = StopFlag(run.store, run.clock, run.study.id)
     try:
-        outcome, confirmation = confirm_winner(run, variant_of(run.store, run.family.name, winner), stop=stop)
+        confirmed = confirm_winner(run, [variant_of(run.store, run.family.name, one) for one in sequence], stop=stop)
     except StudyStopped:
         return _finish(run, f"Cancelled during the confirmation of {winner}.", status="cancelled")
     except BudgetExhausted as exhausted:
         return _finish(run, f"Not confirmed: {exhausted}", status="finished", outcome="budget_exhausted")
-    return _finish(run, confirmation["summary"], status="finished", outcome=outcome, confirmation=confirmation)
+    return _finish(
+        run,
+        confirmed.record["summary"],
+        status="finished",
+        outcome=confirmed.outcome,
+        winner=confirmed.winner,
+        confirmation=confirmed.record,
+    )
 
 
 def _finish_without_winner(run: StudyRun, found: Found) -> Study:
     """Nothing beat the champion; if not one candidate could be paid for, that is what the outcome says."""
     if found.n_candidates == 0 and found.ended in ("budget", "time"):
         return _finish(run, f"Nothing could be compared: {found.reason}", status="finished", outcome="budget_exhausted")
-    text = f"None of {count(found.n_candidates, 'candidate')} beat the champion on dev, so the holdout was not looked at."
+    text = (
+        f"None of {count(found.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout was not looked at."
+    )
+    if found.n_candidates == 0 and run.remark:
+        text = "Nothing was proposed, so the holdout was not looked at."
     if run.remark:
         text = f"{text} {run.remark}"
     return _finish(run, text, status="finished", outcome="no_improvement")

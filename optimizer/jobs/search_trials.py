@@ -11,6 +11,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetExhausted, ModelFailed, StudyStopped
 from optimizer.core.estimate import confirmation_calls
 from optimizer.core.objective import Objective
+from optimizer.core.proposal_sequence import LOSS, SAVED, Predicted
 from optimizer.core.search_calls import MET_IN_A_RACE
 from optimizer.core.strategy import RACE, Proposal
 from optimizer.core.study import ExampleResult, Trial, aimed_at, mean_score, p95_ms
@@ -110,6 +111,18 @@ class Trials:
             if gain is not None and gain > most + TIE:
                 best, most = entry.variant.id, gain
         return best
+
+    def predicted(self) -> list[Predicted]:
+        """What the proposals are predicted to do, of those that met every dev example and have a score wherever the champion has one."""
+        complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
+        if not complete or complete[0].number != 0:
+            return []
+        scored = {r.example for r in complete[0].results.values() if r.score is not None}
+        return [
+            Predicted(variant=entry.variant.id, saved=float(entry.proposal.params[SAVED]), loss=float(entry.proposal.params[LOSS]))
+            for entry in complete[1:]
+            if SAVED in entry.proposal.params and all(entry.results[example].score is not None for example in scored)
+        ]
 
     def _is_complete(self, entry: _Entry) -> bool:
         return all(example.id in entry.results for example in self._run.dev)

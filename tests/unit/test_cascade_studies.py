@@ -17,6 +17,7 @@ from rich.console import Console
 from optimizer.adapters.study_report import study_page
 from optimizer.cli.study import audit_cost_of, view
 from optimizer.config import load_settings
+from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.cascade_strategy import _on_groups, _with_policy
@@ -26,6 +27,7 @@ from optimizer.core.policy.threshold_search import LeastCost, search
 from optimizer.core.policy.tiers import ACCEPT
 from optimizer.core.rendering import few_shot
 from optimizer.core.study import Budget
+from optimizer.core.words import threshold
 from optimizer.jobs.report_study import report_study
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
@@ -104,8 +106,55 @@ def test_a_cascade_that_saves_money_and_is_not_worse_is_found_and_confirmed(worl
         winner = world.store.variants.get(tx, "topics", study.winner).variant
     assert winner.policy["tiers"] == ["cheap", "strong"]
     assert 0.5 < winner.policy["accept"] <= 0.95
-    assert "saves" in study.spend.remark
-    assert f"{study.winner} (cheap > strong, accept {winner.policy['accept']:.4g}" in study.spend.remark
+    assert f"{study.winner} (cheap > strong, accept {threshold(winner.policy['accept'])}) saves" in study.spend.remark
+    assert "Do not cascade" not in study.spend.remark
+
+
+def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_tests_in_it(world: World) -> None:
+    models = two_tiers()
+    looked: list[Any] = []
+    store, open_sealed = world.store, world.store.examples.sealed_holdout
+
+    def sealed_holdout(tx: Any, family: str, study: str, *rest: Any) -> Any:
+        looked.append(store.studies.get(tx, study).findings["sequence"])
+        return open_sealed(tx, family, study, *rest)
+
+    store.examples.sealed_holdout = sealed_holdout  # type: ignore[method-assign]
+    study = world.run(create(world, models), models=models)
+    (kept,) = looked
+    assert kept == study.findings["sequence"]
+    losses = [one["loss"] for one in kept["proposals"]]
+    assert losses == sorted(losses)
+    assert all(one["saved"] >= 0.15 for one in kept["proposals"])
+    assert kept["hash"] == digest(canonical_json(kept["proposals"]))
+    tested = study.confirmation.get("sequence") or [{"variant": study.winner}]
+    assert [one["variant"] for one in tested] == [one["variant"] for one in kept["proposals"]][: len(tested)]
+
+
+def test_rows_of_dev_are_asked_about_too_and_never_twice(world: World) -> None:
+    models = two_tiers()
+    study = world.run(create(world, models), models=models)
+    asked = [str(r.messages[-1]["content"]) for r in models.get("cheap").requests]
+    assert sum("of dev" in text for text in asked) == 60
+    assert len(asked) == len(set(asked))
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    assert report.cascade is not None
+    assert report.cascade.n_records == 360
+
+
+def test_what_saves_less_than_the_gate_asks_for_is_not_taken_to_the_holdout(tmp_path: Path) -> None:
+    tmp_path.joinpath("w").mkdir()
+    family = topic_family(
+        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8},
+        rollout={"gates": {"n": 100, "improvement": 0.95}},
+        space={},
+    )
+    rows = [*topic_examples(300, "train"), *topic_examples(60, "dev"), *topic_examples(100, "holdout")]
+    world, models = World(tmp_path / "w", family=family).fill(examples=rows), two_tiers()
+    study = world.run(create(world, models), models=models)
+    assert study.outcome == "no_improvement"
+    assert "left out, since rollout.gates.improvement asks for 95%" in study.spend.remark
+    assert len(world.trials(study)) == 1
 
 
 def test_every_tier_answers_a_training_example_once_however_many_thresholds_are_tried(world: World) -> None:
@@ -136,7 +185,12 @@ def test_what_the_study_spends_is_within_its_cap_with_every_tier_counted(world: 
 def test_the_confirmation_is_reserved_for_the_calls_of_every_tier(world: World) -> None:
     estimate = create(world, two_tiers(), dry_run=True)
     assert estimate.n_confirmation_calls == 2 * 100 * 2
-    assert estimate.parts["replay"].low == 2 * 300
+    assert estimate.parts["replay"].low == 2 * (300 + 60)
+
+
+def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwise(world: World) -> None:
+    made = create(world, two_tiers(), definition=dict.fromkeys(("n_train", "n_dev", "n_holdout")))
+    assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [300, 60, 100]
 
 
 def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
@@ -177,13 +231,13 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(worl
     report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
     found = report.cascade
     assert found is not None
-    assert (found.variant, found.is_found, found.n_records) == (study.winner, True, 300)
+    assert (found.variant, found.is_found, found.n_records) == (study.winner, True, 360)
     (curve,) = found.curves
     assert curve.present == report.variants[study.winner].policy["accept"]
     html = study_page(report)
     assert "What each threshold does" in html
     assert ACCEPT.meaning.replace("'", "&#x27;") in html
-    assert f"chosen {curve.present:.4g}" in html
+    assert f"chosen {threshold(curve.present)}" in html
     assert "<code>refine</code>" in html
     assert found.audit_cost is not None
     assert found.audit_cost.audit_share == 0.02

@@ -7,7 +7,7 @@ import os
 import random
 from fractions import Fraction
 from itertools import combinations, product
-from math import factorial
+from math import factorial, log
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from optimizer.core.comparison import (
     bootstrap_reduction_p,
     compare_scores,
     mcnemar_p,
-    not_worse_p,
     p95,
     paired_log_e,
     sign_flip_p,
@@ -132,20 +131,17 @@ def test_a_cost_that_is_halved_everywhere_is_a_reduction_and_an_equal_one_is_not
     assert bootstrap_reduction_p(champion, slower, statistic=p95, seed=1, n_draws=999) == 1.0
 
 
-def test_a_variant_that_loses_nothing_is_shown_not_worse_and_one_that_loses_much_is_not():
-    same = [0.0, 1.0] * 100
-    assert not_worse_p(same, same, margin=0.05) < 0.05
-    worse = [0.0] * 40 + same[40:]
-    assert not_worse_p(same, worse, margin=0.05) > 0.5
+def test_betting_shows_a_variant_that_loses_nothing_not_worse_and_one_that_loses_much_not():
+    assert paired_log_e([0.0] * 200, margin=-0.05)[-1] > log(20)
+    assert paired_log_e([-1.0] * 20 + [0.0] * 180, margin=-0.05)[-1] < log(2)
 
 
 def test_the_betting_test_seldom_calls_a_variant_not_worse_that_is_worse_by_the_margin():
     rng = random.Random(4)
     wrong = 0
     for _ in range(300):
-        champion = [1.0] * 100
-        candidate = [0.0 if rng.random() < 0.05 else 1.0 for _ in range(100)]
-        wrong += not_worse_p(champion, candidate, margin=0.05) <= 0.1
+        losses = [-1.0 if rng.random() < 0.05 else 0.0 for _ in range(100)]
+        wrong += paired_log_e(losses, margin=-0.05)[-1] >= log(10)
     assert wrong <= 45  # at most 10 % allowed
 
 

@@ -36,11 +36,9 @@ def test_a_call_is_priced_as_if_every_byte_were_a_token_and_every_output_token_u
     assert usd_of(1000, 100, PRICE) == pytest.approx(1000 * 3e-6 + 100 * 15e-6)
 
 
-@pytest.mark.parametrize(
-    ("available", "n_holdout", "gates_n", "size"), [(500, 100, 100, 100), (60, 100, 100, 60), (500, 400, 100, 200), (0, 100, 100, 0)]
-)
-def test_the_confirmation_uses_the_smallest_of_what_there_is_what_is_fixed_and_twice_the_gate(available, n_holdout, gates_n, size):
-    assert holdout_size(available, Definition(n_holdout=n_holdout), gates_n) == size
+@pytest.mark.parametrize(("available", "n_holdout", "size"), [(500, 100, 100), (60, 100, 60), (500, 400, 400), (0, 100, 0)])
+def test_the_confirmation_uses_what_the_study_fixes_as_far_as_there_is_so_much(available, n_holdout, size):
+    assert holdout_size(available, Definition(n_holdout=n_holdout)) == size
 
 
 def test_a_variant_with_the_most_examples_of_the_longest_inputs_is_still_allowed_and_one_more_is_not():

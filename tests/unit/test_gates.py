@@ -13,14 +13,20 @@ from optimizer.core.gates import (
     confidence_of,
     evaluate_gates,
     improvement_of,
+    quality_level,
     quality_margin,
     risk_of,
 )
+from optimizer.core.statistics.noninferiority import NotLower
 
 
 def evidence(**changes):
     given = {"champion": 0.5, "candidate": 0.6, "champion_quality": 0.5, "p": 0.01, "looks": 1, "drops": [0.1] * 100}
     return Evidence(**{**given, **changes})
+
+
+def not_lower(p: float, n: int = 100) -> NotLower:
+    return NotLower(p=p, test="exact", n=n, fewest=32)
 
 
 def verdicts(found):
@@ -84,7 +90,7 @@ def test_fewer_holdout_examples_than_asked_for_do_not_pass():
 
 
 def test_fewer_examples_timed_than_scored_are_what_the_gate_on_n_counts():
-    timed = {"aim": "latency", "champion": 2.0, "candidate": 1.0, "p_quality": 0.1}
+    timed = {"aim": "latency", "champion": 2.0, "candidate": 1.0, "not_lower": not_lower(0.1)}
     assert verdicts(evaluate_gates(evidence(**timed, n_aim=20), GateSettings()))["n"] == "fail"
     assert verdicts(evaluate_gates(evidence(**timed, n_aim=100), GateSettings()))["n"] == "pass"
 
@@ -92,8 +98,21 @@ def test_fewer_examples_timed_than_scored_are_what_the_gate_on_n_counts():
 def test_aim_cost_also_needs_quality_that_is_shown_not_lower():
     cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0}
     assert verdicts(evaluate_gates(evidence(**cheap), GateSettings()))["quality"] == "error"
-    assert verdicts(evaluate_gates(evidence(**cheap, p_quality=0.5), GateSettings()))["quality"] == "fail"
-    assert all_passed(evaluate_gates(evidence(**cheap, p_quality=0.1), GateSettings()))
+    assert verdicts(evaluate_gates(evidence(**cheap, not_lower=not_lower(0.5)), GateSettings()))["quality"] == "fail"
+    assert all_passed(evaluate_gates(evidence(**cheap, not_lower=not_lower(0.1)), GateSettings()))
+
+
+def test_the_gate_on_quality_says_which_test_spoke_and_when_the_examples_are_too_few():
+    cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0}
+    (enough,) = [g for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.1)), GateSettings()) if g.name == "quality"]
+    assert enough.reason.endswith("an exact test on 100 independent examples)")
+    (few,) = [g for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.4, n=20)), GateSettings()) if g.name == "quality"]
+    assert "fewer than 32 can show it only where the candidate is better now and then" in few.reason
+
+
+@pytest.mark.parametrize(("confidence", "looks", "level"), [(0.8, 1, 0.2), (0.9, 2, 0.05), (1.0, 1, 1e-6), (0.0, 1, 0.999)])
+def test_the_level_of_the_gate_on_quality_pays_for_every_look(confidence: float, looks: int, level: float):
+    assert quality_level(GateSettings(confidence=confidence), looks) == pytest.approx(level)
 
 
 def test_no_gate_evaluated_is_not_a_pass():

@@ -119,7 +119,7 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert found["is_used"]
     assert found["predictor"] == policy["confidence"]["after"]["cheap"]["hash"]
     assert found["learned"]["brier"] < found["recorded"]["brier"]
-    assert sum(each["n"] for each in found["learned"]["reliability"]) == 300
+    assert sum(each["n"] for each in found["learned"]["reliability"]) == 360
 
 
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(world: World) -> None:
@@ -130,7 +130,7 @@ def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(worl
     (curve,) = report.cascade.curves
     (present,) = (point for point in curve.points if point.value == curve.present)
     winner = next(trial for trial in world.trials(study) if trial.variant == study.winner)
-    assert present.loss.mean == pytest.approx(winner.params["loss_on_train"], abs=1e-5)
+    assert present.loss.mean == pytest.approx(winner.params["loss_fitted"], abs=1e-5)
     assert present.escalated_share < 0.6, "the recorded confidence would send on nearly everything"
     assert OUT_OF_FOLD not in shapes.study(study)["findings"]
 

@@ -164,7 +164,7 @@ def test_with_few_audits_it_cannot_tell_and_says_how_many_are_missing(tmp_path: 
     assert found.advice.verdict == "cannot_tell"
     assert found.advice.audits_missing == 30 - n
     assert found.advice.requests_missing == pytest.approx((30 - n) * 60 / n, abs=1)  # at the pace so far
-    assert f"about {30 - n} more are needed" in found.advice.reason
+    assert f"about {30 - n} more would tell" in found.advice.reason
     assert found.advice.estimated is None
 
 

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.audited import AuditCost, Estimate, audit_cost, complete_records, estimate
 from optimizer.core.policy.cascade import NOT_REPLAYED, CascadeSetting, replay
-from optimizer.core.policy.cascade_strategy import PARTS
+from optimizer.core.policy.cascade_refusal import MOST_MISSING, refused
+from optimizer.core.policy.cascade_strategy import ALLOWED
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.production import Production
 from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.threshold_search import Found, LeastCost, bound_of, chains_of, effective_number, proving_records, search
+from optimizer.core.policy.threshold_search import Found, LeastCost, bound_of, chains_of, search
 from optimizer.core.policy.tiers import Tiers
 from optimizer.core.policy.weighted import SHARES, Figure, figure
 
@@ -37,7 +38,7 @@ class CascadeAdvice:
     """``present`` and ``recommended`` with their estimates; None: not known. ``policy`` holds the knobs to be changed, ``reason`` says why in words.
 
     ``margin``: the loss against the strongest tier that the search allows, in [0, 1]. ``audits_missing``: about how many more complete audits
-    are needed, ``requests_missing`` how many requests bring those; None: nothing is missing, or nothing is audited.
+    would tell, ``requests_missing`` how many requests bring those; None: nothing is missing, or nothing is audited.
     """
 
     verdict: Verdict
@@ -74,7 +75,7 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
     strongest = StrongestAlone(
         quality=figure(complete.score[:, -1], complete.weight, SHARES), cost_usd=figure(complete.cost_usd[:, -1], complete.weight)
     )
-    allowed = PARTS[0] * quality_margin(strongest.quality.mean, explicit_margin)
+    allowed = ALLOWED * quality_margin(strongest.quality.mean, explicit_margin)
     so_far = replace(
         so_far,
         estimated=estimate(records, present, audits),
@@ -82,12 +83,13 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         audit_cost=audit_cost(complete, present, cascade.audit_share),
         margin=allowed,
     )
-    found = _cheapest([search(complete.chain(chain), LeastCost(margin=allowed)) for chain in chains_of(records.tiers)])
+    goal = LeastCost(margin=allowed)
+    found = _cheapest([search(complete.chain(chain), goal) for chain in chains_of(records.tiers)])
     if found.setting is None:
-        missing = ceil(proving_records(LeastCost(margin=allowed)) - effective_number(complete))
-        if missing > 0:
-            return _too_few(so_far, production, cascade.audit_share, missing, found.reason)
-        return replace(so_far, verdict="do_not_cascade", reason=found.reason)
+        refusal = refused(complete, goal)
+        if refusal.missing is not None:
+            return _too_few(so_far, production, cascade.audit_share, refusal.missing, refusal.reason)
+        return replace(so_far, verdict="do_not_cascade", reason=refusal.reason)
     places = [records.tiers.index(tier) for tier in found.setting.tiers]
     so_far = replace(
         so_far,
@@ -142,8 +144,8 @@ def _too_few(so_far: CascadeAdvice, production: Production, audit_share: float, 
         text = "The policy's audit_share is 0, so no request asks all tiers. Make a variant with an audit_share above 0 and let it serve."
     else:
         text = (
-            f"There are {counted.complete} complete audits, and about {missing} more are needed: some {n_requests:,} more requests at an audit_share "
-            f"of {audit_share:g}. A larger audit_share gets there sooner."
+            f"There are {counted.complete:,} complete audits, and {'more than' if missing >= MOST_MISSING else 'about'} {missing:,} more would tell: some "
+            f"{n_requests:,} more requests at an audit_share of {audit_share:g}. A larger audit_share gets there sooner."
         )
     return replace(
         so_far,

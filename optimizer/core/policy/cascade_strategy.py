@@ -1,7 +1,8 @@
-"""Strategy ``replay`` for families with tiers: every tier answers the training examples once, then all thresholds are tried without a call.
+"""Strategy ``replay`` for families with tiers: every tier answers the rows that are not sealed once, then all thresholds are tried without a call.
 
-Where the space asks for it, a confidence is learned from these answers, and used where it beats the recorded one out of fold. What is
-proposed is measured on dev by the machine that also serves (``steps.py``), mostly from the journal, and the sealed holdout decides.
+Train and dev are one here: what a setting will do is predicted by cross-fitting, with the rows of a group always on one side, so no row need be
+kept back for choosing. Where the space asks for it, a confidence is learned from the answers, and used where it beats the recorded one out of
+fold. What is proposed runs on dev through the machine that also serves (``steps.py``), from the journal, and the sealed holdout decides.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.core.errors import DatasetTooSmall
+from optimizer.core.dataset import Example
+from optimizer.core.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.gates import quality_margin
-from optimizer.core.policy.cascade import CascadeSetting, Replay
+from optimizer.core.policy.cascade import CascadeSetting, Replay, outcome
 from optimizer.core.policy.cross_fitted import folds_by_group
 from optimizer.core.policy.learned import (
     OUT_OF_FOLD,
@@ -30,19 +32,34 @@ from optimizer.core.policy.learned import (
     n_from_production,
     recorded_signal,
 )
-from optimizer.core.policy.records import TierRecords, as_compared
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.records import Column, TierRecords, as_compared
 from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.policy.skip_search import best_skip
-from optimizer.core.policy.threshold_search import Found, LeastCost, chains_of, search
+from optimizer.core.policy.threshold_search import Found, LeastCost, chains_of, cross_fitted, search
+from optimizer.core.proposal_sequence import LOSS, SAVED
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
+from optimizer.core.words import count, threshold
 
-PARTS = (0.5, 0.25)  # of the margin: the confirmation asks for the whole of it on its own examples, with as little room for luck
-WORTH_A_RISK = 0.05  # of the strong tier's cost, that a bolder setting has to save more than a safer one
+PARTS = tuple(k / 8 for k in range(8, 0, -1))  # of the margin: from the boldest to the safest, since the holdout tests them in sequence
+PARTS_OF_CHAINS = (1.0, 0.75, 0.5, 0.25)  # of three tiers and more, whose search takes longer
+ALLOWED = 0.5  # of the margin, where no sealed holdout will judge what is found
+WORTH_A_RISK = 0.03  # of the strong tier's cost, that a bolder setting has to save more than a safer one
 KNOBS_OF_A_CASCADE = ("tiers", "accept", "accept.2", "accept.3")
 OF_A_SIGNAL = ("skip", "refine")  # compare a confidence with a number: another confidence makes another number of it
 Chain = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A setting, what it does on the rows it was fitted to, and what it is predicted to do: loss of score and dollars per row, cross-fitted."""
+
+    setting: CascadeSetting
+    replay: Replay
+    loss: Column
+    cost_usd: Column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +67,9 @@ class _Searched:
     """What was found for one chain by one confidence, at each part of the margin, the boldest first."""
 
     found: Sequence[Found]
+    candidates: Sequence[Candidate]
     confidence: Mapping[str, Any] | None  # None: as the start has it
-    skipping: tuple[Found, Mapping[str, Any]] | None = None  # the boldest setting that leaves hopeless calls out, and its confidence
+    skipping: tuple[Candidate, Mapping[str, Any]] | None = None  # the boldest setting that leaves hopeless calls out, and its confidence
 
     @property
     def saved(self) -> float:
@@ -59,10 +77,18 @@ class _Searched:
         return next((one.replay.saved_share.mean for one in self.found if one.replay is not None), 0.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Champion:
+    """What is saved and lost is measured against it: mean score and dollars on the same rows."""
+
+    score: float
+    cost_usd: float
+
+
 class CascadeSearch:
     """Proposes what the confident rule finds, for the whole chain and for each pair with the strongest tier.
 
-    Where nothing cheaper is safe it proposes nothing, and the study says: do not cascade. The rule that believes the records as they are
+    For aim cost only what is predicted to save ``gates.improvement``, the safest first. Where nothing cheaper is safe it proposes nothing, and the study says: do not cascade. The rule that believes the records as they are
     proposes nothing: the most saving of its settings would win on dev and fail on the holdout.
 
     Args:
@@ -88,8 +114,7 @@ class CascadeSearch:
         own = setting.start.policy.get("confidence")
         recorded = recorded_signal(setting.space, own)
         signal = recorded if recorded != own else None
-        shown = {example.id for example in setting.start.examples}  # a prompt that holds the answer says nothing about how sure a model is
-        asked = [example for example in setting.train if example.id not in shown]
+        asked = _rows_to_ask(setting)
         rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), asked)
         complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
@@ -102,31 +127,67 @@ class CascadeSearch:
         folds = folds_by_group(groups)
         chains = chains_of(tiers)
         searched = [_searched(records.chain(chain), margin, signal, folds) for chain in chains]
-        remarks = [one.found[0].reason for one in searched]
+        remarks = list[str]()
         if asks_to_learn(setting.space):
             learned = _LearnedTiers(setting, self._learn, [asked[at] for at in complete], kept, tiers)
             searched = [learned.better(chain, one, records, margin, folds) for chain, one in zip(chains, searched, strict=True)]
             setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
             setting.keep_finding(OUT_OF_FOLD, learned.out_of_fold())
-            remarks = [one.found[0].reason for one in searched] + [finding.why for finding in learned.findings()]
+            remarks = [finding.why for finding in learned.findings()]
+        champion = _champion(setting.start, records)
         first: dict[str, Proposal] = {}
         for one in searched:
-            for chosen in worth_their_risk(one.found):
-                proposal = self._proposal(chosen, one.confidence)
+            of_chain = [*((found, one.confidence) for found in worth_their_risk(one.candidates)), *([one.skipping] if one.skipping else ())]
+            for found, confidence in of_chain:
+                proposal = self._proposal(found, confidence, records, champion)
                 first.setdefault(proposal.variant.id, proposal)
-            if one.skipping is not None:
-                found, confidence = one.skipping
-                for chosen in worth_their_risk([found]):
-                    proposal = self._proposal(chosen, confidence)
-                    first.setdefault(proposal.variant.id, proposal)
-        proposed = [proposal for id, proposal in first.items() if id != setting.start.id][: int(setting.definition["n_settings"])]
-        setting.remark(" ".join([*remarks, *_on_groups(groups), *_on_proposals(proposed)]))
+        others = [proposal for id, proposal in first.items() if id != setting.start.id]
+        worth = setting.family.rollout.gates.improvement if setting.aim == "cost" else 0.0
+        proposed = _in_order([one for one in others if one.params[SAVED] >= worth], int(setting.definition["n_settings"]))
+        said = _on_proposals(proposed) if proposed else [one.found[0].reason for one in searched if one.found[0].setting is None]
+        setting.remark(
+            " ".join([*said, *_too_little([one for one in others if one.params[SAVED] < worth], worth), *remarks, *_on_groups(groups)])
+        )
         return proposed
 
-    def _proposal(self, found: tuple[CascadeSetting, Replay], confidence: Mapping[str, Any] | None) -> Proposal:
-        setting, on_train = found
-        params = {"saved_on_train": on_train.saved_share.mean, "loss_on_train": on_train.loss.mean}
-        return Proposal(variant=_with_policy(self._setting.start, setting.policy(), confidence), proposer=REPLAY, params=params)
+    def _proposal(self, found: Candidate, confidence: Mapping[str, Any] | None, records: TierRecords, champion: _Champion) -> Proposal:
+        lost = champion.score - float((records.score[:, -1] - found.loss).mean())
+        saved = 1 - float(found.cost_usd.mean()) / champion.cost_usd if champion.cost_usd > 0 else 0.0
+        params = {
+            SAVED: saved, LOSS: lost, "saved_fitted": found.replay.saved_share.mean, "loss_fitted": found.replay.loss.mean,
+        }  # fmt: skip
+        return Proposal(variant=_with_policy(self._setting.start, found.setting.policy(), confidence), proposer=REPLAY, params=params)
+
+
+def _rows_to_ask(setting: SearchSetting) -> list[Example]:
+    """All that are not sealed. A prompt that holds the answer says nothing about how sure a model is; and what is learned from answers may keep
+    words of them, so there only what somebody released is used."""
+    shown = {example.id for example in setting.start.examples}
+    learns = asks_to_learn(setting.space) and setting.family.privacy.examples_from != "any"
+    dev = [example for example in setting.dev if example.released or not learns]
+    return [example for example in (*setting.train, *dev) if example.id not in shown]
+
+
+def _champion(start: Variant, records: TierRecords) -> _Champion:
+    """The start on the records: the cascade that it is, the tier that it is, else the strongest one."""
+    try:
+        cascade = parse_policy(start.policy).cascade
+    except InvalidInput:  # made before its knobs were checked
+        cascade = None
+    if cascade is not None and set(cascade.models) <= set(records.tiers):
+        happened = outcome(records, CascadeSetting(tiers=cascade.models, accept=cascade.accept))
+        return _Champion(score=float(happened.score.mean()), cost_usd=float(happened.cost_usd.mean()))
+    name = str(start.model.get("name"))
+    at = records.tiers.index(name) if name in records.tiers else -1
+    return _Champion(score=float(records.score[:, at].mean()), cost_usd=float(records.cost_usd[:, at].mean()))
+
+
+def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:
+    """The safest first; of more than ``n`` so many, evenly from the safest to the boldest."""
+    ordered = sorted(proposals, key=lambda one: (one.params[LOSS], one.params[SAVED], one.variant.id))
+    if len(ordered) <= n:
+        return ordered
+    return [ordered[round(place * (len(ordered) - 1) / max(1, n - 1))] for place in range(n)]
 
 
 class _LearnedTiers:
@@ -152,7 +213,7 @@ class _LearnedTiers:
         alone = np.array([[row["tiers"][tier]["own_usd"] for tier in records.tiers] for row in self._rows])
         after = {tier: dict(one.predictor) for tier, one in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
-        found = _searched(replayed, margin, {"kind": "predictor", "after": after}, folds)
+        found = _searched(replayed, margin, {"kind": "predictor", "after": after}, folds)  # predicted by confidences out of fold
         if not beats(min(one.gain_low for one in known.values()), saved=found.saved, saved_recorded=recorded.saved):
             return recorded
         self._used |= set(known)
@@ -196,18 +257,38 @@ class _LearnedTiers:
 
 
 def _searched(records: TierRecords, margin: float, confidence: Mapping[str, Any] | None, folds: Sequence[int]) -> _Searched:
-    return _Searched(found=[search(records, LeastCost(margin=margin * part), folds=folds) for part in PARTS], confidence=confidence)
+    found, candidates = list[Found](), list[Candidate]()
+    for part in PARTS if len(records.tiers) == 2 else PARTS_OF_CHAINS:
+        goal = LeastCost(margin=margin * part)
+        one = search(records, goal, folds=folds)
+        found.append(one)
+        if one.setting is not None and one.replay is not None:
+            loss, cost_usd = cross_fitted(records, goal, folds, one)
+            candidates.append(Candidate(setting=one.setting, replay=one.replay, loss=loss, cost_usd=cost_usd))
+    return _Searched(found=found, candidates=candidates, confidence=confidence)
 
 
 def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
-    """Which variant has which thresholds: the boldest of a chain, which is told first, need not be the one that wins."""
-    if not proposed:
-        return []
+    """Which variant has which thresholds and is predicted to do what, in the order in which the holdout will test them."""
     told = (
-        f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept {one.variant.policy['accept']:.4g}, saved {one.params['saved_on_train']:.0%} on train)"
+        f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept {', '.join(map(threshold, _accepts(one.variant)))}) saves "
+        f"{one.params[SAVED]:.0%} and loses {100 * one.params[LOSS]:.2f} points"
         for one in proposed
     )
-    return [f"Proposed: {', '.join(told)}."]
+    return [f"Proposed, the safest first, with what each is predicted to do on rows that it was not fitted to: {'; '.join(told)}."]
+
+
+def _accepts(variant: Variant) -> list[float]:
+    return [variant.policy[name] for name in KNOBS_OF_A_CASCADE[1:] if name in variant.policy]
+
+
+def _too_little(left: Sequence[Proposal], worth: float) -> list[str]:
+    if not left:
+        return []
+    most = max(one.params[SAVED] for one in left)
+    return [
+        f"{count(len(left), 'setting')} predicted to save at most {most:.0%} left out, since rollout.gates.improvement asks for {worth:.0%}."
+    ]
 
 
 def _on_groups(groups: Sequence[str]) -> list[str]:
@@ -218,10 +299,10 @@ def _on_groups(groups: Sequence[str]) -> list[str]:
     return [f"The {len(groups)} examples stand in {n} groups, and the bounds take them as independent: the holdout is the judge."]
 
 
-def _skipping(searched: _Searched, known: Mapping[str, Learned], records: TierRecords) -> tuple[Found, Mapping[str, Any]] | None:
-    """For a pair: the boldest setting with the best ``skip``, where that surely saves more. ``loss`` and ``saved`` stay those without it."""
-    boldest = next((one for one in searched.found if one.setting is not None), None)
-    if boldest is None or boldest.setting is None or len(boldest.setting.tiers) != 2 or searched.confidence is None:
+def _skipping(searched: _Searched, known: Mapping[str, Learned], records: TierRecords) -> tuple[Candidate, Mapping[str, Any]] | None:
+    """For a pair: the boldest setting with the best ``skip``, where that surely saves more. What is predicted stays that without it."""
+    boldest = next(iter(searched.candidates), None)
+    if boldest is None or len(boldest.setting.tiers) != 2 or searched.confidence is None:
         return None
     cheap = boldest.setting.tiers[0]
     skip = best_skip(records.chain(boldest.setting.tiers), boldest.setting.accept[0], np.array(known[cheap].before_out_of_fold))
@@ -231,14 +312,13 @@ def _skipping(searched: _Searched, known: Mapping[str, Learned], records: TierRe
     return replace(boldest, setting=replace(boldest.setting, skip=skip)), confidence
 
 
-def worth_their_risk(found: Sequence[Found]) -> list[tuple[CascadeSetting, Replay]]:
-    """Of settings from the boldest to the safest those that save clearly more than the next safer one."""
-    there = [(one.setting, one.replay) for one in found if one.setting is not None and one.replay is not None]
-    safer = [*there, None][1:]
-    return [
-        one for one, next_one in zip(there, safer, strict=True)
-        if next_one is None or one[1].saved_share.mean - next_one[1].saved_share.mean > WORTH_A_RISK
-    ]  # fmt: skip
+def worth_their_risk(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Of settings from the boldest to the safest those that save clearly more than the next safer one that is kept."""
+    kept = list[Candidate]()
+    for one in reversed(candidates):
+        if not kept or one.replay.saved_share.mean - kept[-1].replay.saved_share.mean > WORTH_A_RISK:
+            kept.append(one)
+    return kept[::-1]
 
 
 def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping[str, Any] | None) -> Variant:

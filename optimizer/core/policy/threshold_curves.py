@@ -12,7 +12,6 @@ from optimizer.core.errors import InvalidInput
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.audited import AuditCost, audit_cost
 from optimizer.core.policy.cascade import NOT_REPLAYED, CascadeSetting, Replay, replay
-from optimizer.core.policy.cascade_strategy import PARTS
 from optimizer.core.policy.knobs import Knob
 from optimizer.core.policy.learned import is_recorded
 from optimizer.core.policy.policy import knob_of, parse_policy
@@ -105,7 +104,7 @@ def cascade_curves(
         is_found=variant is not None and chosen is not None and variant.id != champion,
         n_records=len(records),
         n_incomplete=len(rows) - len(complete),
-        margin=PARTS[0] * quality_margin(float(records.score[:, -1].mean()), explicit_margin),
+        margin=quality_margin(float(records.score[:, -1].mean()), explicit_margin),
         curves=tuple(_curve(chain, setting, place, is_present=chosen is not None) for place in range(len(setting.accept))),
         not_replayed=tuple((_knob(name), why) for name, why in not_replayed.items()),
         audit_cost=audit_cost(records, chosen, cascade.audit_share) if chosen is not None and cascade is not None else None,

@@ -8,7 +8,7 @@ thresholds on the records is mostly lucky on them. Start at ``search``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import ceil, log
 from typing import Literal
@@ -17,11 +17,12 @@ import numpy as np
 
 from optimizer.core.errors import InvalidInput
 from optimizer.core.policy.cascade import CascadeSetting, Replay, outcome, replay
-from optimizer.core.policy.cross_fitted import N_FOLDS, folds_of, loss_path
+from optimizer.core.policy.cross_fitted import N_FOLDS, folds_of, judged, loss_path
 from optimizer.core.policy.descent import Thresholds, best_thresholds, setting_of
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.records import Column, TierRecords
 from optimizer.core.policy.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
 from optimizer.core.policy.weighted import loss_upper, mean_upper
+from optimizer.core.words import threshold
 
 Rule = Literal["expected", "confident"]
 MARGIN = 0.01
@@ -55,7 +56,8 @@ class Found:
     """What a search found. ``setting`` None: do not cascade; ``reason`` says why, or what was found, in words.
 
     ``loss_upper``: one-sided bound at the goal's level, out of sample for the confident rule with three tiers and more. ``exact``: no other thresholds of these tiers are better on the records, for the
-    rule ``expected``; for ``confident`` that every threshold was looked at.
+    rule ``expected``; for ``confident`` that every threshold was looked at. ``out_of_sample``: loss and dollars per record of what the same search
+    finds on the other folds; of three tiers and more only.
     """
 
     tiers: tuple[str, ...]
@@ -64,6 +66,7 @@ class Found:
     loss_upper: float | None
     exact: bool
     reason: str
+    out_of_sample: tuple[Column, Column] | None = field(default=None, compare=False, repr=False)
 
 
 def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = None) -> Found:
@@ -85,10 +88,26 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
         return found_of(records, goal, best_thresholds(records, "cost_usd", [Limit(most=goal.margin)])[0])
     if len(records.tiers) > 2:
         path = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level)
-        return found_of(records, goal, path.chosen, upper=path.held_upper)
+        return replace(found_of(records, goal, path.chosen, upper=path.held_upper), out_of_sample=(path.loss, path.cost_usd))
     swept = curve(records, level=goal.level)
     at = last_in_sequence(swept.upper, goal.margin)
     return found_of(records, goal, Thresholds(accept=(float(swept.threshold[at]),), exact=True))
+
+
+def cross_fitted(records: TierRecords, goal: LeastCost, folds: Sequence[int], found: Found) -> tuple[Column, Column]:
+    """Loss and dollars per record of the search itself, on records that it was not fitted to: what its setting may be expected to do.
+
+    Arguments as for ``search``, which found ``found``.
+    """
+    if found.out_of_sample is not None:
+        return found.out_of_sample
+    loss, cost, parts = np.zeros(len(records)), np.zeros(len(records)), folds_of(len(records), folds, N_FOLDS)
+    for fold in np.unique(parts):
+        swept = curve(records.take(parts != fold), level=goal.level)
+        accept = (float(swept.threshold[last_in_sequence(swept.upper, goal.margin)]),)
+        own = np.flatnonzero(parts == fold)
+        loss[own], cost[own], _ = judged(records.take(own), Thresholds(accept=accept, exact=True))
+    return loss, cost
 
 
 def chains_of(tiers: Sequence[str]) -> list[tuple[str, ...]]:
@@ -163,7 +182,7 @@ def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None, *,
         )
         return Found(tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason)
     reason = (
-        f"{' > '.join(setting.tiers)} at accept {', '.join(f'{value:.4g}' for value in setting.accept)} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and loses {_points(found.loss.mean)} "
+        f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and loses {_points(found.loss.mean)} "
         f"points on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
     )
     return Found(tiers=records.tiers, setting=setting, replay=found, loss_upper=upper, exact=exact, reason=reason)

@@ -71,6 +71,19 @@ def not_lower(
     return NotLower(p=exact_p(n, wins, losses, margin), test="exact", n=n, fewest=fewest)
 
 
+def largest_loss(champion: Sequence[float], candidate: Sequence[float], *, level: float, groups: Sequence[Hashable] | None = None) -> float:
+    """The smallest margin, to .001, that ``not_lower`` rules out at ``level``: "the loss is less than this", in agreement with the test.
+
+    1.0 where no margin can be ruled out. Arguments and errors as for ``not_lower``; ten tests, so some tenths of a second for hundreds of rows.
+    """
+    low, high = 0, 1000
+    while high - low > 1:
+        middle = (low + high) // 2
+        passes = not_lower(champion, candidate, margin=middle / 1000, level=level, groups=groups).p <= level + TIE
+        low, high = (low, middle) if passes else (middle, high)
+    return high / 1000
+
+
 def fewest_rows(margin: float, level: float) -> int:
     """Rows that can pass at ``level`` without a single win: any valid test needs (1 - margin)^n <= level.
 

@@ -1,0 +1,123 @@
+"""What a user's command finds on recorded cascades: draws of each table, through the jobs that `detent study run` calls.
+
+    python bench/commands.py [--draws 200] [--typed 10] [--minutes M] [--sets rlc_mmlu ...]
+
+Each draw takes as many rows of a table as it has, with replacement, every copy in a group of its own; the whole table is the truth. Rows are split
+as at every import, the study searches and confirms (margin .05, gates.confidence .9, gates.n 30), and what it nominates is judged on the whole
+table. Answers are the recorded ones, from the journal after the first draw. Beside it: the core rule (confident, margin .05, level .9) on the very
+rows that the study was free to see, and on all rows of the draw. The first draws are typed again: `detent study run` in a process of its own on
+the same home, which has to nominate the same.
+
+A draw that is done is kept under var/bench/commands and not done again. Writes bench/results/commands.json and
+docs/reference/commands-measured.md. Exits 1 where a bar is missed: saving at least .9 of the core rule's on mmlu, medmcqa and triviaqa, and a
+loss above the margin in at most 10 % of the draws within binomial error on every set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from math import sqrt
+from statistics import mean, stdev
+
+from cascade_logs.tables import CONFIDENT_SETS, read
+from common import ROOT, Cell, write_result
+from typed.draws import CHEAP, MARGIN, STRONG, Draw, Table
+from typed.page import page
+
+PAGE = ROOT / "docs" / "reference" / "commands-measured.md"
+KEPT = ROOT / "var" / "bench" / "commands"
+SAVING_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa")
+SHARE_OF_CORE, ALLOWED = 0.9, 0.10
+
+
+def main() -> int:
+    options = _options()
+    tables = {name: Table(name, pool=logs.pool.chain((CHEAP, STRONG)), folder=KEPT / name) for name in options.sets if (logs := read(name))}
+    if not tables:
+        print("Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs.")
+        return 0
+    started = time.monotonic()
+    for number in range(options.draws):
+        for name, table in tables.items():
+            if options.minutes is not None and time.monotonic() - started > 60 * options.minutes:
+                break
+            begun = time.process_time()
+            if table.draw(number, typed=number < options.typed):
+                print(f"{name} {number}: {time.process_time() - begun:.1f} s of CPU", file=sys.stderr, flush=True)
+    done = {name: table.done() for name, table in tables.items()}
+    cells = [cell for name, draws in done.items() if draws for cell in cells_of(name, draws)]
+    path = write_result("commands", cells)
+    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    return verdict(cells)
+
+
+def cells_of(name: str, draws: Sequence[Draw]) -> list[Cell]:
+    n = len(draws)
+    saved, core, whole = ([getattr(d, f) for d in draws] for f in ("saved", "core_saved", "core_saved_all"))
+    above = sum(d.lost > MARGIN + 1e-12 for d in draws) / n
+    core_above = sum(d.core_lost > MARGIN + 1e-12 for d in draws) / n
+    low, high = _interval(saved)
+
+    def cell(
+        case: str, ours: float, other: float | None, other_name: str, unit: str, *, between: tuple[float, float] | None = None
+    ) -> Cell:
+        ratio = ours / other if other else None
+        return Cell(
+            case=f"{name}: {case}", ours=ours, other=other, other_name=other_name, ratio=ratio, unit=unit, n=n,
+            low=between[0] if between else None, high=between[1] if between else None,
+        )  # fmt: skip
+
+    typed = [d for d in draws if d.typed_same is not None]
+    return [
+        cell("saved, 0 where refused", mean(saved), mean(core), "core rule, same rows", "share of gpt-4o's dollars", between=(low, high)),
+        cell("saved by the core rule on all rows of the draw", mean(whole), None, "", "share of gpt-4o's dollars"),
+        cell("loss above the margin", above, core_above, "core rule, same rows", "share of draws", between=_wilson(above, n)),
+        cell("nominated", mean(d.winner is not None for d in draws), None, "", "share of draws"),
+        cell("points lost where nominated", mean([100 * d.lost for d in draws if d.winner] or [0.0]), None, "", "points"),
+        cell("proposals tested", mean(d.n_tested for d in draws), mean(d.n_proposed for d in draws), "proposed", "a draw"),
+        cell("typed again, the same outcome", mean([float(bool(d.typed_same)) for d in typed] or [0.0]), len(typed), "typed", "share"),
+    ]
+
+
+def verdict(cells: Sequence[Cell]) -> int:
+    """Prints every bar that is missed; 0 if none is."""
+    by_case, missed = {cell.case: cell for cell in cells}, list[str]()
+    for name in SAVING_SETS:
+        cell = by_case.get(f"{name}: saved, 0 where refused")
+        if cell is not None and (cell.ratio is None or cell.ratio < SHARE_OF_CORE):
+            missed.append(f"{cell.case}: {cell.ratio or 0:.2f} of the core rule's")
+    for cell in cells:
+        if cell.case.endswith(": loss above the margin") and (cell.ours or 0) > ALLOWED + 1.645 * sqrt(ALLOWED * (1 - ALLOWED) / cell.n):
+            missed.append(f"{cell.case}: {cell.ours:.3f} of {cell.n} draws")
+        if cell.case.endswith("the same outcome") and cell.other and cell.ours != 1:
+            missed.append(f"{cell.case}: {cell.ours:.2f}")
+    print("\n".join(["Every bar is held."] if not missed else ["Missed:", *missed]))
+    return 1 if missed else 0
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    half = 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
+    return mean(values) - half, mean(values) + half
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    z2 = 1.96**2
+    middle, half = (share + z2 / (2 * n)) / (1 + z2 / n), 1.96 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--typed", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=None)
+    parser.add_argument("--sets", nargs="+", choices=CONFIDENT_SETS, default=CONFIDENT_SETS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Draws of recorded tables, searched by the jobs that `detent study run` calls and by that command itself."""

@@ -1,0 +1,270 @@
+"""One draw of a table: its rows as examples of a family of its own, a study on them, and what was nominated on the whole table."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from math import log
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from optimizer import wiring
+from optimizer.config import load_settings
+from optimizer.core.champion import first
+from optimizer.core.dataset import make_example
+from optimizer.core.family import Family, parse_family
+from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.cascade import CascadeSetting, replay
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.records import TierRecords
+from optimizer.core.policy.threshold_search import Found, LeastCost, search
+from optimizer.core.study import Budget, Study
+from optimizer.jobs.create_study import create_study
+from optimizer.jobs.run_study import run_study
+from optimizer.ports import VariantRecord
+
+CHEAP, STRONG = "gpt-4o-mini", "gpt-4o"
+MARGIN, CONFIDENCE = 0.05, 0.9
+USD_PER_MTOK = 0.01  # dollars are told in tokens of this price, since the journal prices tokens anew
+MODELS = {
+    tier: {
+        "openai_compatible": "http://127.0.0.1:9/v1",
+        "model": tier,
+        "price": {"input_usd_per_mtok": USD_PER_MTOK, "output_usd_per_mtok": 0},
+    }
+    for tier in (CHEAP, STRONG)
+}  # nothing listens there: what was recorded is in the journal
+BUDGET = Budget(calls=100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What the study of one draw nominated, judged on the whole table. ``winner`` None: refused or not confirmed, which saves and loses nothing.
+
+    ``core_*``: the core rule on the draw's rows outside the holdout, and on all of them. ``typed_same``: whether the command nominates the
+    same; None: it was not typed.
+    """
+
+    number: int
+    outcome: str
+    winner: tuple[float, ...] | None  # its thresholds
+    saved: float
+    lost: float
+    core_saved: float
+    core_lost: float
+    core_saved_all: float
+    n_proposed: int
+    n_tested: int
+    n_holdout: int
+    typed_same: bool | None = None
+
+
+class Table:
+    """A recorded table with a home of its own, in which every draw is a family."""
+
+    def __init__(self, name: str, *, pool: TierRecords, folder: Path) -> None:
+        self.name, self.pool, self.folder = name, pool, folder
+
+    def done(self) -> list[Draw]:
+        return [_read(path) for path in sorted(self.folder.glob("draw_*.json"))]
+
+    def draw(self, number: int, *, typed: bool) -> bool:
+        """False where it is done already, and typed where that is asked for."""
+        path, name = self.folder / f"draw_{number:03d}.json", f"draw_{number:03d}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            made = _read(path)
+            if not typed or made.typed_same is not None:
+                return False
+            family, study = self._family(name), self._kept_study(name)
+        else:
+            rng = np.random.default_rng([number, len(self.pool)])
+            rows = rng.integers(len(self.pool), size=len(self.pool))
+            family = self._family(name)
+            study = self._study(family, rows)
+            made = self._judged(number, family, study, rows)
+        if typed:
+            made = replace(made, typed_same=self._typed(family, study))
+        path.write_text(json.dumps(asdict(made)) + "\n", encoding="utf-8")
+        return True
+
+    def _kept_study(self, family: str) -> Study:
+        with self.store.read() as tx:
+            return next(s for s in self.store.studies.page(tx, family=family)[0] if s.status == "finished")
+
+    @cached_property
+    def settings(self) -> Any:
+        (self.folder / "config").mkdir(exist_ok=True)
+        with (self.folder / "config" / "models.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(MODELS, file)
+        settings = load_settings(home=self.folder)
+        wiring.migrate_store(settings)
+        return settings
+
+    @cached_property
+    def store(self) -> Any:
+        return wiring.open_store(self.settings)
+
+    @cached_property
+    def models(self) -> Any:
+        return wiring.open_models(self.settings)
+
+    def _family(self, name: str) -> Family:
+        declared = {
+            "name": name,
+            "inputs": {"row": {"type": "text", "max_chars": 20}},
+            "output": {"field": "said", "parser": "label", "labels": ["right", "wrong"]},
+            "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{row}}"}]}}},
+            "model": {"default": STRONG, "tiers": [CHEAP, STRONG], "temperature": 0.0, "max_tokens": 8},
+            "scorer": {"label_match": 1.0},
+            "space": {},
+            "rollout": {"margin": MARGIN, "gates": {"aim": "cost", "confidence": CONFIDENCE, "n": 30}},
+        }
+        folder = self.folder / "families" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "family.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(declared, file)
+        return parse_family(declared)
+
+    def _study(self, family: Family, rows: Any) -> Study:
+        clock = wiring.open_clock(self.settings)
+        now = clock.now()
+        examples = [
+            make_example(
+                family=family.name, input={"row": f"row {row}"}, expected={"said": "right"}, created_at=now, origin="curated",
+                id=f"{family.name}-{at}", group=f"{family.name} copy {at}",
+            )
+            for at, row in enumerate(rows)
+        ]  # fmt: skip
+        champion = replace(family.variant(), policy={})  # the strong model alone serves, and the file names the tiers to search
+        record = VariantRecord(family=family.name, variant=champion, source="file", created_at=now, created_by="bench")
+
+        def write(tx: Any) -> None:
+            self.store.examples.add(tx, examples)
+            self.store.variants.add(tx, record)
+            self.store.champions.put(tx, first(family=family.name, variant=champion.id, at=now, by="bench", why="first"))
+
+        with self.store.read() as tx:
+            begun = next(iter(self.store.studies.page(tx, family=family.name)[0]), None)
+        if begun is None:
+            self.store.write(write)
+        made = begun or create_study(
+            family, strategy="replay", aim="cost", budget=BUDGET, actor="bench", store=self.store, clock=clock, models=self.models
+        )
+        assert isinstance(made, Study)
+        source = SimpleNamespace(get=lambda name: Recorded(self, name))
+        ended = run_study(
+            made.id, store=self.store, clock=clock, families=SimpleNamespace(families={family.name: family}), models=source,  # type: ignore[arg-type]
+            scorer_for=wiring.scorers(self.settings), strategies=wiring.strategy_for,
+        )  # fmt: skip
+        assert ended.status == "finished", ended.error
+        return ended
+
+    def _judged(self, number: int, family: Family, study: Study, rows: Any) -> Draw:
+        assert study.dataset is not None
+        at = {split: [int(id.rsplit("-", 1)[1]) for id in study.dataset[split]] for split in ("train", "dev", "holdout")}
+        open_rows = self.pool.take(np.array([rows[i] for split in ("train", "dev") for i in at[split]]))
+        core = self._truth(search(open_rows, LeastCost(margin=MARGIN, level=CONFIDENCE)))
+        nominated = self._setting(family, study.winner) if study.outcome == "nominated" and study.winner else None
+        saved, lost = self._true(nominated)
+        sequence = (study.findings or {}).get("sequence") or {"proposals": []}
+        return Draw(
+            number=number, outcome=str(study.outcome), winner=None if nominated is None else nominated.accept, saved=saved, lost=lost,
+            core_saved=core[0], core_lost=core[1],
+            core_saved_all=self._truth(search(self.pool.take(rows), LeastCost(margin=MARGIN, level=CONFIDENCE)))[0],
+            n_proposed=len(sequence["proposals"]), n_holdout=len(at["holdout"]),
+            n_tested=len((study.confirmation or {}).get("sequence") or ([1] if study.confirmation else [])),
+        )  # fmt: skip
+
+    def _truth(self, found: Found) -> tuple[float, float]:
+        return self._true(found.setting)
+
+    def _true(self, setting: CascadeSetting | None) -> tuple[float, float]:
+        """Share of the dollars saved and score lost on the whole table."""
+        if setting is None:
+            return 0.0, 0.0
+        found = replay(self.pool, setting)
+        return found.saved_share.mean, found.loss.mean
+
+    def _setting(self, family: Family, winner: str) -> CascadeSetting:
+        with self.store.read() as tx:
+            cascade = parse_policy(self.store.variants.get(tx, family.name, winner).variant.policy).cascade
+        assert cascade is not None
+        return CascadeSetting(tiers=cascade.models, accept=cascade.accept)
+
+    def _typed(self, family: Family, study: Study) -> bool:
+        """The same study by the command, in a process of its own, with the holdout as unseen as it was."""
+        copy = self.folder / "typed" / family.name
+        copy.mkdir(parents=True, exist_ok=True)
+        self._copy_without_studies(copy, family.name)
+        command = [
+            sys.executable,
+            "-c",
+            "from optimizer.cli import main; main()",
+            "study",
+            "run",
+            family.name,
+            "--strategy",
+            "replay",
+            "--aim",
+            "cost",
+        ]
+        command += ["--budget-calls", str(BUDGET.calls), "--json"]
+        done = subprocess.run(command, env={**os.environ, "DETENT_HOME": str(copy)}, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 3):
+            raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
+        told = json.loads(done.stdout)
+        found: Mapping[str, Any] = told.get("study", told)
+        return (found.get("outcome"), found.get("winner")) == (study.outcome, study.winner)
+
+    def _copy_without_studies(self, copy: Path, family: str) -> None:
+        """A home with this family only and the journal, and nothing of its study: a holdout that was looked at would be another one."""
+        import shutil
+        import sqlite3
+
+        shutil.copytree(self.folder / "config", copy / "config", dirs_exist_ok=True)
+        shutil.copytree(self.folder / "families" / family, copy / "families" / family, dirs_exist_ok=True)
+        settings = load_settings(home=copy)
+        path = Path(str(settings.db_url()).removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with sqlite3.connect(str(self.settings.db_url()).removeprefix("sqlite:///")) as source, sqlite3.connect(path) as target:
+            source.backup(target)
+            for table in ("holdout_looks", "trial_results", "trials", "tier_answers", "studies"):
+                target.execute(f"DELETE FROM {table}")
+            target.execute("DELETE FROM examples WHERE family != ?", (family,))
+
+
+def _read(path: Path) -> Draw:
+    one = json.loads(path.read_text(encoding="utf-8"))
+    return Draw(**{**one, "winner": None if one["winner"] is None else tuple(one["winner"])})
+
+
+class Recorded:
+    """A tier that says what was recorded."""
+
+    retries = 0
+    concurrency = 1
+    max_output_tokens = 8
+
+    def __init__(self, table: Table, name: str) -> None:
+        opened = table.models.get(name)
+        self.name, self.revision, self.price = opened.name, opened.revision, opened.price
+        self._pool, self._at = table.pool, table.pool.tiers.index(name)
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        row = int(str(request.messages[-1]["content"]).split()[-1])
+        confidence, score = self._pool.confidence[row, self._at], self._pool.score[row, self._at]
+        tokens = round(float(self._pool.cost_usd[row, self._at]) * 1e6 / USD_PER_MTOK)
+        return ModelAnswer(
+            text="right" if score > 0.5 else "wrong", input_tokens=tokens, output_tokens=0, cost_usd=tokens * USD_PER_MTOK / 1e6,
+            latency_ms=1.0, log_probability=log(max(float(confidence), 1e-9)),
+        )  # fmt: skip

@@ -1,0 +1,163 @@
+"""Several proposals at one look: their order is frozen before it, the first failure ends it, and what is reported pays for all before it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.dataset import Example
+from optimizer.core.errors import BudgetExhausted
+from optimizer.core.proposal_sequence import Predicted, Step, chosen_on, frozen, in_words, ordered, read_frozen, with_sequence
+from optimizer.core.statistics.noninferiority import NotLower
+from optimizer.core.study import Budget, Definition, ExampleResult, Study
+from optimizer.core.variant import Variant
+from optimizer.jobs.confirm_winner import Confirmed, confirm_winner
+from optimizer.jobs.run_study import _begin
+from optimizer.jobs.study_run import StopFlag
+from optimizer.wiring import strategy_for
+from tests.study_world import World, topic_examples, topic_family
+
+N = 120
+
+
+def predicted(variant: str, saved: float, loss: float) -> Predicted:
+    return Predicted(variant=variant, saved=saved, loss=loss)
+
+
+def test_the_safest_comes_first_and_what_saves_too_little_is_left_out():
+    found = ordered(
+        [predicted("bold", 0.6, 0.03), predicted("small", 0.1, -0.01), predicted("mild", 0.3, 0.0), predicted("same", 0.4, 0.0)], worth=0.15
+    )
+    assert [one.variant for one in found] == ["mild", "same", "bold"]
+
+
+def test_what_was_frozen_is_read_back_and_its_hash_tells_a_changed_order():
+    sequence = [predicted("mild", 0.3, 0.0), predicted("bold", 0.6, 0.03)]
+    kept = frozen(sequence)
+    assert read_frozen({"sequence": kept}) == ["mild", "bold"]
+    assert kept["hash"] != frozen(sequence[::-1])["hash"]
+    assert kept == frozen(sequence)
+    assert read_frozen({"confidence": []}) is read_frozen(None) is None
+
+
+def test_the_p_that_is_reported_is_the_largest_up_to_the_one_kept():
+    steps = [Step(variant="a", p=0.09, lift=0.0, passed=True), Step(variant="b", p=0.02, lift=0.0, passed=True)]
+    test = NotLower(p=0.02, test="exact", n=100, fewest=45)
+    assert with_sequence(test, [*steps, Step(variant="c", p=0.4, lift=-0.1, passed=False)]).p == 0.09
+    assert with_sequence(test, []).p == 0.02
+
+
+def test_how_the_sequence_went_is_said_in_words():
+    passed, failed = Step(variant="a", p=0.01, lift=0.0, passed=True), Step(variant="b", p=0.6, lift=-0.1, passed=False)
+    assert in_words([failed]).startswith("Of the proposals the safest, b, was tested first and did not pass")
+    assert in_words([passed, failed]).endswith("safest first, and b ended it.")
+    assert in_words([passed, passed]).startswith("2 proposals passed")
+
+
+def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_another_on_dev():
+    study = Study(
+        id="st", family="f", strategy="replay", aim="cost", status="running", seed=1, budget=Budget(), definition={}, champion="v",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC), created_by="test",
+    )  # fmt: skip
+    assert chosen_on(study) == "dev"
+    assert chosen_on(replace(study, findings={"sequence": frozen([])})) == "cross-fitted rows"
+
+
+class Scores:
+    """Measures: the champion is right on every example, a variant wrong on the first so many; each costs what it is told."""
+
+    n_fresh = n_from_journal = 0
+    dearest_usd = 0.0
+
+    def __init__(self, losses: dict[str, int], usd: dict[str, float], *, fails: str | None = None) -> None:
+        self.losses, self.usd, self.fails = losses, usd, fails
+        self.fresh_by_variant: Counter[str] = Counter()
+        self.measured: list[str] = []
+
+    def measure_all(
+        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+    ) -> None:
+        for variant, example in pairs:
+            if variant.id == self.fails:
+                raise BudgetExhausted("No calls are left.")
+            if variant.id not in self.measured:
+                self.measured.append(variant.id)
+            at = int(example.id[-3:])
+            score = None if self.losses[variant.id] < 0 and at < -self.losses[variant.id] else float(at >= self.losses[variant.id])
+            keep(variant, ExampleResult(example=example.id, score=score, output="x", cost_usd=self.usd[variant.id]))
+
+
+def confirmed(
+    folder: Path, losses: Sequence[int], *, usd: Sequence[float] | None = None, fails: int | None = None
+) -> tuple[Confirmed, Any]:
+    """Variants v0, v1, … that lose so many of the holdout, in this order; a negative number: could not be scored on so many."""
+    family = topic_family(rollout={"gates": {"n": 30, "confidence": 0.9, "improvement": 0.15}, "margin": 0.05})
+    world = World(folder, family=family).fill(
+        examples=[*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(N, "holdout")]
+    )
+    study = world.create(aim="cost", strategy="settings", definition={"n_holdout": N})
+    run = _begin(
+        study, family, world.store, world.clock, world, lambda family: world.scorer, strategy_for, lambda progress: None  # type: ignore[arg-type]
+    )  # fmt: skip
+    variants = [replace(run.champion, model={**run.champion.model, "temperature": (i + 1) / 100}) for i in range(len(losses))]
+    ids = [variant.id for variant in variants]
+    scores = Scores(
+        {run.champion.id: 0, **dict(zip(ids, losses, strict=True))},
+        {run.champion.id: 1.0, **dict(zip(ids, usd or [0.5] * len(ids), strict=True))},
+        fails=None if fails is None else ids[fails],
+    )
+    run.evaluator = lambda **_: scores  # type: ignore[method-assign, assignment]
+    assert Definition.parse(study.definition).n_holdout == N
+    found = confirm_winner(run, variants, stop=StopFlag(world.store, world.clock, study.id))
+    names = {id: f"v{i}" for i, id in enumerate(ids)}
+    named = {"winner": names[found.winner], "measured": [names[id] for id in scores.measured if id in names]}
+    return found, named
+
+
+def test_the_boldest_that_passed_is_kept_and_the_first_that_fails_ends_it(tmp_path: Path):
+    found, named = confirmed(tmp_path, [0, 1, 20, 0], usd=[0.8, 0.6, 0.2, 0.1])
+    assert named == {"winner": "v1", "measured": ["v0", "v1", "v2"]}  # the fourth is not asked about any more
+    assert found.outcome == "nominated"
+    steps = found.record["sequence"]
+    assert [step["passed"] for step in steps] == [True, True, False]
+    assert found.record["quality_p"] == max(step["p"] for step in steps[:2])
+    assert found.record["saving"] == pytest.approx(0.4)
+    assert 1 / N < found.record["loss_at_most"] <= 0.05
+    assert "2 proposals passed" in found.record["summary"]
+
+
+def test_where_the_safest_fails_nothing_bolder_is_looked_at(tmp_path: Path):
+    found, named = confirmed(tmp_path, [20, 0])
+    assert named == {"winner": "v0", "measured": ["v0"]}
+    assert found.outcome == "not_confirmed"
+    assert [gate["name"] for gate in found.record["gates"] if gate["verdict"] != "pass"] == ["quality"]
+    assert found.record["loss_at_most"] > 0.05  # no sentence says otherwise than the gate
+
+
+def test_what_a_proposal_left_unanswered_counts_as_lost_in_its_test(tmp_path: Path):
+    found, named = confirmed(tmp_path, [0, -20])
+    assert named["winner"] == "v0"
+    assert [step["passed"] for step in found.record["sequence"]] == [True, False]
+
+
+def test_a_budget_that_ends_after_one_has_passed_ends_the_sequence_there(tmp_path: Path):
+    found, named = confirmed(tmp_path, [0, 0], fails=1)
+    assert (named["winner"], found.outcome) == ("v0", "nominated")
+
+
+def test_a_budget_that_ends_before_anything_passed_confirms_nothing(tmp_path: Path):
+    with pytest.raises(BudgetExhausted):
+        confirmed(tmp_path, [0, 0], fails=0)
+
+
+def test_one_proposal_is_judged_by_the_same_test_without_a_sequence(tmp_path: Path):
+    found, _ = confirmed(tmp_path, [2])
+    assert found.outcome == "nominated"
+    assert "sequence" not in found.record
+    assert found.record["quality_test"] == "exact"
