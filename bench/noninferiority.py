@@ -1,0 +1,146 @@
+"""How often "not lower by the margin" passes, where it must not and where it should: the test that confirmations use beside the old e-value.
+
+    python bench/noninferiority.py
+
+Exact for 0/1 scores (every table counted; for each number of discordant pairs the fewest wins that pass), simulated for the e-value and for
+margins taken from the holdout's own champion mean. Writes bench/results/noninferiority.json and docs/reference/noninferiority-measured.md.
+Exits 1 where a size of the test exceeds its level (simulated ones: beyond two standard errors).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from functools import cache
+from math import comb, log, sqrt
+
+from common import ROOT, Cell, write_result
+
+from optimizer.core.comparison import paired_log_e
+from optimizer.core.gates import quality_margin
+from optimizer.core.statistics.exact_pairs import exact_p
+from optimizer.core.statistics.noninferiority import gaffke_p
+
+PAGE = ROOT / "docs" / "reference" / "noninferiority-measured.md"
+MARGIN = 0.05
+SIZES, LEVELS, DISCORDANCES = (60, 150), (0.1, 0.2, 0.0125), (0.05, 0.1, 0.2, 0.4)
+RUNS = 2000
+HEAD = """# "Not lower by the margin", measured
+
+Made by `python bench/noninferiority.py` from [noninferiority.json](../../bench/results/noninferiority.json) at commit {commit}. *Size*: how often a candidate passes that is worse by exactly the margin (.05); it must not exceed the
+level. *Power*: how often one passes that is not different. Levels .20 and .10 are those of `gates.confidence` .8 and .9 at a first look; .0125 is what each of eight proposals would have to pass if a level of .10 were split among them instead of tested
+[in a fixed sequence](../how-to/search-a-cascade.md). *Old*: the e-value that was used before, simulated ({runs:,} runs). n counts independent examples; discordance is the share on which the two differ.
+
+| case | n | this test | old e-value |
+| --- | --- | --- | --- |
+"""
+
+
+def main() -> int:
+    cells = [*exact_cells(), *own_margin_cells(), *graded_cells()]
+    path = write_result("noninferiority", cells)
+    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    missed = [cell.case for cell in cells if "size" in cell.case and (cell.ours or 0) > _allowed(cell)]
+    print("\n".join(missed) or "No size exceeds its level.")
+    return 1 if missed else 0
+
+
+def page(result: dict[str, object]) -> str:
+    cells: list[dict[str, object]] = result["cells"]  # type: ignore[assignment]
+    rows = [f"| {c['case']} | {c['n']} | {c['ours']:.3f} | {'–' if c['other'] is None else format(c['other'], '.3f')} |\n" for c in cells]
+    return HEAD.format(commit=result["commit"], runs=RUNS) + "".join(rows)
+
+
+def exact_cells() -> list[Cell]:
+    found = []
+    for n in SIZES:
+        p_of = cache(lambda wins, losses, n=n: exact_p(n, wins, losses, MARGIN))
+        for level in LEVELS:
+            fewest = [_fewest(p_of, d, level) for d in range(n + 1)]
+            for what, difference in (("size", MARGIN), ("power", 0.0)):
+                for psi in DISCORDANCES:
+                    if psi < difference:
+                        continue
+                    case = f"0/1 scores, level {level:g}, discordance {psi:g}: {what}"
+                    e = e_passes(n, level, psi, difference) if level != LEVELS[-1] else None
+                    found.append(_cell(case, n, passes(n, fewest, psi, difference), e))
+    return found
+
+
+def own_margin_cells() -> list[Cell]:
+    """h is a tenth of the champion's mean on the very same examples, as where no margin is declared; the candidate is worse by a tenth of the true mean."""
+    found, n = list[Cell](), SIZES[-1]
+    for champion in (0.15, 0.3):
+        rng, passed = random.Random(5), dict.fromkeys(LEVELS[:2], 0)
+        for _ in range(RUNS // 2):
+            lost, won, right = 0, 0, 0
+            for _ in range(n):
+                x = rng.random()
+                right += x < champion
+                lost += x < 0.1 * champion + 0.05
+                won += 1 - x < 0.05
+            p = exact_p(n, won, lost, quality_margin(right / n))
+            for level in passed:
+                passed[level] += p <= level
+        for level, times in passed.items():
+            case = f"0/1 scores, level {level:g}, margin from the same examples, champion at {champion:g}: size (simulated)"
+            found.append(_cell(case, n, times / (RUNS // 2), None))
+    return found
+
+
+def graded_cells() -> list[Cell]:
+    """Grades whose difference is mostly small, with a full loss now and then: where a t-test fails."""
+    found, n = list[Cell](), SIZES[-1]
+    for what, lost in (("size", MARGIN), ("power", 0.0)):
+        rng, passed, old = random.Random(6), dict.fromkeys(LEVELS[:2], 0), dict.fromkeys(LEVELS[:2], 0)
+        for _ in range(RUNS):
+            differences = [-1.0 if rng.random() < lost else rng.uniform(-0.05, 0.05) for _ in range(n)]
+            p, e = gaffke_p(differences, margin=MARGIN), paired_log_e(differences, margin=-MARGIN)[-1]
+            for level in passed:
+                passed[level] += p <= level
+                old[level] += e >= -log(level)
+        for level in passed:
+            case = f"grades with rare full losses, level {level:g}: {what} (simulated)"
+            found.append(_cell(case, n, passed[level] / RUNS, old[level] / RUNS))
+    return found
+
+
+def passes(n: int, fewest: list[int], psi: float, difference: float) -> float:
+    """Chance that so many wins come, for P(loss) - P(win) = difference."""
+    share = (psi - difference) / (2 * psi)
+    return sum(
+        comb(n, d) * psi**d * (1 - psi) ** (n - d) * sum(comb(d, k) * share**k * (1 - share) ** (d - k) for k in range(fewest[d], d + 1))
+        for d in range(n + 1)
+    )
+
+
+def e_passes(n: int, level: float, psi: float, difference: float) -> float:
+    rng, win, passed = random.Random(4), (psi - difference) / 2, 0
+    for _ in range(RUNS):
+        differences = [1.0 if (x := rng.random()) < win else -1.0 if x < psi else 0.0 for _ in range(n)]
+        passed += paired_log_e(differences, margin=-MARGIN)[-1] >= -log(level)
+    return passed / RUNS
+
+
+def _fewest(p_of: Callable[[int, int], float], d: int, level: float) -> int:
+    """Of d discordant pairs the fewest wins that pass; d + 1: none does. For a given d the p falls with every win."""
+    low, high = 0, d + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if p_of(middle, d - middle) <= level else (middle + 1, high)
+    return low
+
+
+def _cell(case: str, n: int, ours: float, other: float | None) -> Cell:
+    return Cell(case=case, ours=ours, other=other, other_name="e-value", ratio=None, low=None, high=None, unit="chance of passing", n=n)
+
+
+def _allowed(cell: Cell) -> float:
+    level = float(cell.case.split("level ")[1].split(",")[0].split(":")[0])
+    return level + (2 * sqrt(level * (1 - level) / (RUNS // 2)) if "simulated" in cell.case else 1e-9)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
