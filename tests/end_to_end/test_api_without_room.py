@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.api_world import make_home
 from tests.clock import PROCESSES_S, until
-from tests.small_disk import small_disk
+from tests.small_disk import fill, small_disk
 
 EVENT = {"family": "triage", "unit": "u", "success": True}
 
@@ -46,13 +47,34 @@ def champion(process: subprocess.Popen[bytes], url: str) -> bool:
         return False
 
 
-def test_on_a_disk_that_can_only_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended", ["killed", "in order"])
+def test_on_a_full_disk(tmp_path: Path, ended: str) -> None:
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
         home = disk / "home"
         home.mkdir()
         make_home(home)
-        with api(home):
-            pass  # killed
+        with api(home) as (process, _):
+            if ended == "in order":
+                process.terminate()
+                process.wait()
+        filler = fill(disk)
+        with api(home) as (_, url):
+            assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
+            filler.unlink()
+            until(lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200, "feedback", PROCESSES_S)
+            assert httpx.get(f"{url}/v1/families/triage/prompt", timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("ended", ["killed", "in order"])
+def test_on_a_disk_that_can_only_be_read(tmp_path: Path, ended: str) -> None:
+    with small_disk(tmp_path / "disk", megabytes=8) as disk:
+        home = disk / "home"
+        home.mkdir()
+        make_home(home)
+        with api(home) as (process, _):
+            if ended == "in order":
+                process.terminate()
+                process.wait()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
