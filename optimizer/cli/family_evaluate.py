@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, dollars, say, show
+from optimizer.cli.output import Json, dollars, say, show, table
 from optimizer.cli.session import Session
 from optimizer.core.words import count
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from optimizer.core.family import Family
 
+N_LABELS = 30
 NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"
 
 
@@ -88,6 +89,8 @@ def _view(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
     interval = "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
     on = f"{count(batch['n'], batch['split'] + ' example')}, {count(batch['n_errors'], 'error')}"
     out.print(f"{family.name} {batch['variant']}: {score}{interval} on {on}", markup=False)
+    if batch.get("labels"):
+        _view_labels(out, batch["labels"])
     for check in batch.get("checks") or ():
         out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
     if family.targets is not None and batch.get("checks") is None:
@@ -95,6 +98,21 @@ def _view(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
     beside = f" (those of the champion {batch['beside']} included)" if batch["beside"] else ""
     spent = NO_PRICE if batch["spent_usd"] is None else f"{dollars(batch['spent_usd'])} spent"
     out.print(f"{count(batch['n_calls_in_all'], 'call')} made{beside}, {spent}; the journal answered what was asked before", markup=False)
+
+
+def _view_labels(out: Console, report: Mapping[str, Any]) -> None:
+    """Label by label, the worst first, and what is taken for what."""
+    from optimizer.core.label_report import confused
+
+    known = [row for row in report["figures"] if row["n_expected"] or row["n_given"]]
+    rows = sorted(known, key=lambda row: (row["f1"] or 0.0, row["label"]))[:N_LABELS]
+    headings = {"label": "Label", "n_expected": "Examples", "precision": "Precision", "recall": "Recall", "f1": "F1"}
+    table(rows, headings, empty="")(out)
+    if len(known) > N_LABELS:
+        out.print(f"  and {len(known) - N_LABELS} more labels that do better; all of them with --json", markup=False)
+    wrong = [f"{expected} > {given} {n}" for expected, given, n in confused(report["confusion"])]
+    if wrong:
+        out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
 
 
 def _what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool) -> str:

@@ -13,6 +13,7 @@ from optimizer.core.dataset import Example, class_of, select
 from optimizer.core.errors import DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.family import Family
 from optimizer.core.family_settings import Targets
+from optimizer.core.label_report import read_labels
 from optimizer.core.scoring import Scorer
 from optimizer.core.study import Budget, ExampleResult, mean_score, p95_ms
 from optimizer.core.suite import check_suite, suite_id
@@ -42,7 +43,7 @@ def evaluate_variant(
     on_call: Callable[[float | None], None] = lambda latency_ms: None,
 ) -> dict[str, Any]:
     """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as stored,
-    with ``n_calls_in_all`` and ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them, and ``beside``, the champion's id where it was asked, too.
+    with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them, and ``beside``, the champion's id where it was asked, too.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is checked against them: ``checks``. For
     ``regression`` the champion is evaluated on the same examples.
@@ -73,6 +74,8 @@ def evaluate_variant(
         batch |= {"suite": suite_id(family, champion.id if champion is not None else None), "checks": [asdict(one) for one in checks]}
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     beside_id = plan.beside.id if plan.beside is not None else None
+    labels = read_labels(family.output, {e.id: e.expected for e in examples}, results)
+    batch |= {"labels": asdict(labels) if labels is not None else None}
     return batch | {"n_calls_in_all": spent.spend.n_calls, "spent_usd": _priced(plan, spent.spend.usd, models), "beside": beside_id}
 
 

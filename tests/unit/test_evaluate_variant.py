@@ -45,6 +45,16 @@ def test_a_batch_holds_the_mean_with_its_interval_and_what_it_cost(tmp_path):
         assert [b["id"] for b in world.store.performance.batches(tx, "topics")] == [batch["id"]]
 
 
+def test_a_family_of_labels_is_told_label_by_label(tmp_path):
+    world = World(tmp_path).fill(n_dev=9)
+    report = evaluate(world, with_examples(world), n=9)["labels"]
+    rows = {row["label"]: row for row in report["figures"]}
+    assert sum(row["n_expected"] for row in rows.values()) == report["n"] == 9
+    assert all(row["precision"] in (None, 1.0) for row in rows.values()), "it says the topic or none"
+    n_right = sum(report["confusion"][label].get(label, 0) for label in rows)
+    assert n_right / 9 == pytest.approx(evaluate(world, with_examples(world), n=9)["mean_score"])
+
+
 def test_the_same_evaluation_again_asks_nothing_and_has_no_fresh_latency(tmp_path):
     world = World(tmp_path).fill(n_dev=6)
     first, again = evaluate(world, n=6), evaluate(world, n=6)

@@ -1,0 +1,41 @@
+"""Precision, recall, F1 and the confusion of labels, against cases worked out by hand and against scikit-learn."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.core.label_report import NO_LABEL, confused, label_report
+
+LABELS = ("card", "refund", "other")
+
+
+def test_each_label_has_its_own_figures() -> None:
+    report = label_report(LABELS, [("card", "card"), ("card", "refund"), ("refund", "refund"), ("refund", None)])
+    card, refund, other = report.figures
+    assert (card.precision, card.recall, card.f1) == (1.0, 0.5, pytest.approx(2 / 3))
+    assert (refund.precision, refund.recall, refund.f1) == (0.5, 0.5, 0.5)
+    assert (other.n_expected, other.n_given, other.precision, other.recall, other.f1) == (0, 0, None, None, None)
+    assert report.macro_f1 == pytest.approx((2 / 3 + 0.5) / 2)
+
+
+def test_an_answer_without_a_label_is_a_mistake_of_its_own() -> None:
+    report = label_report(LABELS, [("card", None), ("card", None), ("refund", "card")])
+    assert confused(report.confusion) == [("card", NO_LABEL, 2), ("refund", "card", 1)]
+    assert report.figures[0].recall == 0.0
+
+
+def test_without_examples_nothing_is_known() -> None:
+    report = label_report(LABELS, [])
+    assert (report.n, report.macro_f1, confused(report.confusion)) == (0, None, [])
+
+
+@given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=40))
+def test_the_figures_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, recall, f1, support = precision_recall_fscore_support(*zip(*pairs, strict=True), labels=LABELS, zero_division=0.0)
+    for n, ours in enumerate(label_report(LABELS, pairs).figures):
+        assert (ours.precision or 0.0, ours.recall or 0.0, ours.f1 or 0.0) == pytest.approx((precision[n], recall[n], f1[n]))
+        assert ours.n_expected == support[n]
