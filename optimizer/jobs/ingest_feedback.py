@@ -21,7 +21,7 @@ from optimizer.core.privacy import Masker, MaskTooSlow
 from optimizer.core.report import EventRejected, Report, protect, read_report
 from optimizer.jobs import release_example
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.place_events import Placed, Placing, Read
+from optimizer.jobs.place_events import Placed, Placing, Read, arm_of_interaction, arms_reported, unknown_interaction
 from optimizer.ports import Clock, Store, Transaction
 
 QUICK_CHARS = 10_000  # of all events of a request together
@@ -78,7 +78,7 @@ class Intake:
 
 
 class IntakeRequest:
-    """One request on its way in: ``read`` needs no database, ``keep`` runs inside the writing transaction."""
+    """One request on its way in: ``read`` does all that may be slow and only looks at the store, ``keep`` runs inside the writing transaction."""
 
     def __init__(self, intake: Intake) -> None:
         self._in = intake
@@ -95,7 +95,8 @@ class IntakeRequest:
     # --- before the transaction -----------------------------------------------------------------------------------------
 
     async def aread(self, events: Sequence[Any]) -> list[Read]:
-        return self.read(events) if self.reads_quickly(events) else await asyncio.to_thread(self.read, events)
+        quick = self.reads_quickly(events) and not any(_names_interaction_only(raw) for raw in events)
+        return self.read(events) if quick else await asyncio.to_thread(self.read, events)
 
     def reads_quickly(self, events: Sequence[Any]) -> bool:
         """Whether reading takes some milliseconds at most: few characters, and no expression of a user's own to mask them by."""
@@ -110,7 +111,28 @@ class IntakeRequest:
                 reads.append(self._read(index, raw))
             except EventRejected as error:
                 self._reject(index, error)
-        return reads
+        return self._with_families(reads) if any(not read.sent.family for read in reads) else reads
+
+    def _with_families(self, reads: Sequence[Read]) -> list[Read]:
+        """Those that name nothing but an interaction get its family's checks and masks: that is too slow for inside the transaction."""
+        named = {read.report.get("interaction") for read in reads if not read.sent.family}
+        arms = arms_reported(reads)
+        with self._in.store.read() as tx:
+            for id, ones in self._in.store.events.interactions(tx, named).items():
+                arms.setdefault(id, {}).update({one.arm.family: one.arm for one in ones})
+        protected = []
+        for read in reads:
+            try:
+                protected.append(read if read.sent.family else self._of_interaction(read, arms))
+            except EventRejected as error:
+                self._reject(read.index, error)
+        return protected
+
+    def _of_interaction(self, read: Read, arms: Mapping[str, Mapping[str, Arm]]) -> Read:
+        arm = arm_of_interaction(read, arms)
+        if arm is None:
+            raise unknown_interaction(read)
+        return replace(read, report=self._protected(read.report, arm), read_for=arm.family)
 
     def _read(self, index: int, raw: Any) -> Read:
         report = read_report(raw, now=self._received_at)
@@ -213,9 +235,7 @@ class IntakeRequest:
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:
-                arm = placing.arm_of(read)
-                report = read.report if read.sent.family else self._protected(read.report, arm)
-                placed.append(placing.place(replace(read, report=report), arm))
+                placed.append(placing.place(read, placing.arm_of(read)))
             except EventRejected as error:
                 self._reject(read.index, error)
         return sorted(placed, key=lambda one: one.index)
@@ -256,6 +276,10 @@ class IntakeRequest:
             return
         payload = {"example": example.id, "split": example.split, "sent_by": self._in.actor}
         self._in.store.reviews.open(tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at)
+
+
+def _names_interaction_only(raw: Any) -> bool:
+    return isinstance(raw, Mapping) and raw.get("interaction") is not None and raw.get("family") is None and raw.get("assignment") is None
 
 
 def _conflict(one: Placed) -> EventRejected:

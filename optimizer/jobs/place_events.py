@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,12 +17,13 @@ from optimizer.ports import Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """One event after everything that needs no database. ``sent`` is the arm as its token or its own fields name it."""
+    """One event after everything that may be slow. ``sent`` is the arm as its token or its own fields name it."""
 
     index: int
     report: Report
     sent: Arm  # family "" when only the interaction can say
     by_token: bool
+    read_for: str = ""  # the interaction's family, whose checks and masks the report has passed, where ``sent`` names none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,9 @@ class Placing:
         self._rollouts: dict[str, tuple[Rollout | None, datetime | None]] = {}
 
     def arm_of(self, read: Read) -> Arm:
-        served = self._arm_of_interaction(read)
+        served = arm_of_interaction(read, self._arms)
+        if served is not None and not read.sent.family and served.family != read.read_for:
+            raise unknown_interaction(read)  # it changed between reading and now: the report has the masks of another family
         if served is not None:
             check_interaction(read.sent, served)
         if read.by_token:
@@ -72,10 +75,7 @@ class Placing:
         if served is not None:
             return served
         if not read.sent.family or read.sent.unit_hmac is None:
-            raise EventRejected(
-                "unknown_interaction",
-                f"There is no interaction {read.report.get('interaction')!r} to take the arm from. Report it first, or send its assignment token.",
-            )
+            raise unknown_interaction(read)
         return self._arm_of_unit(read)
 
     def place(self, read: Read, arm: Arm) -> Placed:
@@ -91,15 +91,6 @@ class Placing:
         if report.is_interaction:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
         return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content_hash(report, read.sent))
-
-    def _arm_of_interaction(self, read: Read) -> Arm | None:
-        arms = self._arms.get(read.report.get("interaction"), {})
-        if read.sent.family or len(arms) < 2:
-            return arms.get(read.sent.family) if read.sent.family else next(iter(arms.values()), None)
-        raise EventRejected(
-            "unknown_interaction",
-            f"Families {', '.join(sorted(arms))} all have an interaction {read.report.get('interaction')!r}; name the family.",
-        )
 
     def _arm_of_unit(self, read: Read) -> Arm:
         family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac
@@ -123,3 +114,35 @@ class Placing:
         following = self._store.rollouts.following(self._tx, rollout)
         ends = [reign.until for reign in history if reign.rollout == rollout.id] + [following.created_at if following is not None else None]
         return min([over, *(end for end in ends if end is not None)])
+
+
+def arms_reported(reads: Iterable[Read]) -> dict[str, dict[str, Arm]]:
+    """By id and family, the arms of the interactions that events of a request report under a family of their own."""
+    arms: dict[str, dict[str, Arm]] = {}
+    for read in reads:
+        id = read.report.get("id") or read.report.get("interaction")
+        if read.report.is_interaction and read.sent.family and id is not None:
+            arms.setdefault(id, {}).setdefault(read.sent.family, read.sent)
+    return arms
+
+
+def arm_of_interaction(read: Read, known: Mapping[str, Mapping[str, Arm]]) -> Arm | None:
+    """The arm of the interaction that an event names, of the event's family where it has one; None: it is not known.
+
+    Raises:
+        EventRejected: several families have an interaction of that id, and the event names none of them.
+    """
+    arms = known.get(read.report.get("interaction"), {})
+    if read.sent.family or len(arms) < 2:
+        return arms.get(read.sent.family) if read.sent.family else next(iter(arms.values()), None)
+    raise EventRejected(
+        "unknown_interaction",
+        f"Families {', '.join(sorted(arms))} all have an interaction {read.report.get('interaction')!r}; name the family.",
+    )
+
+
+def unknown_interaction(read: Read) -> EventRejected:
+    return EventRejected(
+        "unknown_interaction",
+        f"There is no interaction {read.report.get('interaction')!r} to take the arm from. Report it first, or send its assignment token.",
+    )

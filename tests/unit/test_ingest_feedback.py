@@ -432,6 +432,26 @@ class TestPersonalData:
         store.close()
         assert secret.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
+    def test_an_outcome_that_names_only_its_interaction_is_masked_before_the_transaction(self, tmp_path: Path) -> None:
+        here = Installation(new_database(tmp_path), mask=["email"])
+        here.send({"id": "in", "assignment": token(), "output": "x"})
+        secret = {"interaction": "beside", "label": "berta@example.org"}
+        beside = {"id": "beside", "assignment": token(), "output": "y"}
+        request = here.intake().request()
+        reads = request.read([{"interaction": "in", "label": "anna@example.org"}, secret, beside])
+        assert [read.report.get("label") for read in reads] == ["[email]", "[email]", None]
+        assert here.store.write(lambda tx: request.keep(tx, reads))["accepted"] == 3
+
+    def test_an_outcome_masked_for_another_family_than_its_interaction_has_by_then_is_not_kept(self, tmp_path: Path) -> None:
+        here = Installation(new_database(tmp_path), mask=["email"])
+        here.send({"id": "in", "family": "triage", "unit": "u1", "output": "x"})
+        request = here.intake().request()
+        reads = request.read([{"interaction": "in", "label": "anna@example.org"}])
+        others = [replace(read, read_for=FAMILY) for read in reads]
+        answer = here.store.write(lambda tx: request.keep(tx, others))
+        assert [one["type"] for one in answer["rejected"]] == ["unknown_interaction"]
+        assert here.feedback() == []
+
     def test_the_answer_that_an_idempotency_key_keeps_quotes_no_personal_data(self, tmp_path: Path) -> None:
         store = new_database(tmp_path)
         here = Installation(store, mask=["email"])
