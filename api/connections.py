@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
+import structlog
+from ulid import ULID
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api import problems
@@ -19,6 +21,7 @@ from optimizer.config import Limits
 from optimizer.core.errors import Busy, DetentError
 
 MAX_HEADER_BYTES = 64 * 1024
+log = structlog.get_logger("http")
 LINGER_S = 1.0  # a refusal stays readable for so long while what is still sent is thrown away; closing at once would take it back
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
 
@@ -169,9 +172,12 @@ class TimedProtocol(HttpToolsProtocol):
 
 
 def _answer(error: DetentError) -> bytes:
-    body = json.dumps(problems.document(error)).encode()
+    request_id = str(ULID()).lower()  # what the request itself may have named was not read to its end
+    log.debug("connection refused", request_id=request_id, status=problems.status_of(error), detail=error.detail)
+    body = json.dumps(problems.document(error, request_id=request_id)).encode()
     head = (
         STATUS_LINE[problems.status_of(error)],
-        f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\nconnection: close\r\n\r\n".encode(),
+        f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n".encode(),
+        f"x-request-id: {request_id}\r\nretry-after: 1\r\nconnection: close\r\n\r\n".encode(),
     )
     return b"".join((*head, body))

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from optimizer.adapters.openai_wire import Deadline, error_text, failure_of, malformed, opened, unreachable, whole
+from optimizer.adapters.openai_wire import UNFIT, Deadline, error_text, failure_of, malformed, no_answer, opened, unreachable, whole
 from optimizer.core.deltas import MessageInPieces, delta_of, says_something
 from optimizer.ports import DeltaSink
 
@@ -51,7 +51,7 @@ def post_streaming(
 def gather(
     chunks: Iterable[Mapping[str, Any]], sink: DeltaSink, *, model: str, where: str, look: Look = lambda chunk: None
 ) -> dict[str, Any]:
-    """Hands on what chunks bring and returns the whole answer; raises ModelFailed for one that never came to its end."""
+    """Hands on what chunks bring and returns the whole answer; raises ModelFailed for one that never came to its end, or is too long."""
     message = MessageInPieces()
     finish_reason, more = None, {}
     for chunk in chunks:
@@ -64,8 +64,8 @@ def gather(
             delta = {name: value for name, value in (choice.get("delta") or {}).items() if value is not None}
             message.add(delta)
             finish_reason = choice.get("finish_reason") or finish_reason
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise malformed(model, f"{type(error).__name__}: {error}") from None
+        except UNFIT as error:
+            raise no_answer(model, error) from None
         if says_something(delta):
             sink.put(delta)
     if finish_reason is None:
@@ -76,8 +76,9 @@ def gather(
 def put_whole(values: Mapping[str, Any], sink: DeltaSink, *, model: str) -> None:
     try:
         delta = delta_of(values["choices"][0]["message"])
-    except (AttributeError, KeyError, IndexError, TypeError) as error:
-        raise malformed(model, f"{type(error).__name__}: {error}") from None
+        MessageInPieces().add(delta)
+    except UNFIT as error:
+        raise no_answer(model, error) from None
     if says_something(delta):
         sink.put(delta)
 

@@ -13,11 +13,14 @@ from typing import Any
 import httpx
 
 from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes
+from optimizer.core.deltas import MAX_ANSWER_BYTES, AnswerTooLong, size_of
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.wire import wire_messages, wire_params
 
 CONNECT_S = 5.0
+MAX_BODY_BYTES = 4 * MAX_ANSWER_BYTES  # what stands around an answer, log-probabilities first, is longer than the answer
+UNFIT = (AttributeError, LookupError, TypeError, ValueError)  # what reading an answer that is none may raise
 IN_THE_LOG = "What it said is kept for the operator: in the gateway's log, for a study in the journal."  # and nowhere else: it may hold addresses, keys and the prompt
 
 
@@ -43,11 +46,15 @@ async def apost(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *,
     with _as_model_failed(model, url, timeout_s):
         try:
             async with asyncio.timeout(timeout_s):
-                response = await client.post(f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+                sending = client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+                async with sending as response:
+                    pieces = _Pieces(model)
+                    async for piece in response.aiter_bytes():
+                        pieces.add(piece)
         except TimeoutError:
             raise timed_out(model, timeout_s) from None
-    _require_ok(response, response.content, model)
-    return _parsed(response.content, model)
+    _require_ok(response, pieces.joined(), model)
+    return _parsed(pieces.joined(), model)
 
 
 @contextmanager
@@ -61,7 +68,7 @@ def opened(
         client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s)) as response,
     ):
         if response.status_code != 200:
-            _require_ok(response, read(response, deadline), model)
+            _require_ok(response, read(response, deadline, model), model)
         yield response, deadline
 
 
@@ -99,17 +106,35 @@ class Deadline:
             raise timed_out(self._model, self._timeout_s)
 
 
-def read(response: httpx.Response, deadline: Deadline) -> bytes:
-    pieces = []
+class _Pieces:
+    """A body as it comes, up to MAX_BODY_BYTES."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._pieces: list[bytes] = []
+        self._n_bytes = 0
+
+    def add(self, piece: bytes) -> None:
+        self._n_bytes += len(piece)
+        if self._n_bytes > MAX_BODY_BYTES:
+            raise too_long(self._model, f"a body of more than {MAX_BODY_BYTES:,} bytes")
+        self._pieces.append(piece)
+
+    def joined(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+def read(response: httpx.Response, deadline: Deadline, model: str) -> bytes:
+    pieces = _Pieces(model)
     for piece in response.iter_bytes():
         deadline.check()
-        pieces.append(piece)
-    return b"".join(pieces)
+        pieces.add(piece)
+    return pieces.joined()
 
 
 def whole(response: httpx.Response, deadline: Deadline, *, model: str) -> dict[str, Any]:
     """An answer that comes in one piece."""
-    return _parsed(read(response, deadline), model)
+    return _parsed(read(response, deadline, model), model)
 
 
 def _parsed(body: bytes, model: str) -> dict[str, Any]:
@@ -165,8 +190,10 @@ def read_answer(
         text = message.get("content") or ""
         if not isinstance(text, str):
             raise TypeError("content is no text")
-    except (KeyError, IndexError, TypeError) as error:
-        raise malformed(model, f"{type(error).__name__}: {error}") from None
+        if size_of(message) > MAX_ANSWER_BYTES:
+            raise AnswerTooLong(MAX_ANSWER_BYTES)
+    except UNFIT as error:
+        raise no_answer(model, error) from None
     usage = values.get("usage") or {}
     input_tokens = usage.get("prompt_tokens")
     if input_tokens is None:
@@ -223,6 +250,20 @@ def malformed(model: str, what: str) -> ModelFailed:
         f"Check that its address ends where /chat/completions follows (often /v1). {IN_THE_LOG}",
         kind="malformed",
         said=" ".join(what.split())[:200],
+        sent=True,
+        model=model,
+    )
+
+
+def no_answer(model: str, error: Exception) -> ModelFailed:
+    """One of UNFIT as what it says of the model."""
+    return too_long(model, str(error)) if isinstance(error, AnswerTooLong) else malformed(model, f"{type(error).__name__}: {error}")
+
+
+def too_long(model: str, what: str) -> ModelFailed:
+    return ModelFailed(
+        f"Model {model!r} gave {what}, the most that is taken, so the call was ended. Bound its answers with max_tokens.",
+        kind="malformed",
         sent=True,
         model=model,
     )

@@ -7,6 +7,8 @@ from typing import Any
 
 ModelDelta = Mapping[str, Any]  # OpenAI's `delta` of one chunk: content, tool_calls (by index), refusal and the like
 
+MAX_ANSWER_BYTES = 8 * 1024 * 1024  # some two million tokens: longer than any model answers
+_MAX_DEPTH = 20
 _ONCE = frozenset({"role", "id", "type"})  # sent once; all other texts come in pieces
 
 
@@ -15,15 +17,30 @@ def says_something(delta: ModelDelta) -> bool:
     return any(value not in (None, "", [], {}) for name, value in delta.items() if name != "role")
 
 
-class MessageInPieces:
-    """The message so far."""
+class AnswerTooLong(ValueError):
+    """An answer, or its pieces together, is longer than ``max_bytes``."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"an answer of more than {max_bytes:,} bytes")
+
+
+class MessageInPieces:
+    """The message so far; its texts are joined when they are asked for, so that many small pieces cost no more than their length.
+
+    Args:
+        max_bytes: what the pieces may hold together, by ``size_of``.
+    """
+
+    def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._message: dict[str, Any] = {}
         self._calls: dict[int, dict[str, Any]] = {}
+        self._room = self._max_bytes = max_bytes
 
     def add(self, delta: ModelDelta) -> None:
-        """Raises TypeError or ValueError for a delta that fits no message; providers send those too."""
+        """Raises TypeError or ValueError for a delta that fits no message, AnswerTooLong for one too many; providers send those too."""
+        self._room -= size_of(delta)
+        if self._room < 0:
+            raise AnswerTooLong(self._max_bytes)
         for name, value in delta.items():
             if value is None:
                 continue
@@ -35,13 +52,13 @@ class MessageInPieces:
 
     @property
     def text(self) -> str:
-        return str(self._message.get("content") or "")
+        return str(_joined(self._message.get("content")) or "")
 
     def message(self) -> dict[str, Any]:
         """As a whole answer carries it."""
-        whole = {"role": "assistant", "content": None, **self._message}
+        whole = {"role": "assistant", "content": None, **_joined(self._message)}
         if self._calls:
-            whole["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
+            whole["tool_calls"] = [_joined(self._calls[index]) for index in sorted(self._calls)]
         return whole
 
 
@@ -53,6 +70,21 @@ def delta_of(message: Mapping[str, Any]) -> dict[str, Any]:
     return delta
 
 
+def size_of(value: Any, depth: int = 0) -> int:
+    """Bytes of texts and names in UTF-8, and one for every other value. Raises ValueError for one nested more than 20 levels deep."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, Mapping):
+        return 1 + sum(size_of(str(name)) + size_of(one, depth + 1) for name, one in value.items())
+    return 1 + sum(size_of(one, depth + 1) for one in value) if isinstance(value, list) else 1
+
+
+class _Texts(list[str]):
+    """The pieces of one text."""
+
+
 def _merge(into: dict[str, Any], pieces: Mapping[str, Any]) -> None:
     for name, piece in pieces.items():
         before = into.get(name)
@@ -62,9 +94,19 @@ def _merge(into: dict[str, Any], pieces: Mapping[str, Any]) -> None:
             if not isinstance(before, dict):
                 before = into[name] = {}
             _merge(before, piece)
-        elif isinstance(piece, str) and isinstance(before, str) and name not in _ONCE:
-            into[name] = before + piece
-        elif isinstance(piece, list) and isinstance(before, list):
-            into[name] = [*before, *piece]
+        elif isinstance(piece, str) and name not in _ONCE:
+            if not isinstance(before, _Texts):
+                before = into[name] = _Texts()
+            before.append(piece)
+        elif isinstance(piece, list):
+            if not isinstance(before, list) or isinstance(before, _Texts):
+                before = into[name] = []
+            before += piece
         else:
             into[name] = piece
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, _Texts):
+        return "".join(value)
+    return {name: _joined(one) for name, one in value.items()} if isinstance(value, dict) else value

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters import openai_stream, openai_wire
 from optimizer.adapters.litellm_models import LiteLLMModel
 from optimizer.adapters.openai_compatible import OpenAICompatible
-from optimizer.core.deltas import ModelDelta
+from optimizer.core.deltas import MessageInPieces, ModelDelta
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelPrice
 from optimizer.ports import StreamingModel
@@ -120,6 +121,27 @@ def test_a_stream_that_breaks_in_the_middle_has_handed_on_what_came(make: Any, b
     with pytest.raises(ModelFailed):
         make(behind.url).stream(request(), sink)
     assert sink.text in ("Stars burn", "Stars")  # a reset may swallow what was on its way
+
+
+@both
+def test_a_stream_that_goes_on_and_on_is_ended_and_what_came_was_handed_on(
+    make: Any, behind: FaultyProvider, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(openai_stream, "MessageInPieces", lambda: MessageInPieces(max_bytes=1000))
+    behind.pieces = ["word "] * 1000
+    sink = Sink()
+    with pytest.raises(ModelFailed, match="more than 1,000 bytes") as caught:
+        make(behind.url).stream(request(), sink)
+    assert caught.value.kind == "malformed"
+    assert "word " in sink.text
+    assert len(sink.text) <= 1000
+
+
+def test_a_whole_answer_that_is_too_long_is_refused(behind: FaultyProvider, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(openai_wire, "MAX_BODY_BYTES", 50)
+    with pytest.raises(ModelFailed, match="more than 50 bytes") as caught:
+        own_wire(behind.url).complete(request())
+    assert caught.value.kind == "malformed"
 
 
 def test_an_answer_that_drips_whole_is_too_slow(behind: FaultyProvider):

@@ -144,7 +144,10 @@ def test_a_half_open_connection_is_closed_after_its_time(hasty: Api, sent: str, 
     came = rest_of(hasty.connect(sent))
     assert b"HTTP/1.1 " + status in came
     if status == b"408":
-        assert json.loads(came.rsplit(b"\r\n\r\n", 1)[1])["type"] == "/problems/too-slow"
+        head, body = came.rsplit(b"\r\n\r\n", 1)
+        problem = json.loads(body)
+        assert problem["type"] == "/problems/too-slow"
+        assert b"\r\nx-request-id: " + problem["request_id"].encode() + b"\r\n" in head
 
 
 def test_five_hundred_half_open_connections_are_all_closed(hasty: Api) -> None:

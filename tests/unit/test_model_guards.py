@@ -16,7 +16,7 @@ from api.metrics import Metrics
 from api.model_gate import Full, Gate
 from api.reader import ClientGone, Reader
 from optimizer.core.breaker import BreakerSettings
-from optimizer.core.deltas import MessageInPieces, ModelDelta, delta_of
+from optimizer.core.deltas import AnswerTooLong, MessageInPieces, ModelDelta, delta_of
 from optimizer.core.errors import ModelFailed, NotFound
 from optimizer.core.language import Backoff, ModelPrice
 from optimizer.jobs.ask_model import ask_model, pause_before_retry
@@ -336,6 +336,53 @@ def test_a_whole_message_as_one_piece_makes_the_same_message_again() -> None:
     again = MessageInPieces()
     again.add(delta_of(whole))
     assert again.message() == whole
+
+
+def test_texts_and_lists_in_pieces_are_put_together_in_their_order() -> None:
+    message = MessageInPieces()
+    for delta in ({"content": "a", "notes": [1]}, {"content": "b", "notes": [2], "more": {"text": "x"}}, {"more": {"text": "y"}}):
+        message.add(delta)
+    assert message.text == "ab"
+    assert message.message() == {"role": "assistant", "content": "ab", "notes": [1, 2], "more": {"text": "xy"}}
+
+
+def test_pieces_are_not_joined_before_the_answer_is_asked_for() -> None:
+    class Piece(str):
+        def __add__(self, other: str) -> str:
+            raise AssertionError("joined before it was asked for")
+
+        __radd__ = __add__
+
+    message = MessageInPieces()
+    for _ in range(20_000):
+        message.add({"content": Piece("word ")})
+    assert message.text == "word " * 20_000
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "x" * 60},
+        {"content": "é" * 30},
+        {"reasoning": "x" * 60},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "x" * 60}}]},
+        {"notes": [1] * 60},
+    ],
+    ids=["text", "bytes and not characters", "another text", "arguments", "values"],
+)
+def test_pieces_of_more_bytes_than_an_answer_may_have_are_refused(delta: ModelDelta) -> None:
+    message = MessageInPieces(max_bytes=120)
+    message.add(delta)
+    with pytest.raises(AnswerTooLong, match="120"):
+        message.add(delta)
+
+
+def test_a_piece_nested_without_end_is_refused() -> None:
+    nested: Any = {}
+    for _ in range(900):
+        nested = {"a": nested}
+    with pytest.raises(ValueError, match="levels deep"):
+        MessageInPieces().add(nested)
 
 
 def test_label_values_are_escaped_in_the_metrics() -> None:
