@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from math import log
+from math import isnan, log
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,7 +154,7 @@ class Table:
             self.store.champions.put(tx, first(family=family.name, variant=champion.id, at=now, by="bench", why="first"))
 
         with self.store.read() as tx:
-            begun = next(iter(self.store.studies.page(tx, family=family.name)[0]), None)
+            begun = next((s for s in self.store.studies.page(tx, family=family.name)[0] if s.status != "failed"), None)
         if begun is None:
             self.store.write(write)
         made = begun or create_study(
@@ -262,9 +262,9 @@ class Recorded:
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
         row = int(str(request.messages[-1]["content"]).split()[-1])
-        confidence, score = self._pool.confidence[row, self._at], self._pool.score[row, self._at]
+        confidence, score = float(self._pool.confidence[row, self._at]), self._pool.score[row, self._at]
         tokens = round(float(self._pool.cost_usd[row, self._at]) * 1e6 / USD_PER_MTOK)
         return ModelAnswer(
             text="right" if score > 0.5 else "wrong", input_tokens=tokens, output_tokens=0, cost_usd=tokens * USD_PER_MTOK / 1e6,
-            latency_ms=1.0, log_probability=log(max(float(confidence), 1e-9)),
+            latency_ms=1.0, log_probability=None if isnan(confidence) else log(max(confidence, 1e-9)),
         )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from optimizer.config import load_settings
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.policy import cascade_strategy
 from optimizer.core.policy.cascade_strategy import _on_groups, _with_policy
 from optimizer.core.policy.faults import policy_faults
 from optimizer.core.policy.records import TierRecords
@@ -140,6 +142,16 @@ def test_rows_of_dev_are_asked_about_too_and_never_twice(world: World) -> None:
     report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
     assert report.cascade is not None
     assert report.cascade.n_records == 360
+
+
+def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setattr(
+        cascade_strategy, "cross_fitted", lambda records, goal, folds, found: (np.full(len(records), 0.2), np.zeros(len(records)))
+    )
+    models = two_tiers()
+    study = world.run(create(world, models), models=models)
+    assert (study.outcome, study.findings["sequence"]["proposals"]) == ("no_improvement", [])
+    assert "predicted to lose 20.00 points or more left out, since the margin is" in study.spend.remark
 
 
 def test_what_saves_less_than_the_gate_asks_for_is_not_taken_to_the_holdout(tmp_path: Path) -> None:

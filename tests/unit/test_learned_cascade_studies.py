@@ -173,7 +173,7 @@ def test_what_it_was_trained_on_stands_in_the_variant(tmp_path: Path) -> None:
     world, models = world_of(tmp_path / "world", train), guessers()
     study = world.run(create(world, models), models=models)
     trained_on = winner_of(world, study).policy["confidence"]["after"]["cheap"]["trained_on"]
-    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 300, 100)
+    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 360, 100)
 
 
 def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(
 
 def test_too_few_answers_are_no_failure_and_are_said(world: World) -> None:
     models = guessers()
-    study = world.run(create(world, models, definition={**SIZES, "n_train": 15}), models=models)
+    study = world.run(create(world, models, definition={**SIZES, "n_train": 10, "n_dev": 5}), models=models)
     assert study.status == "finished", study.error
     assert "No confidence was learned for cheap" in study.spend.remark
     assert study.findings["confidence"][0]["learned"] is None

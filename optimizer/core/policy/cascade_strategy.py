@@ -143,10 +143,20 @@ class CascadeSearch:
                 first.setdefault(proposal.variant.id, proposal)
         others = [proposal for id, proposal in first.items() if id != setting.start.id]
         worth = setting.family.rollout.gates.improvement if setting.aim == "cost" else 0.0
-        proposed = _in_order([one for one in others if one.params[SAVED] >= worth], int(setting.definition["n_settings"]))
+        kept_back = [one for one in others if setting.aim == "cost" and one.params[LOSS] >= margin]
+        enough = [one for one in others if one.params[SAVED] >= worth and one not in kept_back]
+        proposed = _in_order(enough, int(setting.definition["n_settings"]))
         said = _on_proposals(proposed) if proposed else [one.found[0].reason for one in searched if one.found[0].setting is None]
         setting.remark(
-            " ".join([*said, *_too_little([one for one in others if one.params[SAVED] < worth], worth), *remarks, *_on_groups(groups)])
+            " ".join(
+                [
+                    *said,
+                    *_too_little([one for one in others if one.params[SAVED] < worth], worth),
+                    *_too_bold(kept_back, margin),
+                    *remarks,
+                    *_on_groups(groups),
+                ]
+            )
         )
         return proposed
 
@@ -289,6 +299,14 @@ def _too_little(left: Sequence[Proposal], worth: float) -> list[str]:
     return [
         f"{count(len(left), 'setting')} predicted to save at most {most:.0%} left out, since rollout.gates.improvement asks for {worth:.0%}."
     ]
+
+
+def _too_bold(left: Sequence[Proposal], margin: float) -> list[str]:
+    """What was safe on the rows it was fitted to and is not on others."""
+    if not left:
+        return []
+    least = 100 * min(one.params[LOSS] for one in left)
+    return [f"{count(len(left), 'setting')} predicted to lose {least:.2f} points or more left out, since the margin is {100 * margin:.2f}."]
 
 
 def _on_groups(groups: Sequence[str]) -> list[str]:
