@@ -685,6 +685,13 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
         (VariantDraft(messages=[{"role": "user", "content": "{{document}} \ud800"}]), "cannot be written as JSON"),
         (
             VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], model={"temperature": float("nan")}),
+            "temperature is .*, not nan",
+        ),
+        (
+            VariantDraft(
+                messages=[{"role": "user", "content": "{{document}}"}],
+                examples=[{"id": "e", "input": {"document": float("nan")}, "output": "b"}],
+            ),
             "cannot be written as JSON",
         ),
         (VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], examples=[{"id": "e"}]), "an example needs"),
