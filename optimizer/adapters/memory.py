@@ -1,10 +1,10 @@
-"""Events and journal in dictionaries, and a clock that moves when told: the contract tests hold them to the database's behaviour."""
+"""Events and journal in dictionaries: the contract tests hold them to the database's behaviour."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
 from optimizer.core.errors import Conflict, InvalidInput, NotFound
@@ -14,25 +14,6 @@ from optimizer.core.study import Spend
 from optimizer.ports import Added, JournalEntry, Transaction
 
 Name = tuple[str, str]
-
-
-class MemoryClock:
-    """ports.Clock that stands still until ``pass_time``."""
-
-    def __init__(self, start: datetime, scale: float = 1.0) -> None:
-        self.scale = scale
-        self._start = start
-        self._now = start
-
-    def now(self) -> datetime:
-        return self._now
-
-    def rollout_now(self) -> datetime:
-        return self._start + (self._now - self._start) * self.scale
-
-    def pass_time(self, by: timedelta) -> datetime:
-        self._now += by
-        return self._now
 
 
 class _Event(Protocol):

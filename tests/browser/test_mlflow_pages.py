@@ -17,6 +17,7 @@ from optimizer.jobs.mirror_outbox import mirror_once
 from optimizer.mlflow_server import ENVIRONMENT, command
 from tests import mlflow_story as story
 from tests.clock import until
+from tests.mlflow_store import NewMlflow
 
 CHROMIUM = os.environ.get("DETENT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -28,10 +29,10 @@ WINNER = story.VARIANTS[4].id
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> Iterator[str]:
     """Address of an MLflow server that shows the mirrored study."""
     home = tmp_path_factory.mktemp("home")
-    uri = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+    uri = new_mlflow(home / "mlflow" / "mlflow.db")
     store = story.open_database(home)
     story.tell(store)
     assert mirror_once(store, MlflowTracker(uri), story.after_it(), [story.FAMILY]) == 1

@@ -18,6 +18,7 @@ from optimizer import supervise
 from optimizer.config import load_settings
 from optimizer.mlflow_server import ENVIRONMENT, prepare_store
 from tests.clock import PROCESSES_S, until
+from tests.mlflow_store import NewMlflow
 
 API = "/api/2.0/mlflow"
 JSON = {"Content-Type": "application/json"}
@@ -31,8 +32,9 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("home")
+    new_mlflow(home / "mlflow" / "mlflow.db")
     prepare_store(load_settings(home=home))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -20,15 +20,16 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.ports import StudyEvidence
 from tests import mlflow_story as story
+from tests.mlflow_store import NewMlflow
 from tests.mlflow_story import FAMILY, STUDY, VARIANTS, after_it
 
 WINNER = VARIANTS[4].id
 
 
 @pytest.fixture(scope="module")
-def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One MLflow store for the module: making its tables takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> str:
+    """One MLflow store for the module."""
+    return new_mlflow(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture(scope="module")

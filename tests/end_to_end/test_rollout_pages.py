@@ -19,6 +19,7 @@ from optimizer.adapters.mlflow_tracking import MlflowTracker
 from tests import command_line
 from tests.api_world import make_home, serving
 from tests.clock import Clock
+from tests.mlflow_store import NewMlflow
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
@@ -156,14 +157,14 @@ def test_rest_answers_the_evidence_beside_what_it_always_answered(tmp_path: Path
         assert (frozen["served"], frozen["freeze"]["reason"]) == (False, "incident")
 
 
-def test_mlflow_tells_each_decisions_evidence_as_tag_and_as_metric(home: Path, tmp_path: Path) -> None:
+def test_mlflow_tells_each_decisions_evidence_as_tag_and_as_metric(home: Path, tmp_path: Path, new_mlflow: NewMlflow) -> None:
     store = Database(f"sqlite:///{home / 'var' / 'detent.db'}")
     with store.read() as tx:
         rollout = store.rollouts.latest(tx, F)
         assert rollout is not None
         decisions = store.rollouts.decisions(tx, rollout.id)
     store.close()
-    tracker = MlflowTracker(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    tracker = MlflowTracker(new_mlflow(tmp_path / "mlflow.db"))
     tracker.mirror_rollout(rollout, decisions)
     tracker.mirror_rollout(rollout, decisions)
     client = tracker._client

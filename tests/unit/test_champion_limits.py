@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryClock
 from optimizer.core.champion import first, succeed
 from optimizer.core.champion_limits import ChampionLimits, Crossed, Figure, crossed, is_enough, silence
 from optimizer.core.feedback import Interaction
@@ -20,6 +19,7 @@ from optimizer.core.minute_sums import MinuteSums
 from optimizer.jobs.roll_up_minutes import NAME, roll_up_minutes
 from optimizer.jobs.watch_limits import OUT_OF_LIMITS, watch_limits
 from optimizer.ports import Alert
+from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import FAMILY, NOW, arm, interaction, minutes, new_database
 
@@ -199,7 +199,7 @@ def store(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def look(store: Database, clock: MemoryClock) -> list[Alert]:
+def look(store: Database, clock: Clock) -> list[Alert]:
     """What the worker does every twenty seconds; the open alerts afterwards."""
     roll_up_minutes(store, clock)
     watch_limits(store, clock, {FAMILY: family()}, LIMITS)
@@ -213,7 +213,7 @@ def request(i: int, at: datetime, *, failed: bool = False) -> Interaction:
     )  # fmt: skip
 
 
-def live(store: Database, clock: MemoryClock, n_polls: int, per_poll: int, *, fails_every: int = 0) -> list[tuple[datetime, Alert]]:
+def live(store: Database, clock: Clock, n_polls: int, per_poll: int, *, fails_every: int = 0) -> list[tuple[datetime, Alert]]:
     """So many polls with traffic in between; every alert with the time at which it was seen first."""
     seen: dict[str, tuple[datetime, Alert]] = {}
     n = 0
@@ -231,7 +231,7 @@ def live(store: Database, clock: MemoryClock, n_polls: int, per_poll: int, *, fa
 
 
 def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     ((at, alert),) = live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     fiftieth = NOW + 10 * POLL
     assert at - fiftieth <= timedelta(minutes=5)
@@ -241,7 +241,7 @@ def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_fiv
 
 
 def test_it_clears_when_requests_succeed_again_and_is_raised_once_meanwhile(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     raised = live(store, clock, n_polls=60, per_poll=5, fails_every=2)
     assert len(raised) == 1
     assert live(store, clock, n_polls=60, per_poll=5)[1:] == []
@@ -249,7 +249,7 @@ def test_it_clears_when_requests_succeed_again_and_is_raised_once_meanwhile(stor
 
 
 def test_requests_that_stop_coming_are_told_within_five_minutes_and_cleared_when_they_come_again(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     assert live(store, clock, n_polls=45, per_poll=4) == []
     stopped = clock.now()
     ((at, alert),) = live(store, clock, n_polls=30, per_poll=0)
@@ -260,14 +260,14 @@ def test_requests_that_stop_coming_are_told_within_five_minutes_and_cleared_when
 
 
 def test_while_nothing_is_summed_up_nothing_is_told(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     live(store, clock, n_polls=45, per_poll=4)
     clock.pass_time(timedelta(hours=1))
     assert watch_limits(store, clock, {FAMILY: family()}, LIMITS) == [], "a worker that was away is not a silence"
 
 
 def test_a_family_decides_by_its_own_constraints_what_is_slow_and_dear(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     live(store, clock, n_polls=25, per_poll=5)
     own = family()
     strict = own.model_copy(update={"constraints": own.constraints.model_copy(update={"p95_latency_ms": 10.0})})
@@ -276,7 +276,7 @@ def test_a_family_decides_by_its_own_constraints_what_is_slow_and_dear(store: Da
 
 
 def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_its_minutes(store: Database) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     assert live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     with store.read() as tx:
         reign = store.champions.current(tx, FAMILY)
@@ -287,7 +287,7 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
 
 
 def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = MemoryClock(NOW)
+    clock = Clock(NOW)
     live(store, clock, n_polls=25, per_poll=5)
     real, asked = store.minute_stats.of_family, list[timedelta]()
 
