@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -186,7 +185,9 @@ def test_it_grows_when_the_machine_becomes_idle_and_then_no_further(tmp_path: Pa
         assert pool.size == 1
         idle[0] = 4.0
         until(lambda: len(living_owner(tmp_path).urls) == 2, patience_s=30)
-        time.sleep(0.5)
+        looks, look = [], pool._children[0].tend
+        monkeypatch.setattr(pool._children[0], "tend", lambda: looks.append(look()))
+        until(lambda: len(looks) > 2 * embedded_pool.GROW_AFTER, "as many looks as two more processes would need", patience_s=30)
         assert pool.size == 2
     finally:
         pool.close()

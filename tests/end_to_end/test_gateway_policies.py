@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.chat import GONE_CHECK_S
+from api.reader import Reader
 from optimizer import wiring
 from optimizer.config import Settings
 from optimizer.core.language import ModelRequest
@@ -232,8 +231,15 @@ def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup)
     assert [part["model"] for part in shown["later_parts"]] == ["strong"]
 
 
-def test_a_client_that_leaves_between_two_tiers_spares_the_second_and_leaves_what_was_paid_on_record(setup: Setup) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+def test_a_client_that_leaves_between_two_tiers_spares_the_second_and_leaves_what_was_paid_on_record(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, missed, go_on = threading.Event(), threading.Event(), threading.Event()
+    real = Reader.leave
+
+    def leave(reader: Reader, *why: str) -> None:
+        real(reader, *why)
+        missed.set()
 
     def slow(body: Mapping[str, Any]) -> Answer:
         begun.set()
@@ -241,12 +247,13 @@ def test_a_client_that_leaves_between_two_tiers_spares_the_second_and_leaves_wha
         return said("unsure", 0.2)
 
     setup.plays["cheap"] = slow
+    monkeypatch.setattr(Reader, "leave", leave)
     before = len(interactions(setup.settings, "left"))
     body = {"model": "left", "messages": [{"role": "user", "content": "Stars"}]}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{setup.client.base_url}chat/completions", json=body, timeout=httpx.Timeout(10, read=0.5))
     assert begun.is_set()
-    time.sleep(2 * GONE_CHECK_S + 0.5)  # the gateway looks now and then whether somebody still waits
+    assert missed.wait(30), "the gateway looks now and then whether somebody still waits"
     go_on.set()
     found = until(lambda: interactions(setup.settings, "left")[before:])[0]
     assert found["error"].startswith("client_gone")
