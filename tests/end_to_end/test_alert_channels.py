@@ -25,7 +25,7 @@ from optimizer.jobs.send_alerts import messages_waiting, send_alerts
 from optimizer.ports import Alert
 from tests.alert_server import SECRET, WebhookServer, webhook_server
 from tests.clock import PROCESSES_S, Clock, until
-from tests.stores import NOW, new_database
+from tests.stores import NOW, migrate_store, new_database
 
 
 @pytest.fixture(autouse=True)
@@ -210,7 +210,7 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
         server = stack.enter_context(webhook_server())
         monkeypatch.setenv("DETENT_ALERT_SLACK_WEBHOOK", server.url)
         settings = load_settings()
-        wiring.migrate_store(settings)
+        migrate_store(settings)
         store = wiring.open_store(settings)
         stack.callback(store.close)
         store.write(lambda tx: store.alerts.open(tx, alert()))

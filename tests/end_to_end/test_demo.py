@@ -27,6 +27,7 @@ from optimizer.demo.screen import Screen
 from optimizer.demo.studies import Searched, outcome_lines
 from optimizer.demo.users import Users
 from optimizer.ports import JournalEntry, VariantRecord
+from tests.stores import migrate_store
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -63,7 +64,7 @@ def test_the_first_demo_runs_in_the_project_s_own_home(home: Path) -> None:
 
 def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_beside_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings("demo", home)
-    wiring.migrate_store(settings)
+    migrate_store(settings)
     store = wiring.open_store(settings)
     store.write(lambda tx: store.studies.add(tx, a_study()))
     store.close()
@@ -133,7 +134,7 @@ def test_the_cascade_s_family_is_a_short_and_a_long_prompt_of_one_model_at_one_d
 
 def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = place.choose()
-    wiring.migrate_store(chosen.settings)
+    migrate_store(chosen.settings)
     store, family = wiring.open_store(chosen.settings), wiring.load_families(chosen.settings).families[place.CASCADE_FAMILY]
     ended = a_study(
         family=family.name, strategy="replay", aim="cost", outcome="no_improvement", spend=Spend(remark="Do not cascade: so it is.")
@@ -153,7 +154,7 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(home: Path, 
 
 def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = place.choose()
-    wiring.migrate_store(chosen.settings)
+    migrate_store(chosen.settings)
     store, clock, families = wiring.open_store(chosen.settings), wiring.open_clock(chosen.settings), wiring.load_families(chosen.settings)
     wiring.sync_families(chosen.settings, families, store, clock)
     family = families.families[place.CASCADE_FAMILY]
@@ -219,7 +220,7 @@ def test_the_cascade_s_study_asks_for_at_most_800_calls_and_can_pay_for_its_conf
 
 def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> None:
     settings = load_settings("demo", home)
-    wiring.migrate_store(settings)
+    migrate_store(settings)
     store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
     wiring.sync_families(settings, families, store, clock)
     family = families.families["summarization"]
@@ -257,7 +258,7 @@ class OneAnswer:
 
 def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other_one_by_the_model(home: Path) -> None:
     settings = load_settings("demo", home)
-    wiring.migrate_store(settings)
+    migrate_store(settings)
     store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
     wiring.sync_families(settings, families, store, clock)
     family = families.families["summarization"]

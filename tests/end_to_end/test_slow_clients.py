@@ -22,6 +22,7 @@ from optimizer.core.access import access_of, hash_of
 from optimizer.run_files import find
 from tests.api_world import FAMILY
 from tests.clock import PROCESSES_S, until
+from tests.stores import migrate_store
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 PATIENT: dict[str, float] = {"header_seconds": 600, "body_seconds": 600, "idle_seconds": 600, "stalled_seconds": 600}
@@ -40,7 +41,7 @@ class Api:
             self.port = probe.getsockname()[1]
         (home / "config" / "dev.yaml").write_text(json.dumps({"port": self.port, "limits": limits}))
         self.settings: Settings = load_settings("dev", home)
-        wiring.migrate_store(self.settings)
+        migrate_store(self.settings)
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(home)}
         self.process = subprocess.Popen([sys.executable, "-m", "optimizer.processes", "api"], env=environment, stdin=subprocess.PIPE)

@@ -16,6 +16,7 @@ from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from tests.clock import Clock, until
 from tests.running_server import Server, make_home
 from tests.scripted_model import chat_answer, provider
+from tests.stores import migrate_store
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld
 
@@ -78,7 +79,7 @@ def with_a_bad_hour(home: Path) -> None:
     (home / "families" / "topics").mkdir(parents=True)
     (home / "families" / "topics" / "family.yaml").write_text(json.dumps(FAMILY), encoding="utf-8")
     settings, now = load_settings(home=home), datetime.now(UTC)
-    wiring.migrate_store(settings)
+    migrate_store(settings)
     store = wiring.open_store(settings)
     wiring.sync_families(settings, wiring.load_families(settings), store, Clock(now - timedelta(days=10)))
     examples = [e for split, n in (("train", 9), ("dev", 6), ("holdout", 20)) for e in topic_examples(n, split)]

@@ -19,6 +19,7 @@ from optimizer.core.language import ModelPrice
 from optimizer.core.study import Budget
 from optimizer.jobs.call_model import JournaledModel
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
+from tests.stores import new_database
 
 N_STUDIES = 200
 KINDS = [("timeout", None, True), ("rate_limit", 429, True), ("http", 500, True), ("http", 400, True), ("unreachable", None, False)]
@@ -72,8 +73,7 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
 @pytest.mark.timeout(240)
 def test_what_a_study_spends_never_passes_its_cap():
     with tempfile.TemporaryDirectory() as folder, stamina.set_testing(True, attempts=5, cap=True):
-        store = Database(f"sqlite:///{Path(folder) / 'detent.db'}")
-        store.migrate()
+        store = new_database(Path(folder))
         n_stopped = n_sent = 0
         for seed in range(N_STUDIES):
             budget, study, model = simulate(store, seed)

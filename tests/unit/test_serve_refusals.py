@@ -12,12 +12,13 @@ from optimizer.cli.app import app
 from optimizer.config import load_settings
 from optimizer.core.errors import Refused
 from tests.rollout_world import World
+from tests.stores import migrate_store
 
 
 def test_a_scaled_clock_is_refused_while_a_rollout_runs_on_real_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "families").mkdir()
     settings = load_settings(home=tmp_path)
-    wiring.migrate_store(settings)
+    migrate_store(settings)
     store = wiring.open_store(settings)
     world = World(store=store)  # type: ignore[arg-type]
     world.history()
