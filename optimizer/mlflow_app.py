@@ -12,6 +12,7 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from optimizer.adapters.mlflow_connection import making_tables
 from optimizer.config import Settings, load_settings
 from optimizer.core.local_door import SAFE_METHODS, hosts_of, refusal
 from optimizer.mlflow_server import allowed_hosts
@@ -93,7 +94,8 @@ def main() -> None:
     store = set_environment(settings)
     from mlflow.server.handlers import initialize_backend_stores
 
-    initialize_backend_stores(store, store, "mlflow-artifacts:/")
+    with making_tables(settings.mlflow_dir() / "mlflow.db"):  # the worker opens the same file to send what it has
+        initialize_backend_stores(store, store, "mlflow-artifacts:/")
     from mlflow.server.fastapi_app import app
 
     door = Door(app, hosts(settings))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
+TABLES_WAIT_S = 300.0  # MLflow's migrations take eight seconds of an idle core
 
 _tuned: set[Path] = set()
 
@@ -18,15 +22,33 @@ def connect(tracking_uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri)  # the registry of prompts looks here
-    if tracking_uri.startswith("sqlite:///"):
-        path = Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///")))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _tune(path)
+    file = _file_of(tracking_uri)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _tune(file)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with nullcontext() if file is None else making_tables(file):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def making_tables(file: Path) -> Iterator[None]:
+    """One process at a time: two that open an empty file at once both run MLflow's migrations, and one of them ends with an error.
+
+    Raises:
+        filelock.Timeout: another process has been at it for ``TABLES_WAIT_S`` seconds.
+    """
+    from filelock import FileLock
+
+    with FileLock(file.with_suffix(".lock"), timeout=TABLES_WAIT_S):
+        yield
+
+
+def _file_of(tracking_uri: str) -> Path | None:
+    return Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///"))) if tracking_uri.startswith("sqlite:///") else None
 
 
 def _tune(path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from optimizer import mlflow_app
+from optimizer.adapters.mlflow_connection import connect
 from optimizer.config import load_settings
 from optimizer.core.errors import InvalidInput
 from optimizer.mlflow_app import hosts
@@ -66,3 +69,26 @@ def test_the_shipped_server_file_is_one_that_is_read(tmp_path: Path) -> None:
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow" / "server.yaml").write_text((ROOT / "mlflow" / "server.yaml").read_text())
     assert allowed_hosts(load_settings(home=tmp_path)) == frozenset()
+
+
+def test_tables_are_made_by_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+    import uvicorn
+    from filelock import FileLock, Timeout
+    from mlflow.server import handlers
+
+    made: list[str] = []
+
+    def nobody_else_can(by: str) -> None:
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / "mlflow" / "mlflow.lock", timeout=0).acquire()
+        made.append(by)
+
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # what an MLflow server reads is no business of other tests
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda **uris: nobody_else_can("the worker"))
+    monkeypatch.setattr(handlers, "initialize_backend_stores", lambda *uris: nobody_else_can("the server"))
+    monkeypatch.setattr(uvicorn, "run", lambda *args, **options: None)
+    connect(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
+    mlflow_app.main()
+    assert made == ["the worker", "the server"]
