@@ -89,8 +89,8 @@ bench-policies: $(VENV)/.synced-dev ## CPU of executing a policy, beside one cal
 bench-search: $(VENV)/.synced-dev ## searches on recorded and on live answers of the embedded model (hours; a stop loses nothing; data of DETENT_SHARED)
 	@for name in record_answers search_recorded search_live; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
-siege: $(VENV)/.synced-dev ## the worst request at each entrance: processor time, memory, size of the answer (some minutes)
-	@$(BIN)/python bench/siege.py
+siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while clients, kills and locks attack (a quarter of an hour, quiet machine); ARGS="--only load --minutes 1"
+	@$(BIN)/python bench/siege.py $(ARGS)
 
 bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score on the data of DETENT_SHARED (the last two take about half an hour)
 	@for name in cascades confidence content_quality content_rules; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done

@@ -1,0 +1,160 @@
+"""Mixed load at half of capacity while faults come in turn: what was lost, how long well-behaved clients waited, what processes grew by."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+
+from bench.common import Cell
+from bench.siege.besieged import Besieged, Memory, besieged
+from bench.siege.clients import CHATS, EVENTS, PATIENCE_S, POSTS, PROMPTS, Clients, event_id
+from bench.siege.faults import Faults
+from bench.siege.page import LOAD
+
+WARM_S, CALIBRATE_S = 3.0, 10.0
+RECORDED_S, LOOK_S = 60.0, 0.5  # patience with the spool after the last chat, and how often it is looked for
+P99_MS, GROWN_MB, READY_S = 100.0, 400.0, 10.0  # the bars
+
+
+@dataclass(frozen=True, kw_only=True)
+class Siege:
+    """What one siege gave. ``rounds_a_second``: the capacity; ``kept``: table > id > how often it is on record."""
+
+    rounds_a_second: float
+    seconds: float
+    clients: Clients
+    faults: Faults
+    grown_mb: dict[str, float]
+    kept: dict[str, Counter[str]]
+
+
+def siege(home: Path, minutes: float) -> Siege:
+    with besieged(home) as place:
+        memory, faults = Memory(place), Faults(place)
+        memory.start()
+        try:
+            clients, rounds, seconds = asyncio.run(_under_load(place, faults, minutes))
+            _await_records(place, clients.chats)
+        finally:
+            faults.end.set()
+            memory.finish()
+    measured = {"rounds_a_second": rounds, "seconds": seconds, "grown_mb": memory.grown_mb()}
+    return Siege(**measured, clients=clients, faults=faults, kept=_kept(home))
+
+
+async def _under_load(place: Besieged, faults: Faults, minutes: float) -> tuple[Clients, float, float]:
+    async with Clients.connected(place.server.url) as clients:
+        await clients.capacity(WARM_S)
+        rounds = await clients.capacity(CALIBRATE_S)
+        print(f"capacity: {rounds:.1f} rounds a second; half of it follows", file=sys.stderr, flush=True)
+        clients.prompts.clear()
+        began, ended = monotonic(), asyncio.Event()
+        load = asyncio.create_task(clients.load(rounds / 2, ended))
+        try:
+            await asyncio.to_thread(faults.in_turn, began + 60 * minutes)
+            seconds = monotonic() - began
+        finally:
+            faults.end.set()
+            ended.set()
+        await load
+    return clients, rounds, seconds
+
+
+def _await_records(place: Besieged, chats: list[str]) -> None:
+    """The gateway's spool brings what it answered while the store was locked."""
+    until = monotonic() + RECORDED_S
+    while set(chats) - set(_ids(place.home, "interactions")) and monotonic() < until:
+        sleep(LOOK_S)
+
+
+def _kept(home: Path) -> dict[str, Counter[str]]:
+    return {table: Counter(_ids(home, table)) for table in ("feedback_events", "interactions")}
+
+
+def _ids(home: Path, table: str) -> list[str]:
+    with closing(sqlite3.connect(f"file:{home}/var/detent.db?mode=ro", uri=True, timeout=30)) as store:
+        return [row[0] for row in store.execute(f"SELECT id FROM {table}")]
+
+
+def cells_of(siege: Siege) -> list[Cell]:
+    return [*_rates(siege), *_promises(siege), *_prompts(siege), *_processes(siege), *_answers(siege)]
+
+
+def _cell(case: str, ours: float, unit: str, n: int, bar: float | None = None) -> Cell:
+    return Cell(
+        case=LOAD + case, ours=ours, other=bar, other_name="" if bar is None else "bar", ratio=None, low=None, high=None, unit=unit, n=n
+    )
+
+
+def _rates(siege: Siege) -> list[Cell]:
+    rounds, n_turns = siege.rounds_a_second, min(map(len, siege.faults.ready_s.values()))
+    each = (("prompts", PROMPTS), ("feedback events", POSTS * EVENTS), ("chats", CHATS))
+    return [
+        _cell("faults in turn, for", siege.seconds / 60, "minutes", n_turns),
+        *(_cell(f"capacity, {kind}", rounds * n, "a second", 1) for kind, n in each),
+        *(_cell(f"asked for under siege, {kind}", rounds * n / 2, "a second", 1) for kind, n in each),
+    ]
+
+
+def _promises(siege: Siege) -> list[Cell]:
+    events = [event_id(post, i) for post in siege.clients.posts for i in range(EVENTS)]
+    found = []
+    for what, ids, table in (
+        ("feedback events", events, "feedback_events"),
+        ("interactions of these", events, "interactions"),
+        ("chats", siege.clients.chats, "interactions"),
+    ):
+        times = [siege.kept[table][one] for one in ids]
+        found.append(_cell(f"acknowledged {what} that are not on record", times.count(0), "count", len(ids), bar=0))
+        found.append(_cell(f"acknowledged {what} on record more than once", sum(n > 1 for n in times), "count", len(ids), bar=0))
+    return found
+
+
+def _prompts(siege: Siege) -> list[Cell]:
+    away: list[float | None] = []
+    runs: list[float | None] = []
+    for due, took in siege.clients.prompts:
+        ends = due + (PATIENCE_S if took is None else took)
+        is_away = any(due <= back and gone <= ends for gone, back in siege.faults.away)
+        (away if is_away else runs).append(took)
+    return [*_waits("while the api runs", runs, P99_MS), *_waits("while the api restarts", away, None)]
+
+
+def _waits(when: str, waits: list[float | None], bar_ms: float | None) -> list[Cell]:
+    """One without an answer waited as long as its client was patient."""
+    ms = np.array([1000 * (PATIENCE_S if took is None else took) for took in waits] or [0.0])
+    return [
+        _cell(f"prompt {when}, p50", float(np.quantile(ms, 0.5)), "ms", len(waits)),
+        _cell(f"prompt {when}, p99", float(np.quantile(ms, 0.99)), "ms", len(waits), bar=bar_ms),
+        _cell(f"prompts without an answer within {PATIENCE_S:g} s {when}", waits.count(None), "count", len(waits)),
+    ]
+
+
+def _processes(siege: Siege) -> list[Cell]:
+    grown = [_cell(f"growth of the {name}, at most", mb, "MB", 1, bar=GROWN_MB) for name, mb in siege.grown_mb.items()]
+    ready = [
+        _cell(f"ready again after {name}, at most", max(turns), "seconds", len(turns), bar=READY_S)
+        for name, turns in siege.faults.ready_s.items()
+    ]
+    return grown + ready
+
+
+def _answers(siege: Siege) -> list[Cell]:
+    told = siege.faults.told
+    n_wrong = sum(n for what, n in told.items() if what.startswith("wrong keys"))
+    let_in = told["wrong keys: 200"]
+    hostile = {what: n for what, n in told.items() if not what.startswith("wrong keys: 200")}
+    return [
+        _cell("wrong keys that opened", let_in, "count", n_wrong, bar=0),
+        _cell("huge bodies answered with 500", told["huge bodies: 500"], "count", 1, bar=0),
+        *(_cell(f"faults, {what}", n, "count", n) for what, n in sorted(hostile.items())),
+        *(_cell(f"clients, told {what}", n, "count", n) for what, n in sorted(siege.clients.told.items())),
+    ]

@@ -1,0 +1,40 @@
+"""The page of the siege says what the result file says, and no bar is called kept that was missed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+
+siege = importlib.import_module("siege.page")
+FILE = siege.PAGE.parents[2] / "bench" / "results" / "siege.json"
+
+
+def cell(case: str, ours: float, bar: float | None, unit: str = "ms") -> dict[str, Any]:
+    return {"case": case, "ours": ours, "other": bar, "other_name": "" if bar is None else "bar", "unit": unit, "n": 3}
+
+
+def result(p99: float, lost: int) -> dict[str, Any]:
+    begun = cell("load: faults in turn, for", 10.0, None, "minutes")
+    load = [cell("load: prompt, p99", p99, 100.0), cell("load: events that are not on record", lost, 0, "count")]
+    texts = [cell("feedback: brackets (8,000,000 bytes, answered with 422)", figure, None) for figure in (0.25, 12, 900)]
+    return {"commit": "c", "machine": "m", "cells": [begun, *load, *texts]}
+
+
+@pytest.mark.skipif(not FILE.exists(), reason="make siege has not been run here")
+def test_the_page_is_made_of_the_result_file():
+    assert siege.PAGE.read_text(encoding="utf-8") == siege.page(json.loads(FILE.read_text(encoding="utf-8")))
+
+
+def test_a_siege_in_which_every_bar_is_kept_says_so():
+    page = siege.page(result(99.9, 0))
+    assert "all 2 were kept." in page
+    assert "| prompt, p99 | 99.9 ms | < 100 ms | 3 |" in page
+    assert "| feedback: brackets (8,000,000 bytes, answered with 422) | 0.25 | 12 | 900 |" in page
+
+
+@pytest.mark.parametrize(("p99", "lost", "named"), [(100.0, 0, "prompt, p99"), (5.0, 1, "events that are not on record")])
+def test_a_bar_that_is_missed_is_named(p99: float, lost: int, named: str):
+    assert f"not kept here: {named}." in siege.page(result(p99, lost))
