@@ -23,7 +23,7 @@ from bench.siege.besieged import FEEDBACK_KEY, Besieged
 from bench.siege.worst_texts import ENTRANCES, LIMITS, body_of
 
 SLOW_S, LOCK_S, STOPPED_S, BETWEEN_S = 12.0, 5.0, 5.0, 1.0
-READY_S, LOOK_S = 60.0, 0.05  # the longest wait for /ready, and how often it is asked
+READY_S, LOOK_S = 180.0, 0.05  # the longest wait for /ready, and how often it is asked
 N_SLOWLORIS, N_SLOW_BODIES, N_HUGE, N_WRONG_KEYS = 50, 8, 3, 200
 HALF_A_HEAD = "GET /v1/families/triage/prompt HTTP/1.1\r\nHost: {host}\r\nX-Slow: "
 HALF_A_BODY = (
