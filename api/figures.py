@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from api.prompt import to_json
+from optimizer.core.errors import InvalidFamily
 
 TEXTS = frozenset(
     {
@@ -28,6 +29,11 @@ def without_texts(answer: Response) -> Response:
     body = to_json(_figures(json.loads(answer.body)))
     headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
     return Response(body, answer.status_code, headers)
+
+
+def without_quotes(error: InvalidFamily) -> InvalidFamily:
+    """The error without what it quotes of the file."""
+    return InvalidFamily("The family's file cannot be used. A key of role read-texts is told what is wrong with it.")
 
 
 def _figures(value: Any) -> Any:

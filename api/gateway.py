@@ -23,6 +23,7 @@ from api.model_side import ModelSide, of
 from api.recording import drain
 from api.routing import guarded, router
 from api.services import Services, Shared
+from api.serving import STORE_AWAY
 from optimizer import wiring
 from optimizer.config import Settings
 
@@ -83,7 +84,7 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
         "store": {
             "ok": shared.serving.store_error is None,
             "age_s": round((now - served.read_at).total_seconds(), 1) if served.read_at is not None else None,
-            "detail": shared.serving.store_error,
+            "detail": STORE_AWAY if shared.serving.store_error is not None else None,
         },
         "model_calls": {"ok": True, "in_work_or_waiting": side.threads.n_held},
     }

@@ -21,7 +21,7 @@ def require_program_of_this_machine(request: Request) -> None:
         )
     name, port = request.scope.get("server") or (LOCAL_NAMES[0], None)
     names = {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES  # without a port it is a Unix socket's path
-    why = refusal(request.method, request.headers.items(), hosts_of(port, names))
+    why = refusal(request.method, request.headers.items(), hosts_of(port, names), http_version=request.scope["http_version"])
     if why is not None:
         raise NotAuthorised(f"This server has no keys: {why}.")
 

@@ -13,12 +13,12 @@ from api import services
 from api.auth import Caller, WrongKey, identify, require, require_family
 from api.bodies import StrictRequest, check_media_type
 from api.body_limits import limit_of
-from api.figures import without_texts
+from api.figures import without_quotes, without_texts
 from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
 from api.local_door import refuse_forms, require_program_of_this_machine
 from api.problems import UnknownParameter
 from optimizer.core.access import Role
-from optimizer.core.errors import Busy, Fault
+from optimizer.core.errors import Busy, Fault, InvalidFamily
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
 KEYED = "x-detent-keyed"
@@ -132,8 +132,11 @@ class DetentRoute(APIRoute):
             if takes_json and await strict.body():
                 check_media_type(strict)
                 await strict.json()
-            answer = await (self._once(strict, inner) if keeps_answers else inner(strict))
             only_figures = role == "read" and caller is not None and not caller.access.reaches("read-texts")
+            try:
+                answer = await (self._once(strict, inner) if keeps_answers else inner(strict))
+            except InvalidFamily as error:
+                raise (without_quotes(error) if only_figures else error) from None
             return without_texts(answer) if only_figures else answer
 
         return handler

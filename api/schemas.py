@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from optimizer.core.access import Role
+from optimizer.core.event_kinds import moment
 
 Aim = Literal["quality", "cost", "latency"]
 Reason = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _storable(at: datetime) -> datetime:
+    if moment(at) is None:
+        raise ValueError("a time after 1970 and before 9999 is needed")
+    return at
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
 
 
 class Body(BaseModel):
@@ -27,7 +38,7 @@ class RenderBody(Body):
 
 class OverrideBody(Body):
     variant: Name
-    until: Annotated[AwareDatetime | None, Field(description="Default: a day from now")] = None
+    until: Annotated[Moment | None, Field(description="Default: a day from now")] = None
 
 
 class BudgetBody(Body):
@@ -73,7 +84,7 @@ class KeyBody(Body):
     roles: Annotated[list[Role], Field(min_length=1)]
     sources: Annotated[list[Literal["person", "judge"]], Field(description="Sources that need a right of their own")] = []
     families: Annotated[list[Name] | None, Field(description="Default: all of them")] = None
-    expires_at: Annotated[AwareDatetime | None, Field(description="Default: never")] = None
+    expires_at: Annotated[Moment | None, Field(description="Default: never")] = None
     limits: KeyLimitsBody | None = None
 
 

@@ -13,13 +13,13 @@ from api.exposures import ExposureCounts
 from api.forwarding import Gateway
 from api.key_limits import RequestLimits
 from api.limits import MinuteWindows
-from api.serving import ServingState
+from api.serving import ServingState, no_family
 from api.wrong_keys import WrongKeys
 from optimizer.actor import local_actor
 from optimizer.config import Settings
 from optimizer.core.access import EVERYTHING, Access
 from optimizer.core.assignment import unit_hmac, verify_token
-from optimizer.core.errors import InvalidFamily, NotFound
+from optimizer.core.errors import InvalidFamily
 from optimizer.core.family import Family
 from optimizer.core.policy.content.flags import Flags
 from optimizer.core.policy.content.targets import TARGETS, Target
@@ -65,8 +65,7 @@ class Services:
         problem = self.families.problems.get(name)
         if problem is not None:
             raise InvalidFamily(problem.detail, problem.faults)
-        known = ", ".join(sorted(self.families.families)) or "none"
-        raise NotFound(f"There is no family {name!r}. Families here: {known}.", family=name)
+        raise no_family(name)
 
     def intake(
         self, actor: str, idempotency: Idempotency | None = None, access: Access = EVERYTHING, *, by_gateway: bool = False

@@ -25,6 +25,7 @@ from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 log = structlog.get_logger("api.serving")
 
+STORE_AWAY = "the store cannot be read; the log says why"  # for everybody: a driver's own words name its address, and who asks there
 SYNC_AGAIN_S = 5.0  # after a failed attempt to tell the store what the family files hold
 
 
@@ -51,9 +52,13 @@ class Serving:
                 raise Busy(
                     "The store has not been read since the server started, so nothing can be served yet. /ready says what is missing."
                 )
-            known = ", ".join(sorted(self.families)) or "none"
-            raise NotFound(f"There is no family {name!r}. Families served here: {known}.", family=name)
+            raise no_family(name)
         return found
+
+
+def no_family(name: str) -> NotFound:
+    """Names no other: a key for named families learns nothing of the rest."""
+    return NotFound(f"There is no family {name!r} here; `detent family list` shows those that exist.", family=name)
 
 
 class ServingState:

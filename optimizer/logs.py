@@ -52,7 +52,10 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,  # rich's shows every local value, keys and texts among them, and takes seconds
+            ),
             _last(printable_lines),
         ],
     )

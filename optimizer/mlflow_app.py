@@ -44,7 +44,7 @@ class Door:
 
     def _why_not(self, scope: Scope) -> str | None:
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        why = refusal(scope["method"], headers, self._hosts)
+        why = refusal(scope["method"], headers, self._hosts, http_version=scope["http_version"])
         if why is not None:
             return f"The local MLflow has no keys: {why}."
         path = scope["path"]

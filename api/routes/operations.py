@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from api.auth import family_asked
 from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, guarded, router
 from api.services import Services, Shared
+from api.serving import STORE_AWAY
 from optimizer import run_files
 from optimizer.core.freezes import ALL
 from optimizer.core.schedule import StoredSchedule, in_force
@@ -46,7 +47,7 @@ def ready(shared: Shared, response: Response) -> dict[str, Any]:
     return {
         "status": "ready" if can_serve else "not ready",
         "degraded": sorted(shared.families.problems),
-        "dependencies": _dependencies(shared),
+        "dependencies": _without_details(_dependencies(shared, lambda _: True)),
     }
 
 
@@ -86,7 +87,7 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
             if sees(name)
         ],
         "degraded": sorted(filter(sees, shared.families.problems)),
-        "dependencies": _dependencies(shared),
+        "dependencies": _dependencies(shared, sees),
         "exposures_waiting": shared.exposures.n_waiting,
         **shared.read(read),
     }
@@ -162,13 +163,13 @@ def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule
     }
 
 
-def _dependencies(shared: Services) -> dict[str, Any]:
+def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, Any]:
     served = shared.serving.now_served
     now = shared.clock.now()
     tick_age = _age(served.ticked_at, now)
     found: dict[str, Any] = {
         "store": {"ok": shared.serving.store_error is None, "age_s": _age(served.read_at, now), "detail": shared.serving.store_error},
-        "families": {"ok": not shared.families.problems, "degraded": sorted(shared.families.problems)},
+        "families": {"ok": not any(map(sees, shared.families.problems)), "degraded": sorted(filter(sees, shared.families.problems))},
     }
     for name in PROCESSES[1:]:
         running = run_files.find(shared.settings, name)
@@ -178,6 +179,11 @@ def _dependencies(shared: Services) -> dict[str, Any]:
     if tick_age is not None and tick_age < 0:
         found["worker"]["detail"] = "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
     return found
+
+
+def _without_details(dependencies: dict[str, Any]) -> dict[str, Any]:
+    store = dependencies["store"]
+    return {**dependencies, "store": {**store, "detail": None if store["ok"] else STORE_AWAY}}
 
 
 def _age(since: datetime | None, now: datetime) -> float | None:

@@ -93,7 +93,8 @@ def one_of(*words: str) -> Kind:
     return Kind(f"one of {', '.join(words)}", {"type": "string", "enum": list(words)}, lambda value: value if value in words else None)
 
 
-def _moment(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime | None:
+    """The time with its zone that a text or a datetime says; None where it says none, or one at an end of the calendar, which has no UTC form."""
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -110,7 +111,7 @@ AMOUNT = _number(0, below=1e12, holds="a number, 0 or larger")
 COUNT = _count()
 OBJECT = _object(at_least=0, holds="an object")
 FILLED_OBJECT = _object(at_least=1, holds="an object with at least one member")
-TIME = Kind("a time with its zone, such as 2026-11-20T08:30:00Z", {"type": "string", "format": "date-time"}, _moment)
+TIME = Kind("a time with its zone, such as 2026-11-20T08:30:00Z", {"type": "string", "format": "date-time"}, moment)
 
 
 def list_of(kind: Kind) -> Kind:

@@ -25,12 +25,15 @@ def hosts_of(port: int | None, names: Iterable[str] = LOCAL_NAMES) -> frozenset[
     return frozenset(numbered | (set(names) if port in (None, 80) else set()))
 
 
-def refusal(method: str, headers: Headers, hosts: frozenset[str]) -> str | None:
+def refusal(method: str, headers: Headers, hosts: frozenset[str], *, http_version: str) -> str | None:
     """Why the request is refused, as a sentence that says what to do; None where it comes from a program of this machine.
 
     Args:
         hosts: what Host may say, exactly: name and port.
+        http_version: as ASGI has it. nginx, told nothing else, passes requests on as 1.0, with a Host of its own and no other sign.
     """
+    if http_version in ("0.9", "1.0"):
+        return f"the request is HTTP/{http_version}, which proxies send and no client of today. Make a key with `detent keys` for what comes through a proxy"
     forwarded = next((name for name, _ in headers if name in _FORWARDED or name.startswith("x-forwarded-")), None)
     if forwarded is not None:
         return f"the request was forwarded (header {forwarded}), so it is not known who sent it. Make a key with `detent keys` for what comes through a proxy"

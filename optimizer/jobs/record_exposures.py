@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.event_kinds import moment
 from optimizer.ports import Clock, Exposure, Store, Transaction
 
 RESERVED = ("api", "gateway")  # these count for themselves
@@ -42,8 +43,9 @@ def _problems(window: Any, families: Collection[str], now: datetime) -> list[tup
     if not isinstance(window, Mapping):
         return [("", f"must be an object with {', '.join(FIELDS)}")]
     found = [(f"/{name}", "is not a field of a window") for name in window if name not in FIELDS]
-    if window.get("family") not in families:
-        found.append(("/family", f"is not the name of a family here: {window.get('family')!r}"))
+    family = window.get("family")
+    if not isinstance(family, str) or family not in families:
+        found.append(("/family", f"is not the name of a family here: {family!r}"))
     if not _is_name(window.get("variant")):
         found.append(("/variant", "must be the id of a variant"))
     if window.get("rollout") is not None and not _is_name(window["rollout"]):
@@ -53,7 +55,7 @@ def _problems(window: Any, families: Collection[str], now: datetime) -> list[tup
         found.append(("/stage", "must be a share from 0 to 1, or null"))
     if isinstance(exposed, bool) or not isinstance(exposed, int) or not 0 <= exposed < 2**31:
         found.append(("/exposed", "must be a whole number, 0 or larger"))
-    return found + _problems_of_time(_time(window.get("from")), _time(window.get("to")), now)
+    return found + _problems_of_time(moment(window.get("from")), moment(window.get("to")), now)
 
 
 def _problems_of_time(start: datetime | None, end: datetime | None, now: datetime) -> list[tuple[str, str]]:
@@ -67,17 +69,9 @@ def _problems_of_time(start: datetime | None, end: datetime | None, now: datetim
 
 
 def _row(client: str, window: Mapping[str, Any]) -> Exposure:
-    start = _time(window["from"])
+    start = moment(window["from"])
     assert start is not None
     return window["family"], window["variant"], window.get("rollout"), window.get("stage"), start, client, window["exposed"]
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return at if at.tzinfo is not None else None
 
 
 def _is_name(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,10 @@ from api import chat, gateway
 from api.app import GROUPS
 from api.routes.later import LATER
 from api.routing import NARROWS, ROLE
+from api.serving import STORE_AWAY
 from api.wrong_keys import WrongKeys
 from optimizer.core.access import LADDERS, ROLES, Role
-from tests.api_world import World, make_home, serving
+from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SECRET_WORD, seeded
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "rest.md").read_text(encoding="utf-8")
@@ -232,6 +234,46 @@ def test_a_reading_key_sees_figures_and_no_text_that_somebody_wrote(world: World
             assert figures.status_code == texts.status_code
             seen += SECRET_WORD in texts.text
     assert seen >= 10  # the word was there to be found
+
+
+BROKEN = "a-broken-family"
+
+
+@pytest.fixture
+def with_a_broken_file(world: World) -> Iterator[World]:
+    folder = world.settings.families_dir / BROKEN
+    folder.mkdir()
+    (folder / "family.yaml").write_text(FAMILY.replace("name: triage", f"name: {BROKEN}").replace("{{text}}", f"{{{{{SECRET_WORD}}}}}"))
+    world.shared.serving.refresh()
+    yield world
+    shutil.rmtree(folder)
+    world.shared.serving.refresh()
+
+
+@pytest.mark.parametrize("what", ["", "/schedule", "/rollout", "/variants", "/history"])
+def test_a_reading_key_sees_nothing_of_a_familys_file_that_cannot_be_used(with_a_broken_file: World, what: str) -> None:
+    path = f"/v1/families/{BROKEN}{what}"
+    figures, texts = (with_a_broken_file.get(path, headers={"Authorization": f"Bearer secret-{role}"}) for role in ("read", "read-texts"))
+    assert SECRET_WORD in texts.text or texts.status_code == 404
+    assert SECRET_WORD not in figures.text
+    assert str(with_a_broken_file.settings.home) not in figures.text
+    assert figures.status_code == texts.status_code
+
+
+def test_a_key_for_one_family_is_told_the_name_of_no_other(with_a_broken_file: World) -> None:
+    with_a_broken_file.add_key("of-a-family-that-is-gone", "serve", "operate", secret="gone", families=["gone"])
+    for name in ("GET /v1/status", "GET /v1/families/gone", "GET /v1/families/gone/prompt", "GET /v1/families/gone/schedule"):
+        method, _, path = name.partition(" ")
+        answer = with_a_broken_file.client.request(method, path, headers={"Authorization": "Bearer gone"})
+        assert "triage" not in answer.text
+        assert BROKEN not in answer.text
+
+
+def test_without_a_key_nothing_is_told_of_where_the_store_is(spare: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare.shared.serving, "store_error", "connection to server at 10.0.0.5 failed for user detent")
+    store = spare.client.get("/ready", headers={"Authorization": ""}).json()["dependencies"]["store"]
+    assert not store["ok"]
+    assert store["detail"] == STORE_AWAY
 
 
 def test_figures_keep_every_number_of_the_whole_answer(world: World) -> None:

@@ -11,8 +11,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON = ("content-type", "application/json")
 
 
-def why(*headers: tuple[str, str], method: str = "POST", host: str | None = "127.0.0.1:8321") -> str | None:
-    return refusal(method, [*([("host", host)] if host is not None else []), *headers], HERE)
+def why(*headers: tuple[str, str], method: str = "POST", host: str | None = "127.0.0.1:8321", http_version: str = "1.1") -> str | None:
+    return refusal(method, [*([("host", host)] if host is not None else []), *headers], HERE, http_version=http_version)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -62,6 +62,12 @@ def test_what_a_browser_sends_for_another_site_does_not(site: str, method: str) 
 )
 def test_what_came_through_a_proxy_does_not(name: str, method: str) -> None:
     assert "keys" in str(why((name, "127.0.0.1"), method=method))
+
+
+def test_a_proxy_that_gives_no_other_sign_is_known_by_its_old_protocol() -> None:
+    assert "keys" in str(why(http_version="1.0"))
+    assert why(http_version="1.1") is None
+    assert why(http_version="2") is None
 
 
 @pytest.mark.parametrize("mark", [("origin", "http://127.0.0.1:8321"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,30 @@ def test_an_exception_keeps_its_traceback(lines: Path) -> None:
         structlog.get_logger("detent").exception("failed")
     line = json.loads(lines.read_text())
     assert "ValueError: broken" in line["exception"]
+
+
+def test_a_traceback_on_a_terminal_shows_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    root, shown = logging.getLogger(), Terminal()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr("sys.stderr", shown)
+    set_up_logs(load_settings(home=tmp_path), "api")
+    try:
+        _fail_with("-".join(["zan", "zibar"]))
+    except ValueError:
+        structlog.get_logger("detent").exception("failed")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert "ValueError: broken" in shown.getvalue()
+    assert "zan-zibar" not in shown.getvalue()
+
+
+def _fail_with(secret: str) -> None:
+    raise ValueError("broken" if secret else "")
 
 
 def test_a_full_file_is_set_aside(lines: Path) -> None:
