@@ -175,11 +175,16 @@ class Trial:
     finished_at: datetime | None = None
     mlflow_run_id: str | None = None
 
+    @property
+    def usd_per_example(self) -> float:
+        """Mean dollars; 0 before the first example."""
+        return self.cost_usd / self.n if self.n else 0.0
+
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete trials, the best first; equal scores keep the order in which they were tried."""
+    """Complete trials, the best first; of equal scores the champion, then the cheaper one, then the one tried first."""
     measured = [t for t in trials if t.status == "complete" and t.score is not None]
-    return sorted(measured, key=lambda t: (-(t.score or 0.0), t.number))
+    return sorted(measured, key=lambda t: (-(t.score or 0.0), t.proposer != "champion", t.usd_per_example, t.number))
 
 
 def mean_score(results: Sequence[ExampleResult]) -> float | None:
@@ -199,5 +204,5 @@ def aimed_at(aim: Aim, trial: Trial) -> str:
     if aim == "quality" or not trial.n:
         return ""
     if aim == "cost":
-        return f", ${trial.cost_usd / trial.n:.6f} a call"
+        return f", ${trial.usd_per_example:.6f} a call"
     return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"

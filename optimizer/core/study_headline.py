@@ -10,6 +10,7 @@ from optimizer.core.proposal_sequence import chosen_on
 from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Spend, Study, Trial, ranked
 from optimizer.core.words import count, dollars
 
+SAME = 0.05  # costs and times that differ by less are not told apart
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
 CALLED: Mapping[Aim, str] = {"quality": "improved", "cost": "cheaper", "latency": "quicker"}
 _BEAT: Mapping[Aim, str] = {"quality": "beat", "cost": "was cheaper, and not worse, than", "latency": "was quicker, and not worse, than"}
@@ -36,7 +37,7 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
     if study.outcome == "nominated":
         improves = float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
         return (
-            f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated."
+            f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated{_at_what(study, trials)}."
             if improves
             else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
         )
@@ -49,6 +50,20 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
     if where != "dev" and not candidates:
         return f"No improvement: nothing was proposed that is cheaper, and not worse, than the champion of {family}, so the holdout was not looked at."
     return f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on {where}, so the holdout was not looked at."
+
+
+def _at_what(study: Study, trials: Sequence[Trial]) -> str:
+    """What a better score costs beside the champion, in dollars and time of a call, where both were measured and differ."""
+    by_variant = {t.variant: t for t in trials}
+    champion, winner = by_variant.get(study.champion), by_variant.get(study.winner or "")
+    if study.aim != "quality" or champion is None or winner is None:
+        return ""
+    times = {
+        "the cost": (winner.usd_per_example, champion.usd_per_example),
+        "the p95 latency": (winner.p95_ms or 0.0, champion.p95_ms or 0.0),
+    }
+    told = [f"{a / b:.2g} times {what}" for what, (a, b) in times.items() if a and b and abs(a / b - 1) > SAME]
+    return f", at {' and '.join(told)}" if told else ""
 
 
 def _look(study: Study) -> str:

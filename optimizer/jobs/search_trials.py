@@ -37,6 +37,11 @@ class _Entry:
     def variant(self) -> Variant:
         return self.proposal.variant
 
+    @property
+    def usd(self) -> float:
+        """Mean dollars of an example; 0 before the first."""
+        return sum(r.cost_usd for r in self.results.values()) / len(self.results) if self.results else 0.0
+
 
 class Trials:
     """Evaluates proposals and writes them down: results, trial, variant, spend and outbox in one transaction each."""
@@ -97,7 +102,7 @@ class Trials:
         return Objective(aim=self._run.study.aim, champion=champion, margin=self._run.family.rollout.margin) if champion else None
 
     def winner(self) -> str | None:
-        """Of the variants that met every dev example the one that gains most over the champion; first of equals.
+        """Of the variants that met every dev example the one that gains most over the champion; of equals the cheaper, then the first.
 
         None while the champion has not met them all. A variant without a score where the champion has one cannot win.
         """
@@ -105,12 +110,15 @@ class Trials:
         objective = self.objective()
         if objective is None or not complete or complete[0].number != 0:
             return None
-        best, most = None, 0.0
+        best: _Entry | None = None
+        most = 0.0
         for entry in complete[1:]:
             gain = objective.gain(list(entry.results.values()))
-            if gain is not None and gain > most + TIE:
-                best, most = entry.variant.id, gain
-        return best
+            if gain is None:
+                continue
+            if gain > most + TIE or (best is not None and gain >= most - TIE and entry.usd < best.usd):
+                best, most = entry, max(gain, most)
+        return best.variant.id if best is not None else None
 
     def predicted(self) -> list[Predicted]:
         """What the proposals are predicted to do, of those that met every dev example and have a score wherever the champion has one."""

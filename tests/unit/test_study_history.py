@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
+from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial, ranked
 from optimizer.core.study_headline import cost_text, headline, lift_text
 from optimizer.core.study_history import History, common_order, history_of, score_band
 
@@ -167,6 +167,24 @@ CONFIRMED = {
 )
 def test_the_first_sentence_says_what_became_of_the_study(changes: dict[str, Any], says: str) -> None:
     assert says in headline(study(**changes), [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)])
+
+
+def test_a_better_score_says_what_it_costs_beside_the_champion() -> None:
+    champion = replace(trial(0, "v_old", 0.5), n=10, cost_usd=0.01, p95_ms=400.0)
+    dearer = replace(trial(1, "v_new", 0.6), n=20, cost_usd=0.094, p95_ms=410.0)
+    improved = study(confirmation=CONFIRMED)
+    assert "and was nominated, at 4.7 times the cost." in headline(improved, [champion, dearer])
+    slower = replace(dearer, cost_usd=0.02, p95_ms=1000.0)
+    assert "and was nominated, at 2.5 times the p95 latency." in headline(improved, [champion, slower])
+    assert "and was nominated." in headline(improved, [replace(champion, cost_usd=0.0, p95_ms=None), dearer]), "not measured, not said"
+
+
+def test_of_equal_scores_the_champion_comes_first_and_then_the_cheaper() -> None:
+    trials = [
+        replace(trial(number, f"v_{number}", 0.5), proposer=proposer, n=10, cost_usd=usd)
+        for number, (proposer, usd) in enumerate([("champion", 3.0), ("bootstrap", 2.0), ("bootstrap", 1.0)])
+    ]
+    assert [t.variant for t in ranked(trials)] == ["v_0", "v_2", "v_1"]
 
 
 def test_the_word_improved_stands_only_where_the_confidence_allows_it() -> None:
