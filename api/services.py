@@ -80,6 +80,7 @@ class Services:
             actor=actor,
             access=access,
             by_gateway=by_gateway,
+            text_bytes=None if by_gateway else self.settings.limits.event_text_bytes,  # what was answered has to be on record
             idempotency=idempotency,
         )
 

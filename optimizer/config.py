@@ -52,6 +52,7 @@ class Limits(BaseModel):
     body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     events_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
     chat_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    event_text_bytes: int = Field(default=1024 * 1024, ge=1024)
     text_bytes: int = Field(default=1024 * 1024, ge=1024)
     other_bytes: int = Field(default=256 * 1024, ge=1024)
     events_values: int = Field(default=200_000, ge=100)
@@ -221,13 +222,9 @@ def read_profile(home: Path, profile: str) -> dict[str, Any]:
     path = _profile_file(home, profile)
     if not path.exists():
         return {}
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from optimizer.yaml_files import load_file
 
-    try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}. Correct the file.") from None
+    values = load_file(path, "Correct the file.")
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -55,17 +55,15 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
     path = settings.mlflow_dir() / "server.yaml"
     if not path.exists():
         return frozenset()
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from optimizer.yaml_files import load_file
 
+    shape = f"It holds `options: {{{ALLOWED_HOSTS}: name:port}}`."
+    values: Any = load_file(path, shape) or {}
     try:
-        values: Any = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
         options = dict(values.get("options") or {})
         hosts = [host.strip().lower() for host in str(options.pop(ALLOWED_HOSTS, "")).split(",") if host.strip()]
-    except (YAMLError, OSError, AttributeError, TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"{path} cannot be read: {' '.join(str(error).split())}. It holds `options: {{{ALLOWED_HOSTS}: name:port}}`."
-        ) from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}. {shape}") from None
     if options:
         raise InvalidInput(f"{path} has the option {next(iter(options))!r}, and the only one is {ALLOWED_HOSTS}. Everything else is fixed.")
     if any("*" in host for host in hosts):

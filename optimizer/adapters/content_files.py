@@ -15,6 +15,7 @@ from optimizer.core.errors import Fault, InvalidInput, NotFound
 from optimizer.core.policy.content.file_reading import FILES, MONITORING, OPTIMAL
 from optimizer.core.policy.content.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
 from optimizer.core.policy.content.targets import TARGETS, Target
+from optimizer.yaml_files import YamlTooLarge, read_text
 
 
 def read_folder(folder: Path) -> PipelineFiles:
@@ -66,7 +67,10 @@ def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles
     for file in files:
         name = as_name or file.name
         try:
-            sources[name] = read_yaml(file.read_bytes().decode("utf-8"))
+            sources[name] = read_yaml(read_text(file))
+        except YamlTooLarge as error:
+            faults.append(Fault(pointer="", detail=str(error), file=name, line=1))
+            continue
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(pointer="", detail=f"the file cannot be read ({error}); save it as UTF-8, readable", file=name, line=1))
             continue

@@ -16,6 +16,7 @@ import structlog
 from optimizer.adapters.family_positions import read_yaml
 from optimizer.core.errors import Fault, InvalidFamily
 from optimizer.core.family import Family, invalid_family, parse_family
+from optimizer.yaml_files import YamlTooLarge, read_text
 
 FILE_NAME = "family.yaml"
 _Signature = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
@@ -121,8 +122,8 @@ class FamilyFiles:
             return None
         file = self._last_good_dir / f"{name}.yaml"
         try:
-            return self._parse(file.read_text(encoding="utf-8"), name, _shown(file))
-        except (OSError, UnicodeDecodeError, InvalidFamily):  # none kept, or an older release accepted what this one does not
+            return self._parse(read_text(file), name, _shown(file))
+        except (OSError, UnicodeDecodeError, YamlTooLarge, InvalidFamily):  # none kept, or an older release accepted what this one does not
             return None
 
     def _keep(self, name: str, text: str) -> None:
@@ -170,13 +171,15 @@ def _signature(file: Path) -> _Signature | None:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_bytes().decode("utf-8")
+        return read_text(file)
     except FileNotFoundError:
         detail = "there is no such file; put it back, or remove the folder to remove the family"
     except OSError as error:
         detail = f"the file cannot be read ({error.strerror}); correct its permissions"
     except UnicodeDecodeError as error:
         detail = f"the file is not UTF-8 (byte {error.start}); save it as UTF-8"
+    except YamlTooLarge as error:
+        detail = str(error)
     raise invalid_family(_shown(file), [Fault(pointer="", detail=detail, file=_shown(file), line=1)])
 
 

@@ -11,8 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from optimizer.core.errors import Fault, pointer_of
-
-_ENDLESS = "this alias stands inside what it stands for, so the text would never end; write out what is meant"
+from optimizer.yaml_files import ENDLESS, YamlTooLarge, check_aliases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +30,27 @@ class Source:
 
 
 def read_yaml(text: str) -> Source:
-    """YAML 1.2 as plain data; keys that stand twice and broken syntax become faults with their line."""
+    """YAML 1.2 as plain data; keys that stand twice, broken syntax and aliases beyond measure become faults with their line."""
+    lines: dict[str, int] = {"": 1}
+    faults: list[Fault] = []
     try:
         root = _yaml().compose(text)
+        if root is not None:
+            _walk(root, [], lines, faults, {})
+        if any(f.detail == ENDLESS for f in faults):
+            return Source(data=None, lines=lines, faults=tuple(faults))
+        check_aliases(root)
         data = _yaml().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
         detail = f"this is no YAML: {said}; correct the text there, or a line or two above it"
         return Source(data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=mark.line + 1 if mark else None),))
+    except YamlTooLarge as error:
+        return Source(data=None, lines={}, faults=(Fault(pointer="", detail=str(error), line=1),))
     except (YAMLError, ValueError, RecursionError) as error:
         return Source(data=None, lines={}, faults=(Fault(pointer="", detail=f"this is no YAML: {error}; correct the text", line=1),))
-    lines: dict[str, int] = {"": 1}
-    faults: list[Fault] = []
-    if root is not None:
-        _walk(root, [], lines, faults, {})
-    endless = any(f.detail == _ENDLESS for f in faults)
-    return Source(data=None if endless else data, lines=lines, faults=tuple(faults))
+    return Source(data=data, lines=lines, faults=tuple(faults))
 
 
 def _yaml() -> Any:
@@ -59,7 +62,7 @@ def _yaml() -> Any:
 def _walk(node: Node, path: list[Any], lines: dict[str, int], faults: list[Fault], seen: dict[int, bool]) -> None:
     if id(node) in seen:  # an alias: its content has been read where it is anchored, or is being read around this place
         if not seen[id(node)]:
-            faults.append(Fault(pointer=pointer_of(path), detail=_ENDLESS, line=lines[pointer_of(path)]))
+            faults.append(Fault(pointer=pointer_of(path), detail=ENDLESS, line=lines[pointer_of(path)]))
         return
     seen[id(node)] = False
     if isinstance(node, MappingNode):

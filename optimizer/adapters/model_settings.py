@@ -115,15 +115,11 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     Raises:
         InvalidInput: unreadable YAML, or entries that cannot be used; carries every fault with its line.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from optimizer.yaml_files import load_file
 
     if not path.exists():
         return {"embedded": ModelSettings(provider="embedded")}
-    try:
-        entries = YAML().load(path.read_text(encoding="utf-8"))  # keeps line numbers
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}. Correct the file.") from None
+    entries = load_file(path, "Correct the file.", with_lines=True)
     if not isinstance(entries, Mapping) or not entries:
         raise InvalidInput(f"{path} must hold at least one model as `name: {{settings}}`. docs/reference/models.md shows it.")
     found: dict[str, ModelSettings] = {}

@@ -68,15 +68,11 @@ def read_definition(path: Path | None) -> Mapping[str, Any]:
     """A study definition as YAML; empty without a file."""
     if path is None:
         return {}
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from optimizer.yaml_files import load_file
 
     if not path.is_file():
         raise NotFound(f"There is no study definition {path}. Those of this project stand in experiments/.")
-    try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
+    values = load_file(path, "Correct the file.")
     if not isinstance(values, dict):
         raise InvalidInput(f"{path} must hold `name: value` lines, such as `strategy: bootstrap` and `n_train: 80`.")
     return values

@@ -8,14 +8,17 @@ from datetime import UTC, datetime
 from itertools import islice
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
-_ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?")
-_RANGE = re.compile(r"\b(\d+)-(\d+)(?:/\d+)?(?![\d/])")
+_ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", re.ASCII)
+_RANGE = re.compile(r"\b(\d+)-(\d+)(?:/\d+)?(?![\d/])", re.ASCII)
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+MAX_CHARS = 500  # the worker reads the line again at each of its looks
 MOST_COUNTED = 1000  # of the times that passed while nobody looked
 
 
 def check_cron(line: str) -> str:
     """Returns the line; raises ValueError naming the field that no scheduler would understand."""
+    if len(line) > MAX_CHARS:
+        raise ValueError(f"a line of {len(line):,} characters is longer than a schedule may be ({MAX_CHARS}); use ranges and steps")
     fields = line.split()
     if len(fields) != 5:
         raise ValueError(f'{line!r} has {len(fields)} fields, and cron takes five: minute hour day month weekday, such as "0 3 * * *"')

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.canonical import canonical_json, digest
-from optimizer.core.errors import Fault, InvalidInput, said
+from optimizer.core.errors import Fault, InvalidInput, pointer_of, said
 from optimizer.core.event_fields import FIELDS, OF_INTERACTION, OF_OUTCOME, WHO_AND_WHERE, read_fields
 from optimizer.core.event_kinds import EventField, fields_in
 from optimizer.core.feedback import Arm, Event, FeedbackEvent, Interaction, Part
@@ -53,6 +53,31 @@ def read_report(raw: Any, *, now: datetime) -> Report:
         is_interaction=any(name in values for name in OF_INTERACTION),
         is_feedback=any(name in values for name in OF_OUTCOME),
     )
+
+
+def check_texts(report: Report, most: int) -> None:
+    """Raises EventRejected (text_too_long) where a text or a name, at any depth, has more than ``most`` bytes of UTF-8."""
+    faults = [
+        Fault(pointer=pointer_of(path), detail=f"has {n:,} bytes, and one text of an event has at most {most:,}")
+        for path, n in _long_texts(report.values, most, ())
+    ]
+    if faults:
+        raise EventRejected(
+            "text_too_long", f"The event is not kept: {said(faults)}. Shorten it, or raise limits.event_text_bytes.", faults
+        )
+
+
+def _long_texts(value: Any, most: int, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
+    if isinstance(value, str):
+        if 4 * len(value) > most and (n := len(value.encode())) > most:
+            yield path, n
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _long_texts(name, most, (*path, name))
+            yield from _long_texts(one, most, (*path, name))
+    elif isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            yield from _long_texts(one, most, (*path, place))
 
 
 def _gaps(values: Mapping[str, Any]) -> list[str]:

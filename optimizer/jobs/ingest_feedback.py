@@ -18,7 +18,7 @@ from optimizer.core.errors import InvalidInput, KeyReused, shortened
 from optimizer.core.family import Family
 from optimizer.core.feedback import Arm
 from optimizer.core.privacy import Masker, MaskTooSlow
-from optimizer.core.report import EventRejected, Report, protect, read_report
+from optimizer.core.report import EventRejected, Report, check_texts, protect, read_report
 from optimizer.jobs import release_example
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.place_events import Placed, Placing, Read, arm_of_interaction, arms_reported, unknown_interaction
@@ -42,6 +42,7 @@ class Intake:
         hmac_unit: unit as sent -> the only form in which it is stored.
         access: what the sender's key may do; an event of another family, or of a source that needs a right, is rejected.
         by_gateway: the events are the gateway's own records of what it answered.
+        text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
         idempotency: under which the answer is kept, in the transaction of what it says.
     """
 
@@ -53,6 +54,7 @@ class Intake:
     actor: str
     access: Access = EVERYTHING
     by_gateway: bool = False
+    text_bytes: int | None = None
     idempotency: Idempotency | None = None
 
     def request(self) -> IntakeRequest:
@@ -136,6 +138,8 @@ class IntakeRequest:
 
     def _read(self, index: int, raw: Any) -> Read:
         report = read_report(raw, now=self._received_at)
+        if self._in.text_bytes is not None:
+            check_texts(report, self._in.text_bytes)
         self._check_source(report)
         get = report.get
         unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None

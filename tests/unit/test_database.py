@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
-from optimizer.adapters.database import Database, engine, migrations, writer
+from optimizer.adapters.database import Database, cursors, engine, migrations, writer
 from optimizer.adapters.database.engine import open_engine
 from optimizer.core.errors import Busy, Conflict, InvalidInput
 from optimizer.ports import UnitCount
@@ -417,3 +418,20 @@ def migrate_to(url: str, revision: str) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("position", "kind"),
+    [
+        pytest.param(2**63, int, id="a number beyond every column"),
+        pytest.param(-(2**70), int, id="a negative one"),
+        pytest.param(True, int, id="a truth value"),
+        pytest.param("\ud800", str, id="half a character"),
+        pytest.param("0001-01-01T00:00:00+14:00", datetime, id="before the calendar begins"),
+        pytest.param("9999-12-31T23:59:59-14:00", datetime, id="after it ends"),
+        pytest.param("2026-11-20T08:00:00", datetime, id="a time without a zone"),
+    ],
+)
+def test_a_cursor_with_a_place_that_no_database_takes_is_refused(position: Any, kind: type) -> None:
+    with pytest.raises(InvalidInput, match="cursor"):
+        cursors.decode(cursors.encode(position), kind)

@@ -383,6 +383,29 @@ class TestUniqueness:
         assert here.send(*({"id": "a", "family": name, "unit": "u", "score": 1} for name in (FAMILY, "triage")))["accepted"] == 2
 
 
+class TestLongTexts:
+    @pytest.mark.parametrize(
+        ("event", "pointer"),
+        [
+            ({"output": "x" * 101}, "/output"),
+            ({"output": "é" * 51}, "/output"),
+            ({"input": {"document": "x" * 101}}, "/input/document"),
+            ({"output": "x", "tags": {"a": ["b", "x" * 101]}}, "/tags/a/1"),
+            ({"parts": [{"model": "m", "output": "x" * 101}]}, "/parts/0/output"),
+        ],
+        ids=["text", "bytes and not characters", "input", "nested", "part"],
+    )
+    def test_a_text_that_is_too_long_is_refused_alone_with_its_place(self, here: Installation, event: dict[str, Any], pointer: str) -> None:
+        intake = replace(here.intake(), text_bytes=100)
+        event = {"family": FAMILY, "unit": "u", "latency_ms": 1, **event}
+        (alone,) = intake.take([event])["rejected"]
+        assert (alone["type"], [fault["pointer"] for fault in alone["errors"]]) == ("text_too_long", [pointer])
+        answer = intake.take([event, {"family": FAMILY, "unit": "u", "output": "x" * 100}])
+        assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [0])
+        assert pointer in answer["rejected"][0]["detail"]
+        assert "limits.event_text_bytes" in answer["rejected"][0]["detail"]
+
+
 class TestIdempotency:
     EVENT = {"assignment": token(), "success": True}  # noqa: RUF012 - without an id only the key tells a repetition
 

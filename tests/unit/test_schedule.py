@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.core.cron import check_cron
 from optimizer.core.errors import InvalidFamily
 from optimizer.core.family import parse_family
 from optimizer.core.language import ModelPrice
@@ -153,3 +154,21 @@ def test_a_proposer_that_the_budget_cannot_pay_keeps_the_study_from_starting_and
 def test_a_proposer_that_the_budget_can_pay_writes(tmp_path: Path) -> None:
     _, (study,) = looks_at_night(tmp_path, 0.5)
     assert (study.strategy, study.definition["proposer"]) == ("gepa", "writer")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("1" * 5000 + " * * * *", id="a number of five thousand digits"),
+        pytest.param(",".join(["1"] * 1000) + " * * * *", id="a thousand minutes"),
+        pytest.param("\u0663 * * * *", id="digits of another script"),
+        pytest.param("*/\u0663 * * * *", id="a step of another script"),
+        pytest.param("*\x1f* * * *", id="a character that splits"),
+        pytest.param("*/000 * * * *", id="a step of nothing"),
+        pytest.param("* " * 100_000, id="a hundred thousand fields"),
+    ],
+)
+def test_garbage_for_a_cron_line_is_a_fault_of_a_sentence(line: str) -> None:
+    with pytest.raises(ValueError, match=r"\w+") as refused:
+        check_cron(line)
+    assert len(str(refused.value)) < 1000

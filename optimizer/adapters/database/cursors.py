@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.strict_json import is_unicode
 
 T = TypeVar("T")
 
@@ -44,9 +45,9 @@ def page(rows: Sequence[T], limit: int, position: Callable[[T], Sequence[datetim
 def _read(value: Any, kind: type) -> Any:
     if kind is datetime:
         at = datetime.fromisoformat(value)
-        if at.tzinfo is None:
+        if at.tzinfo is None or not 1 < at.year < 9999:  # at the ends of the calendar there is no UTC form
             raise ValueError
         return at
-    if type(value) is not kind:
-        raise ValueError
+    if type(value) is not kind or (isinstance(value, int) and abs(value) >= 2**63) or (isinstance(value, str) and not is_unicode(value)):
+        raise ValueError  # no database takes such a one
     return value
