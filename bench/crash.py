@@ -1,8 +1,8 @@
 """Kill -9 each process at random moments of studies and of a stream of feedback; then count what was lost, asked twice or half-written.
 
-    python bench/crash.py [--kills 20] [--seed 1]
+    python bench/crash.py [--kills 20] [--family document_analysis] [--seed 1]
 
-Two installations run the same studies with the same seeds on the embedded model: one in peace, one under fire. Prints one
+Two installations run the same studies with the same seeds on the embedded model: one under fire, one in peace and without a server. Prints one
 JSON object and writes bench/results/crash.json; exits 1 when a promise was broken. Everything happens below a temporary folder and on loopback ports.
 """
 
@@ -33,10 +33,14 @@ from common import ROOT, Cell, write_result
 
 DETENT = str(Path(sys.executable).with_name("detent"))
 FAMILY = "document_analysis"
+OF_INIT = ROOT / "optimizer" / "templates" / "families"  # shorter texts, answered several times as fast
 DEFINITION = {"n_train": 20, "n_dev": 8, "n_holdout": 8, "n_candidates": 1, "n_settings": 2, "max_examples": 3}
 SPACE = {"examples": {"max": 3}, "max_tokens": {"int": [4, 8]}}  # temperature stays 0: the same answers in both installations
+BUDGET = {"calls": 400}
 TARGETS = ("api", "gateway", "worker", "mlflow", "embedded")
 BACK_WITHIN_S = 240
+LOOK_S = 0.2
+BATCH_EVERY_S = 0.2
 
 
 @dataclass(kw_only=True)
@@ -44,6 +48,7 @@ class Installation:
     """One ``detent serve`` in a home of its own."""
 
     home: Path
+    family: str = FAMILY
     process: subprocess.Popen[bytes] | None = None
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20))
 
@@ -108,11 +113,11 @@ class Installation:
 
     def study(self, seed: int) -> str:
         """Posts a study; when the answer was lost with the process, finds the one that was made."""
-        body = {"seed": seed, "budget": {"calls": 400}, "definition": DEFINITION, "space": SPACE}
+        body = {"seed": seed, "budget": BUDGET, "definition": DEFINITION, "space": SPACE}
         until = time.monotonic() + BACK_WITHIN_S
         while time.monotonic() < until:
             with contextlib.suppress(httpx.TransportError, OSError, ValueError, KeyError):
-                answer = self.http.post(f"{self.url}/v1/families/{FAMILY}/studies", json=body)
+                answer = self.http.post(f"{self.url}/v1/families/{self.family}/studies", json=body)
                 if answer.status_code == 202:
                     return str(answer.json()["id"])
                 if answer.status_code == 409 and (found := [s for s in self.get("/v1/studies")["items"] if s["seed"] == seed]):
@@ -129,7 +134,7 @@ class Installation:
                 raise RuntimeError(f"detent serve ended with {self.process.returncode}; see {self.home}/serve.out")
             if time.monotonic() > until:
                 raise TimeoutError(f"not within {within_s:g} s: {what}; see {self.home}/var/logs")
-            time.sleep(0.05)
+            time.sleep(LOOK_S)
 
     def _environment(self) -> dict[str, str]:
         ports = {"DETENT_PORT": "0", "DETENT_MLFLOW_PORT": "0", "DETENT_RESTART_WAIT_MAX_SECONDS": "0.5"}
@@ -150,10 +155,19 @@ class FeedbackStream(threading.Thread):
 
     def run(self) -> None:
         http = httpx.Client(timeout=20)
-        while not self._end.is_set():
+        ended = False
+        while not ended:
+            ended = self._end.is_set()  # with one batch more: what was killed last has to take it
             ids = [f"crash-{self.n_sent}-{i}" for i in range(20)]
             events = [
-                {"id": id, "family": FAMILY, "unit": f"u{i}", "success": i % 3 > 0, "output": "stats", "latency_ms": 12.5}
+                {
+                    "id": id,
+                    "family": self.installation.family,
+                    "unit": f"u{i}",
+                    "success": i % 3 > 0,
+                    "output": "an answer",
+                    "latency_ms": 12.5,
+                }
                 for i, id in enumerate(ids)
             ]
             self.n_sent += 1
@@ -173,21 +187,29 @@ class FeedbackStream(threading.Thread):
                     pass
                 self.n_unanswered += 1
                 time.sleep(0.1)
-            time.sleep(0.05)
+            time.sleep(BATCH_EVERY_S)
 
     def finish(self) -> None:
         self._end.set()
         self.join(timeout=BACK_WITHIN_S)
 
 
-@contextlib.contextmanager
-def installation(folder: Path, name: str) -> Iterator[Installation]:
+def installation(folder: Path, name: str, family: str) -> Installation:
     home = folder / name
     home.mkdir(parents=True)
     for part in ("families", "config"):
         shutil.copytree(ROOT / part, home / part)
-    made = Installation(home=home)
-    made.run("import", "installed-docs", "--family", FAMILY)
+    made = Installation(home=home, family=family)
+    if (OF_INIT / family).exists():
+        shutil.copytree(OF_INIT / family, home / "families" / family)
+        made.run("import", str(home / "families" / family / "examples.jsonl"), "--family", family, "--curated")
+    else:
+        made.run("import", "installed-docs", "--family", family)
+    return made
+
+
+@contextlib.contextmanager
+def serving(made: Installation) -> Iterator[Installation]:
     try:
         made.start()
         yield made
@@ -200,15 +222,16 @@ def finished(place: Installation, id: str) -> bool:
 
 
 def run_in_peace(place: Installation, seed: int) -> dict[str, Any]:
-    id = place.study(seed)
-    place.wait(lambda: finished(place, id), f"study {seed} in peace", within_s=600)
-    return dict(place.get(f"/v1/studies/{id}"))
+    """The same search by one command, in its own process."""
+    definition = place.home / f"study-{seed}.yaml"
+    definition.write_text(json.dumps({**DEFINITION, "seed": seed, "budget": BUDGET, "space": SPACE}), encoding="utf-8")
+    return dict(json.loads(place.run("study", "run", place.family, "--definition", str(definition), "--json"))["study"])
 
 
 def run_under_fire(
     place: Installation, kills: int, rng: random.Random, stream: FeedbackStream
 ) -> tuple[dict[int, dict[str, Any]], Counter[str]]:
-    """Studies one after the other until every process was killed ``kills`` times while one ran; the last one ends in peace."""
+    """Studies one after the other until every process was killed ``kills`` times while one ran; the last one ends in peace and quiet."""
     done: dict[int, dict[str, Any]] = {}
     killed: Counter[str] = Counter()
     last: dict[str, int] = {}
@@ -225,6 +248,8 @@ def run_under_fire(
                     os.kill(up[target], signal.SIGKILL)
                     killed[target] += 1
                     last[target] = up[target]
+            elif min(killed[t] for t in TARGETS) >= kills:
+                stream.finish()
         done[seed] = dict(place.get(f"/v1/studies/{id}"))
     return done, killed
 
@@ -273,6 +298,9 @@ def cells(result: dict[str, Any]) -> list[Cell]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, help="of each process (default 20)")
+    parser.add_argument(
+        "--family", default=FAMILY, help=f"that studies search for (default {FAMILY}); support_topics, of detent init, is fast"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
     parser.add_argument("--no-result", action="store_true", help="write no bench/results/crash.json")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
@@ -280,14 +308,14 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="detent-crash-"))
     started = time.monotonic()
     try:
-        with installation(folder, "fire") as place:
+        with serving(installation(folder, "fire", args.family)) as place:
             stream = FeedbackStream(place)
             stream.start()
             under_fire, killed = run_under_fire(place, args.kills, random.Random(args.seed), stream)
             stream.finish()
         broken, journal = broken_promises(place, stream)
-        with installation(folder, "peace") as quiet:
-            in_peace = {seed: run_in_peace(quiet, seed) for seed in under_fire}
+        quiet = installation(folder, "peace", args.family)
+        in_peace = {seed: run_in_peace(quiet, seed) for seed in under_fire}
         for seed, study in under_fire.items():
             if study["status"] != "finished" or in_peace[seed]["status"] != "finished":
                 broken.append(
