@@ -150,11 +150,12 @@ def _processes(siege: Siege) -> list[Cell]:
 def _answers(siege: Siege) -> list[Cell]:
     told = siege.faults.told
     n_wrong = sum(n for what, n in told.items() if what.startswith("wrong keys"))
+    n_huge = sum(n for what, n in told.items() if what.startswith("huge bodies"))
     let_in = told["wrong keys: 200"]
     hostile = {what: n for what, n in told.items() if not what.startswith("wrong keys: 200")}
     return [
         _cell("wrong keys that opened", let_in, "count", n_wrong, bar=0),
-        _cell("huge bodies answered with 500", told["huge bodies: 500"], "count", 1, bar=0),
+        _cell("huge bodies answered with 500", told["huge bodies: 500"], "count", n_huge, bar=0),
         *(_cell(f"faults, {what}", n, "count", n) for what, n in sorted(hostile.items())),
         *(_cell(f"clients, told {what}", n, "count", n) for what, n in sorted(siege.clients.told.items())),
     ]

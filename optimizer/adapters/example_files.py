@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +75,7 @@ def column_mapping(
     Raises:
         InvalidInput: a field has no column, a column named does not exist, or a name stands twice in the first line.
     """
-    twice = sorted({column for column in columns if column and columns.count(column) > 1})
+    twice = sorted(column for column, n in Counter(columns).items() if column and n > 1)
     if twice:
         raise InvalidInput(
             f"The first line names {', '.join(map(repr, twice))} more than once, so it is unclear which column is meant. Rename one."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.adapters.example_files import column_mapping
 from optimizer.adapters.table_files import MAX_CELL_CHARS, open_table
 from optimizer.core.errors import InvalidInput
 
@@ -161,3 +162,21 @@ def test_rows_are_numbered_as_a_spreadsheet_shows_them(tmp_path: Path) -> None:
     opened = open_table(path)
     assert [where for where, _, _ in opened.rows()] == ["row 3", "row 5"]
     assert (opened.n_rows, opened.columns) == (2, ("message", "label"))
+
+
+class CountedName(str):
+    """A column's name that counts how often it is compared."""
+
+    n_compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedName.n_compared += 1
+        return str.__eq__(self, other)
+
+
+def test_names_of_columns_are_compared_in_proportion_to_their_number() -> None:
+    names = [CountedName(f"c{i}") for i in range(2000)]
+    CountedName.n_compared = 0
+    assert column_mapping(names, ["text"], "topic", {"text": "c0", "topic": "c1"}) == {"text": "c0", "topic": "c1"}
+    assert CountedName.n_compared < 10 * len(names)
