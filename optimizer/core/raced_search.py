@@ -2,8 +2,8 @@
 
 The champion meets a few examples before anybody else: bootstrapping takes its threshold from them. Then each proposer's
 contenders enter in waves and meet a few examples, whereupon their proposer is told what the race estimates. When it has no more
-the race decides, and the next proposer starts from the leader. At the end leader and champion meet all examples that are left, so
-that the two are compared on all of them.
+the race decides with its share of the calls, and the next proposer starts from the leader. At the end leader and champion meet all
+examples that are left, so that the two are compared on all of them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from optimizer.core.racing import FIRST, ExpectedGain, Race, Turn
+from optimizer.core.racing import FIRST, ContinuousRejects, Race, Turn
 from optimizer.core.strategy import Proposal, Strategy
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 
 CHAMPION_FIRST = 12  # examples that the champion meets before the first proposal
-WIDTH = 8  # examples given out at once: two contenders', so that a model may answer several; not the model's, or its settings would change the way
 WAVE = 4  # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
 
 
@@ -35,13 +34,22 @@ class RacedSearch:
     Args:
         proposers: who makes a strategy that starts from the given variant, in the order in which their contenders enter.
         examples: ids of the dev examples.
+        calls: that contenders may meet examples with, all proposers' together and the last examples of leader and champion apart; the
+            proposers that are left share what is left evenly. None: no cap but the rule's own share.
     """
 
     def __init__(
-        self, champion: Variant, proposers: Sequence[Callable[[Variant], Strategy]], examples: Sequence[str], *, seed: int
+        self,
+        champion: Variant,
+        proposers: Sequence[Callable[[Variant], Strategy]],
+        examples: Sequence[str],
+        *,
+        seed: int,
+        calls: int | None = None,
     ) -> None:
         self._waiting = list(proposers)
-        self._race = Race(examples, ExpectedGain(width=WIDTH), seed=seed)
+        self._calls = calls
+        self._race = Race(examples, ContinuousRejects(calls=calls), seed=seed)
         self._champion = Proposal(variant=champion, proposer="champion")
         self._proposals = {champion.id: self._champion}
         self._race.enter(champion.id)
@@ -125,7 +133,10 @@ class RacedSearch:
         return [self._race.until(proposal.variant.id, FIRST) for proposal in self._untold]
 
     def _begin(self, make: Callable[[Variant], Strategy]) -> None:
-        """A proposer starts from whoever leads."""
+        """A proposer starts from whoever leads, and its contenders race with their part of the calls."""
         leader = self.leader() or self._champion
+        if self._calls is not None:
+            left = max(0, self._calls - self._race.n_met)
+            self._race.go_by(ContinuousRejects(calls=self._race.n_met + left // (len(self._waiting) + 1)))
         self._current = make(leader.variant)
         self._untold = [leader]

@@ -6,7 +6,10 @@ how far. It keeps nothing itself: the same scores give the same answer, so a stu
 same way. Randomness is the seed of the order; time and budget stay outside, since a race can be stopped after any call and
 still knows its leader.
 
-The rules, and why studies race by ``ExpectedGain`` (docs/adr/0011-the-next-example-goes-where-it-may-change-the-winner.md):
+The rules, and why studies race by ``ContinuousRejects`` (docs/adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md):
+
+* ``ContinuousRejects``: all meet the same examples; the worst falls once its gap to the others is large for the calls that are
+  left. Wang, Tzeng and Proutiere (2023), NeurIPS 36, on ground of Audibert, Bubeck and Munos (2010), COLT, 41-53.
 
 * ``Halving``: the better part of each rung goes on to the next. Jamieson and Talwalkar (2016), AISTATS, 240-248; joined by
   latecomers as in Li et al. (2020), MLSys 2, 230-246.
@@ -23,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import ceil, erf, exp, floor, pi, sqrt
 from typing import Protocol
 
@@ -32,6 +35,7 @@ from optimizer.core.effects import Effects, estimate
 from optimizer.core.signed_rank import signed_rank_p
 
 FIRST = 4  # examples that a contender meets before anything is decided about it
+SHARE = 0.5  # of all calls there could be (contenders x examples): the most that a race makes
 Scores = Sequence[float | None]  # on the first examples of the common order; None where one could not be measured
 
 
@@ -88,6 +92,15 @@ class Race:
     def enter(self, variant: str) -> None:
         """A contender without scores; one that is in already stays as it is."""
         self._scores.setdefault(variant, [])
+
+    def go_by(self, rule: Rule) -> None:
+        """Another rule from here on, as where more calls may be made."""
+        self._rule = rule
+
+    @property
+    def n_met(self) -> int:
+        """Examples met by all contenders together."""
+        return sum(map(len, self._scores.values()))
 
     def __contains__(self, variant: str) -> bool:
         return variant in self._scores
@@ -265,6 +278,93 @@ class ExpectedGain:
             given.append(Advance(variant=v, upto=upto))
             n_calls += upto - at
         return given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinuousRejects:
+    """All that are left meet the same examples; the worst falls as soon as its gap is large for the calls that are left.
+
+    With t examples met by each of the j that are left, it is dropped (the last of equals) when
+
+        weight * (mean of the others - its mean) > 1 / sqrt(b) - 1,    b = t * j * logbar(j) / T,
+
+    where T is what the race may make less what was made of who has fallen, and logbar(j) = 1/2 + 1/2 + 1/3 + ... + 1/j. The more of T is used, the
+    smaller a gap is enough; from b = 1 on none is needed. One looks at ``first`` examples and after every ``step`` more; several
+    may fall at a time. With weight, first and step 1 and one at a time this is CR-A of Wang, Tzeng and Proutiere (2023).
+
+    No race makes more than it may, unless the first examples alone take more. What has fallen is told from the scores each time anew,
+    so a contender that enters later may bring one back whose fall its coming makes premature.
+
+    Args:
+        calls: that the whole race may make; None: no cap but the next.
+        share: of all calls there could be (contenders x examples), the most that a race makes; in (0, 1].
+        weight: how much a gap counts; above 1 where scores vary less than those of a coin, or their differences on equal examples do.
+    """
+
+    calls: int | None = None
+    share: float = SHARE
+    weight: float = 4.0
+    first: int = FIRST
+    step: int = 4
+
+    def __post_init__(self) -> None:
+        if self.first < 1 or self.step < 1 or self.weight <= 0 or not 0 < self.share <= 1 or (self.calls is not None and self.calls < 0):
+            raise ValueError(f"first and step are at least 1, weight is above 0, share is in (0, 1] and calls are not below 0, got {self}")
+
+    def advances(self, standing: Standing) -> list[Advance]:
+        left, _, due = self._replayed(standing)
+        return [Advance(variant=v, upto=due) for v in left if len(standing.scores[v]) < due]
+
+    def leader(self, standing: Standing) -> str | None:
+        """The highest mean of those that are left; while they have met unequally many examples, the highest estimated effect."""
+        left, met, due = self._replayed(standing)
+        if due:
+            effects = _effects(standing).means
+            return max((v for v in left if v in effects), key=lambda v: effects[v], default=_furthest_best(standing))
+        best = next(iter(_by_mean(standing, left, met)), None)
+        measured = best is not None and any(x is not None for x in standing.scores[best])
+        return best if measured else _furthest_best(standing)
+
+    def _replayed(self, standing: Standing) -> tuple[list[str], int, int]:
+        """(who is left, examples that all of them have met, the level that they are due to meet; 0 when the race is decided)."""
+        left, spent, met = list(standing.scores), 0, 0
+        calls = floor(self.share * len(left) * standing.n_examples)
+        calls = calls if self.calls is None else min(calls, self.calls)
+        means = {v: _prefix_means(scores) for v, scores in standing.scores.items()}
+        for level in self._levels(standing.n_examples):
+            if met and (len(left) < 2 or spent + len(left) * level > calls):
+                break
+            if any(len(standing.scores[v]) < level for v in left):
+                return left, met, level
+            met = level
+            while (worst := self._falls({v: means[v][level - 1] for v in left}, level, calls - spent)) is not None:
+                left.remove(worst)
+                spent += level
+        return left, met, 0
+
+    def _falls(self, means: dict[str, float], met: int, calls: int) -> str | None:
+        n = len(means)
+        if n < 2:
+            return None
+        worst = min(reversed(means), key=lambda v: means[v])
+        gap = (sum(means.values()) - means[worst]) / (n - 1) - means[worst]
+        used = met * n * _logbar(n) / max(1, calls)
+        return worst if self.weight * gap > 1 / sqrt(used) - 1 else None
+
+    def _levels(self, n_examples: int) -> list[int]:
+        return [*range(min(self.first, n_examples), n_examples, self.step), n_examples] if n_examples else []
+
+
+@lru_cache
+def _logbar(n: int) -> float:
+    return 0.5 + sum(1 / i for i in range(2, n + 1))
+
+
+def _prefix_means(scores: Scores) -> list[float]:
+    """Of the first 1, 2, ... scores; -1 before the first that was measured."""
+    sums = accumulate(0.0 if x is None else x for x in scores)
+    counts = accumulate(x is not None for x in scores)
+    return [total / n if n else -1.0 for total, n in zip(sums, counts, strict=True)]
 
 
 def _effects(standing: Standing) -> Effects:

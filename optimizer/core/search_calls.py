@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from math import ceil
 
 from optimizer.core.estimate import NONE, PROPOSALS, REFLECTED_ON, SUMMARISED, Spread, confirmation_calls
-from optimizer.core.racing import FIRST
+from optimizer.core.racing import FIRST, SHARE
 from optimizer.core.strategy import COPRO, EXAMPLES, GEPA, JOINT, MIPRO, RACE, RACED, REPLAY, SIMBA
 from optimizer.core.study import Definition
 
 SUMMARIES = 10  # that DSPy's proposer makes at most
-MET_IN_A_RACE = 0.5  # of the dev examples, by a contender on average
+MET_IN_A_RACE = SHARE  # of the dev examples, by a contender on average
 BATCH, DRAWS, CANDIDATES = 8, 3, 3  # of a step of simba: training examples, answers to each, and new prompts that answer them
 
 
@@ -60,6 +60,14 @@ def expected_calls(
     confirmation = confirmation_calls(n_holdout, per_answer)
     parts["confirmation"] = Spread(low=0, expected=confirmation, high=confirmation)
     return parts
+
+
+def calls_for_a_race(budget: int | None, definition: Definition, *, n_train: int, n_dev: int, n_confirmation: int) -> int | None:
+    """Of a study's budget what its contenders may meet examples with: less the confirmation, the champion's examples and what bootstrapping asks."""
+    if budget is None:
+        return None
+    asked = round(_asked_for_examples(definition, n_train).expected)
+    return max(0, budget - n_confirmation - n_dev - asked)
 
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:

@@ -13,6 +13,7 @@ from optimizer.core.estimate import longest_inputs, longest_of
 from optimizer.core.objective import MIN_TIMED
 from optimizer.core.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.raced_search import Heat, RacedSearch
+from optimizer.core.search_calls import calls_for_a_race
 from optimizer.core.strategy import RACE, RACED, REPLAY, Proposal, Propose, SearchSetting, Sequential, check_strategy
 from optimizer.core.study import ExampleResult
 from optimizer.jobs.evaluation import Measures
@@ -154,7 +155,10 @@ def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
 def _race(run: StudyRun, trials: Trials, evaluator: Measures, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:
     """Heats until the race is decided. Cut short by budget or time, leader and champion still meet every example: calls were left over for that."""
     proposers = [lambda start, name=name: run.strategies(name, replace(setting, start=start)) for name in RACED]
-    race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed)
+    calls = calls_for_a_race(
+        run.study.budget.calls, run.definition, n_train=len(run.train), n_dev=len(run.dev), n_confirmation=reserve.n_confirmation
+    )
+    race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed, calls=calls)
     try:
         while heats := race.heats():
             stop.check_cancelled()

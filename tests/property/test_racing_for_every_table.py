@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.racing import ExpectedGain, Halving, Race, SignedRank
+from optimizer.core.racing import ContinuousRejects, ExpectedGain, Halving, Race, SignedRank
 
 RULES = [
     Halving(first=2),
@@ -14,6 +14,9 @@ RULES = [
     SignedRank(first=3, step=2),
     ExpectedGain(first=2, step=3),
     ExpectedGain(first=2, step=2, width=7),
+    ContinuousRejects(),
+    ContinuousRejects(calls=9, first=1),
+    ContinuousRejects(share=0.3, first=3, step=2, weight=1.0),
 ]
 score = st.one_of(st.none(), st.sampled_from([0.0, 1.0]), st.floats(0, 1))
 

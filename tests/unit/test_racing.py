@@ -1,4 +1,4 @@
-"""Who meets the next example: the race, its three rules, and the two estimates they read."""
+"""Who meets the next example: the race, its four rules, and the two estimates they read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.core.effects import estimate
-from optimizer.core.racing import Advance, ExpectedGain, Halving, Race, SignedRank, Standing
+from optimizer.core.racing import Advance, ContinuousRejects, ExpectedGain, Halving, Race, SignedRank, Standing
 from optimizer.core.signed_rank import signed_rank_p
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,9 @@ def test_an_interrupted_turn_goes_on_where_it_stopped():
     assert race.turns()[0].examples == race.order[1:4]
 
 
-@pytest.mark.parametrize("rule", [Halving(), SignedRank(), ExpectedGain()], ids=["halving", "signed rank", "gain"])
+@pytest.mark.parametrize(
+    "rule", [Halving(), SignedRank(), ExpectedGain(), ContinuousRejects()], ids=["halving", "signed rank", "gain", "rejects"]
+)
 class TestEveryRule:
     def test_the_best_of_clearly_different_contenders_wins_for_far_fewer_calls_than_all(self, rule):
         table = {f"v{i}": drawn(0.2, i) for i in range(12)} | {GOOD: drawn(0.95, 99)}
@@ -146,6 +148,67 @@ def test_a_gain_that_is_worth_less_than_the_least_is_not_asked_for():
     assert not ExpectedGain(least_gain=0.5).advances(standing)
 
 
+def by_the_formula(table: dict[str, list[float]], calls: int, weight: float, first: int, step: int, n_examples: int) -> dict[str, int]:
+    """Contender -> calls: continuous rejects written down once more, straight from the source."""
+    left, asked, spent, met = list(table), dict[str, int](), 0, first
+    while True:
+        while len(left) > 1:
+            mean = {v: sum(table[v][:met]) / met for v in left}
+            worst = min(reversed(left), key=lambda v: mean[v])
+            others = [mean[v] for v in left if v != worst]
+            bar = 0.5 + sum(1 / i for i in range(2, len(left) + 1))
+            used = met * len(left) * bar / max(1, calls - spent)
+            if not weight * (sum(others) / len(others) - mean[worst]) > used**-0.5 - 1:
+                break
+            left.remove(worst)
+            asked[worst] = met
+            spent += met
+        if len(left) == 1 or met == n_examples or spent + len(left) * min(met + step, n_examples) > calls:
+            return asked | dict.fromkeys(left, met)
+        met = min(met + step, n_examples)
+
+
+@pytest.mark.parametrize(("calls", "weight", "first", "step"), [(120, 1.0, 1, 1), (200, 4.0, 4, 1), (400, 4.0, 4, 3), (90, 2.0, 4, 4)])
+def test_continuous_rejects_drop_whom_the_formula_drops_and_stay_within_the_calls(calls, weight, first, step):
+    for seed in range(8):
+        table = {f"v{i}": drawn(0.2 + 0.07 * i, 100 * seed + i) for i in range(10)}
+        race = entered(ContinuousRejects(calls=calls, share=1.0, weight=weight, first=first, step=step), table, seed=seed)
+        made = run(race, table)
+        at = {e: i for i, e in enumerate(EXAMPLES)}
+        in_order = {v: [scores[at[e]] for e in race.order] for v, scores in table.items()}
+        assert made == by_the_formula(in_order, calls, weight, first, step, len(EXAMPLES))
+        assert sum(made.values()) <= calls
+        assert made[race.leader()] == max(made.values())
+
+
+def test_with_more_calls_the_worst_is_asked_for_longer():
+    table = {f"v{i}": [0.5 + 0.01 * i] * len(EXAMPLES) for i in range(10)}
+    lengths = []
+    for calls in (100, 200, 300):
+        race = entered(ContinuousRejects(calls=calls, share=1.0), table)
+        lengths.append(min(run(race, table).values()))
+    assert lengths == sorted(set(lengths))
+
+
+def test_without_a_budget_a_race_makes_a_share_of_all_calls():
+    table = {f"v{i}": drawn(0.5, i) for i in range(10)}
+    by_share, by_calls = (
+        run(entered(rule, table), table) for rule in (ContinuousRejects(share=0.25), ContinuousRejects(share=1.0, calls=100))
+    )
+    assert by_share == by_calls
+
+
+def test_a_latecomer_brings_back_only_whom_its_coming_makes_too_early_a_fall():
+    table = {f"v{i}": drawn(0.2, i) for i in range(6)} | {GOOD: drawn(0.95, 99)}
+    race = entered(ContinuousRejects(), {v: s for v, s in table.items() if v != "v5"})
+    before = run(race, table)
+    race.enter("v5")
+    after = run(race, table)
+    assert 0 < after["v5"] < len(EXAMPLES)
+    assert race.leader() == GOOD
+    assert sum(before.values()) + sum(after.values()) <= 0.5 * len(table) * len(EXAMPLES)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -156,6 +219,10 @@ def test_a_gain_that_is_worth_less_than_the_least_is_not_asked_for():
         lambda: ExpectedGain(z=0),
         lambda: ExpectedGain(width=0),
         lambda: ExpectedGain(least_gain=-0.1),
+        lambda: ContinuousRejects(share=0),
+        lambda: ContinuousRejects(weight=0),
+        lambda: ContinuousRejects(calls=-1),
+        lambda: ContinuousRejects(step=0),
     ],
 )
 def test_settings_that_make_no_race_are_refused(make):
@@ -242,7 +309,7 @@ def test_without_a_difference_nothing_is_behind():
 
 
 def test_its_decision_record_is_proposed_for_as_long_as_no_study_races():
-    (record,) = (ROOT / "docs" / "adr").glob("0011-*.md")
+    (record,) = (ROOT / "docs" / "adr").glob("0018-*.md")
     others = [path for path in (ROOT / "optimizer").rglob("*.py") if path.stem not in RACE]
     in_use = any(re.search(r"\bcore\.racing\b", path.read_text(encoding="utf-8")) for path in others)
     assert ("**Status.** Proposed." in record.read_text(encoding="utf-8")) is not in_use
