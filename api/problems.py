@@ -269,6 +269,8 @@ def install(app: FastAPI) -> None:
 
     async def on_detent_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.DetentError)
+        if isinstance(error, errors.Busy) and error.said is not None:
+            log.warning("store busy", path=logged_path(request.scope), said=error.said)
         return response(error, request.scope)
 
     async def on_validation(request: Request, error: Exception) -> Response:

@@ -35,12 +35,12 @@ class Models:
         if found is None:
             if self._is_added(name):
                 raise NotFound(
-                    f"The running process does not know the model {name!r}: it read {self._file} when it started, and the model was added since. "
+                    f"The running process does not know the model {name!r}: it read config/models.yaml when it started, and the model was added since. "
                     f"Restart `detent serve`; until then it knows {', '.join(self._settings)}.",
                     model=name,
                 )
             raise NotFound(
-                f"There is no model {name!r} in {self._file}. Known: {', '.join(self._settings)}. Add it there, or name one of these.",
+                f"There is no model {name!r} in config/models.yaml. Known: {', '.join(self._settings)}. Add it there, or name one of these.",
                 model=name,
             )
         return found

@@ -30,7 +30,7 @@ from optimizer.cli import (
     thresholds,
     variant,
 )
-from optimizer.core.errors import BudgetExhausted, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
+from optimizer.core.errors import BudgetExhausted, Busy, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
 from optimizer.core.printable import printable
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
@@ -106,5 +106,7 @@ def exit_code(error: DetentError) -> int:
 
 def _report(error: DetentError, as_json: bool) -> None:
     print(printable(f"{error.title}: {error.detail}"), file=sys.stderr)
+    if isinstance(error, Busy) and error.said is not None:
+        print(printable(f"  It says: {error.said}"), file=sys.stderr)
     if as_json:
         print(json.dumps({"error": {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}}, default=str))

@@ -175,8 +175,14 @@ class TooMany(DetentError):
 
 
 class Busy(DetentError):
+    """``said``: what a driver or library said, with addresses and paths: for the log and the terminal of this machine, never for an answer."""
+
     slug = "busy"
     title = "Busy"
+
+    def __init__(self, detail: str, *, said: str | None = None, **members: Any) -> None:
+        super().__init__(detail, **members)
+        self.said = said
 
 
 NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a model that was left alone

@@ -16,7 +16,7 @@ from optimizer.adapters.database.audit import AuditTable
 from optimizer.adapters.database.blocks import BlockTables
 from optimizer.adapters.database.champions import ChampionTable
 from optimizer.adapters.database.drift_detectors import DriftDetectorTable
-from optimizer.adapters.database.engine import FileWatch, explain, open_engine
+from optimizer.adapters.database.engine import FileWatch, explain, open_engine, shown
 from optimizer.adapters.database.events import EventTables
 from optimizer.adapters.database.examples import ExampleTables
 from optimizer.adapters.database.exposures import ExposureTable
@@ -142,7 +142,9 @@ class Database:
         """Run around each group. A commit into a file that has been deleted or replaced must not be acknowledged."""
         if self._write_watch.changed():
             self._writing.dispose()
-            raise Busy(f"The database file of {self.url} was replaced while it was open; nothing was kept. Send again.", retry_after_s=1)
+            raise Busy(
+                "The store's file was replaced while it was open; nothing was kept. Send again.", retry_after_s=1, said=shown(self.url)
+            )
 
     def _raise(self, error: SQLAlchemyError) -> NoReturn:
         sentence = explain(error, self.url)

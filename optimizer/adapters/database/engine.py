@@ -181,16 +181,25 @@ def _insert_new(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
 # --- what went wrong, as a sentence -------------------------------------------------------------------------------------
 
 
+def shown(url: str) -> str:
+    """The address without its password, for a log."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     """The error as a sentence for people, or None when it is a fault of this program and should be seen as it is."""
-    where = make_url(url).render_as_string(hide_password=True)
+    where = shown(url)
     if isinstance(error, PoolTimeout):
-        return Busy(f"All {READERS_AT_PEAK} connections to {where} were in use for {BUSY_TIMEOUT_S:g} s. Try again.", retry_after_s=1)
+        return Busy(
+            f"All {READERS_AT_PEAK} connections to the store were in use for {BUSY_TIMEOUT_S:g} s. Try again.", retry_after_s=1, said=where
+        )
     cause = str(error.orig or error) if isinstance(error, DBAPIError) else str(error)
     text = cause.lower()
     if "malformed" in text or "not a database" in text:
         return Busy(
-            f"The file of {where} is damaged or no database ({cause}). Restore it from a backup: `detent restore`.", retry_after_s=60
+            "The store's file is damaged or no database. Restore it from a backup: `detent restore`.",
+            retry_after_s=60,
+            said=f"{where}: {cause}",
         )
     if not isinstance(error, OperationalError):
         return None
@@ -206,7 +215,7 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
         why = "it may only be read. Check the owner and the mode of the file and its folder"
     else:
         why = "it did not answer as a database should. Check the disk and the server"
-    return Busy(f"The database {where} cannot be used: {why}. (It says: {cause}.)", retry_after_s=2)
+    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, said=f"{where}: {cause}")
 
 
 class FileWatch:
@@ -223,11 +232,8 @@ class FileWatch:
         try:
             status = os.stat(self._path)
         except OSError as error:
-            raise Busy(
-                f"The database file {self._path} is not there ({error.strerror or error}). Put it back, or run `detent serve`, which "
-                "makes a new one.",
-                retry_after_s=5,
-            ) from error
+            why = "The store's file is not there. Put it back, or run `detent serve`, which makes a new one."
+            raise Busy(why, retry_after_s=5, said=f"{self._path}: {error.strerror or error}") from error
         now = (status.st_dev, status.st_ino)
         before, self._seen = self._seen, now
         return before is not None and before != now
