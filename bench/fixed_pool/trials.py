@@ -20,8 +20,7 @@ WIDTH = 8  # calls that expected gain gives out at once
 SHARES = (0.10, 0.20, 0.33, 0.50)  # of the calls of evaluating everybody in full
 OURS = "continuous rejects, ours"
 CHOSEN = ContinuousRejects()
-DRAWS, FEWER_DRAWS = {MEANS: 10}, 10
-ALL_DRAWS = 40
+ALL_DRAWS, DRAWS_OF_MEANS, FEWER_DRAWS = 30, 10, 5
 
 RULES: dict[str, rejects.Rule] = {
     OURS: rejects.continuous_rejects(weight=CHOSEN.weight, first=CHOSEN.first, step=CHOSEN.step, several=True),
@@ -38,8 +37,9 @@ RULES: dict[str, rejects.Rule] = {
     "signed rank (racing.py)": product.cut_short(SignedRank()),
     "halving (racing.py)": product.cut_short(Halving()),
 }
-SLOW = {"Thompson, paired differences", "Rasch on scattered cells"}  # fewer draws
-NOT_ON_MEANS = {"Thompson, paired differences"}  # of 200 variants: minutes for each draw
+BY_RACE = {"expected gain (racing.py)", "signed rank (racing.py)", "halving (racing.py)"}
+SLOW = {"Thompson, paired differences", "Rasch on scattered cells", *BY_RACE}  # fewer draws
+NOT_ON_MEANS = {"Thompson, paired differences", *BY_RACE}  # of 200 variants: minutes for each draw
 THROUGH_RACE = product.through_race(lambda calls: ContinuousRejects(calls=calls, share=1.0))
 
 
@@ -57,7 +57,7 @@ class Measured:
 def measure(pool: Pool, part: str, kept: Path, n_draws: int | None = None) -> Measured:
     """Measures, or reads what the same code measured before."""
     path = kept / f"{part}-{pool.name.replace('/', '-')}.json"
-    n_draws = n_draws or DRAWS.get(part, ALL_DRAWS)
+    n_draws = n_draws or (DRAWS_OF_MEANS if part == MEANS else ALL_DRAWS)
     what = {"code": code_digest(), "n_draws": n_draws}
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))

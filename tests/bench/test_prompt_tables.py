@@ -122,3 +122,11 @@ def _cell(share: int, name: str, ours: float, other: float | None, low: float, h
 def test_the_page_is_made_of_the_result_file_and_of_nothing_else():
     result = json.loads(FILE.read_text(encoding="utf-8"))
     assert bench.PAGE.read_text(encoding="utf-8") == page(result)
+
+
+def test_studies_on_shuffled_scores_are_told_by_the_products_gates():
+    table = bench.as_table(drawn_pool(2, (6, 80)))
+    cell = bench.shuffled([table], range(1, 5))
+    assert (cell.n, cell.other) == (4, 0.05)
+    assert cell.ours is not None
+    assert cell.low <= cell.ours <= cell.high
