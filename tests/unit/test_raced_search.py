@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from optimizer.core.raced_search import CHAMPION_FIRST, RacedSearch
+from optimizer.core.search_calls import calls_for_a_race
 from optimizer.core.strategy import Proposal
-from optimizer.core.study import ExampleResult
+from optimizer.core.study import Definition, ExampleResult
 from tests.study_world import topic_examples, topic_family
 
 FAMILY = topic_family()
@@ -172,3 +173,28 @@ def test_an_example_that_was_forgotten_leaves_the_order_of_the_others_as_it_was(
     whole = RacedSearch(START, [], ids, seed=3).heats()[0].turn.examples
     rest = RacedSearch(START, [], [id for id in ids if id != whole[5]], seed=3).heats()[0].turn.examples
     assert rest[:11] == tuple(e for e in whole if e != whole[5])
+
+
+def test_with_a_cap_on_calls_each_proposers_contenders_get_their_part_of_them():
+    numbers = range(1, 11)
+    levels = {variant(n).id: 0.4 + 0.01 * n for n in (*numbers, *range(11, 21))}
+
+    def asked(calls: int | None) -> tuple[int, int]:
+        proposers = [lambda start: Scripted(list(numbers), "a"), lambda start: Scripted(list(range(11, 21)), "b")]
+        met = play(RacedSearch(START, proposers, [e.id for e in DEV], seed=1, calls=calls), levels)
+        by_second = max(len(met[variant(n).id]) for n in range(11, 21))
+        return sum(map(len, met.values())), by_second
+
+    total, by_second = asked(300)
+    assert total <= 300 + 2 * len(DEV), "the end of leader and champion comes on top"
+    assert by_second > 4, "the first proposer's contenders left something"
+    assert total < asked(None)[0] <= 0.5 * 21 * len(DEV) + 2 * len(DEV)
+
+
+def test_of_a_budget_a_race_may_have_what_confirmation_champion_and_bootstrapping_leave():
+    def calls(budget: int | None) -> int | None:
+        return calls_for_a_race(budget, Definition(n_candidates=3, max_examples=2), n_train=50, n_dev=40, n_confirmation=30)
+
+    assert calls(None) is None
+    assert calls(300) == 300 - 30 - 40 - 4 * 4, "four rounds of bootstrapping, each expected to ask for twice as many examples as are shown"
+    assert calls(50) == 0
