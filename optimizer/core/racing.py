@@ -3,22 +3,16 @@
 Every contender meets the examples in the same order, so all that is known of it is a list: its scores on the first examples
 of that order, and any two are compared on examples that both have met. A Rule reads those lists and says who goes on, and
 how far. It keeps nothing itself: the same scores give the same answer, so a study that is run again against its journal takes the
-same way. Randomness is the seed of the order; time and budget stay outside, since a race can be stopped after any call and
-still knows its leader.
+same way. Randomness is the seed of the order; a race can be stopped after any call and still knows its leader.
 
 The rules, and why studies race by ``ContinuousRejects`` (docs/adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md):
 
 * ``ContinuousRejects``: all meet the same examples; the worst falls once its gap to the others is large for the calls that are
   left. Wang, Tzeng and Proutiere (2023), NeurIPS 36, on ground of Audibert, Bubeck and Munos (2010), COLT, 41-53.
-
-* ``Halving``: the better part of each rung goes on to the next. Jamieson and Talwalkar (2016), AISTATS, 240-248; joined by
-  latecomers as in Li et al. (2020), MLSys 2, 230-246.
-* ``SignedRank``: whoever is behind the leader by Wilcoxon's paired test falls out. Birattari et al. (2002), GECCO, 11-18, race
-  by rank tests; Optuna's WilcoxonPruner does it one trial after another.
-* ``ExpectedGain``: a mixed model says how good each may be (``core/effects.py``); falls out whoever is behind by a confidence
-  bound, and the next examples go where they may gain most over the leader. Maron and Moore (1994), NIPS 6, 59-66, race by
-  bounds; Moore and Lee (1994), ICML, 190-198, on common examples; Chick and Inoue (2001), Operations Research 49(5), 732-743,
-  allot by expected gain.
+* ``Halving``: the better part of each rung goes on. Jamieson and Talwalkar (2016), AISTATS, 240-248; Li et al. (2020), MLSys 2.
+* ``SignedRank``: whoever is behind the leader by Wilcoxon's paired test falls out. Birattari et al. (2002), GECCO, 11-18.
+* ``ExpectedGain``: by a mixed model (``core/effects.py``) the next examples go where they may gain most over the leader. Maron and
+  Moore (1994), NIPS 6, 59-66; Moore and Lee (1994), ICML, 190-198; Chick and Inoue (2001), Operations Research 49(5), 732-743.
 """
 
 from __future__ import annotations
@@ -343,8 +337,7 @@ class ContinuousRejects:
         return left, met, 0
 
     def _falls(self, means: dict[str, float], met: int, calls: int) -> str | None:
-        n = len(means)
-        if n < 2:
+        if (n := len(means)) < 2:
             return None
         worst = min(reversed(means), key=lambda v: means[v])
         gap = (sum(means.values()) - means[worst]) / (n - 1) - means[worst]
