@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from api.services import Services
-from optimizer.adapters.spool import Spool
+from optimizer.adapters.spool import Spool, left_behind
 from optimizer.core.errors import Busy
 from optimizer.core.feedback import LaterParts
 from optimizer.jobs.ingest_feedback import Intake
@@ -43,7 +43,13 @@ async def record_later(shared: Services, spool: Spool, row: LaterParts) -> None:
 
 
 def drain(shared: Services, spool: Spool) -> None:
-    """Puts what waits in the spool into the store, oldest first. Raises Busy while the store takes nothing."""
+    """Puts what waits into the store, oldest first: of this gateway and of those that have ended. Raises Busy while the store takes nothing."""
+    _drain(shared, spool)
+    for other in left_behind(spool):
+        _drain(shared, other)
+
+
+def _drain(shared: Services, spool: Spool) -> None:
     while (found := spool.waiting())[0]:
         records, place = found
         try:

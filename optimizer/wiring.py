@@ -40,10 +40,10 @@ def open_store(settings: Settings) -> Store:
 
 
 def open_spool(settings: Settings) -> Spool:
-    """Where the gateway puts records that the store does not take at once; nothing is opened before the first use."""
-    from optimizer.adapters.spool import Spool
+    """Where this gateway puts records that the store does not take at once; each gateway of a home has one of its own."""
+    from optimizer.adapters.spool import claim
 
-    return Spool(settings.var() / "spool" / "interactions")
+    return claim(settings.var() / "spool")
 
 
 def migrate_store(settings: Settings) -> None:

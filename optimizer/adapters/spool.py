@@ -20,6 +20,8 @@ from optimizer.core.errors import Busy
 
 ROOM_BYTES = 1024 * 1024  # allocated at once
 MOST_BYTES = 64 * 1024 * 1024
+NAME = "interactions"
+MOST_SPOOLS = 64  # processes that keep one at the same time
 PART = 200  # records that are handed out at once
 
 
@@ -113,6 +115,20 @@ class Spool:
         finally:
             os.close(file)
 
+    def hold(self, *, made: bool = False) -> bool:
+        """Whether this process holds the file from now on; False where another one does. ``made``: only where the disk can be read.
+
+        A disk that fails is no other process: it is met, and told, when something is to be written.
+        """
+        with self._lock:
+            try:
+                self._open()
+            except BlockingIOError:
+                return False
+            except OSError:
+                return not made
+            return True
+
     def close(self) -> None:
         with self._lock:
             if self._file is not None:
@@ -126,10 +142,10 @@ class Spool:
             wanted = self._end + n_bytes
             if wanted > self._most:
                 raise Busy(
-                    f"The store takes no records at present, and {self._most:,} bytes of them are waiting in {self.path}. No model was asked. "
+                    f"The store takes no records at present, and {self._most:,} bytes of them are waiting in the spool. No model was asked. "
                     "Free the store (its lock, its disk); what waits goes into it by itself.",
-                    retry_after_s=5,
-                )
+                    retry_after_s=5, said=str(self.path),
+                )  # fmt: skip
             if wanted > self._room:
                 room = min(self._most, -(-wanted // ROOM_BYTES) * ROOM_BYTES)
                 os.posix_fallocate(file, self._room, room - self._room)
@@ -156,10 +172,31 @@ class Spool:
 
     def _busy(self, error: OSError) -> Busy:
         return Busy(
-            f"A record could not be kept safe in {self.path} ({error.strerror or error}), so no answer is given. "
-            "Free some space, or check who may write there and whether another gateway still runs.",
-            retry_after_s=5,
-        )
+            "A record could not be kept safe in the spool, so no answer is given. Free some space, or check who may write there.",
+            retry_after_s=5, said=f"{self.path}: {error.strerror or error}",
+        )  # fmt: skip
+
+
+def claim(folder: Path) -> Spool:
+    """The first spool of the folder that no other process holds. Where the disk takes nothing it is the first of all, whose use then says so."""
+    for number in range(1, MOST_SPOOLS + 1):
+        spool = Spool(folder / (NAME if number == 1 else f"{NAME}-{number}"))
+        if spool.hold():
+            return spool
+    return Spool(folder / NAME)
+
+
+def left_behind(own: Spool) -> Iterator[Spool]:
+    """Spools beside ``own`` whose process has ended with records in them, each held while it is looked at."""
+    for path in sorted(own.path.parent.glob(f"{NAME}*")):
+        if path == own.path or path.suffix:
+            continue
+        spool = Spool(path)
+        try:
+            if spool.hold(made=True) and not spool.is_empty:
+                yield spool
+        finally:
+            spool.close()
 
 
 def _whole_lines(file: int, start: int, end: int) -> bytes:

@@ -242,7 +242,7 @@ def test_a_family_is_made_from_a_prompt_and_a_sheet(detent: Detent, tmp_path: Pa
     words = ["--from", str(tmp_path / "prompt.txt"), "--examples", str(tmp_path / "sheet.csv"), "--input", "Body", "--output", "Team"]
     ran = detent("family", "create", "triage", *words)
     assert ran.code == 0, ran.err
-    assert "Left out: 1 row without an input or an answer." in ran.err
+    assert "Left out: 1 row without an input or an answer (row 42)." in ran.err
     assert "holdout" in ran.err
     assert detent("family", "validate", "triage").code == 0
     shown = detent("variant", "show", "triage", "--json").json

@@ -91,9 +91,10 @@ def test_the_same_draw_repeats_and_another_sample_number_draws_anew(model: Embed
 
 
 def test_a_request_that_is_too_long_is_refused_with_the_reason(model: EmbeddedModel):
-    with pytest.raises(ModelFailed, match="context size") as caught:
+    with pytest.raises(ModelFailed, match="refused the request") as caught:
         model.complete(ask("word " * 10_000))
     assert caught.value.kind == "http"
+    assert "context size" in (caught.value.said or "")
 
 
 def test_requests_at_once_wait_for_one_another(model: EmbeddedModel):

@@ -174,7 +174,7 @@ def test_a_span_that_cannot_be_is_refused(world: World, hours: str) -> None:
 
 def test_recording_needs_the_role_feedback_and_reading_the_role_read(world: World) -> None:
     for name, role in (("reader", "read"), ("pipeline", "feedback")):
-        world.add_key(name, role, f"secret of {name}")
+        world.add_key(name, role, secret=f"secret of {name}")
     reader, pipeline = ({"Authorization": f"Bearer secret of {name}"} for name in ("reader", "pipeline"))
     assert_problem(world.client.post(RECORD, params=FULL), 401, "not-authenticated")
     assert_problem(world.client.post(RECORD, params=FULL, headers=reader), 403, "not-authorised")

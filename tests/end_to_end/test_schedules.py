@@ -104,8 +104,8 @@ def test_a_schedule_of_no_family_is_not_found(world: World) -> None:
 
 
 def test_only_operators_set_it(world: World) -> None:
-    world.add_key("reader", "read", "s1")
-    world.add_key("ann", "operate", "s2")
+    world.add_key("reader", "read", secret="s1")
+    world.add_key("ann", "operate", secret="s2")
     assert world.client.put(PATH, json=WEEKLY, headers={"X-API-Key": "s1", "If-Match": "*"}).status_code == 403
     assert world.client.delete(PATH, headers={"X-API-Key": "s1"}).status_code == 403
     done = world.client.put(PATH, json=WEEKLY, headers={"X-API-Key": "s2", "If-Match": "*"})

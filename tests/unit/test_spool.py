@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.adapters.spool import Spool
+from optimizer.adapters.spool import Spool, claim, left_behind
 from optimizer.core.errors import Busy
 from tests.examples import n_examples
 from tests.small_disk import fill, small_disk
@@ -101,7 +101,7 @@ def test_room_that_was_promised_is_there_and_none_beyond_the_bound_is_promised(s
 def test_another_process_is_refused_until_the_first_has_ended(spool: Spool) -> None:
     spool.append({"n": 1})
     other = Spool(spool.path)
-    with pytest.raises(Busy, match="another gateway"):
+    with pytest.raises(Busy, match="could not be kept safe"):
         other.append({"n": 2})
     spool.close()
     other.append({"n": 2})
@@ -147,7 +147,19 @@ def _fill_and_append(disk: Path) -> None:
     with spool.promise(100_000):
         fill(disk)
         spool.append({"text": "x" * 90_000})
-        with pytest.raises(Busy, match="No space"), spool.promise(1024 * 1024):
+        with pytest.raises(Busy, match="Free some space"), spool.promise(1024 * 1024):
             pass
         assert len(waiting(spool)) == 1
     spool.close()
+
+
+def test_each_process_has_a_spool_of_its_own_and_the_next_one_takes_what_an_ended_one_left(tmp_path: Path) -> None:
+    first, second = claim(tmp_path), claim(tmp_path)
+    assert first.path != second.path
+    first.append({"id": "in_1"})
+    second.append({"id": "in_2"})
+    assert list(left_behind(second)) == [], "its process lives"
+    first.close()
+    assert [list(spool.waiting()[0]) for spool in left_behind(second)] == [[{"id": "in_1"}]]
+    assert claim(tmp_path).path == first.path, "and is held only while it is looked at"
+    second.close()

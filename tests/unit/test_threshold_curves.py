@@ -48,7 +48,7 @@ def test_a_curve_is_the_replay_at_each_value_with_the_chosen_one_among_them() ->
     records = drawn_records(300, 3, seed=2)
     found = curves(records, {"tiers": list(records.tiers), "accept": 0.6, "accept.2": 0.8, "audit_share": 0.1})
     assert found is not None
-    assert (found.n_records, found.n_incomplete, found.is_found, found.margin) == (300, 0, True, 0.02)
+    assert (found.n_records, found.n_incomplete, found.is_found, found.margin) == (300, 0, True, 0.04)
     assert [(c.knob.name, c.tier, c.present) for c in found.curves] == [("accept", "small", 0.6), ("accept.2", "middle", 0.8)]
     first, second = found.curves
     for curve, setting in ((first, lambda x: (x, 0.8)), (second, lambda x: (0.6, x))):
