@@ -24,6 +24,9 @@ routes: APIRouter = router("Variants")
 OfFamily = Annotated[str | None, Query(description="Where several families hold the same content: which one is meant")]
 
 
+THERE = {200: "The family has this variant already."}
+
+
 @routes.get("/v1/families/{family}/variants", **guarded("read"))
 def variants(family: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
     """All variants of a family, oldest first, whatever their source."""
@@ -34,7 +37,7 @@ def variants(family: str, shared: Shared, cursor: Cursor = None, limit: Limit = 
     return page([shapes.variant(record) for record in shown], next_cursor)
 
 
-@routes.post("/v1/families/{family}/variants", status_code=201, **guarded("operate", "limited"))
+@routes.post("/v1/families/{family}/variants", status_code=201, **guarded("operate", "limited", also=THERE))
 def create_variant(family: str, body: VariantBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """A variant made by a person; nothing is served by it. 200 instead of 201 when the family holds this content already."""
     draft = VariantDraft(
