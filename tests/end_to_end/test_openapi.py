@@ -124,7 +124,7 @@ def _lines(_context: Any, value: Any) -> bytes:
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=["allowed", "forbidden"])
 def test_every_operation_answers_as_described(installation: Installation, subtests: pytest.Subtests, mode: GenerationMode) -> None:
-    _meet_every_operation(installation, subtests, mode, n_cases=15, draw=1)
+    _meet_every_operation(installation, subtests, mode, n_cases=15, draw=0)
 
 
 @pytest.mark.long
@@ -144,7 +144,7 @@ def _meet_every_operation(installation: Installation, subtests: Any, mode: Gener
     order = random.Random(draw)
     order.shuffle(operations)
     for operation in operations:
-        if order.random() < 0.8:  # else a new one can be started
+        if draw and order.random() < 0.8:  # else a new one can be started; the first draw meets what was seeded
             installation.revive(order)
 
         @seed(draw)
