@@ -47,16 +47,22 @@ def champion(process: subprocess.Popen[bytes], url: str) -> bool:
         return False
 
 
+def used_home(disk: Path, ended: str) -> Path:
+    """A home whose api has run before, and how that ended: killed or in order."""
+    home = disk / "home"
+    home.mkdir()
+    make_home(home)
+    with api(home) as (process, _):
+        if ended == "in order":
+            process.terminate()
+            process.wait()
+    return home
+
+
 @pytest.mark.parametrize("ended", ["killed", "in order"])
 def test_on_a_full_disk(tmp_path: Path, ended: str) -> None:
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
-        home = disk / "home"
-        home.mkdir()
-        make_home(home)
-        with api(home) as (process, _):
-            if ended == "in order":
-                process.terminate()
-                process.wait()
+        home = used_home(disk, ended)
         filler = fill(disk)
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
@@ -68,13 +74,7 @@ def test_on_a_full_disk(tmp_path: Path, ended: str) -> None:
 @pytest.mark.parametrize("ended", ["killed", "in order"])
 def test_on_a_disk_that_can_only_be_read(tmp_path: Path, ended: str) -> None:
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
-        home = disk / "home"
-        home.mkdir()
-        make_home(home)
-        with api(home) as (process, _):
-            if ended == "in order":
-                process.terminate()
-                process.wait()
+        home = used_home(disk, ended)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
