@@ -34,6 +34,7 @@ from recorded.tasks import TASKS, Task
 from optimizer import wiring
 from optimizer.config import load_settings
 from optimizer.core.comparison import bootstrap_interval
+from optimizer.core.racing import ContinuousRejects
 
 SIZES = {
     "full": Sizes(train=60, dev=30, holdout=100, candidates=8),
@@ -115,6 +116,7 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
             minutes=minutes,
             instruction=str(found.variant.messages[0]["content"]),
             n_examples=len(found.variant.examples),
+            rule=ContinuousRejects.__name__ if arm == "race" else None,
         )
     finally:
         store.close()

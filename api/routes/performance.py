@@ -62,7 +62,7 @@ async def record(
 ) -> dict[str, Any]:
     """Takes what a content pipeline did with one item, as query parameters or as a body of JSON; 200 once it is on disk.
 
-    `processing_type` and `content_type` are needed; what was not measured is left out.
+    `processing_type` is needed; an item without a `content_type` counts as `unknown`; what was not measured is left out.
     """
     values = _together(list(request.query_params.multi_items()), await _body(request))
     quota, refusal = shared.event_windows.take(request.state.caller.quota)

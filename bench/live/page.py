@@ -13,12 +13,17 @@ Made by `python bench/search_live.py` (commit {commit}, {machine}). The embedded
 choice of each is scored once. *Calls* and *model minutes*: of the search alone, as if it had been alone. The embedded model cannot write instructions: MIPROv2, GEPA and MLflow's optimizer (GEPA) are given those of the task's list by a
 deterministic proposer, and ours has the same list in its space. A seed's score has a standard error of up to {error:.2f}; intervals of the differences are in `bench/results/search_live.json`.
 """
+FORMER_RULE = """
+**The `race` rows were measured with the rule that the strategy had before** [0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md), and not run again since;
+[the rules on recorded tables](search-tables-measured.md) has the present one beside it.
+"""
 Cells = Mapping[tuple[str, str, int], Outcome]  # task, arm, seed
 
 
 def page(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int], sizes: Sizes, **made: str | None) -> str:
     head = HEAD.format(train=sizes.train, dev=sizes.dev, holdout=sizes.holdout, error=0.5 / sizes.holdout**0.5, **made)
-    return head + table(cells, tasks, arms, seeds)
+    former = any(arm == "race" and outcome.rule is None for (_, arm, _), outcome in cells.items())
+    return head + (FORMER_RULE if former else "") + table(cells, tasks, arms, seeds)
 
 
 def table(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int]) -> str:

@@ -53,6 +53,7 @@ class Outcome:
     minutes: float  # on the clock of the last run
     instruction: str
     n_examples: int
+    rule: str | None = None  # by which an arm raced; None: it did not, or did so before this was written down, by ExpectedGain
 
     @property
     def mean(self) -> float:

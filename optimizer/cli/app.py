@@ -46,7 +46,7 @@ app = typer.Typer(
 
 [bold]Examples[/bold]
 
-  detent demo                                the whole loop once, in minutes
+  detent demo                                the whole loop once, on real text
   detent init my-project                     a small project that works at once
   detent serve                               API, gateway, worker and MLflow, supervised
   detent study run summarization --dry-run   what a search would cost

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli.output import say
+from optimizer.demo import LENGTH
 
 if TYPE_CHECKING:
     from optimizer.config import Settings
     from optimizer.ports import Store
     from optimizer.supervise import Alarm
 
+DEMO_HELP = f"""The whole loop once, on real text, with the embedded model: search, rollout, promotion, rollback; {LENGTH}.
+
+Example: detent demo --keep
+"""
+
 
 def register(app: typer.Typer) -> None:
     app.command()(serve)
     app.command()(worker)
-    app.command()(demo)
+    app.command(help=DEMO_HELP)(demo)
 
 
 def serve(
@@ -146,10 +152,6 @@ def worker(
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running at the end, to look around.")] = False,
 ) -> None:
-    """The whole loop once, on real text, with the embedded model: search, rollout, promotion, rollback. Under ten minutes.
-
-    Example: detent demo --keep
-    """
     from optimizer.demo import run
 
     raise typer.Exit(run(keep))

@@ -13,6 +13,7 @@ from optimizer.core.policy.content.fields import OTHER_NAMES
 from optimizer.core.policy.content.pipeline import ProcessingType
 
 PROCESSING_TYPES: tuple[ProcessingType, ...] = get_args(ProcessingType)
+UNNAMED = "unknown"  # a content type that a record does not name; a checkpoint or a reason that an exit does not
 MAX_NAME_CHARS = 100  # content types, checkpoints
 MAX_REASON_CHARS = 500
 MAX_TIME_S = 1e8  # three years
@@ -87,7 +88,8 @@ def hour_of(at: datetime) -> datetime:
 def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) -> PipelineRecord:
     """A record from what a pipeline sends: JSON values, or texts of a query, in which an empty one stands for none.
 
-    An item that was processed in full and says nothing of time saved has saved none; ``post_initial_analysis`` is ``post_analysis``.
+    An item that was processed in full and says nothing of time saved has saved none; one that names no content type counts as
+    ``unknown``; ``post_initial_analysis`` is ``post_analysis``.
 
     Raises:
         InvalidInput: names every fault under the member's name.
@@ -101,9 +103,8 @@ def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) ->
                 read[name] = _READ[name](value)
             except ValueError as error:
                 faults.append(Fault(pointer=f"/{name}", detail=str(error)))
-    for name in ("processing_type", "content_type"):
-        if values.get(name) in (None, ""):
-            faults.append(Fault(pointer=f"/{name}", detail="is missing; every record needs it"))
+    if values.get("processing_type") in (None, ""):
+        faults.append(Fault(pointer="/processing_type", detail="is missing; every record needs it"))
     if faults:
         listed = "; ".join(f"{fault.pointer[1:]} {fault.detail}" for fault in faults)
         raise InvalidInput(f"The record was not taken: {listed}. Correct this and send it again.", faults)
@@ -113,7 +114,7 @@ def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) ->
         id=id,
         received_at=received_at,
         processing_type=read["processing_type"],
-        content_type=read["content_type"],
+        content_type=read.get("content_type", UNNAMED),
         quality_score=read.get("quality_score"),
         processing_time_s=read.get("processing_time"),
         exit_checkpoint=OTHER_NAMES.get(checkpoint, checkpoint),

@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from optimizer.core.pipeline_record import PROCESSING_TYPES, PipelineSums
+from optimizer.core.pipeline_record import PROCESSING_TYPES, UNNAMED, PipelineSums
 from optimizer.core.policy.content.fields import CHECKPOINTS
 from optimizer.core.policy.content.targets import TARGETS, Target
 
 N_REASONS = 10  # the most frequent ones, per checkpoint
-UNNAMED = "unknown"  # an exit that nobody gave a checkpoint or a reason
 Status = Literal["ok", "warning", "critical", "no data"]
 STATUS: Mapping[str, Status] = {"green": "ok", "yellow": "warning", "red": "critical"}
 

@@ -6,6 +6,11 @@ What lives here: the story (``story.py``), its users (``users.py``), the servers
 
 from __future__ import annotations
 
-from optimizer.demo.story import run
+LENGTH = "about twelve minutes on two cores"  # as measured; README, Makefile and docs say it in these words (tests/unit/test_demo_length.py)
 
-__all__ = ["run"]
+
+def run(keep: bool) -> int:
+    """Tells the story; the exit code. ``keep`` leaves the servers running."""
+    from optimizer.demo.story import run as tell
+
+    return tell(keep)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from optimizer import wiring
 from optimizer.core.errors import DetentError
+from optimizer.demo import LENGTH
 from optimizer.demo.cascade import CascadeDemo
 from optimizer.demo.ending import say_ending
 from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, Place, choose
@@ -63,7 +64,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> None:
     settings = place.settings
     screen.say("Detent demo: the whole loop on real text, with a real and very small language model on this machine.", "bold")
     screen.say(
-        "No key, no network, nothing made up; takes some minutes. Rollout time runs faster here (simulated clock), nothing else does."
+        f"No key, no network, nothing made up; {LENGTH}. Rollout time runs faster here (simulated clock), nothing else does."
     )
     if place.why:
         screen.say(f"Since {place.why}, this demo runs in a fresh home: export DETENT_HOME={settings.home}")

@@ -92,6 +92,15 @@ def test_what_was_not_run_is_said_and_no_number_stands_in_its_place():
     assert any(c.case == f"{TASK}: joint, not run" for c in compared)
 
 
+def test_a_race_by_the_former_rule_is_told_apart_from_one_by_the_present_rule(tmp_path, data):
+    def shown(cells):
+        return page.page(cells, [TASK], live.ARMS, [1], SMALL, commit="abc", machine="here")
+
+    assert page.FORMER_RULE in shown({(TASK, "race", 1): outcome(0.75)})
+    assert page.FORMER_RULE not in shown(run(tmp_path, data, ["race"], Models()))
+    assert page.FORMER_RULE in live.PAGE.read_text(encoding="utf-8")
+
+
 def test_seeds_draw_other_rows_and_no_row_is_both_seen_and_held_out(data):
     task = next(t for t in live.TASKS if t.name == TASK)
     one, two = (setup.rows_of(task, data, seed, SMALL) for seed in (1, 2))

@@ -140,8 +140,13 @@ def test_every_fault_of_a_record_is_named_and_nothing_is_kept(world: World) -> N
     )
     document = assert_problem(answer, 422, "invalid-input")
     named = {fault["pointer"] for fault in document["errors"]}
-    assert named == {"/processing_type", "/quality_score", "/exit_confidence", "/color", "/content_type"}
+    assert named == {"/processing_type", "/quality_score", "/exit_confidence", "/color"}
     assert world.get("/api/performance/").json()["overall_metrics"]["total_processed"] == 0
+
+
+def test_a_record_without_a_content_type_is_taken_and_shown_as_unknown(world: World) -> None:
+    send(world, {"processing_type": "full", "quality_score": "0.8"})
+    assert list(world.get("/api/performance/content-types").json()["content_types"]) == ["unknown"]
 
 
 def test_one_fault_is_spoken_of_as_one(world: World) -> None:

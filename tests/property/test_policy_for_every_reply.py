@@ -34,7 +34,7 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "votes.models": st.lists(st.sampled_from([*NAMES, "m5"]), min_size=2, max_size=5, unique=True),
     "votes.agreement": SHARES,
     "gate.threshold": SHARES,
-    "gate.retries": st.integers(0, 3),
+    "gate.retries": st.integers(0, 5),
     "gate.scorer": st.sampled_from(["confidence", "checks", "own.metric"]),
     "validate": st.lists(st.sampled_from(list(CHECKS)), min_size=1, max_size=3),
     "validate.then": st.sampled_from(["retry", "escalate", "flag"]),

@@ -54,7 +54,6 @@ def test_white_space_in_a_reason_is_evened_out() -> None:
         ("processing_type", "fast", "is one of full, lightweight, early_exit"),
         ("processing_type", None, "is missing"),
         ("processing_type", ["full"], "is one of full"),
-        ("content_type", "", "is missing"),
         ("content_type", " ", "1 to 100 printable"),
         ("content_type", "x" * 101, "1 to 100 printable"),
         ("content_type", "a\x00b", "1 to 100 printable"),
@@ -81,10 +80,15 @@ def test_a_value_that_cannot_be_used_is_named_with_its_reason(name: str, value: 
     assert why in error.value.faults[0].detail
 
 
+@pytest.mark.parametrize("absent", [{}, {"content_type": None}, {"content_type": ""}])
+def test_a_record_that_names_no_content_type_counts_as_unknown(absent: dict[str, Any]) -> None:
+    assert read_record({"processing_type": "full", **absent}, id="pr_1", received_at=NOW).content_type == "unknown"
+
+
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(InvalidInput) as error:
         read_record({"quality_score": 2, "exit_confidence": "sure", "colour": "red"}, id="pr_1", received_at=NOW)
-    pointers = {"/quality_score", "/exit_confidence", "/colour", "/processing_type", "/content_type"}
+    pointers = {"/quality_score", "/exit_confidence", "/colour", "/processing_type"}
     assert {fault.pointer for fault in error.value.faults} == pointers
     assert all(pointer[1:] in error.value.detail for pointer in pointers)
 

@@ -55,13 +55,20 @@ def test_any_knob_of_the_gate_switches_it_on() -> None:
     assert gate.prompt(7) == DEFAULT_PROMPTS[-1]
 
 
+@pytest.mark.parametrize("retries", range(6))
+def test_a_gate_asks_again_up_to_five_times(retries: int) -> None:
+    gate = parse_policy({"gate.retries": retries}).gate
+    assert gate is not None
+    assert gate.retries == retries
+
+
 def test_all_faults_are_told_at_once_each_at_its_place() -> None:
     found = faults(
         tiers=["a", "a", 3],
         accept=1.5,
         refine="high",
         acept=0.9,
-        gate__retries=4,
+        gate__retries=6,
         gate__prompts=["be brief", ""],
         gate__scorer="nobody knows",
         votes__models=["x"],

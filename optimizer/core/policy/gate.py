@@ -11,7 +11,7 @@ from optimizer.core.errors import Fault, pointer_of
 from optimizer.core.policy.knobs import Knob
 
 DEFAULT_THRESHOLD = 0.95
-MOST_RETRIES = 3
+DEFAULT_RETRIES, MOST_RETRIES = 3, 5
 DEFAULT_PROMPTS = (
     "Check your answer before you give it: it must be complete, correct, and in exactly the form that was asked for.",
     "An earlier answer to this was not good enough. Work it out step by step in your mind, then give only the final answer in the form asked for.",
@@ -32,7 +32,7 @@ RETRIES = Knob(
     kind="integer",
     low=0,
     high=MOST_RETRIES,
-    default=MOST_RETRIES,
+    default=DEFAULT_RETRIES,
     meaning="How often at most an answer is asked for again; raising it makes hard requests dearer and slower, and sometimes better.",
 )
 PROMPTS = Knob(
@@ -55,7 +55,7 @@ KNOBS = (THRESHOLD, RETRIES, PROMPTS, SCORER)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     threshold: float = DEFAULT_THRESHOLD
-    retries: int = MOST_RETRIES
+    retries: int = DEFAULT_RETRIES
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
     scorer: str = "confidence"
 
@@ -86,7 +86,7 @@ def read_gate(values: Mapping[str, Any], faults: list[Fault]) -> Gate | None:
         )
     return Gate(
         threshold=float(values.get("gate.threshold", DEFAULT_THRESHOLD)),
-        retries=values.get("gate.retries", MOST_RETRIES),
+        retries=values.get("gate.retries", DEFAULT_RETRIES),
         prompts=tuple(prompts) or DEFAULT_PROMPTS,
         scorer=scorer,
     )
