@@ -63,9 +63,7 @@ def run(keep: bool = False) -> int:
 def _tell(screen: Screen, place: Place, servers: Servers) -> None:
     settings = place.settings
     screen.say("Detent demo: the whole loop on real text, with a real and very small language model on this machine.", "bold")
-    screen.say(
-        f"No key, no network, nothing made up; {LENGTH}. Rollout time runs faster here (simulated clock), nothing else does."
-    )
+    screen.say(f"No key, no network, nothing made up; {LENGTH}. Rollout time runs faster here (simulated clock), nothing else does.")
     if place.why:
         screen.say(f"Since {place.why}, this demo runs in a fresh home: export DETENT_HOME={settings.home}")
     wiring.migrate_store(settings)
