@@ -43,7 +43,7 @@ def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
 def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[Point]:
     at = ms(trial.finished_at or trial.started_at or study.created_at)
     interval = pages.score_interval(measured(results).values())
-    values: dict[str, float | None] = {"score": trial.score, "cost_usd": trial.cost_usd, "p95_ms": trial.p95_ms}
+    values: dict[str, float | None] = {"score": trial.score, **pages.cost_of(study, trial), "p95_ms": trial.p95_ms}
     values |= {"calls": float(trial.n_calls), "n": float(trial.n), "errors": float(trial.n_errors)}
     values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
     metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]

@@ -24,12 +24,18 @@ from optimizer.ports import StudyEvidence
 N_BEST = 5
 NOTE_COLUMNS = 88
 TIE = 1e-9
+TIME_SHARE = "time_share"  # of processing an item in full: what the trials of a replayed study cost in the place of dollars
 _OUTCOMES = {
     "nominated": "the best variant of the search met every gate on the holdout and was nominated",
     "no_improvement": "nothing beat the champion on the dev examples",
     "not_confirmed": "the best variant of the search was not confirmed on the holdout",
     "budget_exhausted": "the budget ran out before a confirmation",
 }
+
+
+def cost_of(study: Study, trial: Trial) -> dict[str, float]:
+    """What the trial cost, by the name of its unit: dollars in all, or, where nothing was paid, the mean share of the time of full processing."""
+    return {TIME_SHARE: trial.usd_per_example} if study.is_replayed else {"cost_usd": trial.cost_usd}
 
 
 def score_interval(scores: Collection[float]) -> Interval | None:
@@ -51,7 +57,7 @@ def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
 def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> dict[str, Any]:
     """All trials as a table that MLflow's pages draw (columns and rows)."""
     columns = ["trial", "mark", "score", "low", "high", "vs champion", "variant", "proposer", "examples", "settings"]
-    columns += ["n", "errors", "calls", "cost_usd", "p95_ms", "status"]
+    columns += ["n", "errors", "calls", TIME_SHARE if study.is_replayed else "cost_usd", "p95_ms", "status"]
     champion = measured(evidence.results.get(study.champion, ()))
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
@@ -60,7 +66,8 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
         variant = evidence.variants.get(trial.variant)
         mark = mark_of(study, trial)
         span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
-        spent = (trial.n_calls, round(trial.cost_usd, 6), _rounded(trial.p95_ms, 1))
+        (cost,) = cost_of(study, trial).values()
+        spent = (trial.n_calls, round(cost, 6), _rounded(trial.p95_ms, 1))
         setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
         score = (_rounded(trial.score), *span, _rounded(lift))
         rows.append([trial.number, mark, *score, trial.variant, trial.proposer, *setting, trial.n, trial.n_errors, *spent, trial.status])
@@ -116,7 +123,8 @@ def verdict_lines(study: Study) -> list[str]:
 
 def confirmation_figures(study: Study) -> dict[str, float]:
     """Every number of the confirmation by a flat name, such as ``lift`` or ``interval.lower``."""
-    return _numbers(study.confirmation or {})
+    found = _numbers(study.confirmation or {})
+    return {name.replace("cost_usd", TIME_SHARE): value for name, value in found.items()} if study.is_replayed else found
 
 
 def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:

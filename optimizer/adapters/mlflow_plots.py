@@ -86,6 +86,8 @@ def _pareto(study: Study, trials: Sequence[Trial]) -> str:
         x, y = [known[t.number][0] for t in drawn], [known[t.number][1] for t in drawn]
         figure.add_scatter(x=x, y=y, mode="markers", name=name, text=text, marker=marker)
     title, unit = ("Quality against cost", "dollars per call") if by_cost else ("Quality against latency", "p95 of fresh calls, ms")
+    if study.is_replayed:
+        title, unit = "Quality against time", "share of the time of full processing"
     figure.update_layout(title=title, xaxis_title=unit, yaxis_title="dev score", template="plotly_white", height=440)
     page: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id="pareto", config={"displaylogo": False})
     return page

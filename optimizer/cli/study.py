@@ -282,8 +282,8 @@ def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | No
         for t in trials
     ]
     columns = {
-        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors", "usd": "$ a call",
-        "p95_ms": "p95 ms", "status": "Status",
+        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors",
+        "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
     }  # fmt: skip
     table(rows, columns, empty="It searches nothing." if study.strategy == CONFIRM else "No trial yet.")(out)
     if study.confirmation:

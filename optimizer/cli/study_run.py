@@ -315,7 +315,7 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                 for trial in (t for t in trials if t.status != "running" and t.number not in said):
                     score = "no score" if trial.score is None else f"{trial.score:.3f}"
                     out.print(
-                        f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}{aimed_at(study.aim, trial)}, {trial.variant}",
+                        f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}{aimed_at(study.aim, trial, is_replayed=study.is_replayed)}, {trial.variant}",
                         markup=False,
                     )
                 said |= {t.number for t in trials if t.status != "running"}

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from optimizer.core.policy.content.replay import Outcome
 
+UNSEEN_NOTE = (
+    "no reported item has ended there, so these exits stay as they are. Send each item with its exit_checkpoint to POST /api/performance/record; "
+    "a checkpoint that never ends anything may lack conditions, or ask for too much confidence."
+)
 app = typer.Typer(
     name="thresholds", no_args_is_help=True, help="Thresholds of a cascade, or knobs of a content pipeline, from what was collected."
 )
@@ -35,8 +39,8 @@ def recommend(
     """What production says of the knobs that serve, and better ones. Nothing that is served changes.
 
     Of a cascade: quality, cost and loss of the present thresholds, weighted by the chance of an audit, and the cheapest thresholds that are safe
-    on audited requests. Of a content pipeline: knobs found by replay on one half of the items, and what they do on the other; it needs 100 items with a measured quality,
-    three content types, and an early exit at every checkpoint. Both say what is missing.
+    on audited requests. Of a content pipeline: knobs found by replay on one half of the items, and what they do on the other; it needs 100 items with a measured quality
+    and three content types. Checkpoints at which no item has ended yet keep their exits and are named. Both say what is missing.
 
     Examples:
       detent thresholds recommend triage --hours 168
@@ -67,6 +71,8 @@ def recommend(
         console.print("")
         if not found.is_better:
             console.print("On the items that were kept back this is not better than what is in force: leave it as it is.", style="yellow")
+        if unseen := found.evidence["checkpoints_not_seen"]:
+            console.print(f"Not seen  {', '.join(unseen)}: {UNSEEN_NOTE}", markup=False)
         console.print(SCORE_NOTE, markup=False)
         console.print(str(found.evidence["note"]), markup=False)
         if written:

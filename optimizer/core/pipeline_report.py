@@ -26,6 +26,7 @@ ByType = Mapping[str, PipelineSums]  # by processing type
 class Overall:
     """What the pipeline did with all of some records. Rates and ``avg_time_savings`` are shares from 0 to 1.
 
+    ``bypass_rate`` is of all records, ``early_exit_rate`` of those that were not bypassed: of what went on, how much was given up.
     ``quality_score_avg`` is that of what was processed in full, which is what the knobs are for; ``quality_score_avg_all`` is that of
     whatever came in. ``total_time_saved_hours`` counts records that say both how long they took and what share that saved.
     """
@@ -76,7 +77,7 @@ def overall(by_type: ByType) -> Overall:
         early_exits=exits.n,
         full_processing=full.n,
         bypass_rate=_mean(light.n, both.n),
-        early_exit_rate=_mean(exits.n, both.n),
+        early_exit_rate=_mean(exits.n, both.n - light.n),
         avg_time_savings=_mean(both.saved_share_sum, both.n_saved),
         total_time_saved_hours=round(both.saved_time_sum_s / 3600, 6),
         quality_score_avg=_mean(full.quality_sum, full.n_quality),

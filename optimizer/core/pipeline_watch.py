@@ -35,7 +35,11 @@ class OutOfRange:
 def readings(by_type: Mapping[str, PipelineSums]) -> dict[str, Reading]:
     """The figures that have targets, from sums by processing type."""
     found, both = overall(by_type), total(by_type.values())
-    n_of = {"avg_time_savings": both.n_saved, "quality_score_avg": by_type.get("full", PipelineSums()).n_quality}
+    n_of = {
+        "early_exit_rate": both.n - found.quality_bypassed,
+        "avg_time_savings": both.n_saved,
+        "quality_score_avg": by_type.get("full", PipelineSums()).n_quality,
+    }
     figures = ("bypass_rate", "early_exit_rate", "avg_time_savings", "quality_score_avg")
     return {name: Reading(value=getattr(found, name), n=n_of.get(name, both.n)) for name in figures}
 

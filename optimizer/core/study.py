@@ -141,6 +141,11 @@ class Study:
     trigger: Trigger | None = None  # None: somebody asked for it
     findings: Mapping[str, Any] | None = None  # what strategies measured beside the trials, such as {"confidence": [a TierFinding each]}
 
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it may call nobody: items are replayed, and every ``cost_usd`` is a share of the time that full processing takes."""
+        return self.budget.calls == 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleResult:
@@ -199,10 +204,15 @@ def p95_ms(results: Sequence[ExampleResult]) -> float | None:
     return p95(fresh) if fresh else None
 
 
-def aimed_at(aim: Aim, trial: Trial) -> str:
-    """What a trial shows of its study's aim beside the score, to be put after it; empty where the score is the aim."""
+def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
+    """What a trial shows of its study's aim beside the score, to be put after it; empty where the score is the aim.
+
+    ``is_replayed``: as the study says; its trials cost time and no dollars.
+    """
     if aim == "quality" or not trial.n:
         return ""
+    if aim == "cost" and is_replayed:
+        return f", {trial.usd_per_example:.1%} of the time"
     if aim == "cost":
         return f", ${trial.usd_per_example:.6f} a call"
     return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"

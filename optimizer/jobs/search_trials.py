@@ -217,7 +217,7 @@ class Trials:
             run.best_score = trial.score
         score = "no score" if trial.score is None else f"{trial.score:.3f}"
         n = count(trial.n, "dev example") if whole else f"{trial.n} of {len(run.dev)} dev examples"
-        n += aimed_at(run.study.aim, trial)
+        n += aimed_at(run.study.aim, trial, is_replayed=run.study.is_replayed)
         run.tell("trial", f"trial {trial.number} ({trial.proposer}): {score} on {n}", trial=trial, eta_s=self._eta_s(evaluator))
 
     def _eta_s(self, evaluator: Measures) -> float | None:

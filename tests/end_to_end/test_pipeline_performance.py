@@ -61,7 +61,7 @@ def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
                           "quality_trends"]  # fmt: skip
     found = page["overall_metrics"]
     assert list(found)[:8] == [*OVERALL, "avg_time_savings", "total_time_saved_hours"]
-    assert [found[name] for name in OVERALL] == [10, 5, 3, 2, 0.5, 0.3]
+    assert [found[name] for name in OVERALL] == [10, 5, 3, 2, 0.5, 0.6]
     assert found["avg_time_savings"] == pytest.approx(0.695)
     assert found["total_time_saved_hours"] == pytest.approx((5 * 85 + 3 * 112.5) / 3600, abs=1e-6)
     assert page["processing_breakdown"]["lightweight"]["share"] == 0.5
@@ -92,9 +92,9 @@ def test_each_part_has_a_route_of_its_own_that_says_the_same(world: World) -> No
 def test_the_summary_holds_each_figure_against_its_levels(world: World) -> None:
     empty = world.get("/api/performance/metrics/summary").json()
     assert (empty["status"], {one["status"] for one in empty["metrics"].values()}) == ("no data", {"no data"})
-    send(world, EXIT, 4)
+    send(world, EXIT, 2)
     send(world, LIGHT, 5)
-    send(world, FULL, 1)
+    send(world, FULL, 3)
     found = world.get("/api/performance/metrics/summary").json()
     assert {name: one["status"] for name, one in found["metrics"].items()} == {
         "bypass_rate": "ok", "early_exit_rate": "ok", "avg_time_savings": "ok", "quality_score_avg": "ok",

@@ -225,16 +225,23 @@ def test_too_little_is_refused_and_everything_that_is_missing_named_at_once() ->
     assert refused.value.members["missing"] == [
         "60 more items with a measured quality (40 of 100)",
         "2 more content types (1 of 3: news)",
-        "an early exit at post_transcription, post_quality_filtering, post_analysis",
     ]
-    assert "known of reported items only: send each item with its exit_checkpoint to POST /api/performance/record" in refused.value.detail
 
 
-def test_where_every_checkpoint_has_ended_an_item_nothing_is_said_of_early_exits() -> None:
-    rows = [{"content_type": "news", "quality_score": 0.5, "exit_checkpoint": CHECKPOINTS[i % 4]} for i in range(200)]
-    with pytest.raises(DatasetTooSmall) as refused:
-        recommend(rows)
-    assert refused.value.detail.endswith("(1 of 3: news). Collect more with the pipeline as it is.")
+@pytest.mark.parametrize("ended_at", [(), ("post_download",), ("post_download", "post_quality_filtering")])
+def test_checkpoints_that_were_seen_are_searched_and_the_others_keep_their_exits_and_are_named(ended_at: tuple[str, ...]) -> None:
+    rows = [{**row, "exit_checkpoint": None} for row in collected(300)]
+    rows += [{"content_type": "news", "quality": 0.1, "exit_checkpoint": checkpoint} for checkpoint in ended_at]
+    found = recommend(rows)
+    unseen = [c for c in CHECKPOINTS if c not in ended_at]
+    assert found.evidence["checkpoints_not_seen"] == unseen
+    now, after = (parse_pipeline(policy) for policy in (PRESETS["balanced"].policy, found.policy))
+    assert [after.exits(c, "news") for c in unseen] == [now.exits(c, "news") for c in unseen]
+    assert found.changed
+
+
+def test_where_every_checkpoint_was_seen_none_is_named() -> None:
+    assert recommended().evidence["checkpoints_not_seen"] == []
 
 
 @pytest.mark.parametrize("n", [99, 100])

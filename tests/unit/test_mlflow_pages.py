@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters import mlflow_pages as pages
+from optimizer.adapters.mlflow_fields import trial_metrics
 from optimizer.adapters.mlflow_plots import importances, plots_page
 from optimizer.core.dataset import make_example
 from optimizer.core.study import Budget, ExampleResult, Study, Trial
@@ -147,6 +148,26 @@ def test_importance_finds_the_setting_that_decides() -> None:
     trials = [trial(i, v, 0.2 * len(v.examples)) for i, v in enumerate(made)]
     found = importances(trials, {v.id: v for v in made}, seed=1)
     assert max(found, key=lambda name: found[name]) == "n_examples"
+
+
+def test_a_study_that_replays_items_shows_shares_of_time_and_no_dollars() -> None:
+    replayed = study(budget=Budget(usd=0.0, calls=0), confirmation={"winner_cost_usd": 0.4, "lift": 0.1})
+    trials = [trial(0, CHAMPION, 0.5, cost_usd=4.0), trial(1, WINNER, 0.55, cost_usd=1.6)]
+    assert pages.confirmation_figures(replayed) == {"winner_time_share": 0.4, "lift": 0.1}
+    table = pages.trials_table(replayed, trials, evidence())
+    shares = {row[table["columns"].index("variant")]: row[table["columns"].index("time_share")] for row in table["data"]}
+    assert (shares, "cost_usd" in table["columns"]) == ({CHAMPION.id: 1.0, WINNER.id: 0.4}, False)
+    metrics = {name: value for name, value, _, _ in trial_metrics(replayed, trials[1], ())}
+    assert (metrics["time_share"], "cost_usd" in metrics) == (0.4, False)
+    drawn = plots_page(replayed, trials, {}, {})
+    assert "share of the time of full processing" in drawn
+    assert "dollars per call" not in drawn
+
+
+def test_a_study_that_asks_models_shows_dollars() -> None:
+    trials = [trial(0, CHAMPION, 0.5, cost_usd=4.0)]
+    assert "cost_usd" in pages.trials_table(study(), trials, evidence())["columns"]
+    assert {name: value for name, value, _, _ in trial_metrics(study(), trials[0], ())}["cost_usd"] == 4.0
 
 
 def test_the_plots_page_carries_its_script_and_says_why_a_plot_is_missing() -> None:

@@ -120,7 +120,7 @@ def test_the_overall_figures_of_ten_records() -> None:
         }
     )
     assert (found.total_processed, found.quality_bypassed, found.early_exits, found.full_processing) == (10, 5, 3, 2)
-    assert (found.bypass_rate, found.early_exit_rate) == (0.5, 0.3)
+    assert (found.bypass_rate, found.early_exit_rate) == (0.5, 0.6), "three of the five that were not bypassed"
     assert found.avg_time_savings == pytest.approx((5 * 0.85 + 3 * 0.9) / 10)
     assert found.total_time_saved_hours == pytest.approx((5 * 85 + 3 * 90) / 3600, abs=1e-6)
     assert (found.quality_score_avg, found.quality_score_avg_all) == (0.8, pytest.approx(4.1 / 7, abs=1e-6))
@@ -132,6 +132,11 @@ def test_without_records_counts_are_zero_and_shares_are_not_measured() -> None:
     assert (found.total_processed, found.total_time_saved_hours) == (0, 0.0)
     assert {found.bypass_rate, found.early_exit_rate, found.avg_time_savings, found.quality_score_avg} == {None}
     assert worst(standings(found)) == "no data"
+
+
+def test_where_everything_was_bypassed_no_early_exit_could_be_measured() -> None:
+    found = overall({"lightweight": sums(4, processing_type="lightweight")})
+    assert (found.bypass_rate, found.early_exit_rate) == (1.0, None)
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,10 @@ def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_w
     assert open_alerts(store) == before, "the same alert, not a new one per look"
     report(store, clock, full=0, light=80, tag="b")
     watch_pipeline(store, clock, TARGETS)
-    assert levels(store) == {"bypass_rate warning": "warning", "early_exit_rate warning": "warning"}
+    assert levels(store) == {"bypass_rate warning": "warning"}, "45 of 100 that were not bypassed were given up, which is in range"
     report(store, clock, full=0, light=70, exits=60, tag="c")
     watch_pipeline(store, clock, TARGETS)
-    assert levels(store) == {"bypass_rate warning": "warning"}, "150 of 310 are sent the light way; early exits are back at .34"
+    assert levels(store) == {"bypass_rate warning": "warning", "early_exit_rate warning": "warning"}, "105 of 160 that were not bypassed"
     clock.pass_time(timedelta(hours=25))
     watch_pipeline(store, clock, TARGETS)
     assert levels(store) == {}, "of no item nothing can be out of range"

@@ -83,14 +83,16 @@ def recommend(
             that happen to be excellent.
         seed: of the settings drawn; the same records and seed give the same policy.
     Raises:
-        DatasetTooSmall: names everything that is missing: items, content types, checkpoints, quality.
+        DatasetTooSmall: names everything that is missing: items, content types, quality.
     """
     rows = [record_of(row) for row in collected]
     require_enough(rows)
+    n_exits = {c: sum(_checkpoint_of(row) == c for row in rows) for c in CHECKPOINTS}
+    seen_exits = tuple(c for c, n in n_exits.items() if n)
     policy = dict(PRESETS["balanced"].policy if present is None else present)
     records = read_columns(rows_to_columns(rows))
     seen, kept = _halves(records)
-    found, n_tried = search(seen, policy, time_saved, times, seed=seed)
+    found, n_tried = search(seen, policy, time_saved, times, seed=seed, checkpoints=seen_exits)
     before, after = (outcome(kept, parse_pipeline(one), times) for one in (policy, found))
     is_better = (
         after.time_saved_share >= time_saved[0] - TOLERANCE
@@ -105,7 +107,8 @@ def recommend(
         "n_kept_back": kept.n,
         "n_settings_tried": n_tried,
         "items_by_content_type": {name: int((records.codes == i).sum()) for i, name in enumerate(records.types)},
-        "exits_by_checkpoint": {c: sum(_checkpoint_of(row) == c for row in rows) for c in CHECKPOINTS},
+        "exits_by_checkpoint": n_exits,
+        "checkpoints_not_seen": [c for c in CHECKPOINTS if c not in seen_exits],
         "time_saved_wanted": list(time_saved),
         "changed": changed,
         "not_varied": sorted(f"filter.{knob}" for knob, name in filter.FIELD_OF.items() if name not in records.recorded),
@@ -118,26 +121,18 @@ def recommend(
 
 
 def require_enough(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Raises DatasetTooSmall unless there are 100 items with a quality, 3 content types, and an exit at every checkpoint."""
+    """Raises DatasetTooSmall unless there are 100 items with a quality and 3 content types."""
     types = {str(row["content_type"]) for row in rows if row.get("content_type")}
     n_judged = sum(row.get("quality") is not None for row in rows)
-    unseen = [c for c in CHECKPOINTS if all(_checkpoint_of(row) != c for row in rows)]
     missing = []
     if n_judged < MIN_ITEMS:
         missing.append(f"{MIN_ITEMS - n_judged} more items with a measured quality ({n_judged} of {MIN_ITEMS})")
     if len(types) < MIN_TYPES:
         shown = ", ".join(sorted(types)) or "none"
         missing.append(f"{MIN_TYPES - len(types)} more content types ({len(types)} of {MIN_TYPES}: {shown})")
-    if unseen:
-        missing.append(f"an early exit at {', '.join(unseen)}")
     if missing:
-        exits = (
-            " Early exits are known of reported items only: send each item with its exit_checkpoint to POST /api/performance/record. A checkpoint "
-            "that never ends anything may lack conditions, or ask for too much confidence."
-        )
         raise DatasetTooSmall(
-            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the pipeline as it is."
-            f"{exits if unseen else ''}",
+            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the pipeline as it is.",
             missing=missing,
             n_items=n_judged,
             n_required=MIN_ITEMS,
@@ -167,6 +162,7 @@ def search(
     *,
     n_drawn: int = N_DRAWN,
     seed: int = 1,
+    checkpoints: Sequence[str] = CHECKPOINTS,
 ) -> tuple[dict[str, Any], int]:
     """The best policy found on these records, and how many settings were tried.
 
@@ -175,8 +171,9 @@ def search(
 
     Args:
         band: least and most share of the time that is to be saved, in [0, 1].
+        checkpoints: whose exits are varied; those of the others stay as ``start`` has them.
     """
-    coordinates = dict(_coordinates(records, start))
+    coordinates = dict(_coordinates(records, start, checkpoints))
     tried: dict[str, tuple[float, float]] = {}
 
     def key(policy: Mapping[str, Any]) -> tuple[float, float]:
@@ -220,7 +217,7 @@ def _key(found: Outcome, band: tuple[float, float]) -> tuple[float, float]:
     return -outside, round(found.quality - found.quality_error, 9)
 
 
-def _coordinates(records: Records, start: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+def _coordinates(records: Records, start: Mapping[str, Any], checkpoints: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
     """Knobs to vary with their values; those of single content types where there are enough records of one."""
     import numpy as np
 
@@ -229,7 +226,9 @@ def _coordinates(records: Records, start: Mapping[str, Any]) -> Iterator[tuple[s
     for _, name in many:
         yield f"route.{name}", list(MODES)
     yield "filter.checks_needed", values_to_try(records, "filter.checks_needed")
-    yield "exit.min_confidence", sorted({0.70, 0.75, 0.80, 0.85, 0.90, 0.95, float(start.get("exit.min_confidence", 0.80))})
+    for knob in _exit_knobs(checkpoints):
+        now = start.get(knob, start.get("exit.min_confidence", 0.80))
+        yield knob, sorted({0.70, 0.75, 0.80, 0.85, 0.90, 0.95, float(now)})
     for knob in (f"filter.{name}" for name in filter.FIELD_OF):
         values = values_to_try(records, knob, N_VALUES)
         if values:
@@ -238,17 +237,23 @@ def _coordinates(records: Records, start: Mapping[str, Any]) -> Iterator[tuple[s
                 yield f"{knob}.{name}", values_to_try(subset(records, records.codes == i), knob, N_VALUES)
 
 
+def _exit_knobs(checkpoints: Sequence[str]) -> list[str]:
+    """One number for all checkpoints, or one each where the others are to stay as they are."""
+    return ["exit.min_confidence"] if set(checkpoints) == set(CHECKPOINTS) else [f"exit.{c}.min_confidence" for c in checkpoints]
+
+
 def _shown(found: Outcome) -> dict[str, Any]:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 4)
 
+    not_bypassed = 1 - found.lightweight_share  # rates as the pipeline's own report has them
     return {
         "time_saved": rounded(found.time_saved_share),
         "quality": rounded(found.quality),
         "quality_standard_error": rounded(found.quality_error),
         "n_judged": found.n_judged,
-        "bypass_rate": rounded(found.bypass_share),
-        "early_exit_rate": rounded(found.early_exit_share),
+        "bypass_rate": rounded(found.lightweight_share),
+        "early_exit_rate": rounded(found.early_exit_share / not_bypassed if not_bypassed > 0 else None),
         "full_share": rounded(found.full_share),
     }
 
