@@ -149,6 +149,7 @@ def _ours(bench: Bench, family: Family, rows: Mapping[str, Sequence[Row]], seed:
         models=bench.models,
         scorer_for=wiring.scorers(bench.settings),
         strategies=wiring.strategy_for,
+        classify=wiring.classify,
         progress=progress,
     )
     if study.status != "finished":

@@ -151,6 +151,7 @@ class StudyWorkflows:
                 models=self._open_models(),
                 scorer_for=wiring.scorers(self._settings),
                 strategies=wiring.strategy_for,
+                classify=wiring.classify,
             )
             log.info("study ended", study=study_id, status=study.status, outcome=study.outcome)
             return study.status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -227,6 +227,13 @@ def open_metric(dotted: str, family: Family, settings: Settings) -> Judge:
 def scorers(settings: Settings) -> Callable[[Family], Scorer]:
     """``open_scorer`` with the settings filled in, as jobs take it."""
     return lambda family: open_scorer(family, settings)
+
+
+def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
+    """A label for each text that is asked about, learnt without a model."""
+    from optimizer.adapters.text_classifier import classify
+
+    return classify(texts, labels, asked)
 
 
 def open_tracker(settings: Settings) -> Tracker:

@@ -25,7 +25,7 @@ from optimizer.jobs.create_study import create_study
 from optimizer.jobs.nominate import nominate
 from optimizer.jobs.run_study import run_study
 from optimizer.ports import VariantRecord
-from optimizer.wiring import strategy_for
+from optimizer.wiring import classify, strategy_for
 from tests.clock import Clock
 from tests.stores import new_database
 
@@ -163,7 +163,14 @@ class World:
         return create_study(self.family, store=self.store, clock=self.clock, **{"models": self, **given})
 
     def run(self, study: Study, **options: Any) -> Study:
-        given = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, "strategies": strategy_for, **options}
+        given = {
+            "families": self.families,
+            "models": self,
+            "scorer_for": lambda family: self.scorer,
+            "strategies": strategy_for,
+            "classify": classify,
+            **options,
+        }
         return run_study(study.id, store=self.store, clock=self.clock, **given)
 
     def nominate(self, study: str, variant: str | None, aim: Aim = "quality", **options: Any) -> Any:

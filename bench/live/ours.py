@@ -36,6 +36,7 @@ def search(setup: Setup, strategy: str) -> Found:
         models=setup.models,
         scorer_for=lambda family: setup.scorer,
         strategies=wiring.strategy_for,
+        classify=wiring.classify,
         progress=progress,
     )
     if study.status != "finished":

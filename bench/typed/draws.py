@@ -164,7 +164,7 @@ class Table:
         source = SimpleNamespace(get=lambda name: Recorded(self, name))
         ended = run_study(
             made.id, store=self.store, clock=clock, families=SimpleNamespace(families={family.name: family}), models=source,  # type: ignore[arg-type]
-            scorer_for=wiring.scorers(self.settings), strategies=wiring.strategy_for,
+            scorer_for=wiring.scorers(self.settings), strategies=wiring.strategy_for, classify=wiring.classify,
         )  # fmt: skip
         assert ended.status == "finished", ended.error
         return ended

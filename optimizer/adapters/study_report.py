@@ -22,6 +22,7 @@ from optimizer.core.strategy import without_turn
 from optimizer.core.study import CONFIRM, UNFINISHED, Spend, Study
 from optimizer.core.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.study_history import StudyReport, TrialView, usd_per_example
+from optimizer.core.trivial_baselines import FINDING, heading, said
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count, dollars, when
 
@@ -58,10 +59,12 @@ def _no_search(report: StudyReport) -> str:
 
 
 def _search(report: StudyReport) -> list[str]:
-    found = (report.study.findings or {}).get("confidence")
+    findings = report.study.findings or {}
+    found, trivial = findings.get("confidence"), findings.get(FINDING)
     return [
         section("What changed", _changes(report)),
         section("What was tried", _tried(report)),
+        *([section("Without a model", _without_model(trivial))] if trivial else []),
         section("Learning curves", _curves(report)),
         section("Against the champion, example by example", duel(report)),
         section("Quality against what it costs", _fronts(report)),
@@ -217,6 +220,19 @@ def _tried(report: StudyReport) -> str:
         "The best of many leads by luck, too; only the holdout decides."
     )
     return f"{drawn}{by_strategy}<p>{text}</p>{table(COLUMNS[:shown], rows)}"
+
+
+def _without_model(found: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            escape(row["name"]),
+            *(number_cell(row[name]) for name in ("score", "low", "high")),
+            f'<span class="text">{escape(row["why"])}</span>',
+        )
+        for row in found["rows"]
+    ]
+    shown = table(("Baseline", "Dev score", "95 % from", "to", "Left out, since"), rows)
+    return f'<p class="verdict">{escape(said(found))}</p>{shown}<p>{escape(heading(found))}; the bare prompt is the model without examples.</p>'
 
 
 def _best_first(seen: TrialView) -> tuple[bool, float, int]:

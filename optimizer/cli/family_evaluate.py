@@ -9,6 +9,7 @@ import typer
 
 from optimizer.cli.output import Json, dollars, say, show, table
 from optimizer.cli.session import Session
+from optimizer.cli.trivial_view import view_trivial
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def evaluate(
         int | None,
         typer.Option(help="Examples at most; default: the number that the family's targets name, else 20.", min=1, show_default=False),
     ] = None,
+    bare: Annotated[bool, typer.Option("--bare", help="Ask the same prompt without its examples, too: a call more per example.")] = False,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say calls and dollars; ask no model.")] = False,
     as_json: Json = False,
@@ -49,10 +51,15 @@ def evaluate(
     declared = session.family(family)
     record = find_variant(session, family, variant)
     models = wiring.open_models(session.settings)
-    asked: dict[str, Any] = {"split": split, "n": n, "store": session.store, "models": models}
+    asked: dict[str, Any] = {"split": split, "n": n, "bare": bare, "store": session.store, "models": models}
     if dry_run:
         made = estimate_evaluation(declared, record.variant, **asked)
-        again = f"--variant {variant}" + (f" --split {split}" if split != "dev" else "") + (f" --n {n}" if n is not None else "")
+        again = (
+            f"--variant {variant}"
+            + (f" --split {split}" if split != "dev" else "")
+            + (f" --n {n}" if n is not None else "")
+            + (" --bare" if bare else "")
+        )
         show(as_json, made, lambda out: _view_estimate(out, family, made, again))
         return
     try:
@@ -63,6 +70,7 @@ def evaluate(
             actor=session.actor,
             clock=session.clock,
             scorer_for=wiring.scorers(session.settings),
+            classify=wiring.classify,
             **asked,
         )
     finally:
@@ -93,6 +101,7 @@ def _view(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
         _view_labels(out, batch["labels"])
     for check in batch.get("checks") or ():
         out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
+    view_trivial(out, batch)
     if family.targets is not None and batch.get("checks") is None:
         out.print(f"  The targets are checked on {family.targets.n} dev examples: leave --n and --split out.", markup=False)
     beside = f" (those of the champion {batch['beside']} included)" if batch["beside"] else ""

@@ -12,6 +12,7 @@ from optimizer.cli.output import Json, dollars, say, show, table, tell_change, w
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study_state import state_of, then_of
+from optimizer.cli.trivial_view import view_trivial
 from optimizer.core.errors import NotFound
 from optimizer.core.study import CONFIRM, ENDED, UNFINISHED, Study, Trial
 from optimizer.core.words import count
@@ -286,6 +287,8 @@ def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | No
         "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
     }  # fmt: skip
     table(rows, columns, empty="It searches nothing." if study.strategy == CONFIRM else "No trial yet.")(out)
+    if study.findings:
+        view_trivial(out, study.findings)
     if study.confirmation:
         from optimizer.cli.study_run import confirmation_lines
 

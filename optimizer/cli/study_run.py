@@ -273,6 +273,7 @@ def _here(session: Session, study_id: str, quiet: bool) -> Study:
                 models=models,
                 scorer_for=wiring.scorers(settings),
                 strategies=wiring.strategy_for,
+                classify=wiring.classify,
             )
         except BaseException as error:
             failures.append(error)

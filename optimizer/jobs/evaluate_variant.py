@@ -15,10 +15,12 @@ from optimizer.core.family import Family
 from optimizer.core.family_settings import Targets
 from optimizer.core.label_report import read_labels
 from optimizer.core.scoring import Scorer
-from optimizer.core.study import Budget, ExampleResult, mean_score, p95_ms
+from optimizer.core.study import Budget, Definition, ExampleResult, mean_score, p95_ms
+from optimizer.core.study_history import measured
 from optimizer.core.suite import check_suite, suite_id
+from optimizer.core.trivial_baselines import FINDING, Classify, bare_prompt, measure_trivial
 from optimizer.core.variant import Variant
-from optimizer.jobs.build_dataset import as_served
+from optimizer.jobs.build_dataset import as_served, train_examples
 from optimizer.jobs.call_book import OwnSpend
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, OpenModel
@@ -40,15 +42,19 @@ def evaluate_variant(
     clock: Clock,
     models: ModelSource,
     scorer_for: Callable[[Family], Scorer],
+    classify: Classify,
+    bare: bool = False,
     on_call: Callable[[float | None], None] = lambda latency_ms: None,
 ) -> dict[str, Any]:
     """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as stored,
-    with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them, and ``beside``, the champion's id where it was asked, too.
+    with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them, ``beside``, the champion's id where it was asked, too, and
+    ``trivial_baselines`` (a TrivialBaselines as plain values): what answers without a model score on the same examples.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is checked against them: ``checks``. For
     ``regression`` the champion is evaluated on the same examples.
 
     Args:
+        bare: ask the same prompt without its examples, too.
         n: None: ``targets.n`` where the family has targets and the split is dev, else 20.
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
@@ -58,7 +64,7 @@ def evaluate_variant(
         ModelFailed: not one example was answered.
         BudgetExhausted: the budget ran out; what was answered stays in the journal.
     """
-    plan = _plan(family, variant, split, n, store)
+    plan = _plan(family, variant, split, n, store, bare=bare)
     examples = plan.examples
     scorer, spent = scorer_for(family), OwnSpend()
     evaluator = Evaluator(family, scorer, _opener(family, budget or Budget(), store, clock, models, spent), on_call=on_call)
@@ -76,17 +82,36 @@ def evaluate_variant(
     beside_id = plan.beside.id if plan.beside is not None else None
     labels = read_labels(family.output, {e.id: e.expected for e in examples}, results)
     batch |= {"labels": asdict(labels) if labels is not None else None}
+    without = evaluator.evaluate(plan.bare, examples) if plan.bare is not None else None
+    trivial = measure_trivial(
+        family,
+        _training(family, store, examples),
+        examples,
+        scorer,
+        classify=classify,
+        variant=variant.id,
+        scores=measured(results),
+        bare=measured(without) if without is not None else _why_not_bare(variant),
+    )
+    batch |= {FINDING: trivial.as_data()}
     return batch | {"n_calls_in_all": spent.spend.n_calls, "spent_usd": _priced(plan, spent.spend.usd, models), "beside": beside_id}
 
 
 def estimate_evaluation(
-    family: Family, variant: Variant, *, split: Literal["train", "dev"] = "dev", n: int | None = None, store: Store, models: ModelCatalogue
+    family: Family,
+    variant: Variant,
+    *,
+    split: Literal["train", "dev"] = "dev",
+    n: int | None = None,
+    bare: bool = False,
+    store: Store,
+    models: ModelCatalogue,
 ) -> dict[str, Any]:
     """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there, and ``calls`` and ``usd`` (None: no known price) as Spreads.
 
     Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for an unknown model.
     """
-    plan = _plan(family, variant, split, n, store)
+    plan = _plan(family, variant, split, n, store, bare=bare)
     calls, usd = estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
     beside = plan.beside.id if plan.beside is not None else None
     return {"variant": variant.id, "split": split, "n": len(plan.examples), "beside": beside, "calls": calls, "usd": usd}
@@ -94,16 +119,17 @@ def estimate_evaluation(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """``targets`` None: nothing is checked. ``beside``: the champion, where it is asked the same examples."""
+    """``targets`` None: nothing is checked. ``beside``: the champion, ``bare``: the prompt without its examples, each where it is asked the same."""
 
     examples: Sequence[Example]
     variants: Sequence[Variant]
     targets: Targets | None
     champion: Variant | None
     beside: Variant | None
+    bare: Variant | None
 
 
-def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: int | None, store: Store) -> _Plan:
+def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: int | None, store: Store, *, bare: bool) -> _Plan:
     if split not in ("train", "dev"):
         raise InvalidInput(f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for confirmations.")
     if not variant.messages:
@@ -121,8 +147,23 @@ def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: i
     champion = _champion(family, store)
     is_compared = targets is not None and targets.regression is not None and champion is not None and champion.id != variant.id
     beside = champion if is_compared else None
-    asked = [variant] if beside is None else [variant, beside]
-    return _Plan(examples=examples, variants=asked, targets=targets, champion=champion, beside=beside)
+    without = bare_prompt(variant) if bare and variant.examples else None
+    asked = [one for one in (variant, beside, without) if one is not None]
+    return _Plan(examples=examples, variants=asked, targets=targets, champion=champion, beside=beside, bare=without)
+
+
+def _training(family: Family, store: Store, scored: Sequence[Example]) -> list[Example]:
+    """What a study would show and learn from: as many training examples as it takes by itself, none of a group that is scored here."""
+    groups = {e.group for e in scored}
+    with store.read() as tx:
+        found = {e.id: e for e in train_examples(family, store, tx) if e.group not in groups}
+    labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in found.values()]
+    ids = select(labels, Definition().n_train, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
+    return [as_served(family, found[id]) for id in ids]
+
+
+def _why_not_bare(variant: Variant) -> str:
+    return "not asked; --bare asks it, one call an example" if variant.examples else f"{variant.id} is one: it shows no examples"
 
 
 def _priced(plan: _Plan, usd: float, models: ModelSource) -> float | None:

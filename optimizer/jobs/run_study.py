@@ -19,10 +19,12 @@ from optimizer.core.scoring import Scorer
 from optimizer.core.search_calls import trials_of
 from optimizer.core.strategy import StrategyMaker, check_strategy, proposers_of, writes
 from optimizer.core.study import CONFIRM, ENDED, Definition, Study
+from optimizer.core.trivial_baselines import FINDING, Classify
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirm_winner import confirm_winner
+from optimizer.jobs.measure_baselines import measure_baselines
 from optimizer.jobs.run_search import Found, Reserve, run_search
 from optimizer.jobs.study_progress import ProgressCallback, unwatched
 from optimizer.jobs.study_run import StopFlag, StudyRun, variant_of
@@ -40,6 +42,7 @@ def run_study(
     models: ModelSource,
     scorer_for: Callable[[Family], Scorer],
     strategies: StrategyMaker,
+    classify: Classify,
     progress: ProgressCallback = unwatched,
 ) -> Study:
     """The whole job. A study that has ended is returned as it is; one that was interrupted goes on from the journal.
@@ -54,7 +57,7 @@ def run_study(
         family = families.families.get(study.family)
         if family is None:
             raise NotFound(f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family validate`.")
-        run = _begin(study, family, store, clock, models, scorer_for, strategies, progress)
+        run = _begin(study, family, store, clock, models, scorer_for, strategies, classify, progress)
         return run.study if run.study.status in ENDED else _search_and_confirm(run)
     except Busy:
         raise  # the store is away for a while, which says nothing about the study: it stays as it is and can go on
@@ -73,6 +76,7 @@ def _begin(
     models: ModelSource,
     scorer_for: Callable[[Family], Scorer],
     strategies: StrategyMaker,
+    classify: Classify,
     progress: ProgressCallback,
 ) -> StudyRun:
     """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs.
@@ -115,6 +119,7 @@ def _begin(
         models=models,
         scorer=scorer,
         strategies=strategies,
+        classify=classify,
         progress=progress,
         n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
         longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev]),
@@ -231,7 +236,10 @@ def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
 
 
 def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
-    """The last write: outcome, audit and outbox in one transaction."""
+    """The last write: outcome, trivial baselines, audit and outbox in one transaction."""
+    trivial = measure_baselines(run)
+    if trivial is not None:
+        changes["findings"] = {**(run.study.findings or {}), FINDING: trivial}
     now = run.clock.now()
 
     def finish(tx: Transaction) -> None:

@@ -17,6 +17,7 @@ from optimizer.core.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
 from optimizer.core.scoring import Scorer
 from optimizer.core.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.study import Definition, Spend, Study, Trial
+from optimizer.core.trivial_baselines import Classify
 from optimizer.core.variant import Variant
 from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.evaluation import Evaluator, Measures, OpenModel
@@ -73,6 +74,7 @@ class StudyRun:
     models: ModelSource
     scorer: Scorer
     strategies: StrategyMaker
+    classify: Classify
     progress: ProgressCallback
     n_trials_most: int
     longest_bytes: int

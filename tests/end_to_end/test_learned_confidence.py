@@ -135,6 +135,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
             models=opened,
             scorer_for=lambda f: wiring.open_scorer(f, home),
             strategies=wiring.strategy_for,
+            classify=wiring.classify,
         )
         assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
         with store.read() as tx:

@@ -108,6 +108,7 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
             models=opened,
             scorer_for=lambda f: wiring.open_scorer(f, home),
             strategies=wiring.strategy_for,
+            classify=wiring.classify,
         )
         assert study.status == "finished", study.error
         assert study.winner is not None

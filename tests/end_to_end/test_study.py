@@ -62,6 +62,7 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
         clock=world.clock,
         models=models,
         scorer_for=lambda family: world.scorer,
+        classify=wiring.classify,
     )
     assert (batch["n"], batch["split"], batch["variant"]) == (3, "dev", champion.id)
     assert batch["mean_score"] == trials[0].score

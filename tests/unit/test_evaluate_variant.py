@@ -13,6 +13,7 @@ from optimizer.core.study import Budget
 from optimizer.core.variant import FewShot
 from optimizer.jobs import evaluation
 from optimizer.jobs.evaluate_variant import estimate_evaluation, evaluate_variant
+from optimizer.wiring import classify
 from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
 
@@ -23,6 +24,7 @@ def evaluate(world, variant=None, **options):
         "clock": world.clock,
         "models": world,
         "scorer_for": lambda family: world.scorer,
+        "classify": classify,
         **options,
     }
     return evaluate_variant(world.family, variant or world.family.variant(), **given)

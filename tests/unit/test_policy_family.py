@@ -271,5 +271,5 @@ def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None
 def test_no_model_is_asked_to_answer_a_policy() -> None:
     with pytest.raises(InvalidInput, match="scored by replay"):
         evaluate_variant(
-            parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None, scorer_for=lambda family: None
+            parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None, scorer_for=lambda family: None, classify=None
         )  # fmt: skip

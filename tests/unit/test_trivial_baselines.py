@@ -1,0 +1,242 @@
+"""What answers without a model score: learnt from the training rows alone, scored as the model is, left out with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.mlflow_fields import study_metrics
+from optimizer.adapters.study_report import study_page
+from optimizer.core import trivial_baselines as trivial
+from optimizer.core.dataset import Example, make_example
+from optimizer.core.family import Family, parse_family
+from optimizer.core.scoring import CORE_METRICS, Scorer
+from optimizer.core.variant import FewShot, Variant
+from optimizer.jobs import measure_baselines
+from optimizer.jobs.evaluate_variant import estimate_evaluation, evaluate_variant
+from optimizer.jobs.report_study import report_study
+from optimizer.wiring import classify
+from tests.study_world import World, topic_examples
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+TRAIN = [
+    ("my card was stolen", "card"),
+    ("the card does not work", "card"),
+    ("a new card please", "card"),
+    ("give my money back", "refund"),
+    ("money back for the broken lamp", "refund"),
+]
+ROWS = [("where is my card", "card"), ("I want the money back", "refund"), ("card stolen at night", "card"), ("money back now", "refund")]
+
+
+def family(parser: str = "label") -> Family:
+    labels = {"labels": ["card", "refund"]} if parser == "label" else {}
+    content = [{"role": "user", "content": "{{text}}"}]
+    return parse_family(
+        {
+            "name": "triage",
+            "inputs": {"text": {"type": "text"}},
+            "output": {"field": "answer", "parser": parser, **labels},
+            "prompt": {"current": "1", "versions": {"1": {"content": content}}},
+            "scorer": {"exact_match": 1.0},
+        }
+    )
+
+
+def examples(pairs: Sequence[tuple[str, Any]]) -> list[Example]:
+    return [
+        make_example(family="triage", input={"text": text}, expected={"answer": answer}, created_at=NOW, origin="curated")
+        for text, answer in pairs
+    ]
+
+
+def measured(
+    train: Sequence[tuple[str, Any]],
+    rows: Sequence[tuple[str, Any]],
+    *,
+    parser: str = "label",
+    scores: Mapping[int, float] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    declared, asked = family(parser), examples(rows)
+    scorer = Scorer(declared.output, declared.scorer, [CORE_METRICS["exact_match"]])
+    by_example = {asked[at].id: score for at, score in (scores or {}).items()}
+    given = {"classify": classify, "variant": "v_1", "scores": by_example, "bare": "not asked", **more}
+    return trivial.measure_trivial(declared, examples(train), asked, scorer, **given).as_data()
+
+
+def by_name(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {row["name"]: row["score"] if row["score"] is not None else row["why"] for row in found["rows"]}
+
+
+def test_labels_have_a_majority_a_nearest_neighbour_and_a_regression() -> None:
+    found = by_name(measured(TRAIN, ROWS))
+    assert found[trivial.MAJORITY] == 0.5
+    assert found[trivial.NEAREST] == 1.0
+    assert found[trivial.LOGISTIC] == 1.0
+    assert found[trivial.FIRST] == trivial.NO_SENTENCE
+
+
+def test_what_is_learnt_does_not_hang_on_the_labels_of_the_rows_that_are_scored() -> None:
+    told: list[tuple[Sequence[str], Sequence[str], Sequence[str]]] = []
+
+    def watched(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
+        told.append((texts, labels, asked))
+        return classify(texts, labels, asked)
+
+    turned = [(text, {"card": "refund", "refund": "card"}[label]) for text, label in ROWS]
+    right, wrong = (by_name(measured(TRAIN, rows, classify=watched)) for rows in (ROWS, turned))
+    assert told[0] == told[1]
+    for name in (trivial.MAJORITY, trivial.NEAREST, trivial.LOGISTIC):
+        assert right[name] + wrong[name] == pytest.approx(1.0), "the same answers, so each row is right under one of the two"
+
+
+def test_a_free_text_has_its_first_sentence_and_nothing_else() -> None:
+    rows = [("Sorts a list. Takes time.", "Sorts a list."), ("Reads a file!\nThen more.", "Writes a file.")]
+    found = by_name(measured(rows[:1], rows, parser="text"))
+    assert found[trivial.FIRST] == 0.5
+    assert {found[name] for name in (trivial.MAJORITY, trivial.NEAREST)} == {trivial.FREE_TEXT}
+    assert found[trivial.LOGISTIC] == trivial.NO_LABELS
+
+
+def test_a_list_has_its_majority_and_nearest_neighbour_but_no_regression() -> None:
+    pairs = [("red and green", ["red", "green"]), ("green and red", ["red", "green"]), ("blue", ["blue"])]
+    found = by_name(measured(pairs, [("blue sky", ["blue"])], parser="list"))
+    assert (found[trivial.MAJORITY], found[trivial.NEAREST], found[trivial.LOGISTIC]) == (0.0, 1.0, trivial.NO_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("train", "why"),
+    [([], trivial.NO_TRAINING), (TRAIN[:3], trivial.ONE_LABEL), ([("?!", "card"), ("…", "refund")], trivial.NO_WORDS)],
+    ids=["none", "one label", "no words"],
+)
+def test_too_little_to_learn_from_leaves_the_regression_out_with_the_reason(train: list[tuple[str, str]], why: str) -> None:
+    assert by_name(measured(train, ROWS))[trivial.LOGISTIC] == why
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("One. Two.", "One."),
+        ("Is it 3.5 of 4? Yes.", "Is it 3.5 of 4?"),
+        ("no end", "no end"),
+        ("a line\nanother", "a line"),
+        ("Wait... what", "Wait..."),
+        ("  ", ""),
+        ("", ""),
+    ],
+)
+def test_a_first_sentence_ends_where_a_reader_would_end_it(text: str, sentence: str) -> None:
+    assert trivial.first_sentence(text) == sentence
+
+
+@pytest.mark.parametrize(
+    ("scores", "begins"),
+    [
+        ([0.0] * 40, "No model is needed here so far: nearest neighbour"),
+        ([1.0] * 40, "Whether a model earns its calls cannot be told from 40 rows"),
+    ],
+)
+def test_a_reader_is_told_whether_the_model_leads_what_needs_none(scores: list[float], begins: str) -> None:
+    rows = [(f"{text} {at}", label) for at in range(10) for text, label in ROWS]
+    found = measured(TRAIN, rows, scores=dict(enumerate(scores)))
+    assert trivial.said(found).startswith(begins)
+    assert (found["n"], found["n_train"]) == (40, 5)
+
+
+def test_a_model_that_leads_the_best_baseline_earns_its_calls() -> None:
+    rows = [(f"{at} zzz", "card" if at % 2 else "refund") for at in range(40)]
+    found = measured(TRAIN, rows, scores=dict.fromkeys(range(40), 1.0))
+    assert trivial.said(found).startswith("A model earns its calls here: v_1 leads ")
+    assert found["worth"]["lead"] == pytest.approx(1 - max(row["score"] or 0 for row in found["rows"]))
+
+
+def test_the_bare_prompt_stands_among_them_and_is_not_taken_for_one_that_needs_no_model() -> None:
+    asked = examples(ROWS)
+    found = measured(TRAIN[:3], ROWS, scores={0: 1.0}, bare={e.id: 1.0 for e in asked})
+    assert by_name(found)[trivial.BARE] == 1.0
+    assert found["worth"]["best"] != trivial.BARE
+
+
+def test_nothing_that_was_not_measured_is_compared() -> None:
+    found = measured(TRAIN, ROWS)
+    assert found["worth"] is None
+    assert trivial.said(found) == "No baseline without a model could be compared with it."
+
+
+def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    study = world.run(world.create())
+    assert study.findings is not None
+    found = study.findings[trivial.FINDING]
+    assert (found["n"], found["n_train"]) == (6, 9)
+    rows = by_name(found)
+    assert rows[trivial.LOGISTIC] == 1.0, "each document names its topic"
+    assert rows[trivial.BARE] == next(t.score for t in world.trials(study) if t.variant == study.champion), "the champion shows no examples"
+    assert found["worth"]["variant"] == (study.winner or study.champion)
+
+
+def test_no_sealed_row_is_read_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path).fill()
+    told: list[Sequence[Example]] = []
+    real = measure_baselines.measure_trivial
+
+    def watched(family: Any, train: Sequence[Example], rows: Sequence[Example], *more: Any, **named: Any) -> Any:
+        told.extend((train, rows))
+        return real(family, train, rows, *more, **named)
+
+    monkeypatch.setattr(measure_baselines, "measure_trivial", watched)
+    study = world.run(world.create())
+    assert study.dataset is not None
+    train, rows = told
+    assert ([e.id for e in train], [e.id for e in rows]) == (list(study.dataset["train"]), list(study.dataset["dev"]))
+
+
+def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    study = world.run(world.create())
+    page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
+    assert study.findings is not None
+    assert escape(trivial.said(study.findings[trivial.FINDING])) in page
+    assert trivial.LOGISTIC in page
+    metrics = {name: value for name, value, *_ in study_metrics(study, world.trials(study))}
+    assert metrics["without_model.TF-IDF_and_logistic_regression"] == 1.0
+    assert "without_model.first_sentence" not in metrics
+
+
+def test_an_evaluation_learns_from_no_row_of_a_group_that_it_scores(tmp_path: Path) -> None:
+    world = World(tmp_path).fill(n_train=30)
+    learnt: list[str] = []
+
+    def watched(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
+        learnt.extend(texts)
+        assert not set(texts) & set(asked)
+        return classify(texts, labels, asked)
+
+    batch = evaluated(world, split="train", n=10, classify=watched)
+    assert batch[trivial.FINDING]["n"] == 10
+    assert len(learnt) == batch[trivial.FINDING]["n_train"] == 20
+
+
+def test_an_evaluation_asks_the_bare_prompt_where_it_is_wanted_and_says_so_beforehand(tmp_path: Path) -> None:
+    world = World(tmp_path).fill(n_dev=5)
+    shots = tuple(FewShot(id=e.id, input=e.input, output=e.expected["topic"]) for e in topic_examples(3, "train"))
+    variant = replace(world.family.variant(), examples=shots)
+    assert "--bare" in by_name(evaluated(world, variant)[trivial.FINDING])[trivial.BARE]
+    planned = estimate_evaluation(world.family, variant, n=5, bare=True, store=world.store, models=world)
+    assert planned["calls"].high == 10
+    n = len(world.model.requests)
+    assert by_name(evaluated(world, variant, bare=True)[trivial.FINDING])[trivial.BARE] == 0.0
+    assert len(world.model.requests) == n + 5, "the journal answered the others"
+
+
+def evaluated(world: World, variant: Variant | None = None, **options: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {"store": world.store, "clock": world.clock, "models": world, "scorer_for": lambda family: world.scorer}
+    given |= {"actor": "person", "classify": classify, **options}
+    return evaluate_variant(world.family, variant or world.family.variant(), **given)
