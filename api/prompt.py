@@ -24,6 +24,7 @@ from optimizer.core.family import Family
 from optimizer.core.freezes import Freeze
 from optimizer.core.generation_settings import only_settings
 from optimizer.core.policy.content.flags import REASON, Flags
+from optimizer.core.policy.content.pipeline import Pipeline, parse_pipeline
 from optimizer.core.rendering import render_open
 from optimizer.core.rollout import Champion, Rollout
 from optimizer.core.variant import Variant
@@ -62,6 +63,7 @@ class ServedFamily:
     holdback: Holdback | None = None  # since the last promotion; it ends by its own time
     freeze: Freeze | None = None
     environment: EnvironmentOverride | None = None
+    _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
     _prebuilt: dict[tuple[str, str, str | None, float | None], Prebuilt] = field(default_factory=dict, compare=False)
 
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
@@ -116,6 +118,13 @@ class ServedFamily:
             "policy": dict(variant.policy),
             **({"reason": REASON, "overridden": overridden} if overridden is not None else {}),
         }
+
+    def pipeline(self, choice: Choice) -> Pipeline:
+        """The policy of a family of kind policy, read once: a learned score is large."""
+        found = self._pipelines.get(choice.variant)
+        if found is None:
+            found = self._pipelines[choice.variant] = parse_pipeline(self.variants[choice.variant].policy)
+        return found
 
     def prebuilt(self, choice: Choice) -> Prebuilt:
         key = (choice.variant, choice.role, choice.rollout, choice.stage)

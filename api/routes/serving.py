@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import asyncio
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from time import time
 from typing import Annotated, Any
 
@@ -20,7 +22,7 @@ from api.services import Services, Shared
 from optimizer.core.assignment import HOLDBACK_SHARE, Choice, leased, unit_hmac
 from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.injection import injection_signs, texts_in
-from optimizer.core.policy.content.pipeline import parse_pipeline
+from optimizer.core.policy.shown import shown_policy
 from optimizer.core.rendering import clip_inputs, render
 
 PATH = "/v1/families/{family}/prompt"
@@ -101,7 +103,11 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
     )
     answer = {**served.family.shape(served.choice), "messages": messages, "assignment": served.token}
     if not variant.messages:
-        answer["decision"] = asdict(parse_pipeline(variant.policy).decide(variables, at="/variables"))
+        answer["policy"] = shown_policy(variant.policy)  # it has decided; the data of a learned score are in /prompt
+        pipeline = served.family.pipeline(served.choice)
+        decide = partial(pipeline.decide, variables, at="/variables")
+        decision = await asyncio.to_thread(decide) if pipeline.score is not None else decide()
+        answer["decision"] = decision.as_data()
     said = [m.get("content") for m in body.history or () if m.get("role") in ("user", "tool")]
     if signs := injection_signs(texts_in([*variables.values(), *said])):
         answer["injection"] = list(signs)

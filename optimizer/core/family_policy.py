@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optimizer.core.errors import Fault, pointer_of
+from optimizer.core.family_space import is_to_be_learned
 from optimizer.core.policy.content.pipeline import knob_of, read_policy, unknown_knob, value_fault
 from optimizer.core.variant import Variant
 
@@ -62,8 +63,10 @@ def slot_faults(slot: str, entry: Any) -> Iterator[Fault]:
         return
     values = next(iter(entry.values()), None) if isinstance(entry, Mapping) and len(entry) == 1 else None
     for value in values if isinstance(values, list | tuple) else ():
+        if is_to_be_learned(slot, value):
+            continue
         problem = None if knob.kind == "list" else value_fault(knob, name, value)
-        faults = read_policy({name: value})[1] if knob.kind == "list" else []
+        faults = read_policy({name: value})[1] if knob.kind in ("list", "data") else []
         if problem or faults:
             yield Fault(pointer=pointer, detail=problem or faults[0].detail)
             return

@@ -16,6 +16,7 @@ DEFAULT_SPACE: Mapping[str, Mapping[str, Any]] = {
 
 POLICY = "policy."
 CONFIDENCE = "policy.confidence"
+SCORE = "policy.score"
 _RANGES = ("float", "int", "choices")
 FORMS: Mapping[str, tuple[str, ...]] = {
     "instruction": ("propose", "choices"),
@@ -42,7 +43,9 @@ def varied_knobs(space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_to_be_learned(slot: str, option: Any) -> bool:
-    """Whether an option is a predictor without data: strategy replay is to train it."""
+    """Whether an option is a predictor or a score without data: strategy replay is to train it."""
+    if slot == SCORE:
+        return isinstance(option, Mapping) and option.get("kind") == "learned" and not option.get("types")
     return (
         slot == CONFIDENCE
         and isinstance(option, Mapping)

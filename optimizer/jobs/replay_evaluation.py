@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from optimizer.core.canonical import canonical_json
@@ -65,4 +64,4 @@ class ReplayEvaluator:
         if pipeline is None:
             pipeline = self._pipelines[variant.id] = parse_pipeline(variant.policy)
         decision = pipeline.decide(example.input)
-        return canonical_json(asdict(decision)).decode(), decision.time_share
+        return canonical_json(decision.as_data()).decode(), decision.time_share

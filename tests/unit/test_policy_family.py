@@ -181,6 +181,28 @@ def test_render_decides_about_a_record(world: World) -> None:
     assert "decision" not in world.post("/v1/families/triage/render", {"variables": {"text": "x"}}).json()
 
 
+def test_render_decides_by_a_learned_score_and_does_not_send_its_data(world: World) -> None:
+    line = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
+    length = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"], "parts": [line]}
+    score = {"kind": "learned", "types": {"news": {"predictor": length, "full_from": 1.5}}}
+    made = world.post(
+        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"score": score}, "note": "learned"}
+    )
+    assert made.status_code == 201, made.text
+    put = world.client.put("/v1/families/content_pipeline/overrides/item", json={"variant": made.json()["variant"]})
+    assert put.status_code < 300, put.text
+
+    def decided(text: str, content_type: str = "news") -> Any:
+        asked = {"unit": "item", "variables": {"content_type": content_type, "text": text}}
+        return world.post("/v1/families/content_pipeline/render", asked).json()
+
+    assert decided("a b c d")["decision"]["score"] == pytest.approx(1.609438)
+    assert [decided(text)["decision"]["processing_type"] for text in ("a b c d", "a b")] == ["full", "lightweight"]
+    other = decided("a b c d", "poem")["decision"]
+    assert (other.get("score"), other["reason"][:38]) == (None, "the score was not trained on poem, so ")
+    assert "parts" not in json.dumps(decided("a")["policy"]["score"])
+
+
 def test_a_record_that_cannot_be_judged_is_refused_with_all_its_faults(world: World) -> None:
     answer = world.post("/v1/families/content_pipeline/render", {"variables": {"word_count": "many", "overall_quality": 3}})
     assert answer.status_code == 422

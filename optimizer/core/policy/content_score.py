@@ -1,17 +1,22 @@
-"""A learned score of content quality: one predictor for each content type, since quality means something else in each, and its threshold for full processing."""
+"""The knob ``score: {kind: learned, types: {TYPE: {predictor, full_from}}}`` of a content pipeline.
+
+One predictor for each content type, since quality means something else in each, and its threshold for full processing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.canonical import rounded
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.policy.confidence import Predictor
 from optimizer.core.policy.predictor_data import is_number
-from optimizer.core.policy.text_statistics import text_statistics
+from optimizer.core.policy.text_statistics import READ_CHARS, text_statistics
 
+SCORE = "score"  # the knob
+LEARNED = "learned"  # its kind
 TEXT = "text"  # the name of the text that a predictor's grams read
 
 
@@ -62,9 +67,33 @@ class ContentScore:
     def score(self, content_type: str, text: str, title: str = "") -> float | None:
         """The score of one item; None for a type that was not trained: a score does not carry over to it."""
         known = self.types.get(content_type)
-        return None if known is None else known.predictor.predict(text_statistics(text, title), {TEXT: text})
+        return None if known is None else known.predictor.predict(*read_text(text, title))
 
     def is_full(self, content_type: str, text: str, title: str = "") -> bool | None:
         """Whether the item is worth full processing; None for a type that was not trained."""
         score = self.score(content_type, text, title)
         return None if score is None else score >= self.types[content_type].full_from
+
+
+def read_text(text: str, title: str = "") -> tuple[dict[str, float], dict[str, str]]:
+    """What a predictor reads of an item, the same where it is trained and where it serves: numbers by name, and the text's beginning."""
+    beginning = text[:READ_CHARS]
+    return text_statistics(beginning, title), {TEXT: beginning}
+
+
+def read_score(value: Any, faults: list[Fault]) -> ContentScore | None:
+    """The knob as a score; what is wrong goes to ``faults``, each at its place inside the knob."""
+    at = pointer_of([SCORE])
+    if not isinstance(value, Mapping) or value.get("kind") != LEARNED or set(value) - {"kind", "types"}:
+        faults.append(Fault(pointer=at, detail="a score is {kind: learned, types: {TYPE: {predictor, full_from}}}"))
+        return None
+    if not value.get("types"):
+        detail = "a learned score that serves has types, each with predictor and full_from"
+        faults.append(Fault(pointer=at, detail=detail))
+        return None
+    try:
+        return ContentScore.from_data(value["types"])
+    except InvalidInput as error:
+        own = error.faults or (Fault(pointer="", detail=error.detail),)
+        faults += [replace(fault, pointer=f"{at}/types{fault.pointer}") for fault in own]
+        return None

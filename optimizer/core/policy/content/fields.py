@@ -36,11 +36,13 @@ FIELDS: tuple[Field, ...] = (
         duration=("number", "another name of `duration_seconds`"),
         view_count=("number", "how often it was seen"),
         age_days=("number", "days since it was published"),
+        title=("text", "its title; a learned score reads it"),
         title_spam_score=("share", "how much title and description look like spam"),
     ),
     *_fields(
         "post_transcription",
         language=("text", "language of the transcript, such as `en`"),
+        text=("text", "the transcript, or the text itself; a learned score reads its first 20,000 characters"),
         transcript_length=("number", "characters of the transcript"),
         word_count=("number", "words of the transcript"),
         sentence_count=("number", "sentences of the transcript"),

@@ -12,6 +12,7 @@ from optimizer.core.policy.content import filter, route
 from optimizer.core.policy.content.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.core.policy.content.pipeline import read_policy
 from optimizer.core.policy.content.targets import LEVELS, TARGETS, Target
+from optimizer.core.policy.content_score import SCORE
 
 FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml"
 MONITORING, OPTIMAL = "monitoring.yaml", "optimal_config.yaml"
@@ -99,6 +100,7 @@ class Reader:
 
     def _filter(self, at: Path, content: Mapping[str, Any]) -> None:
         self.knob("filter.enabled", content, "enabled", at)
+        self.knob(SCORE, content, SCORE, at)
         self._thresholds(at, content, "")
         types = self.mapping((*at, "content_types"), content.get("content_types"))
         for name in self.type_names((*at, "content_types"), types):
@@ -106,7 +108,7 @@ class Reader:
             inner = self.mapping(inner_at, types[name])
             self._thresholds(inner_at, inner, f".{name}")
             self.rest(FILTER, inner_at, inner, ("thresholds", "checks"), ("content_types", name))
-        self.rest(FILTER, at, content, ("enabled", "thresholds", "checks", "content_types"), ())
+        self.rest(FILTER, at, content, ("enabled", SCORE, "thresholds", "checks", "content_types"), ())
 
     def _thresholds(self, at: Path, content: Mapping[str, Any], suffix: str) -> None:
         for part, names in (("thresholds", {name: name for name in THRESHOLDS}), ("checks", CHECKS)):

@@ -28,6 +28,7 @@ from optimizer.core.policy.content.file_reading import (
     put,
 )
 from optimizer.core.policy.content.targets import Target
+from optimizer.core.policy.content_score import SCORE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,8 @@ def invalid_files(faults: Sequence[Fault]) -> InvalidInput:
 def _place_of(knob: str, value: Any) -> tuple[str, Path]:
     """The file and the path in it where a knob's value is written."""
     part, *names = knob.split(".")
+    if part == SCORE:
+        return FILTER, (SCORE,)
     if part == "filter":
         name, *of_type = names
         to: Path = ("content_types", of_type[0]) if of_type else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from optimizer.core.errors import Fault, InvalidInput, pointer_of
@@ -16,14 +16,20 @@ from optimizer.core.policy.content import early_exit, filter, route
 from optimizer.core.policy.content.early_exit import Exit
 from optimizer.core.policy.content.fields import CHECKPOINTS, OTHER_NAMES, values_of
 from optimizer.core.policy.content.timing import TIMES, TimeModel
+from optimizer.core.policy.content_score import SCORE, ContentScore, read_score
 from optimizer.core.policy.knobs import Knob
 
 ProcessingType = Literal["full", "lightweight", "early_exit"]
 
-KNOBS: tuple[Knob, ...] = (*filter.KNOBS, *route.KNOBS, *early_exit.KNOBS)
+SCORE_KNOB = Knob(
+    name=SCORE,
+    kind="data",
+    meaning="A learned score, `{kind: learned, types: …}`, which decides in the place of the filter's checks about items of the types it was trained on; raising `full_from` processes fewer of them in full: faster, and these are better. [How](#a-learned-score).",
+)
+KNOBS: tuple[Knob, ...] = (*filter.KNOBS, SCORE_KNOB, *route.KNOBS, *early_exit.KNOBS)
 BY_NAME: Mapping[str, Knob] = {knob.name: knob for knob in KNOBS}
 PER_TYPE = tuple(  # these may be followed by .<content type>: for items of that type alone
-    knob.name for knob in KNOBS if not knob.name.startswith("route.") and knob.name not in ("filter.enabled", "exit.enabled")
+    knob.name for knob in KNOBS if not knob.name.startswith("route.") and knob.name not in ("filter.enabled", "exit.enabled", SCORE)
 )
 PRIORITY = Knob(name="route.<type>.priority", kind="text", meaning="A word for whoever orders the work; it decides nothing here.")
 _CONDITIONS = {f"exit.{checkpoint}.conditions": checkpoint for checkpoint in CHECKPOINTS}
@@ -34,7 +40,7 @@ class Decision:
     """What is done with one item, and why.
 
     ``checkpoint`` and ``confidence`` are an early exit's. ``checks``: passed, failed or None (not measured), by name.
-    ``time_share``: of the time that full processing takes.
+    ``time_share``: of the time that full processing takes. ``score``: the learned one where it was asked and knows the content type.
     """
 
     processing_type: ProcessingType
@@ -44,6 +50,11 @@ class Decision:
     checks: Mapping[str, bool | None]
     time_share: float
     overall_quality: float | None
+    score: float | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """Its fields by name; the score only where one was given."""
+        return {name: value for name, value in asdict(self).items() if name != "score" or value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,7 @@ class Pipeline:
 
     policy: Mapping[str, Any]
     conditions: Mapping[str, tuple[Exit, ...]] = field(default_factory=dict)  # by knob name
+    score: ContentScore | None = None
 
     def get(self, knob: str, content_type: str = "") -> Any:
         """The value for a content type: its own, else the one for all, else the default."""
@@ -105,40 +117,77 @@ class Pipeline:
         for checkpoint in CHECKPOINTS[:3]:
             if found := early_exit.first_exit(values, self.exits(checkpoint, content_type)):
                 return self._exit(found, checkpoint, values, checks, times)
-        why = self._light_because(values, thresholds, checks)
+        scored = self._scored(values)
+        why = self._light_because(values, thresholds, checks, scored)
         if why is not None:
-            return _decision("lightweight", why, values, checks, times.lightweight)
+            return _decision("lightweight", why, values, checks, times.lightweight, score=scored)
         if found := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
-            return self._exit(found, "post_analysis", values, checks, times)
-        return _decision("full", self._full_because(content_type, thresholds, checks), values, checks, times.full)
+            return self._exit(found, "post_analysis", values, checks, times, scored)
+        return _decision("full", self._full_because(content_type, thresholds, checks, scored), values, checks, times.full, score=scored)
 
-    def _light_because(self, values: Mapping[str, Any], thresholds: Mapping[str, float], checks: Mapping[str, bool | None]) -> str | None:
+    def _scored(self, values: Mapping[str, Any]) -> float | None:
+        """The learned score of an item about which the filter would decide; None for an unknown type, and without a text."""
+        content_type, text = values["content_type"] or "", values["text"]
+        if self.score is None or not text or self.mode(content_type) != "quality_check" or not self.get("filter.enabled"):
+            return None
+        return self.score.score(content_type, text, values["title"] or "")
+
+    def _unscored_because(self, content_type: str) -> str:
+        """Why the filter decides although there is a score, to stand before its reason; empty where there is none."""
+        if self.score is None:
+            return ""
+        if content_type not in self.score.types:
+            return f"the score was not trained on {content_type or 'items without a content type'}, so the filter decides: "
+        return "there is no text to score, so the filter decides: "
+
+    def _light_because(
+        self, values: Mapping[str, Any], thresholds: Mapping[str, float], checks: Mapping[str, bool | None], scored: float | None
+    ) -> str | None:
         """Why the item is processed lightly; None where it is not."""
-        mode = self.mode(values["content_type"] or "")
+        content_type = values["content_type"] or ""
+        if scored is not None:
+            full_from = self._full_from(content_type)
+            return f"score {scored:.4f} < {full_from:.4f} of {content_type}" if scored < full_from else None
+        mode = self.mode(content_type)
         if mode == "lightweight":
             return f"{values['content_type'] or 'an item without a content type'} is routed lightweight"
         if mode == "full" or not self.get("filter.enabled") or not filter.is_bypassed(values, thresholds):
             return None
         wrong = ", ".join(f"{name} {values[fld]:g} < {thresholds[t]:g}" for name, (t, fld) in _KINDS.items() if checks.get(name) is False)
-        return f"{_passed(checks)} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed ({wrong})"
+        said = f"{_passed(checks)} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed ({wrong})"
+        return self._unscored_because(content_type) + said
 
-    def _full_because(self, content_type: str, thresholds: Mapping[str, float], checks: Mapping[str, bool | None]) -> str:
+    def _full_from(self, content_type: str) -> float:
+        assert self.score is not None
+        return self.score.types[content_type].full_from
+
+    def _full_because(
+        self, content_type: str, thresholds: Mapping[str, float], checks: Mapping[str, bool | None], scored: float | None
+    ) -> str:
+        if scored is not None:
+            return f"score {scored:.4f} >= {self._full_from(content_type):.4f} of {content_type}"
         if self.mode(content_type) == "full":
             return f"{content_type or 'an item without a content type'} is routed full"
         if not self.get("filter.enabled"):
             return "the filter is off"
-        n = _passed(checks)
+        n, unscored = _passed(checks), self._unscored_because(content_type)
         if n >= thresholds["checks_needed"]:
-            return f"{n} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed"
+            return f"{unscored}{n} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed"
         unknown = ", ".join(name for name in filter.CHECKS if checks[name] is None)
-        return f"not measured: {unknown}; too little is known to process it lightly"
+        return f"{unscored}not measured: {unknown}; too little is known to process it lightly"
 
     def _exit(
-        self, found: Exit, checkpoint: str, values: Mapping[str, Any], checks: Mapping[str, bool | None], times: TimeModel
+        self,
+        found: Exit,
+        checkpoint: str,
+        values: Mapping[str, Any],
+        checks: Mapping[str, bool | None],
+        times: TimeModel,
+        scored: float | None = None,
     ) -> Decision:
         needed = self.min_confidence(checkpoint, values["content_type"] or "")
         why = f"{found.why} (confidence {found.confidence:g}, {needed:g} is needed)"
-        return _decision("early_exit", why, values, checks, times.exits[checkpoint], checkpoint, found.confidence)
+        return _decision("early_exit", why, values, checks, times.exits[checkpoint], checkpoint, found.confidence, scored)
 
 
 _KINDS = {**filter.CHECKS, **filter.MINIMA}
@@ -160,17 +209,22 @@ def read_policy(policy: Mapping[str, Any], at: str = "") -> tuple[Pipeline, list
     """What could be read of a policy, and everything wrong with it."""
     faults: list[Fault] = []
     conditions: dict[str, tuple[Exit, ...]] = {}
+    score: ContentScore | None = None
     for name, value in policy.items():
         knob = knob_of(str(name))
         checkpoint = _CONDITIONS.get(knob.name) if knob is not None else None
         if knob is None:
             faults.append(Fault(pointer=at + pointer_of([name]), detail=unknown_knob(str(name))))
+        elif knob is SCORE_KNOB:
+            found = list[Fault]()
+            score = read_score(value, found)
+            faults += [Fault(pointer=at + f.pointer, detail=f.detail) for f in found]
         elif checkpoint is not None:
             conditions[name], found = early_exit.read_exits(value, checkpoint, [name])
             faults += [Fault(pointer=at + f.pointer, detail=f.detail) for f in found]
         elif problem := value_fault(knob, str(name), value):
             faults.append(Fault(pointer=at + pointer_of([name]), detail=problem))
-    return Pipeline(policy=policy, conditions=conditions), faults
+    return Pipeline(policy=policy, conditions=conditions, score=score), faults
 
 
 def knob_of(name: str) -> Knob | None:
@@ -202,7 +256,9 @@ def unknown_knob(name: str) -> str:
     base, _, last = name.rpartition(".")
     of_type = [f"{knob}.{last}" for knob in PER_TYPE] if base.count(".") and route.is_type_name(last) else []
     close = difflib.get_close_matches(name, [*BY_NAME, *of_type], n=1)
-    return f"there is no knob {name!r}; " + (f"did you mean {close[0]!r}?" if close else "its knobs begin with filter., route. or exit.")
+    return f"there is no knob {name!r}; " + (
+        f"did you mean {close[0]!r}?" if close else "its knobs are score and those that begin with filter., route. or exit."
+    )
 
 
 def decide(policy: Mapping[str, Any], record: Mapping[str, Any]) -> Decision:
@@ -222,6 +278,7 @@ def _decision(
     time_share: float,
     checkpoint: str | None = None,
     confidence: float | None = None,
+    score: float | None = None,
 ) -> Decision:
     overall = values["overall_quality"]
     return Decision(
@@ -232,4 +289,5 @@ def _decision(
         checks=checks,
         time_share=time_share,
         overall_quality=overall if overall == overall else None,
+        score=score,
     )

@@ -18,6 +18,7 @@ from optimizer.core.policy.content.fields import CHECKPOINTS, FIELDS
 from optimizer.core.policy.content.pipeline import Pipeline, parse_pipeline
 from optimizer.core.policy.content.score import WORTH
 from optimizer.core.policy.content.timing import TIMES, TimeModel
+from optimizer.core.policy.content_score import ContentScore
 
 MAX_KEPT = 256  # columns of bools
 
@@ -254,7 +255,33 @@ def _light(records: Records, pipeline: Pipeline) -> Any:
         return light
     per_type = [pipeline.thresholds(name) for name in records.types]
     thresholds = {knob: _by_record(records, [own[knob] for own in per_type]) for knob in per_type[0]}
-    return light | (records.of_types(tuple(mode == "quality_check" for mode in modes)) & filter.is_bypassed(records.values, thresholds))
+    bypassed = filter.is_bypassed(records.values, thresholds)
+    if pipeline.score is not None:
+        bypassed = _by_score(records, pipeline.score, bypassed)
+    return light | (records.of_types(tuple(mode == "quality_check" for mode in modes)) & bypassed)
+
+
+def _by_score(records: Records, score: ContentScore, bypassed: Any) -> Any:
+    """Where the score knows an item it decides, elsewhere the filter."""
+    import numpy as np
+
+    key = ("score", *((name, one.predictor.hash) for name, one in sorted(score.types.items())))
+    scores = records.kept(key, lambda: scores_of(records, score))
+    full_from = _by_record(records, [score.types[name].full_from if name in score.types else np.nan for name in records.types])
+    return np.where(np.isnan(scores), bypassed, scores < full_from)
+
+
+def scores_of(records: Records, score: ContentScore) -> Any:
+    """The learned score of each record; NaN where its type is unknown to the score, or it has no text."""
+    import numpy as np
+
+    nothing = [None] * records.n
+    texts, titles = (records.values.get(name, nothing) for name in ("text", "title"))
+    found = np.full(records.n, np.nan)
+    for i, (text, title) in enumerate(zip(texts, titles, strict=True)):
+        scored = score.score(records.types[records.codes[i]], str(text), str(title or "")) if text else None
+        found[i] = np.nan if scored is None else scored
+    return found
 
 
 def _by_record(records: Records, per_type: Sequence[float]) -> Any:
