@@ -71,7 +71,8 @@ def main() -> int:
     print(table(cells, LIVE, ARMS, options.seeds))
     path = write_result("search_live", compared(cells, options.seeds), RESULTS if options.rows == "full" else folder)
     if options.rows == "full" and cells:
-        PAGE.write_text(page(cells, LIVE, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine()), encoding="utf-8")
+        whole = page(cells, LIVE, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine())
+        PAGE.write_text(without_model.with_stored_section(whole, without_model.LIVE), encoding="utf-8")
     print(f"{len(cells)} of {len(keys)} cells were run. {path}")
     return 0
 

@@ -26,6 +26,7 @@ from recorded.search_page import DSPY, OURS, page
 from recorded.tables import Table, read_table
 from recorded.tasks import TASKS
 from recorded.trials import Reported, curves, deal, paired_interval, report, without_differences
+from recorded.without_model import RECORDED, with_stored_section
 
 from optimizer.core.racing import ExpectedGain, Halving, SignedRank
 from optimizer.core.selftest import wilson_interval
@@ -64,7 +65,8 @@ def main() -> int:
     seeds = range(1, options.seeds + 1)
     cells = [cell for table in found for cell in measure(table, seeds)]
     path = write_result("search_recorded", cells, RESULTS)
-    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8")), [task.name for task in TASKS]), encoding="utf-8")
+    whole = page(json.loads(path.read_text(encoding="utf-8")), [task.name for task in TASKS])
+    PAGE.write_text(with_stored_section(whole, RECORDED), encoding="utf-8")
     return verdict(cells)
 
 

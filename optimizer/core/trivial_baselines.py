@@ -96,11 +96,17 @@ def measure_trivial(
         scores: of ``variant`` by example, in [0, 1]; rows that are missing were not measured.
         bare: the same of the prompt without examples, or why it is left out.
     """
-    answered = {name: _scored(rows, found, scorer) for name, found in _answers(family, train, rows, classify).items()}
-    answered[BARE] = bare
-    found = [_row(name, one) for name, one in answered.items()]
-    without_model = {name: one for name, one in answered.items() if name != BARE and not isinstance(one, str) and one}
-    return TrivialBaselines(n=len(rows), n_train=len(train), rows=found, worth=_worth(variant, scores, without_model))
+    without_model = trivial_scores(family, train, rows, scorer, classify=classify)
+    found = [_row(name, one) for name, one in {**without_model, BARE: bare}.items()]
+    comparable = {name: one for name, one in without_model.items() if not isinstance(one, str) and one}
+    return TrivialBaselines(n=len(rows), n_train=len(train), rows=found, worth=_worth(variant, scores, comparable))
+
+
+def trivial_scores(
+    family: Family, train: Sequence[Example], rows: Sequence[Example], scorer: Scorer, *, classify: Classify
+) -> dict[str, Mapping[str, float] | str]:
+    """By baseline: its score by example, in [0, 1], or why it is left out."""
+    return {name: _scored(rows, found, scorer) for name, found in _answers(family, train, rows, classify).items()}
 
 
 def bare_prompt(variant: Variant) -> Variant:
