@@ -29,6 +29,7 @@ from typing import Any
 from common import RESULTS, ROOT, SHARED, Cell, commit, machine, write_result
 from live.page import NOT_RUN, Cells, page, table
 from live.setup import Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
+from recorded import without_model
 from recorded.tasks import TASKS, Task
 
 from optimizer import wiring
