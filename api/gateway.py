@@ -46,7 +46,10 @@ def create_gateway(settings: Settings) -> FastAPI:
             app.state.services = shared
             spool = wiring.open_spool(settings)
             side = app.state.model_side = ModelSide(
-                catalogue=models, spool=spool, judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings)
+                catalogue=models,
+                spool=spool,
+                users=wiring.user_calls(settings).one,
+                judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings),
             )
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")

@@ -28,6 +28,7 @@ _SHOWN: Mapping[breakers.State, float] = {"closed": 0.0, "half_open": 0.5, "open
 EMBEDDED_PLACES = 2  # the most processes that `processes: auto` makes; each takes one call at a time
 
 Now = Callable[[], float]
+Around = Callable[[], AbstractContextManager[None]]
 
 log = structlog.get_logger("gateway")
 
@@ -156,8 +157,10 @@ class GuardedModel:
     """A model behind its guard, for one family and one client."""
 
     def __init__(
-        self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None
-    ) -> None:
+        self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None,
+        users: Around,
+    ) -> None:  # fmt: skip
+        self._users = users
         self._inner, self._guard, self._metrics, self._reader, self._spending = inner, guard, metrics, reader, spending
         self._labels = {"model": guard.name, "family": family}
         self.name, self.revision, self.price, self.retries = inner.name, inner.revision, inner.price, inner.retries
@@ -195,7 +198,7 @@ class GuardedModel:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         try:
-            with self._guard.call(self._reader):
+            with self._users(), self._guard.call(self._reader):
                 self._metrics.add("llm_requests_total", self._labels)
                 self._metrics.add("llm_active_requests", self._labels)
                 try:
@@ -223,8 +226,9 @@ class GuardedModel:
 class GuardedModels:
     """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, to who waits, and to whose limits it counts for."""
 
-    def __init__(self, source: ModelSource, metrics: Metrics, *, now: Now = monotonic) -> None:
-        self._source, self._metrics, self._now = source, metrics, now
+    def __init__(self, source: ModelSource, metrics: Metrics, *, now: Now = monotonic, users: Around = nullcontext) -> None:
+        """``users`` is entered around each call, waiting included: what runs by itself stands back meanwhile."""
+        self._source, self._metrics, self._now, self._users = source, metrics, now, users
         self._family = ""
         self._reader: Reader | None = None
         self._spending: KeySpending | None = None
@@ -232,13 +236,15 @@ class GuardedModels:
         self._lock = threading.Lock()
 
     def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None) -> GuardedModels:
-        bound = GuardedModels(self._source, self._metrics, now=self._now)
+        bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users)
         bound._family, bound._reader, bound._spending = family, reader, spending
         bound._guards, bound._lock = self._guards, self._lock
         return bound
 
     def get(self, name: str) -> GuardedModel:
-        return GuardedModel(self._source.get(name), self._guard(name), self._metrics, self._family, self._reader, self._spending)
+        return GuardedModel(
+            self._source.get(name), self._guard(name), self._metrics, self._family, self._reader, self._spending, self._users
+        )
 
     def describe(self, name: str) -> ModelFacts:
         return self._source.describe(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,10 @@ class ModelSide:
         None  # a function that a family's file names, by its dotted path; None: there are none
     )
 
+    users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
+
     def __post_init__(self) -> None:
-        self.models = GuardedModels(self.catalogue, self.metrics)
+        self.models = GuardedModels(self.catalogue, self.metrics, users=self.users)
 
 
 def of(request: Request) -> ModelSide:

@@ -63,12 +63,18 @@ class StudyBody(Body):
 
 
 class ScheduleBody(Body):
-    """When studies of a family start by themselves, in place of its file."""
+    """That studies of a family start by themselves, when, and whether they may look at the sealed holdout."""
 
-    cron: Annotated[str | None, Field(max_length=200, description="Five fields in UTC; null: never")]
+    on: Annotated[bool | None, Field(description="Default: whether `cron` names a time; false is as DELETE")] = None
+    cron: Annotated[str | None, Field(max_length=200, description="Five fields in UTC; left out: the file's; null: at no time")] = None
+    holdout: Annotated[bool, Field(description="Whether such a study may look at the sealed holdout")] = False
     strategy: Annotated[Name | None, Field(description="Default: the file's")] = None
     aim: Annotated[Aim | None, Field(description="Default: the file's")] = None
     reason: Reason = ""
+
+    @property
+    def switched_on(self) -> bool:
+        return self.cron is not None if self.on is None else self.on
 
 
 class KeyLimitsBody(Body):

@@ -139,7 +139,7 @@ def pruned(value: PruneReport, left_alone: Sequence[Unpruned], *, dry_run: bool)
 
 
 def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:
-    """What is in force, by whom (`source` is `file` or `store`), and when its next study comes."""
+    """What is in force, by whom (`source` says where `cron` stands, `file` or `store`), and when its next study comes."""
     return {**asdict(value), "next_study_at": next_scheduled(value, clock)}
 
 

@@ -152,6 +152,7 @@ class StudyWorkflows:
                 scorer_for=wiring.scorers(self._settings),
                 strategies=wiring.strategy_for,
                 classify=wiring.classify,
+                users_wait=lambda: wiring.users_wait(self._settings),
             )
             log.info("study ended", study=study_id, status=study.status, outcome=study.outcome)
             return study.status

@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 FIRST_WAIT_S = 0.5
 STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait
 POLL_S = 0.1
+NEWS_S = 2.0  # how often what began or ended by itself is asked for
 ENDING_ORDER = (("api",), ("gateway", "worker", "mlflow"))  # no new requests first, then what they needed
 END_WAIT_S = 6.0
 TURN_WAIT_S = 8.0  # at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
@@ -69,10 +70,13 @@ def refuse_open_door(host: str, has_keys: bool) -> None:
 
 
 class Supervisor:
-    """The loop. ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts."""
+    """The loop. ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts; ``news`` is asked now and then."""
 
-    def __init__(self, settings: Settings, *, report: Report, alarm: Alarm, mlflow: bool = True) -> None:
-        self._settings, self._report, self._alarm = settings, report, alarm
+    def __init__(
+        self, settings: Settings, *, report: Report, alarm: Alarm, mlflow: bool = True, news: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
+        self._news_due = 0.0  # monotonic seconds
         self._end = threading.Event()
         self._ending_signals = 0
         self._began_at = time.monotonic()
@@ -93,6 +97,7 @@ class Supervisor:
             while not self._end.is_set():
                 for child in self._children:
                     self._look_after(child)
+                self._tell_news()
                 self._end.wait(POLL_S)
         finally:
             self._end_all()
@@ -101,6 +106,12 @@ class Supervisor:
 
     def stop(self) -> None:
         self._end.set()
+
+    def _tell_news(self) -> None:
+        if time.monotonic() >= self._news_due:
+            self._news_due = time.monotonic() + NEWS_S
+            for sentence in self._news():
+                self._report(sentence)
 
     def url(self, name: str) -> str | None:
         """The address of a child, known before it is ready; None for one that listens to nobody."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.secrets import Secrets
     from optimizer.adapters.sources import Source
     from optimizer.adapters.spool import Spool
+    from optimizer.adapters.user_calls import UserCalls
     from optimizer.core.family import Family
     from optimizer.core.new_family import Sheet
     from optimizer.core.policy.content.files import PipelineFiles
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from optimizer.core.study_history import StudyReport
     from optimizer.jobs.sync_families import FamilySync
     from optimizer.ports import AlertChannel, Clock, FamilySource, Store, Tracker
+
+USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
 
 
 def open_store(settings: Settings) -> Store:
@@ -44,6 +47,20 @@ def open_spool(settings: Settings) -> Spool:
     from optimizer.adapters.spool import claim
 
     return claim(settings.var() / "spool")
+
+
+def user_calls(settings: Settings) -> UserCalls:
+    """What a process that answers users marks their calls with."""
+    from optimizer.adapters.user_calls import UserCalls
+
+    return UserCalls(settings.run_dir() / USER_CALLS)
+
+
+def users_wait(settings: Settings) -> bool:
+    """Whether a user of this home waits for a model now."""
+    from optimizer.adapters import user_calls as calls
+
+    return calls.users_wait(settings.run_dir() / USER_CALLS)
 
 
 def migrate_store(settings: Settings) -> None:

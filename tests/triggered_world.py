@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from optimizer.core.study import Study
 from optimizer.jobs.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.look_at_triggers import TriggerReport, look_at_triggers
 from optimizer.jobs.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.set_schedule import set_schedule, unset_schedule
 from optimizer.jobs.start_rollout import Start
 from optimizer.jobs.trigger_studies import trigger_studies
 from tests.scripted_model import FREE
@@ -39,16 +42,36 @@ class FreeModel(TopicModel):
 
 
 class TriggeredWorld(World):
-    """``family`` fields override topic_family's; the schedule is off unless one is given."""
+    """``family`` fields override topic_family's; there is no schedule unless one is given. ``on``: a person has let studies start by
+    themselves, and with ``holdout`` look at the sealed examples."""
 
     clock: Clock
 
-    def __init__(self, folder: Path, *, model: TopicModel | None = None, filled: bool = True, **family: Any) -> None:
+    def __init__(
+        self, folder: Path, *, model: TopicModel | None = None, filled: bool = True, on: bool = True, holdout: bool = True, **family: Any
+    ) -> None:
         fields = {"schedule": {"cron": None}, "rollout": EASY_ROLLOUT, **family}
         super().__init__(folder, model=model or FreeModel(), family=topic_family(**fields), clock=Clock(START, step_s=0.001))
         self.n = 0
         if filled:
             self.fill(n_train=9, n_dev=6, n_holdout=20)
+        if on:
+            self.switch_on(holdout=holdout)
+
+    def begin_at(self, at: datetime, *, holdout: bool = True) -> None:
+        """A person switches it on at this time."""
+        self.clock.at = at
+        self.switch_off()
+        self.switch_on(holdout=holdout)
+
+    def switch_on(self, *, holdout: bool = False) -> None:
+        self._switch(set_schedule, holdout=holdout)
+
+    def switch_off(self) -> None:
+        self._switch(unset_schedule)
+
+    def _switch(self, change: Callable[..., Any], **options: Any) -> None:
+        change(self.family, reason="", actor="local:ann", store=self.store, clock=self.clock, **options)
 
     def users(
         self, n: int, *, score: float | None = None, success: bool | None = None, over_hours: float = 1.0, latency_ms: float = 400.0,

@@ -158,7 +158,7 @@ def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule
         return {"schedule": None, "next_study_at": None}
     found = in_force(declared, stored.get(family))
     return {
-        "schedule": {"cron": found.cron, "source": found.source, "by": found.by},
+        "schedule": {"on": found.on, "holdout": found.holdout, "cron": found.cron, "source": found.source, "by": found.by},
         "next_study_at": next_scheduled(found, shared.clock),
     }
 

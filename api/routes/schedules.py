@@ -1,4 +1,4 @@
-"""When studies of a family start by themselves: what is in force and by whom, set here in place of the file, or given back to it."""
+"""Whether and when studies of a family start by themselves: off until a person switches it on here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from api.problems import PreconditionRequired
 from api.routing import guarded, router
 from api.schemas import ScheduleBody
 from api.services import Services, Shared
+from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.schedule import ScheduleInForce
 from optimizer.jobs.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
 
@@ -24,7 +25,7 @@ IfMatch = Annotated[str | None, Header(description="The ETag of GET; * for whate
 
 @routes.get("/v1/families/{family}/schedule", **guarded("read"))
 def schedule(family: str, shared: Shared, response: Response) -> dict[str, Any]:
-    """When studies of a family start by themselves, with which strategy and aim, and who says so: `file` or `store`."""
+    """Whether studies of a family start by themselves (`on`), whether they may look at the holdout, when, and who switched that on."""
     found = read_schedule(shared.family(family), store=shared.store)
     response.headers["ETag"] = _tag(found)
     return shapes.schedule(found, shared.clock)
@@ -32,19 +33,27 @@ def schedule(family: str, shared: Shared, response: Response) -> dict[str, Any]:
 
 @routes.put("/v1/families/{family}/schedule", **guarded("operate", "limited"))
 def put(family: str, body: ScheduleBody, shared: Shared, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
-    """Sets the schedule in place of the family file's, until it is deleted. Needs If-Match: 428 without, 412 where it changed since."""
+    """Switches on that studies start by themselves, at the family file's times or at others, until DELETE. Needs If-Match: 428 without, 412 where it changed since."""
     declared = shared.family(family)
     if if_match is None:
         raise PreconditionRequired(
             f"PUT replaces the schedule of {family} and needs If-Match, so that nobody's change is lost unseen. "
             "Send the ETag that GET answers here, or If-Match: * for whatever holds now."
         )
+    if body.on is None and "cron" not in body.model_fields_set:
+        fault = Fault(pointer="/cron", detail='nothing is said; send {"on": true} for the file\'s times, or a cron line')
+        raise InvalidInput(f"The schedule of {family} was not changed: {fault.detail}.", [fault])
     answer = _answering(shared, response)
-    report = set_schedule(
-        declared, cron=body.cron, strategy=body.strategy, aim=body.aim, reason=body.reason, actor=request.state.caller.actor,
-        store=kept(request, shared, response, answer), clock=shared.clock, check=_check(if_match),
-    )  # fmt: skip
-    return answer(report)
+    common: dict[str, Any] = {
+        "reason": body.reason, "actor": request.state.caller.actor, "store": kept(request, shared, response, answer),
+        "clock": shared.clock, "check": _check(if_match),
+    }  # fmt: skip
+    if not body.switched_on:
+        return answer(unset_schedule(declared, **common))
+    of_file = "cron" not in body.model_fields_set
+    return answer(
+        set_schedule(declared, cron=body.cron, from_file=of_file, holdout=body.holdout, strategy=body.strategy, aim=body.aim, **common)
+    )
 
 
 @routes.delete("/v1/families/{family}/schedule", **guarded("operate", "limited"))
@@ -56,7 +65,7 @@ def delete(
     reason: Annotated[str, Query(max_length=2000)] = "",
     if_match: IfMatch = None,
 ) -> dict[str, Any]:
-    """The family file's schedule holds again. Safe to repeat; an If-Match that does not fit is 412."""
+    """No study of the family starts by itself any more. Safe to repeat; an If-Match that does not fit is 412."""
     answer = _answering(shared, response)
     report = unset_schedule(
         shared.family(family),

@@ -110,6 +110,8 @@ def confirmation_table(study: Study, evidence: StudyEvidence) -> dict[str, Any] 
 def headline(study: Study) -> str:
     """One line: how the study stands."""
     if study.status == "finished":
+        if study.outcome == "not_confirmed" and study.confirmation is None:
+            return "the best variant of the search beat the champion on dev; the holdout was not looked at, as this study was not to"
         return _OUTCOMES.get(study.outcome or "", study.outcome or "finished")
     return {"cancelled": "cancelled by a person", "failed": f"failed: {study.error}"}.get(study.status, study.status)
 

@@ -29,6 +29,7 @@ from optimizer.core.words import count, dollars, when
 COLUMNS = ("Trial", "Dev score", "Lead", "Proposed by", "Variant", "Examples", "n", "Calls", "Dollars a call", "p95 ms", "Front", "Ended")
 LINE_CHARS = 700  # of one line of a diff
 UNCONFIRMED = {
+    "not_confirmed": "The sealed holdout was not looked at, as this study was not to; a person may have it looked at.",
     "cancelled": "The study was cancelled before a confirmation.",
     "failed": "The study failed before a confirmation.",
     "budget_exhausted": "The budget ended before the confirmation.",

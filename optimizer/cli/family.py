@@ -112,6 +112,8 @@ def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
     month = f"; all its studies at most ${own.usd_per_month:g} a month" if own.usd_per_month is not None else ""
     lines = [f"By itself a study may spend {', '.join(caps)}{month}"]
     lines.append(f"Schedule  {report.schedule.text}")
+    if not report.schedule.on:
+        return lines
     lines += [f"          {line}" for line in sentences(report.looks)]
     if report.held is not None:
         lines.append(f"          none starts now: {report.held.reason}")

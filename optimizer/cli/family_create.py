@@ -73,6 +73,7 @@ def create(
     show(as_json, values, lambda out: None)
     for sentence in (*_left_out(sheet, made.content), *_of_labels(made.content), *report.sentences(), *_cut(declared)):
         say(sentence)
+    say(f"Studies of {family}: {_by_itself(session, declared)}.")
     serves, then = _what_serves(session, declared)
     tell_change(
         f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
@@ -139,6 +140,14 @@ def _cut(declared: Family) -> list[str]:
     cut = ", ".join(f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars)
     longest = "as the examples are that long (inputs.*.max_chars in the file)"
     return [f"Longer inputs are cut, in studies and when serving: {cut}, {longest}."] if cut else []
+
+
+def _by_itself(session: Session, declared: Family) -> str:
+    """Off, unless the store has a switch of a family of this name."""
+    from optimizer.core.schedule import in_force
+
+    with session.store.read() as tx:
+        return in_force(declared, session.store.schedules.get(tx, declared.name)).text
 
 
 def _what_serves(session: Session, declared: Family) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""``detent family schedule``: when a family's studies start by themselves, read and set."""
+"""``detent family schedule``: whether and when a family's studies start by themselves, read and switched."""
 
 from __future__ import annotations
 
@@ -18,46 +18,59 @@ def register(app: typer.Typer) -> None:
 
 def schedule(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
-    cron: Annotated[str | None, typer.Option(help='Minute, hour, day of month, month, weekday, in UTC, such as "0 3 * * *".')] = None,
-    off: Annotated[bool, typer.Option("--off", help="No study by schedule, whatever the file says.")] = False,
-    from_file: Annotated[bool, typer.Option("--from-file", help="As the family file says.")] = False,
+    on: Annotated[bool, typer.Option("--on", help="Let studies start by themselves, at the file's times and by its triggers.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Let no study start by itself.")] = False,
+    cron: Annotated[str | None, typer.Option(help='On at other times than the file\'s, in UTC, such as "0 3 * * *".')] = None,
+    no_cron: Annotated[bool, typer.Option("--no-cron", help="On at no time, by the file's triggers alone.")] = False,
+    holdout: Annotated[bool, typer.Option("--holdout", help="Such studies may look at the sealed holdout.")] = False,
     strategy: Annotated[str | None, typer.Option(help="Of such a study; default: the file's.")] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency; default: the file's.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say when studies start by themselves and who decided that; or set it in place of the family file.
+    """Say whether and when studies start by themselves; switch that on or off.
 
-    Example: detent family schedule triage --cron "0 3 * * 1" --reason "weekly is enough"
+    Examples:
+      detent family schedule triage --on
+      detent family schedule triage --cron "0 3 * * 1" --holdout --reason "weekly is enough"
     """
-    chosen = [name for name, given in (("--cron", cron is not None), ("--off", off), ("--from-file", from_file)) if given]
-    if len(chosen) > 1:
-        raise InvalidInput(f"{' and '.join(chosen)} exclude each other. Give one of them, or none to read the schedule.")
-    if (strategy or aim) and chosen not in (["--cron"], ["--off"]):
-        raise InvalidInput("--strategy and --aim are set together with the times: give --cron too (or --off).")
+    switched_on = on or cron is not None or no_cron
+    if off and switched_on:
+        raise InvalidInput("--off and --on (or --cron, --no-cron) exclude each other. Give one of them, or none to read what holds.")
+    if cron is not None and no_cron:
+        raise InvalidInput("--cron and --no-cron exclude each other. Give one of them, or neither for the file's times.")
+    if (strategy or aim or holdout) and not switched_on:
+        raise InvalidInput("--strategy, --aim and --holdout belong to what is switched on: give --on (or --cron) too.")
     session = Session()
-    if not chosen:
+    if not (off or switched_on):
         _read(session, family, as_json)
         return
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
-    body = {"cron": cron, "strategy": strategy, "aim": aim, "reason": reason or ""}
-    report = _change(session, family, body, from_file=from_file)
+    body = {"on": True, "holdout": holdout, "strategy": strategy, "aim": aim, "reason": reason or ""}
+    body |= {"cron": cron} if cron is not None or no_cron else {}
+    report = _switch_off(session, family, reason or "") if off else _switch_on(session, family, body)
     values: Mapping[str, Any] = report if isinstance(report, Mapping) else plain(report)
     show(as_json, values, lambda out: None)
     tell_change(f"{family}: {values['what']}.", why=values["why"], undo=values["undo"] or "", then=values["next"] or "")
 
 
-def _change(session: Session, family: str, body: Mapping[str, Any], *, from_file: bool) -> Any:
+def _switch_on(session: Session, family: str, body: Mapping[str, Any]) -> Any:
     if (server := session.server) is not None:
-        path = f"/v1/families/{family}/schedule"
-        return server.delete(path, reason=body["reason"]) if from_file else server.put(path, body)
-    from optimizer.jobs.set_schedule import set_schedule, unset_schedule
+        return server.put(f"/v1/families/{family}/schedule", body)
+    from optimizer.jobs.set_schedule import set_schedule
 
-    declared = session.family(family)
-    common: dict[str, Any] = {"reason": body["reason"], "actor": session.actor, "store": session.store, "clock": session.clock}
-    if from_file:
-        return unset_schedule(declared, **common)
-    return set_schedule(declared, cron=body["cron"], strategy=body["strategy"], aim=body["aim"], **common)
+    return set_schedule(
+        session.family(family), cron=body.get("cron"), from_file="cron" not in body, holdout=body["holdout"], strategy=body["strategy"],
+        aim=body["aim"], reason=body["reason"], actor=session.actor, store=session.store, clock=session.clock,
+    )  # fmt: skip
+
+
+def _switch_off(session: Session, family: str, reason: str) -> Any:
+    if (server := session.server) is not None:
+        return server.delete(f"/v1/families/{family}/schedule", reason=reason)
+    from optimizer.jobs.set_schedule import unset_schedule
+
+    return unset_schedule(session.family(family), reason=reason, actor=session.actor, store=session.store, clock=session.clock)
 
 
 def _read(session: Session, family: str, as_json: bool) -> None:
@@ -69,7 +82,7 @@ def _read(session: Session, family: str, as_json: bool) -> None:
     due = next_scheduled(found, session.clock)
 
     def view(out: Any) -> None:
-        out.print(f"Schedule  {found.text}", style="bold", markup=False)
+        out.print(f"By itself {found.text}", style="bold", markup=False)
         if due is not None:
             out.print(f"Next      {when(due)}", markup=False)
 

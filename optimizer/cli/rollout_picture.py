@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from optimizer.cli.by_itself import by_itself_line
 from optimizer.cli.evidence_picture import print_alerts, print_evidence, print_progress
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, table, when
@@ -63,6 +64,8 @@ def _read_picture(session: Session, family: str) -> dict[str, Any]:
         arms = store.events.arm_summary(tx, family, rollout.id) if rollout else []
         _, ticked_at = store.serving_version.read(tx)
         freeze = is_frozen(store.freezes.all(tx), family)
+        declared = session.families.families.get(family)
+        by_itself = by_itself_line(tx, store, declared) if declared is not None else None
         decision = store.rollouts.last_decision(tx, rollout.id) if rollout else None
         seen = rollout_view(tx, store, session.clock, rollout) if rollout else None
     if rollout is not None and seen is not None:
@@ -78,6 +81,7 @@ def _read_picture(session: Session, family: str) -> dict[str, Any]:
         "is_active": rollout.is_active if rollout else False,
         "served": _is_served(rollout, now) and freeze is None,
         "arms": arms,
+        "by_itself": by_itself,
         "last_tick_at": ticked_at,
         "last_decision": decision,
         "evidence": seen,
@@ -106,6 +110,8 @@ def picture(out: Console, values: dict[str, Any], now: datetime) -> None:
             out.print(f"Last      {decision.kind} by {decision.actor} at {when(decision.at)}: {decision.reason}", markup=False)
         if rollout.stage_history:
             _print_evidence(out, rollout, values)
+    if values["by_itself"] is not None:
+        out.print(f"By itself {values['by_itself']}", markup=False)
     out.print(f"Next      {values['next']}", markup=False)
     if values["undo"] is not None:
         out.print(f"Undo      {values['undo']}", markup=False)

@@ -12,6 +12,7 @@ from optimizer.demo import LENGTH
 
 if TYPE_CHECKING:
     from optimizer.config import Settings
+    from optimizer.core.family import Family
     from optimizer.ports import Store
     from optimizer.supervise import Alarm
 
@@ -42,6 +43,7 @@ def serve(
       detent serve --no-mlflow --port 9000
     """
     from optimizer import run_files, wiring
+    from optimizer.cli.by_itself import News, switched_on
     from optimizer.config import load_settings
     from optimizer.core.rollout import refuse_other_clock
     from optimizer.logs import set_up_logs
@@ -60,8 +62,8 @@ def serve(
             refuse_open_door(settings.host, has_keys=bool(store.api_keys.all(tx)))
             for rollout in store.rollouts.all_active(tx):
                 refuse_other_clock(rollout, settings.clock_scale)
-        _load_families(settings, store, strict)
-        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow)
+        families = _load_families(settings, store, strict)
+        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=News(store))
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
         mlflow_url = supervisor.url("mlflow") or settings.mlflow_tracking_uri
@@ -69,6 +71,8 @@ def serve(
         say(f"  Logs        {settings.log_dir()}")
         if flags.knobs:
             say(f"  Overridden  content pipelines serve their champion with {flags} of the environment", "yellow")
+        for line in switched_on(store, families):
+            say(f"  By itself   {line}")
         say("Ctrl-C ends everything.")
         supervisor.run()
         store.close()
@@ -76,8 +80,8 @@ def serve(
         lock.release()
 
 
-def _load_families(settings: Settings, store: Store, strict: bool) -> None:
-    """Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
+def _load_families(settings: Settings, store: Store, strict: bool) -> list[Family]:
+    """Those that can be used. Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
     from optimizer import wiring
     from optimizer.core.errors import Refused
 
@@ -91,6 +95,7 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> None:
             say(sync.text)
     if not families.families and not families.problems:
         say(f"No families in {settings.families_dir} yet. Make one: detent family create NAME --from prompt.txt --examples sheet.csv")
+    return list(families.families.values())
 
 
 def _report(sentence: str) -> None:

@@ -83,6 +83,7 @@ def status(as_json: Json = False) -> None:
             "champion": "Champion",
             "rollout": "Rollout",
             "frozen": "Frozen",
+            "by_itself": "By itself",
             "next_study_at": "Next study",
             "problem": "Problem",
         }
@@ -112,9 +113,12 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         "rollout": f"{active.id} {active.status}{share}" if active else None,
         "frozen": is_frozen(freezes, name) is not None,
         "next_study_at": next_scheduled(schedule, session.clock) if schedule is not None else None,
-        "schedule": {"cron": schedule.cron, "source": schedule.source, "by": schedule.by} if schedule is not None else None,
+        "schedule": schedule and {
+            "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source, "by": schedule.by,
+        },
+        "by_itself": "?" if schedule is None else "on" if schedule.on else "off",
         "problem": "faulty file, last good version serves" if name in session.families.problems else None,
-    }
+    }  # fmt: skip
 
 
 def _ago(seconds: float) -> str:

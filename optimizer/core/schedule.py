@@ -1,10 +1,10 @@
-"""When a family's studies start by themselves and what they do: as its file says, or as somebody has set it in the store."""
+"""When a family's studies start by themselves and what they do: never, until a person switches that on; then as its file or that person says."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -19,10 +19,12 @@ from optimizer.core.words import when
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSchedule:
-    """What somebody has set in place of the file's schedule. ``strategy`` and ``aim`` None: as the file says."""
+    """The switch: where it is stored, studies may start by themselves. ``strategy`` and ``aim`` None: as the file says."""
 
     family: str
-    cron: str | None  # None: never
+    cron: str | None  # in place of the file's; None: at no time, by the file's triggers alone
+    from_file: bool = False  # the times are the file's; ``cron`` is then None
+    holdout: bool = False  # whether such a study may look at the sealed holdout
     strategy: str | None
     aim: Aim | None
     reason: str
@@ -32,9 +34,11 @@ class StoredSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleInForce:
-    """What holds now, every part decided. ``by`` and ``since`` are None where the file decides."""
+    """What holds now, every part decided. ``source`` says where ``cron`` stands, ``by`` and ``since`` who switched it on and when."""
 
     family: str
+    on: bool = False  # off: nothing starts by itself, and cron says what the file would have
+    holdout: bool = False
     cron: str | None
     strategy: str
     aim: Aim
@@ -47,34 +51,38 @@ class ScheduleInForce:
     def version(self) -> str:
         """Changes with the content and with who set it; 12 hex digits."""
         set_at = self.since and self.since.isoformat()
-        return digest(canonical_json([self.cron, self.strategy, self.aim, self.source, self.by, set_at]))[:12]
+        return digest(canonical_json([self.on, self.holdout, self.cron, self.strategy, self.aim, self.source, self.by, set_at]))[:12]
 
     @property
     def text(self) -> str:
         """What is done when, and who says so; without a full stop."""
-        what = "never" if self.cron is None else f"{self.cron} UTC, {self.strategy} for {self.aim}"
-        if self.by is None or self.since is None:
-            return f"{what}, by the family file"
-        return f"{what}, set by {self.by} at {when(self.since)} in place of the family file's: {self.reason}"
+        if not self.on:
+            return f"off, nothing starts by itself; to switch it on: detent family schedule {self.family} --on"
+        by = f", switched on by {self.by} at {when(self.since)}" if self.since is not None else ""
+        return f"on, {self.allows}{by}{f': {self.reason}' if self.reason else ''}"
+
+    @property
+    def allows(self) -> str:
+        """What may start when, and whether it may look at the sealed holdout; without a full stop."""
+        whose = " (the file's)" if self.source == "file" else ""
+        times = "alone" if self.cron is None else f"and at {self.cron} UTC{whose} as {self.strategy} for {self.aim}"
+        looks = "may look at the sealed holdout" if self.holdout else "never look at the sealed holdout"
+        return f"by the file's triggers {times}; such studies {looks}"
 
 
 def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
-    """The stored schedule, else the file's."""
+    """On where a switch is stored, with its times or the file's."""
     declared = family.schedule
-    cron = declared.cron if stored is None else stored.cron
     found = ScheduleInForce(
         family=family.name,
-        cron=cron,
+        cron=declared.cron if stored is None or stored.from_file else stored.cron,
         strategy=(stored and stored.strategy) or declared.strategy or default_strategy(family),
         aim=(stored and stored.aim) or declared.aim or family.rollout.gates.aim,
-        source="file",
+        source="file" if stored is None or stored.from_file else "store",
     )
     if stored is None:
         return found
-    return ScheduleInForce(
-        family=found.family, cron=found.cron, strategy=found.strategy, aim=found.aim, source="store", reason=stored.reason, by=stored.by,
-        since=stored.since,
-    )  # fmt: skip
+    return replace(found, on=True, holdout=stored.holdout, reason=stored.reason, by=stored.by, since=stored.since)
 
 
 def asked_of(family: Family, schedule: ScheduleInForce, kind: TriggerKind) -> tuple[str, Aim]:
@@ -113,11 +121,12 @@ def check_stored(family: Family, stored: StoredSchedule) -> None:
 
 
 def command_for(family: str, stored: StoredSchedule | None) -> str:
-    """The command that brings this state about: the stored schedule, or the file's where there is none."""
+    """The command that brings this state about: the stored switch, or none."""
     start = f"detent family schedule {family}"
     if stored is None:
-        return f"{start} --from-file"
-    when_ = "--off" if stored.cron is None else f'--cron "{stored.cron}"'
+        return f"{start} --off"
+    when_ = "--on" if stored.from_file else "--on --no-cron" if stored.cron is None else f'--cron "{stored.cron}"'
+    when_ += " --holdout" if stored.holdout else ""
     given = [f"--strategy {shlex.quote(stored.strategy)}"] if stored.strategy else []
     given += [f"--aim {stored.aim}"] if stored.aim else []
     return " ".join([start, when_, *given])

@@ -48,7 +48,7 @@ def kept_from_starting(
         return Guard(
             reason=f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study finds could pass its "
             f"gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent import FILE --family {family.name}), lower "
-            f"rollout.gates.n, or switch off the schedule (detent family schedule {family.name} --off) and triggers in families/{family.name}/family.yaml",
+            f"rollout.gates.n, or let nothing start by itself: detent family schedule {family.name} --off",
             needs_person=True,
         )
     own = next((study for study in unfinished if study.family == family.name), None)

@@ -41,6 +41,8 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
             if improves
             else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
         )
+    if study.outcome == "not_confirmed" and study.confirmation is None:
+        return f"{winner}, the best of {tried}, beats the champion of {family} on {where}; the sealed holdout was not looked at."
     if study.outcome == "not_confirmed":
         what = f"was the best of {tried} on dev" if where == "dev" else f"of {tried} went as far as any"
         return f"{winner} {what}, but the sealed holdout did not confirm it.{_missed(study)}"
@@ -127,6 +129,8 @@ def next_step(study: Study) -> str:
         return f"detent study resume {study.id}"
     if study.outcome == "nominated" and study.winner:
         return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
+    if study.outcome == "not_confirmed" and study.winner and study.confirmation is None:
+        return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
     if study.outcome == "not_confirmed" and study.winner:
         return f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family} {study.winner}"
     return f"nothing was better; another search: detent study run {family} --dry-run"

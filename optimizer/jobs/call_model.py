@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import replace
@@ -19,6 +21,7 @@ from optimizer.jobs.call_slots import Slots, await_for, slots_of, wait_for
 from optimizer.ports import AnswersCoroutines, Clock, LanguageModel, Store
 
 WAIT_INITIAL_S, WAIT_MAX_S = 0.5, 10.0
+STAND_BACK_S = 0.1  # between two looks whether users still wait
 
 
 class JournaledModel:
@@ -34,6 +37,7 @@ class JournaledModel:
         concurrency: attempts in flight at once; default what the model is good for, for all studies of the process together where it
             takes coroutines.
         held: what must be left over at the moment, where ``budget`` does not already leave it out.
+        users_wait: whether a user's call is under way; no attempt begins before it says no.
     Raises:
         BudgetTooSmall: a dollar cap over a model whose calls have no bounded price.
     """
@@ -52,6 +56,7 @@ class JournaledModel:
         concurrency: int | None = None,
         held: Callable[[], HeldBack] = HeldBack,
         own_spend: OwnSpend | None = None,
+        users_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         if model.price is None:
             require_bounded(model.name, None, None, budget)
@@ -59,7 +64,7 @@ class JournaledModel:
         self._coroutines = model if isinstance(model, AnswersCoroutines) else None
         self._store = store
         self._budget = budget
-        self._stop = stop
+        self._stop, self._users_wait = stop, users_wait
         self._book = CallBook(
             store, clock, study=study, family=family, budget=budget, purpose=purpose, price=model.price, held=held, own_spend=own_spend
         )
@@ -125,7 +130,7 @@ class JournaledModel:
         answer: ModelAnswer | None = None
         for attempt in self._attempts():
             with attempt, self._slots.taken(self._check_stop):
-                self._check_stop()
+                self._stand_back()
                 answer = self._attempt(request, key, attempt.num, reserve_usd)
         assert answer is not None
         return answer
@@ -136,7 +141,7 @@ class JournaledModel:
         async for attempt in self._attempts():
             with attempt:
                 async with self._slots.ataken(self._check_stop):
-                    self._check_stop()
+                    await self._astand_back()
                     answer = await self._aattempt(request, key, attempt.num, reserve_usd)
         assert answer is not None
         return answer
@@ -195,6 +200,19 @@ class JournaledModel:
     def _land(self, key: str) -> Future[ModelAnswer]:
         with self._in_flight_lock:
             return self._in_flight.pop(key)
+
+    def _stand_back(self) -> None:
+        """Until no user waits; raises StudyStopped."""
+        self._check_stop()
+        while self._users_wait():
+            time.sleep(STAND_BACK_S)
+            self._check_stop()
+
+    async def _astand_back(self) -> None:
+        self._check_stop()
+        while self._users_wait():
+            await asyncio.sleep(STAND_BACK_S)
+            self._check_stop()
 
     def _check_stop(self) -> None:
         reason = self._stop()

@@ -11,15 +11,17 @@ from optimizer.core.family import Family
 from optimizer.core.freezes import is_frozen
 from optimizer.core.moves import is_system
 from optimizer.core.rollout import Rollout
+from optimizer.core.study import Study
 from optimizer.jobs.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.keep_alerts import keep_alerts
-from optimizer.jobs.read_candidate import current_holdback, waiting_candidate
+from optimizer.jobs.read_candidate import current_holdback, unconfirmed_winner, waiting_candidate
 from optimizer.jobs.start_rollout import Start, start_rollout
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 APPROVAL = "approval_wanted"  # alert kind: such a rollout waits for a person
 WAITS = "candidate_waits"  # alert kind: nominated by a study that started by itself, and its rollout did not start
+UNCONFIRMED = "confirmation_wanted"  # alert kind: found by such a study, which was not to look at the holdout
 WAITING = ("pending", "validating")
 log = structlog.get_logger("detent.triggers")
 
@@ -38,12 +40,14 @@ def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family
 
 def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
     with store.read() as tx:
-        study = waiting_candidate(tx, store, family.name)
+        is_on = store.schedules.get(tx, family.name) is not None
+        study = waiting_candidate(tx, store, family.name) if is_on else None
         waits = (
             is_frozen(store.freezes.all(tx), family.name) is not None
             or store.rollouts.active(tx, family.name) is not None
             or current_holdback(tx, store, clock, family.name) is not None
         )
+    _tell_unconfirmed(store, clock, family.name)
     if study is None:
         _tell(store, clock, family.name, [])
         return None
@@ -70,6 +74,26 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
 
 def _tell(store: Store, clock: Clock, family: str, waits: Sequence[Alert]) -> None:
     store.write(lambda tx: keep_alerts(tx, store, WAITS, waits, at=clock.now(), family=family))
+
+
+def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
+    """A notice while the winner of a study that started by itself, and was not to look at the holdout, waits for a person who does."""
+
+    def write(tx: Transaction) -> None:
+        study = unconfirmed_winner(tx, store, family)
+        wanted = [] if study is None else [_unconfirmed(study, clock)]
+        keep_alerts(tx, store, UNCONFIRMED, wanted, at=clock.now(), family=family)
+
+    store.write(write)
+
+
+def _unconfirmed(study: Study, clock: Clock) -> Alert:
+    detail = (
+        f"Study {study.id} of {study.family}, which started by itself, found {study.winner}: it beats the champion on dev, and was not to look at "
+        f"the sealed holdout. What a look costs: detent study confirm {study.family} {study.winner} --dry-run."
+    )
+    at = clock.now()
+    return Alert(id=new_id("al"), kind=UNCONFIRMED, level="info", family=study.family, subject=study.id, opened_at=at, detail=detail)
 
 
 def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) -> None:

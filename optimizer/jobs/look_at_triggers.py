@@ -19,6 +19,7 @@ from optimizer.core.triggers import (
     WINDOW_HOURS,
     Look,
     Window,
+    all_off,
     first_to_fire,
     handled,
     look_at_degradation,
@@ -37,7 +38,7 @@ class TriggerReport:
     looks: Sequence[Look]
     trigger: Trigger | None
     held: Guard | None
-    next_at: datetime | None  # real time of the schedule's next study; None without a schedule
+    next_at: datetime | None  # real time of the schedule's next study; None without one
     schedule: ScheduleInForce
 
 
@@ -53,10 +54,12 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
         schedule = in_force(family, store.schedules.get(tx, family.name))
         champion = store.champions.current(tx, family.name)
         since = _looked_until(tx, store, family.name) or clock_now
-        looks = [
-            *_evidence(tx, store, family, champion, now, clock.scale),
-            look_at_schedule(schedule.cron, since=since, now=clock_now),
-        ]
+        looks = all_off(schedule.text)
+        if schedule.on:
+            looks = [
+                *_evidence(tx, store, family, champion, now, clock.scale),
+                look_at_schedule(schedule.cron, since=since, now=clock_now),
+            ]
         held = kept_from_starting(
             family,
             unfinished=store.studies.unfinished(tx),
@@ -73,8 +76,8 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
 
 
 def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
-    """When the schedule comes next, in real time."""
-    if schedule.cron is None:
+    """When the schedule comes next, in real time; None where it is off."""
+    if not schedule.on or schedule.cron is None:
         return None
     clock_now = clock.rollout_now()
     due = next_fire(schedule.cron, clock_now)

@@ -19,6 +19,17 @@ def waiting_candidate(tx: Transaction, store: Store, family: str) -> Study | Non
     return study if earlier is None else None
 
 
+def unconfirmed_winner(tx: Transaction, store: Store, family: str) -> Study | None:
+    """The family's last study, where it started by itself, beat this champion on dev and was not to look at the holdout."""
+    page, _ = store.studies.page(tx, family=family, limit=1)
+    champion = store.champions.current(tx, family)
+    if not page or champion is None or page[0].champion != champion.variant:
+        return None
+    study = page[0]
+    is_open = study.trigger is not None and study.outcome == "not_confirmed" and study.winner is not None and study.confirmation is None
+    return study if is_open else None
+
+
 def current_holdback(tx: Transaction, store: Store, clock: Clock, family: str) -> Holdback | None:
     """Of the family's last promotion, while its week is not over."""
     champion = store.champions.current(tx, family)

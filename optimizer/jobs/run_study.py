@@ -27,7 +27,7 @@ from optimizer.jobs.confirm_winner import confirm_winner
 from optimizer.jobs.measure_baselines import measure_baselines
 from optimizer.jobs.run_search import Found, Reserve, run_search
 from optimizer.jobs.study_progress import ProgressCallback, unwatched
-from optimizer.jobs.study_run import StopFlag, StudyRun, variant_of
+from optimizer.jobs.study_run import StopFlag, StudyRun, nobody_waits, variant_of
 from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
 
 log = structlog.get_logger("detent.study")
@@ -44,10 +44,12 @@ def run_study(
     strategies: StrategyMaker,
     classify: Classify,
     progress: ProgressCallback = unwatched,
+    users_wait: Callable[[], bool] = nobody_waits,
 ) -> Study:
     """The whole job. A study that has ended is returned as it is; one that was interrupted goes on from the journal.
 
     What a user caused (a model that does not answer, a family that is gone) ends the study as failed with its sentence.
+    ``users_wait`` says whether a user's call is under way: a study that started by itself asks a model only while it says no.
     Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run again.
     """
     study = _get(store, study_id)
@@ -57,7 +59,7 @@ def run_study(
         family = families.families.get(study.family)
         if family is None:
             raise NotFound(f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family validate`.")
-        run = _begin(study, family, store, clock, models, scorer_for, strategies, classify, progress)
+        run = _begin(study, family, store, clock, models, scorer_for, strategies, classify, progress, users_wait)
         return run.study if run.study.status in ENDED else _search_and_confirm(run)
     except Busy:
         raise  # the store is away for a while, which says nothing about the study: it stays as it is and can go on
@@ -78,6 +80,7 @@ def _begin(
     strategies: StrategyMaker,
     classify: Classify,
     progress: ProgressCallback,
+    users_wait: Callable[[], bool],
 ) -> StudyRun:
     """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs.
 
@@ -121,6 +124,7 @@ def _begin(
         strategies=strategies,
         classify=classify,
         progress=progress,
+        users_wait=users_wait,
         n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
         longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev]),
         own=own,
@@ -169,6 +173,9 @@ def _search_and_confirm(run: StudyRun) -> Study:
         if found.winner is None:
             return _finish_without_winner(run, found)
         winner = found.winner
+        if run.definition.n_holdout == 0:
+            text = f"{winner} beats the champion on {chosen_on(run.study)}. The sealed holdout was not looked at, as this study was not to."
+            return _finish(run, text, status="finished", outcome="not_confirmed", winner=winner)
         run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
     assert run.study.winner is not None
     return _confirm(run, run.study.winner, n_holdout)

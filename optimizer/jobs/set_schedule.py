@@ -1,4 +1,4 @@
-"""Sets when a family's studies start by themselves, in place of its file's schedule; and gives the word back to the file."""
+"""Switches on that a family's studies start by themselves, when, and whether they may look at the holdout; and switches it off."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def read_schedule(family: Family, *, store: Store) -> ScheduleInForce:
 def set_schedule(
     family: Family,
     *,
-    cron: str | None,
+    cron: str | None = None,
+    from_file: bool = True,
+    holdout: bool = False,
     strategy: str | None = None,
     aim: Aim | None = None,
     reason: str | None,
@@ -48,18 +50,21 @@ def set_schedule(
     clock: Clock,
     check: Check = lambda before: None,
 ) -> ScheduleReport:
-    """From now on this schedule holds, whatever the file says, until ``unset_schedule``. A time before the change is not made up for.
+    """From now on studies start by themselves, until ``unset_schedule``. A time before the change is not made up for.
 
     Args:
-        cron: five fields in UTC; None = no study by schedule.
+        cron: five fields in UTC, in place of the file's.
+        from_file: without ``cron``, whether the file's times hold; False = at no time, by triggers alone.
+        holdout: whether such studies may look at the sealed holdout; False = their winner waits for a person's ``study confirm``.
         strategy, aim: of such a study; None = as the file says.
         check: asked within the transaction, before anything is written.
     Raises:
         InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
     """
     wanted = StoredSchedule(
-        family=family.name, cron=cron, strategy=strategy, aim=aim, reason=checked_reason(reason), by=actor, since=clock.now()
-    )
+        family=family.name, cron=cron, from_file=from_file and cron is None, holdout=holdout, strategy=strategy, aim=aim,
+        reason=checked_reason(reason), by=actor, since=clock.now(),
+    )  # fmt: skip
     check_stored(family, wanted)
 
     def change(tx: Transaction) -> ScheduleReport:
@@ -67,12 +72,11 @@ def set_schedule(
         before = in_force(family, earlier)
         check(before)
         if earlier is not None and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier:
-            return _report(f"the schedule is so already: {before.text}", earlier.reason, before, changed=False)
+            return _report(f"so it is already: {before.text}", earlier.reason, before, changed=False)
         store.schedules.put(tx, wanted)
         after = in_force(family, wanted)
         _record(tx, store, clock, "schedule.set", before, after, actor=actor, why=wanted.reason)
-        what = "no study starts by schedule any more" if cron is None else f"studies start at {cron} UTC, {after.strategy} for {after.aim}"
-        return _report(f"{what}, whatever the family file says", wanted.reason, after, undo=command_for(family.name, earlier))
+        return _report(f"studies start by themselves: {after.allows}", wanted.reason, after, undo=command_for(family.name, earlier))
 
     return store.write(change)
 
@@ -80,7 +84,7 @@ def set_schedule(
 def unset_schedule(
     family: Family, *, reason: str | None, actor: str, store: Store, clock: Clock, check: Check = lambda before: None
 ) -> ScheduleReport:
-    """The file's schedule holds again. Safe to repeat."""
+    """No study of the family starts by itself any more. Safe to repeat."""
     why = checked_reason(reason)
 
     def change(tx: Transaction) -> ScheduleReport:
@@ -88,9 +92,9 @@ def unset_schedule(
         before, after = in_force(family, earlier), in_force(family, None)
         check(before)
         if not store.schedules.remove(tx, family.name):
-            return _report(f"the schedule is the family file's already: {after.text}", why, after, changed=False)
+            return _report("nothing starts by itself already", why, after, changed=False)
         _record(tx, store, clock, "schedule.unset", before, after, actor=actor, why=why)
-        return _report(f"the schedule is the family file's again: {after.text}", why, after, undo=command_for(family.name, earlier))
+        return _report("nothing starts by itself any more", why, after, undo=command_for(family.name, earlier))
 
     return store.write(change)
 
@@ -99,14 +103,21 @@ def _record(
     tx: Transaction, store: Store, clock: Clock, action: str, before: ScheduleInForce, after: ScheduleInForce, *, actor: str, why: str
 ) -> None:
     """Audit; and where the times are others, those that passed before the change are over."""
-    if after.cron != before.cron:
+    if (after.on, after.cron) != (before.on, before.cron):
         store.minute_stats.set_watermark(tx, watermark_name(after.family), clock.rollout_now())
     detail: dict[str, Any] = {"why": why, "before": _shown(before), "after": _shown(after)}
     store.audit.add(tx, at=clock.now(), actor=actor, action=action, family=after.family, subject=after.family, detail=detail)
 
 
 def _shown(schedule: ScheduleInForce) -> dict[str, Any]:
-    return {"cron": schedule.cron, "strategy": schedule.strategy, "aim": schedule.aim, "source": schedule.source}
+    return {
+        "on": schedule.on,
+        "holdout": schedule.holdout,
+        "cron": schedule.cron,
+        "strategy": schedule.strategy,
+        "aim": schedule.aim,
+        "source": schedule.source,
+    }
 
 
 def _report(what: str, why: str, schedule: ScheduleInForce, *, undo: str | None = None, changed: bool = True) -> ScheduleReport:

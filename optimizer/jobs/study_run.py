@@ -30,6 +30,10 @@ CALLS_FOR_A_PACE = 10
 TIER_NUMBERS = ("score", "cost_usd", "own_usd", "latency_ms", "confidence")  # of a tier's answer that a study keeps
 
 
+def nobody_waits() -> bool:
+    return False
+
+
 class StopFlag:
     """Read before every call: why nothing more may be asked, or None. The store is asked at most twice a second."""
 
@@ -80,6 +84,7 @@ class StudyRun:
     longest_bytes: int
     own: dict[str, Any] = field(default_factory=dict)  # request key -> answer that this study asked for before this run
     fresh_ms: list[float] = field(default_factory=list)
+    users_wait: Callable[[], bool] = nobody_waits  # asked by a study that started by itself, before each call
     n_trials: int = 0
     best_score: float | None = None
     champion_score: float | None = None
@@ -159,6 +164,7 @@ class StudyRun:
             stop=stop,
             concurrency=model.concurrency,
             held=held,
+            users_wait=self.users_wait if self.study.trigger is not None else nobody_waits,
         )
 
     def spend(self, tx: Transaction) -> Spend:

@@ -73,7 +73,9 @@ def _look(
         trigger = as_started(report.trigger, looked_at)
         strategy, aim = asked_of(family, report.schedule, trigger.kind)
         try:
-            study = _start(store, clock, family, trigger, open_models(), usd_per_month, strategy=strategy, aim=aim)
+            study = _start(
+                store, clock, family, trigger, open_models(), usd_per_month, strategy=strategy, aim=aim, holdout=report.schedule.holdout
+            )
         except Conflict:  # somebody was faster, with a study or a freeze: the next look sees it
             return None
         except DetentError as refusal:  # a budget that cannot pay, a model that nobody knows: a person has to change it
@@ -98,9 +100,10 @@ def _start(
     *,
     strategy: str,
     aim: Aim,
+    holdout: bool,
 ) -> Study:
     """Queued with the family's own budget, which the monthly limits may make smaller; with a seed that none of the
-    family's last hundred studies had, to try something new.
+    family's last hundred studies had, to try something new. Without ``holdout`` its dataset holds no sealed example.
     """
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
     with store.read() as tx:
@@ -117,6 +120,7 @@ def _start(
         store=store,
         clock=clock,
         models=models,
+        definition={} if holdout else {"n_holdout": 0},
         trigger=trigger,
         usd_per_month=usd_per_month,
     )

@@ -77,7 +77,7 @@ class Studies(Protocol):
 
 
 class Schedules(Protocol):
-    """What somebody has set in place of a family file's schedule, by family."""
+    """Where a person lets studies start by themselves, and when, by family."""
 
     def put(self, tx: Transaction, schedule: StoredSchedule) -> None: ...
     def remove(self, tx: Transaction, family: str) -> bool:

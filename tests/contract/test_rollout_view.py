@@ -130,7 +130,8 @@ def test_a_rollout_that_moves_while_its_forecast_is_made_is_shown_without_it_and
     monkeypatch.setattr(rollout_view_job, "forecast_active", forecast_of_one_that_moves)
     assert with_forecast(seen, rollout, store=fast.store, clock=fast.clock).forecast is None
     moves = iter(("resume",))
-    shown = picture_values(SimpleNamespace(store=fast.store, clock=fast.clock), F)  # type: ignore[arg-type]
+    session = SimpleNamespace(store=fast.store, clock=fast.clock, families=SimpleNamespace(families={}))
+    shown = picture_values(session, F)  # type: ignore[arg-type]
     assert (shown["rollout"].version, shown["rollout"].held) == (fast.rollout.version, False)
     assert shown["evidence"].forecast is not None
 

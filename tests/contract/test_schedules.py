@@ -16,26 +16,28 @@ from optimizer.jobs.set_schedule import ScheduleReport, read_schedule, set_sched
 from tests.stores import FAMILY, NOW, minutes
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 
-WEEKLY = StoredSchedule(family=FAMILY, cron="0 3 * * 1", strategy="gepa", aim="quality", reason="enough", by="anna", since=NOW)
+WEEKLY = StoredSchedule(
+    family=FAMILY, cron="0 3 * * 1", holdout=True, strategy="gepa", aim="quality", reason="enough", by="anna", since=NOW
+)
 EVERY_HOUR = "30 * * * *"
 
 
 def test_what_was_set_comes_back_as_it_was_written_until_it_is_removed(database: Database) -> None:
-    never = StoredSchedule(family="triage", cron=None, strategy=None, aim=None, reason="busy", by="bob", since=minutes(1))
-    for one in (replace(WEEKLY, cron="0 4 * * *"), never, WEEKLY):
+    of_file = StoredSchedule(family="triage", cron=None, from_file=True, strategy=None, aim=None, reason="busy", by="bob", since=minutes(1))
+    for one in (replace(WEEKLY, cron="0 4 * * *"), of_file, WEEKLY):
         database.write(lambda tx, one=one: database.schedules.put(tx, one))  # type: ignore[misc]
     with database.read() as tx:
-        assert database.schedules.all(tx) == {FAMILY: WEEKLY, "triage": never}
+        assert database.schedules.all(tx) == {FAMILY: WEEKLY, "triage": of_file}
         assert database.schedules.get(tx, FAMILY) == WEEKLY
         assert database.schedules.get(tx, "nobody") is None
     assert database.write(lambda tx: database.schedules.remove(tx, FAMILY)) is True
     assert database.write(lambda tx: database.schedules.remove(tx, FAMILY)) is False
     with database.read() as tx:
-        assert database.schedules.all(tx) == {"triage": never}
+        assert database.schedules.all(tx) == {"triage": of_file}
 
 
 def at_two(world: TriggeredWorld) -> TriggeredWorld:
-    world.clock.at = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
+    world.begin_at(datetime(2026, 11, 21, 2, 0, tzinfo=UTC))
     assert world.check() == []
     return world
 
@@ -54,14 +56,14 @@ def back(world: TriggeredWorld, **options: Any) -> ScheduleReport:
     return unset_schedule(world.family, reason="enough", actor="anna", store=world.store, clock=world.clock, **options)
 
 
-def test_what_is_set_holds_in_place_of_the_file_until_it_is_given_back(nightly: TriggeredWorld) -> None:
+def test_what_is_set_holds_in_place_of_the_file_until_the_file_s_times_are_set(nightly: TriggeredWorld) -> None:
     put(nightly, EVERY_HOUR)
     nightly.clock.pass_hours(0.6)
     (study,) = nightly.check()
     assert study.trigger is not None
     assert study.trigger.reason == "scheduled for 2026-11-21 02:30:00 UTC (30 * * * *)"
     nightly.end(study)
-    back(nightly)
+    put(nightly, None)
     nightly.clock.pass_hours(0.2)
     assert nightly.check() == []
     nightly.clock.pass_hours(0.5)
@@ -69,8 +71,8 @@ def test_what_is_set_holds_in_place_of_the_file_until_it_is_given_back(nightly: 
 
 
 def test_no_study_starts_by_schedule_while_it_is_switched_off(nightly: TriggeredWorld) -> None:
-    report = put(nightly, None)
-    assert report.what == "no study starts by schedule any more, whatever the family file says"
+    report = back(nightly)
+    assert report.what == "nothing starts by itself any more"
     nightly.clock.pass_hours(48)
     assert nightly.check() == []
     assert nightly.report().next_at is None
@@ -84,7 +86,7 @@ def test_an_edit_of_the_file_changes_nothing_while_the_store_decides(nightly: Tr
     assert nightly.check() == []
 
 
-@pytest.mark.parametrize("give_back", [False, True], ids=["set", "given back"])
+@pytest.mark.parametrize("give_back", [False, True], ids=["set", "as the file says"])
 def test_times_before_the_change_are_not_made_up_for(tmp_path: Path, give_back: bool) -> None:
     """The last look was at 2:00, the change comes at 3:03."""
     world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY if give_back else "0 9 * * *"})
@@ -92,10 +94,7 @@ def test_times_before_the_change_are_not_made_up_for(tmp_path: Path, give_back: 
     if give_back:
         put(world, "0 9 * * *")
     world.clock.pass_hours(1.05)
-    if give_back:
-        back(world)
-    else:
-        put(world, NIGHTLY)
+    put(world, None if give_back else NIGHTLY)
     assert world.check() == []
 
 
@@ -135,12 +134,14 @@ def test_an_aim_that_the_file_s_strategy_cannot_have_is_refused(tmp_path: Path) 
 
 
 def test_each_answer_says_how_to_take_it_back(nightly: TriggeredWorld) -> None:
-    assert put(nightly, "0 3 * * 1", strategy="settings", aim="cost").undo == "detent family schedule topics --from-file"
-    assert put(nightly, None).undo == 'detent family schedule topics --cron "0 3 * * 1" --strategy settings --aim cost'
-    assert back(nightly).undo == "detent family schedule topics --off"
+    assert put(nightly, "0 3 * * 1", strategy="settings", aim="cost").undo == "detent family schedule topics --on --holdout"
+    assert put(nightly, None, from_file=False).undo == 'detent family schedule topics --cron "0 3 * * 1" --strategy settings --aim cost'
+    assert back(nightly).undo == "detent family schedule topics --on --no-cron"
+    assert put(nightly, None).undo == "detent family schedule topics --off"
 
 
 def test_what_is_so_already_changes_nothing(nightly: TriggeredWorld) -> None:
+    assert back(nightly).changed is True
     assert back(nightly).changed is False
     assert put(nightly, EVERY_HOUR).changed is True
     again = put(nightly, EVERY_HOUR, actor="bob")
@@ -152,11 +153,14 @@ def test_every_change_is_in_the_audit(nightly: TriggeredWorld) -> None:
     put(nightly, EVERY_HOUR)
     back(nightly)
     with nightly.store.read() as tx:
-        entries = [e for e in nightly.store.audit.page(tx, None, 100)[0] if str(e["action"]).startswith("schedule.")]
+        every = nightly.store.audit.page(tx, None, 100)[0]
+    entries = [e for e in every if str(e["action"]).startswith("schedule.") and e["actor"] == "anna"]
     assert sorted(e["action"] for e in entries) == ["schedule.set", "schedule.unset"]
     (first,) = [e for e in entries if e["action"] == "schedule.set"]
     assert (first["actor"], first["family"], first["detail"]["why"]) == ("anna", "topics", "a try")
-    assert first["detail"]["before"] == {"cron": NIGHTLY, "strategy": "bootstrap+settings", "aim": "quality", "source": "file"}
+    assert first["detail"]["before"] == {
+        "on": True, "holdout": True, "cron": NIGHTLY, "strategy": "bootstrap+settings", "aim": "quality", "source": "file",
+    }  # fmt: skip
     assert first["detail"]["after"]["cron"] == EVERY_HOUR
 
 
@@ -164,6 +168,6 @@ def test_a_check_that_refuses_undoes_nothing_since_nothing_was_done(nightly: Tri
     def changed_meanwhile(before: ScheduleInForce) -> None:
         raise StaleVersion(f"{before.text} it is now")
 
-    with pytest.raises(StaleVersion, match="by the family file"):
+    with pytest.raises(StaleVersion, match="switched on by local:ann"):
         put(nightly, None, check=changed_meanwhile)
     assert read_schedule(nightly.family, store=nightly.store).cron == NIGHTLY

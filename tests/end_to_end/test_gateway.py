@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -108,6 +109,20 @@ def test_the_answer_is_openais_and_says_which_variant_gave_it(setup: Setup) -> N
     }
     assert detent["cost_usd"] == pytest.approx(0.002)
     assert raw.headers["x-detent-assignment"] == detent["assignment"]
+
+
+def test_while_a_user_waits_for_a_model_what_runs_by_itself_can_see_it(setup: Setup) -> None:
+    seen: list[bool] = []
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        seen.append(wiring.users_wait(setup.settings))
+        return 200, {}, json.dumps(chat_answer("astronomy")).encode()
+
+    setup.provider.answer = answer
+    setup.chat()
+    assert seen == [True]
+    os.utime(setup.settings.run_dir() / wiring.USER_CALLS, (0, 0))
+    assert not wiring.users_wait(setup.settings)
 
 
 def test_the_model_is_sent_the_familys_prompt_with_its_own_settings(setup: Setup) -> None:

@@ -32,17 +32,26 @@ def family_row(world: World) -> dict[str, Any]:
     return found
 
 
-def test_the_file_s_schedule_is_in_force_at_first_and_everywhere_the_same(world: World) -> None:
+def test_nothing_is_switched_on_at_first_and_everywhere_the_same(world: World) -> None:
     answer = world.get(PATH)
     schedule = answer.json()
     assert answer.headers["etag"]
-    assert {name: schedule[name] for name in ("cron", "strategy", "aim", "source", "by")} == {
-        "cron": "0 3 * * *", "strategy": "bootstrap+settings", "aim": "quality", "source": "file", "by": None,
+    assert {name: schedule[name] for name in ("on", "holdout", "cron", "strategy", "aim", "source", "by", "next_study_at")} == {
+        "on": False, "holdout": False, "cron": "0 3 * * *", "strategy": "bootstrap+settings", "aim": "quality", "source": "file", "by": None,
+        "next_study_at": None,
     }  # fmt: skip
-    assert schedule["next_study_at"].endswith("03:00:00Z")
     assert world.get("/v1/families/triage").json()["schedule"] == schedule
-    assert family_row(world)["next_study_at"] == schedule["next_study_at"]
-    assert family_row(world)["schedule"] == {"cron": "0 3 * * *", "source": "file", "by": None}
+    assert family_row(world)["next_study_at"] is None
+    assert family_row(world)["schedule"] == {"on": False, "holdout": False, "cron": "0 3 * * *", "source": "file", "by": None}
+
+
+def test_a_person_switches_on_what_the_file_says(world: World) -> None:
+    done = put(world, {"on": True, "reason": "nights are free"}).json()
+    assert (done["schedule"]["on"], done["schedule"]["holdout"], done["schedule"]["source"]) == (True, False, "file")
+    assert done["schedule"]["next_study_at"].endswith("03:00:00Z")
+    assert done["undo"] == "detent family schedule triage --off"
+    assert put(world, {"on": True, "holdout": True}).json()["schedule"]["holdout"] is True
+    assert put(world, {"on": False}).json()["schedule"]["on"] is False
 
 
 def test_a_schedule_that_is_set_says_by_whom_and_how_to_take_it_back(world: World) -> None:
@@ -50,13 +59,13 @@ def test_a_schedule_that_is_set_says_by_whom_and_how_to_take_it_back(world: Worl
     answer = put(world, WEEKLY, if_match=tag)
     assert answer.status_code == 200, answer.text
     done = answer.json()
-    assert (done["changed"], done["undo"], done["why"]) == (True, "detent family schedule triage --from-file", "weekly is enough")
+    assert (done["changed"], done["undo"], done["why"]) == (True, "detent family schedule triage --off", "weekly is enough")
     assert (done["schedule"]["source"], done["schedule"]["by"]) == ("store", world.shared.actor_without_key)
     assert world.get(PATH).headers["etag"] == answer.headers["etag"] != tag
     assert family_row(world)["schedule"]["cron"] == "0 3 * * 1"
     assert family_row(world)["next_study_at"] == done["schedule"]["next_study_at"]
     (entry,) = [e for e in world.get("/v1/audit").json()["items"] if e["action"] == "schedule.set"]
-    assert entry["detail"]["before"]["source"] == "file"
+    assert entry["detail"]["before"]["on"] is False
 
 
 def test_put_needs_if_match_and_refuses_what_was_read_before_a_change(world: World) -> None:
@@ -71,13 +80,16 @@ def test_put_needs_if_match_and_refuses_what_was_read_before_a_change(world: Wor
     assert world.get(PATH).json()["cron"] == "0 3 * * 1"
 
 
-def test_null_is_no_schedule_and_delete_gives_the_word_back_to_the_file(world: World) -> None:
+def test_null_alone_and_delete_switch_it_off(world: World) -> None:
+    put(world, WEEKLY)
     off = put(world, {"cron": None}).json()
-    assert (off["schedule"]["cron"], off["schedule"]["next_study_at"]) == (None, None)
-    assert family_row(world)["next_study_at"] is None
-    back = world.client.delete(PATH, params={"reason": "nights are free again"}).json()
-    assert (back["schedule"]["source"], back["why"]) == ("file", "nights are free again")
-    assert back["undo"] == "detent family schedule triage --off"
+    assert (off["schedule"]["on"], off["schedule"]["next_study_at"]) == (False, None)
+    assert off["undo"] == 'detent family schedule triage --cron "0 3 * * 1"'
+    triggers = put(world, {"on": True, "cron": None}).json()["schedule"]
+    assert (triggers["on"], triggers["cron"], triggers["next_study_at"]) == (True, None, None)
+    back = world.client.delete(PATH, params={"reason": "too busy"}).json()
+    assert (back["schedule"]["on"], back["why"]) == (False, "too busy")
+    assert back["undo"] == "detent family schedule triage --on --no-cron"
     assert world.client.delete(PATH).json()["changed"] is False
 
 
@@ -95,7 +107,7 @@ def test_what_cannot_be_a_schedule_is_told_with_its_place(world: World, body: di
     answer = put(world, body)
     assert answer.status_code == status, answer.text
     assert {fault["pointer"] for fault in answer.json()["errors"]} == pointers
-    assert world.get(PATH).json()["source"] == "file"
+    assert world.get(PATH).json()["on"] is False
 
 
 def test_a_schedule_of_no_family_is_not_found(world: World) -> None:
@@ -146,23 +158,23 @@ def test_the_command_line_sets_it_shows_it_and_gives_it_back(
         assert code == 0, out.err
         return out.out + out.err
 
-    assert "by the family file" in detent()
+    assert "off, nothing starts by itself" in detent()
     if by_server:
         with serving(make_again(home)) as world:
             monkeypatch.setattr(session.Session, "server", InProcess(world))
             said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
     else:
         said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
-    assert "studies start at 0 3 * * 1 UTC" in said
-    assert "Undo: detent family schedule triage --from-file" in said
+    assert "studies start by themselves: by the file's triggers and at 0 3 * * 1 UTC" in said
+    assert "Undo: detent family schedule triage --off" in said
     monkeypatch.undo()
     monkeypatch.setenv("DETENT_HOME", str(home))
-    assert "in place of the family file's: weekly" in detent()
+    assert detent().split(": ")[-1].startswith("weekly")
     assert run(["family", "show", "triage"]) == 0
-    assert "Schedule  0 3 * * 1 UTC, bootstrap+settings for quality, set by local:" in capsys.readouterr().out
+    assert "Schedule  on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality" in capsys.readouterr().out
     assert 'Undo: detent family schedule triage --cron "0 3 * * 1"' in detent("--off")
     assert '"next_study_at": null' in detent("--json")
-    assert "the family file's again" in detent("--from-file")
+    assert "may look at the sealed holdout" in detent("--on", "--holdout")
 
 
 def make_again(home: Path) -> Any:
@@ -174,8 +186,9 @@ def make_again(home: Path) -> Any:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        pytest.param(["--off", "--from-file"], "--off and --from-file exclude each other", id="two at once"),
-        pytest.param(["--strategy", "gepa"], "give --cron too", id="a strategy alone"),
+        pytest.param(["--off", "--on"], "exclude each other", id="two at once"),
+        pytest.param(["--off", "--holdout"], "give --on", id="a permission for nothing"),
+        pytest.param(["--strategy", "gepa"], "give --on", id="a strategy alone"),
         pytest.param(["--cron", "daily"], "cron takes five", id="no cron line"),
         pytest.param(["--cron", "0 3 * * *", "--aim", "beauty"], "quality, cost, latency", id="no such aim"),
     ],

@@ -13,6 +13,7 @@ import pytest
 from optimizer import wiring
 from optimizer.config import load_settings
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.jobs.set_schedule import set_schedule
 from tests.clock import Clock, until
 from tests.running_server import Server, make_home
 from tests.scripted_model import chat_answer, provider
@@ -81,7 +82,9 @@ def with_a_bad_hour(home: Path) -> None:
     settings, now = load_settings(home=home), datetime.now(UTC)
     migrate_store(settings)
     store = wiring.open_store(settings)
-    wiring.sync_families(settings, wiring.load_families(settings), store, Clock(now - timedelta(days=10)))
+    families, clock = wiring.load_families(settings), Clock(now - timedelta(days=10))
+    wiring.sync_families(settings, families, store, clock)
+    set_schedule(families.families["topics"], holdout=True, reason="", actor="local:ann", store=store, clock=clock)
     examples = [e for split, n in (("train", 9), ("dev", 6), ("holdout", 20)) for e in topic_examples(n, split)]
     interactions, feedback = [], []
     with store.read() as tx:
@@ -130,6 +133,9 @@ def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_
             assert "By itself degradation: degradation" in shown.stdout, shown.stdout + shown.stderr
             family = server.detent("family", "show", "topics")
             assert "and decides first" in family.stdout, family.stdout + family.stderr
+            assert "By itself   topics: on, by the file's triggers alone; such studies may look at the sealed holdout" in server.told
+            assert f"Study {study['id']} of topics started by itself (degradation)" in server.told
+            until(lambda: f"Study {study['id']} of topics, which started by itself, ended: nominated" in server.told, "its end", 30)
             told = {alert["kind"] for alert in client.get("/v1/alerts").json()["items"]}
             assert not told & {"candidate_waits", "study_not_started", "worker_duty_failed"}
         finally:

@@ -32,12 +32,14 @@ def gated(aim: str) -> dict[str, Any]:
     return {"gates": {"n": 20, "aim": aim}}
 
 
-def test_the_file_decides_until_somebody_does() -> None:
+def test_nothing_starts_by_itself_until_a_person_has_said_so() -> None:
     family = topic_family(schedule={"cron": NIGHTLY})
-    assert in_force(family, None).text == "0 3 * * * UTC, bootstrap+settings for quality, by the family file"
+    assert in_force(family, None).text == "off, nothing starts by itself; to switch it on: detent family schedule topics --on"
     assert in_force(family, SET).text == (
-        "0 3 * * 1 UTC, bootstrap+settings for quality, set by anna at 2026-11-20 09:00:00 UTC in place of the family file's: enough"
+        "on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality; such studies never look at the sealed holdout, "
+        "switched on by anna at 2026-11-20 09:00:00 UTC: enough"
     )
+    assert "at 0 3 * * * UTC (the file's)" in in_force(family, replace(SET, cron=None, from_file=True, holdout=True)).text
 
 
 def test_the_aim_is_the_gates_one_unless_the_schedule_has_its_own() -> None:
@@ -61,9 +63,12 @@ def test_a_family_of_kind_policy_is_searched_by_replay() -> None:
 @pytest.mark.parametrize(
     ("stored", "command"),
     [
-        pytest.param(None, "detent family schedule topics --from-file", id="the file's"),
+        pytest.param(None, "detent family schedule topics --off", id="off"),
         pytest.param(SET, 'detent family schedule topics --cron "0 3 * * 1"', id="set"),
-        pytest.param(replace(SET, cron=None, aim="cost"), "detent family schedule topics --off --aim cost", id="off"),
+        pytest.param(replace(SET, cron=None, aim="cost"), "detent family schedule topics --on --no-cron --aim cost", id="triggers alone"),
+        pytest.param(
+            replace(SET, cron=None, from_file=True, holdout=True), "detent family schedule topics --on --holdout", id="the file's times"
+        ),
     ],
 )
 def test_a_state_is_brought_about_by_one_command(stored: StoredSchedule | None, command: str) -> None:

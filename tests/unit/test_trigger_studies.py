@@ -24,7 +24,7 @@ EVERY_NIGHT = {"schedule": {"cron": NIGHTLY}}
 
 
 def at_two(world: TriggeredWorld) -> TriggeredWorld:
-    world.clock.at = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
+    world.begin_at(datetime(2026, 11, 21, 2, 0, tzinfo=UTC))
     assert world.check() == []
     return world
 
@@ -37,7 +37,7 @@ def nightly(tmp_path: Path) -> TriggeredWorld:
 # --- the schedule -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_family_that_set_nothing_searches_at_three_for_no_dollar(tmp_path: Path) -> None:
+def test_a_family_that_is_switched_on_and_set_nothing_searches_at_three_for_no_dollar(tmp_path: Path) -> None:
     world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
     world.clock.pass_hours(0.5)
     assert world.check() == []
@@ -49,9 +49,9 @@ def test_a_family_that_set_nothing_searches_at_three_for_no_dollar(tmp_path: Pat
     assert world.check() == []
 
 
-def test_a_new_installation_starts_nothing_for_the_nights_before_it(tmp_path: Path) -> None:
+def test_a_family_just_switched_on_starts_nothing_for_the_nights_before(tmp_path: Path) -> None:
     world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
-    world.clock.at = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
+    world.begin_at(datetime(2026, 11, 21, 3, 30, tzinfo=UTC))
     assert world.check() == []
 
 

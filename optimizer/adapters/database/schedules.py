@@ -1,4 +1,4 @@
-"""Table schedules: what somebody has set in place of a family file's schedule."""
+"""Table schedules: where a person lets a family's studies start by themselves, and when."""
 
 from __future__ import annotations
 

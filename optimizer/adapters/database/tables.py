@@ -513,11 +513,13 @@ class FreezeRow(SQLModel, table=True):
 
 
 class ScheduleRow(SQLModel, table=True):
-    """Written by schedules.py: what somebody has set in place of a family file's schedule."""
+    """Written by schedules.py: that a person lets a family's studies start by themselves, and when."""
 
     __tablename__ = "schedules"
     family: str = Field(primary_key=True)
-    cron: str | None = None  # NULL: no study by schedule
+    cron: str | None = None  # NULL: the file's times, or none
+    from_file: bool = False
+    holdout: bool = False
     strategy: str | None = None  # NULL, as with the aim: as the file says
     aim: str | None = None
     reason: str

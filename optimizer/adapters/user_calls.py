@@ -1,0 +1,64 @@
+"""Whether a user waits for a model on this machine, so that what runs by itself can stand back. Survives any kill: the system frees the lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+QUIET_S = 1.0  # after the last user's call; between two requests of a busy hour no other call should begin
+
+
+class UserCalls:
+    """One per process that answers users. While a call is under way the file is locked; its time of change is the end of the last one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._n = 0
+        self._held: int | None = None  # file descriptor
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Around one user's call. A file that cannot be written keeps no user waiting."""
+        with self._lock:
+            self._n += 1
+            if self._n == 1:
+                self._take()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n -= 1
+                if self._n == 0:
+                    self._release()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._held = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._held, fcntl.LOCK_SH)
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            with contextlib.suppress(OSError):
+                os.utime(held)
+            os.close(held)  # which frees the lock
+
+
+def users_wait(file: Path) -> bool:
+    """Whether a user's call is under way, or ended within QUIET_S."""
+    try:
+        with file.open("rb") as found:
+            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return abs(time.time() - os.fstat(found.fileno()).st_mtime) < QUIET_S
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # nobody was ever served here

@@ -1,0 +1,74 @@
+"""What runs by itself, said in the terminal of ``detent serve`` and in ``detent rollout status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from optimizer.core.errors import Busy
+from optimizer.core.family import Family
+from optimizer.core.printable import printable
+from optimizer.core.schedule import in_force
+from optimizer.core.study import ENDED, Study
+from optimizer.core.words import count
+from optimizer.jobs.hand_on_candidates import APPROVAL, UNCONFIRMED, WAITS
+from optimizer.jobs.trigger_studies import NOT_STARTED, STARTED
+from optimizer.ports import Alert, Store, Transaction
+
+ANNOUNCED = (STARTED, NOT_STARTED, UNCONFIRMED, APPROVAL, WAITS)
+
+
+def switched_on(store: Store, families: Iterable[Family]) -> list[str]:
+    """One line per family whose studies start by themselves; one that says that nothing does where there is none."""
+    with store.read() as tx:
+        stored = store.schedules.all(tx)
+    found = [in_force(family, stored.get(family.name)) for family in families]
+    lines = [f"{one.family}: {one.text}. To end it: detent family schedule {one.family} --off" for one in found if one.on]
+    return lines or ["nothing: no study starts before you say so, or switch it on with detent family schedule NAME --on"]
+
+
+def by_itself_line(tx: Transaction, store: Store, family: Family) -> str:
+    """The study of the family that runs by itself now; else whether one may."""
+    running = [s for s in store.studies.unfinished(tx) if s.family == family.name and s.trigger is not None]
+    return _running(running[0]) if running else in_force(family, store.schedules.get(tx, family.name)).text
+
+
+def _running(study: Study) -> str:
+    assert study.trigger is not None
+    calls = count(study.spend.n_calls, "call")
+    return f"study {study.id} is {study.status}, {calls} so far ({study.trigger.kind}: {study.trigger.reason}); to stop it: detent study cancel {study.id}"
+
+
+class News:
+    """What began or ended by itself since the last question, by what is stored."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._told: set[tuple[str, str | None, str]] = set()
+        self._running: set[str] = set()  # studies whose start was told
+
+    def __call__(self) -> list[str]:
+        """Sentences for a person; none while the store cannot be read."""
+        try:
+            with self._store.read() as tx:
+                alerts = [alert for kind in ANNOUNCED for alert in self._store.alerts.all(tx, open_only=True, kind=kind)]
+                self._running |= {alert.subject for alert in alerts if alert.kind == STARTED and _key(alert) not in self._told}
+                ended = [
+                    study
+                    for id in sorted(self._running)
+                    if (study := self._store.studies.get(tx, id)) is not None and study.status in ENDED
+                ]
+        except Busy:
+            return []
+        lines = [alert.detail for alert in alerts if _key(alert) not in self._told]
+        self._told = {_key(alert) for alert in alerts}
+        self._running -= {study.id for study in ended}
+        return [printable(line) for line in [*lines, *map(_ended, ended)]]
+
+
+def _key(alert: Alert) -> tuple[str, str | None, str]:
+    return alert.kind, alert.family, alert.subject
+
+
+def _ended(study: Study) -> str:
+    what = study.outcome.replace("_", " ") if study.outcome is not None else study.status
+    return f"Study {study.id} of {study.family}, which started by itself, ended: {what}. Look: detent study show {study.id}"
