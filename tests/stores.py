@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import event
 
 from optimizer import wiring
 from optimizer.adapters.database import Database
@@ -45,7 +48,14 @@ def new_database(folder: Path) -> Database:
     """The one of this folder, made where there is none."""
     if not (path := folder / "detent.db").exists():
         shutil.copy(_migrated(), path)
-    return Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{path}")
+    event.listen(database._writing, "connect", _without_waiting_for_the_disk)
+    return database
+
+
+def _without_waiting_for_the_disk(connection: sqlite3.Connection, _record: object) -> None:
+    """What these tests write has to outlast no loss of power; what does is tested with real processes, tests/crash."""
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def migrate_store(settings: Settings) -> None:

@@ -21,11 +21,15 @@ class ModelRequest:
     messages: Sequence[Mapping[str, Any]]
     params: Mapping[str, Any] = field(default_factory=dict)  # temperature, max_tokens, stop, response_format, tools …
     sample: str = "0"
+    _key: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def key(self) -> str:
-        """The journal's name for this call: equal requests share one answer."""
-        return digest(canonical_json([self.model, self.revision, list(self.messages), dict(self.params), self.sample]))
+        """The journal's name for this call: equal requests share one answer. Made once, since it is asked for at every step of a call."""
+        if not self._key:
+            made = digest(canonical_json([self.model, self.revision, list(self.messages), dict(self.params), self.sample]))
+            object.__setattr__(self, "_key", made)
+        return self._key
 
     @property
     def temperature(self) -> float:

@@ -355,7 +355,9 @@ def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_p
 
 def test_the_store_s_own_database_keeps_its_full_durability_beside_mlflow_s_file(tmp_path: Path, mlflow_uri: str) -> None:
     MlflowTracker(mlflow_uri)
-    store = story.open_database(tmp_path)
+    made = story.open_database(tmp_path)
+    made.close()
+    store = Database(made.url)  # as the product opens it
     level = store.write(lambda tx: tx.exec_driver_sql("PRAGMA synchronous").scalar())
     assert level == 2, "2 is FULL"
     store.close()

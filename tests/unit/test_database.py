@@ -406,9 +406,11 @@ class TestMigrations:
             database.migrate()
 
     def test_commits_are_on_disk_before_they_are_acknowledged(self, database: Database) -> None:
-        pragmas = database.write(
+        served = Database(database.url)  # as the product opens it
+        pragmas = served.write(
             lambda tx: [tx.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
         )
+        served.close()
         assert pragmas == ["wal", 2, 1]
 
 
