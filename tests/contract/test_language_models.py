@@ -28,15 +28,23 @@ def behind() -> Iterator[Provider]:
         yield state
 
 
-def own_wire(url: str) -> LanguageModel:
+def own_wire(url: str, timeout_s: float = 20.0) -> LanguageModel:
     return OpenAICompatible(
-        "m", base_url=url, model_id="big", api_key="k1", price=PRICE, timeout_s=0.5, retries=0, concurrency=2, max_output_tokens=77
+        "m", base_url=url, model_id="big", api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
     )
 
 
-def by_litellm(url: str) -> LanguageModel:
+def by_litellm(url: str, timeout_s: float = 20.0) -> LanguageModel:
     return LiteLLMModel(
-        "m", litellm_id="openai/big", api_base=url, api_key="k1", price=PRICE, timeout_s=0.5, retries=0, concurrency=2, max_output_tokens=77
+        "m",
+        litellm_id="openai/big",
+        api_base=url,
+        api_key="k1",
+        price=PRICE,
+        timeout_s=timeout_s,
+        retries=0,
+        concurrency=2,
+        max_output_tokens=77,
     )
 
 
@@ -57,12 +65,12 @@ class ByCoroutine:
         return asyncio.run(once())
 
 
-def awaited_wire(url: str) -> ByCoroutine:
-    return ByCoroutine(own_wire(url))
+def awaited_wire(url: str, timeout_s: float = 20.0) -> ByCoroutine:
+    return ByCoroutine(own_wire(url, timeout_s))
 
 
-def awaited_litellm(url: str) -> ByCoroutine:
-    return ByCoroutine(by_litellm(url))
+def awaited_litellm(url: str, timeout_s: float = 20.0) -> ByCoroutine:
+    return ByCoroutine(by_litellm(url, timeout_s))
 
 
 WAYS = [
@@ -126,7 +134,7 @@ def test_a_refusal_is_one_attempt_and_a_model_failed(
 def test_no_answer_in_time_is_a_timeout_that_may_have_been_billed(make: Any, behind: Provider):
     behind.answer = lambda body: (time.sleep(1.5), (200, {}, b"{}"))[1]
     with pytest.raises(ModelFailed) as caught:
-        make(behind.url).complete(request())
+        make(behind.url, timeout_s=0.5).complete(request())
     assert caught.value.kind == "timeout"
     assert charge_after_failure("timeout", None, caught.value.members["sent"], 1.0) == 1.0
     assert len(behind.bodies) == 1
