@@ -6,11 +6,14 @@ import os
 
 from hypothesis import settings
 
+from tests.examples import USUAL
+
 # A process per core has no use for more threads each: scikit-learn's would spin and wait for one another. Read when it is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.waiting", "tests.mlflow_store"]
 
-settings.register_profile("detent", deadline=None)  # a busy machine is slow, not wrong
+# Half of Hypothesis's own hundred, for the sake of ten minutes; no deadline, since a busy machine is slow, not wrong.
+settings.register_profile("detent", deadline=None, max_examples=USUAL)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("detent")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import StringIO
 from math import log
 from pathlib import Path
@@ -99,9 +99,41 @@ def world(tmp_path: Path) -> World:
     return cascade_world(tmp_path / "world")
 
 
-def test_a_cascade_that_saves_money_and_is_not_worse_is_found_and_confirmed(world: World) -> None:
-    models = two_tiers()
-    study = world.run(create(world, models), models=models)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A study that ran once for several tests, which only read."""
+
+    world: World
+    models: Models
+    study: Any
+    looked: list[Any]  # the sequence of proposals on record at each look at the sealed holdout
+
+
+def ended(world: World, models: Models) -> Ended:
+    looked: list[Any] = []
+    store, open_sealed = world.store, world.store.examples.sealed_holdout
+
+    def sealed_holdout(tx: Any, family: str, study: str, *rest: Any) -> Any:
+        looked.append(store.studies.get(tx, study).findings["sequence"])
+        return open_sealed(tx, family, study, *rest)
+
+    store.examples.sealed_holdout = sealed_holdout  # type: ignore[method-assign]
+    return Ended(world=world, models=models, study=world.run(create(world, models), models=models), looked=looked)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    return ended(cascade_world(tmp_path_factory.mktemp("found")), two_tiers())
+
+
+@pytest.fixture(scope="module")
+def unsafe(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """The cheap tier is seldom right and always as sure."""
+    return ended(cascade_world(tmp_path_factory.mktemp("unsafe")), two_tiers(0.05, candour=0.0))
+
+
+def test_a_cascade_that_saves_money_and_is_not_worse_is_found_and_confirmed(found: Ended) -> None:
+    world, study = found.world, found.study
     assert study.outcome == "nominated", study.error or study.confirmation
     assert study.confirmation["saving"] > 0.3
     with world.store.read() as tx:
@@ -112,18 +144,8 @@ def test_a_cascade_that_saves_money_and_is_not_worse_is_found_and_confirmed(worl
     assert "Do not cascade" not in study.spend.remark
 
 
-def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_tests_in_it(world: World) -> None:
-    models = two_tiers()
-    looked: list[Any] = []
-    store, open_sealed = world.store, world.store.examples.sealed_holdout
-
-    def sealed_holdout(tx: Any, family: str, study: str, *rest: Any) -> Any:
-        looked.append(store.studies.get(tx, study).findings["sequence"])
-        return open_sealed(tx, family, study, *rest)
-
-    store.examples.sealed_holdout = sealed_holdout  # type: ignore[method-assign]
-    study = world.run(create(world, models), models=models)
-    (kept,) = looked
+def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_tests_in_it(found: Ended) -> None:
+    study, (kept,) = found.study, found.looked
     assert kept == study.findings["sequence"]
     losses = [one["loss"] for one in kept["proposals"]]
     assert losses == sorted(losses)
@@ -133,9 +155,8 @@ def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_te
     assert [one["variant"] for one in tested] == [one["variant"] for one in kept["proposals"]][: len(tested)]
 
 
-def test_rows_of_dev_are_asked_about_too_and_never_twice(world: World) -> None:
-    models = two_tiers()
-    study = world.run(create(world, models), models=models)
+def test_rows_of_dev_are_asked_about_too_and_never_twice(found: Ended) -> None:
+    world, models, study = found.world, found.models, found.study
     asked = [str(r.messages[-1]["content"]) for r in models.get("cheap").requests]
     assert sum("of dev" in text for text in asked) == 60
     assert len(asked) == len(set(asked))
@@ -169,18 +190,16 @@ def test_what_saves_less_than_the_gate_asks_for_is_not_taken_to_the_holdout(tmp_
     assert len(world.trials(study)) == 1
 
 
-def test_every_tier_answers_a_training_example_once_however_many_thresholds_are_tried(world: World) -> None:
-    models = two_tiers()
-    study = world.run(create(world, models), models=models)
+def test_every_tier_answers_a_training_example_once_however_many_thresholds_are_tried(found: Ended) -> None:
+    world, models, study = found.world, found.models, found.study
     keys = [call.key for call in world.calls(study)]
     assert len(keys) == len(set(keys)) == models.n_calls
     on_train = [r for r in models.get("cheap").requests if "of train" in str(r.messages[-1]["content"])]
     assert len(on_train) == 300
 
 
-def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(world: World) -> None:
-    models = two_tiers(0.05, candour=0.0)
-    study = world.run(create(world, models), models=models)
+def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: Ended) -> None:
+    world, study = unsafe.world, unsafe.study
     assert study.outcome == "no_improvement"
     assert study.spend.remark.startswith("Do not cascade")
     assert len(world.trials(study)) == 1
@@ -205,7 +224,7 @@ def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwi
     assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [300, 60, 100]
 
 
-def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path, found: Ended) -> None:
     models = two_tiers(before=killed_at(340))
     here = cascade_world(tmp_path / "here")
     made = create(here, models)
@@ -214,9 +233,7 @@ def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     resumed = here.run(made, models=models)
     settled = [call.key for call in here.calls(resumed) if call.status == "settled"]
     assert len(settled) == len(set(settled))
-    other = cascade_world(tmp_path / "other")
-    undisturbed = other.run(create(other, two_tiers()), models=two_tiers())
-    assert [t.variant for t in here.trials(resumed)] == [t.variant for t in other.trials(undisturbed)]
+    assert [t.variant for t in here.trials(resumed)] == [t.variant for t in found.world.trials(found.study)]
 
 
 def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World) -> None:
@@ -236,37 +253,35 @@ def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World)
     assert all(t.n_errors == 0 for t in cascades)
 
 
-def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(world: World, tmp_path: Path) -> None:
-    models = two_tiers()
-    study = world.run(create(world, models), models=models)
+def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(found: Ended, tmp_path: Path) -> None:
+    world, models, study = found.world, found.models, found.study
     n_calls = models.n_calls
     report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
-    found = report.cascade
-    assert found is not None
-    assert (found.variant, found.is_found, found.n_records) == (study.winner, True, 360)
-    (curve,) = found.curves
+    cascade = report.cascade
+    assert cascade is not None
+    assert (cascade.variant, cascade.is_found, cascade.n_records) == (study.winner, True, 360)
+    (curve,) = cascade.curves
     assert curve.present == report.variants[study.winner].policy["accept"]
     html = study_page(report)
     assert "What each threshold does" in html
     assert ACCEPT.meaning.replace("'", "&#x27;") in html
     assert f"chosen {threshold(curve.present)}" in html
     assert "<code>refine</code>" in html
-    assert found.audit_cost is not None
-    assert found.audit_cost.audit_share == 0.02
-    assert found.audit_cost.in_words in html
+    assert cascade.audit_cost is not None
+    assert cascade.audit_cost.audit_share == 0.02
+    assert cascade.audit_cost.in_words in html
     assert models.n_calls == n_calls  # a report asks nobody
     session: Any = SimpleNamespace(store=world.store, families=world.families)
     cost = audit_cost_of(session, study, world.trials(study))
-    assert cost == found.audit_cost
+    assert cost == cascade.audit_cost
     console = Console(file=StringIO(), width=250)
     view(console, study, world.trials(study), cost, settings=load_settings(home=tmp_path))
-    assert f"Audits    {found.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"Audits    {cascade.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
     assert audit_cost_of(session, replace(study, winner=None), world.trials(study)) is None
 
 
-def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(world: World) -> None:
-    models = two_tiers(0.05, candour=0.0)
-    study = world.run(create(world, models), models=models)
+def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(unsafe: Ended) -> None:
+    world, study = unsafe.world, unsafe.study
     report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
     assert report.cascade is not None
     assert not report.cascade.is_found

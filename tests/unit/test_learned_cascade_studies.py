@@ -106,9 +106,15 @@ def world(tmp_path: Path) -> World:
     return world_of(tmp_path / "world")
 
 
-def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(world: World) -> None:
-    models = guessers()
-    study = world.run(create(world, models), models=models)
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
+    """(world, study that learned a confidence): run once for the tests that only read it."""
+    world, models = world_of(tmp_path_factory.mktemp("found")), guessers()
+    return world, world.run(create(world, models), models=models)
+
+
+def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(found: tuple[World, Any]) -> None:
+    world, study = found
     assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
     policy = winner_of(world, study).policy
     assert policy["confidence"]["kind"] == "predictor"
@@ -122,9 +128,8 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert sum(each["n"] for each in found["learned"]["reliability"]) == 360
 
 
-def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(world: World) -> None:
-    models = guessers()
-    study = world.run(create(world, models), models=models)
+def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
+    world, study = found
     report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
     assert report.cascade is not None
     (curve,) = report.cascade.curves
@@ -213,9 +218,8 @@ def test_a_killed_study_trains_the_same_predictor_again(tmp_path: Path) -> None:
     assert [t.variant for t in world.trials(resumed)][: len(first)] == first
 
 
-def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(world: World) -> None:
-    models = guessers()
-    study = world.run(create(world, models), models=models)
+def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tuple[World, Any]) -> None:
+    world, study = found
     winner = winner_of(world, study)
     assert recorded_signal(LEARN, winner.policy["confidence"]) == {"kind": "log_probability"}
     assert recorded_signal({}, None) is None
