@@ -316,9 +316,10 @@ def strategy_for(name: str, setting: SearchSetting) -> Strategy:
             from optimizer.core.policy.cascade_strategy import CascadeSearch
 
             return CascadeSearch(setting, learn_confidence)
+        from optimizer.adapters.content_learning import learn_score
         from optimizer.adapters.replay_search import ReplaySearch
 
-        return ReplaySearch(setting)
+        return ReplaySearch(setting, learn_score)
     from optimizer.adapters.optuna_search import SettingsSearch
 
     return SettingsSearch(setting)

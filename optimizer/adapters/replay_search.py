@@ -10,29 +10,47 @@ from collections.abc import Sequence
 
 from optimizer.adapters.optuna_search import dimensions_of, distribution
 from optimizer.core.gates import quality_margin
+from optimizer.core.policy.content.learned_score import LearnScore
 from optimizer.core.policy.content.pipeline import parse_pipeline
 from optimizer.core.policy.content.replay import Records, outcome, read_columns, rows_to_columns
+from optimizer.core.policy.content.score_strategy import ScoreSearch, asks_for_score
 from optimizer.core.policy.front import Replayed, candidates
 from optimizer.core.space import Point, apply_point, point_of
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
-from optimizer.core.study import ExampleResult
+from optimizer.core.study import KEEP, ExampleResult
 from optimizer.core.variant import Variant
 
 
 class ReplaySearch:
-    """Deterministic given the seed and the records; it learns nothing from what it is told."""
+    """Deterministic given the seed and the records; it learns nothing from what it is told.
 
-    def __init__(self, setting: SearchSetting) -> None:
+    Args:
+        learn: trains a score of content; asked where a saving or a quality is to be kept, or the space names a score without data.
+    """
+
+    def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
         self._setting = setting
-        self._left: list[Replayed] | None = None
+        self._learn = learn
+        self._left: list[Proposal] | None = None
 
     def ask(self) -> Proposal | None:
         if self._left is None:
-            self._left = self._found()
-        if not self._left:
-            return None
-        one = self._left.pop(0)
-        return Proposal(variant=one.variant, proposer=REPLAY, params={"score_on_train": one.score, "cost_on_train": one.cost})
+            self._left = self._proposals()
+        return self._left.pop(0) if self._left else None
+
+    def _proposals(self) -> list[Proposal]:
+        """Policies with a learned score where one is asked for; a wish to keep something leaves no other."""
+        scored = ScoreSearch(self._setting, self._learn).proposals() if asks_for_score(self._setting) else []
+        if any(self._setting.definition.get(name) is not None for name in KEEP):
+            return scored
+        found = self._found()
+        return [
+            *scored,
+            *(
+                Proposal(variant=one.variant, proposer=REPLAY, params={"score_on_train": one.score, "time_share_on_train": one.cost})
+                for one in found
+            ),
+        ]
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         pass

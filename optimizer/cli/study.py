@@ -11,6 +11,7 @@ import typer
 from optimizer.cli.output import Json, dollars, say, show, table, tell_change, when
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
+from optimizer.cli.study_score import score_lines
 from optimizer.cli.study_state import state_of, then_of
 from optimizer.cli.trivial_view import view_trivial
 from optimizer.core.errors import NotFound
@@ -42,6 +43,16 @@ def run(
     budget_calls: Annotated[int | None, typer.Option(help="Model calls at most, confirmation included.")] = None,
     budget_minutes: Annotated[float | None, typer.Option(help="Minutes at most, confirmation included.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed and answers, same study.")] = None,
+    keep_saved: Annotated[
+        float | None,
+        typer.Option(help="Of a content pipeline: learn a score, and save this share of the time at the best quality, such as 0.65."),
+    ] = None,
+    keep_quality: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a content pipeline: learn a score, and save the most at this mean quality of what is processed in full, such as 0.70."
+        ),
+    ] = None,
     definition: Annotated[Path | None, typer.Option(help="A study definition such as experiments/quick.yaml.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; spend nothing.")] = False,
     follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
@@ -53,6 +64,7 @@ def run(
       detent study run triage --dry-run
       detent study run triage --budget-usd 2
       detent study run triage --strategy bootstrap --budget-calls 400
+      detent study run content_pipeline --keep-saved 0.65
     """
     from optimizer.cli import study_run
 
@@ -61,11 +73,19 @@ def run(
     declared = session.family(family)
     values = study_run.read_definition(definition)
     request = study_run.Request.of(
-        values, strategy=strategy, aim=aim, usd=budget_usd, calls=budget_calls, minutes=budget_minutes, seed=seed
+        values,
+        strategy=strategy,
+        aim=aim,
+        usd=budget_usd,
+        calls=budget_calls,
+        minutes=budget_minutes,
+        seed=seed,
+        keep={"keep_saved": keep_saved, "keep_quality": keep_quality},
     )
     if dry_run:
         estimate = study_run.estimate(session, declared, request)
         given = {"--strategy": strategy, "--aim": aim, "--budget-usd": budget_usd, "--seed": seed, "--definition": definition}
+        given |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
         again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
         values = {"family": family, "dry_run": True, "estimate": estimate}
         show(as_json, values, lambda out: study_run.view_estimate(out, declared, estimate, again))
@@ -267,6 +287,8 @@ def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | No
         out.print(f"Audits    {audit_cost.in_words}", markup=False)
     if study.error:
         out.print(f"Error     {study.error}", style="red", markup=False)
+    for line in score_lines(study):
+        out.print(line, markup=False)
     out.print("")
     rows = [
         {

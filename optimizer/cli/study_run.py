@@ -15,7 +15,7 @@ from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.spending import MonthlyLimits
-from optimizer.core.study import ENDED, Aim, Budget, Study, aimed_at
+from optimizer.core.study import ENDED, KEEP, Aim, Budget, Study, aimed_at
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class Request:
         sizes = {k: v for k, v in values.items() if k not in (*NAMES, "family", "name", "description")}
         definition = {**sizes, **dict(values.get("definition") or {})}
         definition.update({name: values[name] for name in ("space", "proposer") if values.get(name)})
+        keep = {name: value for name, value in (options.get("keep") or {}).items() if value is not None}
+        if keep:  # one of the two: what is typed stands in the place of the file's
+            definition = {name: value for name, value in definition.items() if name not in KEEP} | keep
         if not any(cap is not None for cap in caps.values()):
             from optimizer.jobs.create_study import DEFAULT_BUDGET
 
@@ -57,7 +60,9 @@ class Request:
         seed = options.get("seed")
         return cls(
             strategy=options.get("strategy") or values.get("strategy"),
-            aim=options.get("aim") or values.get("aim") or "quality",
+            aim=options.get("aim")
+            or values.get("aim")
+            or ("cost" if any(definition.get(name) is not None for name in KEEP) else "quality"),
             budget=Budget(**caps),
             seed=int(seed if seed is not None else values.get("seed") or 0),
             definition=definition,

@@ -14,13 +14,17 @@ from optimizer.core.words import count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """Dollars per call of both, or p95 in ms of the calls of both that were asked freshly; None where that could not be measured."""
+    """Dollars per call of both, or p95 in ms of the calls of both that were asked freshly; None where that could not be measured.
+
+    ``is_replayed``: as the study says; then the cost is a share of the time of full processing, and no dollars.
+    """
 
     aim: Aim
     n: int  # examples on which both were measured
     champion: float | None = None
     winner: float | None = None
     p: float = 1.0  # one-sided against "nothing is saved"
+    is_replayed: bool = False
 
     @property
     def share(self) -> float | None:
@@ -30,10 +34,13 @@ class Saving:
     def text(self) -> str:
         if self.share is None:
             return f"{self.aim} not measured"
-        before, after = (
-            f"${x or 0.0:.6f} a call" if self.aim == "cost" else f"p95 {x or 0.0:.0f} ms" for x in (self.champion, self.winner)
-        )
+        before, after = (self._told(value or 0.0) for value in (self.champion, self.winner))
         return f"{before} to {after} ({-self.share:+.0%}, p {self.p:.3g})"
+
+    def _told(self, value: float) -> str:
+        if self.aim != "cost":
+            return f"p95 {value:.0f} ms"
+        return f"{value:.1%} of the time" if self.is_replayed else f"${value:.6f} a call"
 
     @property
     def unmeasured(self) -> GateResult:
@@ -57,7 +64,9 @@ def _lost_counted(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[
     ]
 
 
-def saving_of(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult], seed: int) -> Saving | None:
+def saving_of(
+    aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult], seed: int, *, is_replayed: bool = False
+) -> Saving | None:
     """None where quality is the aim."""
     if aim == "quality":
         return None
@@ -66,4 +75,4 @@ def saving_of(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[Exam
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]
     p = bootstrap_reduction_p(before, after, statistic=None if statistic is mean else statistic, seed=seed)
-    return Saving(aim=aim, n=len(before), champion=statistic(before), winner=statistic(after), p=p)
+    return Saving(aim=aim, n=len(before), champion=statistic(before), winner=statistic(after), p=p, is_replayed=is_replayed)

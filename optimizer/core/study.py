@@ -14,6 +14,7 @@ Aim = Literal["quality", "cost", "latency"]
 CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
 MOST_REPLAYED = 100_000
+KEEP = ("keep_saved", "keep_quality")  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
@@ -62,6 +63,8 @@ class Definition:
     threshold: float | None = None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
     max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
     space: Mapping[str, Any] | None = None  # None = the family's own
+    keep_saved: float | None = None  # of a content pipeline: the share of the time to save, at the best quality
+    keep_quality: float | None = None  # of a content pipeline: the mean quality to keep of what is processed in full, at the most saving
 
     def space_over(self, declared: Mapping[str, Any]) -> Mapping[str, Any]:
         """The study's own space, else the family's."""
@@ -85,6 +88,8 @@ class Definition:
                 wrong = None if isinstance(value, str) and value else f"needs the name of a model, got {value!r}"
             elif name == "n_replayed" and isinstance(value, int) and value > MOST_REPLAYED:
                 wrong = f"needs at most {MOST_REPLAYED:,}, got {value!r}"
+            elif name in KEEP:
+                wrong = None if _is_number(value) and 0 < value < 1 else f"needs a share between 0 and 1, such as 0.65, got {value!r}"
             elif name == "threshold":
                 wrong = None if _is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
             else:
@@ -95,6 +100,8 @@ class Definition:
                 )
             if wrong:
                 faults.append(Fault(pointer=f"/definition/{name}", detail=wrong))
+        if all(merged.get(name) is not None for name in KEEP):
+            faults.append(Fault(pointer=f"/definition/{KEEP[1]}", detail=f"stands beside {KEEP[0]}; keep one of the two"))
         if faults:
             raise InvalidInput("The study's definition is invalid: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults)
         return cls(**merged)

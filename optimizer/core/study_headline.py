@@ -61,7 +61,7 @@ def _at_what(study: Study, trials: Sequence[Trial]) -> str:
     if study.aim != "quality" or champion is None or winner is None:
         return ""
     times = {
-        "the cost": (winner.usd_per_example, champion.usd_per_example),
+        "the time" if study.is_replayed else "the cost": (winner.usd_per_example, champion.usd_per_example),
         "the p95 latency": (winner.p95_ms or 0.0, champion.p95_ms or 0.0),
     }
     told = [f"{a / b:.2g} times {what}" for what, (a, b) in times.items() if a and b and abs(a / b - 1) > SAME]

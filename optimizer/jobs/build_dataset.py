@@ -50,10 +50,11 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:
-    """Examples whose text may enter a prompt; a policy quotes nobody, so it may learn from all."""
-    released_only = family.privacy.examples_from != "any" and family.kind == "prompt"
+    """Examples whose text may enter a prompt. A policy quotes nobody, so it may learn from all; words only from those that are released."""
+    is_any = family.privacy.examples_from == "any"
+    released_only = not is_any and family.kind == "prompt"
     examples = store.examples.of_split(tx, family.name, split="train", released_only=released_only)
-    return examples if released_only else [replace(e, released=True) for e in examples]
+    return [replace(e, released=True) for e in examples] if is_any else examples
 
 
 def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> tuple[list[Example], list[Example]]:

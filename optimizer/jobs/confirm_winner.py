@@ -123,7 +123,7 @@ def _not_lower(before: Sequence[float], after: Sequence[float], groups: Sequence
 
 
 def _confirmed(run: StudyRun, kept: _Compared, steps: Sequence[Step], settings: GateSettings, looks: int) -> Confirmed:
-    seed, saving = run.study.seed, saving_of(run.study.aim, kept.champion, kept.results, run.study.seed)
+    seed, saving = run.study.seed, saving_of(run.study.aim, kept.champion, kept.results, run.study.seed, is_replayed=run.is_replayed)
     before, after, groups = kept.scores()
     comparison = compare_scores(before, after, seed=seed)
     quality = None

@@ -46,7 +46,7 @@ from optimizer.core.strategy import (
     searched_tiers,
     writes,
 )
-from optimizer.core.study import Aim, Budget, Definition, Study, Trigger
+from optimizer.core.study import KEEP, Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
@@ -158,6 +158,9 @@ def _plan(
         estimate = replay_estimate(definition, len(dataset["train"]))
         nothing = Budget(usd=0.0, calls=0, minutes=budget.minutes)  # so that it holds no money back from others
         return _Plan(strategy=REPLAY, definition=definition, budget=nothing, champion=champion_id, dataset=dataset, estimate=estimate)
+    if kept := [name for name in KEEP if getattr(definition, name) is not None]:
+        detail = f"{kept[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave it out."
+        raise InvalidInput(detail, [Fault(pointer=f"/definition/{kept[0]}", detail=detail)])
     if faults := list(space_policy_faults(definition.space or {}, family, "/definition")):
         raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults) + ".", faults)
     if REPLAY in names and (faults := replay_faults(space, "/definition")):

@@ -78,6 +78,9 @@ def test_a_saving_says_what_it_is_and_when_it_was_not_measured() -> None:
     assert cheaper.share == pytest.approx(0.5)
     assert cheaper.p < 0.001
     assert cheaper.text == "$0.002000 a call to $0.001000 a call (-50%, p 0.0001)"
+    quicker = saving_of("cost", results([1.0] * 30, usd=1.0), results([1.0] * 30, usd=0.35), 1, is_replayed=True)
+    assert quicker is not None
+    assert quicker.text == "100.0% of the time to 35.0% of the time (-65%, p 0.0001)"
     equal = saving_of("cost", CHAMPION, CHAMPION, 1)
     assert equal is not None
     assert equal.p == 1.0

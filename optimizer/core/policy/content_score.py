@@ -88,7 +88,7 @@ def read_score(value: Any, faults: list[Fault]) -> ContentScore | None:
         faults.append(Fault(pointer=at, detail="a score is {kind: learned, types: {TYPE: {predictor, full_from}}}"))
         return None
     if not value.get("types"):
-        detail = "a learned score that serves has types, each with predictor and full_from"
+        detail = "a learned score that serves has types, each with predictor and full_from; a study trains it: detent study run FAMILY --keep-saved 0.65"
         faults.append(Fault(pointer=at, detail=detail))
         return None
     try:
