@@ -22,6 +22,7 @@ from simulations.fixed_ramp import table_a
 from simulations.guardrail_alarms import table_c
 from simulations.heavy_user import table_heavy
 from simulations.late_feedback import table_late
+from simulations.limits_page import with_stored_limits
 from simulations.own_ramps import table_b, table_drift
 from simulations.page import page
 from simulations.returning_users import table_returning
@@ -77,7 +78,7 @@ def merged(parts: list[Path]) -> list[Cell]:
 
 def put_page(path: Path) -> None:
     result = json.loads(path.read_text(encoding="utf-8"))
-    (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(page(result), encoding="utf-8")
+    (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(with_stored_limits(page(result)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -125,23 +125,23 @@ def page(result: Mapping[str, Any]) -> str:
         + B
         + _own_ramps(cells)
         + DRIFT
-        + _beside(cells, "drift, ")
+        + beside(cells, "drift, ")
         + LATE
-        + _beside(cells, "late, ")
+        + beside(cells, "late, ")
         + RETURNING
-        + _beside(cells, "returning, ")
+        + beside(cells, "returning, ")
         + WHOLE
-        + _beside(cells, "whole, ")
+        + beside(cells, "whole, ")
         + C
         + _alarms(cells)
         + FALSE
-        + _beside(cells, "C false alarm, ")
+        + beside(cells, "C false alarm, ")
         + HEAVY
-        + _beside(cells, "heavy user, ")
+        + beside(cells, "heavy user, ")
         + D
         + _monitors(cells)
         + DIP
-        + _beside(cells, "D dip, ")
+        + beside(cells, "D dip, ")
     )
 
 
@@ -218,7 +218,7 @@ def _own_ramps(cells: Sequence[Mapping[str, Any]]) -> str:
     return table("points · rule", found)
 
 
-def _beside(cells: Sequence[Mapping[str, Any]], start: str) -> str:
+def beside(cells: Sequence[Mapping[str, Any]], start: str) -> str:
     """One row per case: ours with its interval, then each other rule."""
     found: dict[str, dict[str, str]] = {}
     for cell in cells:
