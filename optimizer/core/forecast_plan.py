@@ -65,6 +65,9 @@ class Progress:
     begun: bool = False
 
 
+NOT_BEGUN = Progress()
+
+
 def plan_of(settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *, clock_scale: float = 1.0) -> Plan:
     """``settings``: as frozen with the rollout."""
     metric = settings.get("metric") or {}

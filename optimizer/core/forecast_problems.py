@@ -55,7 +55,13 @@ def ways_out(outlook: Outlook, problems: Sequence[Problem]) -> tuple[str, ...]:
     """What would make it fit, each by itself where it says no otherwise. Nothing here loosens the 5 in 100."""
     if not problems:
         return ()
-    found = [_margin(outlook), *(_higher_limit(problem) for problem in problems), _labels(outlook), _finer_unit(outlook)]
+    found = [
+        _margin(outlook),
+        *(_higher_limit(problem) for problem in problems),
+        _labels(outlook),
+        _denser_outcome(outlook),
+        _finer_unit(outlook),
+    ]
     return tuple(way for way in found if way is not None)
 
 
@@ -128,6 +134,18 @@ def _labels(outlook: Outlook) -> str | None:
     if rate > 1:
         return "more users (a label of every one that comes now would not be enough)"
     return f"more labels: from {rate:.0%} of the units (now {outlook.rates.label_rate:.1%})"
+
+
+def _denser_outcome(outlook: Outlook) -> str | None:
+    """The outcome that most units give, where that is another one than the rollout's metric."""
+    plan, traffic = outlook.plan, outlook.traffic
+    if traffic is None or not traffic.n_labelled_units:
+        return None
+    field, source = max(traffic.n_labelled_units, key=lambda one: (traffic.n_labelled_units[one], one))
+    rate, now = traffic.label_rate(field, source), traffic.label_rate(plan.field, plan.source)
+    if rate <= now:
+        return None
+    return f"a denser outcome: rollout.metric {{field: {field}, source: {source}}}, which {rate:.1%} of the units give (now {now:.1%})"
 
 
 def _finer_unit(outlook: Outlook) -> str | None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite, log
+from math import log
 from typing import Any, Literal
 
-from optimizer.core.forecast_plan import Need, Plan, Progress
+from optimizer.core.forecast_ladders import LadderWay, ladder_texts, other_ladders
+from optimizer.core.forecast_needs import finite, needs_of, total_of
+from optimizer.core.forecast_plan import NOT_BEGUN, Need, Plan, Progress
 from optimizer.core.forecast_problems import Outlook, Problem, problems_of, ways_out
-from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, Traffic, candidate_requests_to_alarm, detectable_drop, forecast
+from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, Traffic, candidate_requests_to_alarm, detectable_drop
 from optimizer.core.statistics.guardrails import ALPHA, GAPS
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 from optimizer.core.traffic import RecordedTraffic
@@ -27,7 +29,6 @@ PROMISED = 0.30  # errors of the candidate that are to be rolled back …
 PROMISED_S = 300  # … within this time
 CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
 ENOUGH_HOURS = 24.0
-NOT_BEGUN = Progress()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class RolloutForecast:
     missing: tuple[str, ...] = ()  # what is not known, and how to make it known
     problems: tuple[Problem, ...] = ()
     ways_out: tuple[str, ...] = ()  # of the problems; what is fixed with a rollout that runs means a new one
+    ladders: tuple[LadderWay, ...] = ()  # other ladders that would fit, the gentlest first; of a rollout that does not
     warnings: tuple[str, ...] = ()
     max_days: float | None = None
     max_labelled: int | None = None
@@ -107,17 +109,18 @@ def forecast_rollout(plan: Plan, traffic: RecordedTraffic | None, progress: Prog
     """
     missing = _missing(plan, traffic)
     rates = None if missing else _rates(plan, traffic)  # a figure nobody can rely on is none
-    expected, nine = (_needs(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
+    expected, nine = (needs_of(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
     shares = plan.ladder[progress.stage :]
     stages = tuple(
         StageNeed(share=share, expected=e, nine_in_ten=n, detectable_drop=_drop(plan, rates, share))
         for share, e, n in zip(shares, expected, nine, strict=True)
     )
-    totals = {name: _total(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
+    totals = {name: total_of(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
     outlook = Outlook(
         plan=plan, progress=progress, shares=shares, needs=nine, total=totals["nine_in_ten"], traffic=traffic, rates=rates
     )  # fmt: skip
     problems = problems_of(outlook)
+    ladders = other_ladders(plan, traffic, rates) if problems and rates is not None else ()
     alarms = tuple(_alarm(plan, traffic, shares[0], errors) for errors in ERRORS_AFTER)
     verdict: Verdict = "cannot_tell" if missing else "exceeds" if problems else "fits"
     exposed = [s.share * s.expected.units for s in stages if s.expected.units is not None]
@@ -126,7 +129,8 @@ def forecast_rollout(plan: Plan, traffic: RecordedTraffic | None, progress: Prog
         summary=_summary(verdict, totals["expected"], totals["nine_in_ten"], missing, problems, progress),
         missing=missing,
         problems=problems,
-        ways_out=ways_out(outlook, problems),
+        ways_out=(*ways_out(outlook, problems), *(ladder_texts(plan, traffic, rates, ladders) if problems and rates is not None else ())),
+        ladders=tuple(way for way in ladders if way.fits),
         warnings=_warnings(plan, traffic, shares[0]),
         max_days=plan.max_hours / 24,
         max_labelled=plan.max_labelled,
@@ -153,31 +157,6 @@ def _rates(plan: Plan, traffic: RecordedTraffic | None) -> Traffic | None:
     return Traffic(units_per_hour=traffic.units_per_hour / plan.clock_scale, label_rate=rate, window_hours=plan.closing_hours)
 
 
-def _needs(plan: Plan, rates: Traffic | None, progress: Progress, kappa: float) -> list[Need]:
-    found = forecast(
-        base=plan.base, lift=plan.lift.value, margin=plan.margin, ladder=plan.ladder[progress.stage :], kappa=kappa,
-        traffic=rates or Traffic(units_per_hour=1.0, label_rate=1.0), min_labelled=plan.min_labelled,
-        grown=progress.grown, labelled=progress.labelled_in_stage,
-    )  # fmt: skip
-    needs = []
-    for i, stage in enumerate(found.stages):
-        dwell = max(0.0, plan.dwell_hours - (progress.stage_hours if i == 0 else 0.0))
-        hours = max(stage.hours if stage.labelled else 0.0, dwell)
-        known = rates is not None
-        needs.append(Need(labelled=_finite(stage.labelled), units=_finite(stage.units, known), hours=_finite(hours, known)))
-    return needs
-
-
-def _total(plan: Plan, needs: list[Need], progress: Progress) -> Need:
-    hours = _sum([n.hours for n in needs])
-    least = plan.min_duration_hours - progress.hours
-    return Need(
-        labelled=_sum([n.labelled for n in needs]),
-        units=_sum([n.units for n in needs]),
-        hours=None if hours is None else max(hours, least),
-    )
-
-
 def _drop(plan: Plan, rates: Traffic | None, share: float) -> float | None:
     if rates is None:
         return None
@@ -196,7 +175,7 @@ def _requests_needed(plan: Plan, share: float, errors: float) -> float | None:
     found = candidate_requests_to_alarm(
         base=ERRORS_BEFORE, bad=errors, w=share, margin=plan.error_margin, alpha=ALPHA["errors"], kappa=kappa
     )  # fmt: skip
-    return _finite(found)
+    return finite(found)
 
 
 def _warnings(plan: Plan, traffic: RecordedTraffic | None, share: float) -> tuple[str, ...]:
@@ -264,12 +243,3 @@ def _summary(
         return f"Does not fit: {labels}."
     figures = f"{span(expected.hours)}{more} on average, up to {span(nine.hours)} in 90 % of rollouts; {labels}"
     return f"Does not fit its limits: {figures}." if problems else f"Fits its limits: {figures}."
-
-
-def _sum(values: list[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) if len(known) == len(values) else None
-
-
-def _finite(value: float, known: bool = True) -> float | None:
-    return value if known and isfinite(value) else None

@@ -163,6 +163,58 @@ def test_units_that_always_come_back_are_too_few_however_long_one_waits() -> Non
     assert "units" not in {p.limit for p in fresh.problems}
 
 
+AT_160_A_DAY = traffic(11_200, 1_120)  # 1,600 units a day, a tenth of which give a label
+
+
+def test_a_ladder_that_would_fit_is_named_with_its_days_and_with_the_users_it_reaches_sooner() -> None:
+    found = forecast_rollout(LADDER, AT_160_A_DAY)
+    assert [p.limit for p in found.problems] == ["max_days"]
+    gentle, quick = found.ladders
+    assert quick.ladder == (0.5,)
+    assert quick.expected.hours == pytest.approx(12 * 24, rel=0.03), "instead of 20 days"
+    assert found.expected is not None
+    assert found.expected.hours == pytest.approx(20 * 24, rel=0.02)
+    assert quick.first_day_units == pytest.approx(800)
+    assert gentle.ladder == (0.25, 0.5), "half as many users at first as on the quickest"
+    assert (gentle.first_day_units, gentle.fits) == (pytest.approx(400), True)
+    assert any(way.startswith("the ladder [0.5] (--ladder 0.5): 12.3 days instead of 20.2 days on average") for way in found.ways_out)
+    assert any("about 800 instead of 160 units on its first day" in way for way in found.ways_out)
+    gate = found.gate()
+    assert gate is not None
+    assert "--ladder 0.5" in gate["reason"]
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_ladder_that_is_named_fits_when_it_is_asked_for(at: int) -> None:
+    way = forecast_rollout(LADDER, AT_160_A_DAY).ladders[at]
+    again = forecast_rollout(replace(LADDER, ladder=way.ladder), AT_160_A_DAY)
+    assert again.verdict == "fits"
+    assert (again.expected, again.nine_in_ten, again.users_exposed) == (way.expected, way.nine_in_ten, pytest.approx(way.units))
+
+
+def test_where_no_ladder_fits_the_quickest_is_named_as_too_slow() -> None:
+    found = forecast_rollout(replace(LADDER, max_hours=120.0), AT_160_A_DAY)
+    assert found.ladders == ()
+    (said,) = [way for way in found.ways_out if "ladder" in way]
+    assert said.startswith("no ladder would be enough by itself; the quickest, [0.5], takes ")
+
+
+def test_a_rollout_that_fits_or_cannot_be_told_of_names_no_other_ladder() -> None:
+    assert forecast_rollout(LADDER, traffic()).ladders == ()
+    told = forecast_rollout(replace(LADDER, max_labelled=500), None)
+    assert (told.verdict, told.ladders) == ("cannot_tell", ())
+    assert not [way for way in told.ways_out if "ladder" in way]
+
+
+@pytest.mark.parametrize(("judged", "named"), [(9_000, True), (1_000, False)])
+def test_an_outcome_that_more_units_give_is_named(judged: int, named: bool) -> None:
+    both = {("success", "user"): 1_120, ("score", "judge"): judged}
+    ways = forecast_rollout(LADDER, replace(AT_160_A_DAY, n_labelled_units=both)).ways_out
+    way = "a denser outcome: rollout.metric {field: score, source: judge}, which 80.4% of the units give (now 10.0%)"
+    assert (way in ways) is named
+    assert any("a denser outcome" in way for way in ways) is named
+
+
 def test_a_forecast_that_does_not_fit_is_a_gate_that_fails_with_figures() -> None:
     gate = forecast_rollout(replace(PLAN, max_labelled=1000), traffic()).gate()
     assert gate is not None
