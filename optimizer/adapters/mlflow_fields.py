@@ -13,7 +13,7 @@ from optimizer.core.policy.shown import shown_policy
 from optimizer.core.rollout import Decision, Rollout
 from optimizer.core.study import ExampleResult, Study, Trial
 from optimizer.core.study_history import measured
-from optimizer.core.trivial_baselines import FINDING
+from optimizer.core.trivial_baselines import BARE, FINDING
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
 
@@ -83,7 +83,8 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
     values |= {f"confirmation.{key}": value for key, value in pages.confirmation_figures(study).items()}
     for row in ((study.findings or {}).get(FINDING) or {}).get("rows", ()):
         if row["score"] is not None:
-            values[f"without_model.{row['name'].replace(' ', '_')}"] = row["score"]
+            name = row["name"].replace(" ", "_")
+            values[f"{name}_score" if row["name"] == BARE else f"without_model.{name}"] = row["score"]
     metrics = [(name, float(value), at, 0) for name, value in values.items()]
     best: float | None = None
     for trial in sorted(trials, key=lambda t: t.number):

@@ -119,15 +119,19 @@ def said(found: Mapping[str, Any]) -> str:
     worth = found.get("worth")
     if worth is None:
         return "No baseline without a model could be compared with it."
-    figures = f"by {abs(worth['lead']):.3f} (95 %: {worth['low']:+.3f} to {worth['high']:+.3f} for {worth['variant']})"
-    if worth["low"] > 0:
-        return f"A model earns its calls here: {worth['variant']} leads {worth['best']}, the best that needs none, {figures}."
-    if worth["high"] < 0:
-        return f"No model is needed here so far: {worth['best']} needs none and leads {worth['variant']} {figures}."
+    variant, best, lead, low, high = (worth[name] for name in ("variant", "best", "lead", "low", "high"))
+    if low > 0:
+        return f"A model earns its calls here: {variant} leads {best}, the best that needs none, by {_with_interval(lead, low, high)}."
+    if high < 0:
+        return f"No model is needed here so far: {best} needs none and leads {variant} by {_with_interval(-lead, -high, -low)}."
     return (
-        f"Whether a model earns its calls cannot be told from {found['n']} rows: {worth['variant']} and {worth['best']}, which needs none, "
-        f"differ {figures}."
+        f"Whether a model earns its calls cannot be told from {found['n']} rows: {variant} leads {best}, which needs none, by "
+        f"{_with_interval(lead, low, high)}."
     )
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} (95 %: {low:+.3f} to {high:+.3f})"
 
 
 def heading(found: Mapping[str, Any]) -> str:

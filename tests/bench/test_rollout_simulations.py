@@ -23,6 +23,7 @@ own_ramps = importlib.import_module("simulations.own_ramps")
 own_rule = importlib.import_module("simulations.own_rule")
 replay = importlib.import_module("simulations.replay")
 returning_users = importlib.import_module("simulations.returning_users")
+selective_silence = importlib.import_module("simulations.selective_silence")
 tally = importlib.import_module("simulations.tally")
 whole_rollout = importlib.import_module("simulations.whole_rollout")
 page = importlib.import_module("simulations.page").page
@@ -46,6 +47,9 @@ def rng(run: int = 0) -> np.random.Generator:
         (own_rule, "decide", lambda: own_ramps.run_ramp(rng(), own_rule.OwnRule(), 0.0)),
         (own_rule, "decide", lambda: late_feedback.by_cohort(24)(rng(), 0.0, 1.0)),
         (own_rule, "decide", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True)),
+        (own_rule, "decide", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True, crowd=returning_users.HARDEST)),
+        (own_rule, "decide", lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1))),
+        (selective_silence, "label_rates_differ", lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1))),
         (fixed_ramp.QualityGate, "after", lambda: fixed_ramp.watch_ramp(rng(), 0.0, {"ours": tally.Tally()})),
         (
             own_ramps.QualityGate,
@@ -63,6 +67,9 @@ def rng(run: int = 0) -> np.random.Generator:
         "table B",
         "late",
         "returning",
+        "hardest",
+        "silent",
+        "silent: rates",
         "table A",
         "drift",
         "table C",
@@ -99,6 +106,41 @@ def test_the_product_with_its_threshold_loosened_is_seen_to_ship_what_is_worse(m
 def test_feedback_taken_by_its_arrival_is_seen_to_roll_an_equal_candidate_back():
     ended = [late_feedback.by_arrival(rng(run), 0.0, 1.0)[0] for run in range(60)]
     assert ended.count("roll_back") / 60 > 0.1
+
+
+def test_the_unhappy_who_are_silent_are_missing_from_the_outcomes_and_from_nothing_else() -> None:
+    silence = selective_silence.Silence(candidate=0.5)
+    drawn = [selective_silence.draw_units(rng(run), 0.5, silence) for run in range(400)]
+    units_c, units_b = (sum(units[arm] for units, _ in drawn) for arm in (0, 1))
+    n_c, s_c, n_b, s_b = (sum(outcomes[at] for _, outcomes in drawn) for at in range(4))
+    assert n_b == units_b
+    assert s_c / units_c == pytest.approx(0.75, abs=0.02)
+    assert (units_c - n_c) / units_c == pytest.approx(0.25 * 0.5, abs=0.02)
+    assert s_b / units_b == pytest.approx(0.80, abs=0.02)
+
+
+def test_arms_that_are_seen_to_report_at_different_rates_go_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = selective_silence.Silence(candidate=1.0)
+    assert selective_silence.run_silent(rng(), everybody)[0] == "promote", "of those who speak, all are pleased"
+    monkeypatch.setattr(selective_silence, "label_rates_differ", lambda *counts, **units: True)
+    end, _, _, seen = selective_silence.run_silent(rng(), everybody)
+    assert (end, seen) == ("inconclusive", True)
+
+
+@pytest.mark.parametrize("hour", [0, 6, 18])
+def test_a_swinging_base_moves_both_arms_alike(hour: int) -> None:
+    crowd = returning_users.HARDEST
+    _, pleased = returning_users.draw_users(rng(), crowd)
+    base = crowd.base(hour)
+    chance = pleased * base / (tally.BASE + crowd.swing)
+    assert chance.max() <= 1.0
+    assert chance.mean() == pytest.approx(base, abs=0.02)
+
+
+def test_a_few_users_send_most_requests_where_zipf_says_so() -> None:
+    users = np.concatenate([returning_users.HARDEST.draw(rng(run)) for run in range(50)])
+    assert 0 <= users.min() <= users.max() < 6_000
+    assert np.mean(users < 60) > 0.4
 
 
 def test_a_window_holds_the_share_of_feedback_that_it_is_named_for():

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.simulations.page import page
-
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "bench" / "results" / "rollout_statistics.json"
+page = importlib.import_module("simulations.page").page
+limits_page = importlib.import_module("simulations.limits_page")
+LIMITS = json.loads((FILE.parent / "rollout_limits.json").read_text(encoding="utf-8"))
 RESULT = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"cells": []}
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="python bench/rollout_statistics.py has not been run here")
 
 
 def test_the_page_is_made_of_the_result_file():
-    assert (ROOT / "docs" / "reference" / "statistics-measured.md").read_text(encoding="utf-8") == page(RESULT)
+    assert (ROOT / "docs" / "reference" / "statistics-measured.md").read_text(encoding="utf-8") == limits_page.with_limits(
+        page(RESULT), LIMITS
+    )
 
 
 def test_every_cell_has_at_least_two_thousand_runs_behind_it():
@@ -48,3 +53,24 @@ def test_they_hold_when_bases_and_shares_move_feedback_is_late_or_users_return(s
     found = [c["ours"] for c in RESULT["cells"] if c["case"].startswith(start)]
     assert found
     assert max(found) <= 0.05
+
+
+def limit(case: str) -> dict[str, Any]:
+    return next(c for c in LIMITS["cells"] if c["case"].startswith(f"{case} vs "))
+
+
+def test_the_figure_of_the_page_on_gates_is_the_measured_one() -> None:
+    tenth = limit("silent, 10% of the candidate's unhappy, everybody else gives feedback: ships")
+    gates = (ROOT / "docs" / "explanation" / "gates.md").read_text(encoding="utf-8")
+    assert f"in {tenth['ours']:.0%}".replace("%", " %") in gates
+    assert tenth["n"] >= 1000
+
+
+def test_the_promise_holds_in_the_hardest_case_and_where_both_arms_are_silent_alike() -> None:
+    for case in (
+        "hardest, +0 pt: roll_back",
+        "hardest, -5 pt: promote",
+        "silent, 10% of the unhappy of both arms, everybody else gives feedback: ships",
+    ):
+        assert limit(case)["low"] <= 0.05, case
+    assert limit("hardest, wrong ends of both")["ours"] <= 0.05

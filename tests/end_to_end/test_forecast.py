@@ -68,6 +68,7 @@ def test_a_start_that_cannot_end_within_its_limits_is_refused_with_the_ways_out_
     assert gate["verdict"] == "fail"
     assert gate["value"] > gate["required"] == 30.0
     assert "90 % of such rollouts end within" in gate["reason"]
+    assert "no ladder would be enough by itself; the quickest, [0.5], takes " in gate["reason"]
     assert "a finer unit, session or conversation instead of user (3.0 requests came per unit)" in gate["reason"]
     forced = world.post(START, {"variant": candidate, "confirm": F})
     assert (forced.status_code, forced.json()["forced"], forced.json()["forecast"]["verdict"]) == (201, True, "exceeds")

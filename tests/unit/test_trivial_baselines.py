@@ -208,6 +208,7 @@ def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
     metrics = {name: value for name, value, *_ in study_metrics(study, world.trials(study))}
     assert metrics["without_model.TF-IDF_and_logistic_regression"] == 1.0
     assert "without_model.first_sentence" not in metrics
+    assert metrics["bare_prompt_score"] == metrics["champion_score"]
 
 
 def test_an_evaluation_learns_from_no_row_of_a_group_that_it_scores(tmp_path: Path) -> None:
