@@ -14,8 +14,8 @@ SILENT = """
 ## Where the promise ends: users who are unhappy and say nothing
 
 Made by `python bench/rollout_limits.py` (commit {commit}); {n} rollouts per row, with 95 % interval. A candidate that is worse by the margin (.75 against .80; blocks of 40, ladder 10, 25, 50, 75 %) ships, while a share of those who are
-unhappy sends no outcome. *{seen}*: in how many rollouts the product's comparison of feedback rates noticed. It watches for arms that report at very different rates and notices none of this; a random sample that people or a
-judge label has no such silence, and keeps what table B shows.
+unhappy sends no outcome. *{seen}*: in how many rollouts the product's comparison of feedback rates noticed. It looks for arms that report at very different rates and notices hardly any of
+this; a random sample that people or a judge label has no such silence, and keeps what table B shows.
 """
 HARDEST = """
 ## The hardest case so far

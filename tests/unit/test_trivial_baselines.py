@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from optimizer.adapters.mlflow_fields import study_metrics
 from optimizer.adapters.study_report import study_page
+from optimizer.cli.trivial_view import view_trivial
 from optimizer.core import trivial_baselines as trivial
 from optimizer.core.dataset import Example, make_example
 from optimizer.core.family import Family, parse_family
@@ -241,3 +244,19 @@ def evaluated(world: World, variant: Variant | None = None, **options: Any) -> d
     given: dict[str, Any] = {"store": world.store, "clock": world.clock, "models": world, "scorer_for": lambda family: world.scorer}
     given |= {"actor": "person", "classify": classify, **options}
     return evaluate_variant(world.family, variant or world.family.variant(), **given)
+
+
+def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None:
+    out = Console(width=160, record=True, file=StringIO())
+    found = measured(TRAIN, ROWS, scores={0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0})
+    view_trivial(out, {trivial.FINDING: found})
+    shown = out.export_text()
+    assert "On the same 4 rows without a model, learnt from 5 training examples:" in shown
+    assert f"left out: {trivial.NO_SENTENCE}" in shown
+    assert trivial.said(found) in " ".join(shown.split())
+
+
+def test_a_study_without_them_shows_nothing_in_their_place() -> None:
+    out = Console(record=True, file=StringIO())
+    view_trivial(out, {"confidence": []})
+    assert out.export_text() == ""
