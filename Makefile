@@ -93,7 +93,7 @@ siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while c
 	@$(BIN)/python bench/siege.py $(ARGS)
 
 bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score on the data of DETENT_SHARED (the last two take about half an hour)
-	@for name in cascades confidence content_quality content_rules; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+	@for name in cascades confidence content_quality content_commands content_rules; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-commands: $(VENV)/.synced-dev ## what `detent study run` finds on recorded cascades, and its test beside the old one (hours; a stop loses nothing; data of DETENT_SHARED)
 	@for name in noninferiority commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done

@@ -24,7 +24,9 @@ from optimizer.core.family import Family
 from optimizer.core.freezes import Freeze
 from optimizer.core.generation_settings import only_settings
 from optimizer.core.policy.content.flags import REASON, Flags
-from optimizer.core.policy.content.pipeline import Pipeline, parse_pipeline
+from optimizer.core.policy.content.pipeline import Decision, Pipeline, parse_pipeline
+from optimizer.core.policy.content_score import READ_BY_SCORE
+from optimizer.core.privacy import Masker
 from optimizer.core.rendering import render_open
 from optimizer.core.rollout import Champion, Rollout
 from optimizer.core.variant import Variant
@@ -125,6 +127,18 @@ class ServedFamily:
         if found is None:
             found = self._pipelines[choice.variant] = parse_pipeline(self.variants[choice.variant].policy)
         return found
+
+    def decide(self, choice: Choice, record: Mapping[str, Any], at: str) -> Decision:
+        """What the policy does with a record. A score reads texts as an import keeps them: masked, so that it says what it said of them in a study.
+
+        Raises:
+            InvalidInput: a value of the record is of the wrong kind, or the family's own mask takes too long for a text.
+        """
+        pipeline = self.pipeline(choice)
+        if pipeline.score is not None and self.definition is not None and self.definition.privacy.rules:
+            masker = Masker(self.definition.privacy.rules)
+            record = {name: masker.mask(value) if name in READ_BY_SCORE else value for name, value in record.items()}
+        return pipeline.decide(record, at=at)
 
     def prebuilt(self, choice: Choice) -> Prebuilt:
         key = (choice.variant, choice.role, choice.rollout, choice.stage)

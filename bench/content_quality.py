@@ -251,7 +251,8 @@ def main(arguments: Sequence[str], write: Callable[..., object] = write_result) 
         cells += transfer(train, recipe, point)
         cells += on_dev(train, read(DATA / "dev.jsonl"), recipe, point, out)
         write("content_quality", cells)
-    PAGE.write_text(page(json.loads((RESULTS / "content_quality.json").read_text(encoding="utf-8"))), encoding="utf-8")
+    results = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("content_quality", "content_commands")]
+    PAGE.write_text(page(*results), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -104,9 +104,9 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
     answer = {**served.family.shape(served.choice), "messages": messages, "assignment": served.token}
     if not variant.messages:
         answer["policy"] = shown_policy(variant.policy)  # it has decided; the data of a learned score are in /prompt
-        pipeline = served.family.pipeline(served.choice)
-        decide = partial(pipeline.decide, variables, at="/variables")
-        decision = await asyncio.to_thread(decide) if pipeline.score is not None else decide()
+        decide = partial(served.family.decide, served.choice, variables, "/variables")
+        has_score = served.family.pipeline(served.choice).score is not None
+        decision = await asyncio.to_thread(decide) if has_score else decide()
         answer["decision"] = decision.as_data()
     said = [m.get("content") for m in body.history or () if m.get("role") in ("user", "tool")]
     if signs := injection_signs(texts_in([*variables.values(), *said])):

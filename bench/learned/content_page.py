@@ -1,4 +1,4 @@
-"""docs/reference/content-quality-measured.md, made of bench/results/content_quality.json and of nothing else."""
+"""docs/reference/content-quality-measured.md, made of bench/results/content_quality.json and content_commands.json, and of nothing else."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simulations.page import table
+
+from learned.content_commands_page import section
 
 HEAD = """# A learned score of content, measured
 
@@ -21,9 +23,9 @@ Intervals: 95 %, bootstrap over groups. *Score*: {recipe}, ridge regression, one
 The predictors of all types are {size:.1f} MB of JSON, read by plain Python.
 """
 BAR = """
-## The bar: above .70 at a point between 65 and 80 % of the time saved
+## The bar by the study: above .70 at a point between 65 and 80 % of the time saved
 
-The point chosen on train is {point:.0%}. On dev the score reaches **{ours:.3f}** there (95 % interval {low:.3f} to {high:.3f}; {n} items processed fully). {verdict}
+From here on: the study on which the command's two scores rest, with ten recipes and all of train, by itself and not by a command. The point chosen on train is {point:.0%}. On dev the score reaches **{ours:.3f}** there (95 % interval {low:.3f} to {high:.3f}; {n} items processed fully). {verdict}
 """
 BESIDE = """
 ## Beside plain rules, at equal saving
@@ -61,7 +63,8 @@ a given type is not known without marks of that type, so a type that was not tra
 """
 
 
-def page(result: Mapping[str, Any]) -> str:
+def page(result: Mapping[str, Any], commands: Mapping[str, Any]) -> str:
+    """``commands``: what bench/content_commands.py found."""
     cells = {cell["case"]: cell for cell in result["cells"]}
     recipe = next(case for case in cells if case.startswith("chosen recipe: ")).removeprefix("chosen recipe: ")
     point = cells["chosen point: time saved"]["ours"]
@@ -80,6 +83,7 @@ def page(result: Mapping[str, Any]) -> str:
     return "".join(
         (
             head,
+            section(commands),
             bar,
             BESIDE.format(default=default),
             table("rule", _beside(cells)),

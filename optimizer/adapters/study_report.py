@@ -15,9 +15,11 @@ from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
 from optimizer.adapters.study_confidence import confidences
 from optimizer.adapters.study_duel import duel
+from optimizer.adapters.study_score import learned_score
 from optimizer.adapters.study_sensitivity import sensitivity
 from optimizer.adapters.study_thresholds import thresholds
 from optimizer.core.moves import is_system
+from optimizer.core.policy.content.learned_score import FINDING as CONTENT_SCORE
 from optimizer.core.strategy import without_turn
 from optimizer.core.study import CONFIRM, UNFINISHED, Spend, Study
 from optimizer.core.study_headline import cost_text, headline, lift_text, next_step
@@ -61,7 +63,7 @@ def _no_search(report: StudyReport) -> str:
 
 def _search(report: StudyReport) -> list[str]:
     findings = report.study.findings or {}
-    found, trivial = findings.get("confidence"), findings.get(FINDING)
+    found, trivial, score = (findings.get(name) for name in ("confidence", FINDING, CONTENT_SCORE))
     return [
         section("What changed", _changes(report)),
         section("What was tried", _tried(report)),
@@ -71,6 +73,7 @@ def _search(report: StudyReport) -> list[str]:
         section("Quality against what it costs", _fronts(report)),
         section("Which settings mattered", _importance(report)),
         *([section("How good the confidences are", confidences(found))] if found else []),
+        *([section("What the learned score does", learned_score(score))] if score else []),
         *([section("What each knob does", sensitivity(report.sensitivity))] if report.sensitivity is not None else []),
         *([section("What each threshold does", thresholds(report.cascade))] if report.cascade is not None else []),
         section("What it cost", _cost(report)),

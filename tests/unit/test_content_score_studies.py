@@ -6,11 +6,13 @@ import json
 import random
 import re
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optimizer.adapters.study_report import study_page
 from optimizer.cli.study_run import Request
 from optimizer.cli.study_score import score_lines
 from optimizer.core.dataset import Example
@@ -18,6 +20,7 @@ from optimizer.core.errors import InvalidInput
 from optimizer.core.policy.content.learned_score import CHARACTERS, FINDING, LENGTH, PLAIN
 from optimizer.core.policy.content.score_strategy import KNOBS, POINTS
 from optimizer.core.study import Definition
+from optimizer.jobs.report_study import report_study
 from tests.study_world import START, World
 from tests.unit.test_policy_studies import NoModels, pipeline_family
 from tests.unit.test_policy_studies import items as measured_items
@@ -199,7 +202,11 @@ def test_the_command_asks_for_it_with_time_as_the_aim_unless_another_is_named() 
 
 
 def test_people_read_it_by_type_with_the_number_of_items_and_that_it_does_not_transfer(kept: tuple[World, Any]) -> None:
-    told = "\n".join(score_lines(kept[1]))
+    world, study = kept
+    told = "\n".join(score_lines(study))
+    page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
+    assert "What the learned score does" in page
+    assert escape(finding(study)["note"]) in page
     assert "No transfer to other forums" in told
     assert "Not trained on poem: 4 items with text and quality, and 10 are needed; the filter decides about it." in told
     for name, n in N_OF.items():

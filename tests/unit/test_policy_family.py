@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import log
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,8 @@ from tests.api_world import World, make_home, serving
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "families" / "content_pipeline" / "family.yaml"
 TEXT = FILE.read_text(encoding="utf-8")
+LINE = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
+LENGTH = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"], "parts": [LINE]}
 SMALL: dict[str, Any] = {
     "name": "pipeline",
     "kind": "policy",
@@ -181,10 +184,22 @@ def test_render_decides_about_a_record(world: World) -> None:
     assert "decision" not in world.post("/v1/families/triage/render", {"variables": {"text": "x"}}).json()
 
 
+def test_a_score_reads_texts_masked_as_an_import_keeps_them(tmp_path: Path) -> None:
+    folder = tmp_path / "families" / "content_pipeline"
+    folder.mkdir(parents=True)
+    score = {"kind": "learned", "types": {"news": {"predictor": LENGTH, "full_from": 1.5}}}
+    declared = YAML(typ="safe").load(FILE)
+    declared["prompt"]["versions"]["balanced"]["policy"] |= {"score": score}
+    with (folder / "family.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump({**declared, "privacy": {"mask": ["email"]}}, file)
+    with serving(make_home(tmp_path)) as running:
+        asked = [{"content_type": "news", "text": text} for text in ("a b c me@example.org", "a b c [email]")]
+        scores = [running.post("/v1/families/content_pipeline/render", {"variables": one}).json()["decision"]["score"] for one in asked]
+    assert scores[0] == scores[1] == pytest.approx(log(5))
+
+
 def test_render_decides_by_a_learned_score_and_does_not_send_its_data(world: World) -> None:
-    line = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
-    length = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"], "parts": [line]}
-    score = {"kind": "learned", "types": {"news": {"predictor": length, "full_from": 1.5}}}
+    score = {"kind": "learned", "types": {"news": {"predictor": LENGTH, "full_from": 1.5}}}
     made = world.post(
         "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"score": score}, "note": "learned"}
     )

@@ -17,6 +17,7 @@ from optimizer.core.policy.text_statistics import READ_CHARS, text_statistics
 
 SCORE = "score"  # the knob
 LEARNED = "learned"  # its kind
+READ_BY_SCORE = ("title", "text")  # the fields of a record that it reads beside the content type
 TEXT = "text"  # the name of the text that a predictor's grams read
 
 

@@ -1,0 +1,120 @@
+"""What the commands of a content pipeline keep on texts of known quality: typed as a user types them, measured on dev, by content type.
+
+    python bench/content_commands.py          five studies in a home of their own each (three minutes of one core), and the page
+    python bench/content_commands.py --page   the page again from the stored results
+
+The rows of train.jsonl are training items, but for the topics that the store seals by their hash; those of dev.jsonl are dev. `detent import`
+takes them with their groups (topic of a debate, thread, dialogue), then `detent study run content_pipeline --keep-saved …` or `--keep-quality …`
+chooses score and thresholds on the training items. Writes bench/results/content_commands.json and docs/reference/content-quality-measured.md;
+exits 1 where a study that saves 65 to 80 % of the time on dev has no mean quality above .70 there, or none saves so much.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from common import RESULTS, ROOT, SHARED, Cell, write_result
+from content_quality import PAGE
+from learned.content_commands_page import BAND, BAR
+from learned.content_page import page
+
+from optimizer.core.dataset import Split, split_of
+
+DATA = SHARED / "data" / "content_quality"
+WISHES = (*(("--keep-saved", saved) for saved in ("0.65", "0.70", "0.75", "0.80")), ("--keep-quality", "0.70"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    if not DATA.is_dir():
+        print("Skipped: the texts are not here; set DETENT_SHARED to the folder that holds data/content_quality.")
+        return 0
+    if "--page" not in arguments:
+        write_result("content_commands", [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))])
+    results = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("content_quality", "content_commands")]
+    PAGE.write_text(page(*results), encoding="utf-8")
+    return verdict(results[1]["cells"])
+
+
+def study_of(wish: tuple[str, str]) -> Mapping[str, Any]:
+    """The ended study of one wish, in a home that nobody used before."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        shutil.copytree(ROOT / "families" / "content_pipeline", home / "families" / "content_pipeline")
+        shutil.copytree(ROOT / "config", home / "config")
+        with (home / "items.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows())
+        typed(home, "import", str(home / "items.jsonl"), "--family", "content_pipeline", "--curated")
+        found: Mapping[str, Any] = json.loads(typed(home, "study", "run", "content_pipeline", *wish, "--json"))["study"]
+        return found
+
+
+def typed(home: Path, *words: str) -> str:
+    program = [sys.executable, "-c", "from optimizer.cli import main; main()", *words]
+    done = subprocess.run(
+        program, env={**os.environ, "DETENT_HOME": str(home), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"detent {' '.join(words)}: exit {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    for split in ("train", "dev"):
+        for line in (DATA / f"{split}.jsonl").read_text(encoding="utf-8").split("\n"):
+            if line:
+                row = json.loads(line)
+                topic = row["input"]["title"].split(" / ")[0]  # a debate's two sides hold the same words
+                wanted: Split = "dev" if split == "dev" else "holdout" if split_of(topic) == "holdout" else "train"
+                yield {"id": row["id"], "group": named(topic, wanted), "input": row["input"], "expected": row["expected"]}
+
+
+def named(topic: str, wanted: Split) -> str:
+    """The topic's group, by a name whose hash falls into the split that the row's file says."""
+    return next(name for k in count() if split_of(name := f"{topic} {k}") == wanted)
+
+
+def cells_of(wish: tuple[str, str], study: Mapping[str, Any]) -> list[Cell]:
+    (point,) = study["findings"]["content_score"]["points"]
+    name, cells = f"{wish[0]} {wish[1]}", list[Cell]()
+    for score, table in point["on_dev"].items():
+        mark = f"{name}: {score}{', serves' if score == point['score'] else ''}"
+        on_train = point["on_train"][score]
+        cells.append(_cell(f"{mark}: train, cross-fitted", on_train["quality"], on_train["saved"], on_train["n_full"], point["n_train"]))
+        cells += [
+            _cell(f"{mark}: {row['type']}", row["quality"], row["saved"], row["n_full"], row["n"], row["low"], row["high"]) for row in table
+        ]
+    outcome = study["outcome"]
+    return [
+        *cells,
+        Cell(case=f"{name}: {outcome}", ours=None, other=None, other_name="", ratio=None, low=None, high=None, unit="outcome", n=1),
+    ]
+
+
+def _cell(case: str, quality: float | None, saved: float, n_full: int, n: int, low: float | None = None, high: float | None = None) -> Cell:
+    unit = f"mean quality of {n_full} processed in full"
+    return Cell(case=case, ours=quality, other=saved, other_name="time saved", ratio=None, low=low, high=high, unit=unit, n=n)
+
+
+def verdict(cells: Sequence[Mapping[str, Any]]) -> int:
+    """0 where dev's saving lies within the band for at least one wish, and its quality above the bar for each of these; says which are missed."""
+    served = [cell for cell in cells if cell["case"].endswith(", serves: all")]
+    within = [cell for cell in served if BAND[0] <= cell["other"] <= BAND[1]]
+    missed = [cell for cell in within if cell["ours"] is None or cell["ours"] <= BAR]
+    for cell in missed:
+        print(f"Missed: {cell['case']}: quality {cell['ours']}, {cell['other']:.1%} saved")
+    is_held = bool(within) and not missed
+    print(f"The bar is {'held' if is_held else 'missed'}: {len(within)} of {len(served)} wishes save 65 to 80 % on dev.")
+    return 0 if is_held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
