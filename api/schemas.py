@@ -50,7 +50,8 @@ class BudgetBody(Body):
 class StudyBody(Body):
     """What to search for and what it may spend, confirmation included."""
 
-    strategy: Name | None = None
+    strategy: Annotated[Name | None, Field(description="`confirm` searches nothing: it takes `variant` to the sealed holdout")] = None
+    variant: Annotated[Name | None, Field(description="With strategy confirm: which one")] = None
     aim: Aim | None = None
     budget: Annotated[BudgetBody | None, Field(description="Default: 1,000 calls")] = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -148,6 +148,7 @@ def _file_state(definition: Family, served: ServedFamily) -> dict[str, Any] | No
         "state": "edited, not served",
         "commands": [
             f"detent variant diff {name} {variant}",
+            f"detent study confirm {name} {variant} --dry-run",
             f"detent rollout start {name} {variant}",
             f"detent family adopt {name} --confirm {name}",
         ],

@@ -13,11 +13,12 @@ from api.idempotency import kept
 from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, caller_of, guarded, router
 from api.schemas import NominateBody, ReasonBody, StudyBody
-from api.services import Shared
+from api.services import Services, Shared
 from optimizer import wiring
-from optimizer.core.errors import NotFound
+from optimizer.core.errors import Fault, InvalidInput, NotFound
 from optimizer.core.estimate import Estimate
-from optimizer.core.study import Budget, Study, StudyStatus
+from optimizer.core.study import CONFIRM, Budget, Study, StudyStatus
+from optimizer.jobs.confirm_variant import confirm_variant
 from optimizer.jobs.create_study import create_study
 from optimizer.jobs.nominate import Price, nominate
 from optimizer.jobs.request_stop import request_stop
@@ -67,8 +68,11 @@ def trials(id: str, shared: Shared, caller: Asking, cursor: Cursor = None, limit
 def create(family: str, body: StudyBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Queues a study for the worker: 202 with its Location. With `dry_run` it is 200 with calls, dollars and minutes expected, and nothing is spent.
 
-    409 when one is under way, when the budget cannot pay for the confirmation (with figures), or when there are too few examples.
+    Strategy `confirm` takes `variant`, whoever made it, to the sealed holdout; with `dry_run` 200 with the price of that look, and 200 with the
+    study where one has confirmed it. 409 when one is under way, when the budget cannot pay for the confirmation (with figures), or when there are too few examples.
     """
+    if body.strategy == CONFIRM or body.variant is not None:
+        return _confirm(family, body, shared, request, response)
     named = {"space": body.space, "proposer": body.proposer}
     definition = {**body.definition, **{name: value for name, value in named.items() if value is not None}}
 
@@ -94,6 +98,29 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
         response.status_code = 200
         return shapes.estimate(family, made)
     return answer(made)
+
+
+def _confirm(family: str, body: StudyBody, shared: Services, request: Request, response: Response) -> dict[str, Any]:
+    more = sorted(body.model_fields_set - {"strategy", "variant", "aim", "dry_run"})
+    if body.strategy != CONFIRM or body.variant is None or more:
+        detail = "strategy confirm goes with a variant, an aim and dry_run alone: it searches nothing, and its price is fixed before"
+        raise InvalidInput(f"No study was made: {detail}.", [Fault(pointer=f"/{(more or ['variant'])[0]}", detail=detail)])
+    asked_at = shared.clock.now()
+
+    def answer(found: Study) -> dict[str, Any]:
+        response.status_code = 200 if found.finished_at is not None and found.finished_at < asked_at else 202
+        response.headers["Location"] = f"/v1/studies/{found.id}"
+        return shapes.study(found)
+
+    found = confirm_variant(
+        shared.family(family), body.variant, aim=body.aim or "quality", actor=request.state.caller.actor,
+        store=kept(request, shared, response, answer), clock=shared.clock, models=wiring.open_models(shared.settings), dry_run=body.dry_run,
+        usd_per_month=shared.settings.usd_per_month,
+    )  # fmt: skip
+    if isinstance(found, Price):
+        response.status_code = 200
+        return {"dry_run": True, "price": asdict(found)}
+    return answer(found)
 
 
 @routes.post("/v1/studies/{id}/cancel", **guarded("operate", "limited", narrows=True))

@@ -1,8 +1,9 @@
-"""What runs by itself, said in the terminal of ``detent serve`` and in ``detent rollout status``."""
+"""What runs by itself, and what the files say that does not serve: for the terminal of ``detent serve`` and ``detent rollout status``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from optimizer.core.errors import Busy
 from optimizer.core.family import Family
@@ -11,8 +12,12 @@ from optimizer.core.schedule import in_force
 from optimizer.core.study import ENDED, Study
 from optimizer.core.words import count
 from optimizer.jobs.hand_on_candidates import APPROVAL, UNCONFIRMED, WAITS
+from optimizer.jobs.read_edit import read_edit
 from optimizer.jobs.trigger_studies import NOT_STARTED, STARTED
 from optimizer.ports import Alert, Store, Transaction
+
+if TYPE_CHECKING:
+    from optimizer.adapters.family_files import FamilyFiles
 
 ANNOUNCED = (STARTED, NOT_STARTED, UNCONFIRMED, APPROVAL, WAITS)
 
@@ -63,6 +68,29 @@ class News:
         self._told = {_key(alert) for alert in alerts}
         self._running -= {study.id for study in ended}
         return [printable(line) for line in [*lines, *map(_ended, ended)]]
+
+
+class EditNews:
+    """What the families' files say since the last question that does not serve, and which of them became faulty."""
+
+    def __init__(self, store: Store, files: FamilyFiles) -> None:
+        self._store, self._files = store, files
+        self._told = set(self._lines())
+
+    def __call__(self) -> list[str]:
+        if not self._files.changed():
+            return []
+        self._files.load()
+        lines = self._lines()
+        new = [line for line in lines if line not in self._told]
+        self._told = set(lines)
+        return [printable(line) for line in new]
+
+    def _lines(self) -> list[str]:
+        faulty = [f"{name}: its file is faulty, the last good version serves. {p.detail}" for name, p in self._files.problems.items()]
+        with self._store.read() as tx:
+            found = [read_edit(tx, self._store, f) for f in self._files.families.values() if f.name not in self._files.problems]
+        return [*faulty, *(edit.text for edit in found if edit is not None)]
 
 
 def _key(alert: Alert) -> tuple[str, str | None, str]:

@@ -142,6 +142,17 @@ def validate(
     if problems:
         raise typer.Exit(2)
     say(f"{', '.join(names) or 'No family'}: {'valid' if names else 'nothing to check'}.")
+    for line in _edits(session, names):
+        say(line)
+
+
+def _edits(session: Session, names: list[str]) -> list[str]:
+    """What the files say that has never served, with the next command."""
+    from optimizer.jobs.read_edit import read_edit
+
+    with session.store.read() as tx:
+        found = [read_edit(tx, session.store, session.families.families[name]) for name in names]
+    return [edit.text for edit in found if edit is not None]
 
 
 @app.command()

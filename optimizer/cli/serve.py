@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,8 @@ from optimizer.cli.output import say
 from optimizer.demo import LENGTH
 
 if TYPE_CHECKING:
+    from optimizer.adapters.family_files import FamilyFiles
     from optimizer.config import Settings
-    from optimizer.core.family import Family
     from optimizer.ports import Store
     from optimizer.supervise import Alarm
 
@@ -43,7 +44,7 @@ def serve(
       detent serve --no-mlflow --port 9000
     """
     from optimizer import run_files, wiring
-    from optimizer.cli.by_itself import News, switched_on
+    from optimizer.cli.by_itself import switched_on
     from optimizer.config import load_settings
     from optimizer.core.rollout import refuse_other_clock
     from optimizer.logs import set_up_logs
@@ -63,7 +64,8 @@ def serve(
             for rollout in store.rollouts.all_active(tx):
                 refuse_other_clock(rollout, settings.clock_scale)
         families = _load_families(settings, store, strict)
-        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=News(store))
+        usable = list(families.families.values())
+        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(store, families))
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
         mlflow_url = supervisor.url("mlflow") or settings.mlflow_tracking_uri
@@ -71,7 +73,7 @@ def serve(
         say(f"  Logs        {settings.log_dir()}")
         if flags.knobs:
             say(f"  Overridden  content pipelines serve their champion with {flags} of the environment", "yellow")
-        for line in switched_on(store, families):
+        for line in switched_on(store, usable):
             say(f"  By itself   {line}")
         say("Ctrl-C ends everything.")
         supervisor.run()
@@ -80,8 +82,8 @@ def serve(
         lock.release()
 
 
-def _load_families(settings: Settings, store: Store, strict: bool) -> list[Family]:
-    """Those that can be used. Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
+def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFiles:
+    """As they are. Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
     from optimizer import wiring
     from optimizer.core.errors import Refused
 
@@ -95,7 +97,15 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> list[Famil
             say(sync.text)
     if not families.families and not families.problems:
         say(f"No families in {settings.families_dir} yet. Make one: detent family create NAME --from prompt.txt --examples sheet.csv")
-    return list(families.families.values())
+    return families
+
+
+def _news(store: Store, families: FamilyFiles) -> Callable[[], list[str]]:
+    """What began or ended by itself, and what was edited in the files."""
+    from optimizer.cli.by_itself import EditNews, News
+
+    by_itself, edits = News(store), EditNews(store, families)
+    return lambda: [*by_itself(), *edits()]
 
 
 def _report(sentence: str) -> None:

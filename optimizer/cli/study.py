@@ -213,6 +213,33 @@ def nominate(
 
 
 @app.command()
+def confirm(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    variant: Annotated[str, typer.Argument(help="Id of any variant, or file: what family.yaml says now.", show_default=False)],
+    aim: Annotated[str, typer.Option(help="What it has to show on the holdout: quality, cost or latency.")] = "quality",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the look would cost; spend nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend the look without being asked.")] = False,
+    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Take any variant, also one edited by hand, to the sealed holdout: one look, at a price said before.
+
+    Examples:
+      detent study confirm triage file --dry-run
+      detent study confirm triage v_1a2b3c4d5e6f --yes
+    """
+    from optimizer.cli import study_confirm
+
+    check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    session = Session()
+    found = study_confirm.run(session, family, variant, aim, dry_run=dry_run, yes=yes, follow=follow, as_json=as_json)
+    if found is not None:
+        _show_study(session, found, as_json)
+        if found.status == "failed":
+            raise typer.Exit(1)
+
+
+@app.command()
 def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = False) -> None:
     """Write one self-contained HTML page: what was tried, what won, why, and at what cost.
 

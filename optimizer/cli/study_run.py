@@ -132,8 +132,8 @@ def begin(session: Session, family: Family, request: Request, *, follow: bool, q
             "definition": dict(request.definition) or None,
         }
         answer = session.server.post(f"/v1/families/{family.name}/studies", body)
-        return _by_worker(session, str(answer["id"]), follow, quiet)
-    return _here_or_by_worker(session, lambda: _create(session, family, request, dry_run=False).id, follow, quiet)
+        return by_worker(session, str(answer["id"]), follow, quiet)
+    return here_or_by_worker(session, lambda: _create(session, family, request, dry_run=False).id, follow, quiet)
 
 
 def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) -> Study:
@@ -148,8 +148,8 @@ def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) 
         return resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits).id
 
     if session.server is not None:
-        return _by_worker(session, queue(), follow, quiet)
-    return _here_or_by_worker(session, queue, follow, quiet)
+        return by_worker(session, queue(), follow, quiet)
+    return here_or_by_worker(session, queue, follow, quiet)
 
 
 def price_of_look(session: Session, searched: Study, variant: str, aim: str) -> Price | Study:
@@ -169,7 +169,9 @@ def view_price(out: Console, family: str, price: Price | Study) -> None:
         f"{price.variant}, aim {price.aim}: {count(price.n_calls, 'call')}, with retries at most {price.n_calls_at_most}, {usd}; look {price.look} at these holdout examples",
         markup=False,
     )
-    out.print(f"Next      detent study nominate {price.study} {price.variant} --aim {price.aim}", markup=False)
+    aim = "" if price.aim == "quality" else f" --aim {price.aim}"
+    then = f"nominate {price.study} {price.variant} --aim {price.aim}" if price.study else f"confirm {family} {price.variant}{aim}"
+    out.print(f"Next      detent study {then}", markup=False)
 
 
 def take_to_holdout(session: Session, searched: Study, variant: str, aim: str, *, follow: bool, quiet: bool) -> Study:
@@ -177,10 +179,10 @@ def take_to_holdout(session: Session, searched: Study, variant: str, aim: str, *
     if session.server is not None:
         answer = session.server.post(f"/v1/studies/{searched.id}/nominate", {"variant": variant, "aim": aim})
         id = str(answer["id"])
-        return _read(session, id) if id == searched.id else _by_worker(session, id, follow, quiet)
+        return read_study(session, id) if id == searched.id else by_worker(session, id, follow, quiet)
     found = _nominate(session, searched, variant, aim, dry_run=False)
     assert isinstance(found, Study)
-    return found if found.id == searched.id else _here_or_by_worker(session, lambda: found.id, follow, quiet)
+    return found if found.id == searched.id else here_or_by_worker(session, lambda: found.id, follow, quiet)
 
 
 def _nominate(session: Session, searched: Study, variant: str, aim: str, *, dry_run: bool) -> Price | Study:
@@ -233,24 +235,24 @@ def _create(session: Session, family: Family, request: Request, *, dry_run: bool
     )
 
 
-def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Study:
+def by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Study:
     if not follow:
         say(f"Study {study_id} is queued. Follow it: detent study show {study_id}")
-        return _read(session, study_id)
+        return read_study(session, study_id)
     try:
         return _watch(session, study_id, quiet, lambda: True)
     except KeyboardInterrupt:
         say(f"Study {study_id} goes on in the worker. Look: detent study show {study_id}. Stop it: detent study cancel {study_id}")
-        return _read(session, study_id)
+        return read_study(session, study_id)
 
 
-def _here_or_by_worker(session: Session, queue: Any, follow: bool, quiet: bool) -> Study:
+def here_or_by_worker(session: Session, queue: Any, follow: bool, quiet: bool) -> Study:
     """Without a server this process is the worker for as long as the study takes; a worker that runs alone is left to do it."""
     lock = run_files.ProcessLock(session.settings, "worker")
     if not lock.acquire():
         study_id = queue()
         say(f"The worker with pid {lock.holder()} runs study {study_id}.")
-        return _by_worker(session, study_id, follow, quiet)
+        return by_worker(session, study_id, follow, quiet)
     try:
         return _here(session, queue(), quiet)
     finally:
@@ -353,7 +355,7 @@ def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, el
     return " · ".join(parts)
 
 
-def _read(session: Session, study_id: str) -> Study:
+def read_study(session: Session, study_id: str) -> Study:
     with session.store.read() as tx:
         study = session.store.studies.get(tx, study_id)
     if study is None:

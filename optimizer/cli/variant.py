@@ -15,12 +15,13 @@ from optimizer.core.printable import printable
 from optimizer.core.strict_json import read_json
 
 if TYPE_CHECKING:
+    from optimizer.core.family import Family
     from optimizer.ports import Store, VariantRecord
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
-VariantId = Annotated[str, typer.Argument(help="Id of the variant, or champion, or candidate.", show_default=False)]
+VariantId = Annotated[str, typer.Argument(help="Id of the variant, or champion, candidate, or file.", show_default=False)]
 
 
 @app.command("list")
@@ -165,9 +166,11 @@ def export(
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:
-    """By id, by a unique beginning of it, or by use: champion, candidate (of the active rollout, else what would be rolled out next)."""
-    session.family(family)
+    """By id, by a unique beginning of it, or by use: champion, candidate (of the active rollout, else what would be rolled out next), file."""
+    declared = session.family(family)
     store = session.store
+    if name == "file":
+        return _of_file(session, declared)
     with store.read() as tx:
         if name == "champion":
             champion = store.champions.current(tx, family)
@@ -189,6 +192,22 @@ def find_variant(session: Session, family: str, name: str) -> VariantRecord:
             found = fitting[0] if len(fitting) == 1 else None
     if found is None:
         raise NotFound(f"{family} has no variant {name!r}. See them with: detent variant list {family}.", family=family, variant=name)
+    return found
+
+
+def _of_file(session: Session, declared: Family) -> VariantRecord:
+    """What the family's file says now; stored where it was not yet, which serves nothing."""
+    from optimizer.jobs.file_versions import store_file_version
+
+    if family_problem := session.families.problems.get(declared.name):
+        raise family_problem
+    if not declared.prompt.versions:
+        raise NotFound(f"The file of {declared.name} has no prompt version, so it is no variant by itself.", family=declared.name)
+    store, at = session.store, session.clock.now()
+    store.write(lambda tx: store_file_version(tx, store, declared, declared.prompt.current, at))
+    with store.read() as tx:
+        found = store.variants.get(tx, declared.name, declared.variant().id)
+    assert found is not None
     return found
 
 

@@ -7,7 +7,7 @@ resume, one at a time).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 
 from optimizer.core.budget import require_bounded
@@ -36,7 +36,7 @@ TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do 
 class Price:
     """What one more look costs: calls, at most so many calls and dollars with retries (None: a model has no price), which look at the holdout it is."""
 
-    study: str
+    study: str | None  # whose search found the variant; None where a person named it
     variant: str
     aim: Aim
     n_calls: int
@@ -84,9 +84,9 @@ def nominate(
     if study.status in UNFINISHED:
         raise Conflict(f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status)
     if variant == study.winner and aim == study.aim and study.confirmation:
-        return _as_confirmed(study, variant)
+        return as_confirmed(study, variant)
     if before is not None and before.aim == aim and champion is not None and before.champion == champion.variant:
-        return _as_confirmed(before, variant)
+        return as_confirmed(before, variant)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.strategy == CONFIRM and variant == study.winner):
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
@@ -94,23 +94,26 @@ def nominate(
         raise InvalidInput(
             f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be nominated."
         )
-    if champion is None or champion.variant == variant:
-        raise Conflict(
-            f"{variant} is the champion of {family.name} already." if champion else f"{family.name} has no champion to compare with."
-        )
-    arms = variant_of(store, family.name, champion.variant), variant_of(store, family.name, variant)
-    planned = _plan(study, arms, aim, family, actor, store, clock, models, usd_per_month)
-    return planned.price if dry_run else _queue(planned, store, clock, family)
+    definition = Definition.parse(study.definition)
+    if definition.n_holdout == 0:  # it was not to look; whoever nominates lets it
+        definition = replace(definition, n_holdout=family.rollout.gates.n)
+    planned = plan_look(
+        family, variant, aim, definition, seed=study.seed, searched=study.id, actor=actor, store=store, clock=clock, models=models,
+        usd_per_month=usd_per_month,
+    )  # fmt: skip
+    return planned.price if dry_run else queue_look(planned, store, clock, family)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Planned:
+class PlannedLook:
+    """A study that searches nothing, and what it costs."""
+
     study: Study
     price: Price
     limits: MonthlyLimits
 
 
-def _as_confirmed(study: Study, variant: str) -> Study:
+def as_confirmed(study: Study, variant: str) -> Study:
     if study.outcome != "nominated":
         failed = [g["name"] for g in missed((study.confirmation or {}).get("gates", []))]
         raise GateNotMet(
@@ -121,20 +124,33 @@ def _as_confirmed(study: Study, variant: str) -> Study:
     return study
 
 
-def _plan(
-    searched: Study,
-    arms: tuple[Variant, Variant],
-    aim: Aim,
+def _arms(family: Family, variant: str, store: Store) -> tuple[Variant, Variant]:
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+    if champion is None:
+        raise Conflict(f"{family.name} has no champion to compare with.")
+    if champion.variant == variant:
+        raise Conflict(f"{variant} is the champion of {family.name} already.")
+    return variant_of(store, family.name, champion.variant), variant_of(store, family.name, variant)
+
+
+def plan_look(
     family: Family,
+    variant: str,
+    aim: Aim,
+    definition: Definition,
+    *,
+    seed: int,
+    searched: str | None,
     actor: str,
     store: Store,
     clock: Clock,
     models: ModelCatalogue,
     usd_per_month: float | None,
-) -> _Planned:
-    """Champion and candidate as they are: each priced by its own model and output limit."""
+) -> PlannedLook:
+    """Champion and candidate as they are: each priced by its own model and output limit. ``searched``: the study that found it, if one did."""
+    arms = _arms(family, variant, store)
     check_kind((REPLAY,) if family.kind == "policy" else (), family, aim)
-    definition = Definition.parse(searched.definition)
     dataset = build_dataset(family, definition, store)
     n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n
     if n_holdout < needed:
@@ -175,12 +191,12 @@ def _plan(
     for one in asked:
         require_bounded(*one, budget)
     study = Study(
-        id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=searched.seed, budget=budget,
-        definition=searched.definition, champion=arms[0].id, winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
+        id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=seed, budget=budget,
+        definition={k: v for k, v in asdict(definition).items() if v is not None}, champion=arms[0].id, winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
         simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     price_of_look = Price(
-        study=searched.id,
+        study=searched,
         variant=arms[1].id,
         aim=aim,
         n_calls=n_calls,
@@ -188,10 +204,11 @@ def _plan(
         usd_at_most=budget.usd,
         look=look,
     )
-    return _Planned(study=study, price=price_of_look, limits=limits)
+    return PlannedLook(study=study, price=price_of_look, limits=limits)
 
 
-def _queue(planned: _Planned, store: Store, clock: Clock, family: Family) -> Study:
+def queue_look(planned: PlannedLook, store: Store, clock: Clock, family: Family) -> Study:
+    """Stored, for the worker or the one who asks. Raises Conflict where the family is frozen or has a study."""
     study = planned.study
 
     def add(tx: Transaction) -> Study:

@@ -10,6 +10,7 @@ from optimizer.core.family import Family
 from optimizer.core.freezes import is_frozen
 from optimizer.core.rollout import Champion, Decision
 from optimizer.jobs.file_versions import FILE_ACTOR, crown_file_version, store_file_version
+from optimizer.jobs.read_edit import Edit, read_edit
 from optimizer.jobs.record_change import log_head, record_reign
 from optimizer.ports import Clock, Store, Transaction
 
@@ -18,14 +19,14 @@ from optimizer.ports import Clock, Store, Transaction
 class FamilySync:
     """What the sync of one family found and did.
 
-    ``edited`` names the file's Variant when it has never served, ``behind`` when it has, and a rollout or a rollback has passed it.
+    ``edit`` is the file's Variant when it has never served, ``behind`` names it when it has, and a rollout or a rollback has passed it.
     """
 
     family: str
     champion: str
     added: tuple[str, ...] = ()  # Variants of the file that the store did not hold
     crowned: bool = False
-    edited: str | None = None
+    edit: Edit | None = None
     behind: str | None = None
 
     @property
@@ -37,13 +38,12 @@ class FamilySync:
                 f"{self.family}: {self.champion} serves; the file still names {self.behind}, which served before. "
                 f"To write what serves into the file: detent variant export {self.family} --format yaml"
             )
-        if self.edited is None:
-            return f"{self.family}: the file's version {self.champion} serves"
-        return (
-            f"{self.family}: the file's version {self.edited} is edited, not served ({self.champion} serves). "
-            f"Compare: detent variant diff {self.family} {self.edited}. Go on by evidence: detent rollout start {self.family} {self.edited}. "
-            f"Or serve it at once: detent family adopt {self.family} --confirm {self.family}"
-        )
+        return f"{self.family}: the file's version {self.champion} serves" if self.edit is None else self.edit.text
+
+    @property
+    def edited(self) -> str | None:
+        """The Variant that is not served."""
+        return None if self.edit is None else self.edit.variant
 
 
 def sync_families(families: Mapping[str, Family], store: Store, clock: Clock, *, serve_file_edits: bool = False) -> list[FamilySync]:
@@ -94,7 +94,7 @@ def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_fil
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), crowned=True), ended
     if any(reign.variant == wanted for reign in store.champions.history(tx, family.name)):
         return FamilySync(family=family.name, champion=current.variant, added=tuple(added), behind=wanted), None
-    return FamilySync(family=family.name, champion=current.variant, added=tuple(added), edited=wanted), None
+    return FamilySync(family=family.name, champion=current.variant, added=tuple(added), edit=read_edit(tx, store, family)), None
 
 
 def _came_from_file(reign: Champion) -> bool:

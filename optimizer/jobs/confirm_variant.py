@@ -1,0 +1,50 @@
+"""Takes any variant of a family to the sealed holdout, one edited by hand too: a study that searches nothing and only confirms."""
+
+from __future__ import annotations
+
+from optimizer.core.family import Family
+from optimizer.core.study import CONFIRM, Aim, Study
+from optimizer.jobs.confirming_study import confirming_study
+from optimizer.jobs.create_study import parse_definition
+from optimizer.jobs.nominate import Price, as_confirmed, plan_look, queue_look
+from optimizer.jobs.study_run import variant_of
+from optimizer.ports import Clock, ModelCatalogue, Store
+
+
+def confirm_variant(
+    family: Family,
+    variant: str,
+    *,
+    aim: Aim,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+    dry_run: bool = False,
+    usd_per_month: float | None = None,
+) -> Study | Price:
+    """The study that confirms ``variant`` for ``aim`` against the champion of today, or has; with ``dry_run`` the Price of a new one.
+
+    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another.
+
+    Raises:
+        NotFound: the family has no such variant.
+        Conflict: it is the champion, another study of the family has not ended, or the family is frozen.
+        GateNotMet: it has been confirmed for this aim, and a gate is not met.
+        InvalidInput: cost is the aim and a model has no price.
+        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
+    """
+    variant_of(store, family.name, variant)
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+        before = confirming_study(tx, store, family.name, variant, aim=aim)
+        under_way = next((s for s in store.studies.unfinished(tx) if s.family == family.name and s.strategy == CONFIRM), None)
+    if under_way is not None and (under_way.winner, under_way.aim) == (variant, aim):
+        return under_way
+    if before is not None and before.aim == aim and champion is not None and before.champion == champion.variant:
+        return as_confirmed(before, variant)
+    planned = plan_look(
+        family, variant, aim, parse_definition(family, {}), seed=0, searched=None, actor=actor, store=store, clock=clock, models=models,
+        usd_per_month=usd_per_month,
+    )  # fmt: skip
+    return planned.price if dry_run else queue_look(planned, store, clock, family)

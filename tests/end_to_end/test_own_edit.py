@@ -1,0 +1,111 @@
+"""A person edits a prompt and takes it to the sealed holdout: what is said, asked and refused, from the terminal and over REST."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer import wiring
+from optimizer.cli.by_itself import EditNews
+from optimizer.config import Settings, load_settings
+from tests.api_world import serving
+from tests.command_line import Ran, detent
+from tests.gateway_world import make_home
+from tests.scripted_model import Provider, chat_answer, provider
+from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
+
+
+def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    """Knows the topic once it is told to choose."""
+    asked = "\n".join(message["content"] for message in body["messages"])
+    text = next((topic for topic in TOPICS if topic in body["messages"][-1]["content"]), "none")
+    return 200, {}, json.dumps(chat_answer(text if "Choose" in asked else "I would rather not say.")).encode()
+
+
+class Project:
+    """A home with the family ``topics``, a champion, and examples; ``edit`` changes its only version in place."""
+
+    def __init__(self, folder: Path, model: Provider) -> None:
+        model.answer = answer
+        self.model = model
+        declared = {**TOPIC_FAMILY, "model": {"default": "remote", "max_tokens": 8}, "rollout": {"gates": {"n": 20}}}
+        price = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
+        models = {"remote": {"openai_compatible": model.url, "model": "m", "price": price, "retries": 0}}
+        self.settings: Settings = make_home(folder, {"topics": json.dumps(declared)}, models)
+        self.file = self.settings.families_dir / "topics" / "family.yaml"
+        store = wiring.open_store(self.settings)
+        wiring.sync_families(self.settings, wiring.load_families(self.settings), store, wiring.open_clock(self.settings))
+        rows = [*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(20, "holdout")]
+        store.write(lambda tx: store.examples.add(tx, rows))
+        store.close()
+
+    def edit(self) -> None:
+        import yaml
+
+        values = yaml.safe_load(self.file.read_text(encoding="utf-8"))
+        version = values["prompt"]["versions"][values["prompt"]["current"]]
+        version["content"][0]["content"] = "Choose one topic."
+        self.file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "400")
+    with provider() as model:
+        yield Project(tmp_path, model)
+
+
+def ok(ran: Ran) -> str:
+    assert ran.code == 0, ran.err
+    return ran.out + ran.err
+
+
+def test_an_edited_file_is_told_with_the_next_command_and_that_it_was_changed_in_place(project: Project) -> None:
+    assert "edited" not in ok(detent("family", "validate", "topics"))
+    files, store = wiring.load_families(project.settings), wiring.open_store(project.settings)
+    news = EditNews(store, files)
+    assert news() == []
+    project.edit()
+    (line,) = news()
+    assert news() == []
+    store.close()
+    for told in (line, ok(detent("family", "validate", "topics"))):
+        assert "is edited, not served" in told
+        assert "was changed in place: it was v_" in told
+        assert "detent study confirm topics file --dry-run" in told
+
+
+def test_an_edit_goes_to_the_holdout_at_a_price_said_before_and_only_after_a_yes(project: Project) -> None:
+    project.edit()
+    price = detent("study", "confirm", "topics", "file", "--dry-run", "--json").json["price"]
+    assert (price["n_calls"], price["look"], price["study"]) == (40, 1, None)
+    assert 0 < price["usd_at_most"] < 1
+    refused = detent("study", "confirm", "topics", "file")
+    assert (refused.code, "--yes" in refused.err, f"{price['variant']}, aim quality: 40 calls" in refused.err) == (3, True, True)
+    assert project.model.bodies == [], "nothing was asked before a yes"
+    told = ok(detent("study", "confirm", "topics", "file", "--yes"))
+    assert "was nominated" in told or "nominated" in told
+    assert len(project.model.bodies) == 40
+    again = ok(detent("study", "confirm", "topics", price["variant"], "--dry-run"))
+    assert "nothing is to pay" in again
+
+
+def test_the_same_over_rest(project: Project) -> None:
+    project.edit()
+    with serving(load_settings("dev", project.settings.home)) as world:
+        mine = detent("variant", "show", "topics", "file", "--json").json["variant"]
+        body = {"strategy": "confirm", "variant": mine}
+        priced = world.post("/v1/families/topics/studies", {**body, "dry_run": True})
+        assert (priced.status_code, priced.json()["price"]["n_calls"]) == (200, 40)
+        made = world.post("/v1/families/topics/studies", body)
+        assert (made.status_code, made.json()["strategy"], made.json()["winner"]) == (202, "confirm", mine)
+        assert made.headers["location"] == f"/v1/studies/{made.json()['id']}"
+        again = world.post("/v1/families/topics/studies", body)
+        assert (again.status_code, again.json()["id"]) == (202, made.json()["id"])
+        for wrong, pointer in (({"strategy": "confirm"}, "/variant"), ({**body, "seed": 3}, "/seed"), ({"variant": mine}, "/variant")):
+            refused = world.post("/v1/families/topics/studies", wrong)
+            assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer), refused.text
