@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from optimizer.core.scoring import Judge, Scorer
     from optimizer.core.strategy import SearchSetting, Strategy
     from optimizer.core.study_history import StudyReport
+    from optimizer.core.variant_grid import VariantGrid
     from optimizer.jobs.sync_families import FamilySync
     from optimizer.ports import AlertChannel, Clock, FamilySource, Store, Tracker
 
@@ -272,6 +273,13 @@ def study_page(report: StudyReport) -> str:
     from optimizer.adapters import study_report
 
     return study_report.study_page(report)
+
+
+def grid_page(grid: VariantGrid) -> str:
+    """Variants side by side as one HTML page that needs no network."""
+    from optimizer.adapters import variant_grid_page
+
+    return variant_grid_page.grid_page(grid)
 
 
 def open_secrets(settings: Settings) -> Secrets:

@@ -24,16 +24,24 @@ Open = Annotated[bool, typer.Option("--open", help="Show it in the browser.")]
 
 def deliver(session: Session, page: str, values: Mapping[str, Any], *, name: str, out: Path | None, open: bool, as_json: bool) -> None:
     """Writes the page and prints its path; with --json also ``values``. Raises Conflict where it cannot be written."""
+    path = write_page(session, page, name=name, out=out)
+    if path is None:
+        return
+    told = {**values, "path": str(path), "bytes": len(page.encode())}
+    show(as_json, told, lambda screen: screen.print(str(told["path"]), markup=False))
+    if open:
+        typer.launch(path.as_uri())
+
+
+def write_page(session: Session, page: str, *, name: str, out: Path | None) -> Path | None:
+    """Where the page is now, in full; None where it went to stdout. Raises Conflict where it cannot be written."""
     if out == STDOUT:
         sys.stdout.write(page)
-        return
+        return None
     path = out or session.settings.var() / "reports" / f"{name}.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
     except OSError as refused:
         raise Conflict(f"Cannot write the report to {path}: {refused.strerror}. Name another file with --out.") from None
-    told = {**values, "path": str(path.resolve()), "bytes": len(page.encode())}
-    show(as_json, told, lambda screen: screen.print(str(told["path"]), markup=False))
-    if open:
-        typer.launch(path.resolve().as_uri())
+    return path.resolve()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.cli import variant_compare
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant_text import differences, reading
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from optimizer.ports import Store, VariantRecord
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
+
+variant_compare.register(app)
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 VariantId = Annotated[str, typer.Argument(help="Id of the variant, or champion, candidate, or file.", show_default=False)]

@@ -67,7 +67,7 @@ def evaluate_variant(
     plan = _plan(family, variant, split, n, store, bare=bare)
     examples = plan.examples
     scorer, spent = scorer_for(family), OwnSpend()
-    evaluator = Evaluator(family, scorer, _opener(family, budget or Budget(), store, clock, models, spent), on_call=on_call)
+    evaluator = Evaluator(family, scorer, opener(family, budget or Budget(), store, clock, models, spent), on_call=on_call)
     results = evaluator.evaluate(variant, examples)
     n_fresh = evaluator.n_fresh
     if all(r.output is None for r in results):
@@ -141,7 +141,7 @@ def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: i
         n = DEFAULT_N if targets is None else targets.n
     if n < 1:
         raise InvalidInput(f"An evaluation needs at least one example, not {n}.")
-    examples = _examples(family, split, n, store)
+    examples = drawn_examples(family, split, n, store)
     if targets is not None and len(examples) < min(targets.n, _n_dev(family, store)):
         targets = None
     champion = _champion(family, store)
@@ -189,7 +189,7 @@ def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:
     return {id: name for id, name in found.items() if name is not None}
 
 
-def _opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource, spent: OwnSpend) -> Callable[[str], OpenModel]:
+def opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource, spent: OwnSpend) -> Callable[[str], OpenModel]:
     """``spent``: one for all models of a policy, which together keep to the budget."""
 
     def open_model(name: str) -> OpenModel:
@@ -202,7 +202,7 @@ def _opener(family: Family, budget: Budget, store: Store, clock: Clock, models: 
     return open_model
 
 
-def _examples(family: Family, split: Literal["train", "dev"], n: int, store: Store) -> list[Example]:
+def drawn_examples(family: Family, split: Literal["train", "dev"], n: int, store: Store) -> list[Example]:
     with store.read() as tx:
         everything = {e.id: e for e in store.examples.of_split(tx, family.name, split=split)}
     if not everything:

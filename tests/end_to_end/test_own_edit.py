@@ -109,3 +109,37 @@ def test_the_same_over_rest(project: Project) -> None:
         for wrong, pointer in (({"strategy": "confirm"}, "/variant"), ({**body, "seed": 3}, "/seed"), ({"variant": mine}, "/variant")):
             refused = world.post("/v1/families/topics/studies", wrong)
             assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer), refused.text
+
+
+def test_an_edit_stands_beside_the_champion_on_the_same_dev_examples(project: Project, tmp_path: Path) -> None:
+    project.edit()
+    priced = detent("variant", "compare", "topics", "champion", "file", "--dry-run", "--json").json
+    assert (priced["n"], priced["models"], priced["calls"]["high"], priced["usd"]["high"] > 0) == (6, ["remote"], 12, True)
+    assert project.model.bodies == []
+    page = tmp_path / "compare.html"
+    told = ok(detent("variant", "compare", "topics", "champion", "file", "--examples", "50", "--out", str(page)))
+    assert "The answers differ on 6 of 6 dev examples." in told
+    assert "+1.000" in told
+    assert "12 calls made" in told
+    assert "detent study confirm topics v_" in told
+    assert f"Every answer: {page}" in told
+    assert all(example.input["document"] in page.read_text() for example in topic_examples(6, "dev"))
+    assert "holdout-" not in page.read_text()
+    again = detent("variant", "compare", "topics", "champion", "file", "--out", str(page), "--json").json
+    assert (again["n_calls"], again["variants"][1]["wins"], len(again["rows"])) == (0, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(["champion"], 2, "two variants or more", id="one alone"),
+        pytest.param(["champion", "champion"], 2, "is named twice", id="the same twice"),
+        pytest.param(["champion", "v_nothing"], 1, "has no variant 'v_nothing'", id="an unknown one"),
+        pytest.param(["champion", "file", "--budget-calls", "3"], 3, "would pass the cap of 3 calls", id="a cap that does not pay"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(project: Project, words: list[str], code: int, says: str) -> None:
+    project.edit()
+    ran = detent("variant", "compare", "topics", *words)
+    assert (ran.code, says in ran.err) == (code, True), ran.err
+    assert len(project.model.bodies) <= 3
