@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import create_engine
 
 from optimizer.adapters.database import Database
-from optimizer.adapters.database.migrations import upgrade
 from optimizer.core.assignment import choose
 from optimizer.core.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, Refused, StaleVersion
 from optimizer.core.family import Family, parse_family
@@ -31,7 +30,7 @@ from optimizer.jobs.start_rollout import start_rollout
 from optimizer.jobs.sync_families import sync_families
 from optimizer.jobs.verify_rollout import verify_rollout
 from tests.clock import Clock
-from tests.stores import EMBEDDED_ONLY, interaction
+from tests.stores import EMBEDDED_ONLY, interaction, new_database
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 F = "summarization"
@@ -59,14 +58,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path / 'detent.db'}"
-    upgrade(url)
-    return url
+    made = new_database(tmp_path)
+    made.close()
+    return made.url
 
 
 @pytest.fixture
-def store(url: str, clock: Clock):
-    store = Database(url)
+def store(url: str, tmp_path: Path, clock: Clock):
+    store = new_database(tmp_path)
     sync_families({F: family()}, store, clock)
     reported = Arm(family=F, variant=family().variant().id, unit_hmac="u0")
     store.write(lambda tx: store.events.add_interactions(tx, [interaction("in_0", of=reported, received_at=clock.now())]))

@@ -24,6 +24,7 @@ boundaries = st.floats(-0.5, 0.5)
 variances = st.floats(0.0004, 0.25)
 sizes = st.integers(1, 200)
 LADDER = (0.10, 0.25, 0.50, 0.75)
+RUNS = pytest.mark.parametrize("runs", [1000, pytest.param(3000, marks=pytest.mark.long)])
 
 
 @st.composite
@@ -197,9 +198,10 @@ def test_what_hurts_users_always_ends_the_exposure(standing):
         assert decide(standing).share == 0.0
 
 
-def test_the_mean_of_e_under_the_null_is_at_most_one_within_its_error():
+@RUNS
+def test_the_mean_of_e_under_the_null_is_at_most_one_within_its_error(runs):
     """Seeded: shares that change, a base rate that drifts, scores and successes; all hypotheses at their boundary."""
-    rng, runs = random.Random(11), 3000
+    rng = random.Random(11)
     names = {"roll": 0.0, "ship1": -0.05, "ship3": -0.15}
     for name, gap in names.items():
         values = []
@@ -216,8 +218,9 @@ def test_the_mean_of_e_under_the_null_is_at_most_one_within_its_error():
         assert mean > 0.5  # an e-value of almost nothing would be valid and useless
 
 
-def test_scores_under_the_null_have_a_mean_e_of_at_most_one_within_its_error():
-    rng, runs, values = random.Random(12), 3000, []
+@RUNS
+def test_scores_under_the_null_have_a_mean_e_of_at_most_one_within_its_error(runs):
+    rng, values = random.Random(12), []
     for _ in range(runs):
         gate = QualityGate.start(margin=0.05, champion_mean=0.75, champion_variance=0.02, kind="score")
         for n_c in (4, 10, 20):
@@ -229,10 +232,11 @@ def test_scores_under_the_null_have_a_mean_e_of_at_most_one_within_its_error():
     assert 0.5 < mean <= 1 + 3 * error
 
 
+@RUNS
 @pytest.mark.parametrize("kind", ["errors", "latency", "cost"])
-def test_a_guardrails_mean_e_is_at_most_one_where_the_candidate_is_as_much_worse_as_it_may_be(kind):
+def test_a_guardrails_mean_e_is_at_most_one_where_the_candidate_is_as_much_worse_as_it_may_be(kind, runs):
     """Seeded: eight blocks of ten seconds at a canary's share, some without a candidate, and a champion that gets worse on its way."""
-    rng, runs, values = random.Random(13), 2000, []
+    rng, values = random.Random(13), []
     for _ in range(runs):
         guardrail = Guardrail.start(kind, champion_mean={"errors": 0.03, "latency": 0.05, "cost": 0.3}[kind], champion_variance=0.03)
         for i in range(8):
