@@ -83,7 +83,7 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
     made = create_study(
         shared.family(family),
         strategy=body.strategy,
-        aim=body.aim or "quality",
+        aim=body.aim,
         budget=Budget(**body.budget.model_dump()) if body.budget is not None else None,
         seed=body.seed,
         definition=definition,

@@ -9,12 +9,6 @@ import numpy as np
 from learned.content_rows import POINTS, Content, kept_together, quality_of
 
 WEIGHTS = np.array([0.25, 0.15, 0.25, 0.20, 0.15])  # length, structure, coherence, topic clarity, language: C1
-FEW = (
-    "log_words", "log_chars", "log_sentences", "sentence_mean", "sentence_deviation", "log_paragraphs", "distinct_share", "distinct_root",
-    "word_length", "long_words", "syllables", "connectives", "stop_words", "first_person", "second_person", "hedges", "modals", "digits",
-    "upper", "punctuation", "questions", "exclamations", "commas", "brackets", "ends",
-)  # fmt: skip
-FEW_STATISTICS = tuple(f"text.{name}" for name in FEW)
 
 
 def parts(rows: Sequence[Content]) -> np.ndarray:

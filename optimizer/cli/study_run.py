@@ -35,7 +35,7 @@ class Request:
     """What was asked for: options beat the definition file, which beats the defaults of the job."""
 
     strategy: str | None
-    aim: Aim
+    aim: Aim | None  # None: the job's default
     budget: Budget
     seed: int
     definition: Mapping[str, Any] = field(default_factory=dict)
@@ -60,9 +60,7 @@ class Request:
         seed = options.get("seed")
         return cls(
             strategy=options.get("strategy") or values.get("strategy"),
-            aim=options.get("aim")
-            or values.get("aim")
-            or ("cost" if any(definition.get(name) is not None for name in KEEP) else "quality"),
+            aim=options.get("aim") or values.get("aim"),
             budget=Budget(**caps),
             seed=int(seed if seed is not None else values.get("seed") or 0),
             definition=definition,

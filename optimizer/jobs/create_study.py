@@ -49,6 +49,7 @@ from optimizer.core.strategy import (
 from optimizer.core.study import KEEP, Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
+from optimizer.jobs.aim_of_study import aim_of_study
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_spending import monthly_left
@@ -78,7 +79,7 @@ def create_study(
     family: Family,
     *,
     strategy: str | None = None,
-    aim: Aim = "quality",
+    aim: Aim | None = None,
     budget: Budget | None = None,
     seed: int = 0,
     definition: Mapping[str, Any] | None = None,
@@ -93,6 +94,7 @@ def create_study(
     """The queued study, or with ``dry_run`` its Estimate (which writes and spends nothing).
 
     Args:
+        aim: None: as ``aim_of_study`` has it.
         trigger: why it starts by itself; None when somebody asks for it.
         usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
     Raises:
@@ -110,6 +112,7 @@ def create_study(
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
     with store.read() as tx:
         caps = under(monthly_left(tx, store, clock, family.name, limits), _checked(budget or DEFAULT_BUDGET))
+    aim = aim or aim_of_study(family, definition or {}, store)
     plan = _plan(family, strategy or default_strategy(family), aim, caps, definition or {}, store, models)
     if dry_run:
         return plan.estimate

@@ -194,11 +194,32 @@ def test_a_prompt_has_nothing_of_the_kind_to_keep(tmp_path: Path) -> None:
         World(tmp_path).fill().create(definition={"keep_saved": 0.65})
 
 
-def test_the_command_asks_for_it_with_time_as_the_aim_unless_another_is_named() -> None:
+def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
     asked = Request.of({"keep_quality": 0.7, "n_dev": 30}, keep={"keep_saved": 0.65, "keep_quality": None})
-    assert (asked.aim, asked.definition) == ("cost", {"n_dev": 30, "keep_saved": 0.65})
-    assert Request.of({}, aim="quality", keep={"keep_saved": 0.65}).aim == "quality"
-    assert Request.of({}, keep={"keep_saved": None, "keep_quality": None}).aim == "quality"
+    assert (asked.aim, asked.definition) == (None, {"n_dev": 30, "keep_saved": 0.65})
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked", "aim"),
+    [
+        ("full", {"keep_saved": 0.65}, "cost"),
+        ("full", {"keep_quality": 0.7}, "cost"),
+        ("lightweight", {"keep_saved": 0.65}, "quality"),
+        ("lightweight", {"keep_quality": 0.7}, "quality"),
+        ("full", {}, "quality"),
+    ],
+)
+def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(
+    tmp_path: Path, mode: str, asked: dict[str, float], aim: str
+) -> None:
+    family = pipeline_family(space={}, rollout={"gates": {"n": 30}})
+    policy = family.prompt.versions["balanced"].policy | {f"route.{name}": mode for name in N_OF}
+    declared = family.prompt.model_copy(
+        update={"versions": {"balanced": family.prompt.versions["balanced"].model_copy(update={"policy": policy})}}
+    )
+    world = World(tmp_path, family=family.model_copy(update={"prompt": declared}))
+    world.fill(examples=[*items("train", 0.3, by_length), *items("dev", 0.3, by_length), *items("holdout", 0.3, by_length)])
+    assert world.create(models=NoModels(), definition={**SIZES, **asked}).aim == aim
 
 
 def test_people_read_it_by_type_with_the_number_of_items_and_that_it_does_not_transfer(kept: tuple[World, Any]) -> None:
