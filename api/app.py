@@ -69,8 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Edge, limits=settings.limits)
     problems.install(app)
-    for group in GROUPS:
-        app.include_router(group.routes)
+    for group in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
+        app.router.routes.extend(group.routes.routes)
     serving.install(app)
     install_documents(app)
     return app

@@ -16,6 +16,7 @@ from optimizer.config import Settings, load_settings
 from optimizer.jobs.init_project import init_project
 from optimizer.run_files import find
 from tests.clock import PROCESSES_S, until
+from tests.command_line import Ran, detent
 
 CLI = [sys.executable, "-c", "from optimizer.cli import main; main()"]
 CHILDREN = ("api", "gateway", "worker")
@@ -24,11 +25,12 @@ CHILDREN = ("api", "gateway", "worker")
 class Server:
     """One ``detent serve`` on a home of its own."""
 
-    def __init__(self, home: Path, *words: str) -> None:
+    def __init__(self, home: Path, *words: str, environment: Mapping[str, str] | None = None) -> None:
         self.home = home
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
             "DETENT_HOME": str(home),
             "NO_COLOR": "1",
+            **(environment or {}),
         }
         self.settings: Settings = load_settings(home=home)
         self.process = subprocess.Popen(
@@ -69,7 +71,12 @@ class Server:
         assert found.url is not None
         return found.url
 
-    def detent(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def detent(self, *words: str) -> Ran:
+        """A command of the same user, in this process."""
+        return detent(*words, env={"DETENT_HOME": str(self.home), "NO_COLOR": "1"})
+
+    def another(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command in a process of its own, for those that take a lock or signals."""
         return subprocess.run([*CLI, *words], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.home)
 
     def end(self) -> None:

@@ -21,14 +21,16 @@ class CpuMeter:
     """CPU seconds of this process and its descendants, ended or running, since it was made."""
 
     def __init__(self) -> None:
-        self.running = 0.0
+        self.running = self.ended = 0.0
         self.last = self.total(look=True)
 
     def total(self, look: bool) -> float:
-        if look:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ended = usage.ru_utime + usage.ru_stime
+        if look or ended != self.ended:  # one that has ended no longer counts as running
+            self.ended = ended
             self.running = sum(map(cpu_of, psutil.Process().children(recursive=True)))
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return time.process_time() + ended.ru_utime + ended.ru_stime + self.running
+        return time.process_time() + self.ended + self.running
 
     def since_last(self, look: bool) -> float:
         before, self.last = self.last, self.total(look)
@@ -61,6 +63,8 @@ class WaitingReport:
         self.cpu: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if isinstance(report, pytest.SubtestReport):  # its test's report has its time too
+            return
         self.wall[report.nodeid] += report.duration
         self.cpu[report.nodeid] += getattr(report, "cpu_s", 0.0)
 

@@ -172,7 +172,6 @@ def install(app: FastAPI) -> None:
     app.router.routes.insert(0, Route(PATH, prompt, methods=["GET"], include_in_schema=False))
 
 
-@routes.get(PATH, **guarded("serve"))
 async def documented_prompt(
     request: Request, family: str, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
 ) -> Response:
@@ -180,3 +179,4 @@ async def documented_prompt(
 
 
 documented_prompt.__doc__ = prompt.__doc__
+routes.get(PATH, **guarded("serve"))(documented_prompt)

@@ -136,7 +136,7 @@ def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
         "the champion for everybody",
         patience_s=PROCESSES_S,
     )
-    assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
+    assert server.detent("rollout", "verify", rollout["id"]).code == 0
     assert "rollout_ended" in {a["kind"] for a in client.get("/v1/alerts").json()["items"]}
 
 
@@ -152,11 +152,11 @@ def test_a_drop_of_twenty_points_in_labels_is_taken_back_by_the_quality_gate(
             "success": draw.random() < (0.6 if role == "candidate" else 0.8),
         }  # fmt: skip
 
-    use(client, rollout["id"], per_second=40, seconds=180, report=report)
+    use(client, rollout["id"], per_second=10, seconds=180, report=report)
     ended = look(client, rollout["id"])
     assert (ended["status"], ended["outcome"], ended["simulated_clock"]) == ("rolled_back", "worse", True)
     assert 50 < decisions(client, rollout["id"])[-1]["content"]["inputs"]["evidence"]["labelled"] < 8000
-    assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
+    assert server.detent("rollout", "verify", rollout["id"]).code == 0
 
 
 # --- nobody watches ---------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_when_the_lease_has_run_out_nobody_is_served_the_candidate_and_afterward
     until(lambda: fetch(client, unit)["role"] == "candidate", "the candidate again", patience_s=PROCESSES_S)
     assert look(client, rollout["id"])["status"] == "deploying"
     assert "lapse" in [d["kind"] for d in decisions(client, rollout["id"])]
-    assert server.detent("rollout", "verify", rollout["id"]).returncode == 0
+    assert server.detent("rollout", "verify", rollout["id"]).code == 0
 
 
 def test_a_client_that_is_cut_off_knows_from_its_last_answer_when_to_stop(client: httpx.Client, rollout: dict[str, Any]) -> None:

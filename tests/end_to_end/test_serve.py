@@ -22,6 +22,23 @@ from tests.clock import PROCESSES_S, until
 from tests.running_server import CHILDREN, Server, make_home
 from tests.scripted_model import Provider, chat_answer, provider
 
+HOOK = """
+import sys
+
+def note(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = args[1][0]
+    elif event == "socket.getaddrinfo":
+        host = args[0]
+    else:
+        return
+    with open(NOTED, "a") as out:
+        out.write(f"{host} {event} {' '.join(sys.orig_argv[1:4])!r}\\n")
+
+sys.addaudithook(note)
+"""
+HERE = ("127.0.0.1", "::1", "localhost", "b'127.0.0.1'", "b'localhost'", "None")
+
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[Provider]:
@@ -31,9 +48,16 @@ def model() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[Server]:
+def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every process of the server notes each connection that it opens from Python."""
+    return tmp_path_factory.mktemp("hook") / "connections"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, model: Provider, noted: Path) -> Iterator[Server]:
     """Shared by the tests below, in their order; the last one kills it."""
-    made = Server(make_home(tmp_path_factory.mktemp("serve") / "home", model.url))
+    (noted.parent / "sitecustomize.py").write_text(f"NOTED = {str(noted)!r}\n{HOOK}", encoding="utf-8")
+    made = Server(make_home(tmp_path_factory.mktemp("serve") / "home", model.url), environment={"PYTHONPATH": str(noted.parent)})
     try:
         yield made
     finally:
@@ -49,10 +73,10 @@ def gone(pid: int) -> bool:
 
 def test_a_second_server_and_a_second_worker_are_refused_and_told_who_is_there(server: Server) -> None:
     pids = server.wait_ready()
-    second = server.detent("serve")
+    second = server.another("serve")
     assert second.returncode == 3
     assert f"pid {server.process.pid}" in second.stderr
-    worker = server.detent("worker")
+    worker = server.another("worker")
     assert worker.returncode == 3
     assert f"pid {pids['worker']}" in worker.stderr
 
@@ -66,7 +90,7 @@ def test_what_the_processes_write_is_for_their_user_alone(server: Server) -> Non
     server.settings.var().chmod(0o755)
     (server.settings.log_dir() / "api.log").chmod(0o644)
     try:
-        found = {one["check"]: one for one in json.loads(server.detent("doctor", "--json").stdout)["findings"]}["private"]
+        found = {one["check"]: one for one in server.detent("doctor", "--json").json["findings"]}["private"]
         assert (found["verdict"], "var/logs/api.log" in found["detail"]) == ("warning", True)
         assert found["advice"].startswith("chmod -R go= ")
     finally:
@@ -87,7 +111,7 @@ def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_
     assert server.url == url
     assert set(second) == set(first)
     assert wiring.loaded_models(server.settings) == wiring.open_models(server.settings).digests(), "the gateway says what it has read"
-    status = json.loads(server.detent("status", "--json").stdout)
+    status = server.detent("status", "--json").json
     assert {a["subject"] for a in status["alerts"] if a["kind"] == "process_restarted"} == set(CHILDREN)
     assert all(f"{name} (pid {first[name]}) was killed by signal 9" in server.told for name in CHILDREN)
 
@@ -102,10 +126,10 @@ def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_w
     model.answer = slowly
     server.wait_ready()
     examples = str(server.home / "families" / "support_topics" / "examples.jsonl")
-    assert server.detent("import", examples, "--family", "support_topics", "--curated").returncode == 0
-    ran = server.detent("study", "run", "support_topics", "--strategy", "bootstrap", "--budget-calls", "150", "--no-follow", "--json")
-    assert ran.returncode == 0, ran.stderr
-    study = json.loads(ran.stdout)["study"]["id"]
+    assert server.detent("import", examples, "--family", "support_topics", "--curated").code == 0
+    ran = server.detent("study", "run", "support_topics", "--budget-calls", "150", "--no-follow", "--json")
+    assert ran.code == 0, ran.err
+    study = ran.json["study"]["id"]
 
     n_kills = 0
     for enough in (5, 40):
@@ -128,8 +152,15 @@ def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_w
     assert len(asked) - len(set(asked)) <= n_kills
 
 
+def test_the_service_connected_to_this_machine_only(server: Server, noted: Path) -> None:
+    """All processes but MLflow, and the study above in workers with DSPy and Optuna loaded."""
+    lines = noted.read_text(encoding="utf-8").splitlines()
+    assert any("worker" in line for line in lines), "the worker's calls of the model are seen"
+    assert [line for line in lines if line.split(" ")[0] not in HERE] == []
+
+
 def _ticked_at(server: Server) -> str:
-    return str(json.loads(server.detent("status", "--json").stdout)["last_tick_at"])
+    return str(server.detent("status", "--json").json["last_tick_at"])
 
 
 def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:

@@ -17,6 +17,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.migration import MigrationContext
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
@@ -404,6 +405,11 @@ class TestMigrations:
         database.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = '9999'")))
         with pytest.raises(Conflict, match="another version"):
             database.migrate()
+
+    def test_the_last_step_s_file_is_named_by_its_revision(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        assert migrations.newest() == ScriptDirectory.from_config(config).get_current_head()
 
     def test_commits_are_on_disk_before_they_are_acknowledged(self, database: Database) -> None:
         served = Database(database.url)  # as the product opens it
