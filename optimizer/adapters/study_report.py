@@ -236,7 +236,7 @@ def _without_model(found: Mapping[str, Any]) -> str:
         for row in found["rows"]
     ]
     shown = table(("Baseline", "Dev score", "95 % from", "to", "Left out, since"), rows)
-    return f'<p class="verdict">{escape(said(found))}</p>{shown}<p>{escape(heading(found))}; the bare prompt is the model without examples.</p>'
+    return f'<p class="verdict">{escape(said(found))}</p>{shown}<p>{escape(heading(found))}.</p>'
 
 
 def _best_first(seen: TrialView) -> tuple[bool, float, int]:

@@ -136,7 +136,7 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 def heading(found: Mapping[str, Any]) -> str:
     """Which rows, learnt from what."""
-    return f"On the same {found['n']} rows without a model, learnt from {found['n_train']} training examples"
+    return f"On the same {found['n']} rows without a model (the bare prompt has one, and no examples), learnt from {found['n_train']} training examples"
 
 
 def first_sentence(text: str) -> str:

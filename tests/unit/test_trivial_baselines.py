@@ -251,7 +251,7 @@ def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None
     found = measured(TRAIN, ROWS, scores={0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0})
     view_trivial(out, {trivial.FINDING: found})
     shown = out.export_text()
-    assert "On the same 4 rows without a model, learnt from 5 training examples:" in shown
+    assert "On the same 4 rows without a model (the bare prompt has one, and no examples), learnt from 5 training examples:" in shown
     assert f"left out: {trivial.NO_SENTENCE}" in shown
     assert trivial.said(found) in " ".join(shown.split())
 
