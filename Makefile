@@ -42,7 +42,7 @@ test: $(VENV)/.synced-dev ## the suite, a process per core
 test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests
 	@$(PYTEST) $(or $(ARGS),tests/bench)
 
-test-long: $(VENV)/.synced-dev ## every Hypothesis test with ten to twenty times its examples, and the tests marked long (twenty kills)
+test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its examples, and the tests marked long (twenty kills)
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(ARGS)
 
 mutations: $(VENV)/.synced-dev ## ten faults in a copy of the product's core, each of which the tests must see (a few minutes)

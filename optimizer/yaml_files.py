@@ -12,16 +12,50 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.scanner import RoundTripScanner, Scanner, ScannerError
 
 from optimizer.core.errors import InvalidInput
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_VALUES = 100_000
+MAX_BRACKETS = 200  # inside one another
 ENDLESS = "this alias stands inside what it stands for, so the text would never end; write out what is meant"
 
 
 class YamlTooLarge(ValueError):
     """A text of too many bytes, or one whose aliases stand for too many values; says what to do."""
+
+
+class _Shallow:
+    """A scanner that stops at brackets too deep: each one that is open costs it time at every token that follows."""
+
+    def fetch_flow_collection_start(self, *args: Any, **kwargs: Any) -> None:
+        scanner: Any = self
+        if scanner.flow_level >= MAX_BRACKETS:
+            said = f"more than {MAX_BRACKETS} brackets stand open inside one another; write it flatter"
+            raise ScannerError(None, None, said, scanner.reader.get_mark())
+        super().fetch_flow_collection_start(*args, **kwargs)  # type: ignore[misc]
+
+
+class _SafeScanner(_Shallow, Scanner):
+    pass
+
+
+class _LinesScanner(_Shallow, RoundTripScanner):
+    pass
+
+
+def safe_yaml(*, pure: bool = False) -> Any:
+    """A reader of plain data."""
+    yaml = YAML(typ="safe", pure=pure)
+    yaml.Scanner = _SafeScanner
+    return yaml
+
+
+def _with_lines() -> Any:
+    yaml = YAML()
+    yaml.Scanner = _LinesScanner
+    return yaml
 
 
 def read_text(file: Path) -> str:
@@ -75,8 +109,8 @@ def load_file(path: Path, advice: str, *, with_lines: bool = False) -> Any:
     """
     try:
         text = read_text(path)
-        check_aliases(YAML(typ="safe").compose(text))
-        return (YAML() if with_lines else YAML(typ="safe")).load(text)
+        check_aliases(safe_yaml().compose(text))
+        return (_with_lines() if with_lines else safe_yaml()).load(text)
     except RecursionError:
         why = "its values are nested too deeply"
     except (YAMLError, OSError, ValueError) as error:

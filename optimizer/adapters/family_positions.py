@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from optimizer.core.errors import Fault, pointer_of
-from optimizer.yaml_files import ENDLESS, YamlTooLarge, check_aliases
+from optimizer.yaml_files import ENDLESS, YamlTooLarge, check_aliases, safe_yaml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ def read_yaml(text: str) -> Source:
 
 
 def _yaml() -> Any:
-    yaml = YAML(typ="safe", pure=True)  # pure: the C reader knows YAML 1.1 only, where `no` is a boolean
+    yaml = safe_yaml(pure=True)  # pure: the C reader knows YAML 1.1 only, where `no` is a boolean
     yaml.allow_duplicate_keys = True  # found below, all of them and not only the first
     return yaml
 

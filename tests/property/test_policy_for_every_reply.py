@@ -103,7 +103,7 @@ def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
     return not strong
 
 
-@settings(max_examples=n_examples(400))
+@settings(max_examples=n_examples(200))
 @given(policy=POLICIES, output=OUTPUTS, predicted=st.lists(st.none() | SHARES, max_size=4).map(tuple), data=st.data())
 def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
     policy: dict[str, Any], output: Output, predicted: tuple[float | None, ...], data: st.DataObject

@@ -171,7 +171,7 @@ def check(life: Life) -> None:
                 assert not d.content["before"]["held"]
 
 
-@settings(max_examples=n_examples(25), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=n_examples(15), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=14))
 def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(wanted: list[Step]) -> None:
     with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:

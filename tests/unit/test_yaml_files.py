@@ -16,7 +16,7 @@ from optimizer.cli.study_run import read_definition
 from optimizer.config import load_settings
 from optimizer.core.errors import InvalidFamily, InvalidInput
 from optimizer.mlflow_server import allowed_hosts
-from optimizer.yaml_files import MAX_FILE_BYTES, MAX_VALUES, read_text
+from optimizer.yaml_files import MAX_BRACKETS, MAX_FILE_BYTES, MAX_VALUES, load_file, read_text
 from tests.api_world import FAMILY
 
 LEVELS = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(2, 11))
@@ -75,6 +75,18 @@ def test_what_never_ends_is_refused(tmp_path: Path, name: str, read: Callable[[P
     _written(tmp_path, name, text)
     with pytest.raises(InvalidInput):
         read(tmp_path)
+
+
+def test_brackets_are_read_up_to_the_depth_that_is_named_and_refused_beyond_it_with_their_place(tmp_path: Path) -> None:
+    for with_lines in (False, True):
+        path = _written(tmp_path, "deep.yaml", "[" * MAX_BRACKETS + "]" * MAX_BRACKETS)
+        found = load_file(path, "", with_lines=with_lines)
+        for _ in range(MAX_BRACKETS - 1):
+            (found,) = found
+        assert found == []
+        _written(tmp_path, "deep.yaml", "a:\n - " + "[" * (MAX_BRACKETS + 1) + "]" * (MAX_BRACKETS + 1))
+        with pytest.raises(InvalidInput, match=f"more than {MAX_BRACKETS} brackets stand open inside one another.* line 2"):
+            load_file(path, "", with_lines=with_lines)
 
 
 @pytest.mark.parametrize("text", [BOMB, MERGES], ids=["lists of aliases", "merges of aliases"])
