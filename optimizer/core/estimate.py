@@ -17,7 +17,7 @@ from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.rendering import render
-from optimizer.core.study import Budget, Definition
+from optimizer.core.study import KEEP, Budget, Definition
 from optimizer.core.variant import FewShot, Variant
 
 BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
@@ -29,6 +29,7 @@ ASKED_AGAIN_BYTES = 2000  # of the note or instruction with which a policy asks 
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
 PROPOSALS = "proposals"  # the part of a study's calls that its proposer answers
+LEARNED_S = 0.06  # of an item whose text a score is learned from, at most; the two scores of 1,163 items took 20 s of a core
 REPLAYED_PER_S = 1e6  # (setting x item), at least; bench/content_replay.py measures it
 
 
@@ -287,13 +288,17 @@ def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:
 
 
 def replay_estimate(definition: Definition, n_items: int) -> Estimate:
-    """Of a study that calls no model: only time, from a slow machine's 10^6 items a second to ten times that."""
-    seconds = definition.n_replayed * n_items / REPLAYED_PER_S
+    """Of a study that calls no model: only time, from a slow machine's 10^6 items a second to ten times that.
+
+    Where a score is learned for what is to be kept, that takes most of the time, and one policy is proposed.
+    """
+    is_learned = any(getattr(definition, name) is not None for name in KEEP)
+    slowest_s = LEARNED_S * n_items if is_learned else definition.n_replayed * n_items / REPLAYED_PER_S
     return Estimate(
         calls=NONE,
         usd=NONE,
-        minutes=Spread(low=seconds / 600, expected=seconds / 200, high=seconds / 60),
-        n_trials=1 + definition.n_settings,
+        minutes=Spread(low=slowest_s / 600, expected=slowest_s / 200, high=slowest_s / 60),
+        n_trials=2 if is_learned else 1 + definition.n_settings,
         n_confirmation_calls=0,
         reserved_usd=0.0,
         longest_request_bytes=0,

@@ -17,6 +17,7 @@ from optimizer.cli.study_run import Request
 from optimizer.cli.study_score import score_lines
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput
+from optimizer.core.estimate import replay_estimate
 from optimizer.core.policy.content.learned_score import CHARACTERS, FINDING, LENGTH, PLAIN
 from optimizer.core.policy.content.score_strategy import KNOBS, POINTS
 from optimizer.core.study import Definition
@@ -192,6 +193,13 @@ def test_one_of_the_two_is_kept() -> None:
 def test_a_prompt_has_nothing_of_the_kind_to_keep(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="keep_saved asks for the knobs of a content pipeline"):
         World(tmp_path).fill().create(definition={"keep_saved": 0.65})
+
+
+def test_a_dry_run_counts_the_time_of_learning_and_one_proposal() -> None:
+    kept = replay_estimate(Definition(keep_saved=0.65), 1200)
+    assert (kept.n_trials, kept.calls.high) == (2, 0)
+    assert kept.minutes.low < 20 / 60 < kept.minutes.high
+    assert replay_estimate(Definition(), 1200).minutes.high < kept.minutes.low
 
 
 def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
