@@ -22,6 +22,7 @@ from learned.content_rows import CURVE, POINTS, Content, full_share, kept, kept_
 from scipy.stats import spearmanr
 
 from optimizer.adapters.confidence_training import GramRecipe, Recipe, TrainingRow, fit, group_folds, out_of_fold
+from optimizer.adapters.content_learning import FEW_STATISTICS
 from optimizer.core.policy.confidence import Predictor
 from optimizer.core.policy.content_score import TEXT, ContentScore
 from optimizer.core.policy.text_statistics import text_statistics
@@ -40,8 +41,8 @@ def _grams(low: int, high: int, analyzer: str = "char", least_rows: int = 2) -> 
 
 
 RECIPES = (
-    Recipe(name="25 statistics", model="linear", features=rules.FEW_STATISTICS, penalty=100),
-    Recipe(name="25 statistics, trees", model="trees", features=rules.FEW_STATISTICS),
+    Recipe(name="25 statistics", model="linear", features=FEW_STATISTICS, penalty=100),
+    Recipe(name="25 statistics, trees", model="trees", features=FEW_STATISTICS),
     Recipe(name="63 statistics", model="linear", features=NUMBERS, penalty=300),
     Recipe(name="63 statistics, trees", model="trees", features=NUMBERS),
     Recipe(name="words, 1 and 2", model="linear", grams=_grams(1, 2, "word"), penalty=2),
