@@ -72,7 +72,8 @@ def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() 
     [
         pytest.param({}, "met every gate on the holdout and was nominated", id="nominated"),
         pytest.param({"outcome": "no_improvement", "winner": None}, "nothing beat the champion", id="nothing better"),
-        pytest.param({"outcome": "not_confirmed"}, "was not confirmed", id="not confirmed"),
+        pytest.param({"outcome": "not_confirmed", "confirmation": {"lift": 0.01}}, "was not confirmed", id="not confirmed"),
+        pytest.param({"outcome": "not_confirmed"}, "the holdout was not looked at", id="kept from the holdout"),
         pytest.param({"status": "failed", "outcome": None, "error": "no model"}, "failed: no model", id="failed"),
         pytest.param({"status": "running", "outcome": None}, "running", id="running"),
     ],
