@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
-from optimizer.cli.output import Json, plain, show, table, tell_change
+from optimizer.cli.output import Json, plain, say, show, table, tell_change
 from optimizer.cli.session import Session
-from optimizer.core.errors import InvalidInput
+from optimizer.core.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from optimizer.api_client import ApiClient
@@ -57,6 +59,7 @@ def create(
         "limits": limits,
     }
     access = access_of(**asked, now=now)
+    _warn_of_first(session, name, as_json)
 
     def here() -> KeyReport:
         from optimizer.jobs.manage_keys import create_key
@@ -115,9 +118,16 @@ def rotate(
 
 
 @app.command()
-def revoke(name: Name, as_json: Json = False) -> None:
-    """End a key at once, and for good. Revoking the last one does not open the server."""
+def revoke(
+    name: Name,
+    reopen: Annotated[bool, typer.Option("--reopen", help="Of the only key: as if it had not been made, so that none is needed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End a key at once, and for good. Revoking the last one does not open the server; --reopen does, where it is the only one."""
     session = Session()
+    if reopen:
+        _tell(_reopened(session, name), as_json)
+        return
 
     def here() -> KeyReport:
         from optimizer.jobs.manage_keys import revoke_key
@@ -129,10 +139,40 @@ def revoke(name: Name, as_json: Json = False) -> None:
 
 def _change(session: Session, as_json: bool, here: Callable[[], KeyReport], path: str, body: Mapping[str, Any]) -> None:
     server = _server(session)
-    report = server.post(path, body) if server is not None else plain(here())
+    _tell(server.post(path, body) if server is not None else plain(here()), as_json)
+
+
+def _tell(report: Mapping[str, Any], as_json: bool) -> None:
     show(as_json, report, lambda out: out.print(report["secret"], markup=False) if report["secret"] else None)
     once = " The line above is its secret; it is not shown again." if report["secret"] else ""
     tell_change(f"{report['what']}.{once}", why=report["why"], undo=report["undo"], then=report["next"])
+
+
+def _warn_of_first(session: Session, name: str, as_json: bool) -> None:
+    """Said before it happens, and asked on a terminal: what is used without a key stops with the first one."""
+    with session.store.read() as tx:
+        if session.store.api_keys.all(tx):
+            return
+    say(
+        f"{name} is the first key. From then on every request to the server needs one: applications, scripts and browsers that send none get 401 at "
+        f"once, and commands in a terminal need DETENT_API_KEY. To take it back: detent keys revoke {name} --reopen",
+        "yellow",
+    )
+    if sys.stdin.isatty() and not as_json and not typer.confirm("Make the first key?", default=True, err=True):
+        raise Refused("No key was made.")
+
+
+def _reopened(session: Session, name: str) -> Mapping[str, Any]:
+    """In the store, which is open to who may administer this machine: a server behind a shut door could not be asked."""
+    from optimizer import run_files
+    from optimizer.jobs.manage_keys import remove_only_key
+    from optimizer.ports_in_use import is_loopback
+
+    running = run_files.find(session.settings, "api")
+    hosts = [session.settings.host, *([urlsplit(running.url).hostname or ""] if running is not None and running.url else [])]
+    is_reachable = not all(map(is_loopback, hosts))
+    report = remove_only_key(name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable)
+    return dict(plain(report))
 
 
 def _server(session: Session) -> ApiClient | None:

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.access import Access, hash_of
-from optimizer.core.errors import Conflict, Fault, InvalidInput, NotFound
+from optimizer.core.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.words import when
 from optimizer.ports import Clock, KeyRecord, Store, Transaction
 
 MAX_NAME_CHARS = 100
 GRACE = timedelta(hours=24)
+FIRST = "it is the first key: from now on every request needs one"
 MOST_GRACE = timedelta(days=90)
 
 
@@ -51,8 +52,8 @@ def create_key(name: str, access: Access, *, actor: str, store: Store, clock: Cl
         return KeyReport(
             name=name,
             what=f"Key {name} made with role {' and '.join(access.roles)}",
-            why="" if earlier else "it is the first key: from now on every request needs one",
-            undo=f"detent keys revoke {name}",
+            why="" if earlier else FIRST,
+            undo=f"detent keys revoke {name}" + ("" if earlier else " --reopen"),
             changed=True,
             key=shown(_require(tx, store, name)),
             secret=secret,
@@ -74,6 +75,36 @@ def revoke_key(name: str, *, actor: str, store: Store, clock: Clock) -> KeyRepor
         what = f"Key {name} is revoked; it opens nothing any more" if changed else f"Key {name} was revoked before; nothing changed"
         undo = "none: a revoked key stays revoked. Make another one: detent keys create NAME"
         return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=shown(_require(tx, store, name)))
+
+    return store.write(change)
+
+
+def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_reachable: bool) -> KeyReport:
+    """Takes back that the first key was made: requests from this machine need none again.
+
+    Args:
+        is_reachable: whether others than this machine reach the server.
+    Raises:
+        NotFound: no key has this name.
+        Conflict: there are other keys, also revoked ones: somebody relies on the door being shut.
+        Refused: others than this machine reach the server.
+    """
+    now = clock.now()
+
+    def change(tx: Transaction) -> KeyReport:
+        key = _require(tx, store, name)
+        if others := [one.name for one in store.api_keys.all(tx) if one.name != name]:
+            raise Conflict(
+                f"There are other keys ({', '.join(others[:5])}), so requests go on needing one. To end this key alone: detent keys revoke {name}"
+            )
+        if is_reachable:
+            raise Refused(
+                "Others than this machine reach the server, and without a key everybody would be let in. Serve on 127.0.0.1 first."
+            )
+        store.api_keys.remove(tx, name)
+        _tell(tx, store, "key.remove", name, shown_access(key.access), actor=actor, at=now)
+        what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"
+        return KeyReport(name=name, what=what, why="", undo="detent keys create NAME", changed=True, key=shown(key))
 
     return store.write(change)
 

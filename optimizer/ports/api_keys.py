@@ -33,6 +33,9 @@ class ApiKeys(Protocol):
     def revoke(self, tx: Transaction, name: str, at: datetime) -> None:
         """Changes nothing where it was revoked before."""
 
+    def remove(self, tx: Transaction, name: str) -> None:
+        """As if it had never been made."""
+
     def replace_secret(
         self, tx: Transaction, name: str, secret_hash: str, previous_hash: str | None, previous_until: datetime | None
     ) -> None: ...

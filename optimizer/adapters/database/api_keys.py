@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.tables import ApiKeyRow
@@ -33,6 +33,9 @@ class ApiKeyTable:
 
     def revoke(self, tx: Connection, name: str, at: datetime) -> None:
         tx.execute(update(KEYS).where(KEYS.c.name == name, KEYS.c.revoked_at.is_(None)).values(revoked_at=at))
+
+    def remove(self, tx: Connection, name: str) -> None:
+        tx.execute(delete(KEYS).where(KEYS.c.name == name))
 
     def replace_secret(
         self, tx: Connection, name: str, secret_hash: str, previous_hash: str | None, previous_until: datetime | None
