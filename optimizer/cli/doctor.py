@@ -7,12 +7,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 
+from optimizer.cli.doctor_finding import Finding
 from optimizer.cli.output import Json, show
 from optimizer.cli.session import Session
 from optimizer.core.errors import DetentError
@@ -20,17 +20,6 @@ from optimizer.core.words import count, when
 
 MIN_FREE_BYTES = 1024**3
 OTHERS = 0o077
-Verdict = Literal["ok", "warning", "fault"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One check: what was found, and what to do where that is not fine."""
-
-    check: str
-    verdict: Verdict
-    detail: str
-    advice: str = ""
 
 
 def register(app: typer.Typer) -> None:
@@ -189,22 +178,33 @@ def _families(session: Session) -> Iterator[Finding]:
 
 def _models(session: Session) -> Iterator[Finding]:
     from optimizer import wiring
+    from optimizer.cli.doctor_keys import environment_of_server, key_findings, unnamed
+    from optimizer.jobs.check_models import named_models, unknown_models
 
     models = wiring.open_models(session.settings)
     if (loaded := wiring.loaded_models(session.settings)) is not None:
         yield from _loaded(models.digests(), loaded)
     wanted: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
     for family in session.families.families.values():
-        wanted.setdefault(family.model.default, []).append(family.name)
+        if (unknown := unknown_models(family, models)) is not None:
+            advice = f"Add it to config/models.yaml, or name another in the family's file; then: detent family validate {family.name}"
+            yield Finding(check="family", verdict="fault", detail=unknown.detail, advice=advice)
+            continue
+        for _, name in named_models(family):
+            if family.name not in (used := wanted.setdefault(name, [])):
+                used.append(family.name)
     for name, used_by in sorted(wanted.items()):
-        described = models.describe(name)
-        if described.embedded:
+        if models.describe(name).embedded:
             yield _embedded(name)
         else:
             price = models.price(name)
             detail = f"{name}, used by {', '.join(used_by)}" + ("" if price else ": no price known")
             advice = "" if price else "A dollar cap needs one: name it under price in config/models.yaml."
             yield Finding(check="model", verdict="ok" if price else "warning", detail=detail, advice=advice)
+    described = {name: models.describe(name) for name in wanted}
+    keys = {name: facts.api_key_env for name, facts in described.items() if facts.api_key_env is not None}
+    yield from key_findings(keys, environment_of_server(session.settings), os.environ)
+    yield from unnamed({name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys})
 
 
 def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:

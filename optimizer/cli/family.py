@@ -129,12 +129,18 @@ def validate(
 
     Example: detent family validate triage
     """
+    from optimizer import wiring
+    from optimizer.jobs.check_models import unknown_models
+
     session = Session()
     files = session.families
     names = [family] if family is not None else sorted(files.families.keys() | files.problems.keys())
     if family is not None and family not in files.problems:
         session.family(family)
     problems = {name: files.problems[name] for name in names if name in files.problems}
+    catalogue = wiring.open_models(session.settings)
+    unknown = {name: unknown_models(files.families[name], catalogue) for name in names if name not in problems}
+    problems |= {name: fault for name, fault in unknown.items() if fault is not None}
     faults = [{"family": name, **row} for name, problem in problems.items() for row in problem.members.get("errors", ())]
     show(as_json, {"valid": not problems, "families": names, "errors": faults}, lambda out: None)
     for problem in problems.values():

@@ -86,12 +86,19 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
     """As they are. Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
     from optimizer import wiring
     from optimizer.core.errors import Refused
+    from optimizer.jobs.check_models import unknown_models
 
     families = wiring.load_families(settings)
     for name, problem in families.problems.items():
         if strict:
             raise Refused(f"--strict: family {name} has a faulty file. {problem.detail}", family=name)
         say(f"Family {name} has a faulty file; its last good version serves, if there is one.\n{problem.detail}", "yellow")
+    models = wiring.open_models(settings)
+    for name, family in families.families.items():
+        if (unknown := unknown_models(family, models)) is not None:
+            if strict:
+                raise Refused(f"--strict: {unknown.detail}", family=name)
+            say(f"{unknown.detail}\nUntil that is corrected, what asks this model fails, and no study of {name} starts.", "yellow")
     for sync in wiring.sync_families(settings, families, store, wiring.open_clock(settings)):
         if sync.crowned or sync.edited:
             say(sync.text)

@@ -96,7 +96,7 @@ def view_estimate(out: Console, family: Family, made: Estimate, again: str = "")
 
     asks = family.kind == "prompt"
     out.print(
-        f"{family.name}: a study of at most {count(made.n_trials, 'trial')} {'with model ' + family.model.default if asks else 'on recorded items'}",
+        f"{family.name}: a study of at most {count(made.n_trials, 'trial')} {_asked(family, made) if asks else 'on recorded items'}",
         style="bold",
         markup=False,
     )
@@ -117,6 +117,15 @@ def view_estimate(out: Console, family: Family, made: Estimate, again: str = "")
     )
     budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
     out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
+
+
+def _asked(family: Family, made: Estimate) -> str:
+    """The models whose prices these are, and whose the first is where the file has come to name another."""
+    if not made.models:
+        return f"with model {family.model.default}"
+    first, *others = made.models
+    of = "" if first == family.model.default else f" (the serving champion's; the file now names {family.model.default})"
+    return f"with model {first}{of}" + (f", and {', '.join(others)}" if others else "")
 
 
 def begin(session: Session, family: Family, request: Request, *, follow: bool, quiet: bool) -> Study:

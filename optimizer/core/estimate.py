@@ -66,6 +66,7 @@ class Estimate:
     reserved_usd: float | None
     longest_request_bytes: int
     parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation; without any budget
+    models: Sequence[str] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
 
     @property
     def n_wanted(self) -> float:

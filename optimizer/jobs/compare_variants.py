@@ -13,6 +13,7 @@ from optimizer.core.study import Budget
 from optimizer.core.variant import Variant
 from optimizer.core.variant_grid import MOST_VARIANTS, VariantGrid, variant_grid
 from optimizer.jobs.call_book import OwnSpend
+from optimizer.jobs.check_models import require_known_models
 from optimizer.jobs.evaluate_variant import drawn_examples, opener
 from optimizer.jobs.evaluation import Evaluator
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
@@ -40,6 +41,7 @@ def compare_variants(
         BudgetExhausted: the budget ran out; what was answered stays in the journal.
         ModelFailed: not one example was answered by one of them.
     """
+    require_known_models(family, models)
     _check(family, variants, n)
     examples, spent = drawn_examples(family, SPLIT, n, store), OwnSpend()
     evaluator = Evaluator(family, scorer_for(family), opener(family, budget, store, clock, models, spent))
@@ -67,6 +69,7 @@ def estimate_comparison(
 
     Asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``compare_variants`` does, NotFound for an unknown model.
     """
+    require_known_models(family, models)
     _check(family, variants, n)
     examples = drawn_examples(family, SPLIT, n, store)
     names = sorted({name for one in variants for name in estimate.models_of(one, {})})

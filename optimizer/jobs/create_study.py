@@ -51,6 +51,7 @@ from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
 from optimizer.jobs.aim_of_study import aim_of_study
 from optimizer.jobs.build_dataset import build_dataset, load_examples
+from optimizer.jobs.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transaction
@@ -99,7 +100,7 @@ def create_study(
         usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
     Raises:
         InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a definition or space that cannot be read, a budget that is no budget.
-        NotFound: the family's model is in no models file.
+        InvalidFamily: the family's file names a model that is in no models file. NotFound: the champion does, or the definition.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
             where it is set, a model without a known price is not asked.
@@ -151,6 +152,7 @@ def _plan(
 ) -> _Plan:
     names = check_strategy(strategy, aim)
     check_kind(names, family, aim)
+    require_known_models(family, models)
     definition = parse_definition(family, values, names)
     champion_id, champion = _champion(family, store)
     space = definition.space_over(family.space)
@@ -240,6 +242,9 @@ def _plan(
     if is_written:
         proposer = definition.proposer or model
         require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, left)
+    writer = [definition.proposer or model] if is_written else []
+    asked = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer]))
+    estimate = replace(estimate, models=asked)
     return _Plan(strategy="+".join(names), definition=definition, budget=budget, champion=champion_id, dataset=dataset, estimate=estimate)
 
 

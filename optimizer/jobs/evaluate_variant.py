@@ -23,6 +23,7 @@ from optimizer.core.variant import Variant
 from optimizer.jobs.build_dataset import as_served, train_examples
 from optimizer.jobs.call_book import OwnSpend
 from optimizer.jobs.call_model import JournaledModel
+from optimizer.jobs.check_models import require_known_models
 from optimizer.jobs.evaluation import Evaluator, OpenModel
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
@@ -111,6 +112,7 @@ def estimate_evaluation(
 
     Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for an unknown model.
     """
+    require_known_models(family, models)
     plan = _plan(family, variant, split, n, store, bare=bare)
     calls, usd = estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
     beside = plan.beside.id if plan.beside is not None else None

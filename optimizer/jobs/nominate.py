@@ -22,6 +22,7 @@ from optimizer.core.study import CONFIRM, UNFINISHED, Aim, Budget, Definition, S
 from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
+from optimizer.jobs.check_models import require_known_models
 from optimizer.jobs.confirming_study import confirming_study
 from optimizer.jobs.create_study import require_price, serve_another
 from optimizer.jobs.ids import new_id
@@ -149,6 +150,7 @@ def plan_look(
     usd_per_month: float | None,
 ) -> PlannedLook:
     """Champion and candidate as they are: each priced by its own model and output limit. ``searched``: the study that found it, if one did."""
+    require_known_models(family, models)
     arms = _arms(family, variant, store)
     check_kind((REPLAY,) if family.kind == "policy" else (), family, aim)
     dataset = build_dataset(family, definition, store)
