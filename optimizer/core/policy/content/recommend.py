@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.errors import DatasetTooSmall
@@ -174,12 +174,13 @@ def search(
         checkpoints: whose exits are varied; those of the others stay as ``start`` has them.
     """
     coordinates = dict(_coordinates(records, start, checkpoints))
+    known = parse_pipeline(start)  # its conditions and its score, which no coordinate changes, are read once and not at every setting
     tried: dict[str, tuple[float, float]] = {}
 
     def key(policy: Mapping[str, Any]) -> tuple[float, float]:
         name = repr(sorted((knob, policy.get(knob)) for knob in coordinates))
         if name not in tried:
-            tried[name] = _key(outcome(records, parse_pipeline(policy), times), band)
+            tried[name] = _key(outcome(records, replace(known, policy=policy), times), band)
         return tried[name]
 
     drawn = sorted(_drawn(start, coordinates, n_drawn, random.Random(seed)), key=key, reverse=True)
