@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 UPGRADE ?= --upgrade
-WORKERS ?= logical
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-commands bench-search bench-speed siege serve clean
 
@@ -36,7 +36,7 @@ demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded mo
 # A file is the unit that a worker takes: what a file's tests share (a server, an MLflow store) is made once. WORKERS=0 runs in one process.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: $(VENV)/.synced-dev ## the suite, a process per core
+test: $(VENV)/.synced-dev ## the suite, a process per core and one more, for a test that waits
 	@$(PYTEST) $(ARGS)
 
 test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests

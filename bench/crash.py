@@ -34,7 +34,7 @@ from common import ROOT, Cell, write_result
 DETENT = str(Path(sys.executable).with_name("detent"))
 FAMILY = "document_analysis"
 OF_INIT = ROOT / "optimizer" / "templates" / "families"  # shorter texts, answered several times as fast
-DEFINITION = {"n_train": 20, "n_dev": 8, "n_holdout": 8, "n_candidates": 1, "n_settings": 2, "max_examples": 3}
+DEFINITION = {"n_train": 12, "n_dev": 6, "n_holdout": 6, "n_candidates": 1, "n_settings": 1, "max_examples": 3}
 SPACE = {"examples": {"max": 3}, "max_tokens": {"int": [4, 8]}}  # temperature stays 0: the same answers in both installations
 BUDGET = {"calls": 400}
 TARGETS = ("api", "gateway", "worker", "mlflow", "embedded")
