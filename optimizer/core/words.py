@@ -34,6 +34,20 @@ def dollars(amount: float) -> str:
     return f"${amount:.{1 - floor(log10(amount))}f}"
 
 
+def points_lost(loss: float) -> str:
+    """Of a share in [-1, 1]: ``loses 1.23 points``, ``gains 3.67 points`` where it is negative, ``loses nothing`` below half a hundredth."""
+    points = f"{abs(100 * loss):.2f}"
+    if points == "0.00":
+        return "loses nothing"
+    return f"{'loses' if loss > 0 else 'gains'} {points} points"
+
+
+def change_text(loss: float) -> str:
+    """The same as a noun: ``a loss of 1.23 points``, ``a gain of 3.67 points``, ``no loss``."""
+    verb, _, points = points_lost(loss).partition(" ")
+    return "no loss" if points == "nothing" else f"a {'loss' if verb == 'loses' else 'gain'} of {points}"
+
+
 def threshold(value: float) -> str:
     """A threshold as policies hold it, to six decimals: ``0.83``, ``0.999998``. Fewer would call different ones "1"."""
     return f"{value:.6f}".rstrip("0").rstrip(".")

@@ -57,9 +57,10 @@ def adopt_file_version(
     before, reign, ended = store.write(change)
     log_head(ended)
     instead = f", instead of {before.variant}" if before else ""
+    serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
     return ChangeReport(
         family=name,
-        what=f"{reign.variant} (version {version} of the file) is champion{instead}"
+        what=f"{reign.variant} (version {version} of the file) is champion{instead}; {serves}"
         + (f"; rollout {ended.rollout} ended" if ended else ""),
         why=why,
         undo=f"detent champion rollback {name}" if before else None,

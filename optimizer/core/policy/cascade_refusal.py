@@ -12,7 +12,7 @@ from optimizer.core.policy.records import TierRecords
 from optimizer.core.policy.sweep import curve
 from optimizer.core.policy.threshold_search import LeastCost, chains_of, effective_number, proving_records
 from optimizer.core.policy.weighted import loss_upper
-from optimizer.core.words import threshold
+from optimizer.core.words import change_text, points_lost, threshold
 
 N_LOOKED_AT = 40  # thresholds of a pair, evenly by share answered
 WORTH_SAVING = 0.01  # of the strongest tier's cost; thresholds that save less are no way out
@@ -69,7 +69,7 @@ def refused(records: TierRecords, goal: LeastCost) -> Refusal:
     missing = min(MOST_MISSING, max(1, ceil(needed - n), proving_records(goal) - int(n)))
     return Refusal(
         missing=missing,
-        reason=f"{_told(safest)}, with {goal.level:.0%} confidence between {100 * safest.low:.2f} and {100 * safest.high:.2f}, and "
+        reason=f"{_told(safest)}, with {goal.level:.0%} confidence between {change_text(safest.low)} and {change_text(safest.high)}, and "
         f"{100 * allowed:.2f} are allowed.",
     )
 
@@ -81,7 +81,7 @@ def _needed(places: Sequence[_Place], n: float, allowed: float) -> float:
 
 
 def _told(place: _Place) -> str:
-    return f"{place.cheap} at accept {threshold(place.accept)} loses {100 * place.loss:.2f} points"
+    return f"{place.cheap} at accept {threshold(place.accept)} {points_lost(place.loss)}"
 
 
 def _pairs(records: TierRecords) -> Iterable[TierRecords]:

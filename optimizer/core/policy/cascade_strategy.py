@@ -41,7 +41,7 @@ from optimizer.core.proposal_sequence import LOSS, SAVED
 from optimizer.core.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
-from optimizer.core.words import count, threshold
+from optimizer.core.words import count, points_lost, threshold
 
 PARTS = tuple(k / 8 for k in range(8, 0, -1))  # of the margin: from the boldest to the safest, since the holdout tests them in sequence
 PARTS_OF_CHAINS = (1.0, 0.75, 0.5, 0.25)  # of three tiers and more, whose search takes longer
@@ -282,7 +282,7 @@ def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     """Which variant has which thresholds and is predicted to do what, in the order in which the holdout will test them."""
     told = (
         f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept {', '.join(map(threshold, _accepts(one.variant)))}) saves "
-        f"{one.params[SAVED]:.0%} and loses {100 * one.params[LOSS]:.2f} points"
+        f"{one.params[SAVED]:.0%} and {points_lost(one.params[LOSS])}"
         for one in proposed
     )
     return [f"Proposed, the safest first, with what each is predicted to do on rows that it was not fitted to: {'; '.join(told)}."]

@@ -22,7 +22,7 @@ from optimizer.core.policy.descent import Thresholds, best_thresholds, setting_o
 from optimizer.core.policy.records import Column, TierRecords
 from optimizer.core.policy.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
 from optimizer.core.policy.weighted import loss_upper, mean_upper
-from optimizer.core.words import threshold
+from optimizer.core.words import change_text, points_lost, threshold
 
 Rule = Literal["expected", "confident"]
 MARGIN = 0.01
@@ -182,8 +182,8 @@ def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None, *,
         )
         return Found(tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason)
     reason = (
-        f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and loses {_points(found.loss.mean)} "
-        f"points on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
+        f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and {points_lost(found.loss.mean)} "
+        f"on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
     )
     return Found(tiers=records.tiers, setting=setting, replay=found, loss_upper=upper, exact=exact, reason=reason)
 
@@ -191,8 +191,8 @@ def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None, *,
 def _assurance(goal: Goal, upper: float) -> str:
     """What the bound is worth: tested, or read off after the best of many was taken."""
     if isinstance(goal, LeastCost) and goal.rule == "confident":
-        return f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} (its own bound is {_points(upper)})."
-    return f"Its {goal.level:.0%} bound is {_points(upper)}, which is too low for the best of many thresholds: confirm it on other records."
+        return f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} points (its own bound is {change_text(upper)})."
+    return f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds: confirm it on other records."
 
 
 def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
@@ -205,8 +205,8 @@ def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
         swept = curve(records, level=goal.level)
         first = 1 if len(swept.upper) > 1 else 0
         seen = (
-            f"where {records.tiers[0]} is surest ({_percent(swept.answered_share[first])} of the queries) it loses {_points(swept.loss[first])} points, "
-            f"with {goal.level:.0%} confidence at most {_points(swept.upper[first])}, and {_points(goal.margin)} are allowed"
+            f"where {records.tiers[0]} is surest ({_percent(swept.answered_share[first])} of the queries) it {points_lost(float(swept.loss[first]))}, "
+            f"with {goal.level:.0%} confidence at worst {change_text(float(swept.upper[first]))}, and {_points(goal.margin)} are allowed"
         )
         return f"Do not cascade: {seen}. More records, a better confidence or a wider margin may change that.{_caution(records, goal)}"
     return (
