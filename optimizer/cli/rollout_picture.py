@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.by_itself import by_itself_line
 from optimizer.cli.evidence_picture import print_alerts, print_evidence, print_progress
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, table, when
@@ -55,6 +54,7 @@ def picture_values(session: Session, family: str) -> dict[str, Any]:
 
 
 def _read_picture(session: Session, family: str) -> dict[str, Any]:
+    from optimizer.cli.by_itself import by_itself_line
     from optimizer.jobs.rollout_view import rollout_view, with_forecast
 
     store = session.store
