@@ -55,6 +55,7 @@ def picture_values(session: Session, family: str) -> dict[str, Any]:
 
 def _read_picture(session: Session, family: str) -> dict[str, Any]:
     from optimizer.cli.by_itself import by_itself_line
+    from optimizer.core.rollout_headline import rollout_headline
     from optimizer.jobs.rollout_view import rollout_view, with_forecast
 
     store = session.store
@@ -73,6 +74,7 @@ def _read_picture(session: Session, family: str) -> dict[str, Any]:
     now = session.clock.now()
     return {
         "family": family,
+        "headline": rollout_headline(rollout, seen),
         "freeze": freeze,
         "holdback": seen.holdback if seen is not None else None,
         "champion": champion,
@@ -93,7 +95,8 @@ def _read_picture(session: Session, family: str) -> dict[str, Any]:
 def picture(out: Console, values: dict[str, Any], now: datetime) -> None:
     """Print it."""
     champion, rollout = values["champion"], values["rollout"]
-    out.print(f"Family    {values['family']}", style="bold", markup=False)
+    out.print(f"{values['headline']}.", style="bold", markup=False)
+    out.print(f"Family    {values['family']}", markup=False)
     if champion is not None:
         out.print(f"Champion  {champion.variant} since {when(champion.since)}: {champion.why}", markup=False)
     if values["freeze"] is not None:

@@ -13,6 +13,7 @@ from optimizer.cli.study_state import state_of
 from optimizer.core.freezes import Freeze, is_frozen
 
 PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
+WATCHES = ("api", "worker")  # without these no candidate is served
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +26,7 @@ def status(as_json: Json = False) -> None:
     Example: detent status --json
     """
     from optimizer import run_files
+    from optimizer.core.rollout_headline import home_headline
     from optimizer.jobs.mirror_outbox import TOPICS
     from optimizer.jobs.send_alerts import messages_waiting
 
@@ -51,7 +53,15 @@ def status(as_json: Json = False) -> None:
         alerts = store.alerts.all(tx, open_only=True)
         backlog = store.outbox.backlog(tx, topics=TOPICS)
         messages = messages_waiting(tx, store)
+    rollouts = _rollout_headlines(session, [row["family"] for row in families if row["rollout"]])
     values = {
+        "headline": home_headline(
+            runs=all(p["pid"] for p in processes if p["process"] in WATCHES),
+            rollouts=len(rollouts),
+            alerts=[alert.level for alert in alerts],
+            n_faulty=sum(row["problem"] is not None for row in families),
+        ),
+        "rollouts": rollouts,
         "home": settings.home,
         "profile": settings.profile,
         "simulated_clock": settings.simulated_clock,
@@ -66,7 +76,10 @@ def status(as_json: Json = False) -> None:
     }
 
     def view(out: Any) -> None:
-        out.print(f"Home      {settings.home}, profile {settings.profile}", style="bold", markup=False)
+        out.print(f"{values['headline']}.", style="bold", markup=False)
+        for family, headline in rollouts.items():
+            out.print(f"Rollout   {family}: {headline}.", markup=False)
+        out.print(f"Home      {settings.home}, profile {settings.profile}", markup=False)
         age = "no tick yet" if ticked_at is None else _ago((session.clock.now() - ticked_at).total_seconds())
         out.print(f"Tick      {age}; {backlog} waiting for MLflow", markup=False)
         for channel, n in messages.items():
@@ -96,6 +109,21 @@ def status(as_json: Json = False) -> None:
             say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")
 
     show(as_json, values, view)
+
+
+def _rollout_headlines(session: Session, families: Sequence[str]) -> dict[str, str]:
+    """Family > where its active rollout stands, in one sentence."""
+    from optimizer.core.rollout_headline import rollout_headline
+    from optimizer.jobs.rollout_view import rollout_view, with_forecast
+
+    found = {}
+    for family in families:
+        with session.store.read() as tx:
+            rollout = session.store.rollouts.active(tx, family)
+            seen = rollout_view(tx, session.store, session.clock, rollout) if rollout is not None else None
+        if rollout is not None and seen is not None:
+            found[family] = rollout_headline(rollout, with_forecast(seen, rollout, store=session.store, clock=session.clock))
+    return found
 
 
 def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from optimizer.adapters.rollout_report import rollout_page
 from optimizer.cli.evidence_picture import difference_text, print_evidence, print_progress
-from optimizer.cli.rollout_picture import picture_values
+from optimizer.cli.rollout_picture import picture, picture_values
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.feedback import Arm, FeedbackEvent
 from optimizer.core.rollout_forecast import RolloutForecast
@@ -114,6 +114,11 @@ def test_the_live_forecast_says_what_is_still_needed(fast: World) -> None:
     forecast = with_forecast(view(fast), fast.rollout, store=fast.store, clock=fast.clock).forecast
     assert forecast is not None
     assert "more labelled outcomes" in forecast.summary
+    session = SimpleNamespace(store=fast.store, clock=fast.clock, families=SimpleNamespace(families={}))
+    out, values = StringIO(), picture_values(session, F)  # type: ignore[arg-type]
+    picture(Console(file=out, width=300), values, fast.clock.now())
+    first = out.getvalue().splitlines()[0]
+    assert re.fullmatch(r"\d+ %: needs about [\d,]+ more labelled users.* before .+\.", first), first
 
 
 def test_a_rollout_that_moves_while_its_forecast_is_made_is_shown_without_it_and_read_again(

@@ -190,6 +190,9 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     status = detent("rollout", "status", "support_topics", "--json").json
     assert (status["rollout"]["status"], status["served"]) == ("validating", False)
     assert "detent rollout approve" in status["next"]
+    assert status["headline"].startswith("Waits for a person: detent rollout approve support_topics")
+    assert detent("status", "--json").json["rollouts"] == {"support_topics": status["headline"]}
+    assert f"Rollout   support_topics: {status['headline']}." in detent("status").out
     assert detent("rollout", "approve", "support_topics", "--reason", "looked at the diff").code == 0
     assert detent("rollout", "advance", "support_topics", "--confirm", "support_topics").code == 1, "it is not served before a tick"
     assert detent("rollout", "rollback", "support_topics", "--reason", "enough").code == 0
@@ -218,6 +221,8 @@ def test_a_freeze_is_told_shown_and_taken_back(detent: Detent) -> None:
     assert "Undo: detent unfreeze support_topics" in frozen.err
     status = detent("status", "--json").json
     assert [(one["scope"], one["reason"]) for one in status["freezes"]] == [("support_topics", "launch day")]
+    assert status["headline"].startswith("Nothing watches here (detent serve starts it)")
+    assert detent("status").out.startswith(f"{status['headline']}.\n")
     assert "Frozen    support_topics by local:" in detent("status").out
     assert "detent unfreeze support_topics" in detent("rollout", "status", "support_topics", "--json").json["next"]
     assert detent("study", "run", "support_topics", "--budget-calls", "1000").code == 1
