@@ -1,0 +1,114 @@
+"""The pages: each relative link leads somewhere, each command that they show exists with its options, each page is reached from the front door."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+
+from optimizer.cli.app import app
+from optimizer.cli.doctor import CHECKS
+from optimizer.core.words import did_you_mean
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "mlflow").glob("*.md")])
+PAST = ("CHANGELOG.md", "docs/adr")  # say what was so when they were written
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^|`|^ {4}|&& )detent ([a-z][^`#\n]*)", re.MULTILINE)
+WHICH = re.compile(r"--[a-z][a-z-]*")
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them: lower case, without punctuation, spaces as hyphens."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """Relative ones: the file that is meant, and the heading in it or nothing."""
+    for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if not re.match(r"[a-z]+:", link):
+            path, _, heading = link.partition("#")
+            yield (page.parent / path).resolve() if path else page, heading
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_each_relative_link_leads_to_a_page_and_a_heading(page: Path) -> None:
+    broken = [
+        f"{file.name}#{heading}"
+        for file, heading in links(page)
+        if not file.exists() or (heading and file.suffix == ".md" and heading not in anchors(file))
+    ]
+    assert broken == []
+
+
+def test_each_page_is_reached_from_the_front_door() -> None:
+    door = ROOT / "docs" / "index.md"
+    reached, waiting = {door}, [door]
+    while waiting:
+        found = {file for file, _ in links(waiting.pop()) if file.suffix == ".md" and file.exists()} - reached
+        reached |= found
+        waiting += found
+    assert [named(page) for page in (ROOT / "docs").rglob("*.md") if page not in reached] == []
+
+
+@cache
+def commands() -> dict[str, set[str]]:
+    """Every command of the command line with its options."""
+
+    def walk(command: object, name: tuple[str, ...]) -> Iterator[tuple[str, set[str]]]:
+        params = getattr(command, "params", ())
+        yield " ".join(name), {option for param in params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
+        for word, under in getattr(command, "commands", {}).items():
+            yield from walk(under, (*name, word))
+
+    return dict(walk(typer.main.get_command(app), ()))
+
+
+def misnamed(line: str) -> str | None:
+    """What of ``NOUN VERB ...`` does not exist."""
+    words = line.split()
+    groups = {name for name in commands() if any(other.startswith(f"{name} ") for other in commands())}
+    noun = words[0].split("|")[0].rstrip(".,;:)")
+    if noun not in commands():
+        return f"detent {noun}{did_you_mean(noun, commands())}"
+    if noun not in groups or len(words) < 2 or not re.fullmatch(r"[a-z]+(\|[a-z]+)*[.,;:)]?", words[1]):
+        return _unknown_option(noun, line)
+    verbs = [f"{noun} {verb}" for verb in words[1].rstrip(".,;:)").split("|")]
+    missing = [verb for verb in verbs if verb not in commands()]
+    return f"detent {missing[0]}" if missing else _unknown_option(verbs[0], line)
+
+
+def _unknown_option(name: str, line: str) -> str | None:
+    unknown = [option for option in WHICH.findall(line.split(" detent ")[0]) if option not in commands()[name]]
+    return f"detent {name} {unknown[0]}" if unknown else None
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if not named(p).startswith(PAST)], ids=named)
+def test_each_command_that_a_page_shows_exists_with_its_options(page: Path) -> None:
+    shown = COMMAND.findall(page.read_text(encoding="utf-8"))
+    assert [wrong for line in shown if (wrong := misnamed(line)) is not None] == []
+
+
+def test_a_command_that_does_not_exist_would_be_found() -> None:
+    assert misnamed("rollout status F") is None
+    assert misnamed("rollout begin F") == "detent rollout begin"
+    assert misnamed("rollut status") == "detent rollut; did you mean 'rollout'?"
+    assert misnamed("study run F --budget-euro 3") == "detent study run --budget-euro"
+
+
+def test_troubleshooting_has_a_line_for_each_check_of_the_doctor() -> None:
+    page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    named_there = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    singular = {"families": "family", "models": "model"}
+    assert {singular.get(name, name) for name in (check.__name__.removeprefix("_") for check in CHECKS)} <= named_there
