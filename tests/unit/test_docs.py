@@ -19,7 +19,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ml
 PAST = ("CHANGELOG.md", "docs/adr")  # say what was so when they were written
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"(?:^|`|^ {4}|&& )detent ([a-z][^`#\n]*)", re.MULTILINE)
+COMMAND = re.compile(r"(?:^|^\$ |`|^ {4}|&& )detent ([a-z][^`#\n]*)", re.MULTILINE)
 WHICH = re.compile(r"--[a-z][a-z-]*")
 
 
