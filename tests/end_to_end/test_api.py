@@ -147,7 +147,7 @@ def test_an_edited_file_is_shown_as_not_served_with_the_commands_that_go_on(tmp_
         assert family["file"]["state"] == "edited, not served"
         assert f"detent rollout start triage {family['file']['variant']}" in family["file"]["commands"]
         assert world.champion() == before
-        assert family["file"]["variant"] in {v["variant"] for v in world.get("/v1/families/triage/variants").json()["items"]}
+        until(lambda: family["file"]["variant"] in {v["variant"] for v in world.get("/v1/families/triage/variants").json()["items"]})
 
 
 def test_a_bad_edit_leaves_the_last_good_version_serving_and_says_so(world: World) -> None:

@@ -311,7 +311,7 @@ def test_a_freeze_lifts_the_holdback_while_it_lasts(world: World) -> None:
 
 def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> None:
     rollout = promoted(world)
-    session: Any = SimpleNamespace(store=world.shared.store, clock=world.shared.clock)
+    session: Any = SimpleNamespace(store=world.shared.store, clock=world.shared.clock, families=world.shared.families)
 
     def shown() -> str:
         out = Console(file=io.StringIO(), width=200)

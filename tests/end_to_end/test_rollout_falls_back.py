@@ -32,7 +32,9 @@ PROFILE = {
     "clock_scale": 360,
     "lease_seconds": LEASE_S,
     "limits": {"operator_per_minute": 1000},
-    "family_overrides": {"rollout": {"feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}, "margin": 0.1}},
+    "family_overrides": {
+        "rollout": {"ladder": [0.5, 0.75], "feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}, "margin": 0.1}
+    },
 }
 
 
@@ -55,7 +57,7 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def rollout(client: httpx.Client) -> Iterator[dict[str, Any]]:
-    """Deploying at 10 %; ended afterwards, however the test went."""
+    """Deploying at its first stage; ended afterwards, however the test went."""
     n = random.getrandbits(32)
     post(client, "/v1/interactions", [{"family": F, "unit": f"before{i}", "latency_ms": 100.0, "cost_usd": 0.001} for i in range(60)])
     draft = {"messages": [{"role": "user", "content": f"{n} Topic? {{{{message}}}}"}], "note": "another"}

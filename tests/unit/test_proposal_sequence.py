@@ -103,7 +103,8 @@ def confirmed(
     )
     study = world.create(aim="cost", strategy="settings", definition={"n_holdout": N})
     run = _begin(
-        study, family, world.store, world.clock, world, lambda family: world.scorer, strategy_for, lambda progress: None  # type: ignore[arg-type]
+        study, family, world.store, world.clock, world, lambda family: world.scorer, strategy_for,  # type: ignore[arg-type]
+        classify=lambda *_: None, progress=lambda progress: None, users_wait=lambda: False,  # type: ignore[arg-type,return-value]
     )  # fmt: skip
     variants = [replace(run.champion, model={**run.champion.model, "temperature": (i + 1) / 100}) for i in range(len(losses))]
     ids = [variant.id for variant in variants]
