@@ -112,3 +112,12 @@ def test_troubleshooting_has_a_line_for_each_check_of_the_doctor() -> None:
     named_there = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     singular = {"families": "family", "models": "model"}
     assert {singular.get(name, name) for name in (check.__name__.removeprefix("_") for check in CHECKS)} <= named_there
+
+
+@pytest.mark.parametrize(
+    "name", ["index", "reference/family", "reference/cli", "reference/rest", "reference/rollout", "how-to/troubleshooting"]
+)
+def test_a_cell_of_a_table_holds_a_sentence_or_two_and_no_paragraph(name: str) -> None:
+    rows = [line for line in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    cells = [re.sub(r"\]\([^)]*\)", "]", cell).strip() for row in rows for cell in row.split(" | ")]
+    assert [cell for cell in cells if len(cell) > 220] == []
