@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.output import Json, say, show, tell_change
+
+if TYPE_CHECKING:
+    from optimizer.jobs.import_examples import ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -22,22 +26,7 @@ def init(
 
     Example: detent init my-project
     """
-    import os
-
-    from optimizer import wiring
-    from optimizer.cli.session import Session
-    from optimizer.config import load_settings
-    from optimizer.jobs.import_examples import import_examples
-    from optimizer.jobs.init_project import init_project
-
-    written = init_project(folder)
-    session = Session()
-    session.settings = load_settings(home=folder)
-    store = session.store
-    family = session.family("support_topics")
-    source = wiring.open_source(str(folder / "families" / family.name / "examples.jsonl"), family)
-    assert source.rows is not None
-    report = import_examples(source.rows, family=family, store=store, clock=session.clock, actor=session.actor, curated=True)
+    written, report = _made(folder)
     show(as_json, {"folder": folder.absolute(), "files": written, "import": report}, lambda out: None)
     for sentence in report.sentences():
         say(sentence)
@@ -48,3 +37,31 @@ def init(
         undo=f"remove the folder {here}",
         then=f"cd {here} && detent serve; in another terminal: detent study run support_topics --dry-run",
     )
+
+
+def _made(folder: Path) -> tuple[list[str], ImportReport]:
+    """The project's files, with the usual mode, and what was imported into its database, which is its user's alone."""
+    from optimizer.jobs.init_project import init_project
+    from optimizer.processes import PRIVATE
+
+    written = init_project(folder)
+    before = os.umask(PRIVATE)
+    try:
+        return written, _imported(folder)
+    finally:
+        os.umask(before)
+
+
+def _imported(folder: Path) -> ImportReport:
+    from optimizer import wiring
+    from optimizer.cli.session import Session
+    from optimizer.config import load_settings
+    from optimizer.jobs.import_examples import import_examples
+
+    session = Session()
+    session.settings = load_settings(home=folder)
+    store = session.store
+    family = session.family("support_topics")
+    source = wiring.open_source(str(folder / "families" / family.name / "examples.jsonl"), family)
+    assert source.rows is not None
+    return import_examples(source.rows, family=family, store=store, clock=session.clock, actor=session.actor, curated=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -72,9 +73,18 @@ def test_a_new_project_has_a_family_with_its_examples_that_serves(detent: Detent
     assert row["n_train"] + row["n_dev"] + row["n_holdout"] == 96
 
 
-def test_init_overwrites_nothing(detent: Detent) -> None:
-    import os
+def test_a_new_projects_database_is_its_users_alone_and_its_files_are_like_any_others(detent: Detent, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert detent("init", str(tmp_path / "home")).code == 0
+    finally:
+        os.umask(before)
+    var = tmp_path / "home" / "var"
+    assert [path.name for path in (var, *var.rglob("*")) if path.stat().st_mode & 0o077] == []
+    assert (tmp_path / "home" / "families" / "support_topics" / "family.yaml").stat().st_mode & 0o777 == 0o644
 
+
+def test_init_overwrites_nothing(detent: Detent) -> None:
     again = detent("init", os.environ["DETENT_HOME"])
     assert again.code == 1
     assert "nothing is overwritten" in again.err
