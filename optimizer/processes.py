@@ -21,9 +21,8 @@ import structlog
 from optimizer.config import Settings, load_settings
 from optimizer.logs import set_up_logs
 from optimizer.ports_in_use import reachable_host
-from optimizer.run_files import announce_soon, withdraw
+from optimizer.run_files import PRIVATE, announce_soon, withdraw
 
-PRIVATE = 0o077  # no mode for others on whatever is written
 GRACE_S = 5.0  # between the request to end and the end
 FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
 FILES_BESIDE = 500  # database, logs, models

@@ -18,6 +18,7 @@ from optimizer.config import Settings
 from optimizer.core.errors import Refused
 
 ANNOUNCE_AGAIN_S = 1.0
+PRIVATE = 0o077  # umask: no mode for others on what is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ def init(
 def _made(folder: Path) -> tuple[list[str], ImportReport]:
     """The project's files, with the usual mode, and what was imported into its database, which is its user's alone."""
     from optimizer.jobs.init_project import init_project
-    from optimizer.processes import PRIVATE
+    from optimizer.run_files import PRIVATE
 
     written = init_project(folder)
     before = os.umask(PRIVATE)
