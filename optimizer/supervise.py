@@ -110,8 +110,11 @@ class Supervisor:
     def _tell_news(self) -> None:
         if time.monotonic() >= self._news_due:
             self._news_due = time.monotonic() + NEWS_S
-            for sentence in self._news():
-                self._report(sentence)
+            try:
+                for sentence in self._news():
+                    self._report(sentence)
+            except Exception:  # what is only told must not end what serves
+                log.exception("news could not be told")
 
     def url(self, name: str) -> str | None:
         """The address of a child, known before it is ready; None for one that listens to nobody."""

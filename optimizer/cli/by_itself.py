@@ -76,12 +76,20 @@ class EditNews:
     def __init__(self, store: Store, files: FamilyFiles) -> None:
         self._store, self._files = store, files
         self._told = set(self._lines())
+        self._is_due = False  # files were read again, and the store not yet asked what that means
 
     def __call__(self) -> list[str]:
-        if not self._files.changed():
+        """Sentences for a person; while the store cannot be read none, and then at the next question."""
+        if self._files.changed():
+            self._files.load()
+            self._is_due = True
+        if not self._is_due:
             return []
-        self._files.load()
-        lines = self._lines()
+        try:
+            lines = self._lines()
+        except Busy:
+            return []
+        self._is_due = False
         new = [line for line in lines if line not in self._told]
         self._told = set(lines)
         return [printable(line) for line in new]

@@ -153,11 +153,19 @@ def validate(
 
 
 def _edits(session: Session, names: list[str]) -> list[str]:
-    """What the files say that has never served, with the next command."""
+    """What the files say that has never served, with the next command; nothing where no store can be read, since validating makes none."""
+    from optimizer import wiring
+    from optimizer.core.errors import Busy
     from optimizer.jobs.read_edit import read_edit
 
-    with session.store.read() as tx:
-        found = [read_edit(tx, session.store, session.families.families[name]) for name in names]
+    store = wiring.open_store(session.settings)
+    try:
+        with store.read() as tx:
+            found = [read_edit(tx, store, session.families.families[name]) for name in names]
+    except Busy:
+        return []
+    finally:
+        store.close()
     return [edit.text for edit in found if edit is not None]
 
 

@@ -148,6 +148,25 @@ def test_a_child_that_dies_is_reported_alarmed_and_started_again(settings: Setti
     assert run_files.find(quiet, "serve") is None
 
 
+def test_a_fault_in_what_is_only_told_ends_no_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.log_dir().mkdir(parents=True)
+    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
+    monkeypatch.setattr(supervise, "NEWS_S", 0.0)
+    n_asked = 0
+
+    def broken() -> list[str]:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked == 2:
+            supervisor.stop()
+        raise RuntimeError("the store has no such table")
+
+    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
+    supervisor = supervise.Supervisor(quiet, report=lambda text: None, alarm=lambda name, text: None, mlflow=False, news=broken)
+    supervisor.run()
+    assert n_asked == 2, "it went on after the first"
+
+
 def test_the_listening_socket_outlives_the_process_behind_it(settings: Settings) -> None:
     """A client that connects while the api starts again waits instead of being refused."""
     supervisor = supervise.Supervisor(
