@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -129,8 +130,7 @@ class JournaledModel:
         reserve_usd = self._reservation(request)
         answer: ModelAnswer | None = None
         for attempt in self._attempts():
-            with attempt, self._slots.taken(self._check_stop):
-                self._stand_back()
+            with attempt, self._place():
                 answer = self._attempt(request, key, attempt.num, reserve_usd)
         assert answer is not None
         return answer
@@ -140,8 +140,7 @@ class JournaledModel:
         answer: ModelAnswer | None = None
         async for attempt in self._attempts():
             with attempt:
-                async with self._slots.ataken(self._check_stop):
-                    await self._astand_back()
+                async with self._aplace():
                     answer = await self._aattempt(request, key, attempt.num, reserve_usd)
         assert answer is not None
         return answer
@@ -201,18 +200,26 @@ class JournaledModel:
         with self._in_flight_lock:
             return self._in_flight.pop(key)
 
-    def _stand_back(self) -> None:
-        """Until no user waits; raises StudyStopped."""
-        self._check_stop()
-        while self._users_wait():
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """A place while no user waits; raises StudyStopped. None is held meanwhile: studies that do not stand back share them."""
+        while True:
+            with self._slots.taken(self._check_stop):
+                self._check_stop()
+                if not self._users_wait():
+                    yield
+                    return
             time.sleep(STAND_BACK_S)
-            self._check_stop()
 
-    async def _astand_back(self) -> None:
-        self._check_stop()
-        while self._users_wait():
+    @asynccontextmanager
+    async def _aplace(self) -> AsyncIterator[None]:
+        while True:
+            async with self._slots.ataken(self._check_stop):
+                self._check_stop()
+                if not self._users_wait():
+                    yield
+                    return
             await asyncio.sleep(STAND_BACK_S)
-            self._check_stop()
 
     def _check_stop(self) -> None:
         reason = self._stop()

@@ -129,6 +129,26 @@ def test_no_more_calls_are_in_flight_than_the_limit(store, ask, Model):
     assert model.most_in_flight <= 2
 
 
+def test_what_stands_back_for_a_user_holds_no_place_that_another_study_needs(store, ask, monkeypatch):
+    monkeypatch.setattr("optimizer.jobs.call_model.STAND_BACK_S", 0.001)
+    model = AwaitedModel(concurrency=1)
+    stood_back, is_over = threading.Event(), threading.Event()
+
+    def users_wait() -> bool:
+        stood_back.set()
+        return not is_over.is_set()
+
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            by_itself = pool.submit(ask, journaled(store, model, users_wait=users_wait), request("a"))
+            assert stood_back.wait(20)
+            by_person = pool.submit(ask, journaled(store, model, study="st_2"), request("b"))
+            assert by_person.result(20).text == "answer 1"
+        finally:
+            is_over.set()
+        assert by_itself.result(20).text == "answer 2"
+
+
 def test_each_retry_is_a_row_and_a_reservation_of_its_own(store, ask, Model):
     def script(r, n):
         if n < 3:
