@@ -65,6 +65,15 @@ def owner_of(port: int) -> str:
     return "another process (this system does not say which)"
 
 
+def listening_hosts(pid: int) -> set[str]:
+    """The addresses on which a process listens; empty where the system does not say."""
+    try:
+        listening = (c for c in psutil.Process(pid).net_connections(kind="inet") if c.status == psutil.CONN_LISTEN)
+        return {str(getattr(connection.laddr, "ip", "")) for connection in listening}
+    except (psutil.Error, OSError):
+        return set()
+
+
 @lru_cache(maxsize=4096)
 def is_loopback(host: str | None) -> bool:
     """Whether a name or address is this machine's own and reached from nowhere else; None is the end of a Unix socket."""

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -166,10 +165,10 @@ def _reopened(session: Session, name: str) -> Mapping[str, Any]:
     """In the store, which is open to who may administer this machine: a server behind a shut door could not be asked."""
     from optimizer import run_files
     from optimizer.jobs.manage_keys import remove_only_key
-    from optimizer.ports_in_use import is_loopback
+    from optimizer.ports_in_use import is_loopback, listening_hosts
 
-    running = run_files.find(session.settings, "api")
-    hosts = [session.settings.host, *([urlsplit(running.url).hostname or ""] if running is not None and running.url else [])]
+    running = run_files.find(session.settings, "api")  # its url is one that opens on this machine, whatever it listens on
+    hosts = [session.settings.host, *(listening_hosts(running.pid) if running is not None else ())]
     is_reachable = not all(map(is_loopback, hosts))
     report = remove_only_key(name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable)
     return dict(plain(report))

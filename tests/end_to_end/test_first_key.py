@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from optimizer.config import load_settings
+from optimizer.run_files import announce
 from tests.api_world import World, make_home, serving
 from tests.command_line import detent
 
@@ -55,4 +58,13 @@ def test_a_server_that_others_reach_is_not_opened(world: World, monkeypatch: pyt
     refused = detent("keys", "revoke", "web", "--reopen")
     assert (refused.code, "everybody would be let in" in refused.err) == (3, True), refused.err
     monkeypatch.delenv("DETENT_HOST")
+    assert status(world) == 401
+
+
+def test_a_server_that_was_started_for_others_in_another_shell_is_not_opened(world: World, tmp_path: Path) -> None:
+    detent("keys", "create", "web")
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        announce(load_settings("dev", tmp_path), "api", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        refused = detent("keys", "revoke", "web", "--reopen")
+    assert (refused.code, "everybody would be let in" in refused.err) == (3, True), refused.err
     assert status(world) == 401
