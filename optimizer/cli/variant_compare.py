@@ -32,7 +32,9 @@ def compare(
     variants: Annotated[list[str], typer.Argument(help="Ids, or champion, candidate, file; the others are held against the first.")],
     examples: Annotated[int, typer.Option("--examples", "-n", help="Dev examples at most.", min=1)] = 50,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
-    budget_calls: Annotated[int | None, typer.Option(help="Model calls at most.")] = None,
+    budget_calls: Annotated[
+        int | None, typer.Option(help="Model calls at most; default: one and a half times what --dry-run says.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say calls and dollars; ask no model.")] = False,
     out: Out = None,
     open: Open = False,

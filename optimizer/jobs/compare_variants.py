@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from optimizer.core import estimate
@@ -16,6 +17,7 @@ from optimizer.jobs.call_book import OwnSpend
 from optimizer.jobs.check_models import require_known_models
 from optimizer.jobs.evaluate_variant import drawn_examples, opener
 from optimizer.jobs.evaluation import Evaluator
+from optimizer.jobs.nominate import TO_SPARE
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
 
 DEFAULT_N = 50
@@ -35,6 +37,8 @@ def compare_variants(
 ) -> VariantGrid:
     """All of ``variants`` on at most ``n`` dev examples, drawn by hash and balanced as the family asks; one after the other.
 
+    Args:
+        budget: without a cap of its own, as many calls as ``estimate_comparison`` says and half as many for retries.
     Raises:
         InvalidInput: fewer than two variants, one named twice, more than ten, a policy without a prompt, or n below 1.
         DatasetTooSmall: there is no dev example.
@@ -44,6 +48,9 @@ def compare_variants(
     require_known_models(family, models)
     _check(family, variants, n)
     examples, spent = drawn_examples(family, SPLIT, n, store), OwnSpend()
+    if budget.usd is None and budget.calls is None:
+        calls, _ = estimate.estimate_evaluation(variants, examples, family, models.price)
+        budget = replace(budget, calls=int(TO_SPARE * calls.high))
     evaluator = Evaluator(family, scorer_for(family), opener(family, budget, store, clock, models, spent))
     results = []
     for variant in variants:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stamina
 
 from optimizer import wiring
 from optimizer.cli.by_itself import EditNews
 from optimizer.config import Settings, load_settings
+from optimizer.core.errors import Busy
 from tests.api_world import serving
 from tests.command_line import Ran, detent
 from tests.gateway_world import make_home
@@ -79,6 +81,29 @@ def test_an_edited_file_is_told_with_the_next_command_and_that_it_was_changed_in
         assert "detent study confirm topics file --dry-run" in told
 
 
+def test_an_edit_while_the_store_is_away_is_told_once_it_is_back(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = wiring.open_store(project.settings)
+    news = EditNews(store, wiring.load_families(project.settings))
+    project.edit()
+    with monkeypatch.context() as away:
+        away.setattr(store, "read", refuse)
+        assert news() == []
+    (line,) = news()
+    assert "is edited, not served" in line
+    store.close()
+
+
+def refuse() -> Any:
+    raise Busy("The store cannot be used.")
+
+
+def test_validate_reads_files_and_makes_no_store(project: Project) -> None:
+    for file in project.settings.var().glob("detent.db*"):
+        file.unlink()
+    assert "topics: valid." in ok(detent("family", "validate", "topics"))
+    assert list(project.settings.var().glob("detent.db*")) == []
+
+
 def test_an_edit_goes_to_the_holdout_at_a_price_said_before_and_only_after_a_yes(project: Project) -> None:
     project.edit()
     price = detent("study", "confirm", "topics", "file", "--dry-run", "--json").json["price"]
@@ -127,6 +152,17 @@ def test_an_edit_stands_beside_the_champion_on_the_same_dev_examples(project: Pr
     assert "holdout-" not in page.read_text()
     again = detent("variant", "compare", "topics", "champion", "file", "--out", str(page), "--json").json
     assert (again["n_calls"], again["variants"][1]["wins"], len(again["rows"])) == (0, 6, 6)
+
+
+def test_a_comparison_without_a_cap_keeps_to_its_dry_run_and_half_as_much_for_retries(project: Project) -> None:
+    project.edit()
+    models = project.settings.home / "config" / "models.yaml"
+    models.write_text(models.read_text(encoding="utf-8").replace('"retries": 0', '"retries": 9'), encoding="utf-8")
+    project.model.answer = lambda body: (500, {}, b"{}")
+    with stamina.set_testing(True, attempts=10):
+        ran = detent("variant", "compare", "topics", "champion", "file")
+    assert (ran.code, "would pass the cap of 18 calls" in ran.err) == (3, True), ran.err
+    assert len(project.model.bodies) == 18
 
 
 @pytest.mark.parametrize(
