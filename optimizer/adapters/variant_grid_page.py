@@ -83,8 +83,8 @@ def _answer(result: ExampleResult, row: GridRow) -> str:
     best = max(r.score or 0.0 for r in row.results)
     kind = "worse" if row.spread > 0 and (result.score or 0.0) < best else "best" if row.spread > 0 else "same"
     score = "no score" if result.score is None else f"{result.score:.2f}"
-    text = result.output if row.is_shown else None
-    said = _text(text) if text is not None else f'<span class="soft">{escape(result.error or NOT_SHOWN)}</span>'
+    text, error = row.shown(result.output), row.shown(result.error)
+    said = _text(text) if text is not None else f'<span class="soft">{escape(error or NOT_SHOWN)}</span>'
     return f'<span class="score {kind}">{score}</span>{said}'
 
 

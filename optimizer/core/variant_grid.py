@@ -41,6 +41,10 @@ class GridRow:
     results: Sequence[ExampleResult]
     is_shown: bool
 
+    def shown(self, text: str | None) -> str | None:
+        """An answer or an error, which may quote one."""
+        return text if self.is_shown else None
+
     @property
     def spread(self) -> float:
         """Between the best and the worst score; an answer without one counts as 0 beside one that has one."""
@@ -121,7 +125,5 @@ def _column_record(column: GridColumn) -> dict[str, Any]:
 
 def _row_record(row: GridRow) -> dict[str, Any]:
     shown = {"input": dict(row.input), "expected": dict(row.expected)} if row.is_shown else {"input": None, "expected": None}
-    answers = [
-        {"output": r.output if row.is_shown else None, "score": r.score, "error": r.error, "cost_usd": r.cost_usd} for r in row.results
-    ]
+    answers = [{"output": row.shown(r.output), "score": r.score, "error": row.shown(r.error), "cost_usd": r.cost_usd} for r in row.results]
     return {"example": row.example, **shown, "answers": answers}

@@ -78,6 +78,8 @@ def test_text_that_nobody_released_stands_neither_on_the_page_nor_in_the_record(
     assert "secret text" not in grid_page(hidden)
     assert "cars" not in grid_page(hidden)
     assert "not released" in grid_page(hidden)
+    assert "timed out" not in grid_page(hidden), "an error may quote the answer"
+    assert {answer["error"] for row in as_record(hidden)["rows"] for answer in row["answers"]} == {None}
     assert as_record(hidden)["rows"][0]["answers"][0]["output"] is None
     assert as_record(hidden)["rows"][0]["answers"][0]["score"] == 0.0
 
