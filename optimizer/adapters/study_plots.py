@@ -72,7 +72,11 @@ def tally(found: Duel) -> str:
 def fronts(report: StudyReport) -> list[str]:
     """Quality against dollars and against p95, each where it was measured and is not the same for everybody."""
     complete = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
-    usd = _front(complete, usd_per_example, "Quality against dollars", "dollars per call", dollars)
+    usd = (
+        _front(complete, usd_per_example, "Quality against time", "share of the time of full processing", lambda x: f"{x:.0%}")
+        if report.study.is_replayed
+        else _front(complete, usd_per_example, "Quality against dollars", "dollars per call", dollars)
+    )
     p95 = _front(complete, lambda t: t.p95_ms, "Quality against latency", "p95 of fresh calls, ms", lambda x: f"{x:,.0f}")
     return [drawn for drawn in (usd, p95) if drawn is not None]
 

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from optimizer.adapters import study_plots as plots
-from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, table
+from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, share_cell, table
 from optimizer.adapters.study_confidence import confidences
 from optimizer.adapters.study_duel import duel
 from optimizer.adapters.study_score import learned_score
@@ -28,7 +28,8 @@ from optimizer.core.trivial_baselines import FINDING, heading, said
 from optimizer.core.variant_text import variant_diff, variant_text
 from optimizer.core.words import count, dollars, when
 
-COLUMNS = ("Trial", "Dev score", "Lead", "Proposed by", "Variant", "Examples", "n", "Calls", "Dollars a call", "p95 ms", "Front", "Ended")
+COST = "Dollars a call"
+COLUMNS = ("Trial", "Dev score", "Lead", "Proposed by", "Variant", "Examples", "n", "Calls", COST, "p95 ms", "Front", "Ended")
 LINE_CHARS = 700  # of one line of a diff
 UNCONFIRMED = {
     "not_confirmed": "The sealed holdout was not looked at, as this study was not to; a person may have it looked at.",
@@ -159,15 +160,15 @@ def _confirmation(study: Study) -> str:
         for g in found.get("gates", ())
     ]
     shown = table(("Gate", "Verdict", "Value", "Required", "Why"), gates) if gates else ""
-    return f"{_arms(found)}{shown}"
+    return f"{_arms(found, study)}{shown}"
 
 
-def _arms(found: Mapping[str, Any]) -> str:
+def _arms(found: Mapping[str, Any], study: Study) -> str:
     if found.get("lift") is None:
         return ""
     rows = [
         (
-            f'<span class="key {css}">{label}</span>', number_cell(found.get(f"{arm}_mean")), _usd(found.get(f"{arm}_cost_usd")),
+            f'<span class="key {css}">{label}</span>', number_cell(found.get(f"{arm}_mean")), _cost_of_one(found.get(f"{arm}_cost_usd"), study),
             _ms(found.get(f"{arm}_p95_ms")),
         )
         for label, arm, css in (("winner", "winner", "candidate"), ("champion", "champion", "champion"))
@@ -176,7 +177,7 @@ def _arms(found: Mapping[str, Any]) -> str:
         f"{found.get('wins', 0)} won, {found.get('ties', 0)} tied and {found.get('losses', 0)} lost of {count(int(found['n']), 'example')}; "
         f"test {escape(str(found.get('test', '–')).replace('_', ' '))}, one-sided."
     )
-    return f"{table(('', 'Mean score', 'Dollars per call', 'p95 of fresh calls, ms'), rows)}<p>{text}</p>"
+    return f"{table(('', 'Mean score', _cost_name(study), 'p95 of fresh calls, ms'), rows)}<p>{text}</p>"
 
 
 def _verdict(verdict: str) -> str:
@@ -214,7 +215,8 @@ def _tried(report: StudyReport) -> str:
     seen = report.history.trials
     drawn = plots.trials(report) if any(t.trial.score is not None for t in seen) else ""
     strategies = [
-        (escape(s.name), str(s.n_trials), f"{s.n_calls:,}", dollars(s.usd), number_cell(s.best)) for s in report.history.strategies
+        (escape(s.name), str(s.n_trials), f"{s.n_calls:,}", "–" if report.study.is_replayed else dollars(s.usd), number_cell(s.best))
+        for s in report.history.strategies
     ]
     by_strategy = table(("Proposed by", "Trials", "Calls", "Dollars of its trials", "Best dev score"), strategies)
     shown = len(COLUMNS) if any(t.ending for t in seen) else -1  # the last one says why a trial went no further
@@ -223,7 +225,8 @@ def _tried(report: StudyReport) -> str:
         "Lead: over the champion, on the examples measured for both. Front: no other trial is at least as good in score, dollars and p95 together. "
         "The best of many leads by luck, too; only the holdout decides."
     )
-    return f"{drawn}{by_strategy}<p>{text}</p>{table(COLUMNS[:shown], rows)}"
+    columns = [_cost_name(report.study) if name == COST else name for name in COLUMNS[:shown]]
+    return f"{drawn}{by_strategy}<p>{text}</p>{table(columns, rows)}"
 
 
 def _without_model(found: Mapping[str, Any]) -> str:
@@ -250,7 +253,7 @@ def _trial(seen: TrialView, report: StudyReport) -> Sequence[str]:
     name = f'<span class="key {css}">{trial.number}, {seen.mark}</span>' if css else str(trial.number)
     return (
         name, number_cell(trial.score), "–" if seen.lead is None else f"{seen.lead:+.3f}", escape(trial.proposer), f"<code>{escape(trial.variant)}</code>",
-        str(len(variant.examples)) if variant else "–", str(trial.n), f"{trial.n_calls:,}", _usd(usd_per_example(trial)), _ms(trial.p95_ms),
+        str(len(variant.examples)) if variant else "–", str(trial.n), f"{trial.n_calls:,}", _cost_of_one(usd_per_example(trial), report.study), _ms(trial.p95_ms),
         "yes" if seen.on_front else "", f'<span class="text">{escape(seen.ending)}</span>',
     )  # fmt: skip
 
@@ -328,6 +331,15 @@ def _figure(value: Any) -> str:
 
 def _usd(value: float | None) -> str:
     return "–" if value is None else dollars(value)
+
+
+def _cost_name(study: Study) -> str:
+    return "Time share" if study.is_replayed else COST
+
+
+def _cost_of_one(value: float | None, study: Study) -> str:
+    """Of one answer, or of one item that was replayed: nobody was paid for it."""
+    return share_cell(value) if study.is_replayed else _usd(value)
 
 
 def _ms(value: float | None) -> str:

@@ -236,6 +236,10 @@ def test_people_read_it_by_type_with_the_number_of_items_and_that_it_does_not_tr
     page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
     assert "What the learned score does" in page
     assert escape(finding(study)["note"]) in page
+    assert "Time share" in page
+    assert "Quality against time" in page
+    for unpaid in ("Dollars a call", "Quality against dollars"):
+        assert unpaid not in page, "a replayed item costs time and no dollars"
     assert "No transfer to other forums" in told
     assert "Not trained on poem: 4 items with text and quality, and 10 are needed; the filter decides about it." in told
     for name, n in N_OF.items():
