@@ -27,7 +27,6 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
 }
 ALLOWED_HOSTS = "allowed-hosts"
-NICENESS = 5  # people wait for pages; applications wait for prompts, and those come first
 
 
 def prepare_store(settings: Settings) -> None:
@@ -77,7 +76,6 @@ def run(settings: Settings) -> None:
     """Start the server, announce it when it answers, wait for its end. Runs in a process group of its own, killed as one."""
     prepare_store(settings)
     allowed_hosts(settings)  # a fault of the file is told before anything starts
-    os.nice(NICENESS)
     server = subprocess.Popen(
         command(),
         env={**os.environ, **ENVIRONMENT},

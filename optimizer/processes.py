@@ -23,6 +23,7 @@ from optimizer.logs import set_up_logs
 from optimizer.ports_in_use import reachable_host
 from optimizer.run_files import PRIVATE, announce_soon, withdraw
 
+NICENESS = 5  # of what no application waits for: prompts and chats come first, also while the worker loads its libraries
 GRACE_S = 5.0  # between the request to end and the end
 FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
 FILES_BESIDE = 500  # database, logs, models
@@ -75,12 +76,14 @@ def run_gateway(settings: Settings, fd: int | None) -> None:
 
 
 def run_worker(settings: Settings, fd: int | None) -> None:
+    os.nice(NICENESS)
     from optimizer.worker import Worker
 
     Worker(settings).run()
 
 
 def run_mlflow(settings: Settings, fd: int | None) -> None:
+    os.nice(NICENESS)
     from optimizer.mlflow_server import run
 
     run(settings)

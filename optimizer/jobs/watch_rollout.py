@@ -322,12 +322,11 @@ def move_of(step: Step) -> Move:
 def _say(tx: Transaction, store: Store, rollout: Rollout, step: Step) -> None:
     """Alerts that last as long as what they say, and one that the rollout has ended without being asked to."""
     f, at = rollout.family, step.seen.at
-    store.alerts.close(tx, UNREADABLE, f, rollout.id, at)
-    for kind in ALERT_KINDS:
-        text = step.judgement.alerts.get(kind)
-        if text is None or not rollout.is_active:
-            store.alerts.close(tx, kind, f, rollout.id, at)
-            continue
+    are_open = {alert.kind for alert in store.alerts.all(tx, open_only=True, family=f, subject=rollout.id)}
+    texts = step.judgement.alerts if rollout.is_active else {}
+    for kind in are_open.intersection({UNREADABLE, *ALERT_KINDS}).difference(texts):
+        store.alerts.close(tx, kind, f, rollout.id, at)
+    for kind, text in texts.items():
         detail = f"Rollout {rollout.id} of {f} does not go on: {text}. Look: detent rollout status {f}. Take it back: detent rollout rollback {f}"
         store.alerts.open(tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=at, detail=detail))
     if rollout.status == "rolled_back":
