@@ -244,7 +244,11 @@ def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
 
 def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     """The last write: outcome, trivial baselines, audit and outbox in one transaction."""
-    trivial = measure_baselines(run)
+    try:
+        trivial = measure_baselines(run)
+    except Exception:  # a family's own metric may raise anything; what the study found is paid for and stays
+        log.exception("trivial_baselines_not_measured", study=run.study.id)
+        trivial = None
     if trivial is not None:
         changes["findings"] = {**(run.study.findings or {}), FINDING: trivial}
     now = run.clock.now()

@@ -201,6 +201,17 @@ def test_no_sealed_row_is_read_for_them(tmp_path: Path, monkeypatch: pytest.Monk
     assert ([e.id for e in train], [e.id for e in rows]) == (list(study.dataset["train"]), list(study.dataset["dev"]))
 
 
+def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a family's own metric may raise anything")
+
+    monkeypatch.setattr(measure_baselines, "measure_trivial", broken)
+    world = World(tmp_path).fill()
+    study = world.run(world.create())
+    assert (study.status, study.error) == ("finished", None)
+    assert trivial.FINDING not in (study.findings or {})
+
+
 def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
     world = World(tmp_path).fill()
     study = world.run(world.create())
