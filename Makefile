@@ -18,6 +18,7 @@ $(VENV)/.synced: requirements.lock pyproject.toml
 
 $(VENV)/.synced-dev: requirements-dev.lock pyproject.toml
 	@$(MAKE) --no-print-directory install LOCK=requirements-dev.lock
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 || true # pytest rewrites each assertion once, here and not in each process of each run
 	@touch $(VENV)/.synced $@
 
 # The installer itself is checked against the lock's hashes before it checks the rest.

@@ -324,9 +324,12 @@ def _say(tx: Transaction, store: Store, rollout: Rollout, step: Step) -> None:
     f, at = rollout.family, step.seen.at
     are_open = {alert.kind for alert in store.alerts.all(tx, open_only=True, family=f, subject=rollout.id)}
     texts = step.judgement.alerts if rollout.is_active else {}
-    for kind in are_open.intersection({UNREADABLE, *ALERT_KINDS}).difference(texts):
-        store.alerts.close(tx, kind, f, rollout.id, at)
-    for kind, text in texts.items():
+    for kind in (*ALERT_KINDS, UNREADABLE):
+        if kind in are_open and kind not in texts:
+            store.alerts.close(tx, kind, f, rollout.id, at)
+    for kind in ALERT_KINDS:
+        if (text := texts.get(kind)) is None:
+            continue
         detail = f"Rollout {rollout.id} of {f} does not go on: {text}. Look: detent rollout status {f}. Take it back: detent rollout rollback {f}"
         store.alerts.open(tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=at, detail=detail))
     if rollout.status == "rolled_back":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ HEADINGS = set(
 )
 
 
+@cache
 def alert_kinds() -> set[str]:
     """What stands for ``kind`` wherever an Alert is made."""
     found: set[str] = set()
