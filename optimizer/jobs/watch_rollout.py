@@ -324,9 +324,8 @@ def _say(tx: Transaction, store: Store, rollout: Rollout, step: Step) -> None:
     f, at = rollout.family, step.seen.at
     are_open = {alert.kind for alert in store.alerts.all(tx, open_only=True, family=f, subject=rollout.id)}
     texts = step.judgement.alerts if rollout.is_active else {}
-    for kind in (*ALERT_KINDS, UNREADABLE):
-        if kind in are_open and kind not in texts:
-            store.alerts.close(tx, kind, f, rollout.id, at)
+    for over in are_open.intersection((*ALERT_KINDS, UNREADABLE)).difference(texts):
+        store.alerts.close(tx, over, f, rollout.id, at)
     for kind in ALERT_KINDS:
         if (text := texts.get(kind)) is None:
             continue
