@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from optimizer.core.family import Family
-from optimizer.core.study import CONFIRM, Aim, Study
-from optimizer.jobs.confirming_study import confirming_study
+from optimizer.core.study import Aim, Study
+from optimizer.jobs.confirming_study import standing_look
 from optimizer.jobs.create_study import parse_definition
 from optimizer.jobs.nominate import Price, as_confirmed, plan_look, queue_look
 from optimizer.jobs.study_run import variant_of
@@ -36,13 +36,9 @@ def confirm_variant(
     """
     variant_of(store, family.name, variant)
     with store.read() as tx:
-        champion = store.champions.current(tx, family.name)
-        before = confirming_study(tx, store, family.name, variant, aim=aim)
-        under_way = next((s for s in store.studies.unfinished(tx) if s.family == family.name and s.strategy == CONFIRM), None)
-    if under_way is not None and (under_way.winner, under_way.aim) == (variant, aim):
-        return under_way
-    if before is not None and before.aim == aim and champion is not None and before.champion == champion.variant:
-        return as_confirmed(before, variant)
+        standing = standing_look(tx, store, family.name, variant, aim)
+    if standing is not None:
+        return as_confirmed(standing, variant)
     planned = plan_look(
         family, variant, aim, parse_definition(family, {}), seed=0, searched=None, actor=actor, store=store, clock=clock, models=models,
         usd_per_month=usd_per_month,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.core.errors import NotFound
-from optimizer.core.study import Aim, Study
+from optimizer.core.study import CONFIRM, Aim, Study
 from optimizer.ports import Store, Transaction
 
 
@@ -23,3 +23,12 @@ def confirming_study(
         own += [s for s in page if s.winner == variant and s.confirmation]
         if cursor is None:
             return max(own, key=lambda s: (s.aim == aim, s.finished_at or s.created_at, s.id), default=None)
+
+
+def standing_look(tx: Transaction, store: Store, family: str, variant: str, aim: Aim) -> Study | None:
+    """The look at the holdout that ``variant`` needs for ``aim``: one that is under way, or one that was taken against the champion of today."""
+    for study in store.studies.unfinished(tx):
+        if (study.family, study.strategy, study.winner, study.aim) == (family, CONFIRM, variant, aim):
+            return study
+    before, champion = confirming_study(tx, store, family, variant, aim=aim), store.champions.current(tx, family)
+    return before if before and champion and (before.aim, before.champion) == (aim, champion.variant) else None

@@ -23,7 +23,7 @@ from optimizer.core.variant import Variant
 from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.check_models import require_known_models
-from optimizer.jobs.confirming_study import confirming_study
+from optimizer.jobs.confirming_study import standing_look
 from optimizer.jobs.create_study import require_price, serve_another
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.read_spending import monthly_left
@@ -75,19 +75,15 @@ def nominate(
         study = store.studies.get(tx, study_id)
         trials = store.studies.trials(tx, study_id) if study else []
         results = store.studies.results(tx, study_id, "search", variant).get(variant, [])
-        champion = store.champions.current(tx, family.name)
-        before = confirming_study(tx, store, family.name, variant, aim=aim)
-        under_way = next((s for s in store.studies.unfinished(tx) if s.family == family.name and s.strategy == CONFIRM), None)
+        standing = standing_look(tx, store, family.name, variant, aim)
     if study is None:
         raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
-    if under_way is not None and (under_way.winner, under_way.aim) == (variant, aim):
-        return under_way
+    if standing is not None:
+        return as_confirmed(standing, variant)
     if study.status in UNFINISHED:
         raise Conflict(f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status)
     if variant == study.winner and aim == study.aim and study.confirmation:
         return as_confirmed(study, variant)
-    if before is not None and before.aim == aim and champion is not None and before.champion == champion.variant:
-        return as_confirmed(before, variant)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.strategy == CONFIRM and variant == study.winner):
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
@@ -115,7 +111,8 @@ class PlannedLook:
 
 
 def as_confirmed(study: Study, variant: str) -> Study:
-    if study.outcome != "nominated":
+    """The study, where it has not ended or its gates are met. Raises GateNotMet."""
+    if study.status not in UNFINISHED and study.outcome != "nominated":
         failed = [g["name"] for g in missed((study.confirmation or {}).get("gates", []))]
         raise GateNotMet(
             f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}. A person may start it as forced: "

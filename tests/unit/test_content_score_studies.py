@@ -18,8 +18,8 @@ from optimizer.cli.study_score import score_lines
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput
 from optimizer.core.estimate import replay_estimate
-from optimizer.core.policy.content.learned_score import CHARACTERS, FINDING, LENGTH, PLAIN
-from optimizer.core.policy.content.score_strategy import KNOBS, POINTS
+from optimizer.core.policy.content.learned_score import CHARACTERS, FINDING, LENGTH, PLAIN, JudgedItem
+from optimizer.core.policy.content.score_strategy import KNOBS, POINTS, whole_groups
 from optimizer.core.study import Definition
 from optimizer.jobs.report_study import report_study
 from tests.study_world import START, World
@@ -171,6 +171,17 @@ def test_a_space_that_names_a_score_without_data_gets_one_for_each_of_four_savin
     saved = [point["on_train"][point["score"]]["saved"] for point in finding(study)["points"]]
     assert saved == [pytest.approx(point, abs=0.01) for point in POINTS]
     assert len(world.trials(study)) == 1 + len(POINTS)
+
+
+def test_what_a_predictor_was_not_trained_on_has_no_group_in_common_with_what_it_was() -> None:
+    def judged(row: int, group: str, released: bool = True) -> JudgedItem:
+        return JudgedItem(row=row, text="", title="", quality=0.5, group=group, released=released)
+
+    its = [judged(0, "a"), judged(1, "b"), judged(2, "a", released=False), judged(3, "b"), judged(4, "c"), judged(5, "d")]
+    released = [item for item in its if item.released]
+    assert [item.row for item in whole_groups(its, of=released, most=10)] == [1, 3, 4, 5], "half of group a may not be shown"
+    assert [item.row for item in whole_groups(its, of=released, most=2)] == [1, 3]
+    assert [item.row for item in whole_groups(its, of=its, most=3)] == [0, 2, 4], "b would be one too many"
 
 
 def test_two_runs_learn_the_same(kept: tuple[World, Any], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Everything is chosen on training items by scores from predictors that saw neithe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -177,9 +178,9 @@ class ScoreSearch:
             return []
         if len(items) < LEAST_ROWS:
             return [(LENGTH, items)]
-        released = [item for item in items if item.released][:MOST_ROWS]
+        released = whole_groups(items, of=[item for item in items if item.released], most=MOST_ROWS)
         if len(released) < LEAST_ROWS:
-            return [(PLAIN, items[:MOST_ROWS])]
+            return [(PLAIN, whole_groups(items, of=items, most=MOST_ROWS))]
         return [(PLAIN, released), (CHARACTERS, released)]
 
     def _way(self, name: Method, learned: Mapping[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]]) -> Way:
@@ -195,7 +196,7 @@ class ScoreSearch:
             for item in used:
                 del others[item.row]
             predictor = Predictor.from_data(one.predictor)
-            for row, item in others.items():  # it was not trained on these
+            for row, item in others.items():  # it was trained on none of their groups
                 scores[row] = predictor.predict(*read_text(item.text, item.title))
         return Way(name=name, methods=methods, learned={t: learned[t, m][1] for t, m in methods.items()}, scores=scores)
 
@@ -300,6 +301,21 @@ class ScoreSearch:
                 p.way.name: [one.as_data() for one in results_by_type(self._dev, self._policy(p), p.way.methods)] if self._dev else [] for p in beside
             },
         }  # fmt: skip
+
+
+def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most: int) -> list[JudgedItem]:
+    """Those ``of`` the items whose group is among them whole, at most so many: what is left of the items then has groups of its own.
+
+    A predictor may score what is left, since it saw no item of their groups.
+    """
+    in_all = Counter(item.group for item in items)
+    in_these = Counter(item.group for item in of)
+    taken, n_taken = set(), 0
+    for group, n in in_these.items():
+        if n == in_all[group] and n_taken + n <= most:
+            taken.add(group)
+            n_taken += n
+    return [item for item in of if item.group in taken]
 
 
 def simpler(points: Sequence[Point]) -> Point:
