@@ -10,22 +10,31 @@ Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffic
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import asin, exp, lgamma, log, sin, sqrt
+from functools import lru_cache
+from math import asin, exp, lgamma, log, sqrt
+from typing import TYPE_CHECKING
 
 from optimizer.core.statistics.score_test import require_counts, statistic
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Column = NDArray[np.float64]
 
 OUTSIDE = 1e-6  # chance that the discordance lies outside the interval that is looked at: added to p
 SAME = 1e-9  # statistics nearer than this are one value, which can only enlarge p
 N_STEPS = 200  # of the angle over the range, before the best are refined
 N_REFINED = 3
+N_FINER = 16  # steps of a refinement of two cells, which makes them 8 times narrower
+N_ROUNDS = 6  # 2 / 8^6 of a cell: the tail is flat at its maximum, so p is exact to 1e-10
 NEVER = -1e6  # logarithm of a chance of 0, such that 0 times it is 0
-GOLDEN = (sqrt(5) - 1) / 2
 
 
 def exact_p(n: int, wins: int, losses: int, margin: float, *, restricted: bool = True) -> float:
     """One-sided p of "P(win) - P(loss) <= -margin", largest over all discordances that are not ruled out; in [0, 1].
 
-    About .03 s at n 200 and .8 s at n 5,000.
+    About 6 ms at n 200 and .2 s at n 5,000.
 
     Args:
         n, wins, losses, margin: as for ``score_test``.
@@ -42,6 +51,7 @@ def exact_p(n: int, wins: int, losses: int, margin: float, *, restricted: bool =
     return min(1.0, _largest(tail, low, high, (1 - margin) / 2) + (OUTSIDE if restricted else 0.0))
 
 
+@lru_cache(maxsize=256)
 def clopper_pearson(k: int, n: int, tail: float) -> tuple[float, float]:
     """Exact limits of a share of which k of n were seen, ``tail`` on each side. Source: Clopper and Pearson (1934), Biometrika 26, 404-413."""
     low = 0.0 if k == 0 else _where(lambda share: _at_least(k, n, share) >= tail)
@@ -59,66 +69,56 @@ def _fewest_wins(n: int, wins: int, losses: int, margin: float) -> list[int]:
     return found
 
 
-def _tail_over_u(n: int, fewest: list[int], margin: float) -> Callable[[float], float]:
-    """u -> sum over d of Bin(d; n, 2u + margin) P(Bin(d, u / (2u + margin)) >= fewest[d]), in O(n).
+def _tail_over_u(n: int, fewest: list[int], margin: float) -> Callable[[Column], Column]:
+    """u -> sum over d of Bin(d; n, 2u + margin) P(Bin(d, u / (2u + margin)) >= fewest[d]), for many u at once, in O(n) each.
 
     From d - 1 to d the inner tail P(Bin(d) >= k) gains pi P(Bin(d - 1) = k - 1) where k stays, and loses (1 - pi) P(Bin(d - 1) = k) where
     it rises to k + 1: either way a factor that does not depend on u, times pi^k (1 - pi)^(d - k).
     """
-    facts = [lgamma(i + 1) for i in range(n + 1)]
-    outer = [facts[n] - facts[d] - facts[n - d] for d in range(n + 1)]
-    steps = [_step(facts, d, fewest[d - 1], rises=fewest[d] > fewest[d - 1]) for d in range(1, n + 1)]
-    first = 1.0 if fewest[0] == 0 else 0.0
+    import numpy as np  # at its use: processes that test nothing need not load it
 
-    def tail(u: float) -> float:
+    facts = [lgamma(i + 1) for i in range(n + 1)]
+    outer = np.array([facts[n] - facts[d] - facts[n - d] for d in range(n + 1)])
+    first = (1.0 if fewest[0] == 0 else 0.0, 0.0, 0)
+    steps = [first, *(_step(facts, d, fewest[d - 1], rises=fewest[d] > fewest[d - 1]) for d in range(1, n + 1))]
+    sign, factor, wins = (np.array(values) for values in zip(*steps, strict=True))
+    apart = np.arange(n + 1)
+
+    def tail(u: Column) -> Column:
         psi = 2 * u + margin
-        of_win, of_loss = (log(u / psi) if u > 0 else NEVER), log(1 - u / psi)
-        apart, same = log(psi), (log(1 - psi) if psi < 1 else NEVER)
-        inner, total, left = first, first * exp(n * same), n
-        for d, (sign, factor, k) in enumerate(steps, start=1):
-            inner += sign * exp(factor + k * of_win + (d - k) * of_loss)
-            left -= 1
-            total += inner * exp(outer[d] + d * apart + left * same)
-        return total
+        of_win, of_loss, of_pair, of_tie = (_log(share)[:, None] for share in (u / psi, 1 - u / psi, psi, 1 - psi))
+        inner = np.cumsum(sign * np.exp(factor + wins * of_win + (apart - wins) * of_loss), axis=1)
+        return np.asarray((inner * np.exp(outer + apart * of_pair + (n - apart) * of_tie)).sum(axis=1))
 
     return tail
+
+
+def _log(share: Column) -> Column:
+    import numpy as np
+
+    return np.log(share, out=np.full(share.shape, NEVER), where=share > 0)
 
 
 def _step(facts: list[float], d: int, k: int, *, rises: bool) -> tuple[float, float, int]:
     """(sign, logarithm of the factor, k) of what the inner tail gains or loses at d; sign 0: nothing."""
     if rises:
-        return (-1.0, facts[d - 1] - facts[k] - facts[d - 1 - k], k) if k < d else (0.0, 0.0, k)
-    return (1.0, facts[d - 1] - facts[k - 1] - facts[d - k], k) if 0 < k <= d else (0.0, 0.0, k)
+        return (-1.0, facts[d - 1] - facts[k] - facts[d - 1 - k], k) if k < d else (0.0, 0.0, 0)
+    return (1.0, facts[d - 1] - facts[k - 1] - facts[d - k], k) if 0 < k <= d else (0.0, 0.0, 0)
 
 
-def _largest(of: Callable[[float], float], low: float, high: float, most: float) -> float:
-    """Maximum over [low, high] along u = most sin^2(angle): a grid, then golden section in the best cells."""
-
-    def at(angle: float) -> float:
-        return of(most * sin(angle) ** 2)
+def _largest(of: Callable[[Column], Column], low: float, high: float, most: float) -> float:
+    """Maximum over [low, high] along u = most sin^2(angle): a grid, then finer ones about its best points."""
+    import numpy as np
 
     first, last = (asin(sqrt(min(1.0, u / most))) for u in (low, high))
-    step = (last - first) / N_STEPS
-    if step <= 0:
-        return at(first)
-    values = [at(first + i * step) for i in range(N_STEPS + 1)]
-    best = sorted(range(N_STEPS + 1), key=values.__getitem__)[-N_REFINED:]
-    return max(values[best[-1]], *(_golden(at, first + max(0, i - 1) * step, first + min(N_STEPS, i + 1) * step) for i in best))
-
-
-def _golden(of: Callable[[float], float], left: float, right: float) -> float:
-    inner, outer = right - GOLDEN * (right - left), left + GOLDEN * (right - left)
-    f_inner, f_outer = of(inner), of(outer)
-    for _ in range(40):
-        if f_inner >= f_outer:
-            right, outer, f_outer = outer, inner, f_inner
-            inner = right - GOLDEN * (right - left)
-            f_inner = of(inner)
-        else:
-            left, inner, f_inner = inner, outer, f_outer
-            outer = left + GOLDEN * (right - left)
-            f_outer = of(outer)
-    return max(f_inner, f_outer)
+    angles = np.linspace(first, last, N_STEPS + 1)
+    values = of(most * np.sin(angles) ** 2)
+    best, largest, step = angles[np.argsort(values)[-N_REFINED:]], float(values.max()), (last - first) / N_STEPS
+    for _ in range(N_ROUNDS):
+        angles = np.clip(best[:, None] + np.linspace(-step, step, N_FINER + 1), first, last)
+        values = of(most * np.sin(angles.ravel()) ** 2).reshape(angles.shape)
+        best, largest, step = angles[np.arange(len(best)), values.argmax(axis=1)], max(largest, float(values.max())), 2 * step / N_FINER
+    return largest
 
 
 def _at_least(k: int, n: int, share: float) -> float:

@@ -17,7 +17,7 @@ from optimizer.core.statistics.exact_pairs import exact_p
 from optimizer.core.statistics.score_test import score_test
 
 TIE = 1e-12  # differences nearer to 0 than this are rounding
-MOST_EXACT = 5000  # rows: about a second; above it Tango's statistic is near enough its normal law at small levels
+MOST_EXACT = 5000  # rows: a fifth of a second; above it Tango's statistic is near enough its normal law at small levels
 LARGE_LEVEL = 0.05  # above it Tango's size is .22 for .20 even at 1,000 rows, so that the exact test stays
 
 Test = Literal["exact", "tango", "gaffke"]
@@ -74,7 +74,7 @@ def not_lower(
 def largest_loss(champion: Sequence[float], candidate: Sequence[float], *, level: float, groups: Sequence[Hashable] | None = None) -> float:
     """The smallest margin, to .001, that ``not_lower`` rules out at ``level``: "the loss is less than this", in agreement with the test.
 
-    1.0 where no margin can be ruled out. Arguments and errors as for ``not_lower``; ten tests, so some tenths of a second for hundreds of rows.
+    1.0 where no margin can be ruled out. Arguments and errors as for ``not_lower``; ten tests, so less than a tenth of a second for hundreds of rows.
     """
     low, high = 0, 1000
     while high - low > 1:
