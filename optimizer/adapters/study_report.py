@@ -21,7 +21,7 @@ from optimizer.adapters.study_thresholds import thresholds
 from optimizer.core.moves import is_system
 from optimizer.core.policy.content.learned_score import FINDING as CONTENT_SCORE
 from optimizer.core.strategy import without_turn
-from optimizer.core.study import CONFIRM, UNFINISHED, Spend, Study
+from optimizer.core.study import CONFIRM, ENOUGH, UNFINISHED, Spend, Study, budget_options
 from optimizer.core.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.study_history import StudyReport, TrialView, usd_per_example
 from optimizer.core.trivial_baselines import FINDING, heading, said
@@ -124,7 +124,9 @@ def _notes(report: StudyReport) -> list[str]:
     if study.spend.search_cut:
         left_out = without_turn(study, trials)
         turn = f" {' and '.join(left_out)} never had a turn." if left_out else ""
-        notes.append(f"The search was cut short, so not everything was tried. {study.spend.search_cut.rstrip('.')}.{turn}")
+        enough = (study.findings or {}).get(ENOUGH)
+        larger = f" Enough for every part: {budget_options(enough)}." if enough else ""
+        notes.append(f"The search was cut short, so not everything was tried. {study.spend.search_cut.rstrip('.')}.{turn}{larger}")
     if study.spend.remark:
         notes.append(study.spend.remark)
     lost = sum(spent.n_lost for spent in report.spent.values())

@@ -15,7 +15,7 @@ from optimizer.cli.study_score import score_lines
 from optimizer.cli.study_state import state_of, then_of
 from optimizer.cli.trivial_view import view_trivial
 from optimizer.core.errors import NotFound
-from optimizer.core.study import CONFIRM, ENDED, UNFINISHED, Study, Trial
+from optimizer.core.study import CONFIRM, ENDED, ENOUGH, UNFINISHED, Study, Trial, budget_options
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -84,7 +84,14 @@ def run(
     )
     if dry_run:
         estimate = study_run.estimate(session, declared, request)
-        given = {"--strategy": strategy, "--aim": aim, "--budget-usd": budget_usd, "--seed": seed, "--definition": definition}
+        given = {
+            "--strategy": strategy,
+            "--aim": aim,
+            "--budget-usd": budget_usd,
+            "--budget-minutes": budget_minutes,
+            "--seed": seed,
+            "--definition": definition,
+        }
         given |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
         again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
         values = {"family": family, "dry_run": True, "estimate": estimate}
@@ -355,7 +362,9 @@ def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
     from optimizer.core.strategy import without_turn
 
     left_out = without_turn(study, trials)
-    more = f"detent study run {study.family} with a larger budget (--dry-run says how much)"
+    enough = (study.findings or {}).get(ENOUGH)
+    larger = f"{budget_options(enough)}, enough for every part" if enough else "with a larger budget (--dry-run says how much)"
+    more = f"detent study run {study.family} {larger}"
     lines = [f"Cut short {study.spend.search_cut}"]
     if left_out:
         alone = "+".join(left_out)

@@ -15,7 +15,7 @@ from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.core.errors import InvalidInput, NotFound
 from optimizer.core.spending import MonthlyLimits
-from optimizer.core.study import ENDED, KEEP, Aim, Budget, Study, aimed_at
+from optimizer.core.study import ENDED, ENOUGH, KEEP, Aim, Budget, Study, aimed_at, budget_options
 from optimizer.core.words import count
 
 if TYPE_CHECKING:
@@ -103,11 +103,8 @@ def view_estimate(out: Console, family: Family, made: Estimate, again: str = "")
     out.print(f"Calls     {spread(made.calls)}", markup=False)
     for name, part in made.parts.items():
         out.print(f"  {name:<14}{spread(part)}", markup=False)
-    if made.n_wanted > made.calls.high:
-        out.print(
-            f"          cut by the budget: the whole study may make {made.n_wanted:.0f}. Budgets: --budget-calls, else 1,000 calls",
-            markup=False,
-        )
+    for line in _cut_lines(made, asks):
+        out.print(f"          {line}", markup=False)
     usd = f"${spread(made.usd)}" if made.usd is not None else "unknown: the model has no price in config/models.yaml"
     out.print(f"Dollars   {usd}", markup=False)
     out.print(f"Minutes   {spread(made.minutes)}", markup=False)
@@ -117,6 +114,18 @@ def view_estimate(out: Console, family: Family, made: Estimate, again: str = "")
     )
     budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
     out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
+
+
+def _cut_lines(made: Estimate, asks: bool) -> list[str]:
+    """What the budget may cut, and the caps that cut nothing."""
+    if not made.enough or not asks:
+        return []
+    unsure = " and ".join(made.no_sure_turn)
+    lost = f"{unsure} may have no turn, if what comes before takes its most" if unsure else "not everything may be tried"
+    lines = [f"cut by the budget: {lost}", f"enough for every part in any case: {budget_options(made.enough)}"]
+    if "calls" in made.enough and made.without_a_cap.calls.expected < made.enough["calls"]:
+        lines[-1] += f" (expected: {made.without_a_cap.calls.expected:.0f} calls)"
+    return lines
 
 
 def _asked(family: Family, made: Estimate) -> str:
@@ -324,7 +333,10 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                 spend = session.store.journal.spend(tx, study_id)
             if study is None:
                 raise NotFound(f"Study {study_id} is gone from the store.")
-            first_calls = spend.n_calls if first_calls is None else first_calls
+            if first_calls is None:
+                first_calls = spend.n_calls
+                if not quiet and (enough := (study.findings or {}).get(ENOUGH)):
+                    out.print(f"The budget may cut this study short; enough for every part: {budget_options(enough)}", markup=False)
             best = max((t.score for t in trials if t.status == "complete" and t.score is not None), default=None)
             if not quiet:
                 for trial in (t for t in trials if t.status != "running" and t.number not in said):

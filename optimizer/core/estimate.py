@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import ceil, inf
 from typing import Any
 
 from optimizer.core.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
+from optimizer.core.calls_within import PROPOSALS, total, within, without_a_sure_turn
 from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.family import Family
@@ -17,6 +18,7 @@ from optimizer.core.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.rendering import render
+from optimizer.core.spread import NONE, Spread
 from optimizer.core.study import KEEP, Budget, Definition
 from optimizer.core.variant import FewShot, Variant
 
@@ -28,30 +30,17 @@ INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champ
 ASKED_AGAIN_BYTES = 2000  # of the note or instruction with which a policy asks again
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
-PROPOSALS = "proposals"  # the part of a study's calls that its proposer answers
 LEARNED_S = 0.06  # of an item whose text a score is learned from, at most; the two scores of 1,163 items took 20 s of a core
 REPLAYED_PER_S = 1e6  # (setting x item), at least; bench/content_replay.py measures it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """The least, the expected and the most."""
+class Totals:
+    """What a whole study takes. ``usd`` is None where a model has no known price."""
 
-    low: float
-    expected: float
-    high: float
-
-    def plus(self, other: Spread) -> Spread:
-        return Spread(low=self.low + other.low, expected=self.expected + other.expected, high=self.high + other.high)
-
-    def times(self, factor: float) -> Spread:
-        return Spread(low=self.low * factor, expected=self.expected * factor, high=self.high * factor)
-
-    def capped(self, cap: float) -> Spread:
-        return Spread(low=min(self.low, cap), expected=min(self.expected, cap), high=min(self.high, cap))
-
-
-NONE = Spread(low=0, expected=0, high=0)
+    calls: Spread
+    usd: Spread | None
+    minutes: Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +54,13 @@ class Estimate:
     n_confirmation_calls: int
     reserved_usd: float | None
     longest_request_bytes: int
-    parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation; without any budget
+    parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation, as they fit under the budget's calls
+    without_a_cap: Totals
+    no_sure_turn: Sequence[str] = ()  # strategies for which the budget's calls leave nothing if those before take their most
+    enough: Mapping[str, float] = field(
+        default_factory=dict
+    )  # calls, usd, minutes: caps under which every part comes to its end, where the budget's may not do
     models: Sequence[str] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
-
-    @property
-    def n_wanted(self) -> float:
-        """Calls that the whole study may make where no budget ends it."""
-        return sum(part.high for part in self.parts.values())
 
 
 def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> int:
@@ -220,37 +209,50 @@ def estimate_study(
     Args:
         proposals_price: of the proposer's model, which answers the part PROPOSALS.
     """
-    proposals = parts.get(PROPOSALS, NONE)
-    own = NONE
-    for name, part in parts.items():
-        own = own if name == PROPOSALS else own.plus(part)
-    calls = own.plus(proposals)
-    if budget.calls is not None:
-        calls, own = calls.capped(budget.calls), own.capped(budget.calls)
-    usd = None
-    if price is not None and (proposals == NONE or proposals_price is not None):
-        tokens = typical_bytes / BYTES_PER_TOKEN
-        usd = Spread(
-            low=own.low * usd_of(tokens * 0.8, 1, price),
-            expected=own.expected * usd_of(tokens, max_tokens / 2, price),
-            high=own.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
-        )
-        if proposals_price is not None:
-            usd = usd.plus(_dearer(proposals, tokens, proposals_price))
-        usd = usd.capped(budget.usd) if budget.usd is not None else usd
-    minutes = Spread(
-        low=calls.low * seconds_per_call.low, expected=calls.expected * seconds_per_call.expected, high=calls.high * seconds_per_call.high
-    ).times(1 / 60 / max(1, concurrency))
+
+    def totals(parts: Mapping[str, Spread], cap: int | None) -> Totals:
+        proposals = parts.get(PROPOSALS, NONE)
+        calls = total(parts).capped(cap)
+        own = total({name: part for name, part in parts.items() if name != PROPOSALS}).capped(cap)
+        usd = None
+        if price is not None and (proposals == NONE or proposals_price is not None):
+            tokens = typical_bytes / BYTES_PER_TOKEN
+            usd = Spread(
+                low=own.low * usd_of(tokens * 0.8, 1, price),
+                expected=own.expected * usd_of(tokens, max_tokens / 2, price),
+                high=own.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
+            )
+            usd = usd if proposals_price is None else usd + _dearer(proposals, tokens, proposals_price)
+        return Totals(calls=calls, usd=usd, minutes=_minutes(calls, seconds_per_call, concurrency))
+
+    shared = within(parts, budget.calls)
+    whole, cut = totals(parts, None), totals(shared, budget.calls)
     return Estimate(
-        calls=calls,
-        usd=usd,
-        minutes=minutes.capped(budget.minutes) if budget.minutes is not None else minutes,
+        calls=cut.calls,
+        usd=cut.usd.capped(budget.usd) if cut.usd is not None else None,
+        minutes=cut.minutes.capped(budget.minutes),
         n_trials=n_trials,
         n_confirmation_calls=n_confirmation,
         reserved_usd=reserved_usd,
         longest_request_bytes=longest_bytes,
-        parts=parts,
+        parts=shared,
+        without_a_cap=whole,
+        no_sure_turn=without_a_sure_turn(parts, budget.calls),
+        enough=_enough(whole, budget, reserved_usd or 0.0),
     )
+
+
+def _enough(whole: Totals, budget: Budget, reserved_usd: float) -> dict[str, float]:
+    """For each cap that may cut the study the one that cannot; the confirmation holds its dollars back, whatever it comes to cost."""
+    most: dict[str, float] = {"calls": ceil(whole.calls.high), "minutes": ceil(whole.minutes.high)}
+    if whole.usd is not None:
+        most["usd"] = ceil((whole.usd.high + reserved_usd) * 100) / 100
+    return {name: amount for name, amount in most.items() if (cap := getattr(budget, name)) is not None and cap < amount}
+
+
+def _minutes(calls: Spread, seconds: Spread, concurrency: int) -> Spread:
+    taken = Spread(low=calls.low * seconds.low, expected=calls.expected * seconds.expected, high=calls.high * seconds.high)
+    return taken.times(1 / 60 / max(1, concurrency))
 
 
 def estimate_evaluation(
@@ -295,15 +297,17 @@ def replay_estimate(definition: Definition, n_items: int) -> Estimate:
     """
     is_learned = any(getattr(definition, name) is not None for name in KEEP)
     slowest_s = LEARNED_S * n_items if is_learned else definition.n_replayed * n_items / REPLAYED_PER_S
+    minutes = Spread(low=slowest_s / 600, expected=slowest_s / 200, high=slowest_s / 60)
     return Estimate(
         calls=NONE,
         usd=NONE,
-        minutes=Spread(low=slowest_s / 600, expected=slowest_s / 200, high=slowest_s / 60),
+        minutes=minutes,
         n_trials=2 if is_learned else 1 + definition.n_settings,
         n_confirmation_calls=0,
         reserved_usd=0.0,
         longest_request_bytes=0,
         parts={},
+        without_a_cap=Totals(calls=NONE, usd=NONE, minutes=minutes),
     )
 
 

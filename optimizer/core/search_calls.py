@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
-from optimizer.core.estimate import NONE, PROPOSALS, REFLECTED_ON, SUMMARISED, Spread, confirmation_calls
+from optimizer.core.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
+from optimizer.core.estimate import REFLECTED_ON, SUMMARISED, confirmation_calls
 from optimizer.core.racing import FIRST, SHARE
+from optimizer.core.spread import NONE, Spread
 from optimizer.core.strategy import COPRO, EXAMPLES, GEPA, JOINT, MIPRO, RACE, RACED, REPLAY, SIMBA
 from optimizer.core.study import Definition
 
@@ -34,7 +36,7 @@ def expected_calls(
         per_answer: the most calls that one example takes; above 1 under a policy.
         n_tiers: of the cascade whose thresholds are searched.
     """
-    parts = {"champion": Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
+    parts = {CHAMPION: Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
     for name in strategies:
         if name == "bootstrap":
             parts[name] = _bootstrap_calls(definition, n_train, n_dev, n_champion_examples)
@@ -58,7 +60,7 @@ def expected_calls(
     if is_written:
         parts[PROPOSALS] = _proposals(strategies, definition, n_train)
     confirmation = confirmation_calls(n_holdout, per_answer)
-    parts["confirmation"] = Spread(low=0, expected=confirmation, high=confirmation)
+    parts[CONFIRMATION] = Spread(low=0, expected=confirmation, high=confirmation)
     return parts
 
 
@@ -86,7 +88,7 @@ def trials_of(strategies: Sequence[str], definition: Definition) -> int:
 
 def _bootstrap_calls(definition: Definition, n_train: int, n_dev: int, n_champion_examples: int) -> Spread:
     evaluated = n_dev * _n_bootstrapped(definition, n_champion_examples)
-    return _asked_for_examples(definition, n_train).plus(Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated))
+    return _asked_for_examples(definition, n_train) + Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated)
 
 
 def _gepa_calls(definition: Definition, n_dev: int) -> Spread:
@@ -107,7 +109,7 @@ def _simba_calls(definition: Definition, n_train: int, n_dev: int) -> Spread:
 
 def _joint_calls(definition: Definition, n_train: int, n_dev: int) -> Spread:
     points = Spread(low=n_dev, expected=definition.n_settings * n_dev * 0.9, high=definition.n_settings * n_dev)
-    return _asked_for_examples(definition, n_train).plus(points)
+    return _asked_for_examples(definition, n_train) + points
 
 
 def _proposals(strategies: Sequence[str], definition: Definition, n_train: int) -> Spread:
@@ -116,12 +118,12 @@ def _proposals(strategies: Sequence[str], definition: Definition, n_train: int) 
     for name in strategies:
         n = definition.n_instructions
         if name in (GEPA, COPRO):
-            found = found.plus(Spread(low=0, expected=n, high=n))
+            found += Spread(low=0, expected=n, high=n)
         elif name == SIMBA:
-            found = found.plus(Spread(low=0, expected=n * CANDIDATES / 2, high=n * CANDIDATES))
+            found += Spread(low=0, expected=n * CANDIDATES / 2, high=n * CANDIDATES)
         elif name in (MIPRO, JOINT):
             n += min(SUMMARIES, ceil(n_train / SUMMARISED)) + 1
-            found = found.plus(Spread(low=0, expected=n, high=2 * n))
+            found += Spread(low=0, expected=n, high=2 * n)
     return found
 
 
@@ -129,7 +131,7 @@ def _race_calls(definition: Definition, n_train: int, n_dev: int, n_champion_exa
     """Each contender meets a few examples, some meet all; how many is the scores' to decide."""
     n_contenders = _n_bootstrapped(definition, n_champion_examples) + definition.n_settings
     met = Spread(low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev)
-    return _asked_for_examples(definition, n_train).plus(met)
+    return _asked_for_examples(definition, n_train) + met
 
 
 def _replay_calls(definition: Definition, n_train: int, n_dev: int, n_tiers: int, per_answer: int) -> Spread:

@@ -223,3 +223,11 @@ def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
     if aim == "cost":
         return f", ${trial.usd_per_example:.6f} a call"
     return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"
+
+
+ENOUGH = "enough"  # among a study's findings: the caps that would let every part of it come to its end, where its own may not
+
+
+def budget_options(caps: Mapping[str, float]) -> str:
+    """``--budget-calls 1380 --budget-usd 0.5``."""
+    return " ".join(f"--budget-{name} {amount:.10g}" for name, amount in caps.items())

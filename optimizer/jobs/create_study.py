@@ -11,7 +11,6 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import Conflict, DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.estimate import (
     Estimate,
-    Spread,
     asks_again,
     calls_per_answer,
     confirmation_calls,
@@ -36,6 +35,7 @@ from optimizer.core.rendering import render
 from optimizer.core.search_calls import expected_calls, trials_of
 from optimizer.core.space import parse_space
 from optimizer.core.spending import MonthlyLimits, under
+from optimizer.core.spread import Spread
 from optimizer.core.strategy import (
     COPRO,
     REPLAY,
@@ -46,7 +46,7 @@ from optimizer.core.strategy import (
     searched_tiers,
     writes,
 )
-from optimizer.core.study import KEEP, Aim, Budget, Definition, Study, Trigger
+from optimizer.core.study import ENOUGH, KEEP, Aim, Budget, Definition, Study, Trigger
 from optimizer.core.variant import FewShot, Variant
 from optimizer.core.words import count
 from optimizer.jobs.aim_of_study import aim_of_study
@@ -133,6 +133,7 @@ def create_study(
         dataset=plan.dataset,
         simulated_clock=clock.scale != 1.0,
         trigger=trigger,
+        findings={ENOUGH: plan.estimate.enough} if plan.estimate.enough else None,
     )
 
     def add(tx: Transaction) -> Study:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
 from optimizer.cli.study_run import view_estimate
-from optimizer.core.estimate import Estimate, Spread
+from optimizer.core.estimate import Estimate, Totals
 from optimizer.core.family import parse_family
+from optimizer.core.spread import Spread
 
 FAMILY = parse_family(
     {
@@ -20,19 +23,39 @@ FAMILY = parse_family(
 )
 
 
-def test_numbers_of_calls_are_written_as_people_write_them() -> None:
+CALLS, MINUTES = Spread(low=169, expected=1234.4, high=25000), Spread(low=0.228, expected=1.73, high=8.09)
+
+
+def estimate(**changes: Any) -> Estimate:
     made = Estimate(
-        calls=Spread(low=169, expected=1234.4, high=25000),
+        calls=CALLS,
         usd=None,
-        minutes=Spread(low=0.228, expected=1.73, high=8.09),
+        minutes=MINUTES,
         n_trials=20,
         n_confirmation_calls=38,
         reserved_usd=None,
         longest_request_bytes=100,
         parts={"champion": Spread(low=20, expected=20, high=20)},
+        without_a_cap=Totals(calls=CALLS, usd=None, minutes=MINUTES),
     )
-    told = io.StringIO()
-    view_estimate(Console(file=told, width=200), FAMILY, made, "--strategy replay --aim cost")
-    assert "1234 expected (169 to 25000)" in told.getvalue()
-    assert "1.73 expected (0.228 to 8.09)" in told.getvalue()
-    assert "Next      detent study run triage --strategy replay --aim cost --budget-calls 25000" in told.getvalue()
+    return replace(made, **changes)
+
+
+def told_of(made: Estimate, again: str = "") -> str:
+    out = io.StringIO()
+    view_estimate(Console(file=out, width=200), FAMILY, made, again)
+    return out.getvalue()
+
+
+def test_numbers_of_calls_are_written_as_people_write_them() -> None:
+    told = told_of(estimate(), "--strategy replay --aim cost")
+    assert "1234 expected (169 to 25000)" in told
+    assert "1.73 expected (0.228 to 8.09)" in told
+    assert "Next      detent study run triage --strategy replay --aim cost --budget-calls 25000" in told
+
+
+def test_a_budget_that_may_cut_a_part_is_told_with_the_cap_that_cuts_none() -> None:
+    told = told_of(estimate(no_sure_turn=("settings",), enough={"calls": 25000}))
+    assert "cut by the budget: settings may have no turn, if what comes before takes its most" in told
+    assert "enough for every part in any case: --budget-calls 25000 (expected: 1234 calls)" in told
+    assert "cut by" not in told_of(estimate())

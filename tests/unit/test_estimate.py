@@ -8,7 +8,6 @@ import pytest
 
 from optimizer.core.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.estimate import (
-    Spread,
     confirmation_usd,
     estimate_study,
     holdout_size,
@@ -21,6 +20,7 @@ from optimizer.core.estimate import (
 )
 from optimizer.core.language import ModelPrice
 from optimizer.core.search_calls import expected_calls, trials_of
+from optimizer.core.spread import Spread
 from optimizer.core.study import Budget, Definition
 from optimizer.core.variant import FewShot
 from tests.study_world import topic_examples, topic_family
@@ -134,3 +134,45 @@ def test_a_definition_names_every_fault_at_once():
         Definition.parse({"n_dev": 0, "n_train": "many", "colour": 1, "threshold": 2, "space": []})
     assert {f.pointer.rsplit("/", 1)[1] for f in caught.value.faults} == {"n_dev", "n_train", "colour", "threshold", "space"}
     assert Definition.parse({"n_dev": 30}, n_holdout=50) == Definition(n_dev=30, n_holdout=50)
+
+
+BOTH = {"bootstrap": Spread(low=100, expected=372, high=1120), "settings": Spread(low=0, expected=128, high=160)}
+PARTS = {"champion": Spread(low=20, expected=20, high=20), **BOTH, "confirmation": Spread(low=0, expected=200, high=200)}
+GIVEN = {
+    "n_trials": 20, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60, "reserved_usd": 1.0,
+    "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cap", [220, 221, 400, 600, 719, 720, 1499, 1500, None])
+def test_the_parts_of_a_dry_run_add_up_to_its_calls_and_these_keep_to_the_cap(cap):
+    found = estimate_study(PARTS, budget=Budget(calls=cap), price=PRICE, **GIVEN)
+    assert sum(part.expected for part in found.parts.values()) == found.calls.expected
+    assert found.calls.expected == min(720, cap or 720)
+    assert sum(part.low for part in found.parts.values()) <= found.calls.high
+    for part in found.parts.values():
+        assert 0 <= part.low <= part.expected <= part.high
+
+
+@pytest.mark.parametrize(
+    ("cap", "unsure", "enough"),
+    [
+        pytest.param(220, ("bootstrap", "settings"), {"calls": 1500}, id="champion and confirmation only"),
+        pytest.param(1000, ("settings",), {"calls": 1500}, id="the first may take all"),
+        pytest.param(1340, ("settings",), {"calls": 1500}, id="the first takes its most and nothing is left"),
+        pytest.param(1341, (), {"calls": 1500}, id="one call is left"),
+        pytest.param(1500, (), {}, id="enough"),
+        pytest.param(None, (), {}, id="no cap"),
+    ],
+)
+def test_a_dry_run_names_who_may_have_no_turn_and_the_cap_that_would_do(cap, unsure, enough):
+    found = estimate_study(PARTS, budget=Budget(calls=cap), price=PRICE, **GIVEN)
+    assert (tuple(found.no_sure_turn), found.enough) == (unsure, enough)
+    again = estimate_study(PARTS, budget=Budget(**found.enough), price=PRICE, **GIVEN)
+    assert (again.no_sure_turn, again.enough, again.parts) == ((), {}, PARTS)
+
+
+def test_dollars_that_are_enough_include_what_the_confirmation_holds_back():
+    found = estimate_study(PARTS, budget=Budget(usd=1.5), price=PRICE, **GIVEN)
+    assert found.without_a_cap.usd.high > 1.5
+    assert found.enough == {"usd": pytest.approx(found.without_a_cap.usd.high + 1.0, abs=0.01)}

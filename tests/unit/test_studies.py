@@ -160,9 +160,16 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
     out = StringIO()
     view(Console(file=out, width=300), study, trials, settings=load_settings(home=tmp_path))
     assert (
-        "settings never had a turn: detent study run topics with a larger budget (--dry-run says how much), or --strategy settings"
-        in out.getvalue()
+        f"settings never had a turn: detent study run topics --budget-calls {study.findings['enough']['calls']}, enough for every part, "
+        "or --strategy settings" in out.getvalue()
     )
+
+
+def test_the_cap_that_a_cut_study_names_is_enough_for_every_part(world):
+    cut = world.run(world.create(budget=Budget(calls=40 + 20), strategy="bootstrap+settings"))
+    again = world.run(world.create(budget=Budget(**cut.findings["enough"]), strategy="bootstrap+settings"))
+    assert again.spend.search_cut is None
+    assert without_turn(again, world.trials(again)) == ()
 
 
 def test_a_study_that_fails_at_its_confirmation_keeps_that_its_search_was_cut_short_also_when_it_goes_on(tmp_path):
