@@ -110,7 +110,8 @@ def view_estimate(out: Console, family: Family, made: Estimate, again: str = "")
     out.print(f"Minutes   {spread(made.minutes)}", markup=False)
     reserved = count(made.n_confirmation_calls, "call") + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
     out.print(
-        f"Reserved  for the confirmation on the holdout, at the most it may cost: {reserved}; a budget below is refused", markup=False
+        f"Reserved  for the confirmation on the holdout: {reserved}, for requests of up to {made.longest_request_bytes:,} bytes; a budget below is refused",
+        markup=False,
     )
     budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
     out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)

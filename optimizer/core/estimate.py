@@ -24,6 +24,8 @@ from optimizer.core.variant import FewShot, Variant
 
 BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
 MAX_BYTES_PER_OUTPUT_TOKEN = 6
+MEASURED_FROM = 20  # examples, from which on their longest inputs say how long a request may become
+MARGIN = 1.5  # of the reserve: the longest input seen, and half as much again for rows that were not
 DEFAULT_MAX_CHARS = 4000
 DEFAULT_MAX_TOKENS = 256  # of an answer, where neither variant nor family says
 INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
@@ -69,10 +71,19 @@ def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, An
 
 
 def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
-    """Filler inputs as long as the family allows, at the bytes per character of the examples seen."""
-    texts = [str(value) for example in seen for value in example.input.values()]
-    ratio = max((len(t.encode()) / len(t) for t in texts if t), default=1.0)
-    return {name: "x" * ceil((field.max_chars or DEFAULT_MAX_CHARS) * ratio) for name, field in family.inputs.items()}
+    """Filler inputs as long as the longest that was seen and half as much again, at most as long as the family allows.
+
+    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen. The sealed holdout is not seen: a row
+    of it that is longer still is asked about while the cap has room for it, since each call is checked against the cap by itself.
+    """
+    texts = {name: [str(example.input[name]) for example in seen if name in example.input] for name in family.inputs}
+    ratio = max((len(t.encode()) / len(t) for of_one in texts.values() for t in of_one if t), default=1.0)
+    allowed = {name: ceil((field.max_chars or DEFAULT_MAX_CHARS) * ratio) for name, field in family.inputs.items()}
+    return {name: "x" * min(allowed[name], _measured_bytes(texts[name], allowed[name])) for name in family.inputs}
+
+
+def _measured_bytes(texts: Sequence[str], otherwise: int) -> int:
+    return ceil(MARGIN * max(len(t.encode()) for t in texts)) if len(texts) >= MEASURED_FROM else otherwise
 
 
 def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:

@@ -58,6 +58,20 @@ def test_filler_inputs_count_the_bytes_of_the_language_seen():
     assert len(longest_inputs(family, [])["document"]) == 200
 
 
+@pytest.mark.parametrize(
+    ("lengths", "longest"),
+    [
+        pytest.param([20] * 19, 200, id="too few to go by: as long as the family allows"),
+        pytest.param([20] * 19 + [60], 90, id="the longest seen and half as much again"),
+        pytest.param([20] * 19 + [190], 200, id="never longer than the family allows"),
+    ],
+)
+def test_a_request_is_taken_as_long_as_the_familys_own_with_a_margin(lengths, longest):
+    (one,) = topic_examples(1, "dev")
+    seen = [replace(one, id=f"e{i}", input={"document": "x" * n}) for i, n in enumerate(lengths)]
+    assert len(longest_inputs(topic_family(), seen)["document"]) == longest
+
+
 def test_a_declared_limit_is_kept_but_never_below_the_champion_itself():
     family = topic_family()
     inputs = longest_inputs(family, [])

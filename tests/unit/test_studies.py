@@ -11,6 +11,7 @@ from rich.console import Console
 
 from optimizer.cli.study import view
 from optimizer.config import load_settings
+from optimizer.core.budget import reservation_usd
 from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound
 from optimizer.core.estimate import Estimate
 from optimizer.core.language import ModelPrice
@@ -215,6 +216,38 @@ def test_a_dollar_budget_is_never_passed(tmp_path):
     study = world.run(world.create(budget=Budget(usd=reserved + 0.1)))
     assert study.spend.usd <= reserved + 0.1
     assert study.outcome == "nominated"
+
+
+LONG_FAMILY = {"inputs": {"document": {"type": "text", "max_chars": 4000}}}
+ENOUGH_SEEN = {"n_train": 24}
+DEAR = ModelPrice(input_usd_per_mtok=10.0, output_usd_per_mtok=10.0)
+
+
+def test_short_requests_are_reserved_as_short_ones_though_the_family_allows_long_ones(tmp_path):
+    world = World(tmp_path, model=TopicModel(price=DEAR), family=topic_family(**LONG_FAMILY)).fill()
+    reserved = world.create(dry_run=True, definition=ENOUGH_SEEN).reserved_usd
+    world.run(world.create())
+    dearest = max(reservation_usd(request, DEAR) for request in world.model.requests)
+    assert 40 * dearest <= reserved < 4 * 40 * dearest
+
+
+def test_sealed_rows_longer_than_the_reserve_was_made_for_do_not_pass_the_cap(tmp_path):
+    world = World(tmp_path, model=BilledInFull(price=DEAR), family=topic_family(**LONG_FAMILY))
+    sealed = [replace(e, input={"document": e.input["document"] + " and so on" * 300}) for e in topic_examples(24, "holdout")]
+    world.fill(examples=[*topic_examples(30, "train"), *topic_examples(12, "dev"), *sealed])
+    cap = world.create(dry_run=True, definition=ENOUGH_SEEN).reserved_usd + 0.1
+    said: list[StudyProgress] = []
+    study = world.run(world.create(budget=Budget(usd=cap), definition=ENOUGH_SEEN), progress=said.append)
+    assert study.outcome == "budget_exhausted"
+    assert "could pass the cap" in said[-1].text
+    assert study.spend.usd <= cap
+
+
+class BilledInFull(TopicModel):
+    """Costs what was reserved, as a provider may that makes a token of every byte."""
+
+    def complete(self, request):
+        return replace(super().complete(request), cost_usd=reservation_usd(request, self.price))
 
 
 def test_time_that_runs_out_ends_the_search_and_leaves_the_confirmation_its_turn(tmp_path):
