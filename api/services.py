@@ -46,7 +46,7 @@ class Services:
     actor_without_key: str = field(default_factory=local_actor)
     operator_windows: MinuteWindows = field(init=False)
     event_windows: MinuteWindows = field(init=False)
-    chat_windows: MinuteWindows = field(init=False)
+    chat_windows: MinuteWindows | None = field(init=False)  # None: no limit
     request_limits: RequestLimits = field(init=False)
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
 
@@ -54,7 +54,8 @@ class Services:
         limits = self.settings.limits
         self.operator_windows = MinuteWindows(limits.operator_per_minute, "changes")
         self.event_windows = MinuteWindows(limits.events_per_minute, "events")
-        self.chat_windows = MinuteWindows(limits.operator_per_minute, "chat requests without a key")
+        most = limits.keyless_chat_per_minute
+        self.chat_windows = None if most is None else MinuteWindows(most, "chat requests without a key")
         self.request_limits = RequestLimits(self.store, self.clock)
 
     def family(self, name: str) -> Family:

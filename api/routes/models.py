@@ -15,7 +15,7 @@ routes: APIRouter = router("Models")
 @routes.post("/v1/chat/completions", **guarded("serve", narrows=True, passed_on=True))
 async def chat_completions(request: Request, shared: Shared) -> Response:
     """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
-    if not shared.serving.now_served.has_keys:
+    if shared.chat_windows is not None and not shared.serving.now_served.has_keys:
         _count_keyless(request.state.caller, request, shared.chat_windows)
     return await shared.gateway.forward(request)
 

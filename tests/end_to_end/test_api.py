@@ -728,6 +728,18 @@ def test_changes_are_limited_per_minute_and_a_rollback_is_never_refused(tmp_path
         assert world.get("/v1/families/triage/prompt").status_code == 200
 
 
+def test_a_script_on_this_machine_meets_no_limit_of_chats_that_nobody_set(tmp_path: Path) -> None:
+    body = {"model": "triage", "messages": []}
+    with serving(make_home(tmp_path / "open")) as world:
+        answers = [world.post("/v1/chat/completions", body) for _ in range(101)]
+        assert {answer.status_code for answer in answers} == {503}  # there is no gateway here that could answer
+        assert "x-ratelimit-limit" not in answers[0].headers
+    with serving(make_home(tmp_path / "limited", limits={"keyless_chat_per_minute": 2})) as world:
+        answers = [world.post("/v1/chat/completions", body) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [503, 503, 429]
+        assert [answer.headers["x-ratelimit-remaining"] for answer in answers] == ["1", "0", "0"]
+
+
 def test_events_are_limited_by_their_number(tmp_path: Path) -> None:
     with serving(make_home(tmp_path, limits={"events_per_minute": 10})) as world:
         events = [{"family": "triage", "unit": "u", "success": True}] * 6
