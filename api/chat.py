@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api import services
 from api.auth import require, require_family
 from api.chat_answer import Answered, Call, StreamShape, completion, json_bytes
+from api.chat_body import ChatBody, sent_on
 from api.event_stream import EventStream
-from api.hourly_money import HOUR, cheapest_tier, hour_of
+from api.hourly_money import cheapest_tier, money_spent
 from api.key_limits import KeySpending
+from api.model_chat import names_a_model, of_model
 from api.model_side import ModelSide, of
 from api.policy_answer import answer_by_policy
-from api.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
+from api.problems import KeyLimitReached, ModelPaused, ModelTimedOut
 from api.reader import ClientGone, Reader
 from api.routes.serving import Served, serve, unit_of
 from api.routing import Asking, guarded, router
@@ -35,7 +35,6 @@ from optimizer.core.language import ModelRequest, request_for
 from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.rendering import clip_inputs, render
 from optimizer.core.variant import Message, Variant
-from optimizer.core.wire import chat_faults
 from optimizer.jobs.ask_model import ask_model
 from optimizer.jobs.ids import new_id
 from optimizer.ports import LanguageModel
@@ -45,52 +44,18 @@ GONE_CHECK_S = 0.25
 routes: APIRouter = router("Models")
 
 
-class DetentFields(BaseModel):
-    """What OpenAI's request has no word for; `extra_body` of the openai package."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    variables: dict[str, Any] | None = None
-    unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    variant: Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None = None
-
-
-class StreamOptions(BaseModel):
-    """OpenAI's own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    include_usage: bool = False
-
-
-class ChatBody(BaseModel):
-    """OpenAI's request. Settings such as `temperature` are the Variant's own: what a request says of them is not used."""
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-    model: Annotated[str, Field(description="The name of a family")]
-    messages: list[dict[str, Any]]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: int | None = None
-    user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
-    detent: DetentFields = DetentFields()
-
-
 @routes.post("/v1/chat/completions", **guarded("serve", narrows=True))
 async def chat_completions(body: ChatBody, request: Request) -> Response:
-    """OpenAI's request and answer; `model` is a family. The answer's id is the interaction's, for feedback."""
+    """OpenAI's request and answer; `model` is a family, or a model of config/models.yaml. The answer's id is the interaction's, for feedback."""
     shared, side = services.of(request), of(request)
     if body.n not in (None, 1):
         raise InvalidInput(
             f"One answer per request is given, and n is {body.n}. Send the request again for another answer.",
             [Fault(pointer="/n", detail="must be 1")],
         )
-    call = _within_limits(await _prepare(body, request, shared), shared, side)
-    headers = {"X-Detent-Assignment": call.served.token}
+    by_name = names_a_model(body.model, shared, side)
+    call = of_model(body, request, shared, side) if by_name else _within_limits(await _prepare(body, request, shared), shared, side)
+    headers = {"X-Detent-Assignment": call.token} if call.token is not None else {}
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
     try:
@@ -126,9 +91,7 @@ async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
 
 async def _prepare(body: ChatBody, request: Request, shared: Services) -> Call:
     require_family(request.state.caller, body.model)
-    asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
-    if faults := list(chat_faults(body.messages, asked)):
-        raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults[:3]) + ".", faults)
+    asked = sent_on(body)
     unit = body.user or body.detent.unit or unit_of(request)
     family = shared.serving.now_served.family(body.model)
     if body.detent.variant is not None:
@@ -187,7 +150,7 @@ def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> 
 
 def _within_limits(call: Call, shared: Services, side: ModelSide) -> Call:
     """The call as the family's money for this hour allows it; raises MoneySpent where nothing is allowed any more."""
-    definition = call.served.family.definition
+    definition = call.definition
     if definition is None or definition.limits.usd_per_hour is None:
         return call
     now, limit = shared.clock.now(), definition.limits.usd_per_hour
@@ -196,23 +159,16 @@ def _within_limits(call: Call, shared: Services, side: ModelSide) -> Call:
         return call
     if definition.limits.above == "cheapest":
         cheapest = cheapest_tier(definition, call.variant, side.catalogue)
-        policy = side.policies.of(call.served.choice.variant, call.variant)
+        policy = side.policies.of(call.variant.id, call.variant)
         fewer = messages_of_fewer(policy.examples, call.variant, call.rendered) if policy is not None else {}
         messages = fewer.get(cheapest, call.request.messages)
         return replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages))
-    wait_s = math.ceil((hour_of(now) + HOUR - now).total_seconds())
-    raise MoneySpent(
-        f"Family {definition.name!r} has spent ${spent:.4f} in this hour, and its limit is ${limit:g}. No model was asked. "
-        f"Wait {wait_s} s for the next hour, or raise limits.usd_per_hour in its family.yaml.",
-        limit_usd=limit,
-        spent_usd=round(spent, 6),
-        retry_after_s=max(1, wait_s),
-    )
+    raise money_spent(f"Family {definition.name!r}", "limits.usd_per_hour in its family.yaml", limit, spent, now)
 
 
 def _start(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> asyncio.Future[Answered]:
     """A variant with a policy is answered as it says, and streamed once that is decided; any other by one call of its model."""
-    policy = None if call.cheapest_only else side.policies.of(call.served.choice.variant, call.variant)
+    policy = None if call.cheapest_only else side.policies.of(call.variant.id, call.variant)
     if policy is not None:
         return asyncio.ensure_future(answer_by_policy(side, call, reader, policy))
     return side.threads.start(lambda: answer(side, call, reader, streaming=streaming))
@@ -220,7 +176,7 @@ def _start(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> a
 
 def answer(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> Answered:
     """Makes the answer, in a thread of its own. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
-    models = side.models.for_request(call.served.family.name, reader, call.spending)
+    models = side.models.for_request(call.family, reader, call.spending)
     asked = ask_model(
         models,
         call.request.model,
@@ -266,4 +222,5 @@ def for_client(error: ModelFailed, call: Call) -> DetentError:
     if error.kind == "limit":
         return KeyLimitReached(error.detail, **members)
     failure = {"timeout": ModelTimedOut, "paused": ModelPaused}.get(error.kind, ModelFailed)
-    return failure(error.detail, kind=error.kind, **{**members, "interaction": call.id, "assignment": call.served.token})
+    named = {"interaction": call.id} | ({"assignment": call.token} if call.token is not None else {})
+    return failure(error.detail, kind=error.kind, **{**members, **named})

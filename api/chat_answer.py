@@ -16,6 +16,8 @@ from api.prompt import to_json
 from api.routes.serving import Served
 from optimizer.core.deltas import ModelDelta, delta_of
 from optimizer.core.errors import DetentError
+from optimizer.core.family import Family
+from optimizer.core.feedback import NO_FAMILY
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.attempts import Attempt
 from optimizer.core.variant import Message, Variant
@@ -29,8 +31,8 @@ class Call:
     """One request on its way: what is served, what goes to the model, and under which id it will be on record."""
 
     id: str
-    served: Served
-    variant: Variant
+    served: Served | None  # None: the request names a model and no family
+    variant: Variant  # of a model by its own name: one that says nothing
     request: ModelRequest
     input: Mapping[str, Any]
     rendered: Callable[[Variant], list[Message]]  # what a variant of the family makes of this very request
@@ -39,6 +41,24 @@ class Call:
     actor: str = ""
     spending: KeySpending | None = None  # where the sender's key has limits of its own
     injection: Sequence[str] = ()  # signs that the input speaks to the model
+    unit: str | None = None  # as sent, where no token holds it
+
+    @property
+    def family(self) -> str:
+        return self.served.family.name if self.served is not None else NO_FAMILY
+
+    @property
+    def definition(self) -> Family | None:
+        return self.served.family.definition if self.served is not None else None
+
+    @property
+    def token(self) -> str | None:
+        return self.served.token if self.served is not None else None
+
+    @property
+    def asked(self) -> str:
+        """The request's ``model``."""
+        return self.family or self.request.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +83,7 @@ def completion(call: Call, answered: Answered) -> dict[str, Any]:
         "id": call.id,
         "object": "chat.completion",
         "created": int(time()),
-        "model": call.served.family.name,
+        "model": call.asked,
         "choices": [{"index": 0, "message": message_of(answer), "finish_reason": answer.finish_reason, "logprobs": None}],
         "usage": usage_of(answer),
         "detent": detent_of(call, answered),
@@ -84,10 +104,10 @@ def usage_of(answer: ModelAnswer) -> dict[str, int]:
 
 def detent_of(call: Call, answered: Answered) -> dict[str, Any]:
     detent = {
-        "assignment": call.served.token,
-        "family": call.served.family.name,
-        "variant": call.served.choice.variant,
-        "role": call.served.choice.role,
+        "assignment": call.token,
+        "family": call.family or None,
+        "variant": call.served.choice.variant if call.served is not None else None,
+        "role": call.served.choice.role if call.served is not None else None,
         "tiers": list(answered.models),
         "confidence": answered.confidence,
         "cost_usd": answered.answer.cost_usd,
@@ -110,7 +130,7 @@ class StreamShape:
             "id": call.id,
             "object": "chat.completion.chunk",
             "created": int(time()),
-            "model": call.served.family.name,
+            "model": call.asked,
         }
 
     def first(self) -> bytes:

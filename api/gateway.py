@@ -26,6 +26,7 @@ from api.services import Services, Shared
 from api.serving import STORE_AWAY
 from optimizer import wiring
 from optimizer.config import Settings
+from optimizer.core.feedback import NO_FAMILY
 
 EMBEDDED_EVERY_S = 2.0
 MONEY_EVERY_S = 30.0
@@ -120,6 +121,8 @@ async def _end_calls(side: ModelSide) -> None:
 
 def _read_money(shared: Services, side: ModelSide) -> None:
     families = limited(shared.families.families)
+    if shared.settings.limits.models_usd_per_hour is not None:
+        families.append(NO_FAMILY)
     if families:
         side.money.read(shared.store, families, shared.clock.now())
 

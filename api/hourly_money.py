@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from api.problems import MoneySpent
 from optimizer.core.errors import DetentError
 from optimizer.core.family import Family
 from optimizer.core.variant import Variant
@@ -53,6 +55,18 @@ class HourlyMoney:
         hour = hour_of(now)
         if self._hour is None or hour > self._hour:
             self._hour, self._counted, self._recorded = hour, {}, {}
+
+
+def money_spent(whose: str, setting: str, limit: float, spent: float, now: datetime) -> MoneySpent:
+    """The refusal of a call: who has spent how much, and which setting says that it is too much."""
+    wait_s = max(1, math.ceil((hour_of(now) + HOUR - now).total_seconds()))
+    return MoneySpent(
+        f"{whose} has spent ${spent:.4f} in this hour, and its limit is ${limit:g}. No model was asked. "
+        f"Wait {wait_s} s for the next hour, or raise {setting}.",
+        limit_usd=limit,
+        spent_usd=round(spent, 6),
+        retry_after_s=wait_s,
+    )
 
 
 def hour_of(at: datetime) -> datetime:

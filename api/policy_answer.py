@@ -39,7 +39,7 @@ async def answer_by_policy(side: ModelSide, call: Call, reader: Reader, policy: 
         PolicyFailed: no answer may go out.
         ClientGone: the client went before one could; its ``record`` holds what was paid.
     """
-    definition = call.served.family.definition
+    definition = call.definition
     situation = Situation(
         output=definition.output if definition is not None else Output(),
         input=call.input,
@@ -68,7 +68,7 @@ async def answer_by_policy(side: ModelSide, call: Call, reader: Reader, policy: 
 
 
 def _asking(side: ModelSide, call: Call, reader: Reader | None) -> AskOne:
-    models = side.models.for_request(call.served.family.name, reader, call.spending)
+    models = side.models.for_request(call.family, reader, call.spending)
 
     def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[Asked]:
         if reader is not None:

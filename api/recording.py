@@ -29,7 +29,7 @@ log = structlog.get_logger("gateway")
 async def record_interaction(shared: Services, spool: Spool, event: Mapping[str, Any], actor: str) -> None:
     """Returns once it is on disk. Raises Busy where it can be put nowhere."""
     request = shared.intake(actor, by_gateway=True).request()
-    reads = await request.aread([event])
+    reads = await request.aread([event]) if "assignment" in event else [request.read_of_no_family(event)]
     for rejected in request.rejected:
         log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])
     if reads and not await _in_store(shared, spool, lambda tx: _kept(request.keep(tx, reads), event["id"])):

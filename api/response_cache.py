@@ -34,13 +34,13 @@ class ResponseCache:
         """The answer that the same variant gave to the same messages, marked as cached and free of charge."""
         if not _may(call, settings):
             return None
-        kept = self._families.get(call.served.family.name, OrderedDict())
+        kept = self._families.get(call.family, OrderedDict())
         key = _key(call)
         found = kept.get(key)
         if found is None:
             return None
         if self._now() - found.at > settings.max_age_s:
-            self._drop(call.served.family.name, key)
+            self._drop(call.family, key)
             return None
         kept.move_to_end(key)
         answered = found.answered
@@ -51,7 +51,7 @@ class ResponseCache:
         n_chars = len(answered.answer.text) + len(str(answered.answer.raw_message or ""))
         if not _may(call, settings) or answered.cached or call.cheapest_only or len(answered.models) > 1 or n_chars > MAX_ANSWER_CHARS:
             return
-        family, key = call.served.family.name, _key(call)
+        family, key = call.family, _key(call)
         self._drop(family, key)
         kept = self._families.setdefault(family, OrderedDict())
         kept[key] = _Kept(replace(answered, parts=(), follow_up=None), self._now(), n_chars)  # which are of that request alone

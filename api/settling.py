@@ -52,9 +52,9 @@ async def begin(
 def _tell_of_injection(side: ModelSide, call: Call) -> None:
     if not call.injection:
         return
-    log.warning("an input speaks to the model", interaction=call.id, family=call.served.family.name, signs=list(call.injection))
+    log.warning("an input speaks to the model", interaction=call.id, family=call.family, signs=list(call.injection))
     for sign in call.injection:
-        side.metrics.add("llm_inputs_flagged_total", {"family": call.served.family.name, "sign": sign})
+        side.metrics.add("llm_inputs_flagged_total", {"family": call.family, "sign": sign})
 
 
 def _settled(side: ModelSide, task: asyncio.Task[Answered]) -> None:
@@ -102,10 +102,10 @@ async def _settle(
         )
         raise
     latency_ms = (perf_counter() - started) * 1000
-    side.money.add(call.served.family.name, answered.answer.cost_usd, shared.clock.now())
+    side.money.add(call.family, answered.answer.cost_usd, shared.clock.now())
     await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
-    if call.served.family.definition is not None:
-        side.cache.keep(call, answered, call.served.family.definition.cache)
+    if call.definition is not None:
+        side.cache.keep(call, answered, call.definition.cache)
     if answered.follow_up is not None:
         task = asyncio.create_task(_follow(shared, side, call, answered.follow_up))
         side.recording.add(task)
@@ -116,16 +116,16 @@ async def _settle(
 def _paid(shared: Services, side: ModelSide, call: Call, error: BaseException) -> Mapping[str, Any]:
     """What a policy had asked and paid before it came to nothing."""
     record: Mapping[str, Any] = getattr(error, "record", {})
-    side.money.add(call.served.family.name, record.get("cost_usd", 0.0), shared.clock.now())
+    side.money.add(call.family, record.get("cost_usd", 0.0), shared.clock.now())
     return record
 
 
 async def _follow(shared: Services, side: ModelSide, call: Call, follow_up: Callable[[], Awaitable[Sequence[Attempt]]]) -> None:
     """What a policy asks behind its answer, on record beside the interaction."""
-    family = call.served.family.definition
+    family = call.definition
     try:
         attempts = await follow_up()
-        side.money.add(call.served.family.name, total_cost_usd(attempts), shared.clock.now())
+        side.money.add(call.family, total_cost_usd(attempts), shared.clock.now())
         if family is not None:
             row = later_parts(family, call.id, attempts, shared.clock)
             if row is not None:
@@ -135,10 +135,10 @@ async def _follow(shared: Services, side: ModelSide, call: Call, follow_up: Call
 
 
 def _cached(side: ModelSide, call: Call) -> Answered | None:
-    definition = call.served.family.definition
+    definition = call.definition
     found = side.cache.find(call, definition.cache) if definition is not None else None
     if found is not None:
-        side.metrics.add("llm_cached_answers_total", {"model": found.models[-1], "family": call.served.family.name})
+        side.metrics.add("llm_cached_answers_total", {"model": found.models[-1], "family": call.family})
     return found
 
 
@@ -157,13 +157,17 @@ def _count_what_came(shared: Services, side: ModelSide, call: Call, reader: Read
     except DetentError:
         return
     limit = len(reader.text.encode("utf-8", "replace"))
-    side.money.add(call.served.family.name, reservation_usd(call.request, price, limit), shared.clock.now())
+    side.money.add(call.family, reservation_usd(call.request, price, limit), shared.clock.now())
 
 
 async def _record(shared: Services, side: ModelSide, call: Call, report: Mapping[str, Any]) -> None:
     """Puts the interaction on disk. Raises Busy where that cannot be done: an answer that is on no record is not given."""
     began = shared.clock.now() - timedelta(milliseconds=report.get("latency_ms") or 0)  # it may reach the store much later
-    event = {"id": call.id, "assignment": call.served.token, "input": dict(call.input), "occurred_at": began, **report}
+    event = {"id": call.id, "occurred_at": began, **report}
+    if call.served is not None:
+        event |= {"assignment": call.token, "input": dict(call.input)}
+    elif call.unit is not None:
+        event["unit"] = call.unit
     if call.injection:
         event["tags"] = {**event.get("tags", {}), "injection": ",".join(call.injection)}
     try:

@@ -60,6 +60,7 @@ class Limits(BaseModel):
     batch: int = Field(default=1000, ge=1)
     operator_per_minute: int = Field(default=100, ge=1)
     keyless_chat_per_minute: int | None = Field(default=None, ge=1)
+    models_usd_per_hour: float | None = Field(default=None, ge=0)
     events_per_minute: int = Field(default=60_000, ge=1)
     connections: int = Field(default=2000, ge=1)
     connections_per_address: int = Field(default=500, ge=1)

@@ -61,6 +61,9 @@ class Models:
                 made = self._made[name] = self._make(name, self.describe(name))
             return made
 
+    def knows(self, name: str) -> bool:
+        return name in self._settings
+
     def is_embedded(self, name: str) -> bool:
         return name in self._settings and self._settings[name].embedded
 

@@ -29,6 +29,8 @@ from optimizer.core.event_kinds import (
     parts_of,
 )
 
+NO_FAMILY = ""  # of an interaction with a model that was asked by its own name
+
 Source = Literal["user", "person", "judge", "system"]
 
 

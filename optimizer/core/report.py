@@ -40,12 +40,12 @@ class Report:
         return self.values.get(name)
 
 
-def read_report(raw: Any, *, now: datetime) -> Report:
-    """Raises EventRejected (malformed) with everything that is wrong."""
+def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Report:
+    """Raises EventRejected (malformed) with everything that is wrong; unless ``of_no_family``, with belonging to nothing too."""
     if not isinstance(raw, Mapping):
         raise EventRejected("malformed", "An event is a JSON object with the fields of the reference, such as assignment and success.")
     values, faults = read_fields(raw, now=now)
-    faults = faults or [Fault(pointer="", detail=gap) for gap in _gaps(values)]
+    faults = faults or [Fault(pointer="", detail=gap) for gap in ([] if of_no_family else _gaps(values))]
     if faults:
         raise EventRejected("malformed", f"The event is malformed: {said(faults)}.", faults)
     return Report(

@@ -16,7 +16,7 @@ from optimizer.core.correction import check_correction, example_of
 from optimizer.core.dataset import Example
 from optimizer.core.errors import InvalidInput, KeyReused, shortened
 from optimizer.core.family import Family
-from optimizer.core.feedback import Arm
+from optimizer.core.feedback import NO_FAMILY, Arm
 from optimizer.core.privacy import Masker, MaskTooSlow
 from optimizer.core.report import EventRejected, Report, check_texts, protect, read_report
 from optimizer.jobs import release_example
@@ -115,6 +115,12 @@ class IntakeRequest:
                 self._reject(index, error)
         return self._with_families(reads) if any(not read.sent.family for read in reads) else reads
 
+    def read_of_no_family(self, event: Mapping[str, Any]) -> Read:
+        """The gateway's record of a model that was asked by its own name: without its texts, as no family says that they may be kept."""
+        report = protect(read_report(event, now=self._received_at, of_no_family=True), store="metadata", masker=Masker(()))
+        unit = report.get("unit")
+        return Read(index=0, report=report, sent=Arm(family=NO_FAMILY, unit_hmac=self._in.hmac_unit(unit) if unit else None), by_token=True)
+
     def _with_families(self, reads: Sequence[Read]) -> list[Read]:
         """Those that name nothing but an interaction get its family's checks and masks: that is too slow for inside the transaction."""
         named = {read.report.get("interaction") for read in reads if not read.sent.family}
@@ -184,6 +190,11 @@ class IntakeRequest:
             raise EventRejected("mask_too_slow", error.detail) from None
 
     def _family(self, name: str) -> Family:
+        if name == NO_FAMILY:
+            raise EventRejected(
+                "unknown_family",
+                "That interaction is of a model that was asked by its own name: it belongs to no family, and no outcome counts for it.",
+            )
         family = self._in.families.get(name)
         if family is None:
             raise EventRejected("unknown_family", f"There is no family {name!r} here; `detent family list` shows those that exist.")

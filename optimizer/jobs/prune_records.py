@@ -70,7 +70,7 @@ def prune_records(
 def _pruned(retention: Retention, n: int) -> Pruned:
     until = retention.cut
     return Pruned(
-        rows=retention.rows, family=retention.family, n=n, before=until.before, retain_days=retention.days, held_by=until.held_by
+        rows=retention.rows, family=retention.family or None, n=n, before=until.before, retain_days=retention.days, held_by=until.held_by
     )  # fmt: skip
 
 

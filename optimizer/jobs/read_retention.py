@@ -8,6 +8,7 @@ from functools import partial
 from typing import get_args
 
 from optimizer.core.family import Family
+from optimizer.core.feedback import NO_FAMILY
 from optimizer.core.retention import Cut, Hold, cut, key_days
 from optimizer.core.rollout import Rollout
 from optimizer.jobs.roll_up_minutes import HISTORY
@@ -74,9 +75,11 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
 
 
 def _of_no_family(store: Store, clock: Clock, families: Iterable[Family], pipeline_days: int) -> list[Retention]:
-    days = key_days(family.privacy.retain_days for family in families)
+    kept = [family.privacy.retain_days for family in families]
+    days, strictest = key_days(kept), min(kept, default=SENT_DAYS)
     found = [
         _retention(store, "idempotency_keys", None, days, cut(clock.now(), days)),
+        _retention(store, "interactions", NO_FAMILY, strictest, cut(clock.now(), strictest)),
         _by_age(store, "outbox", store.outbox, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
     ]
     if pipeline_days:

@@ -1,0 +1,53 @@
+"""The body of a chat request: OpenAI's own, and under ``detent`` what OpenAI has no word for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from optimizer.core.errors import InvalidInput
+from optimizer.core.wire import chat_faults
+
+
+class DetentFields(BaseModel):
+    """What OpenAI's request has no word for; `extra_body` of the openai package."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    variables: dict[str, Any] | None = None
+    unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    variant: Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None = None
+
+
+class StreamOptions(BaseModel):
+    """OpenAI's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: bool = False
+
+
+class ChatBody(BaseModel):
+    """OpenAI's request. With a family, settings such as `temperature` are its Variant's: what a request says of them is not used."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    model: Annotated[str, Field(description="The name of a family, else of a model in config/models.yaml")]
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    detent: DetentFields = DetentFields()
+
+
+def sent_on(body: ChatBody) -> dict[str, Any]:
+    """tools, tool_choice and response_format. Raises InvalidInput for what would make somebody fetch an address, messages included."""
+    asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
+    if faults := list(chat_faults(body.messages, asked)):
+        raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults[:3]) + ".", faults)
+    return asked

@@ -1,0 +1,106 @@
+"""A chat that names a model of config/models.yaml and no family: the request as it came, to that model, on record as no family's.
+
+No prompt, no variant, no arm: nothing of it counts for any family, and no text of it is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Request
+
+from api.auth import require_family
+from api.chat_answer import Call
+from api.chat_body import ChatBody, sent_on
+from api.hourly_money import money_spent
+from api.key_limits import KeySpending
+from api.model_side import ModelSide
+from api.routes.serving import unit_of
+from api.services import Services
+from optimizer.core.errors import Fault, InvalidInput
+from optimizer.core.estimate import DEFAULT_MAX_TOKENS
+from optimizer.core.feedback import NO_FAMILY
+from optimizer.core.generation_settings import SETTINGS, model_faults
+from optimizer.core.injection import injection_signs, texts_in
+from optimizer.core.language import ModelRequest
+from optimizer.core.variant import Message, Variant
+from optimizer.jobs.ids import new_id
+
+NONE = Variant(messages=({"role": "user", "content": ""},))  # nothing is rendered, and no policy is executed
+CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
+    """Whether a chat's ``model`` is one of config/models.yaml; a family of that name comes first, also one that cannot be served now."""
+    served, files = shared.serving.now_served, shared.families
+    is_family = name in served.families or name in files.families or name in files.problems
+    return served.version is not None and not is_family and side.catalogue.knows(name)
+
+
+def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide) -> Call:
+    """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none, MoneySpent where the hour's money is gone."""
+    caller = request.state.caller
+    require_family(caller, None)
+    for field in ("variables", "variant"):
+        if getattr(body.detent, field) is not None:
+            raise InvalidInput(
+                f"{body.model!r} is a model and no family, so it has no {field}. Leave it out, or name a family as model.",
+                [Fault(pointer=f"/detent/{field}", detail="is for a family")],
+            )
+    asked = sent_on(body)
+    _require_money(shared, side)
+    unit = body.user or body.detent.unit or unit_of(request)
+    messages = _messages(body)
+    params = {**_settings(body), **{name: value for name, value in asked.items() if value is not None}}
+    made = ModelRequest(model=body.model, revision="", messages=messages, params=params)
+    id = new_id("in")
+    return Call(
+        id=id,
+        served=None,
+        variant=NONE,
+        request=made if made.temperature == 0 else replace(made, sample=id),
+        input={},
+        rendered=lambda shown: messages,
+        sticky=False,
+        actor=caller.actor,
+        spending=KeySpending.of(caller, shared.store, shared.clock),
+        injection=injection_signs(texts_in([m.get("content") for m in messages if m.get("role") in ("user", "tool")])),
+        unit=unit,
+    )
+
+
+def _messages(body: ChatBody) -> list[Message]:
+    """Raises InvalidInput for none, and for one of a role that no model knows."""
+    if not body.messages:
+        raise InvalidInput("A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")])
+    faults = [
+        Fault(pointer=f"/messages/{i}/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
+        for i, message in enumerate(body.messages)
+        if message.get("role") not in CHAT_ROLES
+    ]
+    if faults:
+        raise InvalidInput("This request cannot be sent on: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:3]) + ".", faults)
+    return list(body.messages)
+
+
+def _settings(body: ChatBody) -> dict[str, Any]:
+    """The generation settings that the request names; other members of OpenAI's request are not sent on."""
+    given = {**(body.model_extra or {})}
+    if given.get("max_completion_tokens") is not None:
+        given["max_tokens"] = given["max_completion_tokens"]
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
+    settings = {one.name: given[one.name] for one in SETTINGS if given.get(one.name) is not None}
+    if faults := model_faults(settings, ""):
+        raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults) + ".", faults)
+    return {"max_tokens": DEFAULT_MAX_TOKENS, **settings}
+
+
+def _require_money(shared: Services, side: ModelSide) -> None:
+    limit, now = shared.settings.limits.models_usd_per_hour, shared.clock.now()
+    if limit is None:
+        return
+    spent = side.money.spent_usd(NO_FAMILY, now)
+    if spent >= limit:
+        raise money_spent("Chat with models by their own names", "limits.models_usd_per_hour", limit, spent, now)
