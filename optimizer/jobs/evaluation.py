@@ -25,7 +25,7 @@ from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Message, Variant
 from optimizer.jobs.ask_together import Together
 from optimizer.jobs.execute_policy import Executed, PolicyRequest
-from optimizer.jobs.run_policy import Complete, answers_of_tier, run_policy
+from optimizer.jobs.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
 
 Outcome = ModelAnswer | Executed | ModelFailed | InvalidInput
 PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
@@ -106,6 +106,7 @@ class Evaluator:
         self._policies: dict[str, Policy] = {}  # by variant
         self._asked = dict(own or {})  # by request key: answers asked for here, not found
         self._found: set[str] = set()  # request keys that others' answers were found for
+        self._looked_up: dict[str, ModelAnswer] = {}  # by request key: what the journal held of the tiers' answers
         self._lock = threading.Lock()
         self.fresh_by_variant: Counter[str] = Counter()
         self.dearest_usd = 0.0  # what the dearest answer so far cost
@@ -215,7 +216,7 @@ class Evaluator:
         if isinstance(question.request, InvalidInput):
             return question.request
         if question.policy is not None:
-            return self._executed(question, question.policy)
+            return self._executed(question, question.policy, question.request)
         try:
             return self.model(question.variant).calls.complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
@@ -264,17 +265,28 @@ class Evaluator:
         """
         policy = parse_policy(variant.policy)
         rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
-        for tier in policy.cascade.models if policy.cascade is not None else ():
-            answer = partial(self._tier_answer, variant, policy, tier)
-            with ThreadPoolExecutor(max_workers=max(1, min(self._opened(tier).concurrency, len(examples)))) as pool:
-                for row, answered in zip(rows, pool.map(answer, examples), strict=True):
+        readable = ((row, example, self._readable(variant, example, policy)) for row, example in zip(rows, examples, strict=True))
+        asked = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
+        for tier in policy.cascade.models if policy.cascade is not None and asked else ():
+            opened = self._opened(tier)
+            self._looked_up |= opened.calls.known(keys_of_tier((wanted for _, _, wanted in asked), tier, opened.revision))
+            answer = partial(self._tier_answer, variant, tier)
+            with ThreadPoolExecutor(max_workers=min(opened.concurrency, len(asked))) as pool:
+                for (row, _, _), answered in zip(asked, pool.map(answer, asked), strict=True):
                     if answered is not None:
                         row["tiers"][tier] = answered
         return rows
 
-    def _tier_answer(self, variant: Variant, policy: Policy, tier: str, example: Example) -> dict[str, Any] | None:
+    def _readable(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest | None:
+        """None where the example's input cannot be put into the prompt."""
         try:
-            wanted = self._wanted(variant, example, policy)
+            return self._wanted(variant, example, policy, self._request(variant, example))
+        except InvalidInput:
+            return None
+
+    def _tier_answer(self, variant: Variant, tier: str, asked: tuple[Any, Example, PolicyRequest]) -> dict[str, Any] | None:
+        _, example, wanted = asked
+        try:
             found, *others = answers_of_tier(wanted, tier, self._completes(variant))
             score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
         except InvalidInput:
@@ -289,15 +301,15 @@ class Evaluator:
         def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
             opened = self._opened(model)
             own = request_for_revision(opened.revision)
-            answer = self._counted(variant, own.key, opened.calls.complete(own))
+            answer = self._counted(variant, own.key, self._looked_up.get(own.key) or opened.calls.complete(own))
             return replace(answer, from_journal=False) if own.key in self._asked else answer  # asked by this study: its latency counts
 
         return complete
 
-    def _executed(self, question: _Question, policy: Policy) -> Executed | InvalidInput:
+    def _executed(self, question: _Question, policy: Policy, rendered: ModelRequest) -> Executed | InvalidInput:
         """The policy carried out. BudgetExhausted and StudyStopped pass through."""
         score = None
-        wanted = self._wanted(question.variant, question.example, policy)
+        wanted = self._wanted(question.variant, question.example, policy, rendered)
         if policy.own_scorer is not None:
             try:
                 score = partial(own_score, self.scorer.judge_of(policy.own_scorer), wanted.situation)
@@ -343,10 +355,10 @@ class Evaluator:
             policy = self._policies[variant.id] = parse_policy(variant.policy)
         return None if policy.is_plain else policy
 
-    def _wanted(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest:
+    def _wanted(self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest) -> PolicyRequest:
         return PolicyRequest(
             policy=policy,
-            rendered=self._request(variant, example),
+            rendered=rendered,
             fewer=messages_of_fewer(policy.examples, variant, lambda shown: self._messages(shown, example)),
             situation=Situation(output=self.family.output, input=example.input),
         )

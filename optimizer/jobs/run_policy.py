@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from math import fsum
 
-from optimizer.core.errors import ModelFailed
+from optimizer.core.errors import InvalidInput, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import assess
 from optimizer.core.policy.attempts import Attempt, Call, Reply
@@ -53,11 +54,24 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None
 
 def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:
     """One tier's own answer with its confidence, which a cascade decides on; behind it the second sample where two are compared."""
-    policy = wanted.policy
-    assert policy.cascade is not None
     bases = wanted.bases
-    calls = with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
-    return assess(policy, wanted.situation, [_reply(policy, bases, call, complete, []) for call in calls])
+    replies = [_reply(wanted.policy, bases, call, complete, []) for call in _calls_of_tier(wanted.policy, tier)]
+    return assess(wanted.policy, wanted.situation, replies)
+
+
+def keys_of_tier(wanted: Iterable[PolicyRequest], tier: str, revision: str) -> set[str]:
+    """Keys of all that ``answers_of_tier`` asks, so that the journal is looked into once; what cannot be asked has none."""
+    keys = set[str]()
+    for one in wanted:
+        with suppress(InvalidInput):
+            base = one.bases.of(tier)
+            keys |= {request_of_call(one.policy, base, call, revision=revision).key for call in _calls_of_tier(one.policy, tier)}
+    return keys
+
+
+def _calls_of_tier(policy: Policy, tier: str) -> Sequence[Call]:
+    assert policy.cascade is not None
+    return with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
 
 
 def _reply(policy: Policy, bases: Bases, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None) -> Reply:
