@@ -58,6 +58,7 @@ from optimizer.ports import Clock, ModelCatalogue, ModelFacts, Store, Transactio
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
 ASKED_OF_TIERS = 1_200  # training examples at most that every tier of a cascade answers, and a third of it in dev and holdout
+STEPS_TESTED = 16  # proposals of a cascade that one look may test in sequence: more steps keep hardly more, and each costs time
 REPLAYED_ON = 10_000  # recorded items of either split at most, where nothing is paid for one
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
@@ -280,7 +281,8 @@ def parse_definition(family: Family, values: Mapping[str, Any], strategies: Sequ
     if family.kind == "policy":  # nothing is paid for an item
         sizes = {"n_train": REPLAYED_ON, "n_dev": REPLAYED_ON, "n_holdout": 2 * family.rollout.gates.n}
     elif tuple(strategies) == (REPLAY,):
-        sizes = {"n_train": ASKED_OF_TIERS, "n_dev": ASKED_OF_TIERS // 3, "n_holdout": max(ASKED_OF_TIERS // 3, family.rollout.gates.n)}
+        n_holdout = max(ASKED_OF_TIERS // 3, family.rollout.gates.n)
+        sizes = {"n_train": ASKED_OF_TIERS, "n_dev": ASKED_OF_TIERS // 3, "n_holdout": n_holdout, "n_settings": STEPS_TESTED}
     definition = Definition.parse(values, **sizes, **proposer)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
 

@@ -166,9 +166,8 @@ def test_rows_of_dev_are_asked_about_too_and_never_twice(found: Ended) -> None:
 
 
 def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(world: World, monkeypatch: Any) -> None:
-    monkeypatch.setattr(
-        cascade_strategy, "cross_fitted", lambda records, goal, folds, found: (np.full(len(records), 0.2), np.zeros(len(records)))
-    )
+    found = cascade_strategy.path_of_pair
+    monkeypatch.setattr(cascade_strategy, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in found(*given)])
     models = two_tiers()
     study = world.run(create(world, models), models=models)
     assert (study.outcome, study.findings["sequence"]["proposals"]) == ("no_improvement", [])

@@ -17,6 +17,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.gates import quality_margin
 from optimizer.core.policy.cascade import CascadeSetting, Replay, outcome
+from optimizer.core.policy.cascade_path import Candidate, path_of_pair
 from optimizer.core.policy.cross_fitted import folds_by_group
 from optimizer.core.policy.learned import (
     OUT_OF_FOLD,
@@ -33,7 +34,7 @@ from optimizer.core.policy.learned import (
     recorded_signal,
 )
 from optimizer.core.policy.policy import parse_policy
-from optimizer.core.policy.records import Column, TierRecords, as_compared
+from optimizer.core.policy.records import TierRecords, as_compared
 from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.policy.skip_search import best_skip
 from optimizer.core.policy.threshold_search import Found, LeastCost, chains_of, cross_fitted, search
@@ -43,7 +44,7 @@ from optimizer.core.study import ExampleResult
 from optimizer.core.variant import Variant
 from optimizer.core.words import count, points_lost, threshold
 
-PARTS = tuple(k / 8 for k in range(8, 0, -1))  # of the margin: from the boldest to the safest, since the holdout tests them in sequence
+PARTS = tuple(k / 8 for k in range(8, 0, -1))  # of the margin, from the boldest to the safest, where dev chooses
 PARTS_OF_CHAINS = (1.0, 0.75, 0.5, 0.25)  # of three tiers and more, whose search takes longer
 ALLOWED = 0.5  # of the margin, where no sealed holdout will judge what is found
 WORTH_A_RISK = 0.03  # of the strong tier's cost, that a bolder setting has to save more than a safer one
@@ -53,20 +54,11 @@ Chain = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A setting, what it does on the rows it was fitted to, and what it is predicted to do: loss of score and dollars per row, cross-fitted."""
-
-    setting: CascadeSetting
-    replay: Replay
-    loss: Column
-    cost_usd: Column
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Searched:
-    """What was found for one chain by one confidence, at each part of the margin, the boldest first."""
+    """What was found for one chain by one confidence: by the confident rule at parts of the margin, and what may be proposed; the boldest first."""
 
     found: Sequence[Found]
+    boldest: Candidate | None  # of ``found``
     candidates: Sequence[Candidate]
     confidence: Mapping[str, Any] | None  # None: as the start has it
     skipping: tuple[Candidate, Mapping[str, Any]] | None = None  # the boldest setting that leaves hopeless calls out, and its confidence
@@ -88,8 +80,8 @@ class _Champion:
 class CascadeSearch:
     """Proposes what the confident rule finds, for the whole chain and for each pair with the strongest tier.
 
-    For aim cost only what is predicted to save ``gates.improvement``, the safest first. Where nothing cheaper is safe it proposes nothing, and the study says: do not cascade. The rule that believes the records as they are
-    proposes nothing: the most saving of its settings would win on dev and fail on the holdout.
+    For aim cost only what is predicted to save ``gates.improvement`` and to lose less than the margin, the safest first; of a pair in small
+    steps, since the holdout tests them in sequence. Where nothing cheaper is safe it proposes nothing, and the study says: do not cascade.
 
     Args:
         learn: trains a confidence; asked where the space names ``policy.confidence`` with ``{kind: predictor}``.
@@ -126,7 +118,8 @@ class CascadeSearch:
         groups = [asked[at].group for at in complete]
         folds = folds_by_group(groups)
         chains = chains_of(tiers)
-        searched = [_searched(records.chain(chain), margin, signal, folds) for chain in chains]
+        in_steps = setting.aim == "cost"  # the holdout then tests in sequence
+        searched = [_searched(records.chain(chain), margin, signal, folds, in_steps=in_steps) for chain in chains]
         remarks = list[str]()
         if asks_to_learn(setting.space):
             learned = _LearnedTiers(setting, self._learn, [asked[at] for at in complete], kept, tiers)
@@ -137,7 +130,7 @@ class CascadeSearch:
         champion = _champion(setting.start, records)
         first: dict[str, Proposal] = {}
         for one in searched:
-            of_chain = [*((found, one.confidence) for found in worth_their_risk(one.candidates)), *([one.skipping] if one.skipping else ())]
+            of_chain = [*((found, one.confidence) for found in one.candidates), *([one.skipping] if one.skipping else ())]
             for found, confidence in of_chain:
                 proposal = self._proposal(found, confidence, records, champion)
                 first.setdefault(proposal.variant.id, proposal)
@@ -161,11 +154,9 @@ class CascadeSearch:
         return proposed
 
     def _proposal(self, found: Candidate, confidence: Mapping[str, Any] | None, records: TierRecords, champion: _Champion) -> Proposal:
-        lost = champion.score - float((records.score[:, -1] - found.loss).mean())
-        saved = 1 - float(found.cost_usd.mean()) / champion.cost_usd if champion.cost_usd > 0 else 0.0
-        params = {
-            SAVED: saved, LOSS: lost, "saved_fitted": found.replay.saved_share.mean, "loss_fitted": found.replay.loss.mean,
-        }  # fmt: skip
+        lost = champion.score - float(records.score[:, -1].mean()) + found.loss
+        saved = 1 - found.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
+        params = {SAVED: saved, LOSS: lost, "saved_fitted": found.saved_fitted, "loss_fitted": found.loss_fitted}
         return Proposal(variant=_with_policy(self._setting.start, found.setting.policy(), confidence), proposer=REPLAY, params=params)
 
 
@@ -223,7 +214,8 @@ class _LearnedTiers:
         alone = np.array([[row["tiers"][tier]["own_usd"] for tier in records.tiers] for row in self._rows])
         after = {tier: dict(one.predictor) for tier, one in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
-        found = _searched(replayed, margin, {"kind": "predictor", "after": after}, folds)  # predicted by confidences out of fold
+        in_steps = self._setting.aim == "cost"
+        found = _searched(replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=in_steps)  # by confidences out of fold
         if not beats(min(one.gain_low for one in known.values()), saved=found.saved, saved_recorded=recorded.saved):
             return recorded
         self._used |= set(known)
@@ -266,16 +258,31 @@ class _LearnedTiers:
         )
 
 
-def _searched(records: TierRecords, margin: float, confidence: Mapping[str, Any] | None, folds: Sequence[int]) -> _Searched:
+def _searched(
+    records: TierRecords, margin: float, confidence: Mapping[str, Any] | None, folds: Sequence[int], *, in_steps: bool
+) -> _Searched:
+    """``in_steps``: of a pair every small step, where the confident rule finds anything safe at all."""
+    is_pair = len(records.tiers) == 2
     found, candidates = list[Found](), list[Candidate]()
-    for part in PARTS if len(records.tiers) == 2 else PARTS_OF_CHAINS:
+    for part in (1.0,) if is_pair and in_steps else PARTS if is_pair else PARTS_OF_CHAINS:
         goal = LeastCost(margin=margin * part)
         one = search(records, goal, folds=folds)
         found.append(one)
         if one.setting is not None and one.replay is not None:
-            loss, cost_usd = cross_fitted(records, goal, folds, one)
-            candidates.append(Candidate(setting=one.setting, replay=one.replay, loss=loss, cost_usd=cost_usd))
-    return _Searched(found=found, candidates=candidates, confidence=confidence)
+            candidates.append(_candidate(records, goal, folds, one.setting, one.replay, one))
+    boldest = next(iter(candidates), None)
+    proposed = path_of_pair(records, folds) if is_pair and in_steps and boldest else worth_their_risk(candidates)
+    return _Searched(found=found, boldest=boldest, candidates=proposed, confidence=confidence)
+
+
+def _candidate(
+    records: TierRecords, goal: LeastCost, folds: Sequence[int], setting: CascadeSetting, fitted: Replay, found: Found
+) -> Candidate:
+    loss, cost_usd = cross_fitted(records, goal, folds, found)
+    return Candidate(
+        setting=setting, saved_fitted=fitted.saved_share.mean, loss_fitted=fitted.loss.mean, loss=float(loss.mean()),
+        cost_usd=float(cost_usd.mean()),
+    )  # fmt: skip
 
 
 def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
@@ -319,7 +326,7 @@ def _on_groups(groups: Sequence[str]) -> list[str]:
 
 def _skipping(searched: _Searched, known: Mapping[str, Learned], records: TierRecords) -> tuple[Candidate, Mapping[str, Any]] | None:
     """For a pair: the boldest setting with the best ``skip``, where that surely saves more. What is predicted stays that without it."""
-    boldest = next(iter(searched.candidates), None)
+    boldest = searched.boldest
     if boldest is None or len(boldest.setting.tiers) != 2 or searched.confidence is None:
         return None
     cheap = boldest.setting.tiers[0]
@@ -334,7 +341,7 @@ def worth_their_risk(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Of settings from the boldest to the safest those that save clearly more than the next safer one that is kept."""
     kept = list[Candidate]()
     for one in reversed(candidates):
-        if not kept or one.replay.saved_share.mean - kept[-1].replay.saved_share.mean > WORTH_A_RISK:
+        if not kept or one.saved_fitted - kept[-1].saved_fitted > WORTH_A_RISK:
             kept.append(one)
     return kept[::-1]
 
