@@ -27,6 +27,7 @@ from optimizer.core.policy.cascade import CascadeSetting, replay
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.records import TierRecords
 from optimizer.core.policy.threshold_search import Found, LeastCost, search
+from optimizer.core.statistics.exact_pairs import exact_p
 from optimizer.core.study import Budget, Study
 from optimizer.jobs.create_study import create_study
 from optimizer.jobs.run_study import run_study
@@ -50,8 +51,9 @@ BUDGET = Budget(calls=100_000)
 class Draw:
     """What the study of one draw nominated, judged on the whole table. ``winner`` None: refused or not confirmed, which saves and loses nothing.
 
-    ``core_*``: the core rule on the draw's rows outside the holdout, and on all of them. ``typed_same``: whether the command nominates the
-    same; None: it was not typed.
+    ``core_*``: the core rule on the draw's rows outside the holdout, and on all of them. ``boldest_saved``: by the last proposal of the frozen
+    sequence. ``passing_saved``: by the boldest threshold that passes the holdout's test by itself, picked after the look as no rule may; what
+    has to pass that test cannot save more, in whatever order. ``typed_same``: whether the command nominates the same; None: it was not typed.
     """
 
     number: int
@@ -62,6 +64,8 @@ class Draw:
     core_saved: float
     core_lost: float
     core_saved_all: float
+    boldest_saved: float
+    passing_saved: float
     n_proposed: int
     n_tested: int
     n_holdout: int
@@ -181,9 +185,21 @@ class Table:
             number=number, outcome=str(study.outcome), winner=None if nominated is None else nominated.accept, saved=saved, lost=lost,
             core_saved=core[0], core_lost=core[1],
             core_saved_all=self._truth(search(self.pool.take(rows), LeastCost(margin=MARGIN, level=CONFIDENCE)))[0],
+            boldest_saved=self._true(self._setting(family, sequence["proposals"][-1]["variant"]) if sequence["proposals"] else None)[0],
+            passing_saved=self._passing(self.pool.take(np.array([rows[i] for i in at["holdout"]]))),
             n_proposed=len(sequence["proposals"]), n_holdout=len(at["holdout"]),
             n_tested=len((study.confirmation or {}).get("sequence") or ([1] if study.confirmation else [])),
         )  # fmt: skip
+
+    def _passing(self, held: TierRecords) -> float:
+        """What the boldest threshold saves that the holdout does not reject: all are tried, from the boldest on."""
+        sure, gain = held.confidence[:, 0], held.score[:, 0] - held.score[:, 1]
+        for accept in np.unique(sure[~np.isnan(sure)]).tolist():
+            kept = gain[sure >= accept]
+            wins, losses = int((kept > 0).sum()), int((kept < 0).sum())
+            if wins - losses > -MARGIN * len(held) and exact_p(len(held), wins, losses, MARGIN) <= 1 - CONFIDENCE + 1e-12:
+                return self._true(CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)))[0]
+        return 0.0
 
     def _truth(self, found: Found) -> tuple[float, float]:
         return self._true(found.setting)
