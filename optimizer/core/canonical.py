@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,25 @@ DECIMALS = 6
 _EXACT_BELOW = 2**53  # whole numbers up to here are the same in every JSON reader
 
 
+_POSITIONAL_FROM = 1e-4  # smaller floats are written by Python with an exponent, and by RFC 8785 without
+_AS_IT_IS = (str, bool)
+_MAPPINGS = (dict, Mapping)  # a dict is told without asking the abstract class
+_quick = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def canonical_json(value: Any) -> bytes:
-    """Bytes that are equal for equal content; whole numbers from 2**53 on are written as texts. Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity)."""
-    return rfc8785.dumps(_plain(value))
+    """Bytes that are equal for equal content; whole numbers from 2**53 on are written as texts. Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity).
+
+    Python's own encoder writes the same bytes several times faster, but for the few values where it differs from RFC 8785: these are left to rfc8785.
+    """
+    differs: list[object] = []
+    plain = _plain(value, differs)
+    if not differs:
+        try:
+            return _quick(plain).encode()
+        except ValueError:  # NaN, infinity, half a surrogate pair: rfc8785 says what is wrong
+            pass
+    return rfc8785.dumps(plain)
 
 
 def rounded(value: Any) -> Any:
@@ -31,16 +48,21 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bool | None | str):
+def _plain(value: Any, differs: list[object]) -> Any:
+    """``differs`` is told what Python's encoder would write in another way, or sort: tiny floats, and keys beyond ASCII."""
+    if value is None or isinstance(value, _AS_IT_IS):
         return value
     if isinstance(value, float):
         short = round(value, DECIMALS)
         if not short.is_integer():
+            if abs(short) < _POSITIONAL_FROM:
+                differs.append(short)
             return short
         value = int(short)  # 0.0 and 0 are one setting; -0.0 has no place in an id
     if isinstance(value, int):
         return value if abs(value) < _EXACT_BELOW else str(value)  # as RFC 7493 advises: two long ids must not become one number
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value]
+    if isinstance(value, _MAPPINGS):
+        plain = {str(k): _plain(v, differs) for k, v in value.items()}
+        differs.extend(key for key in plain if not key.isascii())
+        return plain
+    return [_plain(v, differs) for v in value]

@@ -4,9 +4,11 @@ import json
 import math
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimizer.core import canonical
 from optimizer.core.canonical import canonical_json, digest
 from tests.strategies import json_values, texts
 
@@ -26,6 +28,25 @@ def test_canonical_json_read_back_has_the_same_canonical_json(value):
 @given(st.floats(-1e6, 1e6))
 def test_floats_that_agree_to_six_decimals_have_one_id(number):
     assert canonical_json(number) == canonical_json(round(number, 6))
+
+
+@given(
+    json_values | st.floats(-1e-3, 1e-3) | st.dictionaries(st.text(max_size=3), st.text(max_size=3) | st.floats(-1e17, 1e17), max_size=4)
+)
+def test_every_value_has_the_bytes_that_rfc_8785_asks_for(value):
+    assert canonical_json(value) == rfc8785.dumps(canonical._plain(value, []))
+
+
+@pytest.mark.parametrize(
+    "value", [{"\ue000": 1, "\U0001f600": 2}, 1e-05, -0.000099, 1e-4, 0.1, 123456.5, '\x00\x1f\x7f\u2028"\\/\b', {"b": 1, "B": 2}]
+)
+def test_where_pythons_encoder_would_differ_rfc_8785_holds(value):
+    assert canonical_json(value) == rfc8785.dumps(value)
+
+
+def test_half_a_surrogate_pair_is_refused():
+    with pytest.raises(rfc8785.CanonicalizationError):
+        canonical_json({"a": "\ud800"})
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
