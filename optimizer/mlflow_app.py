@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,6 +26,11 @@ _CHANGES = re.compile(
     r"|runs/(?:set-tag|delete-tag)|experiments/(?:set|delete)-experiment-tag"
     r"|registered-models/(?:alias|set-tag|delete-tag)|model-versions/(?:set-tag|delete-tag))|/graphql"
 )
+# MLflow's pages keep in the browser whether they report their use and whether they say so: here they do neither.
+_QUIET = (
+    "<script>try{localStorage.setItem('mlflow.settings.telemetry.enabled_v1','false');"
+    "localStorage.setItem('mlflow.telemetry.info.alert.dismissed_v1','true')}catch{}</script>"
+)
 _MARKS = ("POST", "PATCH", "DELETE")
 _REACHES_OUT = re.compile(r"/gateway|/assistant|/mcp")
 
@@ -32,15 +38,21 @@ _REACHES_OUT = re.compile(r"/gateway|/assistant|/mcp")
 class Door:
     """ASGI middleware: requests of programs and pages of this machine, to what reads and marks."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        self._app, self._hosts = app, hosts
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], page: bytes | None = None) -> None:
+        """``page``: the one page of MLflow's interface; None: MLflow sends its own."""
+        self._app, self._hosts, self._page = app, hosts, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             why = self._why_not(scope)
-            await (self._app(scope, receive, send) if why is None else _refuse(send, why))
+            if why is not None:
+                await _refuse(send, why)
+            elif self._page is not None and (scope["method"], scope["path"]) == ("GET", "/"):
+                await _answer(send, 200, b"text/html; charset=utf-8", self._page)
+            else:
+                await self._app(scope, receive, send)
 
     def _why_not(self, scope: Scope) -> str | None:
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
@@ -59,9 +71,21 @@ class Door:
 
 async def _refuse(send: Send, why: str) -> None:
     body = json.dumps({"error_code": "PERMISSION_DENIED", "message": why}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await _answer(send, 403, b"application/json", body)
+
+
+async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-cache")]
+    headers += [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def quiet_page(static_folder: Path) -> bytes | None:
+    """MLflow's page, told before it runs that it reports nothing of its use; None where this MLflow brings none of that form."""
+    file = static_folder / "index.html"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return text.replace("<head>", f"<head>{_QUIET}", 1).encode() if "<head>" in text else None
 
 
 def set_environment(settings: Settings) -> str:
@@ -92,13 +116,14 @@ def main() -> None:
 
     settings = load_settings()
     store = set_environment(settings)
+    from mlflow.server import app as pages
     from mlflow.server.handlers import initialize_backend_stores
 
     with making_tables(settings.mlflow_dir() / "mlflow.db"):  # the worker opens the same file to send what it has
         initialize_backend_stores(store, store, "mlflow-artifacts:/")
     from mlflow.server.fastapi_app import app
 
-    door = Door(app, hosts(settings))
+    door = Door(app, hosts(settings), quiet_page(Path(str(pages.static_folder))))
     uvicorn.run(door, host=HOST, port=settings.mlflow_port, log_level="warning", access_log=False, proxy_headers=False)
 
 

@@ -11,7 +11,7 @@ from optimizer.adapters import mlflow_pages as pages
 from optimizer.core.evidence_view import evidence_text
 from optimizer.core.policy.shown import shown_policy
 from optimizer.core.rollout import Decision, Rollout
-from optimizer.core.study import ExampleResult, Study, Trial
+from optimizer.core.study import ENDED, ExampleResult, Study, Trial
 from optimizer.core.study_history import measured
 from optimizer.core.trivial_baselines import BARE, FINDING
 from optimizer.core.variant import Variant
@@ -86,12 +86,14 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
             name = row["name"].replace(" ", "_")
             values[f"{name}_score" if row["name"] == BARE else f"without_model.{name}"] = row["score"]
     metrics = [(name, float(value), at, 0) for name, value in values.items()]
+    if study.status in ENDED and (score := values.get("winner_score", values.get("champion_score"))) is not None:
+        metrics.append(("score", score, at, len(trials)))  # what lists of runs show: of what came out, and not of the last trial
     best: float | None = None
     for trial in sorted(trials, key=lambda t: t.number):
         if trial.status == "complete" and trial.score is not None:
             best = trial.score if best is None else max(best, trial.score)
             when = ms(trial.finished_at or study.created_at)
-            metrics += [("score", trial.score, when, trial.number), ("best_score", best, when, trial.number)]
+            metrics += [("trial_score", trial.score, when, trial.number), ("best_score", best, when, trial.number)]
     return metrics
 
 

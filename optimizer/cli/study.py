@@ -279,10 +279,13 @@ def _show_study(session: Session, study: Study, as_json: bool) -> None:
     with session.store.read() as tx:
         trials = session.store.studies.trials(tx, study.id)
     cost = audit_cost_of(session, study, trials)
+    from optimizer.cli.mlflow_link import link_of
+
+    link = link_of(session.settings, study)
     show(
         as_json,
-        {"study": study, "trials": trials, "audit_cost": cost},
-        lambda out: view(out, study, trials, cost, settings=session.settings),
+        {"study": study, "trials": trials, "audit_cost": cost, "mlflow": link},
+        lambda out: view(out, study, trials, cost, settings=session.settings, mlflow=link),
     )
 
 
@@ -299,7 +302,9 @@ def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditC
     return found.audit_cost if found is not None and found.variant == study.winner else None
 
 
-def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None, *, settings: Settings) -> None:
+def view(
+    out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None, *, settings: Settings, mlflow: str | None = None
+) -> None:
     state = state_of(settings, study) + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     out.print(
@@ -352,6 +357,8 @@ def view(out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | No
         for line in confirmation_lines(study):
             out.print(line, markup=False)
     out.print("")
+    if mlflow is not None:
+        out.print(f"MLflow    {mlflow}", markup=False)
     out.print(f"Next      {then_of(settings, study)}", markup=False)
 
 

@@ -92,6 +92,13 @@ def test_the_run_page_names_the_outcome_the_winner_and_every_trial(page: Any, ru
     page.wait_for_selector("text=confirmation.lift")
 
 
+def test_the_start_page_has_no_note_about_telemetry_and_reports_nothing(page: Any, mlflow: str) -> None:
+    page.goto(mlflow)
+    page.wait_for_selector("text=detent/")
+    assert page.locator("text=Information about UI telemetry").count() == 0
+    assert page.evaluate("localStorage.getItem('mlflow.settings.telemetry.enabled_v1')") == "false"
+
+
 def test_the_report_shows_the_winners_diff_against_the_champion(page: Any, run_page: str) -> None:
     page.goto(f"{run_page}/artifacts")
     page.click("text=report.html")

@@ -94,6 +94,7 @@ def test_the_parent_run_says_outcome_winner_and_diff_at_once(mirrored: tuple[Dat
     assert "+[example 1: ex_0]" in note
     assert f"detent rollout start {FAMILY} --variant {WINNER}" in note
     assert "Improved: 0.200 to 0.270." in note
+    assert run.data.metrics["score"] == run.data.metrics["winner_score"] == pytest.approx(0.36625)  # and not the last trial's
     assert run.data.metrics["confirmation.lift"] == pytest.approx(0.07)
     assert run.data.metrics["confirmation.lift_low"] == pytest.approx(0.03)
 
@@ -137,12 +138,12 @@ def test_the_confirmation_table_names_examples_by_a_hash_only(mirrored: tuple[Da
 def test_sending_again_adds_no_run_no_metric_and_no_prompt_version(mirrored: tuple[Database, MlflowTracker]) -> None:
     store, tracker = mirrored
     before = {r.info.run_id for r in runs(tracker, "")}
-    points = len(tracker._client.get_metric_history(parent(tracker).info.run_id, "score"))
+    points = len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score"))
     versions = len(tracker._client.search_prompt_versions(f"detent-{FAMILY}"))
     story.queue(store, "study", STUDY)
     assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
     assert {r.info.run_id for r in runs(tracker, "")} == before
-    assert len(tracker._client.get_metric_history(parent(tracker).info.run_id, "score")) == points
+    assert len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score")) == points
     assert len(tracker._client.search_prompt_versions(f"detent-{FAMILY}")) == versions
 
 
@@ -324,7 +325,7 @@ def test_a_study_whose_run_was_deleted_gets_a_whole_new_one(another: tuple[Study
     tracker._client.delete_run(first)
     second = tracker.mirror_study(running, trials, evidence)
     assert second != first
-    assert len(tracker._client.get_metric_history(second, "score")) == len(trials)
+    assert len(tracker._client.get_metric_history(second, "trial_score")) == len(trials)
 
 
 class Away:

@@ -1,0 +1,57 @@
+"""Where a study is to be seen in MLflow, as the command line says it."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
+from pathlib import Path
+from threading import Thread
+
+from rich.console import Console
+
+from optimizer import run_files
+from optimizer.cli.mlflow_link import link_of
+from optimizer.cli.study import view
+from optimizer.config import load_settings
+from optimizer.core.study import Budget, Study
+from tests.study_world import START
+
+STUDY = Study(
+    id="st_1", family="triage", strategy="settings", aim="quality", status="finished", seed=0, budget=Budget(calls=10), definition={}, champion="v_0",
+    created_at=START, created_by="me", mlflow_run_id="r1",
+)  # fmt: skip
+
+
+class Mlflow(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        found = (
+            {"run": {"info": {"run_id": "r1", "experiment_id": "7"}}} if self.path.endswith("runs/get?run_id=r1") else {"error_code": "x"}
+        )
+        body = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_study_is_shown_with_the_link_to_its_run_while_mlflow_runs(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    assert link_of(settings, STUDY) is None
+    with HTTPServer(("127.0.0.1", 0), Mlflow) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        run_files.announce(settings, "mlflow", url)
+        link = link_of(settings, STUDY)
+        assert link == f"{url}/#/experiments/7/runs/r1"
+        not_mirrored = Study(**{name: getattr(STUDY, name) for name in STUDY.__slots__} | {"mlflow_run_id": None})
+        assert link_of(settings, not_mirrored) == f"{url}/#/experiments"
+        elsewhere = load_settings(home=tmp_path, mlflow_tracking_uri=f"http://me:secret@127.0.0.1:{server.server_address[1]}/")
+        assert link_of(elsewhere, STUDY) == link
+        server.shutdown()
+    out = StringIO()
+    view(Console(file=out, width=200), STUDY, [], settings=settings, mlflow=link)
+    assert f"MLflow    {link}" in out.getvalue()
