@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -280,6 +280,13 @@ def grid_page(grid: VariantGrid) -> str:
     from optimizer.adapters import variant_grid_page
 
     return variant_grid_page.grid_page(grid)
+
+
+def html_page(title: str, parts: Iterable[str]) -> str:
+    """Parts that are HTML already as one page in the reports' style, which needs no network."""
+    from optimizer.adapters import report_page
+
+    return report_page.document(title, parts)
 
 
 def open_secrets(settings: Settings) -> Secrets:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import httpx
 
-from optimizer.cli.study_run import read_definition
 from optimizer.core.comparison import bootstrap_interval
 from optimizer.core.dataset import Example
 from optimizer.core.family import Family
@@ -18,12 +17,16 @@ from optimizer.core.rendering import few_shot
 from optimizer.core.study import ExampleResult, Study
 from optimizer.core.words import threshold
 from optimizer.demo.place import Place
-from optimizer.demo.screen import Screen
-from optimizer.demo.studies import ENDED, POLL_S
+from optimizer.demo.rollouts import Candidate
+from optimizer.demo.screen import Screen, nothing
+from optimizer.demo.stories import Bar, Story, same_for_less
+from optimizer.demo.studies import POLL_S, queue_study, watch_study
+from optimizer.jobs.evaluate_variant import drawn_examples
 from optimizer.ports import Store
 
 N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
 LONGEST_SHOWN = 160  # characters of an example
+N_ASKED_OF_EDIT = 18  # dev examples
 N_FIRST_REQUESTS = 3  # a rollout does not start where nobody has asked anything
 N_LAST_REQUESTS = 6
 DEPLOYED_WITHIN_S = 90.0  # an approved rollout is served with the worker's next tick, some seconds away
@@ -31,7 +34,7 @@ ENDED_WITHIN_S = 600.0
 
 
 class CascadeDemo:
-    """``begin`` queues the study, so that it works while other things are shown; ``show`` waits for it and tells what it found."""
+    """``prepare`` makes a dear prompt the champion, ``begin`` queues the study, which works while other things are shown, ``show`` waits for it."""
 
     def __init__(
         self, *, screen: Screen, place: Place, family: Family, price: ModelPrice | None, store: Store, api: str, gateway: str
@@ -41,46 +44,55 @@ class CascadeDemo:
         self._gateway = httpx.Client(base_url=gateway, timeout=120.0, trust_env=False)
         self._study: str | None = None
 
-    def begin(self) -> None:
-        """A prompt with many examples becomes the champion, by a person's decision; then the study is queued."""
+    def prepare(self) -> None:
+        """A prompt with many examples becomes the champion, by a person's decision."""
         name, say = self._family.name, self._screen.say
-        short, long = self._family.model.tiers
-        n_short = self._family.variant().policy["examples"][short]
         say(
-            f"A third family, {name}: the type of a parameter from its description. Somebody wrote a prompt with {N_EXAMPLES} examples, and it is dear."
+            f"Meanwhile the second family, {name}: somebody gave its prompt {N_EXAMPLES} examples, and it is dear. No user depends on it yet,"
         )
-        say(
-            f"May {n_short} of them do for most requests? The same model twice: {short} is shown {n_short} examples, {long} all {N_EXAMPLES}."
-        )
+        say("so a person promotes it past the gates, which is recorded as forced:")
         for n in range(N_FIRST_REQUESTS):
             self._ask(self._examples("train")[n], user=f"user-{n}")
         made = self._prompt_with_examples()
-        say(
-            f"  {made} is the prompt with {N_EXAMPLES} released training examples. Nobody depends on this family yet, so a person promotes it past"
-        )
-        say("  the gates, which is recorded as forced:")
         quiet = {"show": lambda line: "champion (" in line}
         self._screen.command("rollout", "start", name, made, "--confirm", name, "--reason", "the prompt that was there", **quiet)
         self._screen.command("rollout", "approve", name, "--reason", "diff reviewed", **quiet)
         self._wait_for_deployment()
         self._screen.command("rollout", "promote", name, "--confirm", name, "--reason", "nobody depends on it yet", **quiet)
-        where = str(self._place.cascade_definition.relative_to(self._place.settings.home))
-        answer = self._screen.command(
-            "study", "run", name, "--definition", where, "--no-follow", "--json", show=lambda line: False
-        )  # fmt: skip
-        self._study = str(json.loads(answer)["study"]["id"])
-        say(f"  queued: {self._study}. The worker asks both settings about the same parameters while the rollouts below move.")
 
-    def show(self) -> str:
-        """The study's end, in figures; what it found is executed. A line for the last page."""
+    def begin(self) -> None:
+        """The second search, of when the short prompt is sure enough."""
+        short, long = self._family.model.tiers
+        n_short = self._family.variant().policy["examples"][short]
+        self._screen.say(
+            f"The second search: may {n_short} of the {N_EXAMPLES} examples of {self._family.name} do for most requests? The same model twice: {short} "
+            f"is shown {n_short}, {long} all."
+        )
+        self._study = queue_study(self._screen, self._family.name, self._place.cascade_definition, self._place.settings.home)
+
+    def careless_edit(self) -> Candidate:
+        """The champion without its examples, asked about some dev examples beside it, so that the journal can answer for both."""
+        name = self._family.name
+        self._screen.say(f"For {name}, somebody saves the money at once, and drops the examples:")
+        answer = self._screen.command(
+            "variant", "create", name, "--from", "champion", "--without-examples", "--note", "cheaper", "--json", show=nothing
+        )
+        made = str(json.loads(answer)["variant"])
+        for variant in ("champion", made):
+            self._screen.command("family", "evaluate", name, "--variant", variant, "--n", str(N_ASKED_OF_EDIT), show=_is_score)
+        documents = drawn_examples(self._family, "dev", N_ASKED_OF_EDIT, self._store)
+        return Candidate(family=name, variant=made, is_nominated=False, documents=documents)
+
+    def show(self) -> Story:
+        """The study's end, in figures; what it found is executed."""
         assert self._study is not None
-        study = self._wait(self._study)
+        study = watch_study(self._screen, self._study, self._place.cascade_definition, store=self._store, within_s=ENDED_WITHIN_S).study
         say = self._screen.say
         if study.status != "finished":
             say(
                 f"  It has not ended within {ENDED_WITHIN_S / 60:g} minutes. `detent serve --profile demo` goes on with it, and asks nothing twice."
             )
-            return f"{study.family}: the search for a cascade had not ended when the demo did"
+            return same_for_less(study)
         say(
             f"  {(study.outcome or study.status).replace('_', ' ')} after {study.spend.n_calls} calls. The search, on {self._n(study)} training examples:"
         )
@@ -89,14 +101,10 @@ class CascadeDemo:
             summary = (study.confirmation or {}).get("summary")
             say(f"    {summary or 'The sealed examples were not looked at.'}")
             say("  So nothing is proposed here, and every request goes on to the long prompt. Inconclusive never ships.")
-            return f"{study.family}: {(study.outcome or study.status).replace('_', ' ')}; no cascade is proposed on this machine"
-        figures = study.confirmation or {}
-        self._say_figures(study, figures)
+            return same_for_less(study)
+        bars = self._say_figures(study, study.confirmation or {})
         self._execute(study.winner)
-        return (
-            f"{study.family}: nominated; ${1000 * figures['champion_cost_usd']:.3f} to ${1000 * figures['winner_cost_usd']:.3f} per 1,000 calls at the declared price "
-            f"(less by {figures['saving']:.0%}), quality {figures['champion_mean']:.2f} to {figures['winner_mean']:.2f} on {figures['n']} sealed examples"
-        )
+        return same_for_less(study, bars=bars)
 
     def close(self) -> None:
         self._api.close()
@@ -136,20 +144,17 @@ class CascadeDemo:
             f"the worker did not take up the rollout of {self._family.name} within {DEPLOYED_WITHIN_S:g} seconds. See `detent status`."
         )
 
-    def _say_figures(self, study: Study, figures: Mapping[str, Any]) -> None:
+    def _say_figures(self, study: Study, figures: Mapping[str, Any]) -> tuple[Bar, ...]:
         say, price = self._screen.say, self._price
-        with self._store.read() as tx:
-            results = self._store.studies.results(tx, study.id, "confirmation")
-        alone, cascade = results[study.champion], results[str(study.winner)]
+        bars = sealed_bars(study, ("the long prompt alone", "the cascade that was found"), store=self._store)
         if price is not None:
             say(
                 f"  Dollars: tokens are measured; the price is one declared for showing in config/models.yaml (that of gpt-4o-mini: "
                 f"${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million). The model here costs nothing."
             )
         say(f"  On {figures['n']} sealed examples{'':24}$ per 1,000 calls   right answers (95 % interval)")
-        for name, arm in (("the long prompt alone", alone), ("the cascade that was found", cascade)):
-            cost = 1000 * sum(r.cost_usd for r in arm) / len(arm)
-            say(f"    {name:<40}{cost:>15.4f}   {quality_with_interval(arm, seed=study.seed)}")
+        for bar in bars:
+            say(f"    {bar.name:<40}{bar.usd or 0.0:>15.4f}   {bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})")
         say(
             f"    saved{'':35}{figures['saving']:>14.0%}    difference {figures['lift']:+.2f} ({figures['lift_low']:+.2f} to {figures['lift_high']:+.2f})"
         )
@@ -160,6 +165,7 @@ class CascadeDemo:
         say(
             "    The margin is this demo's own, wider than the default of at most 0.05: so few examples would seldom rule out that. More would."
         )
+        return bars
 
     def _execute(self, winner: str) -> None:
         """Of dev examples that the prompt does not show: the holdout stays sealed."""
@@ -201,30 +207,26 @@ class CascadeDemo:
         with self._store.read() as tx:
             return sorted(self._store.examples.of_split(tx, self._family.name, split=split), key=lambda example: example.id)
 
-    def _wait(self, id: str) -> Study:
-        """The study once it has ended, or as it is when it takes too long. Raises RuntimeError when it failed."""
-        most = int(read_definition(self._place.cascade_definition)["budget"]["calls"])
-        deadline = time.monotonic() + ENDED_WITHIN_S
-        with self._screen.bars() as bars:
-            while True:
-                with self._store.read() as tx:
-                    study, n = self._store.studies.get(tx, id), self._store.journal.spend(tx, id).n_calls
-                assert study is not None
-                is_over = study.status in ENDED
-                bars.show(study.family, most if is_over else min(n, most - 1), most, f"{study.outcome or study.status}, {n} calls")
-                if is_over or time.monotonic() > deadline:
-                    break
-                time.sleep(POLL_S)
-        if study.status in ("failed", "cancelled"):
-            raise RuntimeError(f"the study of {study.family} {study.status}: {study.error}. See `detent study show {study.id}`.")
-        return study
-
     def _n(self, study: Study) -> int:
         return len((study.dataset or {}).get("train", ()))
 
 
-def quality_with_interval(results: Sequence[ExampleResult], *, seed: int) -> str:
-    """Mean score and its 95 % interval over other examples of the same kind."""
+def sealed_bars(study: Study, names: tuple[str, str], *, store: Store) -> tuple[Bar, ...]:
+    """Champion and winner on the sealed examples, each with the 95 % interval over other examples of the kind; none without a confirmation."""
+    with store.read() as tx:
+        results = store.studies.results(tx, study.id, "confirmation")
+    arms = [results.get(study.champion, []), results.get(str(study.winner), [])]
+    return tuple(bar_of(name, arm, seed=study.seed) for name, arm in zip(names, arms, strict=True)) if all(arms) else ()
+
+
+def bar_of(name: str, results: Sequence[ExampleResult], *, seed: int) -> Bar:
+    """Mean score, its 95 % interval, and dollars per 1,000 requests (None where nothing was paid)."""
     scores = [result.score for result in results if result.score is not None]
     interval = bootstrap_interval(scores, seed=seed)
-    return f"{sum(scores) / len(scores):.2f} ({interval.lower:.2f} to {interval.upper:.2f})"
+    usd = 1000 * sum(result.cost_usd for result in results) / len(results)
+    return Bar(name=name, score=sum(scores) / len(scores), low=interval.lower, high=interval.upper, usd=usd or None)
+
+
+def _is_score(line: str) -> bool:
+    """Of what ``family evaluate`` says: the score and on what."""
+    return " dev examples, " in line

@@ -1,4 +1,4 @@
-"""The last page of the demo: what happened, what to open, what to try next, and what the same costs on a model of one's own."""
+"""The end of the demo: what came out as announced, what to open, what to try next, and what the search costs on a model with a price."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
+from optimizer import wiring
 from optimizer.cli.study_run import read_definition
 from optimizer.core.family import Family
+from optimizer.core.study import Study
+from optimizer.demo.page import page_parts
 from optimizer.demo.place import Place
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.rollouts import Rollouts
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
-from optimizer.demo.studies import Searched
+from optimizer.demo.stories import Story
 from optimizer.jobs.mirror_outbox import TOPICS
 from optimizer.ports import Clock, Store
 
@@ -32,54 +35,59 @@ def say_ending(
     servers: Servers,
     store: Store,
     clock: Clock,
-    families: Mapping[str, Family],
-    studies: Mapping[str, Searched],
+    family: Family,
+    study: Study,
     rollouts: Rollouts,
-    cascade: str,
+    stories: Sequence[Story],
 ) -> None:
-    """A dozen lines; waits first until MLflow has everything."""
+    """Two dozen lines and a page; waits first until MLflow has everything."""
     backlog = _wait_for_mirror(store)
     screen.step("What happened")
-    for searched in studies.values():
-        study, confirmation = searched.study, searched.study.confirmation or {}
-        figures = "not confirmed, since nothing was better on dev"
-        if "winner_mean" in confirmation:
-            figures = (
-                f"{confirmation['champion_mean']:.3f} to {confirmation['winner_mean']:.3f} on {confirmation['n']} sealed documents, "
-                f"95 % interval of the lift {confirmation['lift_low']:+.3f} to {confirmation['lift_high']:+.3f}, p {confirmation['p']:.2g}"
-            )
-        screen.say(f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')}; {figures}")
-    for family in rollouts.ids:
-        how = "started as FORCED, without a nomination" if family in rollouts.forced else "started on a nomination"
-        screen.say(f"  {family}: rollout {rollouts.ids[family]} {how}; {rollouts.outcome(family)}")
-    screen.say(f"  {cascade}")
+    for number, story in enumerate(stories, start=1):
+        screen.say(f"  {number}. {story.title}: {'as announced' if story.as_announced else 'NOT as announced'}")
+        screen.say(f"     {story.happened}")
     fresh = rollouts.n_visits - rollouts.n_from_journal
     screen.say(
         f"  Traffic of the rollouts: {rollouts.n_visits} requests, {rollouts.n_from_journal} answered from the journal, {fresh} by the model"
     )
     behind = f", {backlog} items not yet in MLflow (they are sent when it answers)" if backlog else ""
     screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")
-    _say_addresses(screen, servers, studies)
+    _say_addresses(screen, servers, family, study)
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""
-    detent = home + _command()
-    family = next(iter(studies))
-    screen.say("Try next:", "bold")
-    screen.say(f"  {detent} serve --profile demo                 the same servers again, everything is kept")
-    searched_by = studies[family].study.id
-    screen.say(f"  {detent} study show {searched_by}        {detent} rollout log {family}        {detent} variant list {family}")
-    _say_own(screen, place, families, studies, store, clock)
+    nexts = next_commands(home + _command(), _command(), study.id)
+    page = place.settings.var() / "reports" / "demo.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(wiring.html_page("Detent: what the demo showed", page_parts(stories, nexts, took=screen.elapsed())), encoding="utf-8")
+    screen.say("The same as a page, with pictures:", "bold")
+    screen.say(f"  {page}")
+    screen.say("Next:", "bold")
+    for command, why in nexts:
+        screen.say(f"  {command}")
+        screen.say(f"      {why}")
+    _say_price(screen, place, family, store, clock)
 
 
-def _say_addresses(screen: Screen, servers: Servers, studies: Mapping[str, Searched]) -> None:
+def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]:
+    """(command, what it is for). ``here`` is ``detent`` in the demo's home, ``anywhere`` in the reader's own."""
+    return [
+        (f"{here} serve --profile demo", "the same servers again, with everything that was kept: API, gateway and MLflow"),
+        (f"{here} study report {study} --open", "the whole search: every trial, every answer, and how sure the gain is"),
+        (
+            f"{anywhere} family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini",
+            "your own prompt and sheet, on a model named in config/models.yaml",
+        ),
+    ]
+
+
+def _say_addresses(screen: Screen, servers: Servers, family: Family, study: Study) -> None:
     screen.say(
         "Open while the servers run (they stop with the demo, unless it was started with --keep; the first command below starts them again):",
         "bold",
     )
     screen.say(f"  API documentation  {servers.url('api')}/docs")
     mlflow = servers.url("mlflow")
-    for family, searched in studies.items():
-        page = _study_page(mlflow, searched.study.id, family) if mlflow else None
-        screen.say(f"  MLflow, {family}: {page or 'the server was not ready yet; see `detent status`'}")
+    page = _study_page(mlflow, study.id, family.name) if mlflow else None
+    screen.say(f"  MLflow, {family.name}: {page or 'the server was not ready yet; see `detent status`'}")
 
 
 def _study_page(mlflow: str, study: str, family: str) -> str | None:
@@ -96,22 +104,17 @@ def _study_page(mlflow: str, study: str, family: str) -> str | None:
     return f"{mlflow}/#/experiments/{experiment}/runs/{run}"
 
 
-def _say_own(
-    screen: Screen, place: Place, families: Mapping[str, Family], studies: Mapping[str, Searched], store: Store, clock: Clock
-) -> None:
-    screen.say("The same on your own model and file (name the model in config/models.yaml):", "bold")
-    screen.say(f"  {_command()} family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini")
-    screen.say(f"  {_command()} study run mine --definition experiments/demo.yaml --budget-usd 1 --dry-run")
-    name = next(iter(studies))
-    estimated = dry_run(families[name], read_definition(place.definition), store=store, clock=clock)
-    if estimated is not None and estimated[0].usd is not None:
-        estimate, price = estimated
-        usd = estimate.usd
-        assert usd is not None
-        screen.say(
-            f"  Dry run of this demo's study of {name} on {EXAMPLE_MODEL} (${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million "
-            f"tokens in and out): ${usd.expected:.3f} expected, ${usd.low:.3f} to ${usd.high:.3f}, {estimate.calls.expected:.0f} calls"
-        )
+def _say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:
+    estimated = dry_run(family, read_definition(place.definition), store=store, clock=clock)
+    if estimated is None or estimated[0].usd is None:
+        return
+    estimate, price = estimated
+    usd = estimate.usd
+    assert usd is not None
+    screen.say(
+        f"  This demo's search on {EXAMPLE_MODEL} (${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million "
+        f"tokens in and out) would cost ${usd.expected:.3f}, ${usd.low:.3f} to ${usd.high:.3f}, for {estimate.calls.expected:.0f} calls."
+    )
 
 
 def _command() -> str:

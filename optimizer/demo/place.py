@@ -11,8 +11,9 @@ from optimizer import run_files, wiring
 from optimizer.config import Settings, load_settings
 from optimizer.core.errors import NotFound
 
-FAMILIES = ("document_analysis", "summarization")
-CASCADE_FAMILY = "parameter_type"
+FAMILY = "docstring_type"  # searched for a better prompt
+CASCADE_FAMILY = "parameter_type"  # its prompt is to become cheaper
+FAMILIES = (FAMILY, CASCADE_FAMILY)
 DEFINITIONS = ("demo.yaml", "demo_cascade.yaml")
 
 
@@ -21,8 +22,8 @@ class Place:
     """``why`` is the sentence for a demo that does not run in the project's own home; "" in that one."""
 
     settings: Settings
-    definition: Path  # of the two studies: experiments/demo.yaml
-    cascade_definition: Path  # of the third: experiments/demo_cascade.yaml
+    definition: Path  # of the first study: experiments/demo.yaml
+    cascade_definition: Path  # of the second: experiments/demo_cascade.yaml
     why: str
 
 
@@ -33,18 +34,17 @@ def choose() -> Place:
         NotFound: this home does not hold the demo's families.
     """
     base = load_settings("demo")
-    families = (*FAMILIES, CASCADE_FAMILY)
-    missing = [name for name in families if not (base.families_dir / name / "family.yaml").is_file()]
+    missing = [name for name in FAMILIES if not (base.families_dir / name / "family.yaml").is_file()]
     if missing or not all((base.home / "experiments" / name).is_file() for name in DEFINITIONS):
         raise NotFound(
-            f"The demo needs the families {', '.join(families)} and experiments/{' and '.join(DEFINITIONS)}, which stand in Detent's own folder "
+            f"The demo needs the families {', '.join(FAMILIES)} and experiments/{' and '.join(DEFINITIONS)}, which stand in Detent's own folder "
             f"and not in {base.home}. Run `make demo` there."
         )
     why = _occupied(base)
     if not why:
         return _place(_with_environment(base.home), why)
     home = next(h for n in range(2, 10_000) if not (h := base.var() / f"demo-{n}").exists())
-    for name in families:
+    for name in FAMILIES:
         shutil.copytree(base.families_dir / name, home / "families" / name)
     shutil.copytree(base.home / "config", home / "config")
     (home / "experiments").mkdir()
@@ -69,11 +69,7 @@ def _occupied(settings: Settings) -> str:
     store = wiring.open_store(settings)
     try:
         with store.read() as tx:
-            known = [
-                name
-                for name in (*FAMILIES, CASCADE_FAMILY)
-                if store.studies.page(tx, family=name, limit=1)[0] or store.rollouts.latest(tx, name)
-            ]
+            known = [name for name in FAMILIES if store.studies.page(tx, family=name, limit=1)[0] or store.rollouts.latest(tx, name)]
     finally:
         store.close()
     return f"{settings.home} already holds studies of {' and '.join(known)}" if known else ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -12,26 +12,33 @@ import httpx
 
 from optimizer.core.dataset import Example
 from optimizer.demo.screen import Bars, Screen
-from optimizer.demo.studies import Searched
 from optimizer.demo.users import Users
-from optimizer.ports import Store
 
 N_BEFORE = 80  # users of the champion before the rollouts: what the guardrails compare with
 BATCH = 24  # users per family and turn
 RETURNING_EVERY = 8  # one visit in eight is of a user who was here before
 PAUSE_S = 1.0
 MOVED_WITHIN_S = 285.0
-MARGIN = "0.05"  # by default a tenth of the champion's mean, which is near 0 here: the demo would take twice as many users
 N_ASKED = 60  # users who are asked at the end what they get
 SETTLE_S = 0.6  # the API looks for changes four times a second
 TOLD = ("deploy", "advance", "hold", "resume", "lapse", "promote", "rollback")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What a rollout starts with. ``documents``: dev examples that champion and candidate were asked about, so that the journal can answer."""
+
+    family: str
+    variant: str
+    is_nominated: bool
+    documents: Sequence[Example]
+
+
 class Rollouts:
     """The rollouts of the demo, by family; counts what their traffic took from the journal."""
 
-    def __init__(self, *, screen: Screen, users: Users, store: Store, api_url: str) -> None:
-        self._screen, self._users, self._store = screen, users, store
+    def __init__(self, *, screen: Screen, users: Users, api_url: str) -> None:
+        self._screen, self._users = screen, users
         self._http = httpx.Client(base_url=api_url, timeout=30.0, trust_env=False)
         self._draw = Random("demo")
         self._n_units: dict[str, int] = {}
@@ -41,82 +48,72 @@ class Rollouts:
         self.forced: list[str] = []
         self.ids: dict[str, str] = {}
 
-    def move_by_themselves(self, up: Searched, down: Searched) -> None:
-        """``up`` with its nominated winner, or its best trial; ``down`` with a careless edit. Both at once, until both have ended."""
+    def move_by_themselves(self, candidates: Sequence[Candidate]) -> None:
+        """All at once, until each has ended."""
         say = self._screen.say
         say(
-            "Nobody advances them: the worker looks every ten seconds. Users come in batches, each with a unit of their own; each asks about a"
+            "Nobody advances them: the worker looks every ten seconds at what users report. Each user asks about a dev example that was asked"
         )
         say(
-            "document of the study's dev split that the study has asked both variants about, so that the journal can answer. The candidate going"
+            "before, so that the journal can answer. A searched prompt was chosen on these, so it looks better here than it is: what counts is"
         )
-        say("up was chosen on these documents, so its arm looks better here than it is: what counts is the confirmation on sealed ones.")
-        say("An hour of rollout time takes 2.5 seconds here (simulated clock); gates, error rates and code are the product's.")
-        candidates = {up.study.family: up.candidate, down.study.family: self._careless_edit(down)}
-        searched = {s.study.family: s for s in (up, down) if candidates[s.study.family] is not None}
-        for family, one in searched.items():
-            self._start(family, str(candidates[family]), is_nominated=one is up and up.is_nominated)
-        self._watch(searched)
-        for family in searched:
-            self._screen.command("rollout", "verify", self.ids[family])
-            self._served(family)
+        say(
+            "its confirmation on sealed examples. An hour of rollout time takes 2.5 seconds (simulated clock); gates and code are the product's."
+        )
+        for candidate in candidates:
+            self._start(candidate)
+        self._watch(candidates)
+        for candidate in candidates:
+            self._screen.command("rollout", "verify", self.ids[candidate.family])
+            self._served(candidate.family)
 
-    def visit_champion(self, searched: Searched) -> int:
+    def visit_champion(self, family: str, documents: Sequence[Example]) -> int:
         """Users before the rollout; how many visits they made."""
-        return self._visit(searched, N_BEFORE)
+        return self._visit(family, documents, N_BEFORE)
 
-    def back_to_the_champion_before(self, family: str) -> None:
-        """A champion rollback, where a promotion took place."""
-        if family not in self.ids or self._rollout(family)["outcome"] != "promoted":
+    def back_to_the_champion_before(self, family: str) -> bool:
+        """A champion rollback, where a promotion took place; whether users get the champion before again."""
+        if self.outcome(family) != "promoted":
             self._screen.say(f"{family} was not promoted, so there is no champion to go back to.")
-            return
+            return False
+        before = self._rollout(family)["champion"]
         self._screen.say(
             "The holdback keeps 5 % of the users on the champion before for a week of rollout time. Suppose somebody complains."
         )
         self._screen.say("One command, no question asked:")
         self._screen.command("champion", "rollback", family, "--reason", "the demo goes back")
         time.sleep(SETTLE_S)
-        self._served(family)
+        return self._served(family) == {before}
 
     def outcome(self, family: str) -> str:
-        """How the family's rollout ended, in words; "" where it had none."""
-        if family not in self.ids:
-            return ""
-        rollout = self._rollout(family)
-        if rollout["ended_at"] is None:
-            return "still running when the demo stopped watching"
-        return "promoted by itself" if rollout["outcome"] == "promoted" else f"rolled back by itself ({rollout['outcome']})"
+        """How the family's rollout ended, such as ``promoted``; "" where it had none, or none that ended in time."""
+        return str(self._rollout(family)["outcome"] or "") if family in self.ids else ""
 
-    def _careless_edit(self, searched: Searched) -> str:
-        """A variant that somebody made by hand, asked about the same documents, so that the journal can answer for it."""
-        family, n = searched.study.family, len((searched.study.dataset or {}).get("dev", ()))
-        self._screen.say(f"For {family}, somebody wants shorter answers, and allows two tokens:")
-        answer = self._screen.command(
-            "variant", "create", family, "--from", "champion", "--model", "max_tokens=2", "--note", "shorter answers", "--json", show=_nothing
-        )  # fmt: skip
-        made = str(json.loads(answer)["variant"])
-        self._screen.command("family", "evaluate", family, "--variant", made, "--n", str(n))
-        return made
+    def why(self, family: str) -> str:
+        """The reason of the rollout's last decision that moved anything; "" where there was none."""
+        moved = [d["reason"] for d in self._decisions(family) if d["kind"] in ("promote", "rollback")] if family in self.ids else []
+        return str(moved[-1]) if moved else ""
 
-    def _start(self, family: str, candidate: str, *, is_nominated: bool) -> None:
-        if is_nominated:
-            self._screen.command("variant", "diff", family, candidate)
-            self._screen.command("rollout", "start", family, candidate, "--margin", MARGIN)
+    def _start(self, candidate: Candidate) -> None:
+        family = candidate.family
+        if candidate.is_nominated:
+            self._screen.command("variant", "diff", family, candidate.variant)
+            self._screen.command("rollout", "start", family, candidate.variant)
         else:
             self.forced.append(family)
-            self._screen.say(f"{candidate} of {family} was not nominated, so its rollout is started as FORCED:")
-            self._screen.command("rollout", "start", family, candidate, "--confirm", family, "--reason", "forced by the demo")
+            self._screen.say(f"{candidate.variant} of {family} was not nominated by a search, so its rollout is started as FORCED:")
+            self._screen.command("rollout", "start", family, candidate.variant, "--confirm", family, "--reason", "forced by the demo")
         self.ids[family] = str(self._rollout(family)["id"])
         self._screen.command("rollout", "approve", family, "--reason", "diff reviewed")
 
-    def _watch(self, searched: Mapping[str, Searched]) -> None:
-        """Traffic until both have ended, every decision told as it falls."""
+    def _watch(self, candidates: Sequence[Candidate]) -> None:
+        """Traffic until all have ended, every decision told as it falls."""
         deadline = time.monotonic() + MOVED_WITHIN_S
         with self._screen.bars() as bars:
-            moving = dict(searched)
+            moving = {candidate.family: candidate for candidate in candidates}
             while moving and time.monotonic() < deadline:
-                for family, one in list(moving.items()):
-                    self._visit(one, BATCH)
+                for family, candidate in list(moving.items()):
+                    self._visit(family, candidate.documents, BATCH)
                     rollout = self._rollout(family)
                     self._tell_decisions(bars, family)
                     self._move_bar(bars, family, rollout)
@@ -130,11 +127,8 @@ class Rollouts:
         self._screen.say(
             f"  {self.n_visits} requests: {self.n_from_journal} answered from the journal, {self.n_visits - self.n_from_journal} by the model"
         )
-        for family in searched:
-            self._screen.command("rollout", "status", family)
 
-    def _visit(self, searched: Searched, n: int) -> int:
-        family, documents = searched.study.family, self._documents(searched)
+    def _visit(self, family: str, documents: Sequence[Example], n: int) -> int:
         pairs = []
         for _ in range(n):
             known = self._n_units.get(family, 0)
@@ -148,15 +142,13 @@ class Rollouts:
         self.n_from_journal += traffic.n_from_journal
         return len(traffic.visits)
 
-    def _documents(self, searched: Searched) -> list[Example]:
-        """Dev documents of the study, which every trial and the careless edit have been asked about. Never a sealed one."""
-        in_study = set((searched.study.dataset or {}).get("dev", ()))
-        with self._store.read() as tx:
-            return [e for e in self._store.examples.of_split(tx, searched.study.family, split="dev") if e.id in in_study]
+    def _decisions(self, family: str) -> list[dict[str, Any]]:
+        answer = self._http.get(f"/v1/rollouts/{self.ids[family]}/decisions")
+        items: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
+        return items
 
     def _tell_decisions(self, bars: Bars, family: str) -> None:
-        answer = self._http.get(f"/v1/rollouts/{self.ids[family]}/decisions")
-        decisions = answer.raise_for_status().json()["items"]
+        decisions = self._decisions(family)
         for decision in decisions[self._told.get(family, 0) :]:
             if decision["kind"] in TOLD:
                 bars.line(f"{family}: {decision['content']['what']}. Why: {decision['reason']}")
@@ -167,21 +159,18 @@ class Rollouts:
         where = f"ended: {rollout['outcome']}" if ended else f"{rollout['status']} at {share:.0%}"
         bars.show(family, 100 if ended else round(share * 100), 100, f"{where}, {self._n_units[family]} users so far")
 
-    def _served(self, family: str) -> None:
-        """Who gets what now, asked as users."""
+    def _served(self, family: str) -> set[str]:
+        """Who gets what now, asked as users; the variants that any of them got."""
         counts: dict[tuple[str, str], int] = {}
         for n in range(N_ASKED):
             served = self._users.fetch(family, f"user-{n}")
             counts[served["role"], served["variant"]] = counts.get((served["role"], served["variant"]), 0) + 1
         shown = "; ".join(f"{n} get {variant} ({role})" for (role, variant), n in sorted(counts.items(), key=lambda item: -item[1]))
         self._screen.say(f"  Of {N_ASKED} users of {family} now: {shown}")
+        return {variant for _, variant in counts}
 
     def _rollout(self, family: str) -> dict[str, Any]:
         answer = self._http.get(f"/v1/families/{family}/rollout")
         answer.raise_for_status()
         body: dict[str, Any] = answer.json()
         return body
-
-
-def _nothing(line: str) -> bool:
-    return False

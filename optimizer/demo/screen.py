@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from optimizer.cli.safe_console import SafeConsole
+from optimizer.demo.plain import in_words
 
 LINE_EVERY_S = 20.0  # where no terminal can show a moving bar
 
@@ -48,7 +49,7 @@ class Screen:
         return f"{minutes}:{seconds:02d}"
 
     def say(self, text: str, style: str | None = None) -> None:
-        self.out.print(text, style=style, markup=False)
+        self.out.print(in_words(text), style=style, markup=False)
 
     def command(self, *arguments: str, show: Callable[[str], bool] = lambda line: True) -> str:
         """Runs ``detent ARGUMENTS`` as a person would, shows what it says (the lines that ``show`` lets through), and returns its data.
@@ -62,7 +63,7 @@ class Screen:
             raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {done.returncode}:\n{text}")
         for line in text.splitlines():
             if show(line):
-                self.out.print("  " + line, markup=False)
+                self.say("  " + line)
         return done.stdout
 
     @contextmanager
@@ -103,6 +104,11 @@ class Bars:
     def stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+
+def nothing(line: str) -> bool:
+    """Of a command's answer that the demo reads for itself."""
+    return False
 
 
 def _quoted(arguments: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
-"""The story of ``make demo``, told with the product's own commands and routes: import, users, studies, two rollouts that move by themselves, a cascade.
+"""The story of ``make demo``, told with the product's own commands and routes: import, users, two searches, two rollouts that move by themselves.
 
-Everything printed is measured or read back. What cannot be nominated is not: the demo then starts a named trial as forced and says so.
+Everything printed is measured or read back. What is announced is said first; what did not come out so is told, and the exit code says it.
 """
 
 from __future__ import annotations
@@ -13,29 +13,36 @@ from typing import Any, NoReturn
 from optimizer import wiring
 from optimizer.core.errors import DetentError
 from optimizer.demo import LENGTH
-from optimizer.demo.cascade import CascadeDemo
+from optimizer.demo.cascade import CascadeDemo, sealed_bars
 from optimizer.demo.ending import say_ending
-from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, Place, choose
-from optimizer.demo.rollouts import Rollouts
+from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, choose
+from optimizer.demo.rollouts import Candidate, Rollouts
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
-from optimizer.demo.studies import run_studies
-from optimizer.demo.users import Users
-
-SUCCESS_FROM: Mapping[str, float] = {"document_analysis": 1.0, "summarization": 0.25}
-N_FIRST_USERS = 6  # per family, before any search
-TITLES = (
-    "Three families, real text",
-    "Users of the present prompts",
-    "Two searches at once",
-    "Two rollouts that move by themselves",
-    "A promotion taken back",
-    "The same quality for less: a cascade",
+from optimizer.demo.stories import (
+    BETTER,
+    BETTER_ANNOUNCED,
+    CARELESS,
+    CARELESS_ANNOUNCED,
+    CHEAPER,
+    CHEAPER_ANNOUNCED,
+    Story,
+    better_prompt,
+    careless_edit,
+    exit_code,
 )
+from optimizer.demo.studies import Searched, outcome_lines, queue_study, say_plan, watch_study
+from optimizer.demo.users import Users
+from optimizer.jobs.build_dataset import load_examples
+from optimizer.ports import Store
+
+SUCCESS_FROM: Mapping[str, float] = dict.fromkeys(FAMILIES, 1.0)  # a label is right or wrong
+N_FIRST_USERS = 6  # before any search
+ANNOUNCED = ((BETTER, BETTER_ANNOUNCED), (CARELESS, CARELESS_ANNOUNCED), (CHEAPER, CHEAPER_ANNOUNCED))
 
 
 def run(keep: bool = False) -> int:
-    """The whole demo; 0 when it went through. ``keep`` leaves the servers running."""
+    """The whole demo; 0 when every story came out as announced, 3 when one did not, 1 when it stopped. ``keep`` leaves the servers running."""
     screen = Screen()
     place = choose()
     servers = Servers(place.settings)
@@ -43,11 +50,11 @@ def run(keep: bool = False) -> int:
     screen.folder = place.settings.home
     done = False
     try:
-        _tell(screen, place, servers)
+        stories = _tell(screen, place, servers)
         done = True
         if keep:
             screen.say(f"\nThe servers run on (pid {servers.pid}). End them with: kill {servers.pid}")
-        return 0
+        return exit_code(stories)
     except (DetentError, RuntimeError) as problem:
         screen.say(f"\nThe demo stopped: {problem}", "red")
         screen.say(f"Logs: {place.settings.log_dir()}")
@@ -60,118 +67,125 @@ def run(keep: bool = False) -> int:
             servers.stop()
 
 
-def _tell(screen: Screen, place: Place, servers: Servers) -> None:
+def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
+    _say_what_comes(screen, place)
+    api, gateway = _import_and_serve(screen, place, servers)
     settings = place.settings
-    screen.say("Detent demo: the whole loop on real text, with a real and very small language model on this machine.", "bold")
-    screen.say(f"No key, no network, nothing made up; {LENGTH}. Rollout time runs faster here (simulated clock), nothing else does.")
-    if place.why:
-        screen.say(f"Since {place.why}, this demo runs in a fresh home: export DETENT_HOME={settings.home}")
-    wiring.migrate_store(settings)
-
-    screen.step(f"1/6  {TITLES[0]}")
-    screen.say(
-        "SciPy's documentation is on this machine: each public function's description, its author's one-line summary, its subpackage, "
-        "and the types of its parameters."
-    )
-    for family in (*FAMILIES, CASCADE_FAMILY):
-        screen.command("import", "installed-docs", "--family", family)
-    servers.start()
-    screen.say("$ detent serve --profile demo        (API, gateway, worker and MLflow, supervised)", "bold cyan")
-    servers.wait("api", "gateway", "worker")
-    api = servers.url("api")
-    gateway = servers.url("gateway")
-    assert api is not None
-    assert gateway is not None
-    screen.say(f"  API at {api}, MLflow follows at its own address")
-
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
-    families = wiring.load_families(settings)
-    models = wiring.open_models(settings)
-    scorers = wiring.scorers(settings)
-    made = {name: scorers(families.families[name]) for name in FAMILIES}
+    families, models = wiring.load_families(settings).families, wiring.open_models(settings)
+    made = {name: wiring.open_scorer(families[name], settings) for name in FAMILIES}
+    embedded = models.get("embedded")
+    users = Users(
+        api_url=api,
+        store=store,
+        model_named=models.get,
+        scorer_for=lambda name: made[name],
+        n_at_once=lambda: embedded.concurrency,
+        success_from=SUCCESS_FROM,
+    )
+    rollouts = Rollouts(screen=screen, users=users, api_url=api)
+    price = models.price(families[CASCADE_FAMILY].model.default)
+    cascade = CascadeDemo(
+        screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, store=store, api=api, gateway=gateway
+    )  # fmt: skip
     try:
-        embedded = models.get("embedded")
-        users = Users(
-            api_url=api,
-            store=store,
-            model_named=models.get,
-            scorer_for=lambda name: made[name],
-            n_at_once=lambda: embedded.concurrency,
-            success_from=SUCCESS_FROM,
-        )
-
-        screen.step(f"2/6  {TITLES[1]}")
-        screen.say("Each fetches its prompt over REST with a sticky unit, asks the model (one thread per process), and reports")
-        screen.say("the answer with feedback. Here the feedback is the score against the author's reference, not a person's opinion.")
+        screen.step("2/6  Users of the present prompt")
         _first_users(screen, users, store)
-
-        screen.step(f"3/6  {TITLES[2]}")
-        rollouts = Rollouts(screen=screen, users=users, store=store, api_url=api)
-        studies = run_studies(screen, place.definition, settings=settings, store=store, visit=rollouts.visit_champion)
-
-        cascade = CascadeDemo(
-            screen=screen,
-            place=place,
-            family=families.families[CASCADE_FAMILY],
-            price=models.price(families.families[CASCADE_FAMILY].model.default),
-            store=store,
-            api=api,
-            gateway=gateway,
-        )
+        screen.step("3/6  A search for a better prompt")
+        searched, dev = _search(screen, place, cascade, families[FAMILY], store)
+        rollouts.visit_champion(FAMILY, dev)
         cascade.begin()
-
-        up, down = _in_order(studies)
-        screen.step(f"4/6  {TITLES[3]}: {up} with its best variant, {down} with a careless edit")
-        rollouts.move_by_themselves(studies[up], studies[down])
-        screen.step(f"5/6  {TITLES[4]}: {up}")
-        rollouts.back_to_the_champion_before(up)
-        screen.step(f"6/6  {TITLES[5]}")
-        cascade_line = cascade.show()
+        screen.step("4/6  Two rollouts that move by themselves: the winner, and a careless edit")
+        falls = cascade.careless_edit()
+        rollouts.visit_champion(CASCADE_FAMILY, falls.documents)
+        rises = searched.candidate
+        up = [Candidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated, documents=dev)] if rises else []
+        rollouts.move_by_themselves([*up, falls])
+        screen.step("5/6  A promotion taken back")
+        promoted = rollouts.outcome(FAMILY)
+        taken_back = rollouts.back_to_the_champion_before(FAMILY)
+        screen.step("6/6  The same quality for less")
+        cheaper = cascade.show()
         screen.finish_step()
+        study, chance = searched.study, 1 / len(families[FAMILY].output.labels or (1,))
+        bars = sealed_bars(study, ("the first prompt", "the prompt that was found"), store=store)
+        stories = [
+            better_prompt(study, rollout=promoted, taken_back=taken_back, bars=bars, chance=chance),
+            careless_edit(rollout=rollouts.outcome(CASCADE_FAMILY), why=rollouts.why(CASCADE_FAMILY)),
+            cheaper,
+        ]
         say_ending(
-            screen,
-            place=place,
-            servers=servers,
-            store=store,
-            clock=clock,
-            families={name: families.families[name] for name in FAMILIES},
-            studies=studies,
-            rollouts=rollouts,
-            cascade=cascade_line,
-        )
+            screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study, rollouts=rollouts, stories=stories
+        )  # fmt: skip
+        return stories
+    finally:
         cascade.close()
         users.close()
-    finally:
         models.close()
         store.close()
 
 
-def _first_users(screen: Screen, users: Users, store: Any) -> None:
+def _say_what_comes(screen: Screen, place: Place) -> None:
+    screen.say("Detent demo: the whole loop on real text, with a real and very small language model on this machine.", "bold")
+    screen.say(f"No key, no network, nothing made up; {LENGTH}. Rollout time runs faster here (simulated clock), nothing else does.")
+    if place.why:
+        screen.say(f"Since {place.why}, this demo runs in a fresh home: export DETENT_HOME={place.settings.home}")
+    screen.say("Three stories are announced; the last page says of each whether it came out so, and the exit code says whether all did:")
+    for number, (title, announced) in enumerate(ANNOUNCED, start=1):
+        screen.say(f"  {number}. {title}. {announced}")
+
+
+def _import_and_serve(screen: Screen, place: Place, servers: Servers) -> tuple[str, str]:
+    """Addresses of API and gateway."""
+    screen.step("1/6  Real text")
+    wiring.migrate_store(place.settings)
+    screen.say(
+        "SciPy's documentation is on this machine: the description of each parameter of its functions, and the type its author gave it."
+    )
     for family in FAMILIES:
-        with store.read() as tx:
-            examples = store.examples.of_split(tx, family, split="train")[:N_FIRST_USERS]
-        with screen.bars() as bars:
-            traffic = users.visit_all(
-                family,
-                [(f"user-{n}", example) for n, example in enumerate(examples)],
-                told=lambda n, bars=bars, family=family, total=len(examples): bars.show(family, n, total, f"{n} of {total} users served"),  # type: ignore[misc]
-            )
-        ((role, variant), (n, mean)), *_ = traffic.arms().items()
-        screen.say(f"  {family}: {n} users got the {role} {variant}; mean score {_number(mean)}; {traffic.n_accepted} events accepted")
-        shown = traffic.visits[0]
-        screen.say(f"  such as: {shown.example.input['document'][:110]} …")
-        screen.say(f"    model: {' '.join(shown.answer.text.split())[:110]!r}; reference: {next(iter(shown.example.expected.values()))!r}")
+        screen.command("import", "installed-docs", "--family", family, show=is_no_refusal)
+    servers.start()
+    screen.say("$ detent serve --profile demo        (API, gateway, worker and MLflow, supervised)", "bold cyan")
+    servers.wait("api", "gateway", "worker")
+    api, gateway = servers.url("api"), servers.url("gateway")
+    assert api is not None
+    assert gateway is not None
+    screen.say(f"  API at {api}, MLflow follows at its own address")
+    return api, gateway
 
 
-def _in_order(studies: Mapping[str, Any]) -> tuple[str, str]:
-    """(family whose best variant goes up, family of the careless edit): a nominated winner goes up, the larger lift first."""
+def is_no_refusal(line: str) -> bool:
+    """Of what ``import`` says: all but the reasons, with examples, of the rows that it did not take and has counted."""
+    return not line.lstrip().startswith("not taken, ")
 
-    def rank(name: str) -> tuple[bool, float]:
-        study = studies[name].study
-        return study.outcome != "nominated", -float((study.confirmation or {}).get("lift") or 0.0)
 
-    first, second = sorted(studies, key=rank)
-    return first, second
+def _search(screen: Screen, place: Place, cascade: CascadeDemo, family: Any, store: Store) -> tuple[Searched, list[Any]]:
+    """The ended study, and its dev examples, which it has asked every variant about; the second family gets its prompt meanwhile."""
+    say_plan(screen, place.definition)
+    id = queue_study(screen, family.name, place.definition, place.settings.home)
+    cascade.prepare()
+    searched = watch_study(screen, id, place.definition, store=store)
+    for line in outcome_lines(searched):
+        screen.say(line)
+    return searched, load_examples(family, searched.study.dataset or {}, store)[1]
+
+
+def _first_users(screen: Screen, users: Users, store: Store) -> None:
+    screen.say("Each fetches its prompt over REST with a sticky unit, asks the model (one thread per process), and reports the answer with")
+    screen.say("feedback. Here the feedback is whether the answer is the author's type, not a person's opinion.")
+    with store.read() as tx:
+        examples = store.examples.of_split(tx, FAMILY, split="train")[:N_FIRST_USERS]
+    with screen.bars() as bars:
+        traffic = users.visit_all(
+            FAMILY,
+            [(f"user-{n}", example) for n, example in enumerate(examples)],
+            told=lambda n: bars.show(FAMILY, n, len(examples), f"{n} of {len(examples)} users served"),
+        )
+    ((role, variant), (n, mean)), *_ = traffic.arms().items()
+    screen.say(f"  {FAMILY}: {n} users got the {role} {variant}; mean score {_number(mean)}; {traffic.n_accepted} events accepted")
+    shown = traffic.visits[0]
+    screen.say(f"  such as: {shown.example.input['parameter'][:110]}")
+    screen.say(f"    model: {' '.join(shown.answer.text.split())[:110]!r}; author: {next(iter(shown.example.expected.values()))!r}")
 
 
 def _number(value: float | None) -> str:

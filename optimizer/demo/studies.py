@@ -1,24 +1,20 @@
-"""The two searches, queued by command, run at the same time by the worker, and watched in the store."""
+"""The search for a better prompt: queued by command, run by the worker, and watched in the store."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from optimizer.cli.study_run import read_definition
-from optimizer.config import Settings
-from optimizer.core.study import Study, Trial
-from optimizer.demo.place import FAMILIES
-from optimizer.demo.screen import Bars, Screen
+from optimizer.core.study import ENDED, Study, Trial
+from optimizer.demo.screen import Bars, Screen, nothing
 from optimizer.ports import Store
 
 POLL_S = 1.0
-ENDED = ("finished", "cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,50 +37,39 @@ class Searched:
         return max(others, key=lambda t: (t.score or 0.0, -t.number)).variant if others else None
 
 
-def run_studies(
-    screen: Screen, definition: Path, *, settings: Settings, store: Store, visit: Callable[[Searched], int]
-) -> dict[str, Searched]:
-    """Both studies to their end. Raises RuntimeError when one failed.
+def queue_study(screen: Screen, family: str, definition: Path, home: Path) -> str:
+    """The id of the queued study."""
+    where = str(definition.relative_to(home))
+    answer = json.loads(screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=nothing))
+    id = str(answer.get("study", answer)["id"])
+    screen.say(f"  queued: {id}")
+    return id
 
-    ``visit`` brings users of the champion as soon as a study has ended, and says how many: what they report is summed up two minutes
-    later, and the rollout's guardrails compare with it.
-    """
+
+def say_plan(screen: Screen, definition: Path) -> None:
     values = read_definition(definition)
-    search = int(values["budget"]["calls"]) - 2 * int(values["n_holdout"])
+    n = int(values["n_holdout"])
     screen.say(
-        f"Each: examples by DSPy, settings by Optuna, at most {search} calls; then champion and winner once on {values['n_holdout']} sealed documents "
-        f"({2 * int(values['n_holdout'])} calls). All documents are fixed by hash before the first call."
+        f"It tries sets of training examples by likeness, coverage and difficulty, at most {values['max_examples']} in a prompt and {int(values['budget']['calls']) - 2 * n} calls. Then present prompt and "
+        f"winner meet once on {n} sealed examples ({2 * n} calls), which are fixed by hash before the first call."
     )
-    where = str(definition.relative_to(settings.home))
-    ids = {}
-    for family in FAMILIES:
-        answer = json.loads(screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=lambda line: False))
-        ids[family] = str(answer.get("study", answer)["id"])
-        screen.say(f"  queued: {ids[family]}")
-    searched: dict[str, Searched] = {}
+
+
+def watch_study(screen: Screen, id: str, definition: Path, *, store: Store, within_s: float | None = None) -> Searched:
+    """The study's end, one line of progress meanwhile; after ``within_s`` the study as it is then. Raises RuntimeError when it failed."""
+    most = int(read_definition(definition)["budget"]["calls"])
+    deadline = None if within_s is None else time.monotonic() + within_s
     with screen.bars() as bars:
-        seen = {family: 0 for family in FAMILIES}
-        open_families = set(FAMILIES)
-        while open_families:
+        while True:
+            searched, n_calls = _look(store, id)
+            _move_bar(bars, searched.study, n_calls, most)
+            if searched.study.status in ENDED or (deadline is not None and time.monotonic() > deadline):
+                break
             time.sleep(POLL_S)
-            for family in sorted(open_families):
-                study, trials, n_calls = _look(store, ids[family])
-                seen[family] = _tell_trials(bars, study, trials, seen[family])
-                _move_bar(bars, study, n_calls, values)
-                if study.status in ENDED:
-                    open_families.discard(family)
-                    searched[family] = one = _searched(study, trials)
-                    bars.line(f"{family}: {visit(one)} users of the champion, before anything is rolled out")
-    for family in FAMILIES:
-        for line in outcome_lines(searched[family]):
-            screen.say(line)
-    return searched
-
-
-def _searched(study: Study, trials: list[Trial]) -> Searched:
-    if study.status != "finished":
+    study = searched.study
+    if study.status in ("failed", "cancelled"):
         raise RuntimeError(f"the study of {study.family} {study.status}: {study.error}. See `detent study show {study.id}`.")
-    return Searched(study=study, trials=trials)
+    return searched
 
 
 def outcome_lines(searched: Searched) -> list[str]:
@@ -94,36 +79,28 @@ def outcome_lines(searched: Searched) -> list[str]:
     head = f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')} ({len(searched.trials)} trials, {spent})"
     summary = str((study.confirmation or {}).get("summary") or "")
     if not summary:
-        summary = "nothing was better than the champion on the dev documents, so the sealed ones were not looked at"
+        summary = "nothing was better than the champion on the dev examples, so the sealed ones were not looked at"
     return [head, f"    {summary}"]
 
 
-def _look(store: Store, id: str) -> tuple[Study, list[Trial], int]:
+def _look(store: Store, id: str) -> tuple[Searched, int]:
     with store.read() as tx:
         study = store.studies.get(tx, id)
         assert study is not None
-        return study, store.studies.trials(tx, id), store.journal.spend(tx, id).n_calls
+        return Searched(study=study, trials=store.studies.trials(tx, id)), store.journal.spend(tx, id).n_calls
 
 
-def _tell_trials(bars: Bars, study: Study, trials: list[Trial], n_told: int) -> int:
-    complete = [t for t in trials if t.status == "complete"]
-    for trial in complete[n_told:]:
-        score = "not measured" if trial.score is None else f"{trial.score:.3f}"
-        bars.line(f"{study.family}: trial {trial.number} by {trial.proposer}: {score}  ({trial.variant})")
-    return max(n_told, len(complete))
+def _move_bar(bars: Bars, study: Study, n_calls: int, most: int) -> None:
+    words: Mapping[str, str] = {"queued": "waiting for the worker", "running": "searching", "confirming": "confirming on sealed examples"}
+    is_over = study.status in ENDED
+    doing = words.get(study.status, (study.outcome or study.status).replace("_", " "))
+    text = f"{doing}, {n_calls} calls" if is_over else f"{doing}, {n_calls} of at most {most} calls{_time_left(study, n_calls, most)}"
+    bars.show(study.family, most if is_over else min(n_calls, most - 1), most, text)
 
 
-def _move_bar(bars: Bars, study: Study, n_calls: int, values: Mapping[str, Any]) -> None:
-    total = int(values["budget"]["calls"])
-    words = {"queued": "waiting for the worker", "running": "searching", "confirming": "confirming on sealed documents"}
-    done = total if study.status in ENDED else min(n_calls, total - 1)
-    doing = words.get(study.status, study.outcome or study.status)
-    bars.show(study.family, done, total, f"{doing}, {n_calls} of at most {total} calls{_time_left(study, n_calls, total)}")
-
-
-def _time_left(study: Study, n_calls: int, total: int) -> str:
+def _time_left(study: Study, n_calls: int, most: int) -> str:
     """At the pace so far; nothing before there is a pace."""
-    if study.status in ENDED or study.started_at is None or n_calls < 10:
+    if study.started_at is None or n_calls < 10:
         return ""
-    minutes = (datetime.now(UTC) - study.started_at).total_seconds() / 60 / n_calls * (total - n_calls)
+    minutes = (datetime.now(UTC) - study.started_at).total_seconds() / 60 / n_calls * (most - n_calls)
     return f", {minutes:.0f} min left at the most" if minutes >= 1 else ", less than a minute left"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.testing
 
 from optimizer import wiring
+from optimizer.cli.app import app
 from optimizer.cli.study_run import read_definition
 from optimizer.config import load_settings
 from optimizer.core.dataset import make_example
@@ -20,10 +23,12 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.core.rendering import render
 from optimizer.core.search_calls import expected_calls
 from optimizer.core.study import Budget, Definition, ExampleResult, Spend, Study, Trial
-from optimizer.demo import place
-from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, quality_with_interval
+from optimizer.demo import place, story
+from optimizer.demo import screen as screen_module
+from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, bar_of
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.screen import Screen
+from optimizer.demo.stories import Story
 from optimizer.demo.studies import Searched, outcome_lines
 from optimizer.demo.users import Users
 from optimizer.ports import JournalEntry, VariantRecord
@@ -31,6 +36,7 @@ from tests.stores import migrate_store
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
+LABELS = ("array", "bool", "int")
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_study(**changes: Any) -> Study:
-    values: dict[str, Any] = {"id": "st_1", "family": "summarization", "strategy": "bootstrap", "aim": "quality", "status": "finished"}
+    values: dict[str, Any] = {"id": "st_1", "family": place.FAMILY, "strategy": "bootstrap", "aim": "quality", "status": "finished"}
     values |= {"seed": 1, "budget": Budget(calls=320), "definition": {}, "champion": "v_champion", "created_at": NOW, "created_by": "t"}
     return Study(**{**values, **changes})
 
@@ -72,7 +78,7 @@ def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_besid
         monkeypatch.setenv("DETENT_HOME", str(home))
         chosen = place.choose()
         assert chosen.settings.home == home / "var" / f"demo-{n}"
-        assert "summarization" in chosen.why
+        assert place.FAMILY in chosen.why
         assert os.environ["DETENT_HOME"] == str(chosen.settings.home), "every command typed by the demo means this home"
         assert not wiring.load_families(chosen.settings).problems
         assert chosen.definition.is_file()
@@ -105,12 +111,11 @@ def test_a_study_without_a_better_variant_is_told_as_such() -> None:
     assert "nothing was better" in lines[1]
 
 
-def test_the_demo_s_study_keeps_to_120_search_calls_4_examples_and_200_calls_to_confirm() -> None:
+def test_the_demo_s_study_keeps_to_120_search_calls_and_200_calls_to_confirm() -> None:
     values = read_definition(ROOT / "experiments" / "demo.yaml")
     definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
     assert values["budget"]["calls"] - 2 * definition.n_holdout <= 120
     assert definition.n_holdout == 100
-    assert definition.max_examples <= 4
     parts = expected_calls(
         values["strategy"].split("+"), definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100, n_champion_examples=0
     )
@@ -143,11 +148,12 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(home: Path, 
     here = "http://127.0.0.1:1"
     demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=None, store=store, api=here, gateway=here)
     demo._study = ended.id
-    line = demo.show()
+    story = demo.show()
     demo.close()
     store.close()
     told = capsys.readouterr().out
-    assert "no cascade is proposed" in line
+    assert not story.as_announced
+    assert "Nothing is proposed" in story.happened
     assert "Do not cascade: so it is." in told
     assert "goes on to the long prompt" in told
 
@@ -189,11 +195,13 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(ho
     demo._study = ended.id
     said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}
     demo._ask = lambda example, **more: {"choices": [{"message": {"content": "int"}}], "detent": said}  # type: ignore[method-assign]
-    line = demo.show()
+    story = demo.show()
     demo.close()
     store.close()
     told = " ".join(capsys.readouterr().out.split())
-    assert "less by 50%" in line
+    assert story.as_announced
+    assert "costs 50% less" in story.happened
+    assert [(bar.score, bar.usd) for bar in story.bars] == [(0.7, pytest.approx(0.2)), (0.7, pytest.approx(0.1))]
     assert "the price is one declared for showing" in told
     assert "the long prompt alone 0.2000 0.70 (" in told
     assert "the cascade that was found 0.1000 0.70 (" in told
@@ -202,10 +210,11 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(ho
 
 def test_a_quality_is_told_with_its_interval_over_other_examples() -> None:
     results = [ExampleResult(example=str(n), score=float(n % 4 > 0), output="") for n in range(100)]
-    mean, low, high = (float(word.strip("()")) for word in quality_with_interval(results, seed=1).replace(" to ", " ").split())
-    assert mean == 0.75
-    assert low == pytest.approx(0.75 - 0.085, abs=0.02)
-    assert high == pytest.approx(0.75 + 0.085, abs=0.02)
+    bar = bar_of("a prompt", results, seed=1)
+    assert bar.score == 0.75
+    assert bar.low == pytest.approx(0.75 - 0.085, abs=0.02)
+    assert bar.high == pytest.approx(0.75 + 0.085, abs=0.02)
+    assert bar.usd is None, "what costs nothing has no price"
 
 
 def test_the_cascade_s_study_asks_for_at_most_800_calls_and_can_pay_for_its_confirmation() -> None:
@@ -223,10 +232,10 @@ def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> N
     migrate_store(settings)
     store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
     wiring.sync_families(settings, families, store, clock)
-    family = families.families["summarization"]
+    family = families.families[place.FAMILY]
     made = [
         make_example(
-            family=family.name, input={"document": f"Text {n} about fish."}, expected={"summary": "Fish."}, created_at=NOW, origin="curated"
+            family=family.name, input={"parameter": f"n{n}. How many."}, expected={"type": LABELS[n % 3]}, created_at=NOW, origin="curated"
         )
         for n in range(700)
     ]
@@ -298,3 +307,36 @@ def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other
 def test_a_command_that_fails_stops_the_demo_with_what_it_said(home: Path) -> None:
     with pytest.raises(RuntimeError, match="no family 'nobody'"):
         Screen().command("family", "show", "nobody")
+
+
+@pytest.mark.parametrize(("as_announced", "code"), [(True, 0), (False, 3)])
+def test_the_exit_code_says_whether_all_came_out_as_announced(
+    home: Path, monkeypatch: pytest.MonkeyPatch, as_announced: bool, code: int
+) -> None:
+    told = [Story(title="a", announced="a", happened="a", as_announced=known) for known in (True, as_announced)]
+    monkeypatch.setattr(story, "_tell", lambda screen, place, servers: told)
+    monkeypatch.setattr(story.signal, "signal", lambda *of: None)
+    assert typer.testing.CliRunner().invoke(app, ["demo"]).exit_code == code
+
+
+def test_rows_that_an_import_refuses_are_counted_and_not_listed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "docstring_type: 3,262 rows read, 1604 taken, 0 there already, 1658 not taken.\n  not taken, too short: 146 (such as scipy.x)"
+    monkeypatch.setattr(screen_module.subprocess, "run", lambda *of, **more: subprocess.CompletedProcess(of, 0, stdout="", stderr=said))
+    Screen().command("import", "installed-docs", "--family", "docstring_type", show=story.is_no_refusal)
+    told = capsys.readouterr().out
+    assert "1658 not taken" in told
+    assert "too short" not in told
+
+
+def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty seconds have to pass between two lines; the end is told at once."""
+    with Screen().bars() as bars:
+        for n in range(100):
+            bars.show("docstring_type", n, 100, f"searching, {n} calls")
+        bars.show("docstring_type", 100, 100, "nominated, 100 calls")
+    assert [line.split(":", 2)[-1].strip() for line in capsys.readouterr().out.splitlines()] == [
+        "searching, 0 calls",
+        "nominated, 100 calls",
+    ]

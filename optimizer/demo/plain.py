@@ -1,0 +1,28 @@
+"""What the product prints, for somebody who meets it for the first time: numbers that nobody can weigh are said in words."""
+
+from __future__ import annotations
+
+import re
+
+SMALL_P = 0.001
+_EVIDENCE = re.compile(r"evidence (?:is )?(?P<found>10\^\d+|[\d.,]*\d)(?P<against> against [^;]*?)?, (?P<enough>[\d.,]*\d) suffices")
+_POWER = re.compile(r"\b10\^\d+\b")
+_P = re.compile(r"\bp (?P<value>\d(?:\.\d+)?e-\d+|0\.0\d*)")
+
+
+def in_words(text: str) -> str:
+    """``evidence 10^87, 20.0 suffices`` becomes ``evidence strong enough; 20 suffices``, ``p 3e-12`` ``p below 0.001``; all else stays."""
+    text = _EVIDENCE.sub(_strength, text)
+    return _P.sub(_small_p, _POWER.sub("far more than enough", text))
+
+
+def _strength(match: re.Match[str]) -> str:
+    """Evidence that is below what suffices stays a number: how far off it is, is what a reader wants to know."""
+    found, enough = match["found"], float(match["enough"].replace(",", ""))
+    if "^" not in found and float(found.replace(",", "")) < enough:
+        return match[0]
+    return f"evidence{match['against'] or ''} strong enough; {enough:,.0f} suffices"
+
+
+def _small_p(match: re.Match[str]) -> str:
+    return f"p below {SMALL_P:g}" if float(match["value"]) < SMALL_P else match[0]

@@ -1,0 +1,103 @@
+"""The three stories of the demo: what each announces before anything is measured, and whether it came out so.
+
+Pure: what a search and a rollout ended with goes in, a ``Story`` comes out. ``exit_code`` is what ``make demo`` ends with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.study import Study
+
+AS_ANNOUNCED, OTHERWISE = 0, 3  # exit codes; 1 is a demo that stopped, 130 an interrupted one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One prompt on the sealed examples. ``score`` and the ends of its 95 % interval are shares in [0, 1], ``usd`` is per 1,000 requests."""
+
+    name: str
+    score: float
+    low: float
+    high: float
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """``happened`` is measured or read back; ``bars`` are for the page."""
+
+    title: str
+    announced: str
+    happened: str
+    as_announced: bool
+    bars: tuple[Bar, ...] = ()
+    chance: float | None = None  # what guessing would score, where that is known
+
+
+def exit_code(stories: Iterable[Story]) -> int:
+    """0 when every story came out as it was announced."""
+    return AS_ANNOUNCED if all(story.as_announced for story in stories) else OTHERWISE
+
+
+BETTER = "A better prompt is found, and users get it step by step"
+BETTER_ANNOUNCED = (
+    "A search finds a prompt that is clearly better on sealed examples (the whole 95 % interval of its gain is above zero). "
+    "Its rollout is promoted by itself, and one command takes the promotion back."
+)
+CARELESS = "A careless edit falls by itself"
+CARELESS_ANNOUNCED = "Somebody drops the examples from a prompt to save money. Its rollout is rolled back without a person."
+FALLEN = ("worse", "guardrail")  # outcomes on evidence; inconclusive is none
+CHEAPER = "The same quality for less"
+CHEAPER_ANNOUNCED = "A search finds when a short prompt is sure enough: requests cost less, and quality is within the margin."
+
+
+def better_prompt(study: Study, *, rollout: str, taken_back: bool, bars: tuple[Bar, ...], chance: float) -> Story:
+    """Args: rollout: its outcome, such as ``promoted``; "" where there was none."""
+    found = study.confirmation or {}
+    gains = study.outcome == "nominated" and float(found.get("lift_low", 0.0)) > 0
+    back = "; one command took it back" if taken_back else "; it was not taken back"
+    happened = f"{gain_text(found)} Its rollout: {outcome_text(rollout)}{back if rollout == 'promoted' else ''}."
+    as_announced = gains and rollout == "promoted" and taken_back
+    return Story(title=BETTER, announced=BETTER_ANNOUNCED, happened=happened, as_announced=as_announced, bars=bars, chance=chance)
+
+
+def careless_edit(*, rollout: str, why: str) -> Story:
+    """Args: rollout: its outcome; why: the reason of its last decision."""
+    happened = f"Its rollout: {outcome_text(rollout)}{f', because {why}' if why else ''}."
+    return Story(title=CARELESS, announced=CARELESS_ANNOUNCED, happened=happened, as_announced=rollout in FALLEN)
+
+
+def same_for_less(study: Study, *, bars: tuple[Bar, ...] = ()) -> Story:
+    found = study.confirmation or {}
+    if study.outcome == "nominated":
+        happened = (
+            f"It costs {found['saving']:.0%} less at the declared price. Quality differs by {100 * found['lift']:+.0f} points "
+            f"({100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}, 95 % interval) on {found['n']} sealed examples; "
+            f"worse by the margin of {100 * found['margin']:.0f} points is ruled out."
+        )
+    else:
+        how = (study.outcome or study.status).replace("_", " ")
+        happened = f"The search ended with: {how}. Nothing is proposed; every request keeps the long prompt."
+    return Story(title=CHEAPER, announced=CHEAPER_ANNOUNCED, happened=happened, as_announced=study.outcome == "nominated", bars=bars)
+
+
+def gain_text(found: Mapping[str, Any]) -> str:
+    """The gain on the sealed examples with its interval, in points of a hundred; what there is to say where none was measured."""
+    if "winner_mean" not in found:
+        return "Nothing was better than the present prompt, so the sealed examples were not looked at."
+    return (
+        f"{100 * found['champion_mean']:.0f} of 100 right before, {100 * found['winner_mean']:.0f} after, on {found['n']} sealed examples: "
+        f"{100 * found['lift']:+.0f} points, 95 % interval {100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}."
+    )
+
+
+def outcome_text(outcome: str) -> str:
+    """How a rollout ended, in words."""
+    if not outcome:
+        return "none that ended in time"
+    if outcome == "promoted":
+        return "promoted by itself"
+    return f"rolled back by itself ({outcome.replace('_', ' ')})"

@@ -1,0 +1,115 @@
+"""What the demo announces, what it then tells, in which words, and the exit code that says whether all came out so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from optimizer.core.study import Budget, Study
+from optimizer.demo.page import page_parts
+from optimizer.demo.plain import in_words
+from optimizer.demo.stories import Bar, Story, better_prompt, careless_edit, exit_code, same_for_less
+
+GAINED = {"n": 100, "champion_mean": 0.5, "winner_mean": 0.75, "lift": 0.25, "lift_low": 0.125, "lift_high": 0.375}
+CHEAPER = {"n": 100, "saving": 0.4, "lift": 0.0, "lift_low": -0.04, "lift_high": 0.04, "margin": 0.1}
+BARS = (Bar(name="before", score=0.5, low=0.4, high=0.6), Bar(name="after", score=0.75, low=0.66, high=0.83, usd=0.12))
+
+
+def a_study(**changes: Any) -> Study:
+    values: dict[str, Any] = {"id": "st_1", "family": "docstring_type", "strategy": "bootstrap", "aim": "quality", "status": "finished"}
+    values |= {"seed": 1, "budget": Budget(calls=320), "definition": {}, "champion": "v_champion", "created_by": "t"}
+    return Study(**{**values, "created_at": datetime(2026, 11, 22, tzinfo=UTC), **changes})
+
+
+def better(rollout: str = "promoted", taken_back: bool = True, **changes: Any) -> Story:
+    study = a_study(**({"outcome": "nominated", "confirmation": GAINED} | changes))
+    return better_prompt(study, rollout=rollout, taken_back=taken_back, bars=BARS, chance=1 / 3)
+
+
+def all_stories() -> list[Story]:
+    cheaper = same_for_less(a_study(outcome="nominated", confirmation=CHEAPER))
+    return [better(), careless_edit(rollout="worse", why="the candidate is worse"), cheaper]
+
+
+def test_the_demo_ends_with_0_when_each_story_came_out_as_announced() -> None:
+    assert exit_code(all_stories()) == 0
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_demo_ends_with_3_when_any_story_did_not(place: int) -> None:
+    stories = all_stories()
+    stories[place] = replace(stories[place], as_announced=False)
+    assert exit_code(stories) == 3
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        pytest.param(better(outcome="not_confirmed"), id="a search that confirms nothing"),
+        pytest.param(better(outcome="no_improvement", confirmation=None), id="a search that finds nothing"),
+        pytest.param(better(confirmation=GAINED | {"lift_low": -0.01}), id="a gain that may be none"),
+        pytest.param(better(rollout="inconclusive"), id="a rollout that is not promoted"),
+        pytest.param(better(rollout=""), id="no rollout, or one that did not end in time"),
+        pytest.param(better(taken_back=False), id="a promotion that is not taken back"),
+        pytest.param(careless_edit(rollout="promoted", why=""), id="a careless edit that is promoted"),
+        pytest.param(careless_edit(rollout="inconclusive", why=""), id="a careless edit that falls for want of evidence"),
+        pytest.param(careless_edit(rollout="", why=""), id="a careless edit that stays"),
+        pytest.param(same_for_less(a_study(outcome="no_improvement")), id="no cascade"),
+        pytest.param(same_for_less(a_study(status="running", outcome=None)), id="a cascade that is still searched"),
+    ],
+)
+def test_what_came_out_otherwise_is_not_called_as_announced(story: Story) -> None:
+    assert not story.as_announced
+    assert story.happened
+
+
+@pytest.mark.parametrize("rollout", ["worse", "guardrail"])
+def test_a_careless_edit_may_fall_by_its_quality_or_by_a_guardrail(rollout: str) -> None:
+    assert careless_edit(rollout=rollout, why="").as_announced
+
+
+def test_a_gain_is_told_with_its_interval_in_points() -> None:
+    assert "50 of 100 right before, 75 after, on 100 sealed examples: +25 points, 95 % interval +12 to +38" in better().happened
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("the candidate is worse: evidence 10^87, 20.0 suffices", "the candidate is worse: evidence strong enough; 20 suffices"),
+        ("the candidate is worse: evidence 1,569, 20.0 suffices", "the candidate is worse: evidence strong enough; 20 suffices"),
+        (
+            "guardrail errors: evidence 10^9 against at most 2 points more errors than the champion's, 1000 suffices, after 120 outcomes",
+            "guardrail errors: evidence against at most 2 points more errors than the champion's strong enough; 1,000 suffices, after 120 outcomes",
+        ),
+        ("evidence 0.31, 20.0 suffices", "evidence 0.31, 20.0 suffices"),
+        ("lift +0.330, p 1.25e-07, look 1", "lift +0.330, p below 0.001, look 1"),
+        ("cheaper (p 0.012)", "cheaper (p 0.012)"),
+        ("step 3 of 4, 12 rows", "step 3 of 4, 12 rows"),
+    ],
+)
+def test_numbers_that_nobody_can_weigh_are_said_in_words(said: str, told: str) -> None:
+    assert in_words(said) == told
+
+
+def test_the_page_tells_the_three_stories_their_intervals_and_the_next_commands() -> None:
+    nexts = [
+        ("detent serve --profile demo", "the same servers again"),
+        ("detent study report st_1 --open", "all"),
+        ("detent family create", "own"),
+    ]
+    page = "".join(page_parts(all_stories(), nexts, took="8:31"))
+    assert page.count('class="story"') == 3
+    assert "All came out as announced." in page
+    assert "75</strong> (66 to 83), $0.120 per 1,000 requests" in page
+    assert 'class="chance" style="left:33.3%"' in page
+    assert all(f"<pre>{command}</pre>" in page for command, _ in nexts)
+
+
+def test_the_page_names_what_did_not_come_out_and_shows_other_people_s_words_as_text() -> None:
+    page = "".join(page_parts([better(), careless_edit(rollout="", why="<script>")], [], took="8:31"))
+    assert "1 of 2 came out as announced." in page
+    assert "not as announced" in page
+    assert "<script>" not in page
