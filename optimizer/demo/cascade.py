@@ -26,9 +26,9 @@ from optimizer.ports import Store
 
 N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
 LONGEST_SHOWN = 160  # characters of an example
-N_ASKED_OF_EDIT = 18  # dev examples
+N_ASKED_OF_EDIT = 12  # dev examples
 N_FIRST_REQUESTS = 3  # a rollout does not start where nobody has asked anything
-N_LAST_REQUESTS = 6
+N_LAST_REQUESTS = 3
 DEPLOYED_WITHIN_S = 90.0  # an approved rollout is served with the worker's next tick, some seconds away
 ENDED_WITHIN_S = 600.0
 
@@ -47,9 +47,7 @@ class CascadeDemo:
     def prepare(self) -> None:
         """A prompt with many examples becomes the champion, by a person's decision."""
         name, say = self._family.name, self._screen.say
-        say(
-            f"Meanwhile the second family, {name}: somebody gave its prompt {N_EXAMPLES} examples, and it is dear. No user depends on it yet,"
-        )
+        say(f"The second family, {name}: somebody gave its prompt {N_EXAMPLES} examples, and it is dear. No user depends on it yet,")
         say("so a person promotes it past the gates, which is recorded as forced:")
         for n in range(N_FIRST_REQUESTS):
             self._ask(self._examples("train")[n], user=f"user-{n}")
@@ -73,7 +71,9 @@ class CascadeDemo:
     def careless_edit(self) -> Candidate:
         """The champion without its examples, asked about some dev examples beside it, so that the journal can answer for both."""
         name = self._family.name
-        self._screen.say(f"For {name}, somebody saves the money at once, and drops the examples:")
+        self._screen.say(
+            "Somebody else saves the money at once, and drops the examples. It is rolled out later; first a look at some dev examples:"
+        )
         answer = self._screen.command(
             "variant", "create", name, "--from", "champion", "--without-examples", "--note", "cheaper", "--json", show=nothing
         )

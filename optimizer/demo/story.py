@@ -8,10 +8,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from optimizer import wiring
+from optimizer.core.dataset import Example
 from optimizer.core.errors import DetentError
+from optimizer.core.family import Family
 from optimizer.demo import LENGTH
 from optimizer.demo.cascade import CascadeDemo, sealed_bars
 from optimizer.demo.ending import say_ending
@@ -89,15 +91,17 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, store=store, api=api, gateway=gateway
     )  # fmt: skip
     try:
-        screen.step("2/6  Users of the present prompt")
+        screen.step("2/6  The prompts as they are, and their users")
         _first_users(screen, users, store)
+        cascade.prepare()
+        falls = cascade.careless_edit()  # before a search: prompts in turn would take each other's place in the model's cache
+        rollouts.visit_champion(CASCADE_FAMILY, falls.documents)
         screen.step("3/6  A search for a better prompt")
-        searched, dev = _search(screen, place, cascade, families[FAMILY], store)
+        id = _queue_search(screen, place)
+        searched, dev = _searched(screen, place, id, families[FAMILY], store)
         rollouts.visit_champion(FAMILY, dev)
         cascade.begin()
         screen.step("4/6  Two rollouts that move by themselves: the winner, and a careless edit")
-        falls = cascade.careless_edit()
-        rollouts.visit_champion(CASCADE_FAMILY, falls.documents)
         rises = searched.candidate
         up = [Candidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated, documents=dev)] if rises else []
         rollouts.move_by_themselves([*up, falls])
@@ -159,11 +163,14 @@ def is_no_refusal(line: str) -> bool:
     return not line.lstrip().startswith("not taken, ")
 
 
-def _search(screen: Screen, place: Place, cascade: CascadeDemo, family: Any, store: Store) -> tuple[Searched, list[Any]]:
-    """The ended study, and its dev examples, which it has asked every variant about; the second family gets its prompt meanwhile."""
+def _queue_search(screen: Screen, place: Place) -> str:
+    """The id of the queued study."""
     say_plan(screen, place.definition)
-    id = queue_study(screen, family.name, place.definition, place.settings.home)
-    cascade.prepare()
+    return queue_study(screen, FAMILY, place.definition, place.settings.home)
+
+
+def _searched(screen: Screen, place: Place, id: str, family: Family, store: Store) -> tuple[Searched, list[Example]]:
+    """The ended study, and its dev examples, which it has asked every variant about."""
     searched = watch_study(screen, id, place.definition, store=store)
     for line in outcome_lines(searched):
         screen.say(line)
