@@ -81,6 +81,7 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
         if score is not None:
             values[f"{mark}_score"] = score
     values |= {f"confirmation.{key}": value for key, value in pages.confirmation_figures(study).items()}
+    values |= {f"{mark}_macro_f1": report["macro_f1"] for mark, _, report in pages.label_reports(study) if report["macro_f1"] is not None}
     for row in ((study.findings or {}).get(FINDING) or {}).get("rows", ()):
         if row["score"] is not None:
             name = row["name"].replace(" ", "_")

@@ -13,6 +13,7 @@ from typing import Any
 
 from optimizer.core.canonical import digest
 from optimizer.core.comparison import Interval
+from optimizer.core.label_report import FINDING as LABELS
 from optimizer.core.policy.shown import shown_policy
 from optimizer.core.study import ENDED, Study, Trial, ranked
 from optimizer.core.study_history import lead, mark_of, measured, score_band
@@ -105,6 +106,25 @@ def confirmation_table(study: Study, evidence: StudyEvidence) -> dict[str, Any] 
             word = "tie" if abs(result.score - base) <= TIE else "win" if result.score > base else "loss"
         rows.append([digest(f"{study.id}:{result.example}".encode())[:12], word])
     return {"columns": ["example_hash", "winner_against_champion"], "data": sorted(rows)}
+
+
+def label_tables(study: Study) -> dict[str, dict[str, Any]]:
+    """Figures and confusion matrix of champion and winner on dev, by the name of their file; empty in a family without labels."""
+    tables = {}
+    for mark, variant, report in label_reports(study):
+        columns = ["label", "n_expected", "n_given", "precision", "recall", "f1"]
+        rows = [[_rounded(row[name]) if isinstance(row[name], float) else row[name] for name in columns] for row in report["figures"]]
+        given = sorted({label for row in report["confusion"].values() for label in row})
+        crossed = [[expected, *(row.get(label, 0) for label in given)] for expected, row in sorted(report["confusion"].items())]
+        tables[f"labels/{mark}-{variant}.json"] = {"columns": columns, "data": rows}
+        tables[f"labels/{mark}-{variant}-confusion.json"] = {"columns": ["expected", *given], "data": crossed}
+    return tables
+
+
+def label_reports(study: Study) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(champion or winner, variant, its LabelReport as plain values)."""
+    found = (study.findings or {}).get(LABELS) or {}
+    return [(mark, id, found[id]) for mark, id in (("champion", study.champion), ("winner", study.winner or "")) if id in found]
 
 
 def headline(study: Study) -> str:

@@ -200,6 +200,7 @@ class MlflowTracker:
 
     def _log_artifacts(self, run_id: str, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
         tables = {"trials.json": pages.trials_table(study, trials, extras), "confirmation.json": pages.confirmation_table(study, extras)}
+        tables |= pages.label_tables(study)
         champion = extras.variants.get(study.champion)
         for variant_id, label in pages.shown_variants(study, trials).items():
             variant = extras.variants.get(variant_id)

@@ -15,9 +15,11 @@ from optimizer.adapters import study_plots as plots
 from optimizer.adapters.report_page import cut, document, fact_list, note_list, number_cell, section, share_cell, table
 from optimizer.adapters.study_confidence import confidences
 from optimizer.adapters.study_duel import duel
+from optimizer.adapters.study_labels import label_section
 from optimizer.adapters.study_score import learned_score
 from optimizer.adapters.study_sensitivity import sensitivity
 from optimizer.adapters.study_thresholds import thresholds
+from optimizer.core.label_report import FINDING as LABELS
 from optimizer.core.moves import is_system
 from optimizer.core.policy.content.learned_score import FINDING as CONTENT_SCORE
 from optimizer.core.strategy import without_turn
@@ -64,11 +66,12 @@ def _no_search(report: StudyReport) -> str:
 
 def _search(report: StudyReport) -> list[str]:
     findings = report.study.findings or {}
-    found, trivial, score = (findings.get(name) for name in ("confidence", FINDING, CONTENT_SCORE))
+    found, trivial, score, labels = (findings.get(name) for name in ("confidence", FINDING, CONTENT_SCORE, LABELS))
     return [
         section("What changed", _changes(report)),
         section("What was tried", _tried(report)),
         *([section("Without a model", _without_model(trivial))] if trivial else []),
+        *([section("Label by label", label_section(labels, report.study))] if labels else []),
         section("Learning curves", _curves(report)),
         section("Against the champion, example by example", duel(report)),
         section("Quality against what it costs", _fronts(report)),

@@ -13,6 +13,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.estimate import asks_again, confirmation_calls, confirmation_usd, longest_allowed, longest_inputs, search_budget
 from optimizer.core.family import Family
+from optimizer.core.label_report import FINDING as LABELS
 from optimizer.core.language import ModelPrice
 from optimizer.core.proposal_sequence import chosen_on, read_frozen
 from optimizer.core.scoring import Scorer
@@ -25,6 +26,7 @@ from optimizer.core.words import count
 from optimizer.jobs.build_dataset import build_dataset, load_examples
 from optimizer.jobs.confirm_winner import confirm_winner
 from optimizer.jobs.measure_baselines import measure_baselines
+from optimizer.jobs.measure_labels import measure_labels
 from optimizer.jobs.run_search import Found, Reserve, run_search
 from optimizer.jobs.study_progress import ProgressCallback, unwatched
 from optimizer.jobs.study_run import StopFlag, StudyRun, nobody_waits, variant_of
@@ -243,14 +245,15 @@ def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
 
 
 def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
-    """The last write: outcome, trivial baselines, audit and outbox in one transaction."""
+    """The last write: outcome, trivial baselines, labels, audit and outbox in one transaction."""
     try:
         trivial = measure_baselines(run)
     except Exception:  # a family's own metric may raise anything; what the study found is paid for and stays
         log.exception("trivial_baselines_not_measured", study=run.study.id)
         trivial = None
-    if trivial is not None:
-        changes["findings"] = {**(run.study.findings or {}), FINDING: trivial}
+    measured = {FINDING: trivial, LABELS: measure_labels(run)}
+    if found := {name: values for name, values in measured.items() if values is not None}:
+        changes["findings"] = {**(run.study.findings or {}), **found}
     now = run.clock.now()
 
     def finish(tx: Transaction) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.database import Database
+from optimizer.adapters.mlflow_fields import study_metrics
+from optimizer.adapters.mlflow_pages import label_tables
 from optimizer.adapters.study_report import study_page
 from optimizer.core.dataset import Example
 from optimizer.core.errors import NotFound
 from optimizer.core.family import Family
+from optimizer.core.label_report import NO_LABEL
 from optimizer.core.language import ModelAnswer, ModelRequest
 from optimizer.core.study import Budget, Study, Trigger
 from optimizer.jobs.report_study import report_study
@@ -237,3 +240,30 @@ def test_spending_is_told_apart_by_purpose_and_adds_up(ran: tuple[World, Study])
     assert parts["confirmation"].n_calls == 2 * 20
     assert sum(p.n_calls for p in parts.values()) == whole.n_calls
     assert sum(p.usd for p in parts.values()) == pytest.approx(whole.usd)
+
+
+def test_a_label_family_is_told_label_by_label_for_champion_and_winner(ran: tuple[World, Study]) -> None:
+    world, study = ran
+    found = (study.findings or {})["labels"]
+    assert set(found) == {study.champion, study.winner}
+    right = {f["label"]: found[study.winner]["confusion"][f["label"]].get(f["label"], 0) for f in found[study.winner]["figures"]}
+    (winner,) = [trial for trial in world.trials(study) if trial.variant == study.winner]
+    assert sum(right.values()) / found[study.winner]["n"] == pytest.approx(winner.score)
+    assert found[study.champion]["macro_f1"] == 0.0  # it never says a label
+    told = text(page(world, study, world.family))
+    assert (
+        f"Macro F1: champion 0.000 on {found[study.champion]['n']} answered dev examples; winner {found[study.winner]['macro_f1']:.3f}"
+        in told
+    )
+    assert "Precision, champion Precision, winner Recall, champion Recall, winner" in told
+    assert "What the winner takes for what" in told
+    assert {name for name, *_ in study_metrics(study, world.trials(study))} >= {"champion_macro_f1", "winner_macro_f1"}
+    tables = label_tables(study)
+    assert set(tables) == {
+        f"labels/{mark}-{id}{kind}.json"
+        for mark, id in (("champion", study.champion), ("winner", study.winner))
+        for kind in ("", "-confusion")
+    }
+    crossed = tables[f"labels/champion-{study.champion}-confusion.json"]
+    assert crossed["columns"] == ["expected", NO_LABEL]
+    assert sum(row[1] for row in crossed["data"]) == found[study.champion]["n"]
