@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 
 import httpx
+import pytest
+import structlog
 from hypothesis import settings
 
 from tests.examples import USUAL
@@ -16,9 +19,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Every client reads the machine's certificates anew, which costs 35 ms of CPU; hundreds of tests have clients of their own.
 httpx._transports.default.create_ssl_context = functools.cache(httpx._transports.default.create_ssl_context)
 
+# The usual one draws each traceback with colours and the values of a frame's names, which takes longer than most tests.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
 pytest_plugins = ["tests.waiting", "tests.mlflow_store"]
 
 # Half of Hypothesis's own hundred, for the sake of ten minutes; no deadline, since a busy machine is slow, not wrong.
 settings.register_profile("detent", deadline=None, max_examples=USUAL)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("detent")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Half a million objects of modules and tests stay until the end; the collector need not look through them again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

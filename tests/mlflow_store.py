@@ -29,6 +29,7 @@ def new_mlflow(tmp_path_factory: pytest.TempPathFactory) -> NewMlflow:
     def new(path: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(migrated, path)
+        path.chmod(0o600)  # as whatever the product makes
         return f"sqlite:///{path}"
 
     return new

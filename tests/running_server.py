@@ -17,6 +17,7 @@ from optimizer.jobs.init_project import init_project
 from optimizer.run_files import find
 from tests.clock import PROCESSES_S, until
 from tests.command_line import Ran, detent
+from tests.mlflow_store import NewMlflow
 
 CLI = [sys.executable, "-c", "from optimizer.cli import main; main()"]
 CHILDREN = ("api", "gateway", "worker")
@@ -85,9 +86,14 @@ class Server:
         self.process.wait(timeout=60)
 
 
-def make_home(folder: Path, model_url: str, *, profile: Mapping[str, Any] | None = None) -> Path:
-    """A project with one cheap model at ``model_url`` and a worker that ticks every second; ``profile`` is added to its settings."""
+def make_home(folder: Path, model_url: str, *, new_mlflow: NewMlflow | None = None, profile: Mapping[str, Any] | None = None) -> Path:
+    """A project with one cheap model at ``model_url`` and a worker that ticks every second; ``profile`` is added to its settings.
+
+    With ``new_mlflow`` its MLflow store has its tables, which the worker else makes: four seconds.
+    """
     init_project(folder)
+    if new_mlflow is not None:
+        new_mlflow(folder / "mlflow" / "mlflow.db")
     entry = {"openai_compatible": model_url, "model": "m", "concurrency": 1, "max_output_tokens": 8}
     entry["price"] = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
     (folder / "config" / "models.yaml").write_text(json.dumps({"embedded": entry}))

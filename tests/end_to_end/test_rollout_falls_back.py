@@ -24,6 +24,7 @@ import pytest
 
 from optimizer.run_files import ProcessLock
 from tests.clock import PROCESSES_S, until
+from tests.mlflow_store import NewMlflow
 from tests.running_server import Server, make_home
 
 F = "support_topics"
@@ -39,9 +40,10 @@ PROFILE = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> Iterator[Server]:
     """Shared by the tests below. No model is called: users report what their application did."""
-    made = Server(make_home(tmp_path_factory.mktemp("rollouts") / "home", "http://127.0.0.1:9", profile=PROFILE))
+    home = make_home(tmp_path_factory.mktemp("rollouts") / "home", "http://127.0.0.1:9", new_mlflow=new_mlflow, profile=PROFILE)
+    made = Server(home)
     try:
         made.wait_ready()
         yield made

@@ -19,6 +19,7 @@ from optimizer import wiring
 from optimizer.config import load_settings
 from optimizer.run_files import ProcessLock
 from tests.clock import PROCESSES_S, until
+from tests.mlflow_store import NewMlflow
 from tests.running_server import CHILDREN, Server, make_home
 from tests.scripted_model import Provider, chat_answer, provider
 
@@ -54,10 +55,11 @@ def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, model: Provider, noted: Path) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, model: Provider, noted: Path, new_mlflow: NewMlflow) -> Iterator[Server]:
     """Shared by the tests below, in their order; the last one kills it."""
     (noted.parent / "sitecustomize.py").write_text(f"NOTED = {str(noted)!r}\n{HOOK}", encoding="utf-8")
-    made = Server(make_home(tmp_path_factory.mktemp("serve") / "home", model.url), environment={"PYTHONPATH": str(noted.parent)})
+    home = make_home(tmp_path_factory.mktemp("serve") / "home", model.url, new_mlflow=new_mlflow)
+    made = Server(home, environment={"PYTHONPATH": str(noted.parent)})
     try:
         yield made
     finally:
@@ -171,8 +173,8 @@ def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
     assert ProcessLock(server.settings, "serve").acquire(), "and the next server may start"
 
 
-def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_path: Path, model: Provider) -> None:
-    home = make_home(tmp_path / "home", model.url)
+def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_path: Path, model: Provider, new_mlflow: NewMlflow) -> None:
+    home = make_home(tmp_path / "home", model.url, new_mlflow=new_mlflow)
     wanted = load_settings(home=home).port
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -15,6 +15,7 @@ from optimizer.config import load_settings
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
 from optimizer.jobs.set_schedule import set_schedule
 from tests.clock import Clock, until
+from tests.mlflow_store import NewMlflow
 from tests.running_server import Server, make_home
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
@@ -109,10 +110,10 @@ def with_a_bad_hour(home: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_itself(tmp_path: Path) -> None:
+def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_itself(tmp_path: Path, new_mlflow: NewMlflow) -> None:
     with provider() as model:
         model.answer = topic_of
-        home = make_home(tmp_path / "home", model.url)
+        home = make_home(tmp_path / "home", model.url, new_mlflow=new_mlflow)
         with_a_bad_hour(home)
         server = Server(home)
         try:

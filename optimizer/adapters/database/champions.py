@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.tables import ChampionRow
 from optimizer.core.rollout import Champion
 
 CHAMPIONS = table(ChampionRow)
+_REIGNING = select(CHAMPIONS).where(CHAMPIONS.c.current.is_(True)).order_by(CHAMPIONS.c.family)
+_CURRENT = _REIGNING.where(CHAMPIONS.c.family == bindparam("of_family"))
 
 
 class ChampionTable:
     """ports.Champions on the database."""
 
     def current(self, tx: Connection, family: str) -> Champion | None:
-        query = select(CHAMPIONS).where(CHAMPIONS.c.family == family, CHAMPIONS.c.current.is_(True))
-        row = tx.execute(query).mappings().first()
+        row = tx.execute(_CURRENT, {"of_family": family}).mappings().first()
         return None if row is None else _champion(row)
 
     def reigning(self, tx: Connection) -> list[Champion]:
-        query = select(CHAMPIONS).where(CHAMPIONS.c.current.is_(True)).order_by(CHAMPIONS.c.family)
-        return [_champion(row) for row in tx.execute(query).mappings()]
+        return [_champion(row) for row in tx.execute(_REIGNING).mappings()]
 
     def history(self, tx: Connection, family: str) -> list[Champion]:
         query = select(CHAMPIONS).where(CHAMPIONS.c.family == family).order_by(CHAMPIONS.c.seq)

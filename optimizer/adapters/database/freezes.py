@@ -11,6 +11,7 @@ from optimizer.adapters.database.tables import FreezeRow
 from optimizer.core.freezes import Freeze
 
 FREEZES = table(FreezeRow)
+_ALL = select(FREEZES).order_by(FREEZES.c.scope)
 
 
 class FreezeTable:
@@ -23,5 +24,4 @@ class FreezeTable:
         return tx.execute(delete(FREEZES).where(FREEZES.c.scope == scope)).rowcount > 0
 
     def all(self, tx: Connection) -> list[Freeze]:
-        query = select(FREEZES).order_by(FREEZES.c.scope)
-        return [Freeze(scope=row.scope, reason=row.reason, by=row.by, since=row.since) for row in tx.execute(query)]
+        return [Freeze(scope=row.scope, reason=row.reason, by=row.by, since=row.since) for row in tx.execute(_ALL)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, insert, or_, select, update
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.tables import DecisionRow, RolloutRow
@@ -17,6 +17,15 @@ from optimizer.core.rollout import Decision, Rollout
 
 ROLLOUTS = table(RolloutRow)
 DECISIONS = table(DecisionRow)
+# Built once: every tick asks for them, and building one takes longer than running it.
+_BY_ID = select(ROLLOUTS).where(ROLLOUTS.c.id == bindparam("of_id"))
+_ACTIVE = select(ROLLOUTS).where(ROLLOUTS.c.active_family == bindparam("of_family"))
+_LATEST = (
+    select(ROLLOUTS)
+    .where(ROLLOUTS.c.family == bindparam("of_family"))
+    .order_by(ROLLOUTS.c.created_at.desc(), ROLLOUTS.c.id.desc())
+    .limit(1)
+)
 
 
 class RolloutTables:
@@ -33,16 +42,15 @@ class RolloutTables:
         tx.execute(insert(ROLLOUTS), [_columns(rollout)])
 
     def get(self, tx: Connection, id: str) -> Rollout | None:
-        row = tx.execute(select(ROLLOUTS).where(ROLLOUTS.c.id == id)).mappings().first()
+        row = tx.execute(_BY_ID, {"of_id": id}).mappings().first()
         return None if row is None else _rollout(row)
 
     def active(self, tx: Connection, family: str) -> Rollout | None:
-        row = tx.execute(select(ROLLOUTS).where(ROLLOUTS.c.active_family == family)).mappings().first()
+        row = tx.execute(_ACTIVE, {"of_family": family}).mappings().first()
         return None if row is None else _rollout(row)
 
     def latest(self, tx: Connection, family: str) -> Rollout | None:
-        newest = select(ROLLOUTS).where(ROLLOUTS.c.family == family).order_by(ROLLOUTS.c.created_at.desc(), ROLLOUTS.c.id.desc()).limit(1)
-        row = tx.execute(newest).mappings().first()
+        row = tx.execute(_LATEST, {"of_family": family}).mappings().first()
         return None if row is None else _rollout(row)
 
     def last_against(self, tx: Connection, family: str, *, candidate: str, champion: str) -> Rollout | None:
