@@ -43,6 +43,7 @@ def put(family: str, body: ScheduleBody, shared: Shared, request: Request, respo
     if body.on is None and "cron" not in body.model_fields_set:
         fault = Fault(pointer="/cron", detail='nothing is said; send {"on": true} for the file\'s times, or a cron line')
         raise InvalidInput(f"The schedule of {family} was not changed: {fault.detail}.", [fault])
+    _refuse_lost_words(family, body)
     answer = _answering(shared, response)
     common: dict[str, Any] = {
         "reason": body.reason, "actor": request.state.caller.actor, "store": kept(request, shared, response, answer),
@@ -76,6 +77,17 @@ def delete(
         check=_check(if_match),
     )
     return answer(report)
+
+
+def _refuse_lost_words(family: str, body: ScheduleBody) -> None:
+    """Raises InvalidInput where the body switches off and says what would hold while on: that would be forgotten unseen."""
+    if body.switched_on:
+        return
+    said = [name for name in ("cron", "strategy", "aim", "holdout") if getattr(body, name)]
+    if said:
+        detail = 'holds only while studies start by themselves, and "on" is false; leave it out, or send "on": true'
+        faults = [Fault(pointer=f"/{name}", detail=detail) for name in said]
+        raise InvalidInput(f"The schedule of {family} was not changed: {', '.join(said)} {detail}.", faults)
 
 
 def _check(if_match: str | None) -> Callable[[ScheduleInForce], None]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from optimizer.core import estimate
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.comparison import bootstrap_interval
 from optimizer.core.dataset import Example, class_of, select
-from optimizer.core.errors import DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.family import Family
 from optimizer.core.family_settings import Targets
 from optimizer.core.label_report import read_labels
 from optimizer.core.scoring import Scorer
+from optimizer.core.spread import Spread
 from optimizer.core.study import Budget, Definition, ExampleResult, mean_score, p95_ms
 from optimizer.core.study_history import measured
 from optimizer.core.suite import check_suite, suite_id
@@ -26,6 +27,7 @@ from optimizer.jobs.call_model import JournaledModel
 from optimizer.jobs.check_models import require_known_models
 from optimizer.jobs.evaluation import Evaluator, OpenModel
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.nominate import TO_SPARE
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
 
 DEFAULT_N = 20
@@ -55,7 +57,8 @@ def evaluate_variant(
     ``regression`` the champion is evaluated on the same examples.
 
     Args:
-        bare: ask the same prompt without its examples, too.
+        bare: ask the same prompt without its examples, too; where the budget ends there, the rest is told.
+        budget: without a cap of calls or dollars, as many calls as ``estimate_evaluation`` says (``calls_at_most``).
         n: None: ``targets.n`` where the family has targets and the split is dev, else 20.
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
@@ -67,8 +70,11 @@ def evaluate_variant(
     """
     plan = _plan(family, variant, split, n, store, bare=bare)
     examples = plan.examples
+    budget = budget or Budget()
+    if budget.usd is None and budget.calls is None:
+        budget = replace(budget, calls=_calls_at_most(_estimate(plan, family, models)[0]))
     scorer, spent = scorer_for(family), OwnSpend()
-    evaluator = Evaluator(family, scorer, opener(family, budget or Budget(), store, clock, models, spent), on_call=on_call)
+    evaluator = Evaluator(family, scorer, opener(family, budget, store, clock, models, spent), on_call=on_call)
     results = evaluator.evaluate(variant, examples)
     n_fresh = evaluator.n_fresh
     if all(r.output is None for r in results):
@@ -83,7 +89,7 @@ def evaluate_variant(
     beside_id = plan.beside.id if plan.beside is not None else None
     labels = read_labels(family.output, {e.id: e.expected for e in examples}, results)
     batch |= {"labels": asdict(labels) if labels is not None else None}
-    without = evaluator.evaluate(plan.bare, examples) if plan.bare is not None else None
+    bare_scores = _bare_scores(plan, evaluator)
     trivial = measure_trivial(
         family,
         _training(family, store, examples),
@@ -92,7 +98,7 @@ def evaluate_variant(
         classify=classify,
         variant=variant.id,
         scores=measured(results),
-        bare=measured(without) if without is not None else _why_not_bare(variant),
+        bare=bare_scores if bare_scores is not None else _why_not_bare(variant),
     )
     batch |= {FINDING: trivial.as_data()}
     return batch | {"n_calls_in_all": spent.spend.n_calls, "spent_usd": _priced(plan, spent.spend.usd, models), "beside": beside_id}
@@ -114,9 +120,15 @@ def estimate_evaluation(
     """
     require_known_models(family, models)
     plan = _plan(family, variant, split, n, store, bare=bare)
-    calls, usd = estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
+    calls, usd = _estimate(plan, family, models)
     beside = plan.beside.id if plan.beside is not None else None
-    return {"variant": variant.id, "split": split, "n": len(plan.examples), "beside": beside, "calls": calls, "usd": usd}
+    said = {"variant": variant.id, "split": split, "n": len(plan.examples), "beside": beside, "calls": calls, "usd": usd}
+    return {**said, "calls_at_most": _calls_at_most(calls)}
+
+
+def _calls_at_most(calls: Spread) -> int:
+    """The cap of who names none: what is asked, and half as much again for retries."""
+    return int(TO_SPARE * calls.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +174,20 @@ def _training(family: Family, store: Store, scored: Sequence[Example]) -> list[E
     labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in found.values()]
     ids = select(labels, Definition().n_train, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
     return [as_served(family, found[id]) for id in ids]
+
+
+def _estimate(plan: _Plan, family: Family, models: ModelCatalogue | ModelSource) -> tuple[Spread, Spread | None]:
+    return estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
+
+
+def _bare_scores(plan: _Plan, evaluator: Evaluator) -> dict[str, float] | str | None:
+    """None where it is not asked; why it is not known where the budget ends here: what was measured before is told all the same."""
+    if plan.bare is None:
+        return None
+    try:
+        return dict(measured(evaluator.evaluate(plan.bare, plan.examples)))
+    except BudgetExhausted as exhausted:
+        return f"the budget ended before every example was asked; what was answered is kept. {exhausted}"
 
 
 def _why_not_bare(variant: Variant) -> str:

@@ -196,3 +196,14 @@ def make_again(home: Path) -> Any:
 def test_the_command_line_says_what_is_wrong(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
     assert run(["family", "schedule", "triage", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [{"cron": "0 3 * * *"}, {"strategy": "settings"}, {"aim": "cost"}, {"holdout": True}])
+def test_what_would_be_forgotten_by_switching_off_is_refused_with_what_to_do(world: World, more: dict[str, Any]) -> None:
+    assert put(world, {"on": True}).json()["schedule"]["on"] is True
+    refused = put(world, {"on": False, **more})
+    assert refused.status_code == 422
+    assert [one["pointer"] for one in refused.json()["errors"]] == [f"/{name}" for name in more]
+    assert 'send "on": true' in refused.json()["detail"]
+    assert world.get(PATH).json()["on"] is True
+    assert put(world, {"on": False, "cron": None}).json()["schedule"]["on"] is False

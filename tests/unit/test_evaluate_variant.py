@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import stamina
 
 from optimizer.cli.family_evaluate import _what_follows
 from optimizer.core.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
@@ -186,3 +187,35 @@ def test_what_follows_from_an_evaluation_is_said(checks, is_champion, says):
     told = _what_follows(topic_family(), {"variant": "v_1", "checks": checks}, is_champion=is_champion)
     assert all(part in told for part in says), told
     assert "rollout" not in told or not is_champion
+
+
+def test_an_evaluation_without_a_cap_keeps_to_what_its_dry_run_says(tmp_path):
+    world = World(tmp_path, model=Flaky(retries=5)).fill(n_dev=9)
+    made = estimate_evaluation(world.family, world.family.variant(), n=8, store=world.store, models=world)
+    assert (made["calls"].high, made["calls_at_most"]) == (8, 12)
+    with stamina.set_testing(True, attempts=6, cap=True), pytest.raises(BudgetExhausted, match="cap of 12 calls"):
+        evaluate(world, n=8)
+    assert len(world.model.requests) == 12
+
+
+def test_a_budget_that_ends_in_the_bare_prompt_loses_nothing_of_the_rest(tmp_path):
+    world = World(tmp_path).fill(n_dev=9)
+    batch = evaluate(world, with_examples(world), n=9, bare=True, budget=Budget(calls=12))
+    assert (batch["n"], batch["n_calls_in_all"]) == (9, 12)
+    (bare,) = [row for row in batch["trivial_baselines"]["rows"] if row["name"] == "bare prompt"]
+    assert bare["score"] is None
+    assert bare["why"].startswith("the budget ended before every example was asked")
+
+
+class Flaky(TopicModel):
+    """Times out before every second answer."""
+
+    def __init__(self, *, retries):
+        super().__init__()
+        self.retries = retries
+
+    def complete(self, request):
+        answer = super().complete(request)
+        if len(self.requests) % 2:
+            raise ModelFailed("It was too slow.", kind="timeout", sent=True)
+        return answer
