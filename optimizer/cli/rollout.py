@@ -12,7 +12,7 @@ from optimizer.cli.change_report import show_change
 from optimizer.cli.forecast_view import view_forecast
 from optimizer.cli.output import Json, console, percent, plain, say, show, table
 from optimizer.cli.reading_progress import blocks_read
-from optimizer.cli.rollout_forecast import LadderOption, MarginOption, forecast, shares_of
+from optimizer.cli.rollout_forecast import LadderOption, MarginOption, forecast, shares_of, what_does_not_fit
 from optimizer.cli.rollout_picture import LOG_COLUMNS, log_row, picture, picture_values
 from optimizer.cli.rollout_report import report as write_report
 from optimizer.cli.rollout_selftest import selftest
@@ -149,6 +149,8 @@ def approve(family: FamilyName, reason: Reason = None, confirm: Confirm = None, 
     Example: detent rollout approve triage --reason "diff reviewed"
     """
     _act("approve", family, reason, confirm, as_json)
+    for line in what_does_not_fit(Session(), family):
+        say(line)
 
 
 @app.command()

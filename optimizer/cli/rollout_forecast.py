@@ -54,3 +54,14 @@ def shares_of(ladder: str | None) -> list[float] | None:
         return [float(part) for part in ladder.replace(",", " ").split()]
     except ValueError:
         raise InvalidInput(f"--ladder needs shares between 0 and 1, such as 0.10,0.25,0.50, not {ladder!r}.") from None
+
+
+def what_does_not_fit(session: Session, family: str) -> list[str]:
+    """Of the active rollout: that it will not end within its limits, and the ways out, other ladders among them; empty where it may."""
+    from optimizer.jobs.forecast_rollout import forecast_active
+
+    found = forecast_active(session.active_rollout(family).id, store=session.store, clock=session.clock)
+    if not found.refuses:
+        return []
+    instead = f"  Another ladder or limit means another rollout: detent rollout rollback {family}, then start it with them."
+    return [f"Forecast: {found.summary}", *(f"  Way out: {way}" for way in found.ways_out), instead]

@@ -127,6 +127,29 @@ def test_the_command_shows_stages_alarms_and_what_it_assumes(world: World, run: 
     assert wider["expected"]["labelled"] < usual["expected"]["labelled"]
 
 
+def test_approving_what_will_not_end_in_time_names_the_ladder_that_would_be_quickest(world: World, run: Any) -> None:
+    use(world, units=300, labelled=60, requests=3)
+    assert world.post(START, {"variant": world.candidate(), "confirm": F}).status_code == 201
+    said = approved()
+    assert "Forecast: " in said
+    assert "no ladder would be enough by itself; the quickest, [0.5], takes " in said
+
+
+def test_approving_what_fits_speaks_of_no_other_ladder(world: World, run: Any) -> None:
+    use(world, units=4_000, labelled=4_000)
+    assert world.post(START, {"variant": world.candidate(), "confirm": F}).status_code == 201
+    said = approved()
+    assert "approved" in said
+    assert "Way out" not in said
+
+
+def approved() -> str:
+    """What the command says on both streams."""
+    result = CliRunner().invoke(app, ["rollout", "approve", F, "--reason", "I know"])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
 def test_without_traffic_the_command_says_what_is_missing(run: Any) -> None:
     shown = run("forecast", F)
     assert "Cannot tell how long: nothing was reported in the last 30 days" in shown
