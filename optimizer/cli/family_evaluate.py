@@ -86,8 +86,8 @@ def evaluate(
 def _view_estimate(out: Console, family: str, made: Mapping[str, Any], again: str) -> None:
     beside = f", and the champion {made['beside']} on the same" if made["beside"] else ""
     out.print(f"{family} {made['variant']} on {count(made['n'], made['split'] + ' example')}{beside}", style="bold", markup=False)
-    most = f"{made['calls'].high:,}, with retries {made['calls_at_most']:,}, which is the cap where --budget-usd sets none"
-    out.print(f"Calls     at most {most}; what the journal answers is not asked", markup=False)
+    cap = f"with retries at most {made['calls_at_most']:,}, the cap where --budget-usd sets none"
+    out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked; {cap}", markup=False)
     usd = f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}" if made["usd"] is not None else NO_PRICE
     out.print(f"Dollars   {usd}", markup=False)
     out.print(f"Next      detent family evaluate {family} {again}", markup=False)
