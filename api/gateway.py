@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 from api import chat, problems
 from api.edge import Edge
 from api.event_stream import STOPPED
-from api.hourly_money import limited
+from api.hourly_money import limited, models_bound
 from api.lifecycle import running_loops, running_services
 from api.model_side import ModelSide, of
 from api.recording import drain
@@ -121,7 +121,7 @@ async def _end_calls(side: ModelSide) -> None:
 
 def _read_money(shared: Services, side: ModelSide) -> None:
     families = limited(shared.families.families)
-    if shared.settings.limits.models_usd_per_hour is not None:
+    if models_bound(shared.settings, shared.families.families)[0] is not None:
         families.append(NO_FAMILY)
     if families:
         side.money.read(shared.store, families, shared.clock.now())

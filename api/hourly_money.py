@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from api.problems import MoneySpent
+from optimizer.config import Settings
 from optimizer.core.errors import DetentError
 from optimizer.core.family import Family
 from optimizer.core.variant import Variant
@@ -77,6 +78,23 @@ def hour_of(at: datetime) -> datetime:
 def limited(families: Mapping[str, Family]) -> list[str]:
     """Families that declare a limit."""
     return [name for name, family in families.items() if family.limits.usd_per_hour is not None]
+
+
+def models_bound(settings: Settings, families: Mapping[str, Family]) -> tuple[float | None, str]:
+    """What chats that name a model and no family may cost in an hour, and where that is said; None: no limit.
+
+    Where no setting says it, the least that a family may spend: its limit is no limit where its models can be asked past it.
+    """
+    if settings.limits.models_usd_per_hour is not None:
+        return settings.limits.models_usd_per_hour, "limits.models_usd_per_hour"
+    bounds = [(bound, name) for name, family in families.items() if (bound := family.limits.usd_per_hour) is not None]
+    if not bounds:
+        return None, "limits.models_usd_per_hour"
+    least, name = min(bounds)
+    return (
+        least,
+        f"limits.models_usd_per_hour (while it is not set, the least limits.usd_per_hour of a family holds, which is that of {name!r})",
+    )
 
 
 def cheapest_tier(family: Family, variant: Variant, models: ModelCatalogue) -> str:

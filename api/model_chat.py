@@ -13,7 +13,7 @@ from fastapi import Request
 from api.auth import require_family
 from api.chat_answer import Call
 from api.chat_body import ChatBody, sent_on
-from api.hourly_money import money_spent
+from api.hourly_money import models_bound, money_spent
 from api.key_limits import KeySpending
 from api.model_side import ModelSide
 from api.routes.serving import unit_of
@@ -98,9 +98,10 @@ def _settings(body: ChatBody) -> dict[str, Any]:
 
 
 def _require_money(shared: Services, side: ModelSide) -> None:
-    limit, now = shared.settings.limits.models_usd_per_hour, shared.clock.now()
+    limit, said_by = models_bound(shared.settings, shared.families.families)
     if limit is None:
         return
+    now = shared.clock.now()
     spent = side.money.spent_usd(NO_FAMILY, now)
     if spent >= limit:
-        raise money_spent("Chat with models by their own names", "limits.models_usd_per_hour", limit, spent, now)
+        raise money_spent("Chat with models by their own names", said_by, limit, spent, now)

@@ -13,6 +13,7 @@ from optimizer.core.canonical import canonical_json
 from optimizer.core.errors import BudgetTooSmall
 from optimizer.core.language import ModelPrice, ModelRequest
 from optimizer.core.study import Budget, Spend
+from optimizer.core.wire import MESSAGE
 
 TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
 READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format")  # parameters that reach the model as text
@@ -41,7 +42,7 @@ class Denied:
 
 def prompt_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> int:
     """UTF-8 bytes of what the model reads: a byte-level tokenizer never makes more tokens than bytes."""
-    texts = sum(_bytes(message.get("content")) + _bytes(message.get("tool_calls")) for message in messages)
+    texts = sum(_bytes(message.get(name)) for message in messages for name in MESSAGE if name != "role")
     return texts + sum(_bytes(params.get(name)) for name in READ_BY_THE_MODEL)
 
 

@@ -127,7 +127,7 @@ class IntakeRequest:
         arms = arms_reported(reads)
         with self._in.store.read() as tx:
             for id, ones in self._in.store.events.interactions(tx, named).items():
-                arms.setdefault(id, {}).update({one.arm.family: one.arm for one in ones})
+                arms.setdefault(id, {}).update({one.arm.family: one.arm for one in ones if self._in.access.may_see(one.arm.family)})
         protected = []
         for read in reads:
             try:
@@ -246,7 +246,7 @@ class IntakeRequest:
 
     def _place_all(self, tx: Transaction, reads: Sequence[Read]) -> list[Placed]:
         """Those that name nothing but an interaction come last: it may be reported in the same request."""
-        placing = Placing(self._in.store, tx, reads, self._received_at, self._in.clock.scale)
+        placing = Placing(self._in.store, tx, reads, self._received_at, self._in.clock.scale, self._in.access)
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from optimizer.core.access import Access
 from optimizer.core.arms import arm_of_rollout, arm_of_unit, check_interaction
 from optimizer.core.assignment import held_back_until
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
@@ -50,17 +51,21 @@ class Placed:
 
 
 class Placing:
-    """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them."""
+    """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them.
 
-    def __init__(self, store: Store, tx: Transaction, reads: Iterable[Read], now: datetime, clock_scale: float) -> None:
+    To a key for named families, ``access``, those of others do not exist.
+    """
+
+    def __init__(self, store: Store, tx: Transaction, reads: Iterable[Read], now: datetime, clock_scale: float, access: Access) -> None:
         self._store = store
         self._tx = tx
         self._now = now
         self._clock_scale = clock_scale
         named = {id for read in reads if (id := read.report.get("interaction")) is not None}
         found = store.events.interactions(tx, named) if named else {}
-        self._stored = {(one.arm.family, one.id) for ones in found.values() for one in ones}
-        self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in found.items()}
+        seen = {id: [one for one in ones if access.may_see(one.arm.family)] for id, ones in found.items()}
+        self._stored = {(one.arm.family, one.id) for ones in seen.values() for one in ones}
+        self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in seen.items()}
         self._variants: dict[str, set[str]] = {}
         self._rollouts: dict[str, tuple[Rollout | None, datetime | None]] = {}
 

@@ -149,6 +149,19 @@ def test_the_hours_money_of_such_chats_is_bounded_also_after_a_restart(tmp_path:
             assert "limits.models_usd_per_hour" in refused.json()["detail"]
 
 
+def test_where_a_family_has_a_limit_its_models_are_not_asked_past_it(tmp_path: Path) -> None:
+    with faulty_provider() as behind:
+        settings = home(tmp_path, behind)
+        file = tmp_path / "families" / "topic" / "family.yaml"
+        file.write_text(file.read_text() + f"limits: {{usd_per_hour: {1.5 * COST_USD}}}\n")
+        with running(settings) as url:
+            assert [post(url).status_code for _ in range(3)] == [200, 200, 429]
+        with running(settings) as url:
+            refused = post(url)
+            assert refused.status_code == 429
+            assert "least limits.usd_per_hour of a family" in refused.json()["detail"]
+
+
 def test_such_records_go_when_they_are_old(tmp_path: Path) -> None:
     with faulty_provider() as behind:
         settings = home(tmp_path, behind)

@@ -269,6 +269,26 @@ def test_a_key_for_one_family_is_told_the_name_of_no_other(with_a_broken_file: W
         assert BROKEN not in answer.text
 
 
+def test_to_a_key_for_one_family_an_interaction_of_others_does_not_exist(world: World) -> None:
+    """Told apart from one that is unknown, an id that is guessed would name the family that it is of."""
+    world.add_key("reporting-elsewhere", "feedback", secret="reporting-elsewhere", families=["elsewhere"])
+
+    def said_of(interaction: str) -> tuple[str, str]:
+        answer = world.post(
+            "/v1/feedback", [{"interaction": interaction, "success": True}], headers={"Authorization": "Bearer reporting-elsewhere"}
+        )
+        (rejected,) = answer.json()["rejected"]
+        return rejected["type"], rejected["detail"].replace(interaction, "ID")
+
+    assert said_of("in_1") == said_of("in_that_is_not_there")
+    assert (
+        world.post("/v1/feedback", {"interaction": "in_1", "success": True}, headers={"Authorization": "Bearer secret-feedback"}).json()[
+            "accepted"
+        ]
+        == 1
+    )
+
+
 def test_without_a_key_nothing_is_told_of_where_the_store_is(spare: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spare.shared.serving, "store_error", "connection to server at 10.0.0.5 failed for user detent")
     store = spare.client.get("/ready", headers={"Authorization": ""}).json()["dependencies"]["store"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from optimizer.core.budget import (
@@ -17,6 +19,7 @@ from optimizer.core.budget import (
 from optimizer.core.errors import BudgetTooSmall
 from optimizer.core.language import ModelPrice, ModelRequest
 from optimizer.core.study import Budget, Spend
+from optimizer.core.wire import MESSAGE, wire_messages
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -33,6 +36,14 @@ def test_a_reservation_is_bytes_and_sixteen_per_message_at_the_input_price_and_t
 def test_tools_and_response_format_are_part_of_what_is_paid_for():
     plain = reservation_usd(request("a", max_tokens=1), PRICE)
     assert reservation_usd(request("a", max_tokens=1, tools=[{"type": "function"}]), PRICE) == pytest.approx(plain + 21 / 1e6)
+
+
+@pytest.mark.parametrize("member", [name for name in MESSAGE if name != "role"])
+def test_whatever_of_a_message_reaches_the_model_is_part_of_what_is_paid_for(member: str):
+    """The list of what is sent is the list of what is counted: a member that is sent and not counted passes every cap."""
+    long = replace(request("a", max_tokens=1), messages=[{"role": "user", "content": None, member: "x" * 1000}])
+    assert wire_messages(long.messages)[0][member] == "x" * 1000
+    assert reservation_usd(long, PRICE) == pytest.approx((1000 + 16 + 10) / 1e6)
 
 
 def test_the_models_own_limit_counts_where_the_request_has_none():
