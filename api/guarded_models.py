@@ -147,7 +147,10 @@ class ModelGuard:
 
 
 def is_the_providers(error: ModelFailed) -> bool:
-    """Whether a failure says something about the provider rather than about this one request, or about our own queue before it."""
+    """Whether a failure says something about the provider rather than about this one request, or about our own queue before it.
+
+    What failed inside a library (kind ``library``) does not: whoever may ask a model could otherwise have it left alone for all others.
+    """
     if error.kind == "timeout" and error.members.get("sent") is False:
         return False
     return error.kind == "malformed" or worth_a_retry(error.kind, error.members.get("status_of_model"))

@@ -163,7 +163,10 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     ),
     Internal: (500, "A fault of the server. The log holds it under `request_id`; please report it with that."),
     errors.NotYet: (501, "The contract names this, and a later version brings it."),
-    errors.ModelFailed: (502, "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, unreachable."),
+    errors.ModelFailed: (
+        502,
+        "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, library, unreachable.",
+    ),
     ModelTimedOut: (
         504,
         "A model did not answer within the time that config/models.yaml allows it. The call may have cost money; send it again, or raise the timeout.",

@@ -17,6 +17,9 @@ from optimizer.core.errors import ModelFailed, NotFound
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 
+# Or it looks among the tools for those of its own gateway, for which it imports a package that is not installed here.
+ON_THE_WIRE_ALONE = {"_skip_mcp_handler": True}
+
 
 class LiteLLMModel:
     """A LanguageModel by its LiteLLM id, such as ``openai/gpt-4o-mini``. LiteLLM is imported with the first call (4 s, 170 MB)."""
@@ -87,7 +90,7 @@ class LiteLLMModel:
         if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
             del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
         more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
-        return {**body, **more, "timeout": self._timeout_s, "num_retries": 0, "max_retries": 0, "caching": False}
+        return {**body, **more, "timeout": self._timeout_s, "num_retries": 0, "max_retries": 0, "caching": False, **ON_THE_WIRE_ALONE}
 
     def _failure(self, error: Exception) -> ModelFailed:
         """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""
@@ -101,11 +104,11 @@ class LiteLLMModel:
         if wire is not None:
             return unreachable(self.name, self._api_base or self._id, _short(wire), sent=True)
         status = getattr(error, "status_code", None)
-        if str(status).isdigit():
+        if str(status).isdigit() and not _is_its_own(error):
             headers = getattr(error, "litellm_response_headers", None) or {}
             return failure_of(int(str(status)), _short(error), model=self.name, retry_after=headers.get("retry-after"))
         return ModelFailed(
-            f"Model {self.name!r} failed inside LiteLLM. {IN_THE_LOG}", kind="malformed", said=_short(error), sent=True, model=self.name
+            f"Model {self.name!r} failed inside LiteLLM. {IN_THE_LOG}", kind="library", said=_short(error), sent=True, model=self.name
         )
 
     def close(self) -> None:
@@ -162,6 +165,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether LiteLLM gave an error of its own the status 500, as where it cannot turn a request into the provider's: no provider said so."""
+    return type(error).__name__ == "APIConnectionError" and not any(isinstance(e, httpx.HTTPStatusError) for e in _causes(error))
 
 
 def _short(error: BaseException) -> str:

@@ -189,7 +189,7 @@ NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a
 
 
 class ModelFailed(DetentError):
-    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, unreachable).
+    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, library, unreachable).
 
     ``said`` is what the provider or a library said: it may hold addresses, keys or the prompt, so it goes to logs and never into an answer.
     Kinds paused (it failed too often of late), busy (too many wait for it) and limit (the key has used up what it may) say that it was not

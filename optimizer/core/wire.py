@@ -16,6 +16,8 @@ RESPONSE_FORMAT = ("type", "json_schema")
 PARAMS = (*(setting.name for setting in SETTINGS), "tools", "tool_choice", "response_format", "logprobs")
 
 _PARTS: Mapping[str, str] = {"text": "text", "refusal": "refusal", "image_url": "image_url", "input_audio": "input_audio"}
+_TEXTS = ("name", "tool_call_id", "refusal", "reasoning_content")
+_LISTS = ("tool_calls", "thinking_blocks")
 _FORMATS = ("text", "json_object", "json_schema")
 _CHOICES = ("none", "auto", "required")
 
@@ -51,6 +53,7 @@ def chat_faults(messages: Sequence[Mapping[str, Any]], asked: Mapping[str, Any])
     """
     for i, message in enumerate(messages):
         yield from _content_faults(message.get("content"), f"/messages/{i}/content")
+        yield from _member_faults(message, f"/messages/{i}")
     yield from _tools_faults(asked.get("tools"))
     yield from _choice_faults(asked.get("tool_choice"))
     yield from format_faults(asked.get("response_format"))
@@ -72,6 +75,19 @@ def format_faults(response_format: Any, pointer: str = "/response_format") -> It
             )
     if response_format["type"] == "json_schema" and not isinstance(response_format.get("json_schema"), Mapping):
         yield Fault(pointer=f"{pointer}/json_schema", detail="an object with name and schema is needed")
+
+
+def _member_faults(message: Mapping[str, Any], pointer: str) -> Iterator[Fault]:
+    """Members of another shape than OpenAI's: what a client library makes of them is not foreseen, and it is no fault of the provider."""
+    for name in _TEXTS:
+        if not isinstance(message.get(name), str | None):
+            yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
+    for name in _LISTS:
+        value = message.get(name)
+        if value is not None and not (isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)):
+            yield Fault(pointer=f"{pointer}/{name}", detail="a list of objects is needed")
+    if not isinstance(message.get("function_call"), Mapping | None):
+        yield Fault(pointer=f"{pointer}/function_call", detail="an object is needed")
 
 
 def _content_faults(content: Any, pointer: str) -> Iterator[Fault]:
@@ -99,7 +115,7 @@ def _part_fault(part: Any) -> str | None:
         if not isinstance(url, str) or not url.startswith("data:image/"):
             return "an image is sent inside the request, as image_url: {url: data:image/...}; no address is fetched for a caller"
     elif kind == "input_audio":
-        if not isinstance(value, Mapping) or set(value) != {"data", "format"}:
+        if not isinstance(value, Mapping) or set(value) != {"data", "format"} or not all(isinstance(v, str) for v in value.values()):
             return "audio is sent inside the request, as input_audio: {data, format}"
     elif not isinstance(value, str):
         return f"a part of type {kind} holds a text"

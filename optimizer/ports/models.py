@@ -25,7 +25,7 @@ class LanguageModel(Protocol):
         """Calls worth having in flight at once."""
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
-        """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, unreachable)."""
+        """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, library, unreachable)."""
 
 
 class DeltaSink(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.guarded_models import is_the_providers
 from optimizer.adapters.litellm_models import LiteLLMModel
 from optimizer.adapters.openai_compatible import OpenAICompatible
 from optimizer.core.budget import charge_after_failure, worth_a_retry
@@ -174,6 +175,49 @@ def test_what_is_no_chat_completion_is_malformed(behind: Provider, payload: byte
     with pytest.raises(ModelFailed) as caught:
         own_wire(behind.url).complete(request())
     assert caught.value.kind == "malformed"
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["whole", "awaited"])
+@pytest.mark.parametrize(
+    ("id", "messages", "params"),
+    [
+        pytest.param(
+            "anthropic/claude-3-5-sonnet-20240620",
+            [{"role": "user", "content": "x"}],
+            {"response_format": {"type": "json_schema", "json_schema": {}}},
+            id="a format without a schema",
+        ),
+        pytest.param(
+            "gemini/gemini-1.5-flash",
+            [{"role": "tool", "tool_call_id": "a", "content": "x"}, {"role": "user", "content": "x"}],
+            {},
+            id="an answer to no call",
+        ),
+    ],
+)
+def test_what_fails_before_a_provider_is_asked_says_nothing_of_the_provider(
+    behind: Provider, id: str, messages: list[dict[str, Any]], params: dict[str, Any], awaited: bool
+):
+    """Five such requests of one sender would else have the model left alone for everybody."""
+    model = LiteLLMModel(
+        "m", litellm_id=id, api_base=behind.url, api_key="k", price=None, timeout_s=20.0, retries=0, concurrency=1, max_output_tokens=5
+    )
+    with pytest.raises(ModelFailed) as caught:
+        (ByCoroutine(model) if awaited else model).complete(ModelRequest(model="m", revision="r", messages=messages, params=params))
+    assert behind.bodies == []
+    assert caught.value.kind == "library"
+    assert not is_the_providers(caught.value)
+    assert not worth_a_retry(caught.value.kind, caught.value.members.get("status_of_model"))
+
+
+@pytest.mark.parametrize("make", [by_litellm, lambda url: ByCoroutine(by_litellm(url))], ids=["whole", "awaited"])
+def test_functions_reach_a_provider_by_litellm(behind: Provider, make: Any):
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    sent = ModelRequest(
+        model="m", revision="r", messages=[{"role": "user", "content": "x"}], params={"tools": tools, "tool_choice": "auto"}
+    )
+    assert make(behind.url).complete(sent).text == "hi"
+    assert (behind.bodies[0]["tools"], behind.bodies[0]["tool_choice"]) == (tools, "auto")
 
 
 def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider):

@@ -12,7 +12,7 @@ from optimizer.core.generation_settings import SETTINGS, model_faults, only_sett
 from optimizer.core.policy.knobs import Knob
 from optimizer.core.space import parse_space
 from optimizer.core.variant import Variant
-from optimizer.core.wire import PARAMS, chat_faults, wire_messages, wire_params
+from optimizer.core.wire import MESSAGE, PARAMS, chat_faults, wire_messages, wire_params
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "models.md"
 SHOWN = {"share": "0 to 1", "list": "list of texts", "data": "token id: number", "flag": "true or false"}
@@ -96,6 +96,7 @@ def test_every_setting_passes_and_a_null_counts_as_absent() -> None:
         [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA==", "format": "x"}}],
         [{"type": "file", "file": {"file_id": "http://169.254.169.254/"}}],
         [{"type": "input_audio", "input_audio": {"url": "http://x"}}],
+        [{"type": "input_audio", "input_audio": {"data": 1, "format": "wav"}}],
         [{"type": "text", "text": {"a": 1}}],
         [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}],
         ["text"],
@@ -107,6 +108,13 @@ def test_a_content_that_somebody_would_fetch_is_no_content(content: Any) -> None
     assert [fault.pointer.partition("/content")[0] for fault in chat_faults(messages, {})] == ["/messages/0"]
     with pytest.raises(InvalidInput):
         wire_messages(messages)
+
+
+@pytest.mark.parametrize("name", [member for member in MESSAGE if member not in ("role", "content")])
+def test_a_member_of_a_message_has_openais_shape_or_is_null(name: str) -> None:
+    for odd in (5, [5], {"a": 1} if name != "function_call" else "x"):
+        assert [fault.pointer for fault in chat_faults([{"role": "assistant", name: odd}], {})] == [f"/messages/0/{name}"]
+    assert list(chat_faults([{"role": "assistant", name: None}], {})) == []
 
 
 def test_text_images_and_audio_inside_the_request_are_sent() -> None:
