@@ -41,8 +41,8 @@ def _below(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
     if saved["ratio"] is None or saved["ratio"] >= SHARE_OF_CORE:
         return ""
     return (
-        f"\n**{name.removeprefix('rlc_')}: not reached.** {SHARE_OF_CORE:g} of what the core rule saves was the aim, and the command saves {saved['ratio']:.2f} of it. Even the boldest threshold that passes, picked after the look, would "
-        f"save {ceiling['ratio']:.2f}. Thresholds are not the lack: what is proposed reaches {by_case[f'{name}: saved by the boldest proposal']['ours']:.3f}. It has to show again, on a fifth of the rows, that less than the margin is lost, and "
+        f"\n**{name.removeprefix('rlc_')}: not reached.** {SHARE_OF_CORE:g} of what the core rule saves was the aim, and the command saves {saved['ratio']:.3f} of it. Even the boldest threshold that passes, picked after the look, would "
+        f"save {ceiling['ratio']:.3f}. Thresholds are not the lack: what is proposed reaches {by_case[f'{name}: saved by the boldest proposal']['ours']:.3f}. It has to show again, on a fifth of the rows, that less than the margin is lost, and "
         "so few cannot show it of the boldest proposals. More rows can: the test's error falls with their root.\n"
     )
 

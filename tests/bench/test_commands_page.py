@@ -49,7 +49,7 @@ def test_a_bar_that_is_missed_is_told_with_the_most_that_the_holdout_lets_throug
         return page({**RESULT, "cells": cells})
 
     assert "**mmlu: not reached.**" not in with_saved(0.9)
-    assert "**mmlu: not reached.** 0.9 of what the core rule saves was the aim, and the command saves 0.89 of it." in with_saved(0.89)
+    assert "**mmlu: not reached.** 0.9 of what the core rule saves was the aim, and the command saves 0.890 of it." in with_saved(0.89)
 
 
 def test_a_loss_above_the_margin_in_more_draws_than_error_explains_misses_the_bar(capsys: Any) -> None:
