@@ -58,7 +58,7 @@ class Rollouts:
             "before, so that the journal can answer. A searched prompt was chosen on these, so it looks better here than it is: what counts is"
         )
         say(
-            "its confirmation on sealed examples. An hour of rollout time takes 2.5 seconds (simulated clock); gates and code are the product's."
+            "its confirmation on sealed examples. An hour of rollout time takes 1.25 seconds (simulated clock); gates and code are the product's."
         )
         for candidate in candidates:
             self._start(candidate)

@@ -27,7 +27,12 @@ from optimizer.jobs.ask_together import Together
 from optimizer.jobs.execute_policy import Executed, PolicyRequest
 from optimizer.jobs.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
 
-Outcome = ModelAnswer | Executed | ModelFailed | InvalidInput
+
+class _NotYet(Exception):
+    """A tier is wanted whose turn has not come."""
+
+
+Outcome = ModelAnswer | Executed | ModelFailed | InvalidInput | _NotYet
 PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
 
@@ -107,6 +112,7 @@ class Evaluator:
         self._asked = dict(own or {})  # by request key: answers asked for here, not found
         self._found: set[str] = set()  # request keys that others' answers were found for
         self._looked_up: dict[str, ModelAnswer] = {}  # by request key: what the journal held of the tiers' answers
+        self._of_tiers: dict[str, ModelAnswer] = {}  # by request key: what tiers answered while others' turn had not come
         self._lock = threading.Lock()
         self.fresh_by_variant: Counter[str] = Counter()
         self.dearest_usd = 0.0  # what the dearest answer so far cost
@@ -168,13 +174,35 @@ class Evaluator:
             in_turns: the order is kept also where a model has several processes, each of which would else follow one variant.
         """
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
-            self._measure_some([self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]], keep, in_turns)
+            questions = [self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]]
+            if in_turns:
+                self._measure_some(questions, keep, in_turns)
+                continue
+            self._measure_some([question for question in questions if question.policy is None], keep)
+            self._measure_tier_by_tier([question for question in questions if question.policy is not None], keep)
 
-    def _measure_some(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None], in_turns: bool) -> None:
-        known = self._known(questions)
+    def _measure_tier_by_tier(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]) -> None:
+        """Every example is through one tier before any goes to the next: tiers in turn would take each other's place in a model's prefix cache."""
+        for tier in range(max((n_tiers(question) for question in questions), default=0)):
+            questions = self._measure_some(questions, keep, up_to=tier)
+
+    def _measure_some(
+        self,
+        questions: Sequence[_Question],
+        keep: Callable[[Variant, ExampleResult], None],
+        in_turns: bool = False,
+        up_to: int | None = None,
+    ) -> list[_Question]:
+        """Those that want a tier behind ``up_to`` are returned, and what was answered for them is remembered."""
+        known, later = self._known(questions), list[_Question]()
 
         def done(question: _Question, answer: Outcome) -> None:
-            keep(question.variant, self._result(question, answer))
+            if isinstance(answer, _NotYet):
+                later.append(question)
+            else:
+                keep(question.variant, self._result(question, answer))
+
+        answered = partial(self._answer, up_to=up_to)
 
         by_model = _by_model(question for question in questions if question.key and question.key not in known)
         places = {name: min(self.model(own[0].variant).concurrency, len(own)) for name, own in by_model.items()}
@@ -182,21 +210,22 @@ class Evaluator:
         n_policies = min(len(policies), max((self._places_of(question) for question in policies), default=0))
         if max([*places.values(), n_policies], default=1) <= 1:
             for question in questions:
-                done(question, known.get(question.key) or self._answer(question))
-            return
+                done(question, known.get(question.key) or answered(question))
+            return later
         with Together(done, n_threads=max(1, sum(places.values()) + n_policies)) as batch:
             for name, own in by_model.items():
                 if self.model(own[0].variant).calls.takes_coroutines:
                     batch.by_coroutines(own, self._aanswer, n_at_once=places[name])
                 else:
                     rows = Rows(("" if in_turns else question.variant.id, question) for question in own)
-                    batch.by_threads(rows, self._answer, n_at_once=places[name])
+                    batch.by_threads(rows, answered, n_at_once=places[name])
             if policies:
                 rows = Rows(("" if in_turns else question.variant.id, question) for question in policies)
-                batch.by_threads(rows, self._answer, n_at_once=n_policies)
+                batch.by_threads(rows, answered, n_at_once=n_policies)
             for question in questions:
                 if question.policy is None and (not question.key or question.key in known):
-                    done(question, known.get(question.key) or self._answer(question))
+                    done(question, known.get(question.key) or answered(question))
+        return later
 
     def _places_of(self, question: _Question) -> int:
         """Calls worth having in flight for a policy's question: what the slowest of its models takes."""
@@ -211,12 +240,12 @@ class Evaluator:
             known |= self.model(own[0].variant).calls.known({question.key for question in own})
         return known
 
-    def _answer(self, question: _Question) -> Outcome:
+    def _answer(self, question: _Question, *, up_to: int | None = None) -> Outcome:
         """The model's answer, or why there is none; BudgetExhausted and StudyStopped pass through."""
         if isinstance(question.request, InvalidInput):
             return question.request
         if question.policy is not None:
-            return self._executed(question, question.policy, question.request)
+            return self._executed(question, question.policy, question.request, up_to)
         try:
             return self.model(question.variant).calls.complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
@@ -297,16 +326,29 @@ class Evaluator:
         measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
         return {**measured, "own_usd": found.cost_usd, "read": what_is_read(wanted.situation, found.answer)}
 
-    def _completes(self, variant: Variant) -> Complete:
+    def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
+        """``later``: tiers that may not be asked yet; what the others answer is remembered for the next time, when they may be."""
+
         def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
             opened = self._opened(model)
             own = request_for_revision(opened.revision)
-            answer = self._counted(variant, own.key, self._looked_up.get(own.key) or opened.calls.complete(own))
-            return replace(answer, from_journal=False) if own.key in self._asked else answer  # asked by this study: its latency counts
+            if (remembered := self._of_tiers.get(own.key)) is not None:
+                return remembered
+            known = self._looked_up.get(own.key)
+            if known is None and model in (later or ()):
+                raise _NotYet
+            answer = self._counted(variant, own.key, known or opened.calls.complete(own))
+            if own.key in self._asked:  # asked by this study: its latency counts
+                answer = replace(answer, from_journal=False)
+            if later is not None:
+                self._of_tiers[own.key] = answer
+            return answer
 
         return complete
 
-    def _executed(self, question: _Question, policy: Policy, rendered: ModelRequest) -> Executed | InvalidInput:
+    def _executed(
+        self, question: _Question, policy: Policy, rendered: ModelRequest, up_to: int | None
+    ) -> Executed | InvalidInput | _NotYet:
         """The policy carried out. BudgetExhausted and StudyStopped pass through."""
         score = None
         wanted = self._wanted(question.variant, question.example, policy, rendered)
@@ -315,7 +357,11 @@ class Evaluator:
                 score = partial(own_score, self.scorer.judge_of(policy.own_scorer), wanted.situation)
             except InvalidInput as fault:
                 return fault
-        return run_policy(wanted, self._completes(question.variant), score=score)
+        later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
+        try:
+            return run_policy(wanted, self._completes(question.variant, later), score=score)
+        except _NotYet as wanted_too_early:
+            return wanted_too_early
 
     def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""
@@ -388,6 +434,10 @@ class Evaluator:
                 self._found.add(key)
         self._on_call(None if answer.from_journal else answer.latency_ms)
         return answer
+
+
+def n_tiers(question: _Question) -> int:
+    return len(question.policy.cascade.models) if question.policy is not None and question.policy.cascade is not None else 1
 
 
 def _by_model(questions: Iterable[_Question]) -> dict[str, list[_Question]]:

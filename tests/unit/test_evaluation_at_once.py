@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,24 @@ def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anyt
     assert (ended.status, ended.winner) == ("finished", undisturbed.winner)
     assert [t[:3] for t in trials(here, ended)] == [t[:3] for t in trials(other, undisturbed)]
     assert max(Counter(c.key for c in here.calls(ended) if c.status == "settled").values()) == 1
+
+
+def test_a_prompt_comes_before_a_cascade_whose_examples_go_through_one_tier_before_the_next(store: Database) -> None:
+    """Else each of a model's processes would change between the prefixes of two prompts at every call."""
+    asked: list[str] = []
+
+    def scripted(name: str, answer: str) -> ScriptedModel:
+        def script(request: ModelRequest, n: int) -> str:
+            asked.append(name if "logprobs" in request.params else "alone")
+            return answer
+
+        return ScriptedModel(script, name=name, concurrency=2)
+
+    both = evaluator(store, scripted("cheap", "I cannot tell."), scripted("strong", "biology"))
+    plain = variant("strong")
+    cascade = replace(plain, policy={"tiers": ["cheap", "strong"], "accept": 0.9})
+    results: dict[str, list[ExampleResult]] = {plain.id: [], cascade.id: []}
+    both.measure_all([(arm, one) for arm in (cascade, plain) for one in EXAMPLES[:10]], lambda arm, result: results[arm.id].append(result))
+    assert asked == ["alone"] * 10 + ["cheap"] * 10 + ["strong"] * 10
+    assert {result.output for result in results[cascade.id]} == {"biology"}
+    assert sorted(result.example for result in results[cascade.id]) == [example.id for example in EXAMPLES[:10]]
