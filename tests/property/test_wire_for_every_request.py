@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.adapters.litellm_models import LiteLLMModel
+from optimizer.adapters.litellm_models import ON_THE_WIRE_ALONE, LiteLLMModel
 from optimizer.adapters.openai_wire import body_of
 from optimizer.core.chat import pass_through
 from optimizer.core.errors import InvalidInput
@@ -18,6 +18,7 @@ from optimizer.core.variant import Variant
 from optimizer.core.wire import MESSAGE, PARAMS, RESPONSE_FORMAT
 
 OURS = {"model", "messages", "api_base", "api_key", "timeout", "num_retries", "max_retries", "caching"}  # of config/models.yaml
+OURS |= ON_THE_WIRE_ALONE.keys()
 KNOWN = (
     "api_base",
     "base_url",

@@ -89,7 +89,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "fetches of ten seconds": (
         lambda d, tx: d.observations.fetches(tx, WATCHED, NOW, NOW),
-        ("(family=? AND variant=? AND rollout=? AND stage=? AND window_start>? AND window_start<?)",) * 4,
+        ("(family=? AND variant=? AND rollout=? AND stage=? AND window_start>? AND window_start<?)",),
     ),
     "units of a cohort": (
         lambda d, tx: d.observations.cohort_units(tx, WATCHED, 0, NOW, NOW),
