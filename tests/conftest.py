@@ -29,7 +29,7 @@ structlog.configure(
 
 pytest_plugins = ["tests.waiting", "tests.mlflow_store"]
 
-# Half of Hypothesis's own hundred, for the sake of ten minutes; no deadline, since a busy machine is slow, not wrong.
+# Fewer than Hypothesis's own hundred, for the sake of ten minutes; no deadline, since a busy machine is slow, not wrong.
 settings.register_profile("detent", deadline=None, max_examples=USUAL)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("detent")

@@ -179,10 +179,11 @@ class Evaluator:
                 self._measure_some(questions, keep, in_turns)
                 continue
             self._measure_some([question for question in questions if question.policy is None], keep)
-            self._measure_tier_by_tier([question for question in questions if question.policy is not None], keep)
+            for own in _by_variant(question for question in questions if question.policy is not None):
+                self._measure_tier_by_tier(own, keep)
 
     def _measure_tier_by_tier(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]) -> None:
-        """Every example is through one tier before any goes to the next: tiers in turn would take each other's place in a model's prefix cache."""
+        """One variant's examples, each through one tier before any goes to the next: in turns, prompts would take each other's place in a prefix cache."""
         for tier in range(max((n_tiers(question) for question in questions), default=0)):
             questions = self._measure_some(questions, keep, up_to=tier)
 
@@ -434,6 +435,13 @@ class Evaluator:
                 self._found.add(key)
         self._on_call(None if answer.from_journal else answer.latency_ms)
         return answer
+
+
+def _by_variant(questions: Iterable[_Question]) -> Iterable[list[_Question]]:
+    by_variant: dict[str, list[_Question]] = {}
+    for question in questions:
+        by_variant.setdefault(question.variant.id, []).append(question)
+    return by_variant.values()
 
 
 def n_tiers(question: _Question) -> int:

@@ -18,10 +18,11 @@ from optimizer.core.errors import BudgetExhausted, ModelFailed
 from optimizer.core.language import ModelPrice
 from optimizer.core.study import Budget
 from optimizer.jobs.call_model import JournaledModel
+from tests.examples import n_examples
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 from tests.stores import new_database
 
-N_STUDIES = 200
+N_STUDIES = n_examples(100)
 KINDS = [("timeout", None, True), ("rate_limit", 429, True), ("http", 500, True), ("http", 400, True), ("unreachable", None, False)]
 
 

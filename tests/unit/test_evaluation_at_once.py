@@ -303,9 +303,12 @@ def test_a_prompt_comes_before_a_cascade_whose_examples_go_through_one_tier_befo
 
     both = evaluator(store, scripted("cheap", "I cannot tell."), scripted("strong", "biology"))
     plain = variant("strong")
-    cascade = replace(plain, policy={"tiers": ["cheap", "strong"], "accept": 0.9})
-    results: dict[str, list[ExampleResult]] = {plain.id: [], cascade.id: []}
-    both.measure_all([(arm, one) for arm in (cascade, plain) for one in EXAMPLES[:10]], lambda arm, result: results[arm.id].append(result))
-    assert asked == ["alone"] * 10 + ["cheap"] * 10 + ["strong"] * 10
+    cascade, other = (
+        replace(variant("strong", text=text), policy={"tiers": ["cheap", "strong"], "accept": 0.9}) for text in ("Which?", "What?")
+    )
+    results: dict[str, list[ExampleResult]] = {arm.id: [] for arm in (plain, cascade, other)}
+    pairs = [(arm, example) for example in EXAMPLES[:10] for arm in (cascade, other, plain)]
+    both.measure_all(pairs, lambda arm, result: results[arm.id].append(result))
+    assert asked == ["alone"] * 10 + (["cheap"] * 10 + ["strong"] * 10) * 2
     assert {result.output for result in results[cascade.id]} == {"biology"}
     assert sorted(result.example for result in results[cascade.id]) == [example.id for example in EXAMPLES[:10]]

@@ -173,21 +173,26 @@ def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None
     assert "is not used" in study.spend.remark
 
 
-def test_what_it_was_trained_on_stands_in_the_variant(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]:
+    """(world, study, models): a third of the released training answers is from production, and beside each stands one that nobody released."""
     train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
-    world, models = world_of(tmp_path / "world", train), guessers()
-    study = world.run(create(world, models), models=models)
-    trained_on = winner_of(world, study).policy["confidence"]["after"]["cheap"]["trained_on"]
-    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 360, 100)
-
-
-def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(tmp_path: Path) -> None:
     hidden = [
         replace(e, id=f"h{e.id}", group=f"h{e.group}", input={"document": f"{e.input['document']} Zanzibar!"}, released=False)
         for e in documents(300, "train", origin="correction")
     ]
-    world, models = world_of(tmp_path / "world", [*documents(300, "train"), *hidden]), guessers()
-    study = world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models)
+    world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
+    return world, world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models), models
+
+
+def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, Models]) -> None:
+    world, study, _ = mixed
+    trained_on = winner_of(world, study).policy["confidence"]["after"]["cheap"]["trained_on"]
+    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 360, 100)
+
+
+def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(mixed: tuple[World, Any, Models]) -> None:
+    world, study, models = mixed
     assert study.outcome == "nominated"
     told = [str(r.messages) for tier in models.tiers.values() for r in tier.requests]
     assert not any("Zanzibar" in text for text in told)
