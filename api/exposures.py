@@ -22,6 +22,7 @@ class ExposureCounts:
     def __init__(self) -> None:
         self._counts: Counter[Arm] = Counter()
         self._lock = threading.Lock()  # held for an addition or a swap, never while the store is written
+        self._flushing = threading.Lock()
 
     def count(self, served: ServedFamily, choice: Choice, now_s: float) -> None:
         """One fetch; overrides are tests and stand in no arm."""
@@ -36,19 +37,23 @@ class ExposureCounts:
             return self._counts.total()
 
     def flush(self, store: Store) -> int:
-        """Writes what was counted and returns how many fetches that were; what cannot be written is kept for the next time."""
-        with self._lock:
-            taken, self._counts = self._counts, Counter()
-        if not taken:
-            return 0
-        rows = [
-            (family, variant, rollout, stage, datetime.fromtimestamp(window, UTC), CLIENT, n)
-            for (family, variant, rollout, stage, window), n in taken.items()
-        ]
-        try:
-            store.write(lambda tx: store.exposures.add(tx, rows))
-        except BaseException:
+        """Writes what was counted and returns how many fetches that were; what cannot be written is kept for the next time.
+
+        One at a time: the last one, at the end of the process, so waits for one under way, which may yet put back what it took.
+        """
+        with self._flushing:
             with self._lock:
-                self._counts.update(taken)
-            raise
-        return taken.total()
+                taken, self._counts = self._counts, Counter()
+            if not taken:
+                return 0
+            rows = [
+                (family, variant, rollout, stage, datetime.fromtimestamp(window, UTC), CLIENT, n)
+                for (family, variant, rollout, stage, window), n in taken.items()
+            ]
+            try:
+                store.write(lambda tx: store.exposures.add(tx, rows))
+            except BaseException:
+                with self._lock:
+                    self._counts.update(taken)
+                raise
+            return taken.total()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socketserver
 import threading
@@ -113,6 +114,34 @@ def test_fetches_counted_last_are_written_when_the_server_ends(tmp_path: Path) -
         running.get("/v1/families/triage/prompt?unit=u")
     with serving(settings) as again, again.shared.store.read() as tx:
         assert again.shared.store.exposures.totals(tx, "triage", None)[0]["n_exposed"] == 1
+
+
+def test_the_last_flush_waits_for_one_under_way_and_writes_what_that_put_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, exposures = world.shared.store, world.shared.exposures
+    under_way, may_fail = threading.Event(), threading.Event()
+    write = store.write
+
+    def fails_late(*args: Any, **options: Any) -> Any:
+        if under_way.is_set():
+            return write(*args, **options)
+        under_way.set()
+        may_fail.wait(20)
+        raise Busy("The store is being closed.")
+
+    def first() -> None:
+        with contextlib.suppress(Busy):
+            exposures.flush(store)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write", fails_late)
+        world.get("/v1/families/triage/prompt?unit=last")
+        thread = threading.Thread(target=first)
+        thread.start()
+        assert under_way.wait(20)
+        threading.Timer(0.2, may_fail.set).start()
+        exposures.flush(store)
+        thread.join()
+        assert exposures.n_waiting == 0
 
 
 def test_counts_that_cannot_be_written_are_kept_for_the_next_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
