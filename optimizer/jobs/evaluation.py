@@ -179,12 +179,13 @@ class Evaluator:
                 self._measure_some(questions, keep, in_turns)
                 continue
             self._measure_some([question for question in questions if question.policy is None], keep)
-            for own in _by_variant(question for question in questions if question.policy is not None):
+            policies = (question for question in questions if question.policy is not None)
+            for own in _grouped(policies, lambda question: question.variant.id).values():
                 self._measure_tier_by_tier(own, keep)
 
     def _measure_tier_by_tier(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]) -> None:
         """One variant's examples, each through one tier before any goes to the next: in turns, prompts would take each other's place in a prefix cache."""
-        for tier in range(max((n_tiers(question) for question in questions), default=0)):
+        for tier in range(_n_tiers(questions[0])):
             questions = self._measure_some(questions, keep, up_to=tier)
 
     def _measure_some(
@@ -205,7 +206,7 @@ class Evaluator:
 
         answered = partial(self._answer, up_to=up_to)
 
-        by_model = _by_model(question for question in questions if question.key and question.key not in known)
+        by_model = _grouped((question for question in questions if question.key and question.key not in known), _model_of)
         places = {name: min(self.model(own[0].variant).concurrency, len(own)) for name, own in by_model.items()}
         policies = [question for question in questions if question.policy is not None]
         n_policies = min(len(policies), max((self._places_of(question) for question in policies), default=0))
@@ -237,7 +238,7 @@ class Evaluator:
     def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
         """What the journals of the models hold already, looked up at once."""
         known: dict[str, ModelAnswer] = {}
-        for own in _by_model(question for question in questions if question.key).values():
+        for own in _grouped((question for question in questions if question.key), _model_of).values():
             known |= self.model(own[0].variant).calls.known({question.key for question in own})
         return known
 
@@ -437,19 +438,16 @@ class Evaluator:
         return answer
 
 
-def _by_variant(questions: Iterable[_Question]) -> Iterable[list[_Question]]:
-    by_variant: dict[str, list[_Question]] = {}
+def _grouped(questions: Iterable[_Question], by: Callable[[_Question], str]) -> dict[str, list[_Question]]:
+    groups: dict[str, list[_Question]] = {}
     for question in questions:
-        by_variant.setdefault(question.variant.id, []).append(question)
-    return by_variant.values()
+        groups.setdefault(by(question), []).append(question)
+    return groups
 
 
-def n_tiers(question: _Question) -> int:
+def _model_of(question: _Question) -> str:
+    return str(question.variant.model["name"])
+
+
+def _n_tiers(question: _Question) -> int:
     return len(question.policy.cascade.models) if question.policy is not None and question.policy.cascade is not None else 1
-
-
-def _by_model(questions: Iterable[_Question]) -> dict[str, list[_Question]]:
-    by_model: dict[str, list[_Question]] = {}
-    for question in questions:
-        by_model.setdefault(str(question.variant.model["name"]), []).append(question)
-    return by_model

@@ -52,7 +52,7 @@ def test_the_bars_name_what_is_missed(bench: None, capsys: pytest.CaptureFixture
     def draw(number: int, saved: float, lost: float) -> Draw:
         return Draw(
             number=number, outcome="nominated", winner=(0.9,), saved=saved, lost=lost, core_saved=0.5, core_lost=0.0, core_saved_all=0.5,
-            n_proposed=3, n_tested=2, n_holdout=50, typed_same=number == 0 or None,
+            boldest_saved=saved, passing_saved=saved, n_proposed=3, n_tested=2, n_holdout=50, typed_same=number == 0 or None,
         )  # fmt: skip
 
     assert verdict(cells_of("rlc_mmlu", [draw(i, 0.48, 0.01) for i in range(20)])) == 0
@@ -70,8 +70,8 @@ def test_the_page_has_a_row_per_table(bench: None) -> None:
     from typed.page import page
 
     one = Draw(
-        number=0, outcome="no_improvement", winner=None, saved=0.0, lost=0.0, core_saved=0.0, core_lost=0.0, core_saved_all=0.0, n_proposed=0,
-        n_tested=0, n_holdout=40,
+        number=0, outcome="no_improvement", winner=None, saved=0.0, lost=0.0, core_saved=0.0, core_lost=0.0, core_saved_all=0.0, boldest_saved=0.0,
+        passing_saved=0.0, n_proposed=0, n_tested=0, n_holdout=40,
     )  # fmt: skip
     text = page({"commit": "abc", "machine": "here", "cells": [asdict(cell) for cell in cells_of("rlc_truthfulqa", [one])]})
     assert "| truthfulqa | 1 | 0% | 0.000 (0.000 to 0.000) | 0.000 | – |" in text
