@@ -15,7 +15,7 @@ from optimizer.core.feedback import LabelSummary
 from optimizer.core.gates import quality_margin
 from optimizer.core.rollout import Rollout
 from optimizer.core.study import Aim, Study
-from optimizer.core.words import when
+from optimizer.core.words import count, when
 
 MIN_LABELS_FOR_MEAN = 50
 MEAN_WITHOUT_LABELS = 0.5
@@ -123,7 +123,7 @@ def margin_of(explicit: float | None, *, champion: str, metric: Metric, labels: 
     what = f"{metric.field} by {metric.source}"
     mean, n = champion_mean(champion, metric, labels)
     if n < MIN_LABELS_FOR_MEAN:
-        why = f"from a mean of .5, since the champion has {n} labels ({what}) in {LABEL_WINDOW_DAYS} days and {MIN_LABELS_FOR_MEAN} are needed"
+        why = f"from a mean of .5, since the champion has {count(n, 'label')} ({what}) in {LABEL_WINDOW_DAYS} days and {MIN_LABELS_FOR_MEAN} are needed"
     else:
         why = f"from the champion's mean {mean:.3f} over {n} labels ({what}) in {LABEL_WINDOW_DAYS} days"
     return quality_margin(mean), why

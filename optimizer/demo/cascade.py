@@ -37,9 +37,10 @@ class CascadeDemo:
     """``prepare`` makes a dear prompt the champion, ``begin`` queues the study, which works while other things are shown, ``show`` waits for it."""
 
     def __init__(
-        self, *, screen: Screen, place: Place, family: Family, price: ModelPrice | None, store: Store, api: str, gateway: str
+        self, *, screen: Screen, place: Place, family: Family, price: ModelPrice | None, is_free: bool, store: Store, api: str, gateway: str
     ) -> None:
         self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
+        self._is_free = is_free  # the price is declared for showing only
         self._api = httpx.Client(base_url=api, timeout=30.0, trust_env=False)
         self._gateway = httpx.Client(base_url=gateway, timeout=120.0, trust_env=False)
         self._study: str | None = None
@@ -148,10 +149,9 @@ class CascadeDemo:
         say, price = self._screen.say, self._price
         bars = sealed_bars(study, ("the long prompt alone", "the cascade that was found"), store=self._store)
         if price is not None:
-            say(
-                f"  Dollars: tokens are measured; the price is one declared for showing in config/models.yaml (that of gpt-4o-mini: "
-                f"${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million). The model here costs nothing."
-            )
+            shown, end = ("one declared for showing", " The model here costs nothing.") if self._is_free else ("the one", "")
+            per_million = f"${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million"
+            say(f"  Dollars: tokens are measured; the price is {shown} in config/models.yaml ({per_million}).{end}")
         say(f"  On {figures['n']} sealed examples{'':24}$ per 1,000 calls   right answers (95 % interval)")
         for bar in bars:
             say(f"    {bar.name:<40}{bar.usd or 0.0:>15.4f}   {bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})")

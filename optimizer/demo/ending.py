@@ -9,12 +9,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
-
 from optimizer import wiring
+from optimizer.cli.mlflow_link import link_of
 from optimizer.cli.study_run import read_definition
 from optimizer.core.family import Family
 from optimizer.core.study import Study
+from optimizer.demo.answering import Answering
 from optimizer.demo.page import page_parts
 from optimizer.demo.place import Place
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
@@ -39,6 +39,7 @@ def say_ending(
     study: Study,
     rollouts: Rollouts,
     stories: Sequence[Story],
+    answering: Answering,
 ) -> None:
     """Two dozen lines and a page; waits first until MLflow has everything."""
     backlog = _wait_for_mirror(store)
@@ -52,12 +53,13 @@ def say_ending(
     )
     behind = f", {backlog} items not yet in MLflow (they are sent when it answers)" if backlog else ""
     screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")
-    _say_addresses(screen, servers, family, study)
+    _say_addresses(screen, place, servers, store, study)
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""
     nexts = next_commands(home + _command(), _command(), study.id)
     page = place.settings.var() / "reports" / "demo.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(wiring.html_page("Detent: what the demo showed", page_parts(stories, nexts, took=screen.elapsed())), encoding="utf-8")
+    parts = page_parts(stories, nexts, took=screen.elapsed(), model=answering.words)
+    page.write_text(wiring.html_page("Detent: what the demo showed", parts), encoding="utf-8")
     screen.say("The same as a page, with pictures:", "bold")
     screen.say(f"  {page}")
     screen.say("Next:", "bold")
@@ -79,29 +81,16 @@ def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]
     ]
 
 
-def _say_addresses(screen: Screen, servers: Servers, family: Family, study: Study) -> None:
+def _say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, study: Study) -> None:
     screen.say(
         "Open while the servers run (they stop with the demo, unless it was started with --keep; the first command below starts them again):",
         "bold",
     )
     screen.say(f"  API documentation  {servers.url('api')}/docs")
-    mlflow = servers.url("mlflow")
-    page = _study_page(mlflow, study.id, family.name) if mlflow else None
-    screen.say(f"  MLflow, {family.name}: {page or 'the server was not ready yet; see `detent status`'}")
-
-
-def _study_page(mlflow: str, study: str, family: str) -> str | None:
-    """Address of the study's run, as MLflow finds it by its tag."""
-    with httpx.Client(base_url=mlflow, timeout=15.0, trust_env=False) as client:
-        try:
-            found = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": f"detent/{family}"})
-            experiment = found.raise_for_status().json()["experiment"]["experiment_id"]
-            where = f"tags.`detent.study` = '{study}' and tags.`detent.kind` = 'study'"
-            runs = client.post("/api/2.0/mlflow/runs/search", json={"experiment_ids": [experiment], "filter": where})
-            run = runs.raise_for_status().json()["runs"][0]["info"]["run_id"]
-        except (httpx.HTTPError, KeyError, IndexError, ValueError):
-            return None
-    return f"{mlflow}/#/experiments/{experiment}/runs/{run}"
+    with store.read() as tx:
+        mirrored = store.studies.get(tx, study.id) or study  # its run in MLflow was made since
+    link = link_of(place.settings, mirrored)
+    screen.say(f"  MLflow, {study.family}: {link or 'the server was not ready yet; see `detent status`'}")
 
 
 def _say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:

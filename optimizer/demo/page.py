@@ -9,12 +9,13 @@ from optimizer.demo.plain import in_words
 from optimizer.demo.stories import Bar, Story
 
 
-def page_parts(stories: Sequence[Story], nexts: Sequence[tuple[str, str]], *, took: str) -> Iterator[str]:
+def page_parts(stories: Sequence[Story], nexts: Sequence[tuple[str, str]], *, took: str, model: str) -> Iterator[str]:
     """What stands in the page's body.
 
     Args:
         nexts: (command, what it is for).
         took: minutes and seconds, such as ``8:31``.
+        model: what answered, in words that go on after "with".
     """
     n = sum(story.as_announced for story in stories)
     total = len(stories)
@@ -22,7 +23,7 @@ def page_parts(stories: Sequence[Story], nexts: Sequence[tuple[str, str]], *, to
     yield "<h1>What the demo showed</h1>"
     yield f'<p class="verdict {"good" if n == total else "bad"}">{verdict}</p>'
     yield (
-        f"<p>Everything here was measured in {escape(took)} minutes on this machine, with a real and very small language model. Rollout time ran faster "
+        f"<p>Everything here was measured in {escape(took)} minutes, with {escape(model)}. Rollout time ran faster "
         "(simulated clock); the gates are those that serve.</p>"
     )
     for number, story in enumerate(stories, start=1):

@@ -15,6 +15,7 @@ from optimizer.core.dataset import Example
 from optimizer.core.errors import DetentError
 from optimizer.core.family import Family
 from optimizer.demo import LENGTH
+from optimizer.demo.answering import Answering, read_answering
 from optimizer.demo.cascade import CascadeDemo, sealed_bars
 from optimizer.demo.ending import say_ending
 from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, choose
@@ -70,11 +71,12 @@ def run(keep: bool = False) -> int:
 
 
 def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
-    _say_what_comes(screen, place)
-    api, gateway = _import_and_serve(screen, place, servers)
     settings = place.settings
-    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
-    families, models = wiring.load_families(settings).families, wiring.open_models(settings)
+    families = wiring.load_families(settings).families
+    answering = read_answering(settings, [families[name] for name in FAMILIES])
+    _say_what_comes(screen, place, answering)
+    api, gateway = _import_and_serve(screen, place, servers)
+    store, clock, models = wiring.open_store(settings), wiring.open_clock(settings), wiring.open_models(settings)
     made = {name: wiring.open_scorer(families[name], settings) for name in FAMILIES}
     embedded = models.get("embedded")
     users = Users(
@@ -88,7 +90,8 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     rollouts = Rollouts(screen=screen, users=users, api_url=api)
     price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
-        screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, store=store, api=api, gateway=gateway
+        screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, is_free=answering.is_embedded, store=store, api=api,
+        gateway=gateway,
     )  # fmt: skip
     try:
         screen.step("2/6  The prompts as they are, and their users")
@@ -119,7 +122,8 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
             cheaper,
         ]
         say_ending(
-            screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study, rollouts=rollouts, stories=stories
+            screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study, rollouts=rollouts, stories=stories,
+            answering=answering,
         )  # fmt: skip
         return stories
     finally:
@@ -129,9 +133,12 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         store.close()
 
 
-def _say_what_comes(screen: Screen, place: Place) -> None:
-    screen.say("Detent demo: the whole loop on real text, with a real and very small language model on this machine.", "bold")
-    screen.say(f"No key, no network, nothing made up; {LENGTH}. Rollout time runs faster here (simulated clock), nothing else does.")
+def _say_what_comes(screen: Screen, place: Place, answering: Answering) -> None:
+    screen.say(f"Detent demo: the whole loop on real text, with {answering.words}.", "bold")
+    needs = (
+        f"No key, no network, nothing made up; {LENGTH}" if answering.is_embedded else f"Nothing made up; {LENGTH} with the embedded model"
+    )
+    screen.say(f"{needs}. Rollout time runs faster here (simulated clock), nothing else does.")
     if place.why:
         screen.say(f"Since {place.why}, this demo runs in a fresh home: export DETENT_HOME={place.settings.home}")
     screen.say("Three stories are announced; the last page says of each whether it came out so, and the exit code says whether all did:")

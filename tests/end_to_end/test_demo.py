@@ -146,7 +146,7 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(home: Path, 
     )
     store.write(lambda tx: store.studies.add(tx, ended))
     here = "http://127.0.0.1:1"
-    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=None, store=store, api=here, gateway=here)
+    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=None, is_free=True, store=store, api=here, gateway=here)
     demo._study = ended.id
     story = demo.show()
     demo.close()
@@ -191,7 +191,7 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(ho
     for id, results in rows.items():
         store.write(lambda tx, id=id, results=results: store.studies.put_results(tx, ended.id, "confirmation", id, results))
     here, price = "http://127.0.0.1:1", ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
-    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=price, store=store, api=here, gateway=here)
+    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=price, is_free=True, store=store, api=here, gateway=here)
     demo._study = ended.id
     said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}
     demo._ask = lambda example, **more: {"choices": [{"message": {"content": "int"}}], "detent": said}  # type: ignore[method-assign]

@@ -100,16 +100,17 @@ def test_the_page_tells_the_three_stories_their_intervals_and_the_next_commands(
         ("detent study report st_1 --open", "all"),
         ("detent family create", "own"),
     ]
-    page = "".join(page_parts(all_stories(), nexts, took="8:31"))
+    page = "".join(page_parts(all_stories(), nexts, took="8:31", model="a small model"))
     assert page.count('class="story"') == 3
     assert "All came out as announced." in page
+    assert "measured in 8:31 minutes, with a small model." in page
     assert "75</strong> (66 to 83), $0.120 per 1,000 requests" in page
     assert 'class="chance" style="left:33.3%"' in page
     assert all(f"<pre>{command}</pre>" in page for command, _ in nexts)
 
 
 def test_the_page_names_what_did_not_come_out_and_shows_other_people_s_words_as_text() -> None:
-    page = "".join(page_parts([better(), careless_edit(rollout="", why="<script>")], [], took="8:31"))
+    page = "".join(page_parts([better(), careless_edit(rollout="", why="<script>")], [], took="8:31", model="a small model"))
     assert "1 of 2 came out as announced." in page
     assert "not as announced" in page
     assert "<script>" not in page

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from optimizer.cli import output
-from optimizer.core.rollout_start import fallen_before
+from optimizer.core.family_settings import Metric
+from optimizer.core.feedback import LabelSummary
+from optimizer.core.rollout_start import fallen_before, margin_of
 from optimizer.core.words import count, did_you_mean, dollars, when
 from tests.stores import rollout
 
@@ -53,3 +55,9 @@ def test_the_gate_of_an_earlier_rollout_writes_its_time_so_too() -> None:
     at = datetime(2026, 3, 1, 1, 30, 59, 987_654, tzinfo=timezone(timedelta(hours=2)))
     (gate,) = fallen_before(rollout(outcome="worse", ended_at=at, reason="users say so"))
     assert gate["reason"] == f"v_bbbbbbbbbbbb was rolled back against this champion on {when(at)} (worse, ro_1): users say so"
+
+
+def test_the_source_of_a_margin_names_one_label_as_one() -> None:
+    labels = [LabelSummary(variant="v_1", field="success", source="user", n=1, mean=1.0)]
+    _, why = margin_of(None, champion="v_1", metric=Metric(), labels=labels)
+    assert "the champion has 1 label (success by user)" in why
