@@ -53,7 +53,7 @@ def say_ending(
     )
     behind = f", {backlog} items not yet in MLflow (they are sent when it answers)" if backlog else ""
     screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")
-    _say_addresses(screen, place, servers, store, study)
+    say_addresses(screen, place, servers, store, study)
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""
     nexts = next_commands(home + _command(), _command(), study.id)
     page = place.settings.var() / "reports" / "demo.html"
@@ -81,7 +81,7 @@ def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]
     ]
 
 
-def _say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, study: Study) -> None:
+def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, study: Study) -> None:
     screen.say(
         "Open while the servers run (they stop with the demo, unless it was started with --keep; the first command below starts them again):",
         "bold",

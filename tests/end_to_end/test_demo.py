@@ -6,13 +6,15 @@ import os
 import subprocess
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from http.server import HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import typer.testing
 
-from optimizer import wiring
+from optimizer import run_files, wiring
 from optimizer.cli.app import app
 from optimizer.cli.study_run import read_definition
 from optimizer.config import load_settings
@@ -26,13 +28,16 @@ from optimizer.core.study import Budget, Definition, ExampleResult, Spend, Study
 from optimizer.demo import place, story
 from optimizer.demo import screen as screen_module
 from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, bar_of
+from optimizer.demo.ending import say_addresses
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.screen import Screen
+from optimizer.demo.servers import Servers
 from optimizer.demo.stories import Story
 from optimizer.demo.studies import Searched, outcome_lines
 from optimizer.demo.users import Users
 from optimizer.ports import JournalEntry, VariantRecord
 from tests.stores import migrate_store
+from tests.unit.test_mlflow_link import Mlflow
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -340,3 +345,21 @@ def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_tr
         "searching, 0 calls",
         "nominated, 100 calls",
     ]
+
+
+def test_the_demo_s_last_page_leads_to_the_run_that_mlflow_has_made_of_the_study_since(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = place.choose()
+    migrate_store(chosen.settings)
+    store = wiring.open_store(chosen.settings)
+    told = a_study()
+    store.write(lambda tx: store.studies.add(tx, replace(told, mlflow_run_id="r1")))
+    with HTTPServer(("127.0.0.1", 0), Mlflow) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        run_files.announce(chosen.settings, "mlflow", url)
+        say_addresses(Screen(), chosen, Servers(chosen.settings), store, told)
+        server.shutdown()
+    store.close()
+    assert f"MLflow, {place.FAMILY}: {url}/#/experiments/7/runs/r1" in " ".join(capsys.readouterr().out.split())
