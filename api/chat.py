@@ -15,12 +15,12 @@ from api.auth import require, require_family
 from api.chat_answer import Answered, Call, StreamShape, completion, json_bytes
 from api.chat_body import ChatBody, sent_on
 from api.event_stream import EventStream
-from api.hourly_money import cheapest_tier, money_spent
+from api.hourly_money import cheapest_tier, most_usd
 from api.key_limits import KeySpending
 from api.model_chat import names_a_model, of_model
 from api.model_side import ModelSide, of
 from api.policy_answer import answer_by_policy
-from api.problems import KeyLimitReached, ModelPaused, ModelTimedOut
+from api.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
 from api.reader import ClientGone, Reader
 from api.routes.serving import Served, serve, unit_of
 from api.routing import Asking, guarded, router
@@ -33,6 +33,7 @@ from optimizer.core.freezes import require_unfrozen
 from optimizer.core.injection import injection_signs, texts_in
 from optimizer.core.language import ModelRequest, request_for
 from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.policy.steps import most_calls
 from optimizer.core.rendering import clip_inputs, render
 from optimizer.core.variant import Message, Variant
 from optimizer.jobs.ask_model import ask_model
@@ -153,17 +154,20 @@ def _within_limits(call: Call, shared: Services, side: ModelSide) -> Call:
     definition = call.definition
     if definition is None or definition.limits.usd_per_hour is None:
         return call
-    now, limit = shared.clock.now(), definition.limits.usd_per_hour
-    spent = side.money.spent_usd(definition.name, now)
-    if spent < limit:
-        return call
-    if definition.limits.above == "cheapest":
+    limit, said_by = definition.limits.usd_per_hour, "limits.usd_per_hour in its family.yaml"
+    policy = side.policies.of(call.variant.id, call.variant)
+    try:
+        side.money.require_left(definition.name, limit, shared.clock.now(), whose=f"Family {definition.name!r}", said_by=said_by)
+    except MoneySpent:
+        if definition.limits.above != "cheapest":
+            raise
         cheapest = cheapest_tier(definition, call.variant, side.catalogue)
-        policy = side.policies.of(call.variant.id, call.variant)
         fewer = messages_of_fewer(policy.examples, call.variant, call.rendered) if policy is not None else {}
         messages = fewer.get(cheapest, call.request.messages)
-        return replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages))
-    raise money_spent(f"Family {definition.name!r}", "limits.usd_per_hour in its family.yaml", limit, spent, now)
+        call, policy = replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages)), None
+    names = {call.request.model} | (policy.models if policy is not None else set())
+    n_calls = most_calls(policy) if policy is not None else 1
+    return replace(call, may_cost_usd=most_usd(call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by))
 
 
 def _start(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> asyncio.Future[Answered]:

@@ -42,6 +42,7 @@ class Call:
     spending: KeySpending | None = None  # where the sender's key has limits of its own
     injection: Sequence[str] = ()  # signs that the input speaks to the model
     unit: str | None = None  # as sent, where no token holds it
+    may_cost_usd: float = 0.0  # at most, where an hour's money is limited
 
     @property
     def family(self) -> str:

@@ -50,6 +50,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 catalogue=models,
                 spool=spool,
                 users=wiring.user_calls(settings).one,
+                now=shared.clock.now,
                 judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings),
             )
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")

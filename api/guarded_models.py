@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from api.hourly_money import billed_usd
 from api.key_limits import KeySpending
 from api.metrics import Metrics
 from api.model_gate import Full, Gate
@@ -18,7 +19,7 @@ from api.reader import ClientGone, Reader
 from optimizer.core import breaker as breakers
 from optimizer.core.breaker import Breaker, Pass, Refusal
 from optimizer.core.budget import worth_a_retry
-from optimizer.core.deltas import ModelDelta, delta_of
+from optimizer.core.deltas import ModelDelta, delta_of, size_of
 from optimizer.core.errors import ModelFailed
 from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink, LanguageModel, ModelFacts, ModelSource, StreamingModel
@@ -29,6 +30,7 @@ EMBEDDED_PLACES = 2  # the most processes that `processes: auto` makes; each tak
 
 Now = Callable[[], float]
 Around = Callable[[], AbstractContextManager[None]]
+Bill = Callable[[str, float], None]  # of a family ("" for none): dollars of one attempt on the wire, as soon as they are known
 
 log = structlog.get_logger("gateway")
 
@@ -161,9 +163,9 @@ class GuardedModel:
 
     def __init__(
         self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None,
-        users: Around,
+        users: Around, bill: Bill,
     ) -> None:  # fmt: skip
-        self._users = users
+        self._users, self._family, self._bill = users, family, bill
         self._inner, self._guard, self._metrics, self._reader, self._spending = inner, guard, metrics, reader, spending
         self._labels = {"model": guard.name, "family": family}
         self.name, self.revision, self.price, self.retries = inner.name, inner.revision, inner.price, inner.retries
@@ -174,16 +176,17 @@ class GuardedModel:
         return self._inner.concurrency
 
     def complete(self, request: ModelRequest) -> ModelAnswer:
-        with self._paid(request) as answers, self._counted():
+        with self._paid(request) as answers, self._counted(), self._billed(request, answers):
             started = perf_counter()
             answers.append(self._answered(self._inner.complete(request), started))
             return answers[0]
 
     def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         """A model that cannot stream hands on its whole answer as the one piece."""
-        with self._paid(request) as answers, self._counted():
+        started = 0.0
+        timed = _Timed(sink, lambda: self._first_token(perf_counter() - started))
+        with self._paid(request) as answers, self._counted(), self._billed(request, answers, timed):
             started = perf_counter()
-            timed = _Timed(sink, lambda: self._first_token(perf_counter() - started))
             if isinstance(self._inner, StreamingModel):
                 answers.append(self._answered(self._inner.stream(request, timed), started))
                 return answers[0]
@@ -197,6 +200,17 @@ class GuardedModel:
         if self._spending is None:
             return nullcontext([])
         return self._spending.call(request, self.price, self.max_output_tokens)
+
+    @contextmanager
+    def _billed(self, request: ModelRequest, answers: list[ModelAnswer], timed: _Timed | None = None) -> Iterator[None]:
+        """Tells what this attempt cost: its answer's price, and where none came the most that the provider may ask for it."""
+        try:
+            yield
+        except BaseException as error:
+            n_bytes = timed.n_bytes if timed is not None else 0
+            self._bill(self._family, billed_usd(error, request, self.price, self.max_output_tokens, n_bytes))
+            raise
+        self._bill(self._family, answers[0].cost_usd)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -229,9 +243,17 @@ class GuardedModel:
 class GuardedModels:
     """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, to who waits, and to whose limits it counts for."""
 
-    def __init__(self, source: ModelSource, metrics: Metrics, *, now: Now = monotonic, users: Around = nullcontext) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        metrics: Metrics,
+        *,
+        now: Now = monotonic,
+        users: Around = nullcontext,
+        bill: Bill = lambda family, usd: None,
+    ) -> None:
         """``users`` is entered around each call, waiting included: what runs by itself stands back meanwhile."""
-        self._source, self._metrics, self._now, self._users = source, metrics, now, users
+        self._source, self._metrics, self._now, self._users, self._bill = source, metrics, now, users, bill
         self._family = ""
         self._reader: Reader | None = None
         self._spending: KeySpending | None = None
@@ -239,14 +261,14 @@ class GuardedModels:
         self._lock = threading.Lock()
 
     def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None) -> GuardedModels:
-        bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users)
+        bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
         bound._family, bound._reader, bound._spending = family, reader, spending
         bound._guards, bound._lock = self._guards, self._lock
         return bound
 
     def get(self, name: str) -> GuardedModel:
         return GuardedModel(
-            self._source.get(name), self._guard(name), self._metrics, self._family, self._reader, self._spending, self._users
+            self._source.get(name), self._guard(name), self._metrics, self._family, self._reader, self._spending, self._users, self._bill
         )
 
     def describe(self, name: str) -> ModelFacts:
@@ -273,6 +295,7 @@ class _Timed:
 
     def __init__(self, sink: DeltaSink, first: Callable[[], None]) -> None:
         self._sink, self._first, self._came = sink, first, False
+        self.n_bytes = 0  # of all pieces
 
     @property
     def begun(self) -> bool:
@@ -282,6 +305,7 @@ class _Timed:
         if not self._came:
             self._came = True
             self._first()
+        self.n_bytes += size_of(delta)
         self._sink.put(delta)
 
     def while_wanted(self, end: Callable[[], None]) -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ from fastapi import Request
 from api.auth import require_family
 from api.chat_answer import Call
 from api.chat_body import ChatBody, sent_on
-from api.hourly_money import models_bound, money_spent
+from api.hourly_money import models_bound, most_usd
 from api.key_limits import KeySpending
 from api.model_side import ModelSide
 from api.routes.serving import unit_of
@@ -28,7 +28,6 @@ from optimizer.core.variant import Message, Variant
 from optimizer.jobs.ids import new_id
 
 NONE = Variant(messages=({"role": "user", "content": ""},))  # nothing is rendered, and no policy is executed
-CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
@@ -49,11 +48,11 @@ def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide
                 [Fault(pointer=f"/detent/{field}", detail="is for a family")],
             )
     asked = sent_on(body)
-    _require_money(shared, side)
     unit = body.user or body.detent.unit or unit_of(request)
     messages = _messages(body)
     params = {**_settings(body), **{name: value for name, value in asked.items() if value is not None}}
     made = ModelRequest(model=body.model, revision="", messages=messages, params=params)
+    may_cost_usd = _require_money(made, shared, side)
     id = new_id("in")
     return Call(
         id=id,
@@ -67,20 +66,14 @@ def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide
         spending=KeySpending.of(caller, shared.store, shared.clock),
         injection=injection_signs(texts_in([m.get("content") for m in messages if m.get("role") in ("user", "tool")])),
         unit=unit,
+        may_cost_usd=may_cost_usd,
     )
 
 
 def _messages(body: ChatBody) -> list[Message]:
-    """Raises InvalidInput for none, and for one of a role that no model knows."""
+    """Raises InvalidInput for none."""
     if not body.messages:
         raise InvalidInput("A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")])
-    faults = [
-        Fault(pointer=f"/messages/{i}/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
-        for i, message in enumerate(body.messages)
-        if message.get("role") not in CHAT_ROLES
-    ]
-    if faults:
-        raise InvalidInput("This request cannot be sent on: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:3]) + ".", faults)
     return list(body.messages)
 
 
@@ -97,11 +90,10 @@ def _settings(body: ChatBody) -> dict[str, Any]:
     return {"max_tokens": DEFAULT_MAX_TOKENS, **settings}
 
 
-def _require_money(shared: Services, side: ModelSide) -> None:
+def _require_money(request: ModelRequest, shared: Services, side: ModelSide) -> float:
+    """The most that the answer may cost, 0 where nothing limits it; raises MoneySpent."""
     limit, said_by = models_bound(shared.settings, shared.families.families)
     if limit is None:
-        return
-    now = shared.clock.now()
-    spent = side.money.spent_usd(NO_FAMILY, now)
-    if spent >= limit:
-        raise money_spent("Chat with models by their own names", said_by, limit, spent, now)
+        return 0.0
+    side.money.require_left(NO_FAMILY, limit, shared.clock.now(), whose="Chat with models by their own names", said_by=said_by)
+    return most_usd(request, [request.model], 1, side.catalogue, limit=limit, said_by=said_by)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -46,8 +47,12 @@ class ModelSide:
 
     users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
 
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
     def __post_init__(self) -> None:
-        self.models = GuardedModels(self.catalogue, self.metrics, users=self.users)
+        self.models = GuardedModels(
+            self.catalogue, self.metrics, users=self.users, bill=lambda family, usd: self.money.add(family, usd, self.now())
+        )
 
 
 def of(request: Request) -> ModelSide:

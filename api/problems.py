@@ -177,7 +177,7 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     ),
     MoneySpent: (
         429,
-        "The family's model calls have cost as much in this hour (UTC) as `limits.usd_per_hour` in its family.yaml allows. No model was asked. Wait for the next hour (`Retry-After`), raise the limit, or set `limits.above: cheapest`.",
+        "The model calls of the family, or of all chats that name a model and no family, have cost as much in this hour (UTC) as their limit allows (`limits.usd_per_hour` in family.yaml, setting `limits.models_usd_per_hour`), those under way counted at their highest price; or the model has no price to count by. No model was asked. Wait as long as `Retry-After` says, raise the limit, set `limits.above: cheapest`, or give the model a price.",
     ),
     KeyLimitReached: (
         429,

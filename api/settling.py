@@ -19,9 +19,8 @@ from api.model_side import ModelSide
 from api.reader import ClientGone, Reader
 from api.recording import ANSWER_BYTES, record_interaction, record_later
 from api.services import Services
-from optimizer.core.budget import reservation_usd
-from optimizer.core.errors import DetentError, ModelFailed
-from optimizer.core.policy.attempts import Attempt, total_cost_usd
+from optimizer.core.errors import ModelFailed
+from optimizer.core.policy.attempts import Attempt
 from optimizer.jobs.record_later_parts import later_parts
 
 log = structlog.get_logger("gateway")
@@ -38,6 +37,7 @@ async def begin(
     started = perf_counter()
     _tell_of_injection(side, call)
     with ExitStack() as stack:
+        stack.enter_context(side.money.under_way(call.family, call.may_cost_usd))  # before anything is waited for: the next one counts it
         await asyncio.to_thread(stack.enter_context, side.spool.promise(ANSWER_BYTES + 2 * len(json_bytes(call.input))))
         cached = _cached(side, call)
         coming = start() if cached is None else _known(cached)
@@ -72,7 +72,6 @@ async def _settle(
     try:
         answered = await coming
     except ModelFailed as error:
-        _count_what_came(shared, side, call, reader)
         if error.kind not in ("busy", "limit") or getattr(
             error, "record", None
         ):  # which is answered like every refusal of a server that has too much to do: nothing is kept
@@ -80,14 +79,13 @@ async def _settle(
             failed = failure_report(
                 f"{error.kind}: {error.detail}", output=reader.text, latency_ms=latency_ms, time_to_first_token_ms=first_ms()
             )
-            await _record_failure(shared, side, call, {**failed, **_paid(shared, side, call, error)})
+            await _record_failure(shared, side, call, {**failed, **_paid(error)})
         raise
     except ClientGone as error:
-        _count_what_came(shared, side, call, reader)
         if reader.asked:  # how long the answer would have taken is not known, so no latency is reported
             gone = f"{reader.why} after {len(reader.text)} characters of the answer"
             left = failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms())
-            await _record_failure(shared, side, call, {**left, **_paid(shared, side, call, error)})
+            await _record_failure(shared, side, call, {**left, **_paid(error)})
         raise
     except Exception as error:
         log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
@@ -97,12 +95,11 @@ async def _settle(
             call,
             {
                 **failure_report(f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text),
-                **_paid(shared, side, call, error),
+                **_paid(error),
             },
         )
         raise
     latency_ms = (perf_counter() - started) * 1000
-    side.money.add(call.family, answered.answer.cost_usd, shared.clock.now())
     await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
     if call.definition is not None:
         side.cache.keep(call, answered, call.definition.cache)
@@ -113,10 +110,9 @@ async def _settle(
     return answered
 
 
-def _paid(shared: Services, side: ModelSide, call: Call, error: BaseException) -> Mapping[str, Any]:
+def _paid(error: BaseException) -> Mapping[str, Any]:
     """What a policy had asked and paid before it came to nothing."""
     record: Mapping[str, Any] = getattr(error, "record", {})
-    side.money.add(call.family, record.get("cost_usd", 0.0), shared.clock.now())
     return record
 
 
@@ -124,8 +120,8 @@ async def _follow(shared: Services, side: ModelSide, call: Call, follow_up: Call
     """What a policy asks behind its answer, on record beside the interaction."""
     family = call.definition
     try:
-        attempts = await follow_up()
-        side.money.add(call.family, total_cost_usd(attempts), shared.clock.now())
+        with side.money.under_way(call.family, call.may_cost_usd):
+            attempts = await follow_up()
         if family is not None:
             row = later_parts(family, call.id, attempts, shared.clock)
             if row is not None:
@@ -146,18 +142,6 @@ def _known(answered: Answered) -> asyncio.Future[Answered]:
     future = asyncio.get_running_loop().create_future()
     future.set_result(answered)
     return future
-
-
-def _count_what_came(shared: Services, side: ModelSide, call: Call, reader: Reader) -> None:
-    """A cut stream brings no bill, but it is billed: at most a token per byte, so that nobody passes the limit by leaving early."""
-    if not reader.begun:
-        return
-    try:
-        price = side.catalogue.price(call.request.model)
-    except DetentError:
-        return
-    limit = len(reader.text.encode("utf-8", "replace"))
-    side.money.add(call.family, reservation_usd(call.request, price, limit), shared.clock.now())
 
 
 async def _record(shared: Services, side: ModelSide, call: Call, report: Mapping[str, Any]) -> None:

@@ -11,10 +11,10 @@ from optimizer.core.errors import MAX_NAME_CHARS, Fault, InvalidInput, pointer_o
 from optimizer.core.family import Family
 from optimizer.core.parsing import expected_text
 from optimizer.core.variant import VARIABLE, FewShot, Message, Variant
+from optimizer.core.wire import ROLES
 from optimizer.core.words import did_you_mean
 
 MAX_HINTS = 10  # of unknown inputs that are looked up among the known ones: a record of a million names is answered at once
-_CHAT_ROLES = ("system", "user", "assistant", "tool", "developer")
 
 
 def render(
@@ -155,9 +155,7 @@ def _last_user(messages: Sequence[Message]) -> int:
 
 def _history_faults(history: Sequence[Message]) -> list[Fault]:
     return [
-        Fault(
-            pointer=f"/history/{i}", detail=f"turn {i} of the history is no chat message; give role ({', '.join(_CHAT_ROLES)}) and content"
-        )
+        Fault(pointer=f"/history/{i}", detail=f"turn {i} of the history is no chat message; give role ({', '.join(ROLES)}) and content")
         for i, turn in enumerate(history)
-        if not isinstance(turn, Mapping) or turn.get("role") not in _CHAT_ROLES
+        if not isinstance(turn, Mapping) or turn.get("role") not in ROLES
     ]

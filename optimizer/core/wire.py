@@ -12,6 +12,7 @@ from optimizer.core.errors import Fault, InvalidInput
 from optimizer.core.generation_settings import SETTINGS
 
 MESSAGE = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content", "thinking_blocks")
+ROLES = ("system", "developer", "user", "assistant", "tool")  # of a message; some servers write into the prompt whatever stands there
 RESPONSE_FORMAT = ("type", "json_schema")
 PARAMS = (*(setting.name for setting in SETTINGS), "tools", "tool_choice", "response_format", "logprobs")
 
@@ -79,6 +80,8 @@ def format_faults(response_format: Any, pointer: str = "/response_format") -> It
 
 def _member_faults(message: Mapping[str, Any], pointer: str) -> Iterator[Fault]:
     """Members of another shape than OpenAI's: what a client library makes of them is not foreseen, and it is no fault of the provider."""
+    if message.get("role") not in ROLES:
+        yield Fault(pointer=f"{pointer}/role", detail=f"must be one of {', '.join(ROLES)}")
     for name in _TEXTS:
         if not isinstance(message.get(name), str | None):
             yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
