@@ -55,3 +55,12 @@ def test_every_outcome_is_on_the_page():
 
 def test_the_page_explains_nothing_that_cannot_happen():
     assert HEADINGS - alert_kinds() - set(get_args(Outcome)) == set()
+
+
+def test_the_alert_about_a_failing_duty_names_each_duty_of_the_worker():
+    duties = re.findall(r'self\._thread\("([a-z-]+)"', (ROOT / "optimizer" / "worker.py").read_text(encoding="utf-8"))
+    said = re.search(
+        r"One of the worker's duties failed \((.*?)\)", (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8")
+    )
+    assert said is not None
+    assert sorted(re.findall(r"`([a-z-]+)`", said.group(1))) == sorted(duties)
