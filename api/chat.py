@@ -180,7 +180,7 @@ def _start(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> a
 
 def answer(side: ModelSide, call: Call, reader: Reader, *, streaming: bool) -> Answered:
     """Makes the answer, in a thread of its own. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
-    models = side.models.for_request(call.family, reader, call.spending)
+    models = side.models.for_request(call.family, reader, call.spending, call.actor)
     asked = ask_model(
         models,
         call.request.model,

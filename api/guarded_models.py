@@ -50,8 +50,8 @@ class ModelGuard:
         metrics.put("llm_breaker_open", {"model": name}, 0)
 
     @contextmanager
-    def call(self, reader: Reader | None) -> Iterator[None]:
-        """Around one attempt on the wire.
+    def call(self, reader: Reader | None, sender: str = "") -> Iterator[None]:
+        """Around one attempt on the wire. ``sender``: whose it is, so that no one's calls keep out another's.
 
         Raises:
             ModelFailed: paused or busy; the model was not asked.
@@ -61,7 +61,7 @@ class ModelGuard:
             reader.check()
         self._refuse_while_open()
         try:
-            with self._gate.place(self._wait_s, reader.while_wanted if reader is not None else _always_wanted):
+            with self._gate.place(self._wait_s, reader.while_wanted if reader is not None else _always_wanted, sender):
                 given = self._ask()
                 if reader is not None:
                     reader.asked = True
@@ -163,9 +163,9 @@ class GuardedModel:
 
     def __init__(
         self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None,
-        users: Around, bill: Bill,
+        users: Around, bill: Bill, sender: str,
     ) -> None:  # fmt: skip
-        self._users, self._family, self._bill = users, family, bill
+        self._users, self._family, self._bill, self._sender = users, family, bill, sender
         self._inner, self._guard, self._metrics, self._reader, self._spending = inner, guard, metrics, reader, spending
         self._labels = {"model": guard.name, "family": family}
         self.name, self.revision, self.price, self.retries = inner.name, inner.revision, inner.price, inner.retries
@@ -215,7 +215,7 @@ class GuardedModel:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         try:
-            with self._users(), self._guard.call(self._reader):
+            with self._users(), self._guard.call(self._reader, self._sender):
                 self._metrics.add("llm_requests_total", self._labels)
                 self._metrics.add("llm_active_requests", self._labels)
                 try:
@@ -241,7 +241,7 @@ class GuardedModel:
 
 
 class GuardedModels:
-    """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, to who waits, and to whose limits it counts for."""
+    """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, to who waits, to whose limits it counts for, and to who sends."""
 
     def __init__(
         self,
@@ -257,18 +257,27 @@ class GuardedModels:
         self._family = ""
         self._reader: Reader | None = None
         self._spending: KeySpending | None = None
+        self._sender = ""
         self._guards: dict[str, ModelGuard] = {}
         self._lock = threading.Lock()
 
-    def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None) -> GuardedModels:
+    def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = "") -> GuardedModels:
         bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
-        bound._family, bound._reader, bound._spending = family, reader, spending
+        bound._family, bound._reader, bound._spending, bound._sender = family, reader, spending, sender
         bound._guards, bound._lock = self._guards, self._lock
         return bound
 
     def get(self, name: str) -> GuardedModel:
         return GuardedModel(
-            self._source.get(name), self._guard(name), self._metrics, self._family, self._reader, self._spending, self._users, self._bill
+            self._source.get(name),
+            self._guard(name),
+            self._metrics,
+            self._family,
+            self._reader,
+            self._spending,
+            self._users,
+            self._bill,
+            self._sender,
         )
 
     def describe(self, name: str) -> ModelFacts:

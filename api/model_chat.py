@@ -49,6 +49,10 @@ def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide
             )
     asked = sent_on(body)
     unit = body.user or body.detent.unit or unit_of(request)
+    if unit is not None and not unit.strip():
+        raise InvalidInput(
+            "The unit is blank. Name a user, session or conversation, or leave it out.", [Fault(pointer="/user", detail="is blank")]
+        )
     messages = _messages(body)
     params = {**_settings(body), **{name: value for name, value in asked.items() if value is not None}}
     made = ModelRequest(model=body.model, revision="", messages=messages, params=params)

@@ -68,7 +68,7 @@ async def answer_by_policy(side: ModelSide, call: Call, reader: Reader, policy: 
 
 
 def _asking(side: ModelSide, call: Call, reader: Reader | None) -> AskOne:
-    models = side.models.for_request(call.family, reader, call.spending)
+    models = side.models.for_request(call.family, reader, call.spending, call.actor)
 
     def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[Asked]:
         if reader is not None:

@@ -214,7 +214,7 @@ def document(error: errors.DetentError, *, instance: str | None = None, request_
     if instance is not None:
         body["instance"] = instance
     for name, value in error.members.items():
-        body.setdefault(name, value)
+        body.setdefault(name, errors.shortened(value, errors.MAX_DETAIL_CHARS) if isinstance(value, str) else value)
     if isinstance(error, errors.InvalidInput):
         body.setdefault("errors", [{"pointer": "", "detail": error.detail}])
     if request_id is not None:

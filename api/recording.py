@@ -15,9 +15,16 @@ from api.services import Services
 from optimizer.adapters.spool import Spool, left_behind
 from optimizer.core.errors import Busy
 from optimizer.core.feedback import LaterParts
-from optimizer.jobs.ingest_feedback import Intake
+from optimizer.jobs.ingest_feedback import Intake, IntakeRequest
 from optimizer.jobs.place_events import Read
-from optimizer.jobs.spooled_records import add_later_parts_once, interaction_record, keep_records, later_parts_record, shortened
+from optimizer.jobs.spooled_records import (
+    add_later_parts_once,
+    interaction_record,
+    keep_records,
+    later_parts_record,
+    shortened,
+    without_texts,
+)
 from optimizer.ports import Transaction
 
 RECORD_WAIT_S = 0.25  # an answer waits no longer than this for the store before its interaction goes into the spool
@@ -28,12 +35,20 @@ log = structlog.get_logger("gateway")
 
 async def record_interaction(shared: Services, spool: Spool, event: Mapping[str, Any], actor: str) -> None:
     """Returns once it is on disk. Raises Busy where it can be put nowhere."""
-    request = shared.intake(actor, by_gateway=True).request()
+    intake = shared.intake(actor, by_gateway=True)
+    request, reads = await _read(intake, event)
+    if not reads:  # nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record
+        request, reads = await _read(intake, without_texts(event))
+    if reads and not await _in_store(shared, spool, lambda tx: _kept(request.keep(tx, reads), event["id"])):
+        await asyncio.to_thread(_put, spool, reads[0], actor)
+
+
+async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest, Sequence[Read]]:
+    request = intake.request()
     reads = await request.aread([event]) if "assignment" in event else [request.read_of_no_family(event)]
     for rejected in request.rejected:
         log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])
-    if reads and not await _in_store(shared, spool, lambda tx: _kept(request.keep(tx, reads), event["id"])):
-        await asyncio.to_thread(_put, spool, reads[0], actor)
+    return request, reads
 
 
 async def record_later(shared: Services, spool: Spool, row: LaterParts) -> None:

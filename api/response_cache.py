@@ -1,4 +1,4 @@
-"""Answers given before, by variant and rendered messages: off unless a family switches it on, bounded in age, number and size."""
+"""Answers given before, by sender, variant and rendered messages: off unless a family switches it on, bounded in age, number and size."""
 
 from __future__ import annotations
 
@@ -70,4 +70,5 @@ def _may(call: Call, settings: Cache) -> bool:
 
 
 def _key(call: Call) -> str:
-    return digest(canonical_json([call.variant.id, list(call.request.messages), dict(call.request.params)]))
+    """Of one key's own: from another's answers it would learn what that was asked."""
+    return digest(canonical_json([call.actor, call.variant.id, list(call.request.messages), dict(call.request.params)]))

@@ -64,7 +64,7 @@ async def interactions(request: Request, shared: Shared) -> dict[str, Any]:
 
 
 @routes.post("/v1/exposures", **guarded("feedback", narrows=True, keyed=True))
-def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, int]:
+async def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, int]:
     """Counts of clients that decide in process. A window that is sent again changes nothing; a larger count replaces a smaller one."""
     if len(body.windows) > shared.settings.limits.batch:
         raise TooLarge(
@@ -73,9 +73,11 @@ def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request: Requ
     if caller.access.families is not None:
         for window in body.windows:
             require_family(caller, window.get("family"))
+    _count_events(request, shared, len(body.windows))
     store = kept(request, shared, response, dict)
-    return record_exposures(
-        body.client, body.windows, store=store, clock=shared.clock, families=shared.families.families.keys(), actor=caller.actor
+    families = shared.families.families.keys()
+    return await asyncio.to_thread(
+        record_exposures, body.client, body.windows, store=store, clock=shared.clock, families=families, actor=caller.actor
     )
 
 

@@ -16,7 +16,8 @@ from optimizer.core.study import Budget, Spend
 from optimizer.core.wire import MESSAGE
 
 TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
-READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format")  # parameters that reach the model as text
+# Parameters that reach the model as text; templates of some models write the last two into the prompt as they are.
+READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format", "reasoning_effort", "verbosity")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,10 +29,15 @@ def interaction_record(read: Read, actor: str) -> dict[str, Any]:
 
 
 def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record without its texts, for where there is no room for them: who answered, how, how quickly and for how much remains."""
-    values = {name: value for name, value in record["values"].items() if name not in _TEXTS}
+    """The record without its texts, for where there is no room for them."""
+    return {**record, "values": without_texts(record["values"])}
+
+
+def without_texts(interaction: Mapping[str, Any]) -> dict[str, Any]:
+    """What is reported of an interaction but its texts: who answered, how, how quickly and for how much remains."""
+    values = {name: value for name, value in interaction.items() if name not in _TEXTS}
     parts = {"parts": [{n: v for n, v in part.items() if n != "output"} for part in values["parts"]]} if "parts" in values else {}
-    return {**record, "values": {**values, **parts, "output": "", "tags": {"shortened": True}}}
+    return {**values, **parts, "output": "", "tags": {"shortened": True}}
 
 
 def later_parts_record(row: LaterParts) -> dict[str, Any]:

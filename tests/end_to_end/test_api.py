@@ -780,6 +780,23 @@ def test_events_are_limited_by_their_number(tmp_path: Path) -> None:
         assert (never.status_code, never.json()["limit"]) == (413, 10)
 
 
+def test_windows_of_exposures_count_as_events(tmp_path: Path) -> None:
+    """Each is a row: a key that reports could else fill the disk at any speed."""
+    with serving(make_home(tmp_path, limits={"events_per_minute": 3})) as world:
+        variant, start = world.champion(), datetime.now(UTC) - timedelta(hours=1)
+
+        def report(client: str) -> Any:
+            window = {
+                "family": "triage", "variant": variant, "rollout": None, "stage": None, "from": start.isoformat(),
+                "to": (start + timedelta(minutes=1)).isoformat(), "exposed": 1,
+            }  # fmt: skip
+            return world.post("/v1/exposures", {"client": client, "windows": [window] * 2})
+
+        assert report("a").status_code == 200
+        refused = report("b")
+        assert (refused.status_code, refused.headers["x-ratelimit-remaining"]) == (429, "1")
+
+
 def test_a_request_id_comes_back_and_a_strange_one_is_replaced(world: World) -> None:
     assert world.get("/health", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
     strange = world.get("/health", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]

@@ -89,6 +89,8 @@ def test_a_family_comes_before_a_model_of_its_name_and_a_name_of_neither_is_404(
         ({"messages": [{"role": "examples"}]}, "/messages/0/role"),
         ({"detent": {"variables": {"document": "x"}}}, "/detent/variables"),
         ({"detent": {"variant": "v_0"}}, "/detent/variant"),
+        ({"user": " "}, "/user"),  # which could not be put on record once the model was asked
+        ({"detent": {"unit": "\n"}}, "/user"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]},
             "/messages/0/content",

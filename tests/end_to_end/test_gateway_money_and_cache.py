@@ -259,3 +259,22 @@ def test_an_answer_with_an_odd_byte_is_on_record_too(world: World) -> None:
     assert answer.status_code == 200
     assert json.loads(answer.text)["choices"][0]["message"]["content"] == "a\x00b\ud83d"
     assert world.record("plain", answer.json()["id"])["output"] == "a\ufffdb?"
+
+
+def test_an_answer_is_kept_for_the_key_that_asked_alone(tmp_path: Path) -> None:
+    """Else a key could find out by guessing what another one was asked: a kept answer says that it is one, and comes at once."""
+    with faulty_provider() as behind:
+        remembered = family("remembered", "dear") + "cache: {enabled: true}\n"
+        settings = make_home(tmp_path, {"remembered": remembered}, models(behind.url))
+        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
+        for name in ("app", "other"):
+            store.write(lambda tx, name=name: store.api_keys.add(tx, name, access_of(["serve"], now=now), hash_of(name), now))
+        store.close()
+        body = {"model": "remembered", "messages": [{"role": "user", "content": "x"}]}
+        with running(settings) as url:
+
+            def is_kept(key: str) -> bool:
+                answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": key})
+                return bool(answer.json()["detent"]["cached"])
+
+            assert [is_kept(key) for key in ("app", "other", "app", "other")] == [False, False, True, True]

@@ -150,3 +150,22 @@ def test_a_record_from_the_spool_equals_one_that_the_store_took_at_once(tmp_path
     own = ("id", "occurred_at", "received_at", "latency_ms", "content_hash")
     first, second = ({k: v for k, v in row.items() if k not in own} for row in interactions(settings, "topic"))
     assert first == second
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("what", ["nested", "slow to mask"])
+def test_an_answer_whose_texts_cannot_be_kept_is_on_record_without_them(tmp_path: Path, behind: Provider, what: str, stream: bool) -> None:
+    """Or a key could ask without a trace: its calls would stand in no record, and cost nothing after a restart."""
+    settings = home(tmp_path, behind)
+    file = tmp_path / "families" / "topic" / "family.yaml"
+    file.write_text(file.read_text() + "privacy: {mask: [{pattern: '(x|xx)+$'}]}\n")
+    value: Any = "x" * 50 + "z"
+    if what == "nested":
+        for _ in range(30):
+            value = [value]
+    body = {"model": "topic", "messages": [], "detent": {"variables": {"document": value}}, "stream": stream}
+    with running(settings) as url:
+        answered = id_of(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
+        (found,) = interactions(settings, "topic")
+    assert (found["id"], found["input"], found["output"], found["tags"]) == (answered, None, "", {"shortened": True})
+    assert found["cost_usd"] > 0

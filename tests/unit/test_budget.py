@@ -50,6 +50,12 @@ def test_whatever_of_a_message_reaches_the_model_is_part_of_what_is_paid_for(mem
     assert reservation_usd(long, PRICE) >= (1000 + 16 + 10) / 1e6
 
 
+@pytest.mark.parametrize("name", ["reasoning_effort", "verbosity"])
+def test_a_setting_that_is_a_text_is_part_of_what_is_paid_for(name: str):
+    """Some models' templates write it into the prompt as it is."""
+    assert reservation_usd(request("a", max_tokens=1, **{name: "y" * 1000}), PRICE) >= (1000 + 16 + 10) / 1e6
+
+
 def test_the_models_own_limit_counts_where_the_request_has_none():
     assert reservation_usd(request("a"), PRICE, 7) == pytest.approx((17 + 70) / 1e6)
 

@@ -206,3 +206,8 @@ def test_the_type_of_a_problem_can_be_opened(world: World) -> None:
 def test_a_fault_is_named_where_it_lies(world: World, method: str, path: str, body: Any, pointer: str) -> None:
     document = assert_problem(world.client.request(method, path, json=body), 422, "invalid-input")
     assert [fault["pointer"] for fault in document["errors"]] == [pointer]
+
+
+def test_a_long_name_does_not_come_back_whole() -> None:
+    error = errors.NotFound("There is no such family.", family="x" * 1_000_000)
+    assert len(problems.document(error)["family"]) <= 20_000

@@ -20,6 +20,7 @@ from optimizer.core.deltas import AnswerTooLong, MessageInPieces, ModelDelta, de
 from optimizer.core.errors import ModelFailed, NotFound
 from optimizer.core.language import Backoff, ModelPrice
 from optimizer.jobs.ask_model import ask_model, pause_before_retry
+from tests.clock import until
 from tests.scripted_model import FREE, ScriptedModel, failed, request
 
 QUICK = Backoff(initial_s=0.001, max_s=0.002, jitter_s=0.0)
@@ -272,6 +273,69 @@ def test_a_full_queue_refuses_and_turns_are_taken_in_order() -> None:
         thread.join()
     assert order == [0, 1, 2]
     assert (gate.n_out, gate.n_waiting) == (0, 0)
+
+
+class Senders:
+    """Callers of a gate in threads of their own: each holds its place until it is let go."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate, self.let_in, self.refused = gate, list[str](), list[str]()
+        self._go = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+
+    def send(self, sender: str) -> None:
+        """One more call of this sender; returns once every call is in, waits or was refused."""
+        self._threads.append(threading.Thread(target=self._call, args=(sender,)))
+        self._threads[-1].start()
+        until(lambda: self.gate.n_waiting + len(self.let_in) + len(self.refused) == len(self._threads))
+
+    def end_one(self) -> None:
+        """A call ends, and whoever is next begins."""
+        n = len(self.let_in)
+        self._go.release()
+        until(lambda: len(self.let_in) > n)
+
+    def close(self) -> None:
+        for _ in self._threads:
+            self._go.release()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self, sender: str) -> None:
+        try:
+            with self.gate.place(20.0, wanted, sender):
+                self.let_in.append(sender)
+                self._go.acquire()
+        except Full:
+            self.refused.append(sender)
+
+
+@pytest.fixture
+def senders() -> Iterator[Senders]:
+    made = Senders(Gate(2, 3))
+    yield made
+    made.close()
+
+
+def test_a_sender_of_many_calls_does_not_keep_another_from_the_next_place(senders: Senders) -> None:
+    for sender in ("many", "many", "many", "many", "one"):
+        senders.send(sender)
+    senders.end_one()
+    assert senders.let_in == ["many", "many", "one"]
+    senders.end_one()
+    assert senders.let_in[-1] == "many"
+
+
+def test_in_a_full_queue_the_newest_call_of_who_has_most_makes_room_for_another(senders: Senders) -> None:
+    for sender in ("many",) * 6:
+        senders.send(sender)
+    assert senders.refused == ["many"], "a sender alone may fill the queue, and no more"
+    for sender in ("one", "another"):
+        senders.send(sender)
+    assert senders.refused == ["many"] * 3
+    senders.send("third")
+    assert senders.refused[-1] == "third", "each of those who wait has one call there"
+    assert senders.gate.n_waiting == 3
 
 
 def test_who_has_waited_too_long_gives_up_its_turn() -> None:
