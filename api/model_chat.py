@@ -40,7 +40,8 @@ def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
 def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide) -> Call:
     """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none, MoneySpent where the hour's money is gone."""
     caller = request.state.caller
-    require_family(caller, None)
+    for family in (body.model, None):  # to a key for named families this is a family like any other that is not its own
+        require_family(caller, family)
     for field in ("variables", "variant"):
         if getattr(body.detent, field) is not None:
             raise InvalidInput(

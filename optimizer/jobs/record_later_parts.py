@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from optimizer.core.family import Family
 from optimizer.core.feedback import LaterParts
 from optimizer.core.policy.attempts import Attempt, part_of, total_cost_usd
-from optimizer.core.privacy import Masker
+from optimizer.core.privacy import Masker, MaskTooSlow
 from optimizer.core.report import protect_parts
 from optimizer.ports import Clock
 
@@ -17,5 +17,9 @@ def later_parts(family: Family, interaction: str, attempts: Sequence[Attempt], c
     if not attempts:
         return None
     privacy = family.privacy
-    parts = protect_parts([part_of(one) for one in attempts], store=privacy.store, masker=Masker(privacy.rules))
+    parts = [part_of(one) for one in attempts]
+    try:
+        parts = protect_parts(parts, store=privacy.store, masker=Masker(privacy.rules))
+    except MaskTooSlow:  # what cannot be masked is not kept; that it was asked is
+        parts = protect_parts(parts, store="metadata", masker=Masker(()))
     return LaterParts(family=family.name, interaction=interaction, parts=parts, cost_usd=total_cost_usd(attempts), received_at=clock.now())

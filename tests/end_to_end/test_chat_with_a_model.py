@@ -127,7 +127,8 @@ def test_the_right_is_that_of_a_familys_chat_and_a_key_for_named_families_or_wit
             "reader": {"roles": ["read-texts"]},
             "poor": {"roles": ["serve"], "limits": {"calls_per_day": 1}},
         }
-        for name, given in keys.items():
+        elsewhere = {"roles": ["serve"], "families": ["topic"]}
+        for name, given in {**keys, "elsewhere": elsewhere}.items():
             access = access_of(now=now, **given)
             store.write(lambda tx, name=name, access=access: store.api_keys.add(tx, name, access, hash_of(name), now))
         store.close()
@@ -136,6 +137,8 @@ def test_the_right_is_that_of_a_familys_chat_and_a_key_for_named_families_or_wit
             answers = {name: post(url, key=name).status_code for name in keys}
             assert answers == {"app": 200, "one": 403, "reader": 403, "poor": 200}
             assert post(url, key="poor").status_code == 429
+            told = [post(url, key="elsewhere", model=name).json()["detail"].replace(name, "NAME") for name in ("remote", "nothing")]
+            assert told[0] == told[1], "a key for named families is not told which names are models"
         assert len(behind.bodies) == 2
 
 

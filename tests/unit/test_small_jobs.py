@@ -13,11 +13,15 @@ import pytest
 from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.database import Database
 from optimizer.core.errors import InvalidInput
+from optimizer.core.language import ModelAnswer
+from optimizer.core.policy.attempts import Attempt, Call
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_exposures import record_exposures
+from optimizer.jobs.record_later_parts import later_parts
 from optimizer.jobs.roll_up_performance import roll_up_performance
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, interaction, minutes, new_database
+from tests.study_world import topic_family
 
 
 @pytest.fixture
@@ -134,3 +138,15 @@ class TestClocks:
     def test_processes_must_share_the_anchor(self) -> None:
         with pytest.raises(ValueError, match="anchor"):
             SystemClock(60.0)
+
+
+def test_later_parts_whose_texts_cannot_be_masked_are_on_record_without_them() -> None:
+    """They were asked and paid for, and whose text it was chose it."""
+    family = topic_family(privacy={"mask": [{"pattern": "(x|xx)+$"}]})
+    answer = ModelAnswer(text="x" * 50 + "z", input_tokens=3, output_tokens=2, cost_usd=0.5, latency_ms=1.0)
+    attempt = Attempt(call=Call(model="m", purpose="audit", tier=1), answer=answer)
+    row = later_parts(family, "in_1", [attempt], Clock(NOW))
+    assert row is not None
+    (part,) = row.parts
+    assert (row.cost_usd, part["model"], part["cost_usd"]) == (0.5, "m", 0.5)
+    assert "output" not in part
