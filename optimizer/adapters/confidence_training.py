@@ -99,10 +99,12 @@ def train(rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on:
     folds = group_folds(rows, seed=seed)
     _both_kinds(targets, folds)
     margins = {recipe.name: out_of_fold(rows, recipe, folds, probability=True) for recipe in recipes}
-    losses = {name: log_loss(_calibrated("platt", found, targets, folds), targets) for name, found in margins.items()}
+    by_platt = {name: _calibrated("platt", found, targets, folds) for name, found in margins.items()}
+    losses = {name: log_loss(found, targets) for name, found in by_platt.items()}
     recipe = min(recipes, key=lambda each: losses[each.name])
     found = margins[recipe.name]
-    fitted = {kind: _calibrated(kind, found, targets, folds) for kind in _CALIBRATIONS}
+    others = {kind: _calibrated(kind, found, targets, folds) for kind in _CALIBRATIONS if kind != "platt"}
+    fitted = {**others, "platt": by_platt[recipe.name]}
     calibration = min(_CALIBRATIONS, key=lambda kind: log_loss(fitted[kind], targets))
     data = {**fit(rows, recipe, probability=True), "calibration": _calibration(calibration, found, targets), "trained_on": dict(trained_on)}
     return Trained(

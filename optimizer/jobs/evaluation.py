@@ -111,7 +111,7 @@ class Evaluator:
         self._policies: dict[str, Policy] = {}  # by variant
         self._asked = dict(own or {})  # by request key: answers asked for here, not found
         self._found: set[str] = set()  # request keys that others' answers were found for
-        self._looked_up: dict[str, ModelAnswer] = {}  # by request key: what the journal held of the tiers' answers
+        self._looked_up: dict[str, ModelAnswer | None] = {}  # by request key: what the journal held of the tiers' answers; None: nothing
         self._of_tiers: dict[str, ModelAnswer] = {}  # by request key: what tiers answered while others' turn had not come
         self._lock = threading.Lock()
         self.fresh_by_variant: Counter[str] = Counter()
@@ -300,7 +300,8 @@ class Evaluator:
         asked = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
         for tier in policy.cascade.models if policy.cascade is not None and asked else ():
             opened = self._opened(tier)
-            self._looked_up |= opened.calls.known(keys_of_tier((wanted for _, _, wanted in asked), tier, opened.revision))
+            keys = keys_of_tier((wanted for _, _, wanted in asked), tier, opened.revision)
+            self._looked_up |= {**dict.fromkeys(keys), **opened.calls.known(keys)}
             answer = partial(self._tier_answer, variant, tier)
             with ThreadPoolExecutor(max_workers=min(opened.concurrency, len(asked))) as pool:
                 for (row, _, _), answered in zip(asked, pool.map(answer, asked), strict=True):
@@ -339,7 +340,7 @@ class Evaluator:
             known = self._looked_up.get(own.key)
             if known is None and model in (later or ()):
                 raise _NotYet
-            answer = self._counted(variant, own.key, known or opened.calls.complete(own))
+            answer = self._counted(variant, own.key, known or opened.calls.complete(own, looked_up=own.key in self._looked_up))
             if own.key in self._asked:  # asked by this study: its latency counts
                 answer = replace(answer, from_journal=False)
             if later is not None:

@@ -37,7 +37,7 @@ from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_a
 from tests.unit.test_cascade_studies import Models
 
 LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}
-SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 100, "n_settings": 4, "space": LEARN}
+SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 100, "n_settings": 4, "space": LEARN}
 ROLLOUT = {"gates": {"n": 100, "improvement": 0.15}}
 HARD = "Why is it so, and how?"
 
@@ -84,10 +84,10 @@ def documents(n: int, split: str, **changes: Any) -> list[Example]:
     ]
 
 
-def world_of(folder: Path, train: Sequence[Example] | None = None) -> World:
+def world_of(folder: Path, train: Sequence[Example] | None = None, *, n_dev: int = 40) -> World:
     folder.mkdir(exist_ok=True)
     family = topic_family(model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={})
-    examples = [*(train or documents(300, "train")), *documents(60, "dev"), *documents(100, "holdout")]
+    examples = [*(train or documents(200, "train")), *documents(n_dev, "dev"), *documents(100, "holdout")]
     return World(folder, family=family).fill(examples=examples)
 
 
@@ -125,7 +125,7 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert found["is_used"]
     assert found["predictor"] == policy["confidence"]["after"]["cheap"]["hash"]
     assert found["learned"]["brier"] < found["recorded"]["brier"]
-    assert sum(each["n"] for each in found["learned"]["reliability"]) == 360
+    assert sum(each["n"] for each in found["learned"]["reliability"]) == 240
 
 
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
@@ -142,11 +142,11 @@ def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(foun
 
 def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:
     """Half of what it costs to ask: then leaving out calls that come to nothing is worth it, and it is told before the call."""
-    world = world_of(tmp_path / "world")
+    world = world_of(tmp_path / "world", documents(300, "train"), n_dev=60)
     cheap: Any = Guesser("cheap", 0.1, easy=1.0, hard=0.02)
     strong: Any = Guesser("strong", 0.2, easy=0.97, hard=0.97)
     models = Models(cheap, strong)
-    study = world.run(create(world, models), models=models)
+    study = world.run(create(world, models, definition={**SIZES, "n_train": 300, "n_dev": 60}), models=models)
     assert study.outcome == "nominated", study.spend.remark
     policy = winner_of(world, study).policy
     assert list(policy["confidence"]["before"]) == ["cheap"]
@@ -188,7 +188,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]
 def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, Models]) -> None:
     world, study, _ = mixed
     trained_on = winner_of(world, study).policy["confidence"]["after"]["cheap"]["trained_on"]
-    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 360, 100)
+    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 340, 100)
 
 
 def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(mixed: tuple[World, Any, Models]) -> None:
@@ -210,7 +210,7 @@ def test_too_few_answers_are_no_failure_and_are_said(world: World) -> None:
 
 
 def test_a_killed_study_trains_the_same_predictor_again(tmp_path: Path) -> None:
-    models = guessers(before=killed_at(340))
+    models = guessers(before=killed_at(240))
     world = world_of(tmp_path / "world")
     made = create(world, models)
     with pytest.raises(Killed):
