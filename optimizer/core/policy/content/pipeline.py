@@ -67,8 +67,10 @@ class Pipeline:
 
     def get(self, knob: str, content_type: str = "") -> Any:
         """The value for a content type: its own, else the one for all, else the default."""
-        own = self.policy.get(f"{knob}.{content_type}") if route.is_type_name(content_type) else None
-        return own if own is not None else self.policy.get(knob, BY_NAME[knob].default)
+        own = self.policy.get(f"{knob}.{content_type}") if content_type else None
+        if own is not None and route.is_type_name(content_type):
+            return own
+        return self.policy[knob] if knob in self.policy else BY_NAME[knob].default
 
     def thresholds(self, content_type: str) -> dict[str, float]:
         """The filter's numbers for a content type; a minimum that is not set is one below which nothing lies."""
