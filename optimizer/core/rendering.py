@@ -14,7 +14,12 @@ from optimizer.core.variant import VARIABLE, FewShot, Message, Variant
 from optimizer.core.wire import ROLES
 from optimizer.core.words import did_you_mean
 
+MAX_CHARS = 16 * 1024 * 1024  # of a prompt: more than any body that is taken, so that only repetition comes so far
 MAX_HINTS = 10  # of unknown inputs that are looked up among the known ones: a record of a million names is answered at once
+
+
+class PromptTooLong(InvalidInput):
+    """Values that stand in a prompt so often that it would not fit into memory."""
 
 
 def render(
@@ -27,20 +32,22 @@ def render(
 def render_open(variant: Variant) -> list[Message]:
     """Messages with the examples in place as user/assistant pairs; ``{{variables}}`` and {role: history} stay open.
 
-    Without {role: examples} the pairs stand before the last user message, and before a history that stands directly before it.
+    They stand at the first {role: examples}; without one before the last user message, and before a history that stands directly before it.
     An example's user message is the Variant's last user message with the example's input filled in.
 
     Raises:
         InvalidInput: an example lacks an input that the prompt asks for.
+        PromptTooLong: the examples fill more than MAX_CHARS.
     """
     messages = [dict(m) for m in variant.messages]
     if not messages:  # a policy alone
         return []
     at = next((i for i, m in enumerate(messages) if m["role"] == "examples"), None)
     template = messages[_last_user(messages)]["content"]
-    pairs = [message for example in variant.examples for message in _pair(template, example)]
+    length = _Length()
+    pairs = [message for example in variant.examples for message in _pair(template, example, length)]
     if at is not None:
-        return messages[:at] + pairs + messages[at + 1 :]
+        return messages[:at] + pairs + [m for m in messages[at + 1 :] if m["role"] != "examples"]
     at = _last_user(messages)
     if at and messages[at - 1]["role"] == "history":
         at -= 1
@@ -61,6 +68,7 @@ def fill(
         The messages; none where there are none, for a policy alone: its variables are a record, of which any part may be missing.
     Raises:
         InvalidInput: names every variable that is missing or unknown, and every turn of the history that is no chat message.
+        PromptTooLong: the messages would have more than MAX_CHARS together.
     """
     if not messages:
         _check_record(variables, declared, history)
@@ -84,12 +92,14 @@ def fill(
     turns = [dict(turn) for turn in history]
     has_slot = any(m["role"] == "history" for m in messages)
     last = _last_user(messages)
+    length, n_of_turns = _Length(), sum(len(value_text(turn)) for turn in turns)
     filled: list[Message] = []
     for i, message in enumerate(messages):
         if message["role"] == "history" or (i == last and not has_slot):
+            length.add(n_of_turns)
             filled += turns
         if message["role"] != "history":
-            filled.append({**message, "content": _substitute(message["content"], variables)})
+            filled.append({**message, "content": _substitute(message["content"], variables, length)})
     return filled
 
 
@@ -133,20 +143,37 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _pair(template: str, example: FewShot) -> tuple[Message, Message]:
+def _pair(template: str, example: FewShot, length: _Length) -> tuple[Message, Message]:
     missing = [n for n in dict.fromkeys(VARIABLE.findall(template)) if n not in example.input]
     if missing:
         raise InvalidInput(
             f"Example {example.id!r} lacks {', '.join(missing)}, which the prompt asks for. Leave it out of the variant, or complete its input."
         )
-    question = _substitute(template, example.input)
+    question = _substitute(template, example.input, length)
     if VARIABLE.search(question):
         raise InvalidInput(f"Example {example.id!r} makes a {{{{variable}}}} when it is put into the prompt. Leave it out of the variant.")
     return {"role": "user", "content": question}, {"role": "assistant", "content": example.output}
 
 
-def _substitute(template: str, values: Mapping[str, Any]) -> str:
-    return VARIABLE.sub(lambda m: value_text(values[m.group(1)]), template)
+class _Length:
+    """Characters of a prompt that is being made."""
+
+    def __init__(self) -> None:
+        self._n = 0
+
+    def add(self, n: int) -> None:
+        """Raises PromptTooLong before anything so long is made."""
+        self._n += n
+        if self._n > MAX_CHARS:
+            detail = f"would have more than {MAX_CHARS:,} characters: a value stands in it too often, or is too long"
+            raise PromptTooLong(f"Cannot fill in the prompt: it {detail}.", [Fault(pointer="/variables", detail=detail)])
+
+
+def _substitute(template: str, values: Mapping[str, Any], length: _Length) -> str:
+    names = VARIABLE.findall(template)
+    texts = {name: value_text(values[name]) for name in dict.fromkeys(names)}
+    length.add(len(template) + sum(len(texts[name]) for name in names))
+    return VARIABLE.sub(lambda m: texts[m.group(1)], template)
 
 
 def _last_user(messages: Sequence[Message]) -> int:

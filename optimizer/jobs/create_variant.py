@@ -13,6 +13,7 @@ from optimizer.core.family import Family
 from optimizer.core.family_policy import variant_faults
 from optimizer.core.generation_settings import model_faults, only_settings
 from optimizer.core.policy.faults import own_function_faults, policy_faults
+from optimizer.core.rendering import PromptTooLong, render_open
 from optimizer.core.variant import Variant
 from optimizer.core.wire import format_faults
 from optimizer.ports import Clock, Store, Transaction, VariantRecord
@@ -120,6 +121,12 @@ def _checked(variant: Variant) -> Variant:
     except (ValueError, TypeError) as broken:
         fault = Fault(pointer="", detail=f"a value in it cannot be written as JSON: {broken}")
         raise InvalidInput(f"This is no servable variant: {fault.detail}.", [fault]) from None
+    try:
+        render_open(variant)
+    except PromptTooLong:
+        raise
+    except InvalidInput:  # an example that does not fit these messages: said below, or where it is served
+        pass
     return variant
 
 

@@ -797,6 +797,12 @@ def test_windows_of_exposures_count_as_events(tmp_path: Path) -> None:
         assert (refused.status_code, refused.headers["x-ratelimit-remaining"]) == (429, "1")
 
 
+def test_a_variant_that_would_fill_the_memory_is_not_made(world: World) -> None:
+    shots = [{"id": f"e{i}", "input": {"text": "x" * 100_000}, "output": "billing"} for i in range(2)]
+    made = world.post("/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}" * 1000}], "examples": shots})
+    assert (made.status_code, made.json()["errors"][0]["pointer"]) == (422, "/variables")
+
+
 def test_a_request_id_comes_back_and_a_strange_one_is_replaced(world: World) -> None:
     assert world.get("/health", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
     strange = world.get("/health", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]

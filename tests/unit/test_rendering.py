@@ -139,3 +139,43 @@ def test_a_few_shot_example_is_cut_as_in_serving_and_holds_declared_inputs_only(
         created_at=NOW,
     )
     assert few_shot(FAMILY, example) == FewShot(id="ex_1", input={"document": "12345"}, output="s")
+
+
+class TestLength:
+    """What one request makes is bounded by the code that makes it: some kilobytes of variables in a prompt and a long value are gigabytes together."""
+
+    LONG = "x" * 100_000
+
+    def test_a_value_that_stands_in_the_prompt_too_often_is_refused_before_it_is_put_there(self) -> None:
+        often = Variant(messages=({"role": "user", "content": "{{text}}" * 200},))
+        assert len(render(often, {"text": "x" * 1000})[0]["content"]) == 200_000
+        with pytest.raises(InvalidInput, match="16,777,216 characters"):
+            render(often, {"text": self.LONG})
+
+    def test_many_messages_together_are_bounded_as_one_is(self) -> None:
+        many = Variant(messages=({"role": "user", "content": "{{text}}"},) * 200)
+        with pytest.raises(InvalidInput, match="16,777,216 characters"):
+            render(many, {"text": self.LONG})
+
+    def test_a_history_that_stands_in_many_places_is_bounded(self) -> None:
+        many = Variant(messages=({"role": "history"},) * 200 + ({"role": "user", "content": "{{text}}"},))
+        with pytest.raises(InvalidInput, match="16,777,216 characters"):
+            render(many, {"text": "x"}, [{"role": "user", "content": self.LONG}])
+
+    def test_examples_are_bounded_when_they_are_put_in(self) -> None:
+        shots = tuple(FewShot(id=f"e{i}", input={"text": self.LONG}, output="a") for i in range(2))
+        often = Variant(messages=({"role": "user", "content": "{{text}}" * 100},), examples=shots)
+        with pytest.raises(InvalidInput, match="16,777,216 characters"):
+            render_open(often)
+
+
+def test_examples_stand_in_the_first_place_that_is_marked_for_them() -> None:
+    """A second mark is no message: it has no text, and served it was an error 500."""
+    marked: tuple[Message, ...] = (
+        {"role": "examples"},
+        {"role": "system", "content": "S"},
+        {"role": "examples"},
+        {"role": "user", "content": "{{a}}"},
+    )
+    variant = Variant(messages=marked, examples=(FewShot(id="e", input={"a": "1"}, output="2"),))
+    assert [m["content"] for m in render(variant, {"a": "x"})] == ["1", "2", "S", "x"]
