@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Engine, create_engine, event
 
 from optimizer import wiring
-from optimizer.adapters.database import Database
+from optimizer.adapters.database import Database, engine
 from optimizer.adapters.language_models import Models
 from optimizer.config import Settings
 from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
@@ -28,6 +28,26 @@ from optimizer.ports import JournalEntry
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FAMILY = "summarization"
 EMBEDDED_ONLY = Models(Path("no such file"), Path("no such folder"))  # as a home without config/models.yaml has them
+
+
+@cache
+def _template() -> Engine:
+    """Has connected once, which is when a dialect learns the version of its database."""
+    made = create_engine("sqlite://", json_serializer=engine._to_json)
+    made.connect().close()
+    return made
+
+
+def _create_engine(url: str, **options: Any) -> Engine:
+    """Statements are compiled once in all tests of a process, not anew for each store: that was a third of what a small test does."""
+    made = create_engine(url, **options)
+    if made.name == "sqlite":
+        made.dialect = made.pool._dialect = _template().dialect
+        made._compiled_cache = _template()._compiled_cache
+    return made
+
+
+engine.create_engine = _create_engine
 
 
 @cache

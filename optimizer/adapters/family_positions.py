@@ -33,13 +33,14 @@ def read_yaml(text: str) -> Source:
     lines: dict[str, int] = {"": 1}
     faults: list[Fault] = []
     try:
-        root = _yaml().compose(text)
+        reader = _yaml()
+        root = reader.compose(text)
         if root is not None:
             _walk(root, [], lines, faults, {})
         if any(f.detail == ENDLESS for f in faults):
             return Source(data=None, lines=lines, faults=tuple(faults))
         check_aliases(root)
-        data = _yaml().load(text)
+        data = reader.constructor.construct_document(root) if root is not None else None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)

@@ -157,11 +157,7 @@ def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, ad
     """Inserts, or replaces the row of the same primary key; columns named in ``add`` are summed up instead."""
     if not rows:
         return
-    statement = _insert(tx.dialect.name, into)
-    keys = [c.name for c in into.primary_key.columns]
-    new = statement.excluded
-    changes = {name: into.c[name] + new[name] if name in add else new[name] for name in rows[0] if name not in keys}
-    tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
+    tx.execute(_upsert(tx.dialect.name, into, tuple(rows[0]), tuple(add)), list(rows))
 
 
 def _insert(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
@@ -176,6 +172,16 @@ def _insert(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
 def _insert_new(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
     """Built once per table: on the hot path, building a statement costs more than running it."""
     return _insert(dialect, into).on_conflict_do_nothing()
+
+
+@cache
+def _upsert(dialect: str, into: Table, columns: tuple[str, ...], add: tuple[str, ...]) -> sqlite.Insert | postgresql.Insert:
+    """Built once per table and set of columns, of which a program writes few."""
+    statement = _insert(dialect, into)
+    keys = [c.name for c in into.primary_key.columns]
+    new = statement.excluded
+    changes = {name: into.c[name] + new[name] if name in add else new[name] for name in columns if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
 
 
 # --- what went wrong, as a sentence -------------------------------------------------------------------------------------
