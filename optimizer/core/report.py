@@ -107,9 +107,8 @@ def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Mas
 
 
 _PART_FIELDS = fields_in(Part)
-_NAMES: Mapping[type[Event], tuple[str, ...]] = {
-    kept: tuple(fields_in(kept)) for kept in (Interaction, FeedbackEvent)
-}  # read once: each takes a millisecond
+_KEPT = (Interaction, FeedbackEvent)
+_NAMES: Mapping[type[Event], tuple[str, ...]] = {kept: tuple(fields_in(kept)) for kept in _KEPT}  # not anew for each event
 
 
 def _protected(values: Mapping[str, Any], fields: Mapping[str, EventField], *, store: str, masker: Masker) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,22 +48,22 @@ def champion(process: subprocess.Popen[bytes], url: str) -> bool:
         return False
 
 
-def used_home(disk: Path, ended: str) -> Path:
-    """A home whose api has run before, and how that ended: killed or in order."""
-    home = disk / "home"
+@pytest.fixture(scope="module", params=["killed", "in order"])
+def used_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose api has run before, and how that ended: killed or in order. Each test copies it onto a disk of its own."""
+    home = tmp_path_factory.mktemp("used") / "home"
     home.mkdir()
     make_home(home)
     with api(home) as (process, _):
-        if ended == "in order":
+        if request.param == "in order":
             process.terminate()
             process.wait()
     return home
 
 
-@pytest.mark.parametrize("ended", ["killed", "in order"])
-def test_on_a_full_disk(tmp_path: Path, ended: str) -> None:
+def test_on_a_full_disk(tmp_path: Path, used_home: Path) -> None:
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
-        home = used_home(disk, ended)
+        home = shutil.copytree(used_home, disk / "home")
         filler = fill(disk)
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
@@ -71,10 +72,9 @@ def test_on_a_full_disk(tmp_path: Path, ended: str) -> None:
             assert httpx.get(f"{url}/v1/families/triage/prompt", timeout=20).status_code == 200
 
 
-@pytest.mark.parametrize("ended", ["killed", "in order"])
-def test_on_a_disk_that_can_only_be_read(tmp_path: Path, ended: str) -> None:
+def test_on_a_disk_that_can_only_be_read(tmp_path: Path, used_home: Path) -> None:
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
-        home = used_home(disk, ended)
+        home = shutil.copytree(used_home, disk / "home")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
