@@ -26,7 +26,7 @@ from optimizer.ports import Store
 
 N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
 LONGEST_SHOWN = 160  # characters of an example
-N_ASKED_OF_EDIT = 12  # dev examples
+N_ASKED_OF_EDIT = 8  # dev examples
 N_FIRST_REQUESTS = 3  # a rollout does not start where nobody has asked anything
 N_LAST_REQUESTS = 3
 DEPLOYED_WITHIN_S = 90.0  # an approved rollout is served with the worker's next tick, some seconds away
