@@ -72,8 +72,9 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
         return _that_reads(path, opened) if access == "read" else opened()
 
     def opened() -> sqlite3.Connection:
-        # isolation_level None: the driver starts no transaction of its own, the "begin" event below does.
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        # isolation_level None: the driver starts no transaction of its own, the dialect's do_begin below does.
+        kind = _Reading if access == "read" else _Writing
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind)
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
             if access == "read":
@@ -90,25 +91,34 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
     engine = create_engine(
         "sqlite://", creator=connect, poolclass=QueuePool, json_serializer=_to_json, hide_parameters=True, **_pool(access)
     )
-    start = "BEGIN" if access == "read" else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "checkin")
     def checkin(connection: sqlite3.Connection | None, record: ConnectionPoolEntry) -> None:
         if isinstance(connection, _Immutable):
             record.invalidate()  # for one look: what is written afterwards it would never see
 
-    def do_begin(connection: Any) -> None:
-        connection.execute(start)
-
-    engine.dialect.do_begin = do_begin  # not the event "begin", whose statement goes the whole way of a query: a tenth of a short transaction
+    # The event "begin" has only a query's long way, a tenth of a short transaction.
+    engine.dialect.do_begin = _begin  # type: ignore[method-assign, assignment]
     return engine
 
 
 _NO_ROOM_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR")
 
 
-class _Immutable(sqlite3.Connection):
+class _Reading(sqlite3.Connection):
+    start = "BEGIN"
+
+
+class _Writing(sqlite3.Connection):
+    start = "BEGIN IMMEDIATE"
+
+
+class _Immutable(_Reading):
     """Reads a file that is being written by nobody."""
+
+
+def _begin(connection: Any) -> None:
+    connection.execute(connection.start)
 
 
 def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
