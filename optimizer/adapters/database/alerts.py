@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, select, update
 
 from optimizer.adapters.database.engine import table
 from optimizer.adapters.database.outbox import OutboxTable
@@ -45,19 +47,23 @@ class AlertTable:
     def all(
         self, tx: Connection, *, open_only: bool, kind: str | None = None, family: str | None = None, subject: str | None = None
     ) -> list[Alert]:
-        query = select(ALERTS).order_by(ALERTS.c.opened_at.desc(), ALERTS.c.id.desc())
-        if open_only:
-            query = query.where(ALERTS.c.closed_at.is_(None))
-        for column, wanted in ((ALERTS.c.kind, kind), (ALERTS.c.family, family), (ALERTS.c.subject, subject)):
-            if wanted is not None:
-                query = query.where(column == wanted)
-        return self._read(tx, query)
+        wanted = {name: value for name, value in (("kind", kind), ("family", family), ("subject", subject)) if value is not None}
+        return self._read(tx, _all(open_only, tuple(wanted)), {f"of_{name}": value for name, value in wanted.items()})
 
-    def _read(self, tx: Connection, query: Select[Any]) -> list[Alert]:
-        return [Alert(**{name: row[name] for name in Alert.__dataclass_fields__}) for row in tx.execute(query).mappings()]
+    def _read(self, tx: Connection, query: Select[Any], values: Mapping[str, str] | None = None) -> list[Alert]:
+        return [Alert(**{name: row[name] for name in Alert.__dataclass_fields__}) for row in tx.execute(query, values).mappings()]
 
     def _tell(self, tx: Connection, alert: Alert, event: AlertEvent, at: datetime) -> None:
         self._outbox.add(tx, ALERT_TOPIC, f"{alert.id} {event}", told(alert, event), at)
+
+
+@cache
+def _all(open_only: bool, named: tuple[str, ...]) -> Select[Any]:
+    """Built once: every tick asks for them, and building one takes longer than running it."""
+    query = select(ALERTS).order_by(ALERTS.c.opened_at.desc(), ALERTS.c.id.desc())
+    if open_only:
+        query = query.where(ALERTS.c.closed_at.is_(None))
+    return query.where(*(ALERTS.c[name] == bindparam(f"of_{name}") for name in named))
 
 
 def _open(kind: str, family: str | None, subject: str) -> ColumnElement[bool]:

@@ -22,7 +22,7 @@ class BlockTables:
     """ports.Blocks on the database."""
 
     def watch(self, tx: Connection, rollout: str) -> StoredWatch | None:
-        row = tx.execute(select(WATCHES).where(WATCHES.c.rollout == rollout)).mappings().first()
+        row = tx.execute(_WATCH, {"of": rollout}).mappings().first()
         return None if row is None else StoredWatch(n_blocks=row["n_blocks"], state=row["state"], updated_at=row["updated_at"])
 
     def put_watch(self, tx: Connection, rollout: str, watch: StoredWatch) -> None:
@@ -47,6 +47,7 @@ class BlockTables:
 
 
 _NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
+_WATCH = select(WATCHES).where(WATCHES.c.rollout == bindparam("of"))
 _READ = select(*(BLOCKS.c[name] for name in _NAMES))
 _NEXT = _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after")).order_by(BLOCKS.c.seq).limit(BLOCKS_PER_QUERY)
 

@@ -20,6 +20,8 @@ DECISIONS = table(DecisionRow)
 # Built once: every tick asks for them, and building one takes longer than running it.
 _BY_ID = select(ROLLOUTS).where(ROLLOUTS.c.id == bindparam("of_id"))
 _ACTIVE = select(ROLLOUTS).where(ROLLOUTS.c.active_family == bindparam("of_family"))
+_ALL_ACTIVE = select(ROLLOUTS).where(ROLLOUTS.c.active_family.is_not(None)).order_by(ROLLOUTS.c.active_family)
+_RENEW = update(ROLLOUTS).where(ROLLOUTS.c.id == bindparam("of_id")).values(lease_expires_at=bindparam("until"))
 _LATEST = (
     select(ROLLOUTS)
     .where(ROLLOUTS.c.family == bindparam("of_family"))
@@ -60,8 +62,7 @@ class RolloutTables:
         return None if row is None else _rollout(row)
 
     def all_active(self, tx: Connection) -> list[Rollout]:
-        query = select(ROLLOUTS).where(ROLLOUTS.c.active_family.is_not(None)).order_by(ROLLOUTS.c.active_family)
-        return [_rollout(row) for row in tx.execute(query).mappings()]
+        return [_rollout(row) for row in tx.execute(_ALL_ACTIVE).mappings()]
 
     def following(self, tx: Connection, rollout: Rollout) -> Rollout | None:
         r = ROLLOUTS.c
@@ -86,7 +87,7 @@ class RolloutTables:
             tx.execute(insert(DECISIONS), [_decision_columns(decision)])
 
     def renew_lease(self, tx: Connection, id: str, until: datetime) -> None:
-        tx.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == id).values(lease_expires_at=until))
+        tx.execute(_RENEW, {"of_id": id, "until": until})
 
     def decisions(self, tx: Connection, rollout: str) -> list[Decision]:
         query = select(DECISIONS).where(DECISIONS.c.rollout == rollout).order_by(DECISIONS.c.seq)
