@@ -98,7 +98,12 @@ def test_every_profile_of_this_project_loads(profile: str) -> None:
 
 def test_profile_demo_asks_for_less_evidence_of_a_rollout_and_starts_no_study_by_itself() -> None:
     assert load_settings("demo", home=ROOT).family_overrides == {
-        "rollout": {"min_labelled_per_stage": 40, "feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}},
+        "rollout": {
+            "ladder": [0.1, 0.25, 0.5],
+            "min_labelled_per_stage": 40,
+            "feedback_window": {"floor_hours": 0},
+            "guardrails": {"min_history": 50},
+        },
         "schedule": {"cron": None},
         "triggers": {"degradation": None, "feedback": None},
     }
