@@ -7,14 +7,17 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 
 from optimizer import wiring
+from optimizer.adapters import family_files, family_positions
 from optimizer.adapters.database import Database, engine
 from optimizer.adapters.language_models import Models
 from optimizer.config import Settings
@@ -47,7 +50,17 @@ def _create_engine(url: str, **options: Any) -> Engine:
     return made
 
 
+_read_once = lru_cache(maxsize=256)(family_positions.read_yaml)
+
+
+def _read_yaml(text: str) -> family_positions.Source:
+    """The same few families stand in hundreds of homes, and YAML is slow to read; each gets data of its own."""
+    found = _read_once(text)
+    return replace(found, data=deepcopy(found.data))
+
+
 engine.create_engine = _create_engine
+family_files.read_yaml = _read_yaml
 
 
 @cache
