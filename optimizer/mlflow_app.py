@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import sys
 from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -111,7 +113,8 @@ def hosts(settings: Settings) -> frozenset[str]:
     return hosts_of(settings.mlflow_port, (HOST, "localhost")) | allowed_hosts(settings)
 
 
-def main() -> None:
+def main(fd: int | None = None) -> None:
+    """``fd``: a listening socket to serve on; None: bind the settings' port."""
     import uvicorn
 
     settings = load_settings()
@@ -124,8 +127,10 @@ def main() -> None:
     from mlflow.server.fastapi_app import app
 
     door = Door(app, hosts(settings), quiet_page(Path(str(pages.static_folder))))
-    uvicorn.run(door, host=HOST, port=settings.mlflow_port, log_level="warning", access_log=False, proxy_headers=False)
+    config = uvicorn.Config(door, host=HOST, port=settings.mlflow_port, log_level="warning", access_log=False, proxy_headers=False)
+    bound = [socket.socket(fileno=fd)] if fd is not None else None
+    uvicorn.Server(config).run(sockets=bound)
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[2]) if sys.argv[1:2] == ["--fd"] else None)

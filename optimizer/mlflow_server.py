@@ -40,9 +40,9 @@ def prepare_store(settings: Settings) -> None:
         connection.close()
 
 
-def command() -> list[str]:
-    """The command line of the server; its settings come from the environment, as this process's own did."""
-    return [sys.executable, "-m", "optimizer.mlflow_app"]
+def command(fd: int | None = None) -> list[str]:
+    """The command line of the server; its settings come from the environment, as this process's own did. ``fd``: its listening socket."""
+    return [sys.executable, "-m", "optimizer.mlflow_app", *([] if fd is None else ["--fd", str(fd)])]
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
@@ -72,12 +72,16 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
     return frozenset(hosts)
 
 
-def run(settings: Settings) -> None:
-    """Start the server, announce it when it answers, wait for its end. Runs in a process group of its own, killed as one."""
+def run(settings: Settings, fd: int | None = None) -> None:
+    """Start the server, announce it when it answers, wait for its end. Runs in a process group of its own, killed as one.
+
+    ``fd``: the listening socket, bound by the caller, so that whatever answers at the address is this server.
+    """
     prepare_store(settings)
     allowed_hosts(settings)  # a fault of the file is told before anything starts
     server = subprocess.Popen(
-        command(),
+        command(fd),
+        pass_fds=() if fd is None else (fd,),
         env={**os.environ, **ENVIRONMENT},
         stdin=subprocess.DEVNULL,
         cwd=settings.mlflow_dir(),

@@ -86,7 +86,7 @@ def run_mlflow(settings: Settings, fd: int | None) -> None:
     os.nice(NICENESS)
     from optimizer.mlflow_server import run
 
-    run(settings)
+    run(settings, fd)
 
 
 def _serve(

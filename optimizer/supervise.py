@@ -131,18 +131,11 @@ class Supervisor:
         return Child(name=name, listening=listening)
 
     def _mlflow_child(self) -> Child:
-        """MLflow binds its port itself, so the socket is only tried here and given back."""
-        child = Child(name="mlflow")
-        self._choose_mlflow_port(child)
-        return child
-
-    def _choose_mlflow_port(self, child: Child) -> None:
-        wanted = child.listening.port if child.listening else self._settings.mlflow_port
-        child.listening = listen("127.0.0.1", wanted, "mlflow")  # it has no keys, whatever host says
-        child.listening.socket.close()
+        """The port is held from here on: MLflow takes long to start, and who bound it meanwhile would be taken for it."""
+        child = self._listening_child("mlflow", "127.0.0.1", self._settings.mlflow_port)  # it has no keys, whatever host says
+        assert child.listening is not None
         child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
-        if child.listening.notice:
-            self._report(child.listening.notice)
+        return child
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
@@ -170,8 +163,6 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         run_files.withdraw(self._settings, child.name)
-        if child.name == "mlflow" and child.n_restarts:
-            self._choose_mlflow_port(child)
         command = [sys.executable, "-m", "optimizer.processes", child.name]
         passed: Sequence[int] = ()
         if child.listening is not None and child.listening.socket.fileno() >= 0:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from optimizer.core.errors import Busy
+from optimizer.core.errors import Busy, InvalidFamily
 from optimizer.core.family import Family
 from optimizer.core.printable import printable
 from optimizer.core.schedule import in_force
@@ -73,8 +73,9 @@ class News:
 class EditNews:
     """What the families' files say since the last question that does not serve, and which of them became faulty."""
 
-    def __init__(self, store: Store, files: FamilyFiles) -> None:
-        self._store, self._files = store, files
+    def __init__(self, store: Store, files: FamilyFiles, fault: Callable[[Family], InvalidFamily | None]) -> None:
+        """``fault``: what keeps a family that can be read from being used, such as a model that nothing names."""
+        self._store, self._files, self._fault = store, files, fault
         self._told = set(self._lines())
         self._is_due = False  # files were read again, and the store not yet asked what that means
 
@@ -96,8 +97,11 @@ class EditNews:
 
     def _lines(self) -> list[str]:
         faulty = [f"{name}: its file is faulty, the last good version serves. {p.detail}" for name, p in self._files.problems.items()]
+        readable = [f for f in self._files.families.values() if f.name not in self._files.problems]
+        faults = {f.name: fault for f in readable if (fault := self._fault(f)) is not None}
+        faulty += [f"{name}: what the file says cannot be served. {fault.detail}" for name, fault in faults.items()]
         with self._store.read() as tx:
-            found = [read_edit(tx, self._store, f) for f in self._files.families.values() if f.name not in self._files.problems]
+            found = [read_edit(tx, self._store, f) for f in readable if f.name not in faults]
         return [*faulty, *(edit.text for edit in found if edit is not None)]
 
 

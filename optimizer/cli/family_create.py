@@ -18,6 +18,7 @@ from optimizer.core.words import count
 if TYPE_CHECKING:
     from optimizer.core.family import Family
     from optimizer.core.new_family import FamilyDraft, NewFamily, Sheet
+    from optimizer.jobs.import_examples import ImportReport
 
 N_SHOWN = 5
 
@@ -39,6 +40,7 @@ def create(
         bool | None, typer.Option("--f-string/--no-f-string", help="Whether {name} is a placeholder.", show_default=False)
     ] = None,
     merge: Annotated[list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")] = None,
+    keep_labels: Annotated[bool, typer.Option("--keep-labels", help="Labels that look like a slip of another are meant.")] = False,
     encoding: Annotated[str | None, typer.Option(help="Of the CSV; default: UTF-8, or its byte order mark.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="Of the CSV: one character or tab; default: told by its first line.")] = None,
     as_json: Json = False,
@@ -61,7 +63,9 @@ def create(
         output=output, parser=parser, model=model, description=description, f_string=f_string, merge=_merges(merge or []),
     )  # fmt: skip
     if sys.stdin.isatty() and not as_json:
-        draft = _asked(draft, today)
+        draft = _asked(draft, today, keep_labels=keep_labels)
+    elif not keep_labels:
+        _refuse_slips(draft, today)
     made = create_family(draft, families_dir=session.settings.families_dir, today=today)
     session.families.load()
     declared = session.family(family)
@@ -71,7 +75,7 @@ def create(
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     values = {"family": family, "files": [made.family_file, made.examples_file], "import": report, "labels": dict(made.content.labels)}
     show(as_json, values, lambda out: None)
-    for sentence in (*_left_out(sheet, made.content), *_of_labels(made.content), *report.sentences(), *_cut(declared)):
+    for sentence in (*_left_out(sheet, made.content), *_of_labels(made.content), *report.sentences(), *_from_before(report), *_cut(declared)):
         say(sentence)
     say(f"Studies of {family}: {_by_itself(session, declared)}.")
     serves, then = _what_serves(session, declared)
@@ -83,7 +87,7 @@ def create(
     )
 
 
-def _asked(draft: FamilyDraft, today: Any) -> FamilyDraft:
+def _asked(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
     """On a terminal: what can be read in two ways is asked before anything is written."""
     from optimizer.core.new_family import draft_family, one_brace_columns
 
@@ -93,11 +97,27 @@ def _asked(draft: FamilyDraft, today: Any) -> FamilyDraft:
             draft,
             f_string=typer.confirm(printable(f"The prompt says {shown}, like a column of the sheet. Is it a placeholder?"), default=True),
         )
+    if keep_labels:
+        return draft
     merge = dict(draft.merge)
     for pair in draft_family(draft, today=today).look_alikes:
         if typer.confirm(printable(f"The label {pair.text}. Take it for {pair.common!r}?"), default=False):
             merge[pair.rare] = merge.get(pair.common, pair.common)
     return replace(draft, merge=merge)
+
+
+def _refuse_slips(draft: FamilyDraft, today: Any) -> None:
+    """Where no person can be asked: an example that was taken keeps its label for good, so a likely slip is decided before."""
+    from optimizer.core.new_family import draft_family
+
+    pairs = draft_family(draft, today=today).look_alikes
+    if pairs:
+        merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs)
+        keep = "" if any(pair.same for pair in pairs) else "no, they are meant: --keep-labels; "
+        raise InvalidInput(
+            f"Cannot make family {draft.name!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes: {merges}; {keep}"
+            "or correct the sheet. Nothing was written."
+        )
 
 
 def _merges(pairs: list[str]) -> dict[str, str]:
@@ -127,13 +147,19 @@ def _of_labels(made: NewFamily) -> list[str]:
 
     if not made.labels:
         return []
-    lines = [f"Labels, with their rows: {counted(made.labels)}."]
-    pairs = made.look_alikes
-    lines += [f"  {pair.text}." for pair in pairs[:N_SHOWN]]
-    if pairs:
-        again = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs[:N_SHOWN])
-        lines.append(f"  If these are slips: remove the folder and create the family again with {again}.")
-    return lines
+    return [f"Labels, with their rows: {counted(made.labels)}."]
+
+
+def _from_before(report: ImportReport) -> list[str]:
+    """A name that the store knows keeps the rows it had: said, since the new folder's own files do not show it."""
+    from optimizer.jobs.import_examples import CONFLICT
+
+    n = report.reasons.get(CONFLICT, 0)
+    if not n:
+        return []
+    rows = f"{count(n, 'row')} {'is' if n == 1 else 'are'}"
+    stay = f"from a family of this name before, and {'stays' if n == 1 else 'stay'} so"
+    return [f"{rows} in the store with another answer or id, {stay}; a family of another name begins without them."]
 
 
 def _cut(declared: Family) -> list[str]:

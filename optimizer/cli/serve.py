@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,7 +66,7 @@ def serve(
                 refuse_other_clock(rollout, settings.clock_scale)
         families = _load_families(settings, store, strict)
         usable = list(families.families.values())
-        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(store, families))
+        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(settings, store, families))
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
         mlflow_url = supervisor.url("mlflow") or settings.mlflow_tracking_uri
@@ -107,11 +108,12 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
     return families
 
 
-def _news(store: Store, families: FamilyFiles) -> Callable[[], list[str]]:
+def _news(settings: Settings, store: Store, families: FamilyFiles) -> Callable[[], list[str]]:
     """What began or ended by itself, and what was edited in the files."""
     from optimizer.cli.by_itself import EditNews, News
+    from optimizer.cli.unknown_model import unknown_model
 
-    by_itself, edits = News(store), EditNews(store, families)
+    by_itself, edits = News(store), EditNews(store, families, partial(unknown_model, settings))
     return lambda: [*by_itself(), *edits()]
 
 

@@ -145,8 +145,17 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
             "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source, "by": schedule.by,
         },
         "by_itself": "?" if schedule is None else "on" if schedule.on else "off",
-        "problem": "faulty file, last good version serves" if name in session.families.problems else None,
+        "problem": _problem(session, name),
     }  # fmt: skip
+
+
+def _problem(session: Session, name: str) -> str | None:
+    from optimizer.cli.unknown_model import unknown_model
+
+    if name in session.families.problems:
+        return "faulty file, last good version serves"
+    unknown = unknown_model(session.settings, session.families.families[name])
+    return "its file names an unknown model" if unknown is not None else None
 
 
 def _ago(seconds: float) -> str:

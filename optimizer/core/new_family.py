@@ -19,6 +19,9 @@ from optimizer.core.variant import VARIABLE
 MAX_LABELS = 30
 MAX_LABEL_CHARS = 60
 PARSERS = ("text", "label", "json", "list")
+PYTHON_QUOTES = re.compile(  # around a whole prompt: a literal with its prefix, or in triple quotes
+    r"""\A\s*(?:\w+\s*=\s*\(?\s*)?(?:[fFrR]{1,2}(\"{3}|'{3}|"|')|(\"{3}|'{3})).*(?:\1|\2)[\s)]*\Z""", re.DOTALL
+)
 ONE_BRACE = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)[^{}]*\}(?!\})")  # a placeholder of Python's f-strings and str.format
 
 
@@ -69,6 +72,9 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
     """Raises InvalidInput, with every fault, when prompt, columns and examples do not fit together."""
     faults: list[Fault] = []
     given = dict(_pair(text) for text in draft.inputs)
+    if PYTHON_QUOTES.match(draft.prompt):
+        detail = "the prompt stands in the quotes of a Python string, which would be sent to the model; leave only the text between them"
+        faults.append(Fault(pointer="/from", detail=detail))
     prompt = _with_placeholders(draft, given, faults)
     variables = list(dict.fromkeys(VARIABLE.findall(prompt)))
     if not variables and not given:

@@ -20,6 +20,7 @@ from optimizer.ports import Clock, SourceRow, Store
 BATCH = 500  # rows per transaction
 N_KEPT = 5  # rejected rows kept per reason
 N_SHOWN = 5  # of these said in a sentence
+CONFLICT = "the same input or id is there with another content"  # the first one stays, since a study may have used it
 N_REASONS = 20  # said one by one
 
 
@@ -108,7 +109,7 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
         verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
         for (row, _), verdict in zip(examples, verdicts, strict=True):
             if verdict == "id_conflict":
-                reject(row, "the same input or id is there with another content")
+                reject(row, CONFLICT)
             else:
                 seen[verdict] += 1
     with store.read() as tx:

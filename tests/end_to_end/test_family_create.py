@@ -53,12 +53,19 @@ def test_every_label_is_shown_with_its_rows(detent: Detent) -> None:
     assert "Labels, with their rows: card 30, refund 20." in create(detent).stderr
 
 
-def test_a_label_that_looks_like_another_is_named_with_the_way_to_merge_it(detent: Detent, tmp_path: Path) -> None:
+def test_a_label_that_looks_like_another_is_a_question_before_anything_is_kept(detent: Detent, tmp_path: Path) -> None:
     (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\nand one,card \n")
-    told = create(detent).stderr
-    assert "card 31, refund 20, crad 1" in told
-    assert "'crad' (1) looks like 'card' (31)" in told
-    assert "--merge 'crad=card'" in told
+    said = refusal(create(detent))
+    assert [part for part in ("'crad' (1) looks like 'card' (31)", "--merge 'crad=card'", "--keep-labels") if part not in said] == []
+    assert not (tmp_path / "home" / "families" / "triage").exists()
+    merged = create(detent, "--merge", "crad=card").stderr
+    assert "triage: 52 rows read, 52 taken" in merged
+
+
+def test_labels_that_are_meant_stay(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\n")
+    assert "card 30, refund 20, crad 1" in create(detent, "--keep-labels").stderr
+    assert {e["expected"]["label"] for e in made(tmp_path)} == {"card", "crad", "refund"}
 
 
 def test_labels_that_differ_in_case_alone_are_refused_until_they_are_merged(detent: Detent, tmp_path: Path) -> None:
@@ -100,6 +107,18 @@ def test_braces_that_are_meant_stay(detent: Detent, tmp_path: Path) -> None:
     assert "Write {message}." in (tmp_path / "home" / "families" / "triage" / "family.yaml").read_text()
 
 
+@pytest.mark.parametrize("before, after", [('f"""', '"""'), ("PROMPT = f'''", "'''"), ('f"', '"'), ('"""', '"""\n')])
+def test_the_quotes_of_a_prompt_copied_from_python_are_no_part_of_it(detent: Detent, tmp_path: Path, before: str, after: str) -> None:
+    (tmp_path / "prompt.txt").write_text(f"{before}Sort the message.\n\nMessage: {{message}}\nLabel:{after}")
+    assert "quotes" in refusal(create(detent, "--f-string"))
+    assert not (tmp_path / "home" / "families" / "triage").exists()
+
+
+def test_a_prompt_may_begin_and_end_with_quotes_of_its_own(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text('"Sort" the message.\n\nMessage: "{{message}}"')
+    assert create(detent).exit_code == 0
+
+
 def test_a_sheet_in_another_encoding_is_refused_and_then_read(detent: Detent, tmp_path: Path) -> None:
     (tmp_path / "sheet.csv").write_bytes(("message,label\n" + ROWS.replace("message 3", "Größe 3")).encode("latin-1"))
     assert "--encoding cp1252 reads 'Größe 3,card'" in refusal(create(detent))
@@ -130,6 +149,17 @@ def test_a_family_made_again_after_its_undo_says_what_serves(detent: Detent, tmp
     told = create(detent).stderr
     assert "its prompt does NOT serve" in told
     assert "detent family adopt triage --confirm triage" in told
+
+
+def test_a_family_made_again_says_that_rows_of_before_stay_as_they_were(detent: Detent, tmp_path: Path) -> None:
+    import shutil
+
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\n")
+    assert create(detent, "--keep-labels").exit_code == 0
+    shutil.rmtree(tmp_path / "home" / "families" / "triage")
+    told = create(detent, "--merge", "crad=card").stderr
+    assert "1 row is in the store with another answer or id, from a family of this name before, and stays so" in told
+    assert "another name" in told
 
 
 def test_an_import_names_labels_that_the_family_lacks_and_that_no_row_has(detent: Detent, tmp_path: Path) -> None:

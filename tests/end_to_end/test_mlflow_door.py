@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ import pytest
 
 from optimizer import supervise
 from optimizer.config import load_settings
-from optimizer.mlflow_server import ENVIRONMENT, prepare_store
+from optimizer.mlflow_server import ENVIRONMENT, command, prepare_store
+from optimizer.ports_in_use import is_free, listen
 from tests.clock import PROCESSES_S, until
 from tests.mlflow_store import NewMlflow
 
@@ -36,14 +36,14 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     home = tmp_path_factory.mktemp("home")
     new_mlflow(home / "mlflow" / "mlflow.db")
     prepare_store(load_settings(home=home))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    bound = listen("127.0.0.1", 0, "mlflow")  # handed over, as the supervisor does
+    port, fd = bound.port, bound.socket.fileno()
     own = {"DETENT_HOME": str(home), "DETENT_HOST": "0.0.0.0", "DETENT_MLFLOW_PORT": str(port)}
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "optimizer.mlflow_app"], env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log
+            command(fd), pass_fds=(fd,), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log
         )
+    bound.socket.close()
 
     def is_up() -> bool:
         assert server.poll() is None, (home / "server.log").read_text()
@@ -81,6 +81,7 @@ def test_the_supervisor_keeps_its_port_on_loopback_whatever_host_says(tmp_path: 
     listening = [child.listening for child in supervisor._children if child.listening is not None]
     try:
         assert [one.host for one in listening] == ["0.0.0.0", "127.0.0.1", "127.0.0.1"]
+        assert not any(is_free(one.host, one.port) for one in listening), "no other program can be taken for a child that still starts"
     finally:
         for one in listening:
             one.socket.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import stamina
 
 from optimizer import wiring
 from optimizer.cli.by_itself import EditNews
+from optimizer.cli.unknown_model import unknown_model
 from optimizer.config import Settings, load_settings
 from optimizer.core.errors import Busy
+from optimizer.ports import Store
 from tests.api_world import serving
 from tests.command_line import Ran, detent
 from tests.gateway_world import make_home
@@ -68,8 +71,8 @@ def ok(ran: Ran) -> str:
 
 def test_an_edited_file_is_told_with_the_next_command_and_that_it_was_changed_in_place(project: Project) -> None:
     assert "edited" not in ok(detent("family", "validate", "topics"))
-    files, store = wiring.load_families(project.settings), wiring.open_store(project.settings)
-    news = EditNews(store, files)
+    store = wiring.open_store(project.settings)
+    news = news_of(project, store)
     assert news() == []
     project.edit()
     (line,) = news()
@@ -81,9 +84,23 @@ def test_an_edited_file_is_told_with_the_next_command_and_that_it_was_changed_in
         assert "detent study confirm topics file --dry-run" in told
 
 
+def test_a_model_that_nothing_names_is_told_where_the_service_runs_and_by_status(project: Project) -> None:
+    assert "refused" not in ok(detent("status"))
+    store = wiring.open_store(project.settings)
+    news = news_of(project, store)
+    project.file.write_text(project.file.read_text(encoding="utf-8").replace("remote", "remtoe"), encoding="utf-8")
+    (line,) = news()
+    store.close()
+    assert "There is no model 'remtoe' in config/models.yaml" in line
+    assert "detent family adopt" not in line, "which would be refused"
+    told = ok(detent("status"))
+    assert "1 family file refused (detent family validate)" in told
+    assert "its file names an unknown model" in told
+
+
 def test_an_edit_while_the_store_is_away_is_told_once_it_is_back(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     store = wiring.open_store(project.settings)
-    news = EditNews(store, wiring.load_families(project.settings))
+    news = news_of(project, store)
     project.edit()
     with monkeypatch.context() as away:
         away.setattr(store, "read", refuse)
@@ -91,6 +108,10 @@ def test_an_edit_while_the_store_is_away_is_told_once_it_is_back(project: Projec
     (line,) = news()
     assert "is edited, not served" in line
     store.close()
+
+
+def news_of(project: Project, store: Store) -> EditNews:
+    return EditNews(store, wiring.load_families(project.settings), partial(unknown_model, project.settings))
 
 
 def refuse() -> Any:

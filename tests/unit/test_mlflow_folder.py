@@ -88,7 +88,7 @@ def test_tables_are_made_by_one_process_at_a_time(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "environ", dict(os.environ))  # what an MLflow server reads is no business of other tests
     monkeypatch.setattr(mlflow, "MlflowClient", lambda **uris: nobody_else_can("the worker"))
     monkeypatch.setattr(handlers, "initialize_backend_stores", lambda *uris: nobody_else_can("the server"))
-    monkeypatch.setattr(uvicorn, "run", lambda *args, **options: None)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *args, **options: None)
     connect(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
     mlflow_app.main()
     assert made == ["the worker", "the server"]
