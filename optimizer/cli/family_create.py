@@ -75,7 +75,13 @@ def create(
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     values = {"family": family, "files": [made.family_file, made.examples_file], "import": report, "labels": dict(made.content.labels)}
     show(as_json, values, lambda out: None)
-    for sentence in (*_left_out(sheet, made.content), *_of_labels(made.content), *report.sentences(), *_from_before(report), *_cut(declared)):
+    for sentence in (
+        *_left_out(sheet, made.content),
+        *_of_labels(made.content),
+        *report.sentences(),
+        *_from_before(report),
+        *_cut(declared),
+    ):
         say(sentence)
     say(f"Studies of {family}: {_by_itself(session, declared)}.")
     serves, then = _what_serves(session, declared)

@@ -107,7 +107,7 @@ def test_braces_that_are_meant_stay(detent: Detent, tmp_path: Path) -> None:
     assert "Write {message}." in (tmp_path / "home" / "families" / "triage" / "family.yaml").read_text()
 
 
-@pytest.mark.parametrize("before, after", [('f"""', '"""'), ("PROMPT = f'''", "'''"), ('f"', '"'), ('"""', '"""\n')])
+@pytest.mark.parametrize(("before", "after"), [('f"""', '"""'), ("PROMPT = f'''", "'''"), ('f"', '"'), ('"""', '"""\n')])
 def test_the_quotes_of_a_prompt_copied_from_python_are_no_part_of_it(detent: Detent, tmp_path: Path, before: str, after: str) -> None:
     (tmp_path / "prompt.txt").write_text(f"{before}Sort the message.\n\nMessage: {{message}}\nLabel:{after}")
     assert "quotes" in refusal(create(detent, "--f-string"))

@@ -40,9 +40,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     port, fd = bound.port, bound.socket.fileno()
     own = {"DETENT_HOME": str(home), "DETENT_HOST": "0.0.0.0", "DETENT_MLFLOW_PORT": str(port)}
     with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command(fd), pass_fds=(fd,), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log
-        )
+        server = subprocess.Popen(command(fd), pass_fds=(fd,), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log)
     bound.socket.close()
 
     def is_up() -> bool:
