@@ -23,6 +23,7 @@ from bench.siege.besieged import FEEDBACK_KEY, Besieged
 from bench.siege.worst_texts import ENTRANCES, LIMITS, body_of
 
 SLOW_S, LOCK_S, STOPPED_S, BETWEEN_S = 12.0, 5.0, 5.0, 1.0
+API_KILLED = "kill -9 of the api"
 READY_S, LOOK_S = 180.0, 0.05  # the longest wait for /ready, and how often it is asked
 N_SLOWLORIS, N_SLOW_BODIES, N_HUGE, N_WRONG_KEYS = 50, 8, 3, 200
 HALF_A_HEAD = "GET /v1/families/triage/prompt HTTP/1.1\r\nHost: {host}\r\nX-Slow: "
@@ -41,16 +42,21 @@ store.execute("ROLLBACK")
 
 @dataclass
 class Faults:
-    """``ready_s``: fault > seconds until everything was ready again, of each turn; ``away``: when the api was killed and ready again."""
+    """``ready_s``: fault > seconds until everything was ready again, of each turn; ``turns``: fault > when it began and everything was ready again."""
 
     place: Besieged
     end: Event = field(default_factory=Event)
     ready_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    away: list[tuple[float, float]] = field(default_factory=list)
+    turns: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     told: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._huge = cycle([case for case, (path, _) in ENTRANCES.items() if path.endswith(("/feedback", "/render", "/completions"))])
+
+    @property
+    def away(self) -> list[tuple[float, float]]:
+        """When the api was killed and ready again."""
+        return self.turns[API_KILLED]
 
     def in_turn(self, until: float) -> None:
         """Every fault at least once; then on until this moment (monotonic). A turn that has begun is finished, so kills come last."""
@@ -70,8 +76,7 @@ class Faults:
         while (missing := self.place.missing()) and monotonic() < over + READY_S and not self.end.wait(LOOK_S):
             last = missing
         self.ready_s[name].append(monotonic() - over)
-        if name == "kill -9 of the api":
-            self.away.append((began, monotonic()))
+        self.turns[name].append((began, monotonic()))
         print(
             f"{name}: ready again after {self.ready_s[name][-1]:.2f} s{', last ' + ', '.join(last) if last else ''}",
             file=sys.stderr,
@@ -158,5 +163,5 @@ FAULTS: dict[str, Callable[[Faults], None]] = {
     f"the worker stopped for {STOPPED_S:g} s": Faults.stop_worker,
     "kill -9 of the worker": lambda faults: faults.kill("worker"),
     "kill -9 of the gateway": lambda faults: faults.kill("gateway"),
-    "kill -9 of the api": lambda faults: faults.kill("api"),
+    API_KILLED: lambda faults: faults.kill("api"),
 }

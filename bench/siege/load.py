@@ -6,12 +6,14 @@ import asyncio
 import sqlite3
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.common import Cell
 from bench.siege.besieged import Besieged, Memory, besieged
@@ -119,23 +121,37 @@ def _promises(siege: Siege) -> list[Cell]:
 
 
 def _prompts(siege: Siege) -> list[Cell]:
-    away: list[float | None] = []
-    runs: list[float | None] = []
-    for due, took in siege.clients.prompts:
-        ends = due + (PATIENCE_S if took is None else took)
-        is_away = any(due <= back and gone <= ends for gone, back in siege.faults.away)
-        (away if is_away else runs).append(took)
-    return [*_waits("while the api runs", runs, P99_MS), *_waits("while the api restarts", away, None)]
+    away = siege.faults.away
+    runs = [(due, took) for due, took in siege.clients.prompts if not _overlap(due, took, away)]
+    while_away = [took for due, took in siege.clients.prompts if _overlap(due, took, away)]
+    by_fault = {name: [took for due, took in runs if _overlap(due, took, turns)] for name, turns in siege.faults.turns.items()}
+    return [
+        *_waits("while the api runs", [took for _, took in runs], P99_MS),
+        *(_p99(f"during {name}", waits, None) for name, waits in by_fault.items() if waits),
+        *_waits("while the api restarts", while_away, None),
+    ]
+
+
+def _overlap(due: float, took: float | None, spans: Sequence[tuple[float, float]]) -> bool:
+    ends = due + (PATIENCE_S if took is None else took)
+    return any(due <= until and since <= ends for since, until in spans)
 
 
 def _waits(when: str, waits: list[float | None], bar_ms: float | None) -> list[Cell]:
     """One without an answer waited as long as its client was patient."""
-    ms = np.array([1000 * (PATIENCE_S if took is None else took) for took in waits] or [0.0])
     return [
-        _cell(f"prompt {when}, p50", float(np.quantile(ms, 0.5)), "ms", len(waits)),
-        _cell(f"prompt {when}, p99", float(np.quantile(ms, 0.99)), "ms", len(waits), bar=bar_ms),
+        _cell(f"prompt {when}, p50", float(np.quantile(_ms(waits), 0.5)), "ms", len(waits)),
+        _p99(when, waits, bar_ms),
         _cell(f"prompts without an answer within {PATIENCE_S:g} s {when}", waits.count(None), "count", len(waits)),
     ]
+
+
+def _p99(when: str, waits: list[float | None], bar_ms: float | None) -> Cell:
+    return _cell(f"prompt {when}, p99", float(np.quantile(_ms(waits), 0.99)), "ms", len(waits), bar=bar_ms)
+
+
+def _ms(waits: list[float | None]) -> NDArray[np.float64]:
+    return np.array([1000 * (PATIENCE_S if took is None else took) for took in waits] or [0.0])
 
 
 def _processes(siege: Siege) -> list[Cell]:

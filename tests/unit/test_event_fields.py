@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 
 from api.routes.events import EVENT_SCHEMA
-from optimizer.core.event_fields import FIELDS
+from optimizer.core.event_fields import FIELDS, MAX_UNKNOWN, read_fields
 from tests.event_table import event_table, part_table
+from tests.stores import NOW
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "rest.md").read_text(encoding="utf-8")
@@ -62,3 +63,11 @@ def test_what_the_document_forbids_is_never_taken(name: str, value: Any) -> None
     except ValueError:
         return
     jsonschema.validate({name: value}, EVENT_SCHEMA)
+
+
+def test_of_many_unknown_fields_the_first_are_named_and_the_others_counted() -> None:
+    """Each further one costs a look at its name and nothing more."""
+    _, faults = read_fields({f"k{i}": 1 for i in range(5000)}, now=NOW)
+    assert len(faults) == MAX_UNKNOWN + 1
+    assert faults[0].detail.startswith("is not a field of an event; known are ")
+    assert faults[-1].detail == f"and {5000 - MAX_UNKNOWN:,} more are no fields of an event"
