@@ -6,7 +6,7 @@ What lives here: the story (``story.py``), its users (``users.py``), the servers
 
 from __future__ import annotations
 
-LENGTH = "under ten minutes on two cores"  # as measured; README, Makefile and docs say it in these words (tests/unit/test_demo_length.py)
+LENGTH = "about ten minutes on two cores"  # as measured; README, Makefile and docs say it in these words (tests/unit/test_demo_length.py)
 
 
 def run(keep: bool) -> int:
