@@ -24,9 +24,7 @@ from optimizer.ports_in_use import reachable_host
 from optimizer.run_files import PRIVATE, announce_soon, withdraw
 
 NICENESS = 5  # of what no application waits for: prompts and chats come first, also while the worker loads its libraries
-SWITCH_S = (
-    0.0005  # how long a thread that reads a large body may keep the interpreter from the event loop; Python's 5 ms is paid at each wait
-)
+SWITCH_S = 0.0005  # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
 GRACE_S = 5.0  # between the request to end and the end
 FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
 FILES_BESIDE = 500  # database, logs, models

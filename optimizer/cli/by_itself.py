@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from optimizer.core.errors import Busy, InvalidFamily
@@ -73,9 +73,9 @@ class News:
 class EditNews:
     """What the families' files say since the last question that does not serve, and which of them became faulty."""
 
-    def __init__(self, store: Store, files: FamilyFiles, fault: Callable[[Family], InvalidFamily | None]) -> None:
-        """``fault``: what keeps a family that can be read from being used, such as a model that nothing names."""
-        self._store, self._files, self._fault = store, files, fault
+    def __init__(self, store: Store, files: FamilyFiles, faults: Callable[[Iterable[Family]], Mapping[str, InvalidFamily]]) -> None:
+        """``faults``: by family, what keeps one that can be read from being used, such as a model that nothing names."""
+        self._store, self._files, self._faults = store, files, faults
         self._told = set(self._lines())
         self._is_due = False  # files were read again, and the store not yet asked what that means
 
@@ -98,7 +98,7 @@ class EditNews:
     def _lines(self) -> list[str]:
         faulty = [f"{name}: its file is faulty, the last good version serves. {p.detail}" for name, p in self._files.problems.items()]
         readable = [f for f in self._files.families.values() if f.name not in self._files.problems]
-        faults = {f.name: fault for f in readable if (fault := self._fault(f)) is not None}
+        faults = self._faults(readable)
         faulty += [f"{name}: what the file says cannot be served. {fault.detail}" for name, fault in faults.items()]
         with self._store.read() as tx:
             found = [read_edit(tx, self._store, f) for f in readable if f.name not in faults]

@@ -111,9 +111,9 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
 def _news(settings: Settings, store: Store, families: FamilyFiles) -> Callable[[], list[str]]:
     """What began or ended by itself, and what was edited in the files."""
     from optimizer.cli.by_itself import EditNews, News
-    from optimizer.cli.unknown_model import unknown_model
+    from optimizer.cli.unknown_model import with_unknown_model
 
-    by_itself, edits = News(store), EditNews(store, families, partial(unknown_model, settings))
+    by_itself, edits = News(store), EditNews(store, families, partial(with_unknown_model, settings))
     return lambda: [*by_itself(), *edits()]
 
 

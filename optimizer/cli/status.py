@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import typer
@@ -26,6 +26,7 @@ def status(as_json: Json = False) -> None:
     Example: detent status --json
     """
     from optimizer import run_files
+    from optimizer.cli.unknown_model import with_unknown_model
     from optimizer.core.rollout_headline import home_headline
     from optimizer.jobs.mirror_outbox import TOPICS
     from optimizer.jobs.send_alerts import messages_waiting
@@ -46,9 +47,9 @@ def status(as_json: Json = False) -> None:
     with store.read() as tx:
         _, ticked_at = store.serving_version.read(tx)
         freezes = store.freezes.all(tx)
-        families = [
-            _family_row(session, tx, name, freezes) for name in sorted(session.families.families.keys() | session.families.problems.keys())
-        ]
+        unknown = with_unknown_model(settings, session.families.families.values())
+        names = sorted(session.families.families.keys() | session.families.problems.keys())
+        families = [{**_family_row(session, tx, name, freezes), "problem": _problem(session, name, unknown)} for name in names]
         studies = store.studies.unfinished(tx)
         alerts = store.alerts.all(tx, open_only=True)
         backlog = store.outbox.backlog(tx, topics=TOPICS)
@@ -145,17 +146,13 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
             "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source, "by": schedule.by,
         },
         "by_itself": "?" if schedule is None else "on" if schedule.on else "off",
-        "problem": _problem(session, name),
     }  # fmt: skip
 
 
-def _problem(session: Session, name: str) -> str | None:
-    from optimizer.cli.unknown_model import unknown_model
-
+def _problem(session: Session, name: str, unknown: Collection[str]) -> str | None:
     if name in session.families.problems:
         return "faulty file, last good version serves"
-    unknown = unknown_model(session.settings, session.families.families[name])
-    return "its file names an unknown model" if unknown is not None else None
+    return "its file names an unknown model" if name in unknown else None
 
 
 def _ago(seconds: float) -> str:

@@ -12,7 +12,7 @@ import stamina
 
 from optimizer import wiring
 from optimizer.cli.by_itself import EditNews
-from optimizer.cli.unknown_model import unknown_model
+from optimizer.cli.unknown_model import with_unknown_model
 from optimizer.config import Settings, load_settings
 from optimizer.core.errors import Busy
 from optimizer.ports import Store
@@ -111,7 +111,7 @@ def test_an_edit_while_the_store_is_away_is_told_once_it_is_back(project: Projec
 
 
 def news_of(project: Project, store: Store) -> EditNews:
-    return EditNews(store, wiring.load_families(project.settings), partial(unknown_model, project.settings))
+    return EditNews(store, wiring.load_families(project.settings), partial(with_unknown_model, project.settings))
 
 
 def refuse() -> Any:
