@@ -31,7 +31,7 @@ install:
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q optimizer api # where Python may write no bytecode, each process would compile everything anew: two seconds
 
-demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (about ten minutes on two cores)
+demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (under ten minutes on two cores)
 	@$(BIN)/detent demo
 
 # A file is the unit that a worker takes: what a file's tests share (a server, an MLflow store) is made once. WORKERS=0 runs in one process.

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
-from api import problems
 from api.documents import install_documents
-from api.edge import Edge
+from api.http import problems
+from api.http.edge import Edge
 from api.lifecycle import running_loops, running_services
 from api.routes import (
     clock,
@@ -29,7 +29,7 @@ from api.routes import (
     studies,
     variants,
 )
-from optimizer.config import Settings
+from optimizer.host.config import Settings
 
 GROUPS = (
     families,

@@ -10,9 +10,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from api.problems import explanations
+from api.http.problems import explanations
 from api.routing import CHANGE, NARROWS, PASSED_ON, ROLE
-from optimizer.core.errors import NotFound
+from optimizer.core.base.errors import NotFound
 
 FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 PAGE = """<!doctype html>

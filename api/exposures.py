@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from api.prompt import ServedFamily
-from optimizer.core.assignment import Choice
+from optimizer.core.serving.assignment import Choice
 from optimizer.ports import Store
 
 WINDOW_S = 10

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from api.prompt import to_json
-from optimizer.core.errors import InvalidFamily
+from optimizer.core.base.errors import InvalidFamily
 
 TEXTS = frozenset(
     {

@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 from starlette.responses import JSONResponse
 
 from api.services import Services
-from optimizer.core.assignment import unit_hmac
-from optimizer.core.errors import Fault, InvalidInput, KeyReused
+from optimizer.core.base.errors import Fault, InvalidInput, KeyReused
+from optimizer.core.serving.assignment import unit_hmac
 from optimizer.ports import Store, Transaction
 
 T = TypeVar("T")

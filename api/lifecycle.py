@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 
-from api.forwarding import Gateway
+from api.http.forwarding import Gateway
 from api.services import Services
 from api.serving import ServingState
-from optimizer import wiring
-from optimizer.config import Settings
+from optimizer.host.config import Settings
+from optimizer.runtime import wiring
 
 POLL_S = 0.25
 FLUSH_S = 1.0
@@ -54,6 +54,7 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
 def _open(settings: Settings) -> Services:
     store = wiring.open_store(settings)
     clock = wiring.open_clock(settings)
+    wiring.find_packages()
     files = wiring.load_families(settings)
     secrets = wiring.open_secrets(settings)
     flags = wiring.load_flags()

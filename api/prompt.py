@@ -8,8 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from api.etags import etag_of
-from optimizer.core.assignment import (
+from api.http.etags import etag_of
+from optimizer.core.content.policy.flags import REASON, Flags
+from optimizer.core.content.policy.learned_knob import READ_BY_SCORE
+from optimizer.core.content.policy.pipeline import ItemDecision, Pipeline, parse_pipeline
+from optimizer.core.family.family import Family
+from optimizer.core.family.generation_settings import only_settings
+from optimizer.core.family.masking import Masker
+from optimizer.core.family.rendering import render_open
+from optimizer.core.family.variant import Variant
+from optimizer.core.serving.assignment import (
     DEFAULT_COHORT_MINUTES,
     Assignment,
     Choice,
@@ -20,16 +28,8 @@ from optimizer.core.assignment import (
     cohort_start,
     sign_token,
 )
-from optimizer.core.family import Family
-from optimizer.core.freezes import Freeze
-from optimizer.core.generation_settings import only_settings
-from optimizer.core.policy.content.flags import REASON, Flags
-from optimizer.core.policy.content.pipeline import Decision, Pipeline, parse_pipeline
-from optimizer.core.policy.content_score import READ_BY_SCORE
-from optimizer.core.privacy import Masker
-from optimizer.core.rendering import render_open
-from optimizer.core.rollout import Champion, Rollout
-from optimizer.core.variant import Variant
+from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Champion, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class ServedFamily:
             found = self._pipelines[choice.variant] = parse_pipeline(self.variants[choice.variant].policy)
         return found
 
-    def decide(self, choice: Choice, record: Mapping[str, Any], at: str) -> Decision:
+    def decide(self, choice: Choice, record: Mapping[str, Any], at: str) -> ItemDecision:
         """What the policy does with a record. A score reads texts as an import keeps them: masked, so that it says what it said of them in a study.
 
         Raises:

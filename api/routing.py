@@ -10,15 +10,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from api import services
-from api.auth import Caller, WrongKey, identify, require, require_family
-from api.bodies import StrictRequest, check_media_type
-from api.body_limits import limit_of
+from api.access.auth import Caller, WrongKey, identify, require, require_family
+from api.access.local_door import refuse_forms, require_program_of_this_machine
 from api.figures import without_quotes, without_texts
+from api.http.bodies import StrictRequest, check_media_type
+from api.http.body_limits import limit_of
+from api.http.problems import UnknownParameter
 from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
-from api.local_door import refuse_forms, require_program_of_this_machine
-from api.problems import UnknownParameter
-from optimizer.core.access import Role
-from optimizer.core.errors import Busy, Fault, InvalidFamily
+from optimizer.core.base.errors import Busy, Fault, InvalidFamily
+from optimizer.core.serving.access import Role
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
 KEYED = "x-detent-keyed"

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from optimizer.core.access import Role
-from optimizer.core.event_kinds import moment
+from api.http.few_faults import Objects, StrictModel
+from optimizer.core.feedback.event_kinds import moment
+from optimizer.core.serving.access import Role
 
+MANY = 1000  # entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told
 Aim = Literal["quality", "cost", "latency"]
 Reason = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -26,14 +28,14 @@ def _storable(at: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+class Body(StrictModel, BaseModel):  # named again for the linter, which looks at this file alone
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class RenderBody(Body):
     unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     variables: dict[str, Any]
-    history: Annotated[list[dict[str, Any]], Field(description="Earlier turns, oldest first, where the prompt has {role: history}")] = []
+    history: Annotated[Objects, Field(description="Earlier turns, oldest first, where the prompt has {role: history}")] = []
 
 
 class OverrideBody(Body):
@@ -88,9 +90,9 @@ class KeyBody(Body):
     """At most one role of each ladder (serve < feedback; read < read-texts < operate), or admin alone."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    roles: Annotated[list[Role], Field(min_length=1)]
-    sources: Annotated[list[Literal["person", "judge"]], Field(description="Sources that need a right of their own")] = []
-    families: Annotated[list[Name] | None, Field(description="Default: all of them")] = None
+    roles: Annotated[list[Role], Field(min_length=1, max_length=10)]
+    sources: Annotated[list[Literal["person", "judge"]], Field(max_length=10, description="Sources that need a right of their own")] = []
+    families: Annotated[list[Name] | None, Field(max_length=MANY, description="Default: all of them")] = None
     expires_at: Annotated[Moment | None, Field(description="Default: never")] = None
     limits: KeyLimitsBody | None = None
 
@@ -130,9 +132,9 @@ class VariantBody(Body):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    messages: Annotated[Objects, Field(min_length=1)] | None = None
     from_: Annotated[Name | None, Field(alias="from")] = None
-    examples: list[FewShotBody] | None = None
+    examples: Annotated[list[FewShotBody], Field(max_length=MANY)] | None = None
     model: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
     response_format: Annotated[
@@ -172,4 +174,4 @@ class ChampionRollbackBody(Body):
 
 class ExposuresBody(Body):
     client: Annotated[str, Field(min_length=1, max_length=512)]
-    windows: Annotated[list[dict[str, Any]], Field(description="Each: family, variant, rollout, stage, from, to, exposed")]
+    windows: Annotated[Objects, Field(description="Each: family, variant, rollout, stage, from, to, exposed")]

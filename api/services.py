@@ -9,21 +9,21 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from api.access.key_limits import RequestLimits
+from api.access.limits import MinuteWindows
+from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
-from api.forwarding import Gateway
-from api.key_limits import RequestLimits
-from api.limits import MinuteWindows
+from api.http.forwarding import Gateway
 from api.serving import ServingState, no_family
-from api.wrong_keys import WrongKeys
-from optimizer.actor import local_actor
-from optimizer.config import Settings
-from optimizer.core.access import EVERYTHING, Access
-from optimizer.core.assignment import unit_hmac, verify_token
-from optimizer.core.errors import InvalidFamily
-from optimizer.core.family import Family
-from optimizer.core.policy.content.flags import Flags
-from optimizer.core.policy.content.targets import TARGETS, Target
-from optimizer.jobs.ingest_feedback import Idempotency, Intake
+from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.content.policy.flags import Flags
+from optimizer.core.content.records.targets import TARGETS, Target
+from optimizer.core.family.family import Family
+from optimizer.core.serving.access import EVERYTHING, Access
+from optimizer.core.serving.assignment import unit_hmac, verify_token
+from optimizer.host.actor import local_actor
+from optimizer.host.config import Settings
+from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake, Turns
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class Services:
     chat_windows: MinuteWindows | None = field(init=False)  # None: no limit
     request_limits: RequestLimits = field(init=False)
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
+    turns: Turns = field(default_factory=Turns)
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
@@ -83,6 +84,7 @@ class Services:
             by_gateway=by_gateway,
             text_bytes=None if by_gateway else self.settings.limits.event_text_bytes,  # what was answered has to be on record
             idempotency=idempotency,
+            turns=self.turns,
         )
 
     def read(self, fn: Callable[[Transaction], T]) -> T:

@@ -11,16 +11,17 @@ from typing import Any
 
 import structlog
 
-from api.auth import Keys
+from api.access.auth import Keys
 from api.prompt import EnvironmentOverride, ServedFamily
-from optimizer.core.assignment import Keys as TokenKeys
-from optimizer.core.assignment import holdback_of, leased, overrides_by_family
-from optimizer.core.errors import Busy, NotFound
-from optimizer.core.freezes import Freeze, is_frozen
-from optimizer.core.policy.content.flags import Flags
-from optimizer.core.rollout import Rollout
-from optimizer.core.variant import Variant
-from optimizer.jobs.renew_leases import report_unwatched
+from optimizer.core.base.errors import Busy, NotFound
+from optimizer.core.content.policy.flags import Flags
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.variant import Variant
+from optimizer.core.serving.assignment import Keys as TokenKeys
+from optimizer.core.serving.assignment import holdback_of, leased, overrides_by_family
+from optimizer.core.serving.freezes import Freeze, is_frozen
+from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.rollouts.tick import report_unwatched
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 log = structlog.get_logger("api.serving")
@@ -169,7 +170,7 @@ class ServingState:
             log.error("the champion before is missing from the store, nobody is held back", family=name, variant=holdback.variant)
             holdback = None
         environment = None
-        if self._flags.knobs and definition is not None and definition.kind == "policy":
+        if self._flags.knobs and definition is not None and kind_of(definition).runs_pipeline:
             environment = EnvironmentOverride(variant=self._flags.overridden(variants[champion.variant]), flags=self._flags)
             variants = {**variants, environment.variant.id: environment.variant}
         usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}

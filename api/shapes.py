@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from optimizer.core.estimate import Estimate
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from optimizer.core.freezes import Freeze
-from optimizer.core.policy.learned import OUT_OF_FOLD
-from optimizer.core.rollout import Champion, Decision, Rollout
-from optimizer.core.rollout_forecast import RolloutForecast
-from optimizer.core.rollout_view import RolloutView
-from optimizer.core.schedule import ScheduleInForce
-from optimizer.core.study import Study, Trial
-from optimizer.jobs.freeze import FreezeReport
-from optimizer.jobs.look_at_triggers import next_scheduled
-from optimizer.jobs.manage_keys import KeyReport
-from optimizer.jobs.prune_records import PruneReport
-from optimizer.jobs.read_retention import Unpruned
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.forecast.forecast import RolloutForecast
+from optimizer.core.scheduling.schedule import ScheduleInForce
+from optimizer.core.search.cascade.learned import OUT_OF_FOLD
+from optimizer.core.search.cost_estimate import CostEstimate
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Champion, Decision, Rollout
+from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.record_change import ChangeReport
-from optimizer.jobs.set_schedule import ScheduleReport
+from optimizer.jobs.rollouts.freeze import FreezeReport
+from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
+from optimizer.jobs.scheduling.set_schedule import ScheduleReport
+from optimizer.jobs.upkeep.manage_keys import KeyReport
+from optimizer.jobs.upkeep.prune_records import PruneReport
+from optimizer.jobs.upkeep.read_retention import Unpruned
 from optimizer.ports import Alert, Clock, VariantRecord
 
 
@@ -147,5 +147,5 @@ def schedule_change(value: ScheduleReport, clock: Clock) -> dict[str, Any]:
     return {**asdict(value), "schedule": schedule(value.schedule, clock)}
 
 
-def estimate(family: str, value: Estimate) -> dict[str, Any]:
+def estimate(family: str, value: CostEstimate) -> dict[str, Any]:
     return {"family": family, "dry_run": True, "estimate": asdict(value)}

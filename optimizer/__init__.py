@@ -1,0 +1,1 @@
+"""What Detent is made of; ARCHITECTURE.md says where each part stands."""

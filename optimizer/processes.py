@@ -7,6 +7,7 @@ ends too. Listening sockets come from the supervisor, so that an address survive
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import socket
@@ -18,10 +19,10 @@ from typing import Any
 
 import structlog
 
-from optimizer.config import Settings, load_settings
-from optimizer.logs import set_up_logs
-from optimizer.ports_in_use import reachable_host
-from optimizer.run_files import PRIVATE, announce_soon, withdraw
+from optimizer.host.config import Settings, load_settings
+from optimizer.host.logs import set_up_logs
+from optimizer.host.ports_in_use import reachable_host
+from optimizer.host.run_files import PRIVATE, announce_soon, withdraw
 
 NICENESS = 5  # of what no application waits for: prompts and chats come first, also while the worker loads its libraries
 SWITCH_S = 0.0005  # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
@@ -70,7 +71,7 @@ def run_api(settings: Settings, fd: int | None) -> None:
 
 
 def run_gateway(settings: Settings, fd: int | None) -> None:
-    from api.gateway import create_gateway
+    from api.gateway.app import create_gateway
 
     app = create_gateway(settings)
     _serve(app, settings, "gateway", settings.gateway_port, fd, lambda: {"models": app.state.model_side.catalogue.digests()})
@@ -78,14 +79,14 @@ def run_gateway(settings: Settings, fd: int | None) -> None:
 
 def run_worker(settings: Settings, fd: int | None) -> None:
     os.nice(NICENESS)
-    from optimizer.worker import Worker
+    from optimizer.runtime.worker import Worker
 
     Worker(settings).run()
 
 
 def run_mlflow(settings: Settings, fd: int | None) -> None:
     os.nice(NICENESS)
-    from optimizer.mlflow_server import run
+    from optimizer.runtime.mlflow_server import run
 
     run(settings, fd)
 
@@ -94,7 +95,7 @@ def _serve(
     app: object, settings: Settings, name: str, port: int, fd: int | None, more: Callable[[], Mapping[str, Any]] = lambda: {}
 ) -> None:
     """``more``: what the process announces beside its address once it has started."""
-    from api.server import Server, configuration
+    from api.http.server import Server, configuration
 
     bound = socket.socket(fileno=fd) if fd is not None else None
     host, port = bound.getsockname()[:2] if bound is not None else (settings.host, port)
@@ -105,11 +106,20 @@ def _serve(
     class Announced(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            _set_aside()
             if self.started:
                 announce_soon(settings, name, url, **more())
 
     config = configuration(app, settings, host=host, port=port, behind_the_api=name == "gateway")
     Announced(config).run(sockets=[bound] if bound is not None else None)
+
+
+def _set_aside() -> None:
+    """Take what the process has loaded out of the garbage collector's sight. It stays anyway, and looking through its hundred thousand objects
+    held up all requests for a tenth of a second, each time that a large body made the collector look at everything.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _allow_files(n: int) -> None:

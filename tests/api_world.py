@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.services import Services
-from optimizer.config import Settings, load_settings
-from optimizer.core.access import access_of, hash_of
-from optimizer.core.dataset import make_example
-from optimizer.jobs.renew_leases import tick
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.serving.access import access_of, hash_of
+from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.rollouts.tick import tick
 from tests.stores import migrate_store
 
 FAMILY = """\

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from optimizer.core.family import Family
-from optimizer.core.feedback import FeedbackEvent, Interaction, LaterParts
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.feedback.events import FeedbackEvent, Interaction, LaterParts
 from optimizer.core.policy.steps import draw_of
-from optimizer.core.variant import Variant
 from tests.stores import arm
 from tests.study_world import START, TOPICS, World, topic_family
 

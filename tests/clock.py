@@ -44,10 +44,13 @@ class Clock:
 
 
 def until(met: Callable[[], Any], what: str = "what another thread or process does", patience_s: float = 15.0) -> Any:
-    """The first true answer of ``met``; a machine may be slow, so patience is long and success is seen at once."""
-    end, pause_s = time.monotonic() + patience_s, 0.001
+    """The first true answer of ``met``; a machine may be slow, so patience is long and success is seen at once.
+
+    Processes that take seconds are asked less often than threads: to answer takes the CPU that they need.
+    """
+    end, pause_s, longest_s = time.monotonic() + patience_s, 0.001, 0.05 if patience_s < PROCESSES_S else 0.2
     while not (found := met()):
         assert time.monotonic() < end, f"waited {patience_s:g} s for {what}"
         time.sleep(pause_s)
-        pause_s = min(2 * pause_s, 0.05)
+        pause_s = min(2 * pause_s, longest_s)
     return found

@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from optimizer.core.policy.content import filter
-from optimizer.core.policy.content.fields import CHECKPOINTS, FIELDS
-from optimizer.core.policy.content.route import CONTENT_TYPES, MODES
+from optimizer.core.content.policy import filter
+from optimizer.core.content.policy.route import CONTENT_TYPES, MODES
+from optimizer.core.content.records.fields import CHECKPOINTS, FIELDS
 
 GOOD: dict[str, Any] = {
     "content_type": "news",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optimizer.core.event_fields import FIELDS
-from optimizer.core.event_kinds import EventField, fields_in
-from optimizer.core.feedback import Part
+from optimizer.core.feedback.event_kinds import EventField, fields_in
+from optimizer.core.feedback.events import Part
+from optimizer.core.feedback.fields import FIELDS
 
 WORDS = {"dropped": "dropped", "replaced": "replaced by a remark", "masked": "masked only"}
 

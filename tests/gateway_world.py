@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from api.gateway import create_gateway
-from api.server import Server, configuration
-from optimizer import wiring
-from optimizer.config import Settings, load_settings
+from api.gateway.app import create_gateway
+from api.http.server import Server, configuration
+from optimizer.host.config import Settings, load_settings
+from optimizer.runtime import wiring
 from tests.clock import until
 from tests.stores import migrate_store
 
@@ -75,7 +75,7 @@ def interactions(settings: Settings, name: str) -> list[dict[str, Any]]:
     """All of a family that are on record, in the order in which they were received."""
     from sqlalchemy import select
 
-    from optimizer.adapters.database.events import INTERACTIONS
+    from optimizer.adapters.store.repositories.events import INTERACTIONS
 
     store = wiring.open_store(settings)
     try:

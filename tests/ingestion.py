@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from optimizer.adapters.database import Database
-from optimizer.core.assignment import Assignment, sign_token, unit_hmac, verify_token
-from optimizer.core.dataset import Example
-from optimizer.core.family import Family, parse_family
-from optimizer.core.feedback import FeedbackEvent, Interaction
-from optimizer.jobs.ingest_feedback import Intake
+from optimizer.adapters.store import Database
+from optimizer.core.dataset.examples import Example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.events import FeedbackEvent, Interaction
+from optimizer.core.serving.assignment import Assignment, sign_token, unit_hmac, verify_token
+from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.ports import VariantRecord
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, temporary_database, variant

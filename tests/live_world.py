@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from optimizer.core.errors import ModelFailed
+from optimizer.core.base.errors import ModelFailed
 from tests.scripted_model import ScriptedModel
 
 live = importlib.import_module("search_live")

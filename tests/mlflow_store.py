@@ -41,7 +41,7 @@ def _migrate(path: Path) -> None:
 
     draft = path.with_suffix(".draft")
     with closing(sqlite3.connect(draft)) as source:
-        source.execute("PRAGMA journal_mode=WAL")  # as optimizer/mlflow_server.py prepares it
+        source.execute("PRAGMA journal_mode=WAL")  # as optimizer/runtime/mlflow_server.py prepares it
         upgrade.callback(f"sqlite:///{draft}")  # type: ignore[misc]
         with closing(sqlite3.connect(draft.with_suffix(".copy"))) as copy:
             source.backup(copy)

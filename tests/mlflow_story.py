@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from optimizer.adapters.database import Database
-from optimizer.core.dataset import Example, make_example
-from optimizer.core.rollout import Champion
-from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial
-from optimizer.core.variant import FewShot, Variant
+from optimizer.adapters.store import Database
+from optimizer.core.base.values import Budget, ExampleResult, Spend
+from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving.rollout import Champion
 from optimizer.ports import VariantRecord
 from tests.clock import Clock
 from tests.stores import new_database

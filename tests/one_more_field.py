@@ -13,13 +13,13 @@ BEFORE = "    conversation: "
 
 
 def declare() -> None:
-    """Puts optimizer.core.feedback into the interpreter as it would be with the line, before anything else reads it."""
-    import optimizer.core as package
+    """Puts optimizer.core.feedback.events into the interpreter as it would be with the line, before anything else reads it."""
+    import optimizer.core.feedback as package
 
-    path = Path(package.__path__[0]) / "feedback.py"
+    path = Path(package.__path__[0]) / "events.py"
     source = path.read_text(encoding="utf-8")
     assert source.count(BEFORE) == 1
-    module = ModuleType("optimizer.core.feedback")
+    module = ModuleType("optimizer.core.feedback.events")
     sys.modules[module.__name__] = module
     exec(compile(source.replace(BEFORE, LINE + BEFORE), str(path), "exec"), module.__dict__)
 
@@ -32,7 +32,7 @@ def main(folder: Path) -> dict[str, Any]:
 
     from api import shapes
     from api.app import create_app
-    from optimizer.config import load_settings
+    from optimizer.host.config import load_settings
     from tests.event_table import event_table
     from tests.ingestion import Installation, token
     from tests.stores import new_database

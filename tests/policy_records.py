@@ -7,9 +7,9 @@ from itertools import product
 import numpy as np
 from hypothesis import strategies as st
 
-from optimizer.core.policy.cascade import CascadeSetting, replay
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.sweep import NEVER
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import CascadeSetting, replay
+from optimizer.core.search.cascade.sweep import NEVER
 
 TIERS = ("tiny", "small", "middle", "large")
 

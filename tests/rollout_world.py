@@ -9,22 +9,23 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from optimizer.adapters.database import Database
-from optimizer.core.assignment import Holdback, choose, cohort_start, holdback_of
-from optimizer.core.blocks import StoredBlock, window_start
-from optimizer.core.family import Family, parse_family
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from optimizer.core.freezes import is_frozen
-from optimizer.core.moves import OperatorAct
-from optimizer.core.rollout import Champion, Decision, Rollout
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.operate_rollout import operate
+from optimizer.adapters.store import Database
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.rollout.blocks import StoredBlock, window_start
+from optimizer.core.rollout.transitions import OperatorAct
+from optimizer.core.serving.assignment import Holdback, choose, cohort_start, holdback_of
+from optimizer.core.serving.freezes import is_frozen
+from optimizer.core.serving.rollout import Champion, Decision, Rollout
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.record_change import ChangeReport
-from optimizer.jobs.renew_leases import TickReport, tick
-from optimizer.jobs.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.start_rollout import start_rollout
-from optimizer.jobs.sync_families import sync_families
-from optimizer.jobs.verify_rollout import VerifyReport, verify_rollout
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.rollouts.tick import TickReport, tick
+from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
 from tests.clock import Clock
 
 F = "summarization"
@@ -92,7 +93,7 @@ class World:
 
     def start(self, **changes: Any) -> Rollout:
         """Started as forced, approved and served; the salt is drawn from the seed, so that each unit always gets the same arm."""
-        with patch("optimizer.jobs.start_rollout.secrets.token_hex", lambda n: f"{self.draw.getrandbits(8 * n):0{2 * n}x}"):
+        with patch("optimizer.jobs.rollouts.start_rollout.secrets.token_hex", lambda n: f"{self.draw.getrandbits(8 * n):0{2 * n}x}"):
             started = start_rollout(self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes)
         operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=self.store, clock=self.clock)
         self.clock.pass_seconds(1)

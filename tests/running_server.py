@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from optimizer.config import Settings, load_settings
-from optimizer.jobs.init_project import init_project
-from optimizer.run_files import find
+from optimizer.host.config import Settings, load_settings
+from optimizer.host.run_files import find
+from optimizer.jobs.families.init_project import init_project
 from tests.clock import PROCESSES_S, until
 from tests.command_line import Ran, detent
 from tests.mlflow_store import NewMlflow
+from tests.stores import migrate_store
 
 CLI = [sys.executable, "-c", "from optimizer.cli import main; main()"]
 CHILDREN = ("api", "gateway", "worker")
@@ -86,14 +89,19 @@ class Server:
         self.process.wait(timeout=60)
 
 
+TELL_MLFLOW_LATER = """
+CREATE TRIGGER tell_mlflow_later AFTER INSERT ON outbox WHEN NEW.topic IN ('study', 'rollout', 'prompt')
+BEGIN UPDATE outbox SET not_before = '2126-01-01 00:00:00.000000' WHERE seq = NEW.seq; END
+"""
+
+
 def make_home(folder: Path, model_url: str, *, new_mlflow: NewMlflow | None = None, profile: Mapping[str, Any] | None = None) -> Path:
     """A project with one cheap model at ``model_url`` and a worker that ticks every second; ``profile`` is added to its settings.
 
-    With ``new_mlflow`` its MLflow store has its tables, which the worker else makes: four seconds.
+    With ``new_mlflow`` the worker mirrors into a store that has its tables, which it else makes: four seconds. Without, what MLflow is to hear
+    waits as it does while MLflow is away, for tests that do not look there: to load its libraries takes each worker three seconds of CPU.
     """
     init_project(folder)
-    if new_mlflow is not None:
-        new_mlflow(folder / "mlflow" / "mlflow.db")
     entry = {"openai_compatible": model_url, "model": "m", "concurrency": 1, "max_output_tokens": 8}
     entry["price"] = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
     (folder / "config" / "models.yaml").write_text(json.dumps({"embedded": entry}))
@@ -101,4 +109,14 @@ def make_home(folder: Path, model_url: str, *, new_mlflow: NewMlflow | None = No
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (folder / "config" / "dev.yaml").write_text(json.dumps({"port": port, "tick_seconds": 1, "lease_seconds": 4, **(profile or {})}))
+    if new_mlflow is not None:
+        new_mlflow(folder / "mlflow" / "mlflow.db")
+    else:
+        tell_mlflow_later(load_settings(home=folder))
     return folder
+
+
+def tell_mlflow_later(settings: Settings) -> None:
+    migrate_store(settings)
+    with closing(sqlite3.connect(settings.db_url().removeprefix("sqlite:///"))) as connection:
+        connection.execute(TELL_MLFLOW_LATER)

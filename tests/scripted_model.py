@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from optimizer.core.budget import reservation_usd
-from optimizer.core.errors import ModelFailed
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.models.budget import reservation_usd
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 
 RESET = -1  # in the place of a status: the connection is torn down, not closed
 FREE = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from optimizer.core.access import ROLES
-from optimizer.core.study import Budget, Study, Trial
+from optimizer.core.base.values import Budget
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving.access import ROLES
 from tests.api_world import World
 
 SECRET_WORD = "zanzibar"  # stands in every text that a person could write into this installation

@@ -16,17 +16,18 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 
-from optimizer import wiring
-from optimizer.adapters import family_files, family_positions
-from optimizer.adapters.database import Database, engine
-from optimizer.adapters.language_models import Models
-from optimizer.config import Settings
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from optimizer.core.language import ModelAnswer
-from optimizer.core.rollout import Rollout
-from optimizer.core.study import Budget, Study
-from optimizer.core.variant import Variant
+from optimizer.adapters.files import family_files, family_positions
+from optimizer.adapters.models.language_models import Models
+from optimizer.adapters.store import Database, engine
+from optimizer.core.base.values import Budget
+from optimizer.core.family.variant import Variant
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.models.language import ModelAnswer
+from optimizer.core.search.study import Study
+from optimizer.core.serving.rollout import Rollout
+from optimizer.host.config import Settings
 from optimizer.ports import JournalEntry
+from optimizer.runtime import wiring
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FAMILY = "summarization"
@@ -53,7 +54,7 @@ def _create_engine(url: str, **options: Any) -> Engine:
 _read_once = lru_cache(maxsize=256)(family_positions.read_yaml)
 
 
-def _read_yaml(text: str) -> family_positions.Source:
+def _read_yaml(text: str) -> family_positions.SourceFile:
     """The same few families stand in hundreds of homes, and YAML is slow to read; each gets data of its own."""
     found = _read_once(text)
     return replace(found, data=deepcopy(found.data))

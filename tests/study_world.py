@@ -12,20 +12,22 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.champion import first
-from optimizer.core.dataset import Example
-from optimizer.core.errors import ModelFailed
-from optimizer.core.family import Family, parse_family
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.policy.content.score import PROCESSED_QUALITY
-from optimizer.core.scoring import CORE_METRICS, Scorer
-from optimizer.core.study import Aim, Budget, Study
-from optimizer.core.variant import Variant
-from optimizer.jobs.create_study import create_study
-from optimizer.jobs.nominate import nominate
-from optimizer.jobs.run_study import run_study
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.base.values import Aim, Budget
+from optimizer.core.content.search.score import PROCESSED_QUALITY
+from optimizer.core.dataset.examples import Example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.search.study import Study
+from optimizer.core.serving.champion import first
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.nominate import nominate
+from optimizer.jobs.studies.run_study import run_study
 from optimizer.ports import VariantRecord
-from optimizer.wiring import classify, strategy_for
+from optimizer.runtime.wiring import classify, strategy_for
 from tests.clock import Clock
 from tests.stores import new_database
 

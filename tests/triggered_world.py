@@ -8,15 +8,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.core.study import Study
-from optimizer.jobs.hand_on_candidates import hand_on_candidates
-from optimizer.jobs.look_at_triggers import TriggerReport, look_at_triggers
-from optimizer.jobs.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.set_schedule import set_schedule, unset_schedule
-from optimizer.jobs.start_rollout import Start
-from optimizer.jobs.trigger_studies import trigger_studies
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.search.study import Study
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.rollouts.start_rollout import Start
+from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
+from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers
+from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
+from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from tests.scripted_model import FREE
 from tests.study_world import START, Clock, TopicModel, World, topic_family
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-LOOKED_FOR_CHILDREN_S = 0.2  # a shorter phase cannot have let running children use much, and looking costs milliseconds
+LOOKED_FOR_CHILDREN_S = 1.0  # a shorter phase cannot have let running children use much, and looking costs ten milliseconds
 
 
 class CpuMeter:

@@ -11,7 +11,7 @@ from api.idempotency import kept
 from api.routing import guarded, router
 from api.schemas import ReasonBody
 from api.services import Shared
-from optimizer.jobs.reset_clock import reset_clock
+from optimizer.jobs.upkeep.reset_clock import reset_clock
 
 routes: APIRouter = router("Operations")
 

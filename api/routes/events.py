@@ -11,24 +11,23 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from api import shapes
-from api.auth import Caller, family_asked, require_family
-from api.bodies import StrictRequest, beside, check_media_type
-from api.event_lines import n_lines, parts_of
+from api.access.auth import Caller, family_asked, require_family
+from api.http.bodies import StrictRequest, beside, check_media_type
+from api.http.event_lines import n_lines, parts_of
+from api.http.pagination import Cursor, Limit, page
 from api.idempotency import KEY_HEADER, idempotency_of, kept
-from api.pagination import Cursor, Limit, page
 from api.routing import Asking, guarded, router
 from api.schemas import ExposuresBody
 from api.services import Services, Shared
-from optimizer.core.errors import Fault, InvalidInput, NotFound, TooLarge
-from optimizer.core.event_fields import FIELDS
-from optimizer.core.event_kinds import schema_of
-from optimizer.jobs.ingest_feedback import Idempotency, Intake
-from optimizer.jobs.record_exposures import record_exposures
+from optimizer.core.base.errors import Fault, InvalidInput, NotFound, TooLarge
+from optimizer.core.feedback.event_kinds import schema_of
+from optimizer.core.feedback.fields import FIELDS
+from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake
+from optimizer.jobs.feedback.record_exposures import record_exposures
 from optimizer.ports import Transaction
 
 MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are
 NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
-FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says
     "description": "Needs `assignment`, or `family` and `unit`, or `interaction`; and at least one thing that it reports.",
@@ -91,7 +90,7 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
     assert isinstance(request, StrictRequest)
     body = await request.body()
     named = idempotency_of(request, body)
-    n = await beside(len(body), lambda: n_lines(body))
+    n = await beside(len(body), lambda: n_lines(body, shared.event_windows.limit))
     if not n:
         raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
     _count_events(request, shared, n)
@@ -103,7 +102,7 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
         of_part = None if named is None else (named[0], f"{named[1]} from event {n_read}", named[2])
         n_read += len(part.events)
         events = [event for _, event in part.events]
-        done = await _keep(_intake(request, shared, of_part), events) if events else NOTHING  # which takes no key
+        done = await _intake(request, shared, of_part).atake(events) if events else NOTHING  # which takes no key
         answer["accepted"] += done["accepted"]
         answer["duplicates"] += done["duplicates"]
         refused = [*part.rejected, *({**one, "index": part.events[one["index"]][0]} for one in _named(done["rejected"]))]
@@ -161,7 +160,7 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
     events = value if isinstance(value, list) else [value]
     _check_batch(events, shared.settings.limits.batch)
     _count_events(request, shared, len(events))
-    answer = await _keep(_intake(request, shared, idempotency_of(request, body)), events)
+    answer = await _intake(request, shared, idempotency_of(request, body)).atake(events)
     if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
     request.state.quiet = not answer["rejected"]
@@ -171,10 +170,6 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
 def _intake(request: Request, shared: Services, idempotency: Idempotency | None = None) -> Intake:
     caller: Caller = request.state.caller
     return shared.intake(caller.actor, idempotency, caller.access)
-
-
-async def _keep(intake: Intake, events: Sequence[Any]) -> dict[str, Any]:
-    return await intake.atake(events) if len(events) <= FEW else await asyncio.to_thread(intake.take, events)
 
 
 def _check_batch(events: Sequence[Any], limit: int) -> None:
@@ -189,7 +184,9 @@ def _check_batch(events: Sequence[Any], limit: int) -> None:
 def _count_events(request: Request, shared: Services, n: int) -> None:
     most = shared.event_windows.limit
     if n > most:  # waiting would never help
-        raise TooLarge(f"The body has {n:,} events, and one sender may send {most:,} in a minute. Send it in parts.", limit=most, n=n)
+        raise TooLarge(
+            f"The body has more than {most:,} events, the most that one sender may send in a minute. Send it in parts.", limit=most
+        )
     quota, refusal = shared.event_windows.take(request.state.caller.quota, n)
     request.state.headers.update(quota.headers())
     if refusal is not None:

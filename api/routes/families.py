@@ -8,18 +8,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from api import shapes
-from api.etags import check_preconditions, etag_of
+from api.http.etags import check_preconditions, etag_of
+from api.http.pagination import page
 from api.idempotency import kept
-from api.pagination import page
 from api.prompt import ServedFamily, to_json
 from api.routing import Asking, guarded, router
 from api.schemas import ChampionRollbackBody, OverrideBody
 from api.services import Services, Shared
-from optimizer.core.assignment import unit_hmac
-from optimizer.core.family import Family
-from optimizer.jobs.put_override import put_override
-from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.set_schedule import read_schedule
+from optimizer.core.family.family import Family
+from optimizer.core.serving.assignment import unit_hmac
+from optimizer.jobs.rollouts.put_override import put_override
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.scheduling.set_schedule import read_schedule
 
 routes: APIRouter = router("Families")
 

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api import shapes
-from api.auth import require_family
+from api.access.auth import require_family
 from api.idempotency import kept
 from api.routing import guarded, router
 from api.schemas import FreezeBody
 from api.services import Shared
-from optimizer.jobs import freeze as job
+from optimizer.jobs.rollouts import freeze as job
 
 routes: APIRouter = router("Rollouts")
 

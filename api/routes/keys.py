@@ -9,13 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from api import shapes
+from api.http.pagination import page
 from api.idempotency import kept
-from api.pagination import page
 from api.routing import Asking, guarded, router
 from api.schemas import KeyBody, RotateBody
 from api.services import Shared
-from optimizer.core.access import access_of
-from optimizer.jobs.manage_keys import KeyReport, create_key, revoke_key, rotate_key, shown, undo_rotation
+from optimizer.core.serving.access import access_of
+from optimizer.jobs.upkeep.manage_keys import KeyReport, create_key, revoke_key, rotate_key, shown, undo_rotation
 from optimizer.ports import Store
 
 Name = Annotated[str, Path(min_length=1, max_length=100)]

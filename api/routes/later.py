@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 
 from api.routing import guarded, router
-from optimizer.core.access import Role
-from optimizer.core.errors import NotYet
+from optimizer.core.base.errors import NotYet
+from optimizer.core.serving.access import Role
 
 routes: APIRouter = router("Later")
 

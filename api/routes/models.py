@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from api.auth import Caller
-from api.limits import MinuteWindows
+from api.access.auth import Caller
+from api.access.limits import MinuteWindows
 from api.routing import guarded, router
 from api.services import Shared
 

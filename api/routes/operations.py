@@ -9,17 +9,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from api import shapes
-from api.auth import family_asked
-from api.pagination import Cursor, Limit, page, slice_of
+from api.access.auth import family_asked
+from api.http.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, guarded, router
 from api.services import Services, Shared
 from api.serving import STORE_AWAY
-from optimizer import run_files
-from optimizer.core.freezes import ALL
-from optimizer.core.schedule import StoredSchedule, in_force
-from optimizer.jobs.look_at_triggers import next_scheduled
-from optimizer.jobs.mirror_outbox import TOPICS
-from optimizer.jobs.send_alerts import messages_waiting
+from optimizer.core.scheduling.schedule import StoredSchedule, in_force
+from optimizer.core.serving.freezes import ALL
+from optimizer.host import run_files
+from optimizer.jobs.outbox.mirror_outbox import TOPICS
+from optimizer.jobs.outbox.send_alerts import messages_waiting
+from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.ports import Transaction
 
 PROCESSES = ("api", "gateway", "worker", "mlflow")

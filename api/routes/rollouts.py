@@ -7,21 +7,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 
 from api import shapes
-from api.auth import Caller
+from api.access.auth import Caller
+from api.http.pagination import Cursor, Limit, page, slice_of
+from api.http.problems import PreconditionFailed
 from api.idempotency import kept
-from api.pagination import Cursor, Limit, page, slice_of
-from api.problems import PreconditionFailed
 from api.routing import Asking, Change, caller_of, guarded, router
 from api.schemas import ActBody, RolloutBody
 from api.services import Services, Shared
-from optimizer.core.errors import NotFound
-from optimizer.core.moves import OPERATOR_ACTS, OperatorAct
-from optimizer.core.rollout import Rollout
-from optimizer.jobs.forecast_rollout import forecast_active
-from optimizer.jobs.operate_rollout import operate
+from optimizer.core.base.errors import NotFound
+from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
+from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.record_change import ChangeReport
-from optimizer.jobs.rollout_view import rollout_view
-from optimizer.jobs.start_rollout import Start, start_rollout
+from optimizer.jobs.rollouts.forecast_rollout import forecast_active
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.rollout_view import rollout_view
+from optimizer.jobs.rollouts.start_rollout import Start, start_rollout
 from optimizer.ports import Transaction
 
 ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = ("hold", "rollback", "reject")  # what stops a candidate never waits for a limit or an If-Match

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from api import shapes
-from api.etags import check_preconditions
+from api.http.etags import check_preconditions
+from api.http.problems import PreconditionRequired
 from api.idempotency import kept
-from api.problems import PreconditionRequired
 from api.routing import guarded, router
 from api.schemas import ScheduleBody
 from api.services import Services, Shared
-from optimizer.core.errors import Fault, InvalidInput
-from optimizer.core.schedule import ScheduleInForce
-from optimizer.jobs.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.scheduling.schedule import ScheduleInForce
+from optimizer.jobs.scheduling.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
 
 routes: APIRouter = router("Studies")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from time import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request
@@ -14,43 +12,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api import services
-from api.etags import etag_of, is_listed
+from api.http.etags import etag_of, is_listed
 from api.prompt import ServedFamily, time_text, to_json
 from api.routing import Asking, admit, check_query, guarded, router
 from api.schemas import RenderBody
-from api.services import Services, Shared
-from optimizer.core.assignment import HOLDBACK_SHARE, Choice, leased, unit_hmac
-from optimizer.core.errors import Fault, InvalidInput
-from optimizer.core.injection import injection_signs, texts_in
-from optimizer.core.policy.shown import shown_policy
-from optimizer.core.rendering import clip_inputs, render
+from api.served import MAX_UNIT_CHARS, serve, unit_of
+from api.services import Shared
+from optimizer.core.family.policy_text import shown_policy
+from optimizer.core.family.rendering import clip_inputs, render
+from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, leased
 
 PATH = "/v1/families/{family}/prompt"
 PROMPT_QUERY = frozenset({"unit"})
-MAX_UNIT_CHARS = 512
 CACHING = {"Cache-Control": "private, no-cache", "Vary": "X-Detent-Unit, Authorization, X-API-Key"}
 
 routes: APIRouter = router("Serving")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """One answer to "what does this unit get now": the choice with its token."""
-
-    family: ServedFamily
-    choice: Choice
-    token: str
-
-
-def serve(shared: Services, name: str, unit: str | None) -> Served:
-    """Decides from memory and counts the fetch; raises NotFound for an unknown family."""
-    family = shared.serving.now_served.family(name)
-    now = shared.clock.now()
-    hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
-    choice = family.choose(unit, hashed, now)
-    token = family.token(choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)
-    shared.exposures.count(family, choice, time())
-    return Served(family=family, choice=choice, token=token)
 
 
 async def prompt(request: Request) -> Response:
@@ -68,22 +45,6 @@ async def prompt(request: Request) -> Response:
     if is_listed(prebuilt.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     return Response(prebuilt.with_token(served.token), headers=headers, media_type="application/json")
-
-
-def unit_of(request: Request) -> str | None:
-    """The unit of X-Detent-Unit or ?unit=, as sent; None without one. Raises InvalidInput when the two differ or it cannot be a unit."""
-    header = next((value for name, value in request.headers.raw if name == b"x-detent-unit"), None)
-    query = request.query_params.get("unit")
-    try:
-        from_header = header.decode() if header is not None else None
-    except UnicodeDecodeError:
-        raise _bad_unit("the header X-Detent-Unit is not UTF-8") from None
-    if from_header is not None and query is not None and from_header != query:
-        raise _bad_unit("the header X-Detent-Unit and ?unit= name different units")
-    unit = from_header if from_header is not None else query
-    if unit is not None and not 0 < len(unit) <= MAX_UNIT_CHARS:
-        raise _bad_unit(f"a unit has 1 to {MAX_UNIT_CHARS} characters, and this one has {len(unit)}")
-    return unit
 
 
 @routes.post("/v1/families/{family}/render", **guarded("serve"))
@@ -161,10 +122,6 @@ def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
             "prompt": family.shape(before),
         }
     return entry
-
-
-def _bad_unit(why: str) -> InvalidInput:
-    return InvalidInput(f"The unit cannot be used: {why}.", [Fault(pointer="/unit", detail=why)])
 
 
 def install(app: FastAPI) -> None:

@@ -8,21 +8,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import shapes
-from api.auth import Caller, family_asked
+from api.access.auth import Caller, family_asked
+from api.http.pagination import Cursor, Limit, page, slice_of
 from api.idempotency import kept
-from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, caller_of, guarded, router
 from api.schemas import NominateBody, ReasonBody, StudyBody
 from api.services import Services, Shared
-from optimizer import wiring
-from optimizer.core.errors import Fault, InvalidInput, NotFound
-from optimizer.core.estimate import Estimate
-from optimizer.core.study import CONFIRM, Budget, Study, StudyStatus
-from optimizer.jobs.confirm_variant import confirm_variant
-from optimizer.jobs.create_study import create_study
-from optimizer.jobs.nominate import Price, nominate
-from optimizer.jobs.request_stop import request_stop
+from optimizer.core.base.errors import Fault, InvalidInput, NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.search.cost_estimate import CostEstimate
+from optimizer.core.search.study import CONFIRM, Study, StudyStatus
+from optimizer.jobs.studies.confirm_variant import confirm_variant
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.nominate import LookPrice, nominate
+from optimizer.jobs.studies.request_stop import request_stop
 from optimizer.ports import Transaction
+from optimizer.runtime import wiring
 
 routes: APIRouter = router("Studies")
 
@@ -94,7 +95,7 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
         dry_run=body.dry_run,
         usd_per_month=shared.settings.usd_per_month,
     )
-    if isinstance(made, Estimate):
+    if isinstance(made, CostEstimate):
         response.status_code = 200
         return shapes.estimate(family, made)
     return answer(made)
@@ -117,7 +118,7 @@ def _confirm(family: str, body: StudyBody, shared: Services, request: Request, r
         store=kept(request, shared, response, answer), clock=shared.clock, models=wiring.open_models(shared.settings), dry_run=body.dry_run,
         usd_per_month=shared.settings.usd_per_month,
     )  # fmt: skip
-    if isinstance(found, Price):
+    if isinstance(found, LookPrice):
         response.status_code = 200
         return {"dry_run": True, "price": asdict(found)}
     return answer(found)
@@ -159,7 +160,7 @@ def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Reque
         dry_run=body.dry_run,
         usd_per_month=shared.settings.usd_per_month,
     )
-    if isinstance(found, Price):
+    if isinstance(found, LookPrice):
         return {"dry_run": True, "price": asdict(found)}
     return answer(found)
 

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import shapes
-from api.auth import Caller, require_family
+from api.access.auth import Caller, require_family
+from api.http.pagination import Cursor, Limit, page, slice_of
 from api.idempotency import kept
-from api.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, guarded, router
 from api.schemas import VariantBody
 from api.services import Services, Shared
-from optimizer.core.errors import NotFound
-from optimizer.jobs.create_variant import Created, VariantDraft
-from optimizer.jobs.create_variant import create_variant as create_variant_job
+from optimizer.core.base.errors import NotFound
+from optimizer.jobs.families.create_variant import Created, VariantDraft
+from optimizer.jobs.families.create_variant import create_variant as create_variant_job
 from optimizer.ports import Transaction, VariantRecord
 
 routes: APIRouter = router("Variants")

@@ -1,20 +1,23 @@
-"""The Scorer of a Family: ROUGE from rouge-score, and functions of the user's own, both loaded only when a Family names them."""
+"""The Scorer of a Family: ROUGE from rouge-score, functions of packages and of the user's own, all loaded only when a Family names them."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from optimizer.core.canonical import digest
-from optimizer.core.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.family import Family, invalid_family
-from optimizer.core.policy.content.score import PROCESSED_QUALITY
-from optimizer.core.policy.faults import own_function_unknown
-from optimizer.core.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
+from optimizer.core.base.canonical import digest
+from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.content.search.score import PROCESSED_QUALITY
+from optimizer.core.declaration.policy_rules import own_function_unknown
+from optimizer.core.declaration.read import invalid_family
+from optimizer.core.evaluation.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
+from optimizer.core.family.family import Family
+from optimizer.core.family.metrics import METRICS, unknown_metric
 
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # F-measure, Porter stemmer; Lin (2004)
 _ROUGE_VERSION = "1"
@@ -31,20 +34,25 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
     metrics: list[ScoringMetric] = []
     faults: list[Fault] = []
     for name in family.metrics:
-        if name in CORE_METRICS:
-            metrics.append(CORE_METRICS[name])
-        elif name == PROCESSED_QUALITY.name:
-            metrics.append(PROCESSED_QUALITY)
-        elif name in _ROUGE:
-            metrics.append(ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name]))))
-        else:
-            try:
-                metrics.append(_own_metric(name, user_folder))
-            except Exception as error:  # importing the user's module runs the user's code: whatever it raises is reported with the others
-                faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=_why_not(name, error, user_folder)))
+        try:
+            metrics.append(_metric(name, family, user_folder))
+        except InvalidInput as unusable:
+            faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=unusable.detail))
+        except Exception as error:  # importing the user's module runs the user's code: whatever it raises is reported with the others
+            faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=_why_not(name, error, user_folder)))
     if faults:
         raise invalid_family(f"family {family.name!r}", faults)
     return Scorer(family.output, family.metrics, metrics, judge_of=lambda dotted: own_metric(dotted, family, user_folder))
+
+
+def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetric:
+    if name in CORE_METRICS:
+        return CORE_METRICS[name]
+    if name == PROCESSED_QUALITY.name:
+        return PROCESSED_QUALITY
+    if name in _ROUGE:
+        return ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name])))
+    return _own_metric(name, user_folder) if "." in name else _metric_of_package(name, family.output.parser)
 
 
 @cache
@@ -88,8 +96,26 @@ def _own_metric(dotted: str, user_folder: Path | None) -> ScoringMetric:
     function: Any = getattr(module, attribute)
     if not callable(function):
         raise TypeError(f"{attribute} is a {type(function).__name__}, not a function")
-    source = Path(module.__file__).read_bytes() if module.__file__ else b""  # an edited metric is another metric
-    return ScoringMetric(name=dotted, version=digest(source)[:16], judge=function)
+    return ScoringMetric(name=dotted, version=_digest_of(module_name), judge=function)
+
+
+def _metric_of_package(name: str, parser: str) -> ScoringMetric:
+    """Raises InvalidInput where no package has it any more, it cannot be loaded, or it judges outputs of other parsers."""
+    if name not in METRICS:
+        raise InvalidInput(unknown_metric(name))
+    record = METRICS[name]
+    if (misfit := record.misfit(parser)) is not None:
+        raise InvalidInput(misfit)
+    version = [record.package]
+    with suppress(OSError):  # inside an archive: the distribution's version alone
+        version.append(_digest_of(record.place.partition(":")[0]))
+    return ScoringMetric(name=name, version=" ".join(version), judge=record.judge)
+
+
+def _digest_of(module: str) -> str:
+    """Of the source of a module that is loaded, where it can be read: an edited metric is another metric."""
+    file = sys.modules[module].__file__
+    return digest(Path(file).read_bytes() if file else b"")[:16]
 
 
 def _why_not(dotted: str, error: Exception, user_folder: Path | None) -> str:

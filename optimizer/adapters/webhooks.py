@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from optimizer.core.words import when
+from optimizer.core.base.phrasing import when
 from optimizer.ports import AlertMessage, ChannelFailed
 
 TIMEOUT_S = 10.0

@@ -10,28 +10,16 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, Exit
 
-from optimizer.cli import (
-    champion,
-    clock,
-    data,
-    doctor,
-    family,
-    feedback,
-    freeze,
-    imports,
-    init,
-    keys,
-    later,
-    review,
-    rollout,
-    serve,
-    status,
-    study,
-    thresholds,
-    variant,
-)
-from optimizer.core.errors import BudgetExhausted, Busy, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
-from optimizer.core.printable import printable
+from optimizer.cli import champion, clock, data, entry_points, feedback, freeze, imports, init, keys, later, review
+from optimizer.cli.doctor import commands as doctor
+from optimizer.cli.family import commands as family
+from optimizer.cli.rollout import commands as rollout
+from optimizer.cli.service import serve, status
+from optimizer.cli.study import commands as study
+from optimizer.cli.thresholds import commands as thresholds
+from optimizer.cli.variant import commands as variant
+from optimizer.core.base.errors import BudgetExhausted, Busy, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
+from optimizer.core.base.printable import printable
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 
@@ -55,7 +43,7 @@ app = typer.Typer(
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every command takes [bold]--json[/bold].
 """,
 )
-for module in (init, serve, doctor, status, freeze):
+for module in (init, serve, entry_points, doctor, status, freeze):
     module.register(app)
 for group in (family, study, variant, rollout, champion, feedback, thresholds, review, keys, data, clock):
     app.add_typer(group.app)

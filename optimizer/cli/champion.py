@@ -32,7 +32,7 @@ def rollback(
         answer = session.server.post(f"/v1/families/{family}/champion/rollback", {"reason": reason or "", "expect": expect})
         show_change(as_json, answer)
         return
-    from optimizer.jobs.roll_back_champion import roll_back_champion
+    from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 
     report = roll_back_champion(family, actor=session.actor, reason=reason, store=session.store, clock=session.clock, expect=expect)
     show_change(as_json, report)

@@ -27,7 +27,7 @@ def reset(reason: Annotated[str | None, typer.Option(help="Why; kept in the reco
     if session.server is not None:
         _show(as_json, session.server.post("/v1/clock/reset", {"reason": reason}))
         return
-    from optimizer.jobs.reset_clock import reset_clock
+    from optimizer.jobs.upkeep.reset_clock import reset_clock
 
     _show(as_json, plain(reset_clock(reason, actor=session.actor, store=session.store, clock=session.clock)))
 

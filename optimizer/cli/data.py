@@ -10,7 +10,7 @@ import typer
 from optimizer.cli import later
 from optimizer.cli.output import Json, plain, say, show, table, tell_change
 from optimizer.cli.session import Session
-from optimizer.core.words import count
+from optimizer.core.base.phrasing import count
 
 app = typer.Typer(name="data", no_args_is_help=True, help="What is kept of people: delete what is older than its retention.")
 for name, purpose in later.DATA.items():
@@ -62,8 +62,8 @@ def _through_server(session: Session, dry_run: bool) -> dict[str, Any]:
 
 
 def _here(session: Session, dry_run: bool) -> dict[str, Any]:
-    from optimizer.jobs.prune_records import prune_records, what_would_go
-    from optimizer.jobs.read_retention import retentions
+    from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
+    from optimizer.jobs.upkeep.read_retention import retentions
 
     store, clock, files = session.store, session.clock, session.families
     days = session.settings.pipeline_retain_days

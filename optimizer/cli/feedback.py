@@ -8,7 +8,7 @@ import typer
 
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
-from optimizer.core.errors import NotFound
+from optimizer.core.base.errors import NotFound
 
 app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and systems reported.")
 

@@ -40,7 +40,7 @@ def _change(act: str, family: str | None, reason: str | None, as_json: bool) -> 
     if session.server is not None:
         _show(as_json, session.server.post(f"/v1/{act}", {"family": family, "reason": reason}))
         return
-    from optimizer.jobs import freeze as job
+    from optimizer.jobs.rollouts import freeze as job
 
     carry_out = job.freeze if act == "freeze" else job.unfreeze
     _show(as_json, carry_out(family, reason, actor=session.actor, store=session.store, clock=session.clock))

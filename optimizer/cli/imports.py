@@ -10,8 +10,9 @@ import typer
 from optimizer.cli.output import Json, say, show
 from optimizer.cli.reading_progress import told_while
 from optimizer.cli.session import Session
-from optimizer.core.errors import InvalidInput
-from optimizer.core.words import count
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.phrasing import count
+from optimizer.core.family.kind import kind_of
 
 
 def register(app: typer.Typer) -> None:
@@ -35,14 +36,14 @@ def import_(
       detent import tickets.csv --family triage --input text=Body --output topic=Category
       detent import feedback.jsonl --family triage
     """
-    from optimizer import wiring
+    from optimizer.runtime import wiring
 
     session = Session()
     declared = session.family(family)
     mapping = columns(list(declared.inputs), declared.output.field, input or [], output)
     opened = wiring.open_source(source, declared, mapping, encoding=encoding, delimiter=delimiter)
     if opened.rows is not None:
-        from optimizer.jobs.import_examples import import_examples
+        from optimizer.jobs.dataset.import_examples import import_examples
 
         released = opened.curated if curated is None else curated
         with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
@@ -56,7 +57,7 @@ def import_(
                 say(f"Without a column, so not measured: {', '.join(lacked)}.")
         for sentence in report.sentences():
             say(sentence)
-        if not released and report.n_accepted and declared.kind == "prompt":
+        if not released and report.n_accepted and kind_of(declared).asks_models:
             say("The texts may not be quoted in prompts until a person releases them; --curated says that one vouches for all of them.")
         if report.n_accepted == report.n_duplicate == 0:
             raise typer.Exit(1)
@@ -94,9 +95,9 @@ def _import_events(session: Session, family: str, records: Any) -> dict[str, Any
     """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
     from itertools import islice
 
-    from optimizer import wiring
-    from optimizer.core.assignment import unit_hmac, verify_token
-    from optimizer.jobs.ingest_feedback import Intake
+    from optimizer.core.serving.assignment import unit_hmac, verify_token
+    from optimizer.jobs.feedback.ingest_feedback import Intake
+    from optimizer.runtime import wiring
 
     secrets = wiring.open_secrets(session.settings)
     intake = Intake(

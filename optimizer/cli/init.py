@@ -11,7 +11,7 @@ import typer
 from optimizer.cli.output import Json, say, show, tell_change
 
 if TYPE_CHECKING:
-    from optimizer.jobs.import_examples import ImportReport
+    from optimizer.jobs.dataset.import_examples import ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +41,8 @@ def init(
 
 def _made(folder: Path) -> tuple[list[str], ImportReport]:
     """The project's files, with the usual mode, and what was imported into its database, which is its user's alone."""
-    from optimizer.jobs.init_project import init_project
-    from optimizer.run_files import PRIVATE
+    from optimizer.host.run_files import PRIVATE
+    from optimizer.jobs.families.init_project import init_project
 
     written = init_project(folder)
     before = os.umask(PRIVATE)
@@ -53,10 +53,10 @@ def _made(folder: Path) -> tuple[list[str], ImportReport]:
 
 
 def _imported(folder: Path) -> ImportReport:
-    from optimizer import wiring
     from optimizer.cli.session import Session
-    from optimizer.config import load_settings
-    from optimizer.jobs.import_examples import import_examples
+    from optimizer.host.config import load_settings
+    from optimizer.jobs.dataset.import_examples import import_examples
+    from optimizer.runtime import wiring
 
     session = Session()
     session.settings = load_settings(home=folder)

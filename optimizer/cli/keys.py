@@ -12,11 +12,11 @@ import typer
 
 from optimizer.cli.output import Json, plain, say, show, table, tell_change
 from optimizer.cli.session import Session
-from optimizer.core.errors import InvalidInput, Refused
+from optimizer.core.base.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
-    from optimizer.api_client import ApiClient
-    from optimizer.jobs.manage_keys import KeyReport
+    from optimizer.jobs.upkeep.manage_keys import KeyReport
+    from optimizer.runtime.api_client import ApiClient
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -45,7 +45,7 @@ def create(
 
     Example: detent keys create web-app --role feedback --family triage
     """
-    from optimizer.core.access import access_of
+    from optimizer.core.serving.access import access_of
 
     session = Session()
     now = session.clock.now()
@@ -61,7 +61,7 @@ def create(
     _warn_of_first(session, name, as_json)
 
     def here() -> KeyReport:
-        from optimizer.jobs.manage_keys import create_key
+        from optimizer.jobs.upkeep.manage_keys import create_key
 
         known = session.families.families.keys()
         return create_key(name, access, actor=session.actor, store=session.store, clock=session.clock, families=known)
@@ -73,7 +73,7 @@ def create(
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """Show all keys, the revoked ones too; never their secrets."""
-    from optimizer.jobs.manage_keys import shown
+    from optimizer.jobs.upkeep.manage_keys import shown
 
     session = Session()
     with session.store.read() as tx:
@@ -106,7 +106,7 @@ def rotate(
     span = _span(grace, "--grace")
 
     def here() -> KeyReport:
-        from optimizer.jobs.manage_keys import rotate_key, undo_rotation
+        from optimizer.jobs.upkeep.manage_keys import rotate_key, undo_rotation
 
         if undo:
             return undo_rotation(name, actor=session.actor, store=session.store, clock=session.clock)
@@ -129,7 +129,7 @@ def revoke(
         return
 
     def here() -> KeyReport:
-        from optimizer.jobs.manage_keys import revoke_key
+        from optimizer.jobs.upkeep.manage_keys import revoke_key
 
         return revoke_key(name, actor=session.actor, store=session.store, clock=session.clock)
 
@@ -163,9 +163,9 @@ def _warn_of_first(session: Session, name: str, as_json: bool) -> None:
 
 def _reopened(session: Session, name: str) -> Mapping[str, Any]:
     """In the store, which is open to who may administer this machine: a server behind a shut door could not be asked."""
-    from optimizer import run_files
-    from optimizer.jobs.manage_keys import remove_only_key
-    from optimizer.ports_in_use import is_loopback, listening_hosts
+    from optimizer.host import run_files
+    from optimizer.host.ports_in_use import is_loopback, listening_hosts
+    from optimizer.jobs.upkeep.manage_keys import remove_only_key
 
     running = run_files.find(session.settings, "api")  # its url is one that opens on this machine, whatever it listens on
     hosts = [session.settings.host, *(listening_hosts(running.pid) if running is not None else ())]

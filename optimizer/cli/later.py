@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.output import Json
-from optimizer.core.errors import NotYet
+from optimizer.core.base.errors import NotYet
 
 Words = Annotated[list[str] | None, typer.Argument(help="Ignored for now.", show_default=False)]
 ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.core import words
-from optimizer.core.printable import printable_json
+from optimizer.core.base import phrasing
+from optimizer.core.base.printable import printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +89,7 @@ def cell(value: Any) -> str:
 
 
 def when(value: datetime | None) -> str:
-    return "–" if value is None else words.when(value)
+    return "–" if value is None else phrasing.when(value)
 
 
 def percent(share: float | None) -> str:
@@ -97,7 +97,7 @@ def percent(share: float | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    return "–" if amount is None else words.dollars(amount)
+    return "–" if amount is None else phrasing.dollars(amount)
 
 
 def plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ import typer
 
 from optimizer.cli.output import show
 from optimizer.cli.session import Session
-from optimizer.core.errors import Conflict
+from optimizer.core.base.errors import Conflict
 
 STDOUT = Path("-")
 

@@ -8,9 +8,9 @@ import typer
 
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session, check_one_of
-from optimizer.core.errors import InvalidInput
-from optimizer.core.strict_json import read_json
-from optimizer.core.words import count
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.strict_json import read_json
 
 LABEL = "label_interaction"  # a kind of review: what should this answer have been?
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
@@ -73,7 +73,7 @@ def answer(
     with session.store.read() as tx:
         asked = session.store.reviews.get(tx, review)
     if asked is not None and asked["kind"] == LABEL:
-        from optimizer.jobs.label_interaction import label_interaction
+        from optimizer.jobs.feedback.label_interaction import label_interaction
 
         family = session.family(asked["family"])
         value = None if expected is None else {family.output.field: value_of(family.output.parser, expected)}
@@ -88,7 +88,7 @@ def answer(
             clock=session.clock,
         )
     else:
-        from optimizer.jobs.release_example import release_example
+        from optimizer.jobs.dataset.release_example import release_example
 
         if expected is not None or as_answered:
             raise InvalidInput("--expected and --as-answered are for reviews of interactions; an example says already what is expected.")
@@ -122,7 +122,7 @@ def collect(
 
     Example: detent review collect triage --dry-run
     """
-    from optimizer.jobs.collect_reviews import collect_reviews
+    from optimizer.jobs.feedback.collect_reviews import collect_reviews
 
     session = Session()
     found = collect_reviews(session.family(family), store=session.store, clock=session.clock, dry_run=dry_run)

@@ -10,16 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.actor import local_actor
 from optimizer.cli.output import say
-from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.host.actor import local_actor
 
 if TYPE_CHECKING:
-    from optimizer.api_client import ApiClient
-    from optimizer.config import Settings
-    from optimizer.core.family import Family
-    from optimizer.core.rollout import Rollout
+    from optimizer.core.family.family import Family
+    from optimizer.core.serving.rollout import Rollout
+    from optimizer.host.config import Settings
     from optimizer.ports import Clock, FamilySource, Store
+    from optimizer.runtime.api_client import ApiClient
 
 
 class Session:
@@ -28,8 +28,8 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """Under a running server its profile holds, so that both read the same clock."""
-        from optimizer import run_files
-        from optimizer.config import load_settings
+        from optimizer.host import run_files
+        from optimizer.host.config import load_settings
 
         home = _home()
         settings = load_settings(home=home)
@@ -40,14 +40,15 @@ class Session:
 
     @cached_property
     def server(self) -> ApiClient | None:
-        from optimizer.api_client import ApiClient
+        from optimizer.runtime.api_client import ApiClient
 
         return ApiClient.of_running_server(self.settings)
 
     @cached_property
     def store(self) -> Store:
         """The store, migrated where no server does that, and knowing what the family files hold."""
-        from optimizer import run_files, wiring
+        from optimizer.host import run_files
+        from optimizer.runtime import wiring
 
         if run_files.find(self.settings, "serve") is None:
             wiring.migrate_store(self.settings)
@@ -58,13 +59,13 @@ class Session:
 
     @cached_property
     def clock(self) -> Clock:
-        from optimizer import wiring
+        from optimizer.runtime import wiring
 
         return wiring.open_clock(self.settings)
 
     @cached_property
     def families(self) -> FamilySource:
-        from optimizer import wiring
+        from optimizer.runtime import wiring
 
         return wiring.load_families(self.settings)
 
@@ -104,8 +105,8 @@ def _home() -> Path:
         NotFound: neither; nothing is made in a folder that is no project.
         InvalidInput: several servers run.
     """
-    from optimizer import user_homes
-    from optimizer.config import project_home
+    from optimizer.host import user_homes
+    from optimizer.host.config import project_home
 
     found = project_home()
     if found is not None:

@@ -1,5 +1,6 @@
-"""The rules of the product: values in, values out. Families, Variants, scoring, datasets, rollouts and the errors all of them raise.
+"""The rules of the product: values in, values out. Nothing here reads a file, a clock, a database or the network.
 
-Nothing here reads a file, a clock, a database or the network, and nothing here imports the other packages.
-Start with ``family.py`` (what a user declares), then ``variant.py`` and ``rendering.py`` (what a model is sent).
+The rooms stand in the order of the story, and a lower one imports no higher one (`[tool.importlinter]` in pyproject.toml):
+base, statistics, dataset, family, evaluation, models, predictor, policy, feedback, search, serving, rollout, forecast, scheduling,
+content, declaration, views. Start with ``family/family.py`` (what a user declares), ``family/variant.py`` and ``family/rendering.py``.
 """

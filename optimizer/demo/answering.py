@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from optimizer import wiring
-from optimizer.config import Settings
-from optimizer.core.family import Family
+from optimizer.core.family.family import Family
+from optimizer.host.config import Settings
+from optimizer.runtime import wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,19 +9,20 @@ from typing import Any, Literal
 
 import httpx
 
-from optimizer.core.comparison import bootstrap_interval
-from optimizer.core.dataset import Example
-from optimizer.core.family import Family
-from optimizer.core.language import ModelPrice
-from optimizer.core.rendering import few_shot
-from optimizer.core.study import ExampleResult, Study
-from optimizer.core.words import threshold
+from optimizer.core.base.phrasing import threshold
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import few_shot
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.study import Study
 from optimizer.demo.place import Place
-from optimizer.demo.rollouts import Candidate
+from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen, nothing
 from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
-from optimizer.jobs.evaluate_variant import drawn_examples
+from optimizer.jobs.studies.evaluate_variant import drawn_examples
 from optimizer.ports import Store
 
 N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
@@ -48,7 +49,9 @@ class CascadeDemo:
     def prepare(self) -> None:
         """A prompt with many examples becomes the champion, by a person's decision."""
         name, say = self._family.name, self._screen.say
-        say(f"The second family, {name}: somebody gave its prompt {N_EXAMPLES} examples, and it is dear. No user depends on it yet,")
+        say(
+            f"Meanwhile the second family, {name}: somebody gave its prompt {N_EXAMPLES} examples, and it is dear. No user depends on it yet,"
+        )
         say("so a person promotes it past the gates, which is recorded as forced:")
         for n in range(N_FIRST_REQUESTS):
             self._ask(self._examples("train")[n], user=f"user-{n}")
@@ -69,7 +72,7 @@ class CascadeDemo:
         )
         self._study = queue_study(self._screen, self._family.name, self._place.cascade_definition, self._place.settings.home)
 
-    def careless_edit(self) -> Candidate:
+    def careless_edit(self) -> DemoCandidate:
         """The champion without its examples, asked about some dev examples beside it, so that the journal can answer for both."""
         name = self._family.name
         self._screen.say(
@@ -82,7 +85,7 @@ class CascadeDemo:
         for variant in ("champion", made):
             self._screen.command("family", "evaluate", name, "--variant", variant, "--n", str(N_ASKED_OF_EDIT), show=_is_score)
         documents = drawn_examples(self._family, "dev", N_ASKED_OF_EDIT, self._store)
-        return Candidate(family=name, variant=made, is_nominated=False, documents=documents)
+        return DemoCandidate(family=name, variant=made, is_nominated=False, documents=documents)
 
     def show(self) -> Story:
         """The study's end, in figures; what it found is executed."""

@@ -9,21 +9,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from optimizer import wiring
-from optimizer.cli.mlflow_link import link_of
-from optimizer.cli.study_run import read_definition
-from optimizer.core.family import Family
-from optimizer.core.study import Study
+from optimizer.cli.study.mlflow_link import link_of
+from optimizer.cli.study.run import read_definition
+from optimizer.core.family.family import Family
+from optimizer.core.search.study import Study
 from optimizer.demo.answering import Answering
 from optimizer.demo.page import page_parts
 from optimizer.demo.place import Place
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
-from optimizer.demo.rollouts import Rollouts
+from optimizer.demo.rollouts import DemoRollouts
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
 from optimizer.demo.stories import Story
-from optimizer.jobs.mirror_outbox import TOPICS
+from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.ports import Clock, Store
+from optimizer.runtime import wiring
 
 MIRRORED_WITHIN_S = 60.0
 
@@ -37,7 +37,7 @@ def say_ending(
     clock: Clock,
     family: Family,
     study: Study,
-    rollouts: Rollouts,
+    rollouts: DemoRollouts,
     stories: Sequence[Story],
     answering: Answering,
 ) -> None:

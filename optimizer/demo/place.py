@@ -7,9 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer import run_files, wiring
-from optimizer.config import Settings, load_settings
-from optimizer.core.errors import NotFound
+from optimizer.core.base.errors import NotFound
+from optimizer.host import run_files
+from optimizer.host.config import Settings, load_settings
+from optimizer.runtime import wiring
 
 FAMILY = "docstring_type"  # searched for a better prompt
 CASCADE_FAMILY = "parameter_type"  # its prompt is to become cheaper

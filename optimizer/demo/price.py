@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer import wiring
-from optimizer.core.estimate import Estimate
-from optimizer.core.family import Family
-from optimizer.core.language import ModelPrice
-from optimizer.core.study import Budget
-from optimizer.jobs.create_study import create_study
+from optimizer.core.base.values import Budget
+from optimizer.core.family.family import Family
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.cost_estimate import CostEstimate
+from optimizer.jobs.studies.create_study import create_study
 from optimizer.ports import Clock, Store
+from optimizer.runtime import wiring
 
 EXAMPLE_MODEL = "openai/gpt-4o-mini"  # only its listed price is used; nobody is asked
 
@@ -30,7 +30,7 @@ class PricedCatalogue:
         return self._price
 
 
-def dry_run(family: Family, definition: Mapping[str, Any], *, store: Store, clock: Clock) -> tuple[Estimate, ModelPrice] | None:
+def dry_run(family: Family, definition: Mapping[str, Any], *, store: Store, clock: Clock) -> tuple[CostEstimate, ModelPrice] | None:
     """(estimate, price) of this study on ``EXAMPLE_MODEL``; None where its price is not listed. Writes nothing, spends nothing."""
     catalogue = PricedCatalogue(EXAMPLE_MODEL)
     price = catalogue.price("")
@@ -49,5 +49,5 @@ def dry_run(family: Family, definition: Mapping[str, Any], *, store: Store, cloc
         models=catalogue,
         dry_run=True,
     )
-    assert isinstance(made, Estimate)
+    assert isinstance(made, CostEstimate)
     return made, price

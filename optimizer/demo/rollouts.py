@@ -10,14 +10,14 @@ from typing import Any
 
 import httpx
 
-from optimizer.core.dataset import Example
+from optimizer.core.dataset.examples import Example
 from optimizer.demo.screen import Bars, Screen
 from optimizer.demo.users import Users
 
 N_BEFORE = 80  # users of the champion before the rollouts: what the guardrails compare with
 BATCH = 24  # users per family and turn
 RETURNING_EVERY = 8  # one visit in eight is of a user who was here before
-PAUSE_S = 1.0
+PAUSE_S = 2.0  # between two turns: some ten users of the candidate decide a stage, and what users take of the processor the search beside them lacks
 MOVED_WITHIN_S = 285.0
 N_ASKED = 60  # users who are asked at the end what they get
 SETTLE_S = 0.6  # the API looks for changes four times a second
@@ -25,7 +25,7 @@ TOLD = ("deploy", "advance", "hold", "resume", "lapse", "promote", "rollback")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class DemoCandidate:
     """What a rollout starts with. ``documents``: dev examples that champion and candidate were asked about, so that the journal can answer."""
 
     family: str
@@ -34,7 +34,7 @@ class Candidate:
     documents: Sequence[Example]
 
 
-class Rollouts:
+class DemoRollouts:
     """The rollouts of the demo, by family; counts what their traffic took from the journal."""
 
     def __init__(self, *, screen: Screen, users: Users, api_url: str) -> None:
@@ -48,11 +48,11 @@ class Rollouts:
         self.forced: list[str] = []
         self.ids: dict[str, str] = {}
 
-    def move_by_themselves(self, candidates: Sequence[Candidate]) -> None:
+    def move_by_themselves(self, candidates: Sequence[DemoCandidate]) -> None:
         """All at once, until each has ended."""
         say = self._screen.say
         say(
-            "Nobody advances them: the worker looks every ten seconds at what users report. Each user asks about a dev example that was asked"
+            "Nobody advances them: the worker looks every five seconds at what users report. Each user asks about a dev example that was asked"
         )
         say(
             "before, so that the journal can answer. A searched prompt was chosen on these, so it looks better here than it is: what counts is"
@@ -94,7 +94,7 @@ class Rollouts:
         moved = [d["reason"] for d in self._decisions(family) if d["kind"] in ("promote", "rollback")] if family in self.ids else []
         return str(moved[-1]) if moved else ""
 
-    def _start(self, candidate: Candidate) -> None:
+    def _start(self, candidate: DemoCandidate) -> None:
         family = candidate.family
         if candidate.is_nominated:
             self._screen.command("variant", "diff", family, candidate.variant)
@@ -106,7 +106,7 @@ class Rollouts:
         self.ids[family] = str(self._rollout(family)["id"])
         self._screen.command("rollout", "approve", family, "--reason", "diff reviewed")
 
-    def _watch(self, candidates: Sequence[Candidate]) -> None:
+    def _watch(self, candidates: Sequence[DemoCandidate]) -> None:
         """Traffic until all have ended, every decision told as it falls."""
         deadline = time.monotonic() + MOVED_WITHIN_S
         with self._screen.bars() as bars:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,8 +57,23 @@ class Screen:
 
         Raises RuntimeError when the command fails.
         """
+        self._type(arguments)
+        return self._tell(arguments, self._run(arguments), show)
+
+    def side_by_side(self, *commands: Sequence[str], show: Callable[[str], bool] = lambda line: True) -> None:
+        """``command`` for several at once, each shown as if they ran in this order."""
+        with ThreadPoolExecutor(len(commands)) as pool:
+            for arguments, ran in zip(commands, [pool.submit(self._run, arguments) for arguments in commands], strict=True):
+                self._type(arguments)
+                self._tell(arguments, ran.result(), show)
+
+    def _type(self, arguments: Sequence[str]) -> None:
         self.out.print(f"[bold cyan]$ detent {escape(' '.join(_quoted(arguments)))}[/]")
-        done = subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
+
+    def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
+
+    def _tell(self, arguments: Sequence[str], done: subprocess.CompletedProcess[str], show: Callable[[str], bool]) -> str:
         text = (done.stdout + done.stderr).strip()
         if done.returncode != 0:
             raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {done.returncode}:\n{text}")

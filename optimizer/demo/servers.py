@@ -6,10 +6,10 @@ import signal
 import subprocess
 import time
 
-from optimizer import run_files
-from optimizer.config import Settings
-from optimizer.core.errors import Refused
+from optimizer.core.base.errors import Refused
 from optimizer.demo.screen import DETENT
+from optimizer.host import run_files
+from optimizer.host.config import Settings
 
 START_S = 90.0
 END_S = 30.0

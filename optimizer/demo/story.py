@@ -10,16 +10,13 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import NoReturn
 
-from optimizer import wiring
-from optimizer.core.dataset import Example
-from optimizer.core.errors import DetentError
-from optimizer.core.family import Family
-from optimizer.demo import LENGTH
+from optimizer.core.base.errors import DetentError
 from optimizer.demo.answering import Answering, read_answering
 from optimizer.demo.cascade import CascadeDemo, sealed_bars
 from optimizer.demo.ending import say_ending
 from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, choose
-from optimizer.demo.rollouts import Candidate, Rollouts
+from optimizer.demo.plain import LENGTH
+from optimizer.demo.rollouts import DemoCandidate, DemoRollouts
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
 from optimizer.demo.stories import (
@@ -34,10 +31,11 @@ from optimizer.demo.stories import (
     careless_edit,
     exit_code,
 )
-from optimizer.demo.studies import Searched, outcome_lines, queue_study, say_plan, watch_study
+from optimizer.demo.studies import Searched, outcome_lines, queue_study, say_plan, wait_for_champion, watch_study
 from optimizer.demo.users import Users
-from optimizer.jobs.build_dataset import load_examples
+from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.ports import Store
+from optimizer.runtime import wiring
 
 SUCCESS_FROM: Mapping[str, float] = dict.fromkeys(FAMILIES, 1.0)  # a label is right or wrong
 N_FIRST_USERS = 6  # before any search
@@ -87,27 +85,29 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         n_at_once=lambda: embedded.concurrency,
         success_from=SUCCESS_FROM,
     )
-    rollouts = Rollouts(screen=screen, users=users, api_url=api)
+    rollouts = DemoRollouts(screen=screen, users=users, api_url=api)
     price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
         screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, is_free=answering.is_embedded, store=store, api=api,
         gateway=gateway,
     )  # fmt: skip
     try:
-        screen.step("2/6  The prompts as they are, and their users")
+        screen.step("2/6  A prompt as it is, and its users")
         _first_users(screen, users, store)
-        cascade.prepare()
-        falls = cascade.careless_edit()  # before a search: prompts in turn would take each other's place in the model's cache
-        rollouts.visit_champion(CASCADE_FAMILY, falls.documents)
         screen.step("3/6  A search for a better prompt")
         id = _queue_search(screen, place)
-        searched, dev = _searched(screen, place, id, families[FAMILY], store)
-        rollouts.visit_champion(FAMILY, dev)
+        cascade.prepare()  # while the study asks the model: most of this waits
+        falls = cascade.careless_edit()
+        rollouts.visit_champion(CASCADE_FAMILY, falls.documents)
+        dev = load_examples(families[FAMILY], wait_for_champion(id, store=store).dataset or {}, store)[1]
+        if dev:
+            rollouts.visit_champion(FAMILY, dev)  # by now: what is reported is summed up for the guardrails within two minutes
+        searched = _searched(screen, place, id, store)
         cascade.begin()
         screen.step("4/6  Two rollouts that move by themselves: the winner, and a careless edit")
         rises = searched.candidate
-        up = [Candidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated, documents=dev)] if rises else []
-        rollouts.move_by_themselves([*up, falls])
+        up = [DemoCandidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated, documents=dev)] if rises else []
+        rollouts.move_by_themselves([falls, *up])  # users come as soon as the last is approved
         screen.step("5/6  A promotion taken back")
         promoted = rollouts.outcome(FAMILY)
         taken_back = rollouts.back_to_the_champion_before(FAMILY)
@@ -153,9 +153,8 @@ def _import_and_serve(screen: Screen, place: Place, servers: Servers) -> tuple[s
     screen.say(
         "SciPy's documentation is on this machine: the description of each parameter of its functions, and the type its author gave it."
     )
-    for family in FAMILIES:
-        screen.command("import", "installed-docs", "--family", family, show=is_no_refusal)
-    servers.start()
+    servers.start()  # takes as long as an import, beside which it starts
+    screen.side_by_side(*(("import", "installed-docs", "--family", family) for family in FAMILIES), show=is_no_refusal)
     screen.say("$ detent serve --profile demo        (API, gateway, worker and MLflow, supervised)", "bold cyan")
     servers.wait("api", "gateway", "worker")
     api, gateway = servers.url("api"), servers.url("gateway")
@@ -176,12 +175,12 @@ def _queue_search(screen: Screen, place: Place) -> str:
     return queue_study(screen, FAMILY, place.definition, place.settings.home)
 
 
-def _searched(screen: Screen, place: Place, id: str, family: Family, store: Store) -> tuple[Searched, list[Example]]:
-    """The ended study, and its dev examples, which it has asked every variant about."""
+def _searched(screen: Screen, place: Place, id: str, store: Store) -> Searched:
+    """The ended study."""
     searched = watch_study(screen, id, place.definition, store=store)
     for line in outcome_lines(searched):
         screen.say(line)
-    return searched, load_examples(family, searched.study.dataset or {}, store)[1]
+    return searched
 
 
 def _first_users(screen: Screen, users: Users, store: Store) -> None:

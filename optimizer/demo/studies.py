@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from optimizer.cli.study_run import read_definition
-from optimizer.core.study import ENDED, Study, Trial
+from optimizer.cli.study.run import read_definition
+from optimizer.core.search.study import ENDED, Study, Trial
 from optimizer.demo.screen import Bars, Screen, nothing
 from optimizer.ports import Store
 
@@ -70,6 +70,16 @@ def watch_study(screen: Screen, id: str, definition: Path, *, store: Store, with
     if study.status in ("failed", "cancelled"):
         raise RuntimeError(f"the study of {study.family} {study.status}: {study.error}. See `detent study show {study.id}`.")
     return searched
+
+
+def wait_for_champion(id: str, *, store: Store) -> Study:
+    """The study once it has asked the champion about all its dev examples, which its dataset names; or as it ended before."""
+    while True:
+        searched, _ = _look(store, id)
+        asked = any(t.variant == searched.study.champion and t.status == "complete" for t in searched.trials)
+        if asked or searched.study.status in ENDED:
+            return searched.study
+        time.sleep(POLL_S)
 
 
 def outcome_lines(searched: Searched) -> list[str]:

@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 
-from optimizer.core.dataset import Example
-from optimizer.core.language import ModelAnswer, ModelRequest, request_for
-from optimizer.core.rendering import fill
-from optimizer.core.scoring import Scorer
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.rendering import fill
+from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
 from optimizer.ports import LanguageModel, Store
 
 JOURNAL_AGE = timedelta(days=30)
@@ -39,7 +39,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class SimulatedUsers:
     """Visits that were reported and accepted."""
 
     visits: Sequence[Visit]
@@ -78,7 +78,9 @@ class Users:
     def __post_init__(self) -> None:
         self._http = httpx.Client(base_url=self.api_url, timeout=30.0, trust_env=False)
 
-    def visit_all(self, family: str, pairs: Sequence[tuple[str, Example]], *, told: Callable[[int], None] = lambda n: None) -> Traffic:
+    def visit_all(
+        self, family: str, pairs: Sequence[tuple[str, Example]], *, told: Callable[[int], None] = lambda n: None
+    ) -> SimulatedUsers:
         """Every (unit, example) once; answers are asked for as many at once as the model has processes."""
         self.scorer_for(family)  # loaded before the threads need it
         visits: list[Visit] = []
@@ -89,7 +91,7 @@ class Users:
         answer = self._http.post("/v1/feedback", json=[self._event(family, v) for v in visits])
         answer.raise_for_status()
         body = answer.json()
-        return Traffic(visits=visits, n_accepted=int(body["accepted"]), n_rejected=len(body["rejected"]))
+        return SimulatedUsers(visits=visits, n_accepted=int(body["accepted"]), n_rejected=len(body["rejected"]))
 
     def fetch(self, family: str, unit: str) -> dict[str, Any]:
         """GET the prompt as this unit."""

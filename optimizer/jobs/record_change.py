@@ -9,11 +9,11 @@ from typing import Any
 
 import structlog
 
-from optimizer.core import champion as champions
-from optimizer.core.decisions import next_decision
-from optimizer.core.errors import Conflict, Fault, InvalidInput
-from optimizer.core.moves import Move, Transition, apply, lapse_of
-from optimizer.core.rollout import Champion, Decision, Rollout
+from optimizer.core.base.errors import Conflict, Fault, InvalidInput
+from optimizer.core.rollout.decision_log import next_decision
+from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
+from optimizer.core.serving import champion as champions
+from optimizer.core.serving.rollout import Champion, Decision, Rollout
 from optimizer.ports import Clock, Store, Transaction
 
 MAX_REASON_CHARS = 2000
@@ -56,7 +56,7 @@ def checked_reason(reason: str | None) -> str:
     return text
 
 
-def record_move(tx: Transaction, store: Store, transition: Transition) -> Decision:
+def record_transition(tx: Transaction, store: Store, transition: Transition) -> Decision:
     """Appends the decision, saves the rollout and tells audit, outbox and serving processes. Raises StaleVersion when it was overtaken."""
     rollout, move = transition.rollout, transition.move
     decision = next_decision(transition, store.rollouts.last_decision(tx, rollout.id))
@@ -88,7 +88,7 @@ def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str,
     store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
 
 
-def crown(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
+def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
     """The new reign that a promotion brings, on top of the one that the rollout was compared with; None for any other move."""
     if transition.champion_change is None:
         return None
@@ -115,11 +115,11 @@ def end_active_rollout(tx: Transaction, store: Store, clock: Clock, family: str,
         return None
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-    move = Move(
+    move = TransitionRequest(
         act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}", outcome="champion_changed",
         lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
     )  # fmt: skip
-    return record_move(tx, store, apply(rollout, move))
+    return record_transition(tx, store, apply(rollout, move))
 
 
 def log_head(decision: Decision | None) -> None:

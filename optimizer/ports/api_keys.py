@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from optimizer.core.access import Access
+from optimizer.core.serving.access import Access
 from optimizer.ports.transaction import Transaction
 
 Limited = Literal["requests_per_minute", "calls_per_day", "usd_per_day"]

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.doubt import Seen
-from optimizer.core.feedback import FeedbackEvent, Interaction, LabelSummary, LaterParts
-from optimizer.core.traffic import PastLabel, PastRequest, RecordedTraffic
-from optimizer.core.triggers import Outcomes
+from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
+from optimizer.core.feedback.review_sampling import SampledInteraction
+from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
+from optimizer.core.scheduling.triggers import RecentOutcomes
 from optimizer.ports.transaction import Added, Transaction
 
 Exposure = tuple[str, str, str | None, float | None, datetime, str, int]  # family, variant, rollout, stage, window start, client, n
@@ -72,7 +72,7 @@ class Traffic(Protocol):
     def requests(self, tx: Transaction, family: str, since: datetime, until: datetime) -> list[PastRequest]:
         """Interactions with a unit, in the order in which they started."""
 
-    def outcomes(self, tx: Transaction, family: str, variant: str, since: datetime, until: datetime) -> Outcomes:
+    def outcomes(self, tx: Transaction, family: str, variant: str, since: datetime, until: datetime) -> RecentOutcomes:
         """What was made of one variant; an outcome that names no unit stands for one of its own."""
 
     def labels(
@@ -80,7 +80,7 @@ class Traffic(Protocol):
     ) -> list[PastLabel]:
         """Outcomes with a unit, in the order in which they came."""
 
-    def seen(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[Seen]:
+    def seen(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[SampledInteraction]:
         """Interactions with an outcome received in that time, and those received then that a policy executed, the latest ``most`` of each.
 
         Outcomes of any time count; each source with the mean of what it reported.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.dataset import Example, Split
+from optimizer.core.dataset.examples import Example, Split
 from optimizer.ports.transaction import Added, Transaction
 
 

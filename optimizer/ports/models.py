@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
-from optimizer.core.breaker import BreakerSettings
-from optimizer.core.deltas import ModelDelta
-from optimizer.core.language import Backoff, ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.breaker import BreakerSettings
+from optimizer.core.models.language import Backoff, ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.stream import ModelDelta
 
 
 class LanguageModel(Protocol):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from optimizer.core.champion_watch import ChampionWatch
-from optimizer.core.family_settings import Metric
-from optimizer.core.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.settings import Metric
+from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.ports.transaction import Transaction
 
 

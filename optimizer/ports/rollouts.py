@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from optimizer.core.blocks import ArmName, Request, StoredBlock
-from optimizer.core.cohorts import Cohort
-from optimizer.core.rollout import Decision, Rollout
+from optimizer.core.rollout.blocks import ArmName, ReportedRequest, StoredBlock
+from optimizer.core.rollout.cohorts import Cohort
+from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.ports.transaction import Transaction
 
 
@@ -104,7 +104,7 @@ class UnitOutcomes:
 class Observations(Protocol):
     """What a tick reads; ``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``."""
 
-    def requests(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Request]:
+    def requests(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
         """Interactions of both arms that started in [since, until), in that order."""
 
     def fetches(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]: ...

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from optimizer.core.freezes import Freeze
-from optimizer.core.rollout import Champion
+from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Champion
 from optimizer.ports.transaction import Transaction
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from optimizer.core.errors import InvalidFamily
-from optimizer.core.family import Family
+from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.family.family import Family
 
 
 class FamilySource(Protocol):

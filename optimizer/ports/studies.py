@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.language import ModelAnswer
-from optimizer.core.schedule import StoredSchedule
-from optimizer.core.spending import StudySpend
-from optimizer.core.study import ExampleResult, Spend, Study, Trial, TriggerKind
+from optimizer.core.base.values import ExampleResult, Spend
+from optimizer.core.models.language import ModelAnswer
+from optimizer.core.scheduling.monthly_budget import StudySpend
+from optimizer.core.scheduling.schedule import StoredSchedule
+from optimizer.core.search.study import Study, Trial, TriggerKind
 from optimizer.ports.transaction import Transaction
 
 

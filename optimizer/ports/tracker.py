@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from optimizer.core.dataset import Example
-from optimizer.core.rollout import Decision, Rollout
-from optimizer.core.study import ExampleResult, Study, Trial
-from optimizer.core.variant import Variant
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving.rollout import Decision, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEvidence:
-    """What a Tracker may show of a Study beside the Study and its Trials; built by ``jobs/mirror_outbox.py``, never with holdout text."""
+    """What a Tracker may show of a Study beside the Study and its Trials; built by ``jobs/outbox/mirror_outbox.py``, never with holdout text."""
 
     variants: Mapping[str, Variant]
     results: Mapping[str, Sequence[ExampleResult]]  # of the search, by variant, in the order of the dev examples

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from optimizer.core.variant import Variant
+from optimizer.core.family.variant import Variant
 from optimizer.ports.transaction import Transaction
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer.core.policy.sweep import NEVER, curve
+from optimizer.core.search.cascade.sweep import NEVER, curve
 from tests.policy_records import drawn_records, records_of
 
 ROOT = Path(__file__).parents[2]

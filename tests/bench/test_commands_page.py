@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.statistics.exact_pairs import exact_p
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.errors import ModelFailed
-from optimizer.core.language import ModelAnswer
-from optimizer.core.rendering import render
-from optimizer.core.scoring import CORE_METRICS, Scorer
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.family.rendering import render
+from optimizer.core.models.language import ModelAnswer
 from tests.study_world import topic_examples
 
 recorder = importlib.import_module("record_answers")

@@ -44,11 +44,11 @@ def rng(run: int = 0) -> np.random.Generator:
 @pytest.mark.parametrize(
     ("module", "name", "simulate"),
     [
-        (own_rule, "decide", lambda: own_ramps.run_ramp(rng(), own_rule.OwnRule(), 0.0)),
-        (own_rule, "decide", lambda: late_feedback.by_cohort(24)(rng(), 0.0, 1.0)),
-        (own_rule, "decide", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True)),
-        (own_rule, "decide", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True, crowd=returning_users.HARDEST)),
-        (own_rule, "decide", lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1))),
+        (own_rule, "stopping_rule", lambda: own_ramps.run_ramp(rng(), own_rule.OwnRule(), 0.0)),
+        (own_rule, "stopping_rule", lambda: late_feedback.by_cohort(24)(rng(), 0.0, 1.0)),
+        (own_rule, "stopping_rule", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True)),
+        (own_rule, "stopping_rule", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True, crowd=returning_users.HARDEST)),
+        (own_rule, "stopping_rule", lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1))),
         (selective_silence, "label_rates_differ", lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1))),
         (fixed_ramp.QualityGate, "after", lambda: fixed_ramp.watch_ramp(rng(), 0.0, {"ours": tally.Tally()})),
         (
@@ -59,7 +59,7 @@ def rng(run: int = 0) -> np.random.Generator:
         (guardrail_alarms.Guardrail, "after", lambda: guardrail_alarms.false_alarms(1, 1)),
         (heavy_user.Guardrail, "after", lambda: heavy_user.run_heavy(rng(), 5.0, rule="growing waits")),
         (drift_monitors.DriftDetector, "after", lambda: drift_monitors.run_length([1.0], 0.8)),
-        (whole_rollout, "judge", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_watch())),
+        (whole_rollout, "next_action", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_watch())),
         (whole_rollout.folding, "after", lambda: whole_rollout.first_watch()),
         (whole_rollout, "guardrail_alarm", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_watch())),
     ],
@@ -75,8 +75,8 @@ def rng(run: int = 0) -> np.random.Generator:
         "table C",
         "heavy",
         "table D",
-        "whole: judge",
-        "whole: watch",
+        "whole: next action",
+        "whole: evidence state",
         "whole: guardrails",
     ],
 )
@@ -98,8 +98,8 @@ def test_a_rule_that_looks_at_a_fixed_threshold_again_and_again_is_seen_to_ship_
 def test_the_product_with_its_threshold_loosened_is_seen_to_ship_what_is_worse(monkeypatch):
     """The same simulation and code, alpha .5 instead of .05: the measured rate follows."""
     right = shipped(own_rule.OwnRule)
-    decide = own_rule.decide
-    monkeypatch.setattr(own_rule, "decide", lambda standing: decide(standing, alpha_ship=0.5))
+    stopping_rule = own_rule.stopping_rule
+    monkeypatch.setattr(own_rule, "stopping_rule", lambda standing: stopping_rule(standing, alpha_ship=0.5))
     assert right <= 0.1 < 0.2 < shipped(own_rule.OwnRule)
 
 

@@ -20,6 +20,7 @@ def result(p99: float, lost: int) -> dict[str, Any]:
     begun = cell("load: faults in turn, for", 10.0, None, "minutes")
     load = [cell("load: prompt, p99", p99, 100.0), cell("load: events that are not on record", lost, 0, "count")]
     texts = [cell("feedback: brackets (8,000,000 bytes, answered with 422)", figure, None) for figure in (0.25, 12, 900)]
+    texts += [cell("file: brackets (67,000,000 bytes, answered with a report)", figure, None) for figure in (0.5, 30, 400)]
     return {"commit": "c", "machine": "m", "cells": [begun, *load, *texts]}
 
 
@@ -31,6 +32,7 @@ def test_the_page_is_made_of_the_result_file():
 def test_a_siege_in_which_every_bar_is_kept_says_so():
     page = siege.page(result(99.9, 0))
     assert "all 2 were kept." in page
+    assert "bodies of 8 MB that come as slowly" in page, "which no file is"
     assert "| prompt, p99 | 99.9 ms | < 100 ms | 3 |" in page
     assert "| feedback: brackets (8,000,000 bytes, answered with 422) | 0.25 | 12 | 900 |" in page
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.wiring import classify
+from optimizer.runtime.wiring import classify
 
 ROOT = Path(__file__).parents[2]
 bench = importlib.import_module("trivial_baselines")

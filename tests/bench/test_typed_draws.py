@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.search.cascade.records import TierRecords
 
 BENCH = Path(__file__).parents[2] / "bench"
 

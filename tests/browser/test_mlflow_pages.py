@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer.adapters.mlflow_tracking import MlflowTracker
-from optimizer.jobs.mirror_outbox import mirror_once
-from optimizer.mlflow_server import ENVIRONMENT, command
+from optimizer.adapters.mlflow.tracking import MlflowTracker
+from optimizer.jobs.outbox.mirror_outbox import mirror_once
+from optimizer.runtime.mlflow_server import ENVIRONMENT, command
 from tests import mlflow_story as story
 from tests.clock import until
 from tests.mlflow_store import NewMlflow

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.rollout_report import rollout_page
-from optimizer.jobs.report_rollout import report_rollout
+from optimizer.adapters.reports.rollout_report import rollout_page
+from optimizer.jobs.rollouts.report_rollout import report_rollout
 from tests.clock import Clock
 from tests.report_pages import CHROMIUM, WIDTHS, assert_readable, browser_of_module
 from tests.rollout_world import Behaviour, World

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.study_report import study_page
-from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.core.study import Budget
-from optimizer.jobs.report_study import report_study
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.core.base.values import Budget
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.jobs.studies.report_study import report_study
 from tests.report_pages import CHROMIUM, WIDTHS, assert_readable, browser_of_module
 from tests.study_world import TopicModel, World
 from tests.unit.test_cascade_studies import cascade_world, two_tiers

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.adapters.memory import MemoryEvents, MemoryJournal
+from optimizer.adapters.store import Database
 from tests.clock import Clock
+from tests.memory_adapters import MemoryEvents, MemoryJournal
 from tests.rollout_world import World
 from tests.stores import new_database
 

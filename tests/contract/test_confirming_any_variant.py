@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import Conflict, DatasetTooSmall, GateNotMet, NotFound
-from optimizer.core.rendering import few_shot
-from optimizer.core.study import CONFIRM, Budget, Study
-from optimizer.jobs.confirm_variant import confirm_variant
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.nominate import Price
+from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.family.rendering import few_shot
+from optimizer.core.search.study import CONFIRM, Study
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.studies.confirm_variant import confirm_variant
+from optimizer.jobs.studies.nominate import LookPrice
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
@@ -58,7 +59,7 @@ def n_looks(world: World) -> int:
 def test_an_edit_by_hand_is_confirmed_without_any_search(world: World) -> None:
     mine = by_hand(world)
     price = confirm(world, mine, dry_run=True)
-    assert isinstance(price, Price)
+    assert isinstance(price, LookPrice)
     assert (price.n_calls, price.n_calls_at_most, price.look, price.study) == (40, 60, 1, None)
     assert price.usd_at_most is not None
     assert (n_looks(world), world.model.requests) == (0, []), "a dry run spends nothing"

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from optimizer.core.errors import Conflict, InvalidInput
-from optimizer.core.feedback import LabelSummary, LaterParts
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.feedback.events import LabelSummary, LaterParts
 from tests.contract.conftest import Adapter
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
 

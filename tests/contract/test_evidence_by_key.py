@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.blocks import window_start
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from optimizer.core.rollout_view import RolloutView
-from optimizer.jobs.rollout_view import rollout_view
+from optimizer.adapters.store import Database
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.rollout.blocks import window_start
+from optimizer.core.views.rollout_status import RolloutView
+from optimizer.jobs.rollouts.rollout_view import rollout_view
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
 

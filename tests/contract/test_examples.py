@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.canonical import canonical_json, digest
-from optimizer.core.dataset import Example, Split
-from optimizer.core.errors import NotFound
+from optimizer.adapters.store import Database
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import NotFound
+from optimizer.core.dataset.examples import Example, Split
 from tests.stores import FAMILY, NOW
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from optimizer.adapters.database import Database
-from optimizer.core.freezes import Freeze
+from optimizer.adapters.store import Database
+from optimizer.core.serving.freezes import Freeze
 from tests.stores import FAMILY, NOW, minutes, rollout
 
 

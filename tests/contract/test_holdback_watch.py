@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.watch import Watched, after_all, as_text, begin
-from optimizer.jobs import watch_holdback
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.freeze import freeze, unfreeze
-from optimizer.jobs.operate_rollout import operate
-from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.verify_rollout import verify_rollout
+from optimizer.core.rollout.evidence_state import StoredEvidence, after_all, as_text, begin
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.rollouts import watch_holdback
+from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import StoredWatch
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
@@ -171,7 +171,7 @@ def cut_off(world: World, seq: int) -> None:
         blocks, stored = world.store.blocks.of_rollout(tx, rollout.id), world.store.blocks.watch(tx, rollout.id)
     assert stored is not None
     watch = after_all(begin(rollout.settings), blocks[: seq - 1], rollout.settings, rollout.ladder)
-    back = StoredWatch(n_blocks=watch.n_blocks, state=as_text(Watched(watch=watch)), updated_at=stored.updated_at)
+    back = StoredWatch(n_blocks=watch.n_blocks, state=as_text(StoredEvidence(watch=watch)), updated_at=stored.updated_at)
     world.store.write(lambda tx: world.store.blocks.put_watch(tx, rollout.id, back))
     run_sql(world, f"DELETE FROM cohort_blocks WHERE seq >= {seq}")
 

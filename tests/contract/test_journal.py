@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from optimizer.core.errors import NotFound
-from optimizer.core.study import Spend
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.values import Spend
 from tests.contract.conftest import Adapter
 from tests.stores import NOW, answer, call, minutes
 

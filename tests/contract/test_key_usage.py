@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.database import Database
+from optimizer.adapters.store import Database
 from tests.stores import NOW, minutes, new_database
 
 

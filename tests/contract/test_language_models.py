@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from api.guarded_models import is_the_providers
-from optimizer.adapters.litellm_models import LiteLLMModel
-from optimizer.adapters.openai_compatible import OpenAICompatible
-from optimizer.core.budget import charge_after_failure, worth_a_retry
-from optimizer.core.errors import ModelFailed
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
+from api.gateway.guarded_models import is_the_providers
+from optimizer.adapters.models.litellm_models import LiteLLMModel
+from optimizer.adapters.models.openai_compatible import OpenAICompatible
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.models.budget import charge_after_failure, worth_a_retry
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import LanguageModel
 from tests.scripted_model import RESET, Provider, chat_answer, provider, request
 
@@ -220,9 +220,12 @@ def test_functions_reach_a_provider_by_litellm(behind: Provider, make: Any):
     assert (behind.bodies[0]["tools"], behind.bodies[0]["tool_choice"]) == (tools, "auto")
 
 
-def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider):
-    answered = chat_answer("four")
-    del answered["usage"]
+NO_COUNT = [None, "many", {}, *({"prompt_tokens": wrong, "completion_tokens": wrong} for wrong in (None, -5, "7", [1]))]
+
+
+@pytest.mark.parametrize("usage", NO_COUNT)
+def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider, usage: Any):
+    answered = {**chat_answer("four"), "usage": usage}
     behind.answer = lambda body: (200, {}, json.dumps(answered).encode())
     sent = ModelRequest(model="m", revision="r", messages=[{"role": "user", "content": "aé"}], params={"max_tokens": 20})
     answer = own_wire(behind.url).complete(sent)

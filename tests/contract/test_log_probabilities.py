@@ -45,7 +45,7 @@ def test_what_is_no_log_probability_is_none(behind: Provider, logprobs: Any) -> 
 
 
 def test_a_provider_that_does_not_know_the_parameter_is_not_sent_it(behind: Provider) -> None:
-    from optimizer.adapters.litellm_models import LiteLLMModel
+    from optimizer.adapters.models.litellm_models import LiteLLMModel
 
     model = LiteLLMModel(
         "m", litellm_id="ollama_chat/big", api_base=behind.url, api_key=None, price=None, timeout_s=20.0, retries=0, concurrency=1,

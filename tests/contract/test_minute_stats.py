@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from optimizer.adapters.database import Database
-from optimizer.core.champion_watch import ChampionWatch
-from optimizer.core.family_settings import Metric
-from optimizer.core.histogram import bucket_of
-from optimizer.core.minute_sums import MinuteSums
+from optimizer.adapters.store import Database
+from optimizer.core.base.histogram import bucket_of
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.settings import Metric
+from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.ports import WatchedReign
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
 

@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, InvalidInput, ModelFailed
-from optimizer.core.rendering import few_shot
-from optimizer.core.study import Budget, ExampleResult, Study, Trial
-from optimizer.core.study_headline import headline, next_step
-from optimizer.jobs.confirming_study import confirming_study
-from optimizer.jobs.freeze import freeze
-from optimizer.jobs.nominate import Price
-from optimizer.jobs.report_study import report_study
-from optimizer.jobs.request_stop import request_stop
-from optimizer.jobs.resume_study import resume_study
-from optimizer.jobs.start_rollout import _approves_itself
-from optimizer.wiring import study_page
+from optimizer.core.base.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, InvalidInput, ModelFailed
+from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.family.rendering import few_shot
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.views.study_headline import headline, next_step
+from optimizer.jobs.rollouts.freeze import freeze
+from optimizer.jobs.rollouts.start_rollout import _approves_itself
+from optimizer.jobs.studies.confirming_study import confirming_study
+from optimizer.jobs.studies.nominate import LookPrice
+from optimizer.jobs.studies.report_study import report_study
+from optimizer.jobs.studies.request_stop import request_stop
+from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
@@ -93,7 +94,7 @@ def test_it_is_the_second_look_where_the_holdout_has_been_looked_at(world: World
 def test_the_price_is_told_before_and_telling_it_writes_nothing(world: World, searched: Study) -> None:
     point = as_good(world, searched)
     price = world.nominate(searched.id, point.variant, dry_run=True)
-    assert isinstance(price, Price)
+    assert isinstance(price, LookPrice)
     assert (price.n_calls, price.n_calls_at_most, price.look, price.variant) == (160, 240, 1, point.variant)
     assert price.usd_at_most is not None
     assert world.only_study() == searched

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from optimizer.adapters.database import Database
-from optimizer.core.pipeline_record import PipelineRecord, PipelineSums, hour_of, sums_of
-from optimizer.core.pipeline_report import total
+from optimizer.adapters.store import Database
+from optimizer.core.content.records.record import PipelineRecord, PipelineSums, hour_of, sums_of
+from optimizer.core.content.records.report import total
 from tests.stores import NOW, minutes
 
 

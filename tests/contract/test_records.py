@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.access import access_of
-from optimizer.core.errors import Conflict, InvalidInput, NotFound
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.serving.access import access_of
 from optimizer.ports import Alert, KeyRecord, VariantRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, rollout, variant

@@ -15,19 +15,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from optimizer.adapters.rollout_report import rollout_page
-from optimizer.cli.evidence_picture import difference_text, print_evidence, print_progress
-from optimizer.cli.rollout_picture import picture, picture_values
-from optimizer.core.evidence_view import evidence_text
-from optimizer.core.feedback import Arm, FeedbackEvent
-from optimizer.core.rollout_forecast import RolloutForecast
-from optimizer.core.rollout_view import RolloutView
-from optimizer.core.words import when
-from optimizer.jobs import rollout_view as rollout_view_job
-from optimizer.jobs.report_rollout import report_rollout
-from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.rollout_view import rollout_view, with_forecast
-from optimizer.jobs.start_rollout import start_rollout
+from optimizer.adapters.reports.rollout_report import rollout_page
+from optimizer.cli.rollout.evidence_picture import difference_text, print_evidence, print_progress
+from optimizer.cli.rollout.picture import picture, picture_values
+from optimizer.core.base.phrasing import when
+from optimizer.core.feedback.events import Arm, FeedbackEvent
+from optimizer.core.forecast.forecast import RolloutForecast
+from optimizer.core.views.rollout_evidence import evidence_text
+from optimizer.core.views.rollout_status import RolloutView
+from optimizer.jobs.rollouts import rollout_view as rollout_view_job
+from optimizer.jobs.rollouts.report_rollout import report_rollout
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+from optimizer.jobs.rollouts.start_rollout import start_rollout
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database

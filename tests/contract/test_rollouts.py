@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.errors import Conflict, NotFound, StaleVersion
-from optimizer.core.rollout import Champion, Decision
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
+from optimizer.core.serving.rollout import Champion, Decision
 from tests.stores import FAMILY, NOW, minutes, rollout
 
 DECISION = Decision(

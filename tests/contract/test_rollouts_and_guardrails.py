@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
+from optimizer.adapters.store import Database
 from tests.rollout_world import Behaviour, World
 
 DOWN = Behaviour(errors=1.0)

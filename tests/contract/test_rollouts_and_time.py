@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.cohorts import gaps
-from optimizer.core.errors import Busy, Conflict, GateNotMet, Refused
-from optimizer.core.family import parse_family
-from optimizer.core.feedback import FeedbackEvent
-from optimizer.jobs import watch_rollout
-from optimizer.jobs.adopt_file_version import adopt_file_version
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.forecast_rollout import read_recent
-from optimizer.jobs.freeze import freeze, unfreeze
-from optimizer.jobs.operate_rollout import operate
-from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.watch_rollout import evidence_now
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Busy, Conflict, GateNotMet, Refused
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.feedback.events import FeedbackEvent
+from optimizer.core.rollout.cohorts import gaps
+from optimizer.jobs.families.adopt_file_version import adopt_file_version
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.rollouts import watch_rollout
+from optimizer.jobs.rollouts.forecast_rollout import read_recent
+from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from tests.clock import Clock
 from tests.rollout_world import F, World
 from tests.stores import EMBEDDED_ONLY
@@ -392,6 +392,6 @@ def test_a_champion_that_changes_while_a_rollout_is_prepared_is_not_compared_by_
         crown(world, "3")
         return found
 
-    monkeypatch.setattr("optimizer.jobs.start_rollout.read_recent", meanwhile)
+    monkeypatch.setattr("optimizer.jobs.rollouts.start_rollout.read_recent", meanwhile)
     with pytest.raises(Conflict, match="became the champion of summarization while it was prepared"):
         world.start()

@@ -10,25 +10,27 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from optimizer.adapters.database import Database
-from optimizer.core.assignment import choose
-from optimizer.core.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, Refused, StaleVersion
-from optimizer.core.family import Family, parse_family
-from optimizer.core.family_settings import Targets
-from optimizer.core.feedback import Arm, FeedbackEvent
-from optimizer.core.rollout import Rollout
-from optimizer.core.study import Budget, Study
-from optimizer.core.suite import suite_id
-from optimizer.jobs.adopt_file_version import adopt_file_version
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.mirror_outbox import TOPICS
-from optimizer.jobs.operate_rollout import operate
-from optimizer.jobs.put_override import put_override
-from optimizer.jobs.renew_leases import report_unwatched, tick
-from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.start_rollout import start_rollout
-from optimizer.jobs.sync_families import sync_families
-from optimizer.jobs.verify_rollout import verify_rollout
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, Refused, StaleVersion
+from optimizer.core.base.values import Budget
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.suite import suite_id
+from optimizer.core.family.family import Family
+from optimizer.core.family.settings import Targets
+from optimizer.core.feedback.events import Arm, FeedbackEvent
+from optimizer.core.search.study import Study
+from optimizer.core.serving.assignment import choose
+from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.families.adopt_file_version import adopt_file_version
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.outbox.mirror_outbox import TOPICS
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.put_override import put_override
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.rollouts.tick import report_unwatched, tick
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
 from tests.stores import EMBEDDED_ONLY, interaction, new_database
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.errors import Conflict, GateNotMet
-from optimizer.jobs.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.start_rollout import start_rollout
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, GateNotMet
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.rollouts.start_rollout import start_rollout
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.adapters.database import blocks as blocks_on_database
-from optimizer.core import judgement
-from optimizer.core.blocks import FIRST_PREVIOUS_HASH, chained
-from optimizer.core.evidence import BlockChain, Judged, fold
-from optimizer.core.watch import after_all, as_text, begin, from_text
-from optimizer.jobs.verify_rollout import verify_rollout
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories import blocks as blocks_on_database
+from optimizer.core.rollout import next_action as actions
+from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chained
+from optimizer.core.rollout.evidence_state import after_all, as_text, begin, from_text
+from optimizer.core.rollout.verification import BlockChain, Judged, fold
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
@@ -260,7 +260,7 @@ def test_verify_tells_how_far_it_is_and_reads_every_block_once(ended: World, mon
     made: list[int] = []
     read = blocks_on_database._block
     monkeypatch.setattr(blocks_on_database, "_block", lambda row: made.append(row[1]) or read(row))
-    monkeypatch.setattr("optimizer.jobs.verify_rollout.TELL_EVERY", 10)
+    monkeypatch.setattr("optimizer.jobs.rollouts.verify_rollout.TELL_EVERY", 10)
     report = verify_rollout(ended.rollout.id, ended.store, progress=lambda n, of: told.append((n, of)))
     assert made == list(range(1, report.n_blocks + 1))
     assert told == [(n, report.n_blocks) for n in range(0, report.n_blocks, 10)]
@@ -297,11 +297,11 @@ def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -
 
 
 def test_a_record_stays_whole_when_a_later_version_puts_its_sentences_better(ended: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = judgement.judge
+    found = actions.next_action
 
-    def reworded(*args: Any, **kwargs: Any) -> judgement.Judgement:
+    def reworded(*args: Any, **kwargs: Any) -> actions.NextAction:
         made = found(*args, **kwargs)
         return replace(made, reason="put better", evidence={**made.evidence, "reason": "put better"})
 
-    monkeypatch.setattr("optimizer.core.evidence.judge", reworded)
+    monkeypatch.setattr("optimizer.core.rollout.verification.next_action", reworded)
     assert ended.verified().problems == ()

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.errors import InvalidInput, StaleVersion
-from optimizer.core.schedule import ScheduleInForce, StoredSchedule
-from optimizer.jobs.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import InvalidInput, StaleVersion
+from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule
+from optimizer.jobs.scheduling.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
 from tests.stores import FAMILY, NOW, minutes
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 

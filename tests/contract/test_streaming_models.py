@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters import openai_stream, openai_wire
-from optimizer.adapters.litellm_models import LiteLLMModel
-from optimizer.adapters.openai_compatible import OpenAICompatible
-from optimizer.core.deltas import MessageInPieces, ModelDelta
-from optimizer.core.errors import ModelFailed
-from optimizer.core.language import ModelPrice
+from optimizer.adapters.models import openai_stream, openai_wire
+from optimizer.adapters.models.litellm_models import LiteLLMModel
+from optimizer.adapters.models.openai_compatible import OpenAICompatible
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.models.stream import MessageInPieces, ModelDelta
 from optimizer.ports import StreamingModel
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.scripted_model import request

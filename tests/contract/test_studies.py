@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.errors import Conflict, NotFound
-from optimizer.core.study import Budget, ExampleResult, Spend, Trial
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.base.values import Budget, ExampleResult, Spend
+from optimizer.core.search.study import Trial
 from optimizer.ports import TierAnswers
 from tests.stores import NOW, minutes, study
 

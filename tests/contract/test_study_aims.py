@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.rendering import few_shot
-from optimizer.core.study import Budget, Study
-from optimizer.core.study_headline import headline, lift_text
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.base.values import Budget
+from optimizer.core.family.rendering import few_shot
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.search.study import Study
+from optimizer.core.views.study_headline import headline, lift_text
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 

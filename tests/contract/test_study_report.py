@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.adapters.mlflow_fields import study_metrics
-from optimizer.adapters.mlflow_pages import label_tables
-from optimizer.adapters.study_report import study_page
-from optimizer.core.dataset import Example
-from optimizer.core.errors import NotFound
-from optimizer.core.family import Family
-from optimizer.core.label_report import NO_LABEL
-from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.core.study import Budget, Study, Trigger
-from optimizer.jobs.report_study import report_study
+from optimizer.adapters.mlflow.fields import study_metrics
+from optimizer.adapters.mlflow.pages import label_tables
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.label_report import NO_LABEL
+from optimizer.core.family.family import Family
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.search.study import Study, Trigger
+from optimizer.jobs.studies.report_study import report_study
 from tests import mlflow_story as story
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
 

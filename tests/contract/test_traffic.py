@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from optimizer.adapters.database import Database
-from optimizer.core.doubt import Seen
+from optimizer.adapters.store import Database
+from optimizer.core.feedback.review_sampling import SampledInteraction
 from tests.stores import FAMILY, arm, feedback, interaction, minutes
 
 SINCE, UNTIL = minutes(-600), minutes(0)
@@ -97,7 +97,7 @@ def test_what_is_known_of_each_interaction_is_told_by_source(database: Database)
         found = {one.interaction: one for one in database.traffic.seen(tx, FAMILY, SINCE, UNTIL, 100)}
         assert database.traffic.seen(tx, "other", SINCE, UNTIL, 100) == []
     assert found == {
-        "in_1": Seen(interaction="in_1", low=0.5, high=0.9),
-        "in_2": Seen(interaction="in_2", is_corrected=True),
-        "in_3": Seen(interaction="in_3", confidence=0.8),
+        "in_1": SampledInteraction(interaction="in_1", low=0.5, high=0.9),
+        "in_2": SampledInteraction(interaction="in_2", is_corrected=True),
+        "in_3": SampledInteraction(interaction="in_3", confidence=0.8),
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.feedback import FeedbackEvent
-from optimizer.core.spending import StudySpend
-from optimizer.core.study import Budget, Spend, Study, Trigger
-from optimizer.core.triggers import Outcomes, UnitMean
+from optimizer.adapters.store import Database
+from optimizer.core.base.values import Budget, Spend
+from optimizer.core.feedback.events import FeedbackEvent
+from optimizer.core.scheduling.monthly_budget import StudySpend
+from optimizer.core.scheduling.triggers import RecentOutcomes, UnitMean
+from optimizer.core.search.study import Study, Trigger
 from tests.stores import FAMILY, arm, feedback, minutes, study
 
 WORSE = Trigger(kind="degradation", reason="degradation 0.200, at or above 0.15", evidence={"degradation": {"index": 0.2}})
@@ -79,4 +80,4 @@ def test_outcomes_count_each_unit_once_per_window_and_source(database: Database)
     assert found.all == UnitMean(n=4, mean=pytest.approx((0.5 + 0.5 + 1.0 + 0.0) / 4))
     assert found.score == {"judge": UnitMean(n=1, mean=0.0), "user": UnitMean(n=2, mean=pytest.approx(0.75))}
     assert found.success == {"user": UnitMean(n=3, mean=pytest.approx(1 / 3))}
-    assert nothing == Outcomes()
+    assert nothing == RecentOutcomes()

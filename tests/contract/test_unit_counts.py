@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from optimizer.adapters.database import Database, unit_counts
-from optimizer.jobs.renew_leases import tick
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories import unit_counts
+from optimizer.jobs.rollouts.tick import tick
 from optimizer.ports import UnitCount
 from tests.clock import Clock
 from tests.stores import NOW, new_database

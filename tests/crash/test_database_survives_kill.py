@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.database import Database
+from optimizer.adapters.store import Database
 from tests.stores import new_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +18,7 @@ PARTS = 5  # rows per write that belong together
 WRITES = f"""
 import sys, threading
 from datetime import UTC, datetime
-from optimizer.adapters.database import Database
+from optimizer.adapters.store import Database
 
 database = Database(sys.argv[1])
 at = datetime.now(UTC)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from optimizer.adapters.database import Database
-from optimizer.jobs.prune_records import prune_records
-from optimizer.jobs.read_retention import retentions
-from optimizer.jobs.roll_up_minutes import NAME as MINUTES
+from optimizer.adapters.store import Database
+from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.upkeep.prune_records import prune_records
+from optimizer.jobs.upkeep.read_retention import retentions
 from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import NOW, arm, interaction, new_database
@@ -28,11 +28,11 @@ POINTS = {  # where the third batch dies, and how many of 20 rows are left: 5 go
 PRUNE = """
 import os, signal, sys
 from datetime import datetime
-from optimizer.adapters.database import Database
-from optimizer.adapters.database.retention import RetentionTables
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories.retention import RetentionTables
 from tests.clock import Clock
-from optimizer.jobs.prune_records import prune_records
-from optimizer.jobs.read_retention import retentions
+from optimizer.jobs.upkeep.prune_records import prune_records
+from optimizer.jobs.upkeep.read_retention import retentions
 from tests.ingestion import family
 
 url, now, when = sys.argv[1:]

@@ -11,27 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.jobs.renew_leases import tick
+from optimizer.adapters.store import Database
+from optimizer.jobs.rollouts.tick import tick
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = {  # where the process dies, and whether its decision had been committed by then
-    "before anything is written": ("optimizer.jobs.watch_rollout.keep_blocks", "before", False),
-    "with the blocks written": ("optimizer.adapters.database.blocks.BlockTables.add", "after", False),
-    "with blocks and state written": ("optimizer.adapters.database.blocks.BlockTables.put_watch", "after", False),
-    "with the decision written": ("optimizer.adapters.database.rollouts.RolloutTables.save", "after", False),
-    "before the commit": ("optimizer.jobs.watch_rollout.crown", "after", False),
-    "after the commit": ("optimizer.jobs.renew_leases.log_head", "before", True),
+    "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.keep_blocks", "before", False),
+    "with the blocks written": ("optimizer.adapters.store.repositories.blocks.BlockTables.add", "after", False),
+    "with blocks and state written": ("optimizer.adapters.store.repositories.blocks.BlockTables.put_watch", "after", False),
+    "with the decision written": ("optimizer.adapters.store.repositories.rollouts.RolloutTables.save", "after", False),
+    "before the commit": ("optimizer.jobs.rollouts.watch_rollout.promote", "after", False),
+    "after the commit": ("optimizer.jobs.rollouts.tick.log_head", "before", True),
 }
 
 TICK = """
 import os, pkgutil, signal, sys
 from datetime import datetime
-from optimizer.adapters.database import Database
-from optimizer.jobs.renew_leases import tick
+from optimizer.adapters.store import Database
+from optimizer.jobs.rollouts.tick import tick
 from tests.clock import Clock
 
 url, now, anchor, path, when = sys.argv[1:]

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import structlog
 
-from optimizer import wiring
 from optimizer.adapters import webhooks
-from optimizer.adapters.database import Database
+from optimizer.adapters.store import Database
 from optimizer.cli.app import run
-from optimizer.config import load_settings
-from optimizer.core.errors import InvalidInput
-from optimizer.jobs.send_alerts import messages_waiting, send_alerts
+from optimizer.core.base.errors import InvalidInput
+from optimizer.host.config import load_settings
+from optimizer.jobs.outbox.send_alerts import messages_waiting, send_alerts
 from optimizer.ports import Alert
+from optimizer.runtime import wiring
 from tests.alert_server import SECRET, WebhookServer, webhook_server
 from tests.clock import PROCESSES_S, Clock, until
 from tests.stores import NOW, migrate_store, new_database

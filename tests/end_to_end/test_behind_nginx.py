@@ -22,8 +22,8 @@ import httpx
 import pytest
 
 from api.app import create_app
-from optimizer import wiring
-from optimizer.core.access import EVERYTHING
+from optimizer.core.serving.access import EVERYTHING
+from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.gateway_world import family, make_home, running, serving

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import text
 
-from optimizer.core.champion_limits import ChampionLimits
-from optimizer.worker import Worker
+from optimizer.core.rollout.champion_limits import ChampionLimits
+from optimizer.runtime.worker import Worker
 from tests.api_world import World, make_home, serving
 
 

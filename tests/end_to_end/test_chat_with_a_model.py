@@ -11,13 +11,13 @@ import httpx
 import openai
 import pytest
 
-from optimizer import wiring
-from optimizer.config import Settings
-from optimizer.core.access import access_of, hash_of
-from optimizer.core.assignment import unit_hmac
-from optimizer.core.feedback import NO_FAMILY
-from optimizer.jobs.ingest_feedback import Intake
-from optimizer.jobs.read_retention import retentions
+from optimizer.core.feedback.events import NO_FAMILY
+from optimizer.core.serving.access import access_of, hash_of
+from optimizer.core.serving.assignment import unit_hmac
+from optimizer.host.config import Settings
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.upkeep.read_retention import retentions
+from optimizer.runtime import wiring
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.gateway_world import family, interactions, make_home, running
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,15 @@ from typing import Any
 import pytest
 import typer
 
-from optimizer import run_files, wiring
 from optimizer.cli.app import app, exit_code
-from optimizer.config import load_settings
-from optimizer.core import errors
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.base import errors
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.host import run_files
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 from tests import command_line
 from tests.scripted_model import chat_answer, provider
+from tests.stores import migrate_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +86,24 @@ def test_a_new_projects_database_is_its_users_alone_and_its_files_are_like_any_o
     var = tmp_path / "home" / "var"
     assert [path.name for path in (var, *var.rglob("*")) if path.stat().st_mode & 0o077] == []
     assert (tmp_path / "home" / "families" / "support_topics" / "family.yaml").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["doctor"], ["serve", "--no-mlflow", "--port", "0"]], ids=" ".join)
+def test_a_home_of_before_the_first_release_is_refused_with_the_way_out_and_its_store_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / "families").mkdir()
+    migrate_store(settings := load_settings(home=tmp_path))
+    with closing(sqlite3.connect(settings.var() / "detent.db")) as made, made:
+        made.execute("UPDATE alembic_version SET version_num = '0015'")
+    before = {path.name: path.read_bytes() for path in settings.var().glob("detent.db*")}
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    refused = command_line.detent(*command)
+    assert refused.code == 1
+    said = " ".join(f"{refused.err} {refused.out}".split())
+    assert "go on with the version that made it, or start a new home (`detent init DIR`) and import the sheets again" in said
+    assert {path.name: path.read_bytes() for path in settings.var().glob("detent.db*")} == before
+    assert run_files.find(settings, "serve") is None
 
 
 def test_init_overwrites_nothing(detent: Detent) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from optimizer import wiring
-from optimizer.jobs.prune_records import BATCH
-from optimizer.jobs.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.upkeep.prune_records import BATCH
+from optimizer.runtime import wiring
 from tests import command_line
 from tests.api_world import World, make_home, serving
 from tests.stores import arm, interaction

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from http.server import HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 import typer.testing
 
-from optimizer import run_files, wiring
 from optimizer.cli.app import app
-from optimizer.cli.study_run import read_definition
-from optimizer.config import load_settings
-from optimizer.core.dataset import make_example
-from optimizer.core.errors import NotFound
-from optimizer.core.language import ModelAnswer, ModelPrice, request_for
+from optimizer.cli.study.run import read_definition
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.values import Budget, ExampleResult, Spend
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.family.rendering import render
+from optimizer.core.models.language import ModelAnswer, ModelPrice, request_for
 from optimizer.core.policy.policy import parse_policy
-from optimizer.core.rendering import render
-from optimizer.core.search_calls import expected_calls
-from optimizer.core.study import Budget, Definition, ExampleResult, Spend, Study, Trial
+from optimizer.core.search.call_estimate import expected_calls
+from optimizer.core.search.study import Definition, Study, Trial
 from optimizer.demo import place, story
 from optimizer.demo import screen as screen_module
+from optimizer.demo import studies as studies_module
 from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, bar_of
 from optimizer.demo.ending import say_addresses
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
 from optimizer.demo.stories import Story
-from optimizer.demo.studies import Searched, outcome_lines
+from optimizer.demo.studies import Searched, outcome_lines, wait_for_champion
 from optimizer.demo.users import Users
+from optimizer.host import run_files
+from optimizer.host.config import load_settings
 from optimizer.ports import JournalEntry, VariantRecord
+from optimizer.runtime import wiring
 from tests.stores import migrate_store
 from tests.unit.test_mlflow_link import Mlflow
 
@@ -333,6 +337,39 @@ def test_rows_that_an_import_refuses_are_counted_and_not_listed(
     told = capsys.readouterr().out
     assert "1658 not taken" in told
     assert "too short" not in told
+
+
+def test_commands_that_run_side_by_side_are_shown_in_order_each_with_what_it_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = Barrier(2, timeout=20)
+
+    def run(typed: Sequence[str], **more: Any) -> Any:
+        both.wait()  # raises where the other has not begun
+        return subprocess.CompletedProcess(typed, 0, stdout=f"{typed[-1]} said this", stderr="")
+
+    monkeypatch.setattr(screen_module.subprocess, "run", run)
+    Screen().side_by_side(("import", "first"), ("import", "second"))
+    told = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert told == ["$ detent import first", "first said this", "$ detent import second", "second said this"]
+
+
+def test_the_champion_s_users_come_once_the_study_has_asked_it_everything(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate_store(settings := load_settings("demo", home))
+    store, pauses = wiring.open_store(settings), list[float]()
+    running = a_study(status="running", dataset={"dev": ["ex_1"]})
+    store.write(lambda tx: store.studies.add(tx, running))
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        number = len(pauses)
+        variant = "v_other" if number == 1 else running.champion
+        store.write(lambda tx: store.studies.put_trial(tx, a_trial(number, variant, 0.5)))
+
+    monkeypatch.setattr(studies_module.time, "sleep", pause)
+    assert wait_for_champion(running.id, store=store).dataset == {"dev": ["ex_1"]}
+    assert len(pauses) == 2
+    store.close()
 
 
 def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_trial(capsys: pytest.CaptureFixture[str]) -> None:

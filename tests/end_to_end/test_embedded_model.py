@@ -15,13 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from api.guarded_models import is_the_providers
-from optimizer.adapters import embedded_pool
-from optimizer.adapters.embedded_model import EmbeddedModel
-from optimizer.adapters.embedded_pool import EmbeddedPool, living_owner
-from optimizer.core.budget import worth_a_retry
-from optimizer.core.errors import Conflict, ModelFailed
-from optimizer.core.language import ModelRequest
+from api.gateway.guarded_models import is_the_providers
+from optimizer.adapters.models import embedded_pool
+from optimizer.adapters.models.embedded_model import EmbeddedModel
+from optimizer.adapters.models.embedded_pool import EmbeddedPool, living_owner
+from optimizer.core.base.errors import Conflict, ModelFailed
+from optimizer.core.models.budget import worth_a_retry
+from optimizer.core.models.language import ModelRequest
 from tests.clock import until
 from tests.contract.test_streaming_models import Sink
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 OWNER = """
 import sys, time
 from pathlib import Path
-from optimizer.adapters.embedded_pool import EmbeddedPool
+from optimizer.adapters.models.embedded_pool import EmbeddedPool
 pool = EmbeddedPool(Path(sys.argv[1]), 1)
 print('server', *pool.pids, flush=True)
 time.sleep(600)

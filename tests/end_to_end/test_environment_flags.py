@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from optimizer import wiring
 from optimizer.cli.app import run
-from optimizer.config import Settings
-from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.content.flags import Flags, read_flags
-from optimizer.jobs.keep_environment_override import OVERRIDDEN, keep_environment_override
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.content.policy.flags import Flags, read_flags
+from optimizer.host.config import Settings
+from optimizer.jobs.content.keep_environment_override import OVERRIDDEN, keep_environment_override
+from optimizer.runtime import wiring
 from tests.api_world import World, make_home, serving
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from optimizer.cli.app import app, exit_code
-from optimizer.core.errors import DetentError
+from optimizer.core.base.errors import DetentError
 
 LABELS = ["card"] * 30 + ["refund"] * 20
 ROWS = "".join(f"message {n},{label}\n" for n, label in enumerate(LABELS))

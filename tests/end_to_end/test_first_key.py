@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.config import load_settings
-from optimizer.run_files import announce
+from optimizer.host.config import load_settings
+from optimizer.host.run_files import announce
 from tests.api_world import World, make_home, serving
 from tests.command_line import detent
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli.app import app
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from tests.api_world import World, make_home, serving
 
 F = "triage"

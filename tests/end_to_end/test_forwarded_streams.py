@@ -63,6 +63,12 @@ def test_a_stream_has_the_same_form_by_either_way(ways) -> None:
     assert form(api) == form(gateway)
 
 
+def test_no_header_stands_twice_in_an_answer_that_was_passed_on(ways) -> None:
+    api, *_ = ways
+    names = [name.lower() for name, _ in httpx.post(f"{api}/v1/chat/completions", json=BODY).headers.raw]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_the_counts_of_model_calls_are_at_the_apis_address_too(ways) -> None:
     api, gateway, _, _ = ways
     assert "llm_requests_total" in httpx.get(f"{api}/metrics").text

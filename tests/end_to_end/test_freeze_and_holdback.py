@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from optimizer.cli.rollout_picture import picture, picture_values
-from optimizer.core.assignment import bucket, in_candidate, in_holdback, verify_token
-from optimizer.core.errors import Conflict
-from optimizer.jobs.adopt_file_version import adopt_file_version
-from optimizer.jobs.sync_families import sync_families
-from optimizer.jobs.verify_rollout import verify_rollout
+from optimizer.cli.rollout.picture import picture, picture_values
+from optimizer.core.base.errors import Conflict
+from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback, verify_token
+from optimizer.jobs.families.adopt_file_version import adopt_file_version
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
 from tests.stores import EMBEDDED_ONLY
 
@@ -191,7 +191,7 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
         )
     for _ in range(2):
         [sync] = sync_families({"triage": edited}, world.shared.store, world.shared.clock, serve_file_edits=True)
-        assert (sync.champion, sync.crowned) == (before, False)
+        assert (sync.champion, sync.promoted) == (before, False)
 
 
 def test_freezing_and_unfreezing_again_is_no_error_and_changes_nothing(world: World) -> None:

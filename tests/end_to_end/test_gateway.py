@@ -15,12 +15,12 @@ import httpx
 import openai
 import pytest
 
-from optimizer import wiring
-from optimizer.config import Settings
-from optimizer.core.access import access_of, hash_of
-from optimizer.core.assignment import verify_token
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.freeze import freeze, unfreeze
+from optimizer.core.serving.access import access_of, hash_of
+from optimizer.core.serving.assignment import verify_token
+from optimizer.host.config import Settings
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.runtime import wiring
 from tests.clock import until
 from tests.gateway_world import TWO_INPUTS, family, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider

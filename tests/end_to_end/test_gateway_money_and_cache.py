@@ -14,12 +14,12 @@ import openai
 import pytest
 from sqlalchemy import select
 
-from optimizer import wiring
-from optimizer.adapters.database.key_usage import USAGE
-from optimizer.config import Settings
-from optimizer.core.access import access_of, hash_of
-from optimizer.core.assignment import unit_hmac, verify_token
-from optimizer.jobs.ingest_feedback import Intake
+from optimizer.adapters.store.repositories.api_keys import USAGE
+from optimizer.core.serving.access import access_of, hash_of
+from optimizer.core.serving.assignment import unit_hmac, verify_token
+from optimizer.host.config import Settings
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.runtime import wiring
 from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.gateway_world import family, interactions, make_home, running

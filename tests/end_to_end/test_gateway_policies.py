@@ -15,10 +15,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.reader import Reader
-from optimizer import wiring
-from optimizer.config import Settings
-from optimizer.core.language import ModelRequest
+from api.gateway.reader import Reader
+from optimizer.core.models.language import ModelRequest
+from optimizer.host.config import Settings
+from optimizer.runtime import wiring
 from tests.clock import until
 from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
@@ -280,7 +280,7 @@ def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> 
 )
 def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:
     """The cheap tier is the model as it is; the strong one stands behind the same model under another name."""
-    from optimizer.adapters.embedded_model import EmbeddedModel
+    from optimizer.adapters.models.embedded_model import EmbeddedModel
 
     models = {"cheap": {"provider": "embedded", "processes": 1}}
     warm = EmbeddedModel("warm", tmp_path / "warm", size=1)

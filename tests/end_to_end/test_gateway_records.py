@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer.adapters.database import engine
-from optimizer.config import Settings
-from optimizer.run_files import find
+from optimizer.adapters.store import engine
+from optimizer.host.config import Settings
+from optimizer.host.run_files import find
 from tests.clock import PROCESSES_S, until
 from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider

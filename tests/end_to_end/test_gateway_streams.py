@@ -15,7 +15,7 @@ import httpx
 import openai
 import pytest
 
-from optimizer.config import Settings
+from optimizer.host.config import Settings
 from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.gateway_world import family, interactions, make_home, running

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.study import Trial
+from optimizer.core.search.study import Trial
 from tests.api_world import World, make_home, serving
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.adapters.database import Database
-from optimizer.adapters.example_files import column_mapping, kind_of
-from optimizer.adapters.sources import open_source
-from optimizer.adapters.table_files import MAX_CELL_CHARS
-from optimizer.core.errors import InvalidInput, NotFound, NotYet
-from optimizer.core.family import Family, parse_family
-from optimizer.jobs.import_examples import ImportReport, import_examples
+from optimizer.adapters.files.example_files import column_mapping, kind_of
+from optimizer.adapters.files.sources import open_source
+from optimizer.adapters.files.table_files import MAX_CELL_CHARS
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.jobs.dataset.import_examples import ImportReport, import_examples
 from tests.stores import new_database
 from tests.unit.test_policy_studies import pipeline_family
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.gateway import create_gateway
-from optimizer.run_files import announce
+from api.gateway.app import create_gateway
+from optimizer.host.run_files import announce
 from tests.api_world import World, make_home
 from tests.api_world import serving as in_process
 from tests.gateway_world import serving

@@ -13,19 +13,19 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.gateway import create_gateway
-from optimizer import wiring
-from optimizer.adapters.study_report import study_page
-from optimizer.cli.variant_text import reading
-from optimizer.config import Settings, load_settings
-from optimizer.core.dataset import make_example
-from optimizer.core.study import Budget
-from optimizer.jobs.collect_reviews import collect_reviews
-from optimizer.jobs.create_study import create_study
-from optimizer.jobs.label_interaction import label_interaction
-from optimizer.jobs.report_study import report_study
-from optimizer.jobs.run_study import run_study
-from optimizer.jobs.sync_families import sync_families
+from api.gateway.app import create_gateway
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.cli.variant.commands import reading
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import make_example
+from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.feedback.collect_reviews import collect_reviews
+from optimizer.jobs.feedback.label_interaction import label_interaction
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.report_study import report_study
+from optimizer.jobs.studies.run_study import run_study
+from optimizer.runtime import wiring
 from tests.clock import Clock, until
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store

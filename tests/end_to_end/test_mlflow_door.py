@@ -13,10 +13,10 @@ import httpx
 import psutil
 import pytest
 
-from optimizer import supervise
-from optimizer.config import load_settings
-from optimizer.mlflow_server import ENVIRONMENT, command, prepare_store
-from optimizer.ports_in_use import is_free, listen
+from optimizer.host.config import load_settings
+from optimizer.host.ports_in_use import is_free, listen
+from optimizer.runtime import supervise
+from optimizer.runtime.mlflow_server import ENVIRONMENT, command, prepare_store
 from tests.clock import PROCESSES_S, until
 from tests.mlflow_store import NewMlflow
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.adapters.mlflow_tracking import MlflowTracker
-from optimizer.core.rollout import Champion, Rollout
-from optimizer.core.study import Study, Trial
+from optimizer.adapters.mlflow.tracking import MlflowTracker
+from optimizer.adapters.store import Database
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.mirror_outbox import TOPICS, mirror_once, wait_s
+from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.ports import StudyEvidence
 from tests import mlflow_story as story
 from tests.mlflow_store import NewMlflow
@@ -212,11 +212,11 @@ def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command
 
 @pytest.fixture
 def another(tmp_path: Path) -> Iterator[tuple[Study, list[Trial], StudyEvidence]]:
-    """A study of its own in MLflow, with what its trials found."""
+    """A study of its own in MLflow, with what its first trials found: MLflow takes some fifteenth of a second for each."""
     store = story.open_database(tmp_path)
     study = replace(story.tell(store), id=new_id("st"))
     with store.read() as tx:
-        trials = [replace(t, study=study.id) for t in store.studies.trials(tx, STUDY)]
+        trials = [replace(t, study=study.id) for t in store.studies.trials(tx, STUDY)[:6]]
         results = store.studies.results(tx, STUDY, "search")
     yield study, trials, StudyEvidence(variants={v.id: v for v in VARIANTS}, results=results, examples={}, confirmation={})
     store.close()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from optimizer import wiring
-from optimizer.cli.doctor_keys import key_findings
+from optimizer.cli.doctor.keys import key_findings
+from optimizer.runtime import wiring
 from tests.command_line import detent
 from tests.gateway_world import make_home
 from tests.study_world import TOPIC_FAMILY, topic_examples

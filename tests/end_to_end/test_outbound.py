@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer import wiring
-from optimizer.config import Settings
-from optimizer.core.variant import Variant
-from optimizer.core.wire import MESSAGE, PARAMS
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.wire import MESSAGE, PARAMS
+from optimizer.host.config import Settings
 from optimizer.ports import VariantRecord
+from optimizer.runtime import wiring
 from tests import api_world
 from tests.api_world import World
 from tests.gateway_world import family, interactions, make_home, running

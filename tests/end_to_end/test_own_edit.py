@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import stamina
 
-from optimizer import wiring
-from optimizer.cli.by_itself import EditNews
-from optimizer.cli.unknown_model import with_unknown_model
-from optimizer.config import Settings, load_settings
-from optimizer.core.errors import Busy
+from optimizer.cli.service.by_itself import EditNews
+from optimizer.cli.service.unknown_model import with_unknown_model
+from optimizer.core.base.errors import Busy
+from optimizer.host.config import Settings, load_settings
 from optimizer.ports import Store
+from optimizer.runtime import wiring
 from tests.api_world import serving
 from tests.command_line import Ran, detent
 from tests.gateway_world import make_home

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from api import chat, gateway
+from api.access.wrong_keys import WrongKeys
 from api.app import GROUPS
+from api.gateway import app as gateway
+from api.gateway import chat
 from api.routes.later import LATER
 from api.routing import NARROWS, ROLE
 from api.serving import STORE_AWAY
-from api.wrong_keys import WrongKeys
-from optimizer.core.access import LADDERS, ROLES, Role
+from optimizer.core.serving.access import LADDERS, ROLES, Role
 from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SECRET_WORD, seeded
 
@@ -290,7 +291,11 @@ def test_to_a_key_for_one_family_an_interaction_of_others_does_not_exist(world: 
 
 
 def test_without_a_key_nothing_is_told_of_where_the_store_is(spare: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spare.shared.serving, "store_error", "connection to server at 10.0.0.5 failed for user detent")
+    def away(tx: object) -> None:
+        raise OSError("connection to server at 10.0.0.5 failed for user detent")
+
+    monkeypatch.setattr(spare.shared.serving, "_read", away)
+    spare.shared.serving.refresh()
     store = spare.client.get("/ready", headers={"Authorization": ""}).json()["dependencies"]["store"]
     assert not store["ok"]
     assert store["detail"] == STORE_AWAY

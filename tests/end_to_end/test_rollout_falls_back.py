@@ -22,9 +22,8 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer.run_files import ProcessLock
+from optimizer.host.run_files import ProcessLock
 from tests.clock import PROCESSES_S, until
-from tests.mlflow_store import NewMlflow
 from tests.running_server import Server, make_home
 
 F = "support_topics"
@@ -40,9 +39,9 @@ PROFILE = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Shared by the tests below. No model is called: users report what their application did."""
-    home = make_home(tmp_path_factory.mktemp("rollouts") / "home", "http://127.0.0.1:9", new_mlflow=new_mlflow, profile=PROFILE)
+    home = make_home(tmp_path_factory.mktemp("rollouts") / "home", "http://127.0.0.1:9", profile=PROFILE)
     made = Server(home)
     try:
         made.wait_ready()

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from optimizer.adapters.database import Database
-from optimizer.adapters.mlflow_tracking import MlflowTracker
+from optimizer.adapters.mlflow.tracking import MlflowTracker
+from optimizer.adapters.store import Database
 from tests import command_line
 from tests.api_world import make_home, serving
 from tests.clock import Clock

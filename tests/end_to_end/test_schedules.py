@@ -178,7 +178,7 @@ def test_the_command_line_sets_it_shows_it_and_gives_it_back(
 
 
 def make_again(home: Path) -> Any:
-    from optimizer.config import load_settings
+    from optimizer.host.config import load_settings
 
     return load_settings("dev", home)
 

@@ -12,18 +12,18 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.gateway import create_gateway
-from optimizer import wiring
-from optimizer.config import Settings, load_settings
-from optimizer.core.dataset import make_example
-from optimizer.core.rendering import clip_inputs, few_shot, fill
-from optimizer.core.study import Budget
-from optimizer.jobs.call_model import JournaledModel
-from optimizer.jobs.create_study import create_study
-from optimizer.jobs.evaluation import Evaluator, OpenModel
-from optimizer.jobs.export_variant import export_variant
-from optimizer.jobs.run_study import run_study
-from optimizer.jobs.sync_families import sync_families
+from api.gateway.app import create_gateway
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.family.rendering import clip_inputs, few_shot, fill
+from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.families.export_variant import export_variant
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.run_study import run_study
+from optimizer.runtime import wiring
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
 from tests.study_world import TOPICS
@@ -189,8 +189,10 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
 
         def open_model(name: str) -> OpenModel:
             model = opened.get(name)
-            calls = JournaledModel(model, store=store, clock=clock, study=None, family="topics", budget=Budget(calls=300), purpose="search")
-            return OpenModel(calls=calls, revision=model.revision, concurrency=1)
+            calls = JournaledModel(
+                model, store=store, clock=clock, study=None, family="topics", budget=Budget(calls=300), purpose="search", concurrency=1
+            )
+            return OpenModel(calls=calls, revision=model.revision)
 
         asked = [row for row in rows if row.split == "dev"][:8]
         evaluator = Evaluator(family, wiring.open_scorer(family, home), open_model)

@@ -15,10 +15,11 @@ import httpx
 import psutil
 import pytest
 
-from optimizer import wiring
-from optimizer.config import load_settings
-from optimizer.run_files import ProcessLock
+from optimizer.host.config import load_settings
+from optimizer.host.run_files import ProcessLock
+from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
+from tests.command_line import detent
 from tests.mlflow_store import NewMlflow
 from tests.running_server import CHILDREN, Server, make_home
 from tests.scripted_model import Provider, chat_answer, provider
@@ -173,8 +174,8 @@ def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
     assert ProcessLock(server.settings, "serve").acquire(), "and the next server may start"
 
 
-def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_path: Path, model: Provider, new_mlflow: NewMlflow) -> None:
-    home = make_home(tmp_path / "home", model.url, new_mlflow=new_mlflow)
+def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_path: Path, model: Provider) -> None:
+    home = make_home(tmp_path / "home", model.url)
     wanted = load_settings(home=home).port
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -202,9 +203,8 @@ def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_
     ],
 )
 def test_a_start_that_must_not_be_is_refused(tmp_path: Path, model: Provider, words: list[str], code: int, says: str) -> None:
-    refused = Server(make_home(tmp_path / "home", model.url), *words)
-    try:
-        assert refused.process.wait(timeout=60) == code
-        until(lambda: says in refused.told, "its last words", patience_s=PROCESSES_S)
-    finally:
-        refused.end()
+    home = make_home(tmp_path / "home", model.url)
+    refused = detent("serve", "--no-mlflow", *words, env={"DETENT_HOME": str(home), "NO_COLOR": "1"})
+    assert refused.code == code
+    assert says in refused.err
+    assert not list(load_settings(home=home).run_dir().glob("*.json")), "nothing was started"

@@ -16,10 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer import wiring
-from optimizer.config import Settings, load_settings
-from optimizer.core.access import access_of, hash_of
-from optimizer.run_files import find
+from optimizer.core.serving.access import access_of, hash_of
+from optimizer.host.config import ServerLimits, Settings, load_settings
+from optimizer.host.run_files import find
+from optimizer.runtime import wiring
 from tests.api_world import FAMILY
 from tests.clock import PROCESSES_S, until
 from tests.stores import migrate_store
@@ -106,7 +106,7 @@ def rest_of(connection: socket.socket) -> bytes:
 def test_eight_bodies_that_do_not_come_stop_no_feedback(patient: Api) -> None:
     with ExitStack() as slow:
         for _ in range(8):
-            slow.enter_context(patient.announce(8 * 1024 * 1024))
+            slow.enter_context(patient.announce(ServerLimits().events_bytes))
         assert httpx.post(f"{patient.url}/v1/feedback", json=EVENT).json()["accepted"] == 1
 
 
@@ -160,6 +160,21 @@ def test_five_hundred_half_open_connections_are_all_closed(hasty: Api) -> None:
 def test_headers_without_an_end_are_refused_before_they_fill_memory(patient: Api) -> None:
     with patient.connect("GET /health HTTP/1.1\r\nX-A: " + "a" * 70_000) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_who_sends_a_refused_body_to_its_end_still_reads_the_refusal(patient: Api, declared: bool) -> None:
+    n_bytes = 2 * ServerLimits().events_bytes
+    framing = f"Content-Length: {n_bytes}" if declared else "Transfer-Encoding: chunked"
+    head = f"POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+    with patient.connect(head if declared else f"{head}{n_bytes:x}\r\n") as connection:
+        if declared:
+            connection.recv(1, socket.MSG_PEEK)  # the refusal is there before any of the body is sent
+        for _ in range(n_bytes // 65_536):
+            connection.sendall(b" " * 65_536)
+        refused = rest_of(connection)
+    assert refused.startswith(b"HTTP/1.1 413")
+    assert b"\r\nconnection: close\r\n" in refused.lower()
 
 
 def test_one_key_s_bodies_leave_room_for_those_of_another(tmp_path: Path) -> None:

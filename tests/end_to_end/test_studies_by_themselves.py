@@ -10,15 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer import wiring
-from optimizer.config import load_settings
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from optimizer.jobs.set_schedule import set_schedule
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.host.config import load_settings
+from optimizer.jobs.scheduling.set_schedule import set_schedule
+from optimizer.runtime import wiring
 from tests.clock import Clock, until
-from tests.mlflow_store import NewMlflow
 from tests.running_server import Server, make_home
 from tests.scripted_model import chat_answer, provider
-from tests.stores import migrate_store
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld
 
@@ -81,7 +79,6 @@ def with_a_bad_hour(home: Path) -> None:
     (home / "families" / "topics").mkdir(parents=True)
     (home / "families" / "topics" / "family.yaml").write_text(json.dumps(FAMILY), encoding="utf-8")
     settings, now = load_settings(home=home), datetime.now(UTC)
-    migrate_store(settings)
     store = wiring.open_store(settings)
     families, clock = wiring.load_families(settings), Clock(now - timedelta(days=10))
     wiring.sync_families(settings, families, store, clock)
@@ -110,10 +107,10 @@ def with_a_bad_hour(home: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_itself(tmp_path: Path, new_mlflow: NewMlflow) -> None:
+def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_itself(tmp_path: Path) -> None:
     with provider() as model:
         model.answer = topic_of
-        home = make_home(tmp_path / "home", model.url, new_mlflow=new_mlflow)
+        home = make_home(tmp_path / "home", model.url)
         with_a_bad_hour(home)
         server = Server(home)
         try:

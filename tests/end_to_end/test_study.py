@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer import wiring
-from optimizer.config import load_settings
-from optimizer.core.errors import NotFound
-from optimizer.core.rendering import render
-from optimizer.core.study import Budget
-from optimizer.jobs.evaluate_variant import evaluate_variant
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.family.rendering import render
+from optimizer.host.config import load_settings
+from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.runtime import wiring
 from tests.study_world import World, topic_family
 
 DEFINITION = {"n_train": 6, "n_dev": 3, "n_holdout": 3, "n_candidates": 1, "n_settings": 1, "max_examples": 2}

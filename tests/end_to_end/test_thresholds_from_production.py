@@ -17,9 +17,9 @@ from fastapi.testclient import TestClient
 from ulid import ULID
 
 from api.app import create_app
-from optimizer import wiring
-from optimizer.config import Settings
 from optimizer.core.policy.steps import draw_of
+from optimizer.host.config import Settings
+from optimizer.runtime import wiring
 from tests import command_line
 from tests.clock import until
 from tests.gateway_world import family, interactions, make_home, running
@@ -79,7 +79,7 @@ def served(settings: Settings, url: str) -> dict[int, str]:
 
 def test_requests_of_the_gateway_become_records_estimates_and_a_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = count()  # ids say who is audited; an interval of 95 % misses the truth in one of twenty draws, so every run draws alike
-    monkeypatch.setattr("api.chat.new_id", lambda prefix: f"{prefix}_{str(ULID.from_int(next(numbers))).lower()}")
+    monkeypatch.setattr("api.gateway.chat.new_id", lambda prefix: f"{prefix}_{str(ULID.from_int(next(numbers))).lower()}")
     with provider() as behind:
         behind.answer = answer  # type: ignore[assignment]
         models = {

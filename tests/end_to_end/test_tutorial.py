@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.config import load_settings
+from optimizer.host.config import load_settings
 from tests import command_line
 from tests.api_world import World, serving
 from tests.scripted_model import chat_answer, provider

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.assignment import (
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.serving.assignment import (
     Assignment,
     bucket,
     choose,
@@ -22,8 +23,7 @@ from optimizer.core.assignment import (
     variant_at,
     verify_token,
 )
-from optimizer.core.errors import InvalidInput
-from optimizer.core.rollout import Rollout
+from optimizer.core.serving.rollout import Rollout
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("new", b"n" * 32), ("old", b"o" * 32))

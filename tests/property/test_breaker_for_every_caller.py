@@ -9,8 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from optimizer.core import breaker as core
-from optimizer.core.breaker import N_SLICES, Breaker, BreakerSettings, Pass, Refusal, ask, failed, slice_index, succeeded, withdrawn
+from optimizer.core.models import breaker as core
+from optimizer.core.models.breaker import (
+    N_SLICES,
+    Breaker,
+    BreakerRefusal,
+    BreakerSettings,
+    Pass,
+    ask,
+    failed,
+    slice_index,
+    succeeded,
+    withdrawn,
+)
 from tests.examples import n_examples
 
 SOME = BreakerSettings(failures=3, share=0.5, window_s=30.0, cool_down_s=10.0, successes=2)
@@ -58,7 +69,7 @@ class Callers(RuleBasedStateMachine):
     def a_call_wants_out(self) -> None:
         before = self.breaker
         self.breaker, verdict = ask(before, self.now)
-        if isinstance(verdict, Refusal):
+        if isinstance(verdict, BreakerRefusal):
             assert before.state != "closed", "a closed breaker refuses nobody"
             assert self.now < verdict.again_at <= self.now + SOME.cool_down_s
             assert self.breaker == before, "a refusal changes nothing"
@@ -149,7 +160,7 @@ def test_as_many_failures_as_said_open_it_and_one_fewer_does_not(rules: BreakerS
 def test_it_lets_a_call_out_at_the_very_time_that_a_refusal_names(rules: BreakerSettings, at: float) -> None:
     breaker = opened(rules, at)
     _, refusal = ask(breaker, at)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, BreakerRefusal)
     _, verdict = ask(breaker, refusal.again_at)
     assert verdict == Pass(era=breaker.era + 1, probe=True)
 

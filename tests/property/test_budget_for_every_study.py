@@ -13,11 +13,11 @@ import pytest
 import stamina
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.adapters.database import Database
-from optimizer.core.errors import BudgetExhausted, ModelFailed
-from optimizer.core.language import ModelPrice
-from optimizer.core.study import Budget
-from optimizer.jobs.call_model import JournaledModel
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import BudgetExhausted, ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.models.language import ModelPrice
+from optimizer.jobs.calls.call_model import JournaledModel
 from tests.examples import n_examples
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 from tests.stores import new_database

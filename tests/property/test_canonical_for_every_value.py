@@ -8,8 +8,8 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core import canonical
-from optimizer.core.canonical import canonical_json, digest
+from optimizer.core.base import canonical
+from optimizer.core.base.canonical import canonical_json, digest
 from tests.strategies import json_values, texts
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.comparison import compare_scores, mcnemar_p, paired_log_e, sign_flip_p
-from optimizer.core.gates import Evidence, GateSettings, confidence_of, evaluate_gates
+from optimizer.core.evaluation.comparison import compare_scores, mcnemar_p, paired_log_e, sign_flip_p
+from optimizer.core.evaluation.gates import ConfirmationEvidence, GateSettings, confidence_of, evaluate_gates
 
 scores = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=25)
 
@@ -43,7 +43,7 @@ def test_another_look_never_raises_confidence(p, looks):
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.lists(st.floats(-1, 1), max_size=150))
 def test_every_gate_always_has_a_verdict_and_a_sentence(champion, candidate, p, drops):
-    evidence = Evidence(champion=champion, candidate=candidate, champion_quality=champion, p=p, looks=1, drops=drops)
+    evidence = ConfirmationEvidence(champion=champion, candidate=candidate, champion_quality=champion, p=p, looks=1, drops=drops)
     found = evaluate_gates(evidence, GateSettings())
     assert [g.name for g in found] == ["improvement", "confidence", "risk", "n"]
     assert all(g.reason for g in found)

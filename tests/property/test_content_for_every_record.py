@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.errors import Fault, InvalidInput
-from optimizer.core.policy.content import filter
-from optimizer.core.policy.content.fields import CHECKPOINTS
-from optimizer.core.policy.content.files import PipelineFiles, read_files, write_files, write_optimal
-from optimizer.core.policy.content.pipeline import BY_NAME, parse_pipeline
-from optimizer.core.policy.content.replay import outcome, read_columns, rows_to_columns, ways
-from optimizer.core.policy.content.sensitivity import sweep
-from optimizer.core.policy.content.targets import Target
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.content.policy import filter
+from optimizer.core.content.policy.files import PipelineFiles, read_files, write_files, write_optimal
+from optimizer.core.content.policy.pipeline import BY_NAME, parse_pipeline
+from optimizer.core.content.records.fields import CHECKPOINTS
+from optimizer.core.content.records.targets import Target
+from optimizer.core.content.search.replay import outcome, read_columns, rows_to_columns, ways
+from optimizer.core.content.search.sensitivity import sweep
 from tests.content_records import policies, records, shares
 from tests.examples import n_examples
 

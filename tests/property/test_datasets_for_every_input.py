@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.dataset import class_of, group_of, normalise, select, split_of
+from optimizer.core.dataset.examples import class_of, group_of, normalise, select, split_of
 from tests.examples import n_examples
 from tests.strategies import examples, json_values, texts
 

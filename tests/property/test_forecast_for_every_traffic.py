@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.forecast_plan import Lift, Plan
-from optimizer.core.rollout_forecast import Need, RolloutForecast, forecast_rollout
-from optimizer.core.traffic import RecordedTraffic
+from optimizer.core.feedback.traffic import RecordedTraffic
+from optimizer.core.forecast.forecast import Need, RolloutForecast, forecast_rollout
+from optimizer.core.forecast.plan import ForecastPlan, Lift
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 LADDERS = ((0.5,), (0.1, 0.5), (0.1, 0.25, 0.5, 0.75), (0.01, 0.99))
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    return Plan(
+def plans(draw: st.DrawFn) -> ForecastPlan:
+    return ForecastPlan(
         ladder=draw(st.sampled_from(LADDERS)),
         margin=draw(st.floats(0.005, 0.3)),
         base=draw(st.floats(0.001, 0.999)),
@@ -59,7 +59,7 @@ def _needs(found: RolloutForecast) -> list[Need]:
 
 
 @given(plans(), traffics() | st.none())
-def test_figures_are_never_negative_and_can_be_written_as_json(plan: Plan, traffic: RecordedTraffic | None) -> None:
+def test_figures_are_never_negative_and_can_be_written_as_json(plan: ForecastPlan, traffic: RecordedTraffic | None) -> None:
     found = forecast_rollout(plan, traffic)
     json.dumps(found.as_record(), allow_nan=False)
     for need in _needs(found):
@@ -70,7 +70,7 @@ def test_figures_are_never_negative_and_can_be_written_as_json(plan: Plan, traff
 
 
 @given(plans(), traffics(), st.integers(2, 50))
-def test_more_traffic_never_makes_it_later(plan: Plan, traffic: RecordedTraffic, times: int) -> None:
+def test_more_traffic_never_makes_it_later(plan: ForecastPlan, traffic: RecordedTraffic, times: int) -> None:
     labelled = {metric: times * n for metric, n in traffic.n_labelled_units.items()}
     more = replace(
         traffic, n_requests=times * traffic.n_requests, n_requests_with_unit=times * traffic.n_requests_with_unit,
@@ -86,7 +86,7 @@ def test_more_traffic_never_makes_it_later(plan: Plan, traffic: RecordedTraffic,
 
 
 @given(plans(), st.floats(1, 5))
-def test_a_larger_margin_never_needs_more_labels_for_one_gate(plan: Plan, times: float) -> None:
+def test_a_larger_margin_never_needs_more_labels_for_one_gate(plan: ForecastPlan, times: float) -> None:
     """Of one stage: over several, a gate that is passed sooner leaves less evidence for the next."""
     one = replace(plan, ladder=(0.5,))
     narrow, wide = (forecast_rollout(p, None).expected for p in (one, replace(one, margin=min(0.99, one.margin * times))))

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.assignment import Choice, Holdback, bucket, choose, in_candidate, in_holdback, variant_at
-from optimizer.core.rollout import Rollout
+from optimizer.core.serving.assignment import Choice, Holdback, bucket, choose, in_candidate, in_holdback, variant_at
+from optimizer.core.serving.rollout import Rollout
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 WEEK = timedelta(days=7)

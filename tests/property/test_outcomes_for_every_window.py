@@ -9,9 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.adapters.database import Database, observations
-from optimizer.core.cohorts import Cohort, stage_of
-from optimizer.core.feedback import FeedbackEvent
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories import observations
+from optimizer.core.feedback.events import FeedbackEvent
+from optimizer.core.rollout.cohorts import Cohort, stage_of
 from tests.stores import arm, feedback, minutes, rollout, temporary_database
 
 LADDER = (0.1, 0.5)

@@ -3,8 +3,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from optimizer.core.family import Output
-from optimizer.core.parsing import expected_text, parse_output
+from optimizer.core.family.answer import Output, expected_text, parse_output
 from tests.strategies import LABELS, is_open, outputs_with_values, texts
 
 OUTPUTS = [

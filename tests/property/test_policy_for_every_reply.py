@@ -9,13 +9,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.family import Output
-from optimizer.core.language import ModelAnswer
+from optimizer.core.declaration.policy_rules import policy_faults
+from optimizer.core.family.answer import Output
+from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Ask, Attempt, Reply, best, part_of, rank, total_cost_usd
-from optimizer.core.policy.faults import policy_faults
 from optimizer.core.policy.policy import Policy, parse_policy
-from optimizer.core.policy.steps import Plan, audit, most_calls, steps
+from optimizer.core.policy.steps import PolicyPlan, audit, most_calls, steps
 from optimizer.core.policy.validator import CHECKS
 from tests.examples import n_examples
 
@@ -40,7 +40,7 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "validate.then": st.sampled_from(["retry", "escalate", "flag"]),
     "context.tool_results": st.booleans(),
 }
-POLICIES = st.fixed_dictionaries({}, optional=KNOBS).filter(lambda policy: not policy_faults(policy, "prompt"))
+POLICIES = st.fixed_dictionaries({}, optional=KNOBS).filter(lambda policy: not policy_faults(policy))
 TEXTS = st.sampled_from(["", "yes", "no", "maybe so", "I cannot help with that.", "I couldn't find anything."])
 OUTPUTS = st.sampled_from([Output(), Output(parser="label", labels=("yes", "no"))])
 
@@ -83,7 +83,7 @@ def replies(data: st.DataObject, ask: Ask) -> list[Reply]:
     return made
 
 
-def drive(plan: Plan, situation: Situation, data: st.DataObject) -> tuple[Attempt | None, list[Attempt]]:
+def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[Attempt | None, list[Attempt]]:
     machine, past = steps(plan), list[Attempt]()
     try:
         ask = next(machine)
@@ -109,7 +109,7 @@ def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
     policy: dict[str, Any], output: Output, predicted: tuple[float | None, ...], data: st.DataObject
 ) -> None:
     parsed = parsed_with_drawn_confidence(policy, data)
-    plan = Plan(policy=parsed, model="only", output=output, predicted=predicted)
+    plan = PolicyPlan(policy=parsed, model="only", output=output, predicted=predicted)
     taken, past = drive(plan, Situation(output=output), data)
     assert past, "at least one model is asked"
     deliverable = [one for one in past if one.answer is not None and one.call.purpose != "sample"]
@@ -124,7 +124,7 @@ def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
 @given(policy=POLICIES, data=st.data())
 def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(policy: dict[str, Any], data: st.DataObject) -> None:
     parsed = parsed_with_drawn_confidence(policy, data)
-    plan = Plan(policy=parsed, model="only", output=Output())
+    plan = PolicyPlan(policy=parsed, model="only", output=Output())
     situation = Situation()
     _, past = drive(plan, situation, data)
     missing = audit(plan, past)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.adapters.confidence_training import GramRecipe
-from optimizer.adapters.predictor_export import _LEAST_SLOPE, fitted_isotonic, fitted_platt, gram_part, trees_part, vectorizer
-from optimizer.core.canonical import rounded
-from optimizer.core.policy.confidence import FORMAT, Predictor
+from optimizer.adapters.predictors.export import _LEAST_SLOPE, fitted_isotonic, fitted_platt, gram_part, trees_part, vectorizer
+from optimizer.adapters.predictors.recipe import GramRecipe
+from optimizer.core.base.canonical import rounded
+from optimizer.core.predictor.predictor import FORMAT, Predictor
 from tests.examples import n_examples
 
 pytest.importorskip("sklearn")

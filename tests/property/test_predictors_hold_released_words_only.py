@@ -7,12 +7,12 @@ import re
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimizer.adapters.confidence_learning import learn_confidence
-from optimizer.core.canonical import canonical_json
-from optimizer.core.dataset import Example
-from optimizer.core.language import ModelAnswer
-from optimizer.core.policy.learned import judged
-from optimizer.core.policy.predicted import read_answer
+from optimizer.adapters.predictors.learning import learn_confidence
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.dataset.examples import Example
+from optimizer.core.models.language import ModelAnswer
+from optimizer.core.predictor.attach import read_answer
+from optimizer.core.search.cascade.learned import judged
 from tests.examples import n_examples
 from tests.study_world import START
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.racing import ContinuousRejects, ExpectedGain, Halving, Race, SignedRank
+from optimizer.core.search.racing import ContinuousRejects, ExpectedGain, Halving, Race, SignedRank
 
 RULES = [
     Halving(first=2),

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.rendering import fill, render, render_open, value_text
-from optimizer.core.variant import VARIABLE, Variant
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.rendering import fill, render, render_open, value_text
+from optimizer.core.family.variant import VARIABLE, Variant
 from tests.strategies import histories, variables_for, variants
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.decisions import compare, next_decision, replay, verify_chain
-from optimizer.core.errors import Conflict, GateNotMet
-from optimizer.core.moves import OPERATOR_ACTS, Move, Transition, apply, possible, start
-from optimizer.core.rollout import Decision, Rollout, state
+from optimizer.core.base.errors import Conflict, GateNotMet
+from optimizer.core.rollout.decision_log import compare, next_decision, replay, verify_chain
+from optimizer.core.rollout.transitions import OPERATOR_ACTS, Transition, TransitionRequest, apply, possible, start
+from optimizer.core.serving.rollout import Decision, Rollout, state
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 ACTS = ("validate", "approve", "reject", "deploy", "lapse", "advance", "hold", "resume", "promote", "rollback", "end")
@@ -22,10 +22,10 @@ ladders = st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True).map(
 
 
 @st.composite
-def moves(draw: st.DrawFn) -> Move:
+def moves(draw: st.DrawFn) -> TransitionRequest:
     at = T0 + timedelta(seconds=draw(st.integers(1, 10_000)))
     act = draw(st.sampled_from(ACTS) | st.sampled_from(("approve", "deploy", "advance", "promote")))
-    return Move(
+    return TransitionRequest(
         act=act,
         at=at,
         clock_at=T0 + (at - T0) * 60,
@@ -42,11 +42,11 @@ def begun(ladder: tuple[float, ...]) -> Transition:
         id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=ladder, salt="s", status="pending", stage=-1,
         held=False, version=0, settings={"margin": 0.05}, stage_history=(), created_at=T0, created_by="ann",
     )  # fmt: skip
-    move = Move(act="start", at=T0, clock_at=T0, actor="ann", reason="start", confirm="f", gates=GATES)
+    move = TransitionRequest(act="start", at=T0, clock_at=T0, actor="ann", reason="start", confirm="f", gates=GATES)
     return start(rollout, move, forced=True)
 
 
-def lived(ladder: tuple[float, ...], wanted: list[Move]) -> list[Transition]:
+def lived(ladder: tuple[float, ...], wanted: list[TransitionRequest]) -> list[Transition]:
     """The transitions of the moves that were possible, in order."""
     done = [begun(ladder)]
     for move in wanted:
@@ -78,7 +78,7 @@ def test_the_share_never_shrinks_while_the_candidate_is_served(life: list[Transi
 
 
 @given(lives, moves())
-def test_what_has_ended_stays_as_it_is(life: list[Transition], move: Move) -> None:
+def test_what_has_ended_stays_as_it_is(life: list[Transition], move: TransitionRequest) -> None:
     rollout = life[-1].rollout
     if rollout.is_active:
         return
@@ -161,7 +161,7 @@ def test_any_changed_member_of_any_decision_is_found_and_named(life: list[Transi
 def test_what_is_said_to_be_possible_is_possible(life: list[Transition]) -> None:
     rollout = life[-1].rollout
     for act in OPERATOR_ACTS:
-        move = Move(act=act, at=T0 + timedelta(days=1), clock_at=T0 + timedelta(days=1), actor="ann", reason="r", confirm="f")
+        move = TransitionRequest(act=act, at=T0 + timedelta(days=1), clock_at=T0 + timedelta(days=1), actor="ann", reason="r", confirm="f")
         try:
             changed = apply(rollout, move).changed
         except Conflict:

@@ -9,14 +9,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.language import ModelAnswer, ModelRequest, request_for
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import FewShot, Message, Variant
+from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.shown_examples import messages_of_fewer
-from optimizer.core.rendering import render
-from optimizer.core.variant import FewShot, Message, Variant
-from optimizer.jobs.ask_model import Asked
-from optimizer.jobs.execute_policy import PolicyRequest, execute_policy
-from optimizer.jobs.run_policy import answers_of_tier, run_policy
+from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
+from optimizer.jobs.calls.run_policy import answers_of_tier, run_policy
 from tests.scripted_model import ScriptedModel
 
 TIERS = ["m1", "m2", "m3"]

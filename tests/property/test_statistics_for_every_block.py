@@ -10,13 +10,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from optimizer.core.rollout.evidence_state import EvidenceState, StoredEvidence, as_text, from_text
 from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, clip_rate, ratio_bet
-from optimizer.core.statistics.decision import Standing, decide
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
-from optimizer.core.watch import Watch, Watched, as_text, from_text
+from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
 
 rates = st.floats(0.001, 0.999)
 shares = st.floats(0.01, 0.99)
@@ -92,7 +92,7 @@ def test_replaying_the_blocks_gives_the_same_gate(found, kind):
 def test_a_gate_put_away_and_taken_up_again_goes_on_as_if_nothing_had_happened(first, later, kind):
     gate = QualityGate.start(margin=0.05, champion_mean=0.7, kind=kind).after_all(first)
     guardrail = Guardrail.start("cost", champion_mean=0.1, champion_variance=0.02).after_all(first)
-    stored = from_text(as_text(Watched(watch=Watch(quality=gate, guardrails={"cost": guardrail})))).watch
+    stored = from_text(as_text(StoredEvidence(watch=EvidenceState(quality=gate, guardrails={"cost": guardrail})))).watch
     assert stored.quality.after_all(later) == gate.after_all(later)
     assert stored.guardrails["cost"].after_all(later) == guardrail.after_all(later)
 
@@ -163,13 +163,13 @@ ONE_GATE_MISSING = (
 
 @given(passed, st.sampled_from(ONE_GATE_MISSING), st.floats(0, 1))
 def test_one_gate_that_has_not_passed_keeps_the_exposure(standing, missing, value):
-    assert decide(standing).action in ("advance", "promote")
-    assert decide(replace(standing, **missing(standing, value))).action not in ("advance", "promote")
+    assert stopping_rule(standing).action in ("advance", "promote")
+    assert stopping_rule(replace(standing, **missing(standing, value))).action not in ("advance", "promote")
 
 
 @given(standings)
 def test_exposure_grows_only_when_every_gate_passed(standing):
-    found = decide(standing)
+    found = stopping_rule(standing)
     last = standing.stage == 3
     if found.action in ("advance", "promote"):
         assert standing.peaks[f"ship{margin_needed(LADDER[standing.stage], is_last=last)}"] >= threshold(ALPHA_SHIP)
@@ -193,9 +193,9 @@ def test_exposure_grows_only_when_every_gate_passed(standing):
 def test_what_hurts_users_always_ends_the_exposure(standing):
     hurts = standing.sample_ratio_alarm or standing.guardrail_alarm or standing.peaks["roll"] >= threshold(ALPHA_ROLL)
     if hurts or standing.budget_spent:
-        assert decide(standing).action != "hold"
+        assert stopping_rule(standing).action != "hold"
     if hurts:
-        assert decide(standing).share == 0.0
+        assert stopping_rule(standing).share == 0.0
 
 
 @RUNS

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.policy.cascade import CascadeSetting, replay, replay_many
-from optimizer.core.policy.descent import best_thresholds, setting_of
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.sweep import Limit, curve, last_in_sequence
-from optimizer.core.policy.threshold_search import BestQuality, LeastCost, bound_of, search
 from optimizer.core.policy.tiers import stands
+from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import CascadeSetting, replay, replay_many
+from optimizer.core.search.cascade.sweep import Limit, curve, last_in_sequence
+from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, bound_of, search
 from tests.examples import n_examples
 from tests.policy_records import every_setting, small_records
 

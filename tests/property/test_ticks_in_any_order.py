@@ -12,17 +12,17 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimizer.adapters.database import Database
-from optimizer.core.errors import Conflict, GateNotMet, StaleVersion
-from optimizer.core.moves import OPERATOR_ACTS, OperatorAct
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, GateNotMet, StaleVersion
+from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, margin_needed
-from optimizer.jobs.freeze import freeze, unfreeze
-from optimizer.jobs.operate_rollout import operate
-from optimizer.jobs.renew_leases import tick
-from optimizer.jobs.roll_back_champion import roll_back_champion
-from optimizer.jobs.start_rollout import start_rollout
-from optimizer.jobs.verify_rollout import verify_rollout
+from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.rollouts.tick import tick
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
 from tests.examples import n_examples
 from tests.rollout_world import Behaviour, F, World

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.cron import check_cron, count_fires, next_fire
-from optimizer.core.study import UNFINISHED, Study
-from optimizer.jobs.freeze import freeze, unfreeze
+from optimizer.core.family.cron import check_cron, count_fires, next_fire
+from optimizer.core.search.study import UNFINISHED, Study
+from optimizer.jobs.rollouts.freeze import freeze, unfreeze
 from tests.examples import n_examples
 from tests.stores import FAMILY, NOW, arm, feedback, minutes, new_database, temporary_database
 from tests.study_world import topic_examples, topic_family

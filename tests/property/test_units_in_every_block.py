@@ -10,8 +10,8 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.blocks import LAST, Limits, Request, chained, guardrail_content, last_units
-from optimizer.core.watch import Watched, after, as_text, begin, from_text
+from optimizer.core.rollout.blocks import LAST, GuardrailLimits, ReportedRequest, chained, guardrail_content, last_units
+from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin, from_text
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SETTINGS = {"margin": 0.02, "metric": {"field": "success", "source": "user"}}
@@ -24,15 +24,15 @@ def hmac(unit: int) -> str:
 
 @given(st.lists(REQUESTS, min_size=1, max_size=8))
 def test_the_last_requests_show_as_many_units_as_there_were(windows: list[list[tuple[int, str, bool]]]) -> None:
-    watched, real = Watched(watch=begin(SETTINGS)), []
+    watched, real = StoredEvidence(watch=begin(SETTINGS)), []
     for n, window in enumerate(windows):
         begun = T0 + timedelta(seconds=10 * n)
         requests = [
-            Request(unit_hmac=hmac(unit), arm=arm, started_at=begun + timedelta(milliseconds=i), stage=0, failed=failed)  # type: ignore[arg-type]
+            ReportedRequest(unit_hmac=hmac(unit), arm=arm, started_at=begun + timedelta(milliseconds=i), stage=0, failed=failed)  # type: ignore[arg-type]
             for i, (unit, arm, failed) in enumerate(window)
         ]
         content = guardrail_content(
-            begun=begun, stage=0, requests=requests, counted=set(), fetches={}, limits=Limits(), numbers=watched.numbers
+            begun=begun, stage=0, requests=requests, counted=set(), fetches={}, limits=GuardrailLimits(), numbers=watched.numbers
         )
         assert not any(hmac(unit)[:4] in json.dumps(content["last"]) for unit in range(14))
         (block,) = chained("ro_1", [("guardrails", content)], n_before=n, head=watched.watch.head, closed_at=begun)

@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.adapters.litellm_models import ON_THE_WIRE_ALONE, LiteLLMModel
-from optimizer.adapters.openai_wire import body_of
-from optimizer.core.chat import pass_through
-from optimizer.core.errors import InvalidInput
-from optimizer.core.generation_settings import model_faults
-from optimizer.core.language import ModelRequest, request_for
-from optimizer.core.variant import Variant
-from optimizer.core.wire import MESSAGE, PARAMS, RESPONSE_FORMAT
+from optimizer.adapters.models.litellm_models import ON_THE_WIRE_ALONE, LiteLLMModel
+from optimizer.adapters.models.openai_wire import body_of
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.generation_settings import model_faults
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.chat import pass_through
+from optimizer.core.models.language import ModelRequest, request_for
+from optimizer.core.models.wire import MESSAGE, PARAMS, RESPONSE_FORMAT
 
 OURS = {"model", "messages", "api_base", "api_key", "timeout", "num_retries", "max_retries", "caching"}  # of config/models.yaml
 OURS |= ON_THE_WIRE_ALONE.keys()

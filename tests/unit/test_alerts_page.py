@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from optimizer.core.rollout import Outcome
+from optimizer.core.serving.rollout import RolloutOutcome
 
 ROOT = Path(__file__).parents[2]
 HEADINGS = set(
@@ -50,15 +50,15 @@ def test_every_alert_that_the_code_opens_is_on_the_page():
 
 
 def test_every_outcome_is_on_the_page():
-    assert set(get_args(Outcome)) - HEADINGS == set()
+    assert set(get_args(RolloutOutcome)) - HEADINGS == set()
 
 
 def test_the_page_explains_nothing_that_cannot_happen():
-    assert HEADINGS - alert_kinds() - set(get_args(Outcome)) == set()
+    assert HEADINGS - alert_kinds() - set(get_args(RolloutOutcome)) == set()
 
 
 def test_the_alert_about_a_failing_duty_names_each_duty_of_the_worker():
-    duties = re.findall(r'self\._thread\("([a-z-]+)"', (ROOT / "optimizer" / "worker.py").read_text(encoding="utf-8"))
+    duties = re.findall(r'self\._thread\("([a-z-]+)"', (ROOT / "optimizer" / "runtime/worker.py").read_text(encoding="utf-8"))
     said = re.search(
         r"One of the worker's duties failed \((.*?)\)", (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8")
     )

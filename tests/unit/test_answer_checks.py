@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family import Output
-from optimizer.core.policy.answer_checks import Answered
+from optimizer.core.family.answer import Output
+from optimizer.core.policy.answer_checks import CheckedAnswer
 from optimizer.core.policy.validator import CHECKS, ask_again, issues_in
 
 LABEL = Output(parser="label", labels=("refund", "bug", "other"))
@@ -23,8 +23,8 @@ STOCKS = json.dumps({"ticker": "ACME", "close": 118.25})
 NEWS = json.dumps({"headline": "Acme opens a factory in Lisbon", "source": "Tribune"})
 
 
-def answer(text: str, **more: Any) -> Answered:
-    return Answered(text=text, **more)
+def answer(text: str, **more: Any) -> CheckedAnswer:
+    return CheckedAnswer(text=text, **more)
 
 
 def tools(*results: str) -> dict[str, Any]:
@@ -188,12 +188,12 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("issue", "case"), [(issue, case) for issue, cases in BAD.items() for case in cases])
-def test_a_bad_answer_is_found(issue: str, case: Answered) -> None:
+def test_a_bad_answer_is_found(issue: str, case: CheckedAnswer) -> None:
     assert issue in issues_in(case)
 
 
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: case.text[:40])
-def test_a_good_answer_is_left_alone(case: Answered) -> None:
+def test_a_good_answer_is_left_alone(case: CheckedAnswer) -> None:
     assert issues_in(case) == ()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from optimizer.api_client import problem
-from optimizer.core import errors
-from optimizer.core.errors import DetentError
+from optimizer.core.base import errors
+from optimizer.core.base.errors import DetentError
+from optimizer.runtime.api_client import problem
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ HEAVY = ("mlflow", "dspy", "litellm", "sklearn", "rouge_score", "optuna", "dbos"
 PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
-from optimizer.config import load_settings
+from optimizer.host.config import load_settings
 from api.app import create_app
 from fastapi.testclient import TestClient
 

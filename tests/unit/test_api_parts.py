@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from api.auth import Keys, identify
-from api.bodies import MAX_INTEGER, parse
-from api.etags import check_preconditions, etag_of, is_listed
-from api.in_flight import InFlight, Passage
-from api.limits import MinuteWindows
-from api.pagination import slice_of
-from api.problems import MalformedBody, PreconditionFailed
-from optimizer.config import Limits
-from optimizer.core.errors import Busy, InvalidInput, NotAuthenticated, TooMany
-from optimizer.ports_in_use import is_loopback
+from api.access.auth import Keys, identify
+from api.access.limits import MinuteWindows
+from api.http.bodies import MAX_INTEGER, parse
+from api.http.etags import check_preconditions, etag_of, is_listed
+from api.http.in_flight import InFlight, Passage
+from api.http.pagination import slice_of
+from api.http.problems import MalformedBody, PreconditionFailed
+from optimizer.core.base.errors import Busy, InvalidInput, NotAuthenticated, TooMany
+from optimizer.host.config import ServerLimits
+from optimizer.host.ports_in_use import is_loopback
 
 
 class Ticking:
@@ -79,7 +79,7 @@ def test_nobody_gets_more_than_the_limit_in_any_window(requests: list[tuple[str,
 
 
 def flights(**limits: int) -> InFlight:
-    return InFlight(Limits(held_bytes=4096, held_bytes_per_sender=2048, requests_at_once=2).model_copy(update=limits))
+    return InFlight(ServerLimits(held_bytes=4096, held_bytes_per_sender=2048, requests_at_once=2).model_copy(update=limits))
 
 
 def passage(all: InFlight, sender: str = "key:a") -> Passage:

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optimizer.core.assignment import Assignment, choose, overrides_by_family, sign_token, unit_hmac, verify_token
-from optimizer.core.errors import InvalidInput
-from optimizer.core.rollout import Rollout
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.serving.assignment import Assignment, choose, overrides_by_family, sign_token, unit_hmac, verify_token
+from optimizer.core.serving.rollout import Rollout
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))

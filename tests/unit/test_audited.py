@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.audited import Audits, audit_cost, complete_records, estimate
-from optimizer.core.policy.cascade import CascadeSetting, answering_tier
-from optimizer.core.policy.cascade import replay as replayed
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.search.cascade.exploration import Audits, audit_cost, complete_records, estimate
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import CascadeSetting, answering_tier
+from optimizer.core.search.cascade.replay import replay as replayed
 from tests.policy_records import drawn_records
 
 SERVED = (0.4, 0.7)  # what production accepts while the records are made

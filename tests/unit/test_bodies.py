@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
+from hypothesis.strategies import booleans, integers, lists, sampled_from
 
-from api import bodies
-from api.bodies import checked, count_values, read_json
-from api.body_limits import BodyLimit, limit_of
-from api.event_lines import n_lines, parts_of
-from api.problems import MalformedBody, from_validation, response
-from optimizer.config import Limits
-from optimizer.core.errors import MAX_FAULTS, Fault, InvalidInput, TooLarge, pointer_of
+from api.http import bodies, event_lines
+from api.http.bodies import checked, count_values, read_json
+from api.http.body_limits import BodyLimit, limit_of
+from api.http.event_lines import n_lines, parts_of
+from api.http.problems import MalformedBody, from_validation, response
+from optimizer.core.base.errors import MAX_FAULTS, Fault, InvalidInput, TooLarge, pointer_of
+from optimizer.host.config import ServerLimits
 from tests.strategies import json_values
 
 LIMIT = BodyLimit(n_bytes=2**23, n_values=1000, setting="other_bytes", values_setting="values")
@@ -38,14 +41,21 @@ def test_signs_inside_texts_are_no_values():
     assert count_values(text, enough=100) == 4
 
 
-def test_counting_stops_soon_after_there_is_more_than_enough(monkeypatch):
+@pytest.mark.parametrize("piece_bytes", range(1, 8))
+def test_a_text_may_end_in_backslashes_wherever_the_body_is_cut(piece_bytes, monkeypatch):
+    monkeypatch.setattr(bodies, "PIECE_BYTES", piece_bytes)
+    text = json.dumps(["\\" * n + '"' * m + ",[{" for n in range(5) for m in range(3)]).encode()
+    assert count_values(text, enough=16) == 16
+
+
+def test_a_body_is_weighed_in_few_steps_whatever_it_holds(monkeypatch):
     asked = []
     original = bodies._n_separators
-    monkeypatch.setattr(bodies, "_n_separators", lambda *place: asked.append(place) or original(*place))
-    for text in (b'["a",' + b'"b",' * 500_000, b"[," * 100 + b'""' * 500_000, b'{"a":"b",' * 500_000):
+    monkeypatch.setattr(bodies, "_n_separators", lambda text: asked.append(len(text)) or original(text))
+    for text in (b'["a",' + b'"b",' * 500_000, b"[," * 100 + b'""' * 500_000, b'{"a":"b",' * 500_000, b'["' + b'\\",' * 500_000 + b'"]'):
         asked.clear()
-        assert count_values(text, enough=100) > 100
-        assert len(asked) <= 2 * 100 + 2
+        assert (count_values(text, enough=100) > 100) == (b"\\" not in text)
+        assert len(asked) <= 2
 
 
 @pytest.mark.parametrize("text", [b"[" + b"[]," * 1000 + b"1]", b'{"a":[' + b"0," * 1000 + b'0],"b":"'], ids=["lists", "numbers, cut off"])
@@ -99,14 +109,14 @@ def test_of_many_faults_a_hundred_are_told_and_how_many_more():
 @pytest.mark.parametrize(
     ("path", "limits", "n_bytes", "setting", "n_values"),
     [
-        ("/v1/feedback", {}, 8 * 2**20, "events_bytes", 200_000),
+        ("/v1/feedback", {}, 4 * 2**20, "events_bytes", 50_000),
         ("/v1/families/{family}/render", {}, 2**20, "text_bytes", 20_000),
         ("/v1/freeze", {}, 2**18, "other_bytes", 20_000),
         ("/v1/freeze", {"body_bytes": 2000}, 2000, "body_bytes", 20_000),
     ],
 )
 def test_a_route_takes_what_it_needs_and_no_more_than_any_body_may_have(path, limits, n_bytes, setting, n_values):
-    limit = limit_of(path, Limits(**limits))
+    limit = limit_of(path, ServerLimits(**limits))
     assert (limit.n_bytes, limit.setting, limit.n_values) == (n_bytes, setting, n_values)
 
 
@@ -114,6 +124,14 @@ def test_lines_are_read_in_parts_of_so_many_lines_or_values():
     body = b'{"a":1}\n\n  \nx\n' + b"[1,2,3]\n" * 5 + b"[" + b"0," * 2000 + b"0]\n" + b'{"prompts":[]}\n'
     few = BodyLimit(n_bytes=2**20, n_values=10, setting="events_bytes", values_setting="events_values")
     parts = list(parts_of(body, 3, few))
-    assert n_lines(body) == 9
+    assert [n_lines(body, enough) for enough in (100, 9, 8, 2)] == [9, 9, 9, 3]
     assert [[index for index, _ in part.events] for part in parts] == [[0, 4], [5, 6, 7], [8], []]
     assert [(one["index"], one["type"]) for part in parts for one in part.rejected] == [(3, "malformed"), (9, "malformed"), (10, "not-yet")]
+
+
+@given(lists(sampled_from([b"", b" ", b"\t\r", b"x", b" {}", b"\x0b", b"y "])), integers(1, 9), booleans())
+def test_lines_are_those_that_a_file_has_however_many_blank_ones_stand_between(lines, piece_bytes, ends):
+    body = b"\n".join(lines) + b"\n" * ends
+    expected = [(index, line.strip()) for index, line in enumerate(BytesIO(body)) if line.strip()]
+    with mock.patch.object(event_lines, "PIECE_BYTES", piece_bytes):
+        assert [(index, line.strip()) for index, line in event_lines._lines(body)] == expected

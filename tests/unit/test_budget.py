@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.budget import (
+from optimizer.core.base.errors import BudgetTooSmall
+from optimizer.core.base.values import Budget, Spend
+from optimizer.core.models.budget import (
     Allowed,
     Denied,
     HeldBack,
@@ -17,10 +19,8 @@ from optimizer.core.budget import (
     reservation_usd,
     worth_a_retry,
 )
-from optimizer.core.errors import BudgetTooSmall
-from optimizer.core.language import ModelPrice, ModelRequest
-from optimizer.core.study import Budget, Spend
-from optimizer.core.wire import MESSAGE, wire_messages
+from optimizer.core.models.language import ModelPrice, ModelRequest
+from optimizer.core.models.wire import MESSAGE, wire_messages
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 

@@ -12,11 +12,11 @@ from datetime import timedelta
 import pytest
 import stamina
 
-from optimizer.core.budget import HeldBack, reservation_usd
-from optimizer.core.errors import BudgetExhausted, BudgetTooSmall, ModelFailed, StudyStopped
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.study import Budget
-from optimizer.jobs.call_model import JournaledModel
+from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall, ModelFailed, StudyStopped
+from optimizer.core.base.values import Budget
+from optimizer.core.models.budget import HeldBack, reservation_usd
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.jobs.calls.call_model import JournaledModel
 from tests.clock import T0, Clock
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 from tests.stores import new_database
@@ -130,7 +130,7 @@ def test_no_more_calls_are_in_flight_than_the_limit(store, ask, Model):
 
 
 def test_what_stands_back_for_a_user_holds_no_place_that_another_study_needs(store, ask, monkeypatch):
-    monkeypatch.setattr("optimizer.jobs.call_model.STAND_BACK_S", 0.001)
+    monkeypatch.setattr("optimizer.jobs.calls.call_model.STAND_BACK_S", 0.001)
     model = AwaitedModel(concurrency=1)
     stood_back, is_over = threading.Event(), threading.Event()
 

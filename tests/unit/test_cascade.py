@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.cascade import CascadeSetting, replay, replay_many
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.policy.tiers import KNOBS, stands
-from optimizer.core.policy.weighted import LOSSES, SHARES, figure
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import CascadeSetting, replay, replay_many
+from optimizer.core.search.cascade.weighted import LOSSES, SHARES, figure
 from tests.policy_records import drawn_records, records_of
 
 

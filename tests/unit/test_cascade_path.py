@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.core.policy.cascade import outcome
-from optimizer.core.policy.cascade_path import N_STEPS, path_of_pair
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.search.cascade.path import N_STEPS, path_of_pair
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import outcome
 
 
 def pair(n: int = 200, *, seed: int = 1) -> TierRecords:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.core.policy.cascade_refusal import refused
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.threshold_search import LeastCost, search
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.refusal import refused
+from optimizer.core.search.cascade.thresholds import LeastCost, search
 
 GOAL = LeastCost(margin=0.025)
 

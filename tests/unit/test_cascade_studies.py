@@ -15,22 +15,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from optimizer.adapters.study_report import study_page
-from optimizer.cli.study import audit_cost_of, view
-from optimizer.config import load_settings
-from optimizer.core.canonical import canonical_json, digest
-from optimizer.core.errors import InvalidInput, ModelFailed
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.policy import cascade_strategy
-from optimizer.core.policy.cascade_strategy import _on_groups, _with_policy
-from optimizer.core.policy.faults import policy_faults
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.threshold_search import LeastCost, search
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.cli.study.commands import audit_cost_of, view
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import InvalidInput, ModelFailed
+from optimizer.core.base.phrasing import threshold
+from optimizer.core.base.values import Budget
+from optimizer.core.declaration.policy_rules import policy_faults
+from optimizer.core.family.rendering import few_shot
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.tiers import ACCEPT
-from optimizer.core.rendering import few_shot
-from optimizer.core.study import Budget
-from optimizer.core.words import threshold
-from optimizer.jobs.report_study import report_study
+from optimizer.core.search.cascade import strategy as cascade_strategy
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.strategy import _on_groups, _with_policy
+from optimizer.core.search.cascade.thresholds import LeastCost, search
+from optimizer.host.config import load_settings
+from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 SIZES = {"n_train": 150, "n_dev": 30, "n_holdout": 100, "n_settings": 4}
@@ -336,7 +336,7 @@ def test_a_pair_of_three_tiers_keeps_the_numbers_of_its_own_tiers_only() -> None
     three = replace(variant, policy={"tiers": ["a", "b", "c"], "examples": {"a": 1, "b": 2}, "accept": 0.9})
     pair = _with_policy(three, {"tiers": ["a", "c"], "accept": 0.7}, None)
     assert pair.policy == {"tiers": ["a", "c"], "accept": 0.7, "examples": {"a": 1}}
-    assert not policy_faults(pair.policy, "prompt")
+    assert not policy_faults(pair.policy)
 
 
 def test_a_refine_above_the_thresholds_that_were_found_goes_and_another_stays() -> None:
@@ -344,7 +344,7 @@ def test_a_refine_above_the_thresholds_that_were_found_goes_and_another_stays() 
     asked = _with_policy(start, {"tiers": ["a", "b"]}, None)
     lower, higher = (_with_policy(start, {"tiers": ["a", "b"], "accept": accept}, None) for accept in (0.7, 0.9))
     assert ["refine" in one.policy for one in (asked, lower, higher)] == [False, False, True]
-    assert not [policy_faults(one.policy, "prompt") for one in (asked, lower, higher) if policy_faults(one.policy, "prompt")]
+    assert not [policy_faults(one.policy) for one in (asked, lower, higher) if policy_faults(one.policy)]
 
 
 def test_examples_that_share_groups_are_said_not_to_be_independent() -> None:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from optimizer.core.champion import beneath, fall_back, first, reigning, succeed
-from optimizer.core.errors import Conflict
-from optimizer.core.rollout import Champion
+from optimizer.core.base.errors import Conflict
+from optimizer.core.serving.champion import beneath, fall_back, first, reigning, succeed
+from optimizer.core.serving.rollout import Champion
 
 T0 = datetime(2026, 11, 20, tzinfo=UTC)
 

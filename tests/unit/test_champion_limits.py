@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.champion import first, succeed
-from optimizer.core.champion_limits import ChampionLimits, Crossed, Figure, crossed, is_enough, silence
-from optimizer.core.feedback import Interaction
-from optimizer.core.minute_sums import MinuteSums
-from optimizer.jobs.roll_up_minutes import NAME, roll_up_minutes
-from optimizer.jobs.watch_limits import OUT_OF_LIMITS, watch_limits
+from optimizer.adapters.store import Database
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.feedback.events import Interaction
+from optimizer.core.rollout.champion_limits import ChampionLimits, Crossed, Figure, crossed, is_enough, silence
+from optimizer.core.serving.champion import first, succeed
+from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
+from optimizer.jobs.feedback.roll_up_minutes import NAME, roll_up_minutes
 from optimizer.ports import Alert
 from tests.clock import Clock
 from tests.ingestion import family
@@ -193,8 +193,8 @@ def poisson(draw: random.Random, mean: float) -> int:
 def store(tmp_path: Path) -> Iterator[Database]:
     """A fresh installation: a champion without any history."""
     database = new_database(tmp_path)
-    crowned = first(family=FAMILY, variant=CHAMPION, by="ann", why="from the file", at=minutes(-1))
-    database.write(lambda tx: database.champions.put(tx, crowned))
+    promoted = first(family=FAMILY, variant=CHAMPION, by="ann", why="from the file", at=minutes(-1))
+    database.write(lambda tx: database.champions.put(tx, promoted))
     yield database
     database.close()
 

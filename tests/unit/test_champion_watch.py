@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.champion import first, succeed
-from optimizer.core.champion_watch import MIN_REFERENCE, ChampionWatch, alarm_text, usual_dip
-from optimizer.core.family import Family
-from optimizer.core.family_settings import Metric
-from optimizer.core.rollout import Champion
+from optimizer.adapters.store import Database
+from optimizer.core.family.family import Family
+from optimizer.core.family.settings import Metric
+from optimizer.core.rollout.drift import MIN_REFERENCE, ChampionWatch, alarm_text, usual_dip
+from optimizer.core.serving.champion import first, succeed
+from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.outcomes import Sums
-from optimizer.jobs.watch_champion import ALERT, watch_champion
+from optimizer.jobs.champions.watch_champion import ALERT, watch_champion
 from optimizer.ports import Alert, WatchedReign
 from tests.clock import Clock
 from tests.ingestion import family

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.dataset import group_of, split_of
-from optimizer.core.doubt import Seen, confidence_of_parts, doubtful, first_of_units
-from optimizer.core.errors import InvalidInput, NotFound
-from optimizer.core.family import Family, parse_family
-from optimizer.core.family_settings import ReviewSettings
-from optimizer.jobs.collect_reviews import collect_reviews, is_due
-from optimizer.jobs.label_interaction import KIND, label_interaction
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.dataset.examples import group_of, split_of
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.core.family.settings import ReviewSettings
+from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts, doubtful, first_of_units
+from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
+from optimizer.jobs.feedback.label_interaction import KIND, label_interaction
 from tests.ingestion import Installation, family
 from tests.stores import FAMILY, arm, feedback, interaction, temporary_database
 
@@ -71,21 +72,27 @@ def place() -> Iterator[Place]:
 @pytest.mark.parametrize(
     ("seen", "doubt"),
     [
-        (Seen(interaction="i", low=0.2, high=0.9), "disputed"),
-        (Seen(interaction="i", low=0.2, high=0.2), "low"),
-        (Seen(interaction="i", low=0.9, high=1.0, confidence=0.3), "unsure"),
-        (Seen(interaction="i", low=0.9, high=1.0, confidence=0.9), None),
-        (Seen(interaction="i"), None),
-        (Seen(interaction="i", low=0.0, high=0.0, is_corrected=True), None),
+        (SampledInteraction(interaction="i", low=0.2, high=0.9), "disputed"),
+        (SampledInteraction(interaction="i", low=0.2, high=0.2), "low"),
+        (SampledInteraction(interaction="i", low=0.9, high=1.0, confidence=0.3), "unsure"),
+        (SampledInteraction(interaction="i", low=0.9, high=1.0, confidence=0.9), None),
+        (SampledInteraction(interaction="i"), None),
+        (SampledInteraction(interaction="i", low=0.0, high=0.0, is_corrected=True), None),
     ],
 )
-def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(seen: Seen, doubt: str | None) -> None:
+def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(
+    seen: SampledInteraction, doubt: str | None
+) -> None:
     assert [one.doubt for one in doubtful([seen], SETTINGS)] == ([doubt] if doubt else [])
 
 
 def test_disputed_ones_come_first_and_a_unit_once() -> None:
     found = doubtful(
-        [Seen(interaction="a", confidence=0.1), Seen(interaction="b", low=0.1, high=0.1), Seen(interaction="c", low=0.0, high=1.0)],
+        [
+            SampledInteraction(interaction="a", confidence=0.1),
+            SampledInteraction(interaction="b", low=0.1, high=0.1),
+            SampledInteraction(interaction="c", low=0.0, high=1.0),
+        ],
         SETTINGS,
     )
     assert [one.interaction for one in found] == ["c", "b", "a"]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.policy.content.compare_replayed import ReplayedComparison, compare_replayed
-from optimizer.core.policy.content.replay import Records, read_columns, rows_to_columns
-from optimizer.jobs.compare_thresholds import Configuration, compare_thresholds
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.content.search.compare_replayed import ReplayedComparison, compare_replayed
+from optimizer.core.content.search.replay import Records, read_columns, rows_to_columns
+from optimizer.jobs.content.compare_thresholds import Configuration, compare_thresholds
 from tests.study_world import World
 from tests.unit.test_policy_studies import items, pipeline_family
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.comparison import (
+from optimizer.core.base.values import p95
+from optimizer.core.evaluation.comparison import (
     bootstrap_interval,
     bootstrap_reduction_p,
     compare_scores,
     mcnemar_p,
-    p95,
     paired_log_e,
     sign_flip_p,
 )

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.confidence import FORMAT, Predictor
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.predictor.predictor import FORMAT, Predictor
 
 TREE = {
     "feature": [0, -1, 1, -1, -1],
@@ -138,8 +138,8 @@ def test_the_hash_changes_with_the_content_and_only_with_it():
 
 def test_a_prediction_loads_no_numerical_library():
     program = (
-        "import sys; import optimizer.core.policy.confidence, optimizer.core.policy.request_features, "
-        "optimizer.core.policy.answer_features, optimizer.core.policy.content_score; "
+        "import sys; import optimizer.core.predictor.predictor, optimizer.core.predictor.request_features, "
+        "optimizer.core.predictor.answer_features, optimizer.core.content.policy.learned_knob; "
         "sys.exit(', '.join({'numpy', 'scipy', 'sklearn'} & set(sys.modules)) or None)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -7,21 +7,12 @@ import random
 
 import pytest
 
-from optimizer.adapters.confidence_measures import area, brier, calibration_error, group_draws, measured, reliability
-from optimizer.adapters.confidence_training import (
-    GramRecipe,
-    Recipe,
-    TrainingRow,
-    group_folds,
-    log_loss,
-    out_of_fold,
-    squared_error,
-    train,
-    train_score,
-)
-from optimizer.core.errors import DatasetTooSmall
-from optimizer.core.policy.confidence import Predictor
-from optimizer.core.policy.content_score import ContentScore
+from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
+from optimizer.adapters.predictors.training import TrainingRow, group_folds, log_loss, out_of_fold, squared_error, train, train_score
+from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.content.policy.learned_knob import ContentScore
+from optimizer.core.predictor.predictor import Predictor
 
 LINEAR = Recipe(name="linear", model="linear", features=("x",))
 TREES = Recipe(name="trees", model="trees", features=("x",), n_trees=15, learning_rate=0.2)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.config import PROFILES, Alarms, Api, Limits, Settings, load_settings
-from optimizer.core.errors import InvalidInput
+from optimizer.core.base.errors import InvalidInput
+from optimizer.host.config import PROFILES, Alarms, Api, ServerLimits, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_an_option_of_the_command_line_beats_the_environment(tmp_path: Path, mon
 def test_one_limit_can_be_set_without_repeating_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = home_with(tmp_path, dev="limits: {batch: 10}\n")
     monkeypatch.setenv("DETENT_LIMITS__BODY_BYTES", "2048")
-    assert load_settings(home=home).limits == Limits(batch=10, body_bytes=2048)
+    assert load_settings(home=home).limits == ServerLimits(batch=10, body_bytes=2048)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_every_profile_of_this_project_loads(profile: str) -> None:
 def test_profile_demo_asks_for_less_evidence_of_a_rollout_and_starts_no_study_by_itself() -> None:
     assert load_settings("demo", home=ROOT).family_overrides == {
         "rollout": {
-            "ladder": [0.1, 0.25, 0.5],
+            "ladder": [0.1, 0.5],
             "min_labelled_per_stage": 40,
             "feedback_window": {"floor_hours": 0},
             "guardrails": {"min_history": 50},
@@ -124,7 +124,11 @@ def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(tmp_pa
 
 
 def test_every_setting_has_a_heading_in_its_reference() -> None:
-    names = [*Settings.model_fields, *(f"limits.{name}" for name in Limits.model_fields), *(f"api.{name}" for name in Api.model_fields)]
+    names = [
+        *Settings.model_fields,
+        *(f"limits.{name}" for name in ServerLimits.model_fields),
+        *(f"api.{name}" for name in Api.model_fields),
+    ]
     names += [f"alarms.{name}" for name in Alarms.model_fields]
     text = (ROOT / "docs" / "reference" / "settings.md").read_text()
     missing = [name for name in names if f"### `{name}`" not in text]

@@ -6,12 +6,14 @@ import random
 
 import pytest
 
-from optimizer.core.errors import DatasetTooSmall
-from optimizer.core.policy.content.compare import Arm, Measured, compare, measured, rule
+from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.content.search.compare import AbArm, MeanWithError, compare, measured, rule
 
 
-def arm(name: str, quality: float, time_saved: float, *, error: float = 0.001, n: int = 500) -> Arm:
-    return Arm(name=name, quality=Measured(mean=quality, error=error, n=n), time_saved=Measured(mean=time_saved, error=error, n=n))
+def arm(name: str, quality: float, time_saved: float, *, error: float = 0.001, n: int = 500) -> AbArm:
+    return AbArm(
+        name=name, quality=MeanWithError(mean=quality, error=error, n=n), time_saved=MeanWithError(mean=time_saved, error=error, n=n)
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_a_truth_beyond_the_edge_is_called_wrongly_in_at_most_five_of_a_hundred_
     wrong = 0
     for _ in range(400):
         lost = [measured([rng.gauss(mean, 0.2) for _ in range(100)]) for mean in (0.80, 0.80 - 0.0501)]
-        saved = Measured(mean=0.5, error=0.001, n=100), Measured(mean=0.7, error=0.001, n=100)
-        verdict = compare(Arm(name="c", quality=lost[0], time_saved=saved[0]), Arm(name="a", quality=lost[1], time_saved=saved[1]))
+        saved = MeanWithError(mean=0.5, error=0.001, n=100), MeanWithError(mean=0.7, error=0.001, n=100)
+        verdict = compare(AbArm(name="c", quality=lost[0], time_saved=saved[0]), AbArm(name="a", quality=lost[1], time_saved=saved[1]))
         wrong += verdict.choice == "aggressive"
     assert wrong <= 20

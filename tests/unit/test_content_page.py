@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.core.policy.content.fields import FIELDS, Field
-from optimizer.core.policy.content.files import FILES, read_files
-from optimizer.core.policy.content.flags import METRICS, SWITCHES, THRESHOLDS
-from optimizer.core.policy.content.pipeline import KNOBS, PER_TYPE, PRIORITY
-from optimizer.core.policy.content.presets import PRESETS
-from optimizer.core.policy.content.route import CONTENT_TYPES
-from optimizer.core.policy.content.targets import TARGETS
-from optimizer.core.policy.content.timing import TIMES
-from optimizer.core.policy.knobs import Knob
+from optimizer.core.base.knob import Knob
+from optimizer.core.content.policy.files import FILES, read_files
+from optimizer.core.content.policy.flags import METRICS, SWITCHES, THRESHOLDS
+from optimizer.core.content.policy.pipeline import KNOBS, PER_TYPE, PRIORITY
+from optimizer.core.content.policy.presets import PRESETS
+from optimizer.core.content.policy.route import CONTENT_TYPES
+from optimizer.core.content.policy.timing import TIMES
+from optimizer.core.content.records.fields import FIELDS, Field
+from optimizer.core.content.records.targets import TARGETS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "content-pipeline.md").read_text(encoding="utf-8")
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.policy.content.files import read_files
-from optimizer.core.policy.content.pipeline import KNOBS, parse_pipeline
-from optimizer.core.policy.content.presets import PRESETS
-from optimizer.core.policy.content.recommend import MIN_FULL, Recommendation, recommend
-from optimizer.core.policy.content.replay import outcome, read_columns, replay, rows_to_columns
-from optimizer.core.policy.content.score import processed_quality
-from optimizer.core.policy.content.sensitivity import curve, sweep, values_to_try
-from optimizer.core.policy.content.timing import TimeModel
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.content.policy.files import read_files
+from optimizer.core.content.policy.pipeline import KNOBS, parse_pipeline
+from optimizer.core.content.policy.presets import PRESETS
+from optimizer.core.content.policy.timing import TimeModel
+from optimizer.core.content.search.recommend import MIN_FULL, Recommendation, recommend
+from optimizer.core.content.search.replay import outcome, read_columns, replay, rows_to_columns
+from optimizer.core.content.search.score import processed_quality
+from optimizer.core.content.search.sensitivity import curve, sweep, values_to_try
 
 CHECKPOINTS = ("post_download", "post_transcription", "post_quality_filtering", "post_analysis")
 

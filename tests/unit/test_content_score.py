@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.family_policy import slot_faults
-from optimizer.core.policy.content.files import PipelineFiles, read_files, write_files
-from optimizer.core.policy.content.pipeline import parse_pipeline
-from optimizer.core.policy.content.replay import read_columns, rows_to_columns, ways
-from optimizer.core.policy.shown import shown_policy
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.content.declared import slot_faults
+from optimizer.core.content.policy.files import PipelineFiles, read_files, write_files
+from optimizer.core.content.policy.pipeline import parse_pipeline
+from optimizer.core.content.search.replay import read_columns, rows_to_columns, ways
+from optimizer.core.family.policy_text import shown_policy
 
 LINE = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
 LENGTH = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"], "parts": [LINE]}

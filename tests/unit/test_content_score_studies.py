@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optimizer.adapters.study_report import study_page
-from optimizer.cli.study_run import Request
-from optimizer.cli.study_score import score_lines
-from optimizer.core.dataset import Example
-from optimizer.core.errors import InvalidInput
-from optimizer.core.estimate import replay_estimate
-from optimizer.core.policy.content.learned_score import CHARACTERS, FINDING, LENGTH, PLAIN, JudgedItem
-from optimizer.core.policy.content.score_strategy import KNOBS, POINTS, whole_groups
-from optimizer.core.study import Definition
-from optimizer.jobs.report_study import report_study
+from optimizer.adapters.predictors import content_learning
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.cli.study.run import StudyRequest
+from optimizer.cli.study.score import score_lines
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.content.policy import learned_knob as content_score
+from optimizer.core.content.search.learned_score import CHARACTERS, FINDING, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
+from optimizer.core.content.search.score_strategy import KNOBS, POINTS, whole_groups
+from optimizer.core.dataset.examples import Example
+from optimizer.core.predictor.predictor import Predictor
+from optimizer.core.search.cost_estimate import replay_estimate
+from optimizer.core.search.study import Definition
+from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import START, World
 from tests.unit.test_policy_studies import NoModels, pipeline_family
 from tests.unit.test_policy_studies import items as measured_items
@@ -55,6 +60,30 @@ def items(split: str, share: float, text_of: Callable[[random.Random, float], st
                 )
             )  # fmt: skip
     return found
+
+
+LEARN = content_learning.learn_score
+LEARNED: dict[tuple[tuple[JudgedItem, ...], Method, int], LearnedScore] = {}
+
+
+def learned_once(items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int) -> LearnedScore:
+    """From the same items the same is learned, to which the test of two runs holds it; only whose study it was differs."""
+    key = tuple(items), method, seed
+    if key not in LEARNED:
+        LEARNED[key] = LEARN(items, method, trained_on=trained_on, seed=seed)
+    data = {name: value for name, value in LEARNED[key].predictor.items() if name != "hash"}
+    data["trained_on"] = {**data["trained_on"], **trained_on}
+    return replace(LEARNED[key], predictor=Predictor.from_data(data).to_data())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_text_and_score_is_learned_from_once() -> Iterator[None]:
+    """Most of these studies have the same items, and differ in what is asked of them."""
+    read = cache(content_score.text_statistics)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content_score, "text_statistics", lambda text, title: dict(read(text, title)))
+        patch.setattr(content_learning, "learn_score", learned_once)
+        yield
 
 
 def world_of(folder: Path, text_of: Callable[[random.Random, float], str] = by_length, **options: Any) -> World:
@@ -184,7 +213,8 @@ def test_what_a_predictor_was_not_trained_on_has_no_group_in_common_with_what_it
     assert [item.row for item in whole_groups(its, of=its, most=3)] == [0, 2, 4], "b would be one too many"
 
 
-def test_two_runs_learn_the_same(kept: tuple[World, Any], tmp_path: Path) -> None:
+def test_two_runs_learn_the_same(kept: tuple[World, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content_learning, "learn_score", LEARN)
     again = ended(world_of(tmp_path), keep_saved=0.65)
     one, other = ([(p["score"], p["why"], p["on_dev"]) for p in finding(study)["points"]] for study in (kept[1], again))
     assert one == other
@@ -214,7 +244,7 @@ def test_a_dry_run_counts_the_time_of_learning_and_one_proposal() -> None:
 
 
 def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
-    asked = Request.of({"keep_quality": 0.7, "n_dev": 30}, keep={"keep_saved": 0.65, "keep_quality": None})
+    asked = StudyRequest.of({"keep_quality": 0.7, "n_dev": 30}, keep={"keep_saved": 0.65, "keep_quality": None})
     assert (asked.aim, asked.definition) == (None, {"n_dev": 30, "keep_saved": 0.65})
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.errors import Busy, ModelFailed
-from optimizer.core.language import ModelRequest
-from optimizer.core.space import instruction_of
-from optimizer.core.study import Budget
+from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.models.language import ModelRequest
+from optimizer.core.search.space import instruction_of
 from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_family
 
 GOOD = "Answer with one word, the topic."

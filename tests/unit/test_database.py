@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shutil
 import sqlite3
 import tempfile
 import threading
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -23,12 +24,22 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
-from optimizer.adapters.database import Database, cursors, engine, migrations, writer
-from optimizer.adapters.database.engine import open_engine
-from optimizer.core.errors import Busy, Conflict, InvalidInput
-from optimizer.ports import UnitCount
+from optimizer.adapters.store import Database, cursors, engine, migrations, tables, writer
+from optimizer.core.base.errors import Busy, Conflict, InvalidInput
 from tests import stores
 from tests.stores import NOW, new_database
+
+BEFORE_THE_FIRST_RELEASE = [f"{number:04}" for number in range(1, 16) if number != 9]
+A_LATER_STEP = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "9000", "0100"
+
+
+def upgrade() -> None:
+    op.add_column("audit", sa.Column("mood", sa.String(), nullable=False, server_default="calm"))
+"""
 
 
 @pytest.fixture
@@ -169,6 +180,15 @@ class TestAfterASpell:
         only_reading[0] = False
         database.write(database.serving_version.bump)
         assert version(database) == 1
+
+    def test_a_reader_that_was_under_way_meanwhile_is_closed_at_its_end(self, database: Database) -> None:
+        """It may share memory that is mapped to read only, and no connection of its process could write as long as it is there."""
+        with database.read() as tx:
+            opened: Any = tx.connection.driver_connection
+            with pytest.raises(Busy, match="not been migrated"):
+                database.write(lambda tx: tx.execute(text("SELECT 1 FROM nowhere")))
+        with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+            opened.execute("SELECT 1")
 
     def test_a_file_that_was_write_protected_is_written_again(self) -> None:
         with tempfile.TemporaryDirectory() as folder, as_nobody(Path(folder)):  # pytest's own folders are their owner's alone
@@ -345,31 +365,24 @@ class TestTrouble:
             Database("sqlite://")
 
 
+def test_each_table_says_which_module_writes_it() -> None:
+    said = {row.__name__: re.match(r"Written by (\w+\.py)\b", row.__doc__ or "") for row in tables.Row.__subclasses__()}
+    wrong = [
+        name
+        for name, module in said.items()
+        if module is None or name not in (Path(tables.__file__).parent / "repositories" / module[1]).read_text("utf-8")
+    ]
+    assert (wrong, len(said)) == ([], len(SQLModel.metadata.tables) - 2), "interactions and feedback_events are declared elsewhere"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 class TestMigrations:
     def test_they_make_exactly_the_tables_that_the_code_declares(self, database: Database) -> None:
         with database.read() as tx:
             assert compare_metadata(MigrationContext.configure(tx), SQLModel.metadata) == []
-
-    def test_a_key_of_the_one_ladder_keeps_what_it_could_do_and_no_more(self, tmp_path: Path) -> None:
-        url = f"sqlite:///{tmp_path / 'old.db'}"
-        migrate_to(url, "0011")
-        with closing(sqlite3.connect(tmp_path / "old.db")) as old, old:
-            for role in ("read", "feedback", "operate", "admin"):
-                old.execute(
-                    "INSERT INTO api_keys (name, role, secret_hash, created_at) VALUES (?, ?, 'h', '2026-11-20 09:00:00')", (role, role)
-                )
-        database = Database(url)
-        database.migrate()
-        with database.read() as tx:
-            found = {key.name: (key.access.roles, key.access.sources) for key in database.api_keys.all(tx)}
-        database.close()
-        both = ("person", "judge")
-        assert found == {
-            "read": (("serve", "read-texts"), ()),
-            "feedback": (("feedback", "read-texts"), both),
-            "operate": (("feedback", "operate"), both),
-            "admin": (("admin",), ()),
-        }
 
     def test_running_them_again_keeps_everything(self, database: Database) -> None:
         database.write(lambda tx: database.audit.add(tx, at=NOW, actor="anna", action="act", family=None, subject="", detail={}))
@@ -377,39 +390,52 @@ class TestMigrations:
         with database.read() as tx:
             assert len(database.audit.page(tx, None, 9)[0]) == 1
 
-    def test_units_that_were_stored_one_by_one_stay_counted(self, tmp_path: Path) -> None:
-        url = f"sqlite:///{tmp_path / 'old.db'}"
-        migrate_to(url, "0003")
-        rows = [("ro_1", stage, f"u{i}", "2026-11-20 09:00:00.000000", 2, 7) for stage in (0, 1) for i in range(1500)]
-        rows += [("ro_2", 0, "u1", None, 1, 9), ("ro_2", 0, "u2", None, 0, None)]
-        with closing(sqlite3.connect(tmp_path / "old.db")) as old, old:
-            old.executemany("INSERT INTO rollout_units VALUES (?, ?, ?, ?, ?, ?)", rows)
-        with closing(Database(url)) as database:
-            database.migrate()
-            database.write(lambda tx: database.unit_counts.put(tx, "ro_1", 1, {(1, "u3"): UnitCount(n_values=9)}))
-            with database.read() as tx:
-                sums = [database.unit_counts.sums(tx, rollout) for rollout in ("ro_1", "ro_2")]
-                last = database.unit_counts.get(tx, "ro_1", 1, ["u3", "u1499"])
-                others = database.unit_counts.get(tx, "ro_2", 0, ["u1", "u2"])
-        assert sums == [(2999, 6000 + 7), (0, 1)]
-        assert last == {"u3": UnitCount(n_values=9), "u1499": UnitCount(cohort_start=NOW, n_values=2, last_minute=7)}
-        assert others == {"u1": UnitCount(n_values=1, last_minute=9), "u2": UnitCount()}
-
     def test_the_folder_is_made_where_there_is_none(self, tmp_path: Path) -> None:
         database = Database(f"sqlite:///{tmp_path / 'var' / 'a %b' / 'detent.db'}")
         database.migrate()
         assert version(database) == 0
         database.close()
 
-    def test_a_database_of_a_newer_version_is_left_alone(self, database: Database) -> None:
-        database.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = '9999'")))
-        with pytest.raises(Conflict, match="another version"):
+    @pytest.mark.parametrize("revision", [*BEFORE_THE_FIRST_RELEASE, "9999"])
+    def test_a_store_of_another_version_is_refused_and_not_a_byte_of_it_changes(self, tmp_path: Path, revision: str) -> None:
+        with closing(new_database(tmp_path)) as made:
+            made.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision}))
+        before = files(tmp_path)
+        with (
+            closing(Database(made.url)) as database,
+            pytest.raises(Conflict, match=f"at {revision}.*version that made it.*new home.*import"),
+        ):
             database.migrate()
+        assert files(tmp_path) == before
 
-    def test_the_last_step_s_file_is_named_by_its_revision(self) -> None:
+    def test_what_a_crash_left_in_its_log_stays_there(self, database: Database, tmp_path: Path) -> None:
+        database.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = '0015'")))
+        (after := tmp_path / "after").mkdir()
+        for path in tmp_path.glob("detent.db*"):
+            shutil.copy(path, after)
+        before = files(after)
+        assert before["detent.db-wal"]
+        with closing(Database(f"sqlite:///{after / 'detent.db'}")) as other, pytest.raises(Conflict, match="at 0015"):
+            other.migrate()
+        assert files(after) | {"detent.db-shm": b""} == before | {"detent.db-shm": b""}  # its index SQLite makes anew
+
+    def test_a_later_step_is_taken_on_top_of_the_first_and_keeps_what_is_stored(
+        self, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        database.write(lambda tx: database.audit.add(tx, at=NOW, actor="anna", action="act", family=None, subject="", detail={}))
+        shutil.copytree(migrations.HERE, later := tmp_path / "migrations")
+        (later / "versions" / "r9000_mood.py").write_text(A_LATER_STEP)
+        monkeypatch.setattr(migrations, "HERE", later)
+        database.migrate()
+        with database.read() as tx:
+            rows = tx.execute(text("SELECT actor, mood FROM audit")).all()
+            assert (rows, tx.execute(text("SELECT version_num FROM alembic_version")).scalar()) == ([("anna", "calm")], "9000")
+
+    def test_a_step_s_file_is_named_by_its_revision(self) -> None:
         config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        assert migrations.newest() == ScriptDirectory.from_config(config).get_current_head()
+        config.set_main_option("script_location", str(migrations.HERE))
+        steps = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
+        assert migrations.revisions() == steps[::-1]
 
     def test_commits_are_on_disk_before_they_are_acknowledged(self, database: Database) -> None:
         served = Database(database.url)  # as the product opens it
@@ -418,16 +444,6 @@ class TestMigrations:
         )
         served.close()
         assert pragmas == ["wal", 2, 1]
-
-
-def migrate_to(url: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    engine = open_engine(url, "create")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.dataset import class_of, group_of, make_example, normalise, select, split_of
+from optimizer.core.dataset.examples import class_of, group_of, make_example, normalise, select, split_of
 from tests.strategies import NOW
 
 SHARED = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[2].parent / "shared"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optimizer import wiring
-from optimizer.config import load_settings
-from optimizer.core.family import Family
+from optimizer.core.family.family import Family
 from optimizer.demo.answering import read_answering
 from optimizer.demo.place import FAMILIES
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 
 ROOT = Path(__file__).parents[2]
 

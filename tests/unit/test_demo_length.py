@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.cli.serve import DEMO_HELP
-from optimizer.demo import LENGTH
+from optimizer.demo.command import HELP
+from optimizer.demo.plain import LENGTH
 
 ROOT = Path(__file__).resolve().parents[2]
 SAYS_IT = ("README.md", "Makefile", "docs/reference/cli.md")
@@ -42,7 +42,7 @@ def test_the_length_is_said_where_a_reader_looks_for_it(name: str) -> None:
 
 
 def test_the_help_of_the_command_says_the_length() -> None:
-    assert LENGTH in DEMO_HELP
+    assert LENGTH in HELP
 
 
 @pytest.mark.parametrize(

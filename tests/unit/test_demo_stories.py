@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.study import Budget, Study
+from optimizer.core.base.values import Budget
+from optimizer.core.search.study import Study
 from optimizer.demo.page import page_parts
 from optimizer.demo.plain import in_words
 from optimizer.demo.stories import Bar, Story, better_prompt, careless_edit, exit_code, same_for_less

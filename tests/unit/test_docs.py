@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from optimizer.cli.app import app
-from optimizer.core.words import did_you_mean
+from optimizer.core.base.phrasing import did_you_mean
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "mlflow").glob("*.md")])
@@ -110,7 +110,7 @@ def test_troubleshooting_has_a_line_for_each_check_of_the_doctor() -> None:
     page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
     named_there = set(re.findall(r"^\| `([a-z ]+)` \|", page, re.MULTILINE))
     checks = {
-        name for file in (ROOT / "optimizer" / "cli").glob("doctor*.py") for name in re.findall(r'check="([a-z ]+)"', file.read_text())
+        name for file in (ROOT / "optimizer" / "cli" / "doctor").glob("*.py") for name in re.findall(r'check="([a-z ]+)"', file.read_text())
     }
     assert {"python", "open alert"} <= checks, "the names are found where the checks are made"
     assert checks <= named_there

@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from optimizer.cli.study_run import view_estimate
-from optimizer.core.estimate import Estimate, Totals
-from optimizer.core.family import parse_family
-from optimizer.core.spread import Spread
+from optimizer.cli.study.run import view_estimate
+from optimizer.core.base.spread import Spread
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.search.cost_estimate import CostEstimate, EstimateTotals
 
 FAMILY = parse_family(
     {
@@ -26,8 +26,8 @@ FAMILY = parse_family(
 CALLS, MINUTES = Spread(low=169, expected=1234.4, high=25000), Spread(low=0.228, expected=1.73, high=8.09)
 
 
-def estimate(**changes: Any) -> Estimate:
-    made = Estimate(
+def estimate(**changes: Any) -> CostEstimate:
+    made = CostEstimate(
         calls=CALLS,
         usd=None,
         minutes=MINUTES,
@@ -36,12 +36,12 @@ def estimate(**changes: Any) -> Estimate:
         reserved_usd=None,
         longest_request_bytes=100,
         parts={"champion": Spread(low=20, expected=20, high=20)},
-        without_a_cap=Totals(calls=CALLS, usd=None, minutes=MINUTES),
+        without_a_cap=EstimateTotals(calls=CALLS, usd=None, minutes=MINUTES),
     )
     return replace(made, **changes)
 
 
-def told_of(made: Estimate, again: str = "") -> str:
+def told_of(made: CostEstimate, again: str = "") -> str:
     out = io.StringIO()
     view_estimate(Console(file=out, width=200), FAMILY, made, again)
     return out.getvalue()

@@ -6,8 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.core.errors import BudgetTooSmall, InvalidInput
-from optimizer.core.estimate import (
+from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Budget
+from optimizer.core.family.variant import FewShot
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.call_estimate import expected_calls, trials_of
+from optimizer.core.search.cost_estimate import (
     confirmation_usd,
     estimate_study,
     holdout_size,
@@ -18,11 +23,7 @@ from optimizer.core.estimate import (
     search_budget,
     usd_of,
 )
-from optimizer.core.language import ModelPrice
-from optimizer.core.search_calls import expected_calls, trials_of
-from optimizer.core.spread import Spread
-from optimizer.core.study import Budget, Definition
-from optimizer.core.variant import FewShot
+from optimizer.core.search.study import Definition
 from tests.study_world import topic_examples, topic_family
 
 PRICE = ModelPrice(input_usd_per_mtok=3.0, output_usd_per_mtok=15.0)

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 import stamina
 
-from optimizer.cli.family_evaluate import _what_follows
-from optimizer.core.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
-from optimizer.core.estimate import calls_per_answer
-from optimizer.core.study import Budget
-from optimizer.core.variant import FewShot
-from optimizer.jobs import evaluation
-from optimizer.jobs.evaluate_variant import estimate_evaluation, evaluate_variant
-from optimizer.wiring import classify
+from optimizer.cli.family.evaluate import _what_follows
+from optimizer.core.base.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.family.variant import FewShot
+from optimizer.core.search.cost_estimate import calls_per_answer
+from optimizer.jobs.studies import evaluation
+from optimizer.jobs.studies.evaluate_variant import estimate_evaluation, evaluate_variant
+from optimizer.runtime.wiring import classify
 from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
 

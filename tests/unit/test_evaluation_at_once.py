@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.budget import reservation_usd
-from optimizer.core.dataset import Example
-from optimizer.core.errors import BudgetExhausted, StudyStopped
-from optimizer.core.language import ModelPrice, ModelRequest
-from optimizer.core.scoring import CORE_METRICS, Scorer
-from optimizer.core.study import Budget, ExampleResult
-from optimizer.core.variant import Variant
-from optimizer.jobs.call_model import JournaledModel
-from optimizer.jobs.evaluation import Evaluator, OpenModel
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import BudgetExhausted, StudyStopped
+from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import reservation_usd
+from optimizer.core.models.language import ModelPrice, ModelRequest
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
 from tests.clock import Clock, until
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed
 from tests.stores import new_database
@@ -54,7 +54,7 @@ def evaluator(store: Database, *models: ScriptedModel, metric: Callable[..., flo
 
     def open_model(name: str) -> OpenModel:
         calls = by_name[name]
-        return OpenModel(calls=calls, revision=calls.model.revision, concurrency=calls.model.concurrency)
+        return OpenModel(calls=calls, revision=calls.model.revision)
 
     return Evaluator(FAMILY, scorer, open_model)
 
@@ -80,6 +80,34 @@ def test_studies_share_their_model_s_limit(store: Database) -> None:
         done = [pool.submit(one.evaluate, variant(temperature=0.5), EXAMPLES[:20]) for one in studies]
     assert [len(one.result()) for one in done] == [20, 20, 20]
     assert (len(model.requests), model.most_in_flight) == (60, 8)
+
+
+def test_a_process_that_a_model_gets_while_a_study_runs_is_asked_from_the_next_batch_on(store: Database) -> None:
+    together = threading.Barrier(2, timeout=20)
+
+    def script(request: ModelRequest, n: int) -> str:
+        if n > 4:
+            together.wait()  # raises where another call never comes
+        return "biology"
+
+    model = ScriptedModel(script, concurrency=1)
+    study = evaluator(store, model)
+    study.evaluate(variant(), EXAMPLES[:4])
+    assert model.most_in_flight == 1
+    model.concurrency = 2
+    study.evaluate(variant(), EXAMPLES[4:8])
+    assert (len(model.requests), model.most_in_flight) == (8, 2)
+
+
+def test_the_last_tier_is_asked_first_since_its_prompt_is_still_warm_from_the_champion(store: Database) -> None:
+    asked: list[str] = []
+    cheap, strong = (
+        ScriptedModel(lambda r, n: asked.append(r.model) or "biology", name=name, concurrency=1) for name in ("cheap", "strong")
+    )
+    cascade = replace(variant("strong"), policy={"tiers": ["cheap", "strong"]})
+    rows = evaluator(store, cheap, strong).tier_rows(cascade, EXAMPLES[:3])
+    assert asked == ["strong"] * 3 + ["cheap"] * 3
+    assert [set(row["tiers"]) for row in rows] == [{"cheap", "strong"}] * 3
 
 
 def test_calls_begin_in_order(store: Database) -> None:

@@ -1,4 +1,4 @@
-"""A field of an event is declared once (core/feedback.py): its check, its column, its place in the OpenAPI document and on the page follow."""
+"""A field of an event is declared once (core/feedback/events.py): its check, its column, its place in the OpenAPI document and on the page follow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 
 from api.routes.events import EVENT_SCHEMA
-from optimizer.core.event_fields import FIELDS, MAX_UNKNOWN, read_fields
+from optimizer.core.base.errors import MAX_ALIKE
+from optimizer.core.feedback.fields import FIELDS, read_fields
 from tests.event_table import event_table, part_table
 from tests.stores import NOW
 
@@ -68,6 +69,6 @@ def test_what_the_document_forbids_is_never_taken(name: str, value: Any) -> None
 def test_of_many_unknown_fields_the_first_are_named_and_the_others_counted() -> None:
     """Each further one costs a look at its name and nothing more."""
     _, faults = read_fields({f"k{i}": 1 for i in range(5000)}, now=NOW)
-    assert len(faults) == MAX_UNKNOWN + 1
+    assert len(faults) == MAX_ALIKE + 1
     assert faults[0].detail.startswith("is not a field of an event; known are ")
-    assert faults[-1].detail == f"and {5000 - MAX_UNKNOWN:,} more are no fields of an event"
+    assert faults[-1].detail == f"and {5000 - MAX_ALIKE:,} more are no fields of an event"

@@ -7,13 +7,13 @@ from math import log
 
 import pytest
 
-from optimizer.cli.evidence_picture import BAR, bar
-from optimizer.core.evidence_view import CLAIMS, Totals, gates_of, late_alert, verdict_of
-from optimizer.core.rollout_view import ArmView, EvidenceView
+from optimizer.cli.rollout.evidence_picture import BAR, bar
 from optimizer.core.statistics.interval import difference_interval, running_intervals
 from optimizer.core.statistics.mixture import Evidence
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
+from optimizer.core.views.rollout_evidence import CLAIMS, ArmTotals, gates_of, late_alert, verdict_of
+from optimizer.core.views.rollout_status import ArmView, EvidenceView
 
 START = QualityGate.start(margin=0.05, champion_mean=0.8)
 
@@ -95,10 +95,10 @@ def test_more_than_one_percent_of_one_arms_late_feedback_is_an_alert_that_names_
 def test_the_observed_difference_compares_within_blocks_and_not_totals() -> None:
     """Monday is bad for both and mostly the champion's, Tuesday good and mostly the candidate's: no difference, though totals differ by 40 points."""
     monday, tuesday = block(10, 4, 90, 36, stage=0), block(90, 81, 10, 9, stage=1)
-    totals = Totals([monday, tuesday])
+    totals = ArmTotals([monday, tuesday])
     assert totals.candidate.mean - totals.champion.mean == pytest.approx(0.4)  # type: ignore[operator]
     assert totals.observed == pytest.approx(0.0)
-    assert Totals([block(0, 0, 5, 5)]).observed is None
+    assert ArmTotals([block(0, 0, 5, 5)]).observed is None
 
 
 def test_running_intervals_are_the_interval_after_every_block() -> None:

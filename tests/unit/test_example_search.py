@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.example_search import ExampleSearch
-from optimizer.core.language import ModelRequest
-from optimizer.core.scoring import CORE_METRICS, Scorer
-from optimizer.core.strategy import Proposal, SearchSetting
-from optimizer.core.study import Budget, Definition, ExampleResult
-from optimizer.core.variant import FewShot
+from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.family.variant import FewShot
+from optimizer.core.models.language import ModelRequest
+from optimizer.core.search.examples.search import ExampleSearch
+from optimizer.core.search.strategy import Proposal, SearchSetting
+from optimizer.core.search.study import Definition
 from tests.study_world import TOPICS, TopicModel, World, assert_resumes, killed_at, topic_examples, topic_family
 
 BAREWORD = "I would rather not say."

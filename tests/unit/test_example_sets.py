@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.example_effects import Effects, Tried
-from optimizer.core.example_sets import (
+from optimizer.core.dataset.similarity import likenesses, vectors
+from optimizer.core.family.variant import FewShot
+from optimizer.core.search.examples.effects import ExampleEffects, Tried
+from optimizer.core.search.examples.sets import (
     Pool,
     alternating,
     central,
@@ -21,8 +23,6 @@ from optimizer.core.example_sets import (
     per_label,
     typical,
 )
-from optimizer.core.likeness import likenesses, vectors
-from optimizer.core.variant import FewShot
 
 ANIMALS = ("the cat sleeps", "the cat eats", "a cat and a dog", "my dog barks")
 MONEY = ("the bank lends money", "money in the bank", "a bank account")
@@ -136,7 +136,7 @@ IDENTITY = [[float(i == j) for j in range(6)] for i in range(6)]
 
 def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
     tried = [Tried(chosen=c, score=s) for c, s in [((), 0.3), ((0, 1), 0.7), ((0, 2), 0.7), ((1, 2), 0.3), ((3, 4), 0.3)]]
-    effects = Effects(IDENTITY, tried, noise=0.02)
+    effects = ExampleEffects(IDENTITY, tried, noise=0.02)
 
     def expected(*chosen: int) -> float:
         return effects.reach(chosen, spread=0.0)
@@ -149,12 +149,12 @@ def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
 def test_what_is_like_a_good_example_is_expected_to_be_good():
     likeness = [row[:] for row in IDENTITY]
     likeness[0][5] = likeness[5][0] = 0.9
-    effects = Effects(likeness, [Tried(chosen=(0,), score=0.8), Tried(chosen=(1,), score=0.2)], noise=0.02)
+    effects = ExampleEffects(likeness, [Tried(chosen=(0,), score=0.8), Tried(chosen=(1,), score=0.2)], noise=0.02)
     assert effects.reach((5,), spread=0.0) > effects.reach((4,), spread=0.0) + 0.05
 
 
 def test_what_is_unknown_may_reach_more_than_what_was_tried_and_scored_the_same():
-    effects = Effects(IDENTITY, [Tried(chosen=(0,), score=0.5), Tried(chosen=(1,), score=0.5)], noise=0.01)
+    effects = ExampleEffects(IDENTITY, [Tried(chosen=(0,), score=0.5), Tried(chosen=(1,), score=0.5)], noise=0.01)
     assert effects.reach((2,)) > effects.reach((0,))
 
 
@@ -162,7 +162,7 @@ def test_the_posterior_is_the_textbooks():
     """Against the same Gaussian process written with numpy's solver (Rasmussen and Williams 2006, equations 2.25 and 2.26)."""
     import numpy as np
 
-    from optimizer.core import example_effects as module
+    from optimizer.core.search.examples import effects as module
 
     draw = random.Random(3)
     features = np.array([[draw.random() for _ in range(4)] for _ in range(6)])
@@ -184,6 +184,6 @@ def test_the_posterior_is_the_textbooks():
     cross, own = unit * rows @ covariance @ new + bare, unit * new @ covariance @ new + bare
     mean = scores.mean() + cross @ np.linalg.solve(k, scores - scores.mean())
     spread = np.sqrt(own - cross @ np.linalg.solve(k, cross))
-    effects = Effects(likeness, [Tried(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03)
+    effects = ExampleEffects(likeness, [Tried(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03)
     assert effects.reach((4, 2), spread=0.0) == pytest.approx(mean)
     assert effects.reach((4, 2), spread=2.0) == pytest.approx(mean + 2 * spread)

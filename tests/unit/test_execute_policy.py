@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import Busy, ModelFailed
-from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
-from optimizer.jobs.ask_model import Asked
-from optimizer.jobs.execute_policy import AskOne, Executed, PolicyRequest, execute_policy
+from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.execute_policy import AskOne, Executed, PolicyRequest, execute_policy
 from optimizer.ports import LanguageModel
 from tests.scripted_model import ScriptedModel, failed
 

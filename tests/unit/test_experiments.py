@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.cli.study_run import Request, read_definition
-from optimizer.core.strategy import check_strategy
-from optimizer.core.study import Definition
+from optimizer.cli.study.run import StudyRequest, read_definition
+from optimizer.core.search.strategies import check_strategy
+from optimizer.core.search.study import Definition
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_study_definition_names_only_what_exists_and_can_pay_for_its_confirmation(path: Path):
-    request = Request.of(read_definition(path))
+    request = StudyRequest.of(read_definition(path))
     definition = Definition.parse(request.definition)
     assert check_strategy(request.strategy or "")
     assert request.budget.calls is not None
     assert request.budget.calls >= 2 * definition.n_holdout + definition.n_dev
 
 
-def test_the_demo_searches_with_at_most_90_calls_and_confirms_with_200():
+def test_the_demo_searches_with_at_most_72_calls_and_confirms_with_200():
     (demo,) = [path for path in FILES if path.stem == "demo"]
-    request = Request.of(read_definition(demo))
+    request = StudyRequest.of(read_definition(demo))
     definition = Definition.parse(request.definition)
     assert 2 * definition.n_holdout == 200
-    assert request.budget.calls == 290
+    assert request.budget.calls == 272

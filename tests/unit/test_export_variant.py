@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.rendering import render, render_open
-from optimizer.core.variant import FewShot, Variant
-from optimizer.jobs.export_variant import export_variant
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.rendering import render, render_open
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.jobs.families.export_variant import export_variant
 from optimizer.ports import VariantRecord
 from tests.study_world import topic_family
 

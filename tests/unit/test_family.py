@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidFamily, NotFound
-from optimizer.core.family import Family, parse_family
+from optimizer.core.base.errors import InvalidFamily, NotFound
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
 
 SMALL: dict[str, Any] = {
     "name": "summarization",

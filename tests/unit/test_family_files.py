@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.family_files import FamilyFiles, parse_family_text
-from optimizer.core.errors import InvalidFamily
+from optimizer.adapters.files.family_files import FamilyFiles, parse_family_text
+from optimizer.core.base.errors import InvalidFamily
 
 GOOD = textwrap.dedent("""\
     name: triage

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from optimizer.adapters.family_files import parse_family_text
-from optimizer.core.family import Family
-from optimizer.core.family_faults import fields_of, models_in
-from optimizer.core.family_rules import BUILT_IN_METRICS
-from optimizer.core.family_space import FORMS
-from optimizer.core.privacy import BUILT_IN_RULES
+from optimizer.adapters.files.family_files import parse_family_text
+from optimizer.core.family.family import Family
+from optimizer.core.family.masking import BUILT_IN_RULES
+from optimizer.core.family.metrics import METRICS
+from optimizer.core.family.space_form import FORMS
+from optimizer.core.family.wording import fields_of, models_in
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "family.md").read_text(encoding="utf-8")
 SMALLEST, WHOLE = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -44,6 +44,6 @@ def test_every_key_is_on_the_page(key: Any):
     assert re.search(rf"\b{key}\b", PAGE)
 
 
-@pytest.mark.parametrize("name", [*BUILT_IN_METRICS, *FORMS, *BUILT_IN_RULES])
+@pytest.mark.parametrize("name", [*METRICS.built_in, *FORMS, *BUILT_IN_RULES])
 def test_every_metric_slot_and_mask_is_on_the_page(name):
     assert f"`{name}`" in PAGE or f"`{name}:" in PAGE

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from optimizer.cli.rollout import reason_of
+from optimizer.cli.rollout.commands import reason_of
 
 
 class Terminal(io.StringIO):

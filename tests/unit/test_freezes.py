@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optimizer.core.assignment import HELD_BACK_FROM, Choice, choose, held_back_until, holdback_of, in_holdback
-from optimizer.core.errors import Conflict
-from optimizer.core.freezes import Freeze, is_frozen, may_run, require_unfrozen
-from optimizer.core.rollout import Champion, Rollout
-from optimizer.core.words import when
+from optimizer.core.base.errors import Conflict
+from optimizer.core.base.phrasing import when
+from optimizer.core.serving.assignment import HELD_BACK_FROM, Choice, choose, held_back_until, holdback_of, in_holdback
+from optimizer.core.serving.freezes import Freeze, is_frozen, may_run, require_unfrozen
+from optimizer.core.serving.rollout import Champion, Rollout
 from tests.stores import study
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

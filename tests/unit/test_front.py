@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from optimizer.core.policy.front import Replayed, candidates, pareto
-from optimizer.core.variant import Variant
+from optimizer.core.content.search.pareto_front import Replayed, candidates, pareto
+from optimizer.core.family.variant import Variant
 
 
 def setting(score: float, cost: float) -> Replayed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.words import change_text, points_lost
+from optimizer.core.base.phrasing import change_text, points_lost
 
 
 @pytest.mark.parametrize(

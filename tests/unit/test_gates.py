@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.gates import (
-    Evidence,
+from optimizer.core.evaluation.gates import (
+    ConfirmationEvidence,
     GateSettings,
-    Verdict,
+    GateVerdict,
     all_passed,
     as_record,
     confidence_of,
@@ -22,7 +22,7 @@ from optimizer.core.statistics.noninferiority import NotLower
 
 def evidence(**changes):
     given = {"champion": 0.5, "candidate": 0.6, "champion_quality": 0.5, "p": 0.01, "looks": 1, "drops": [0.1] * 100}
-    return Evidence(**{**given, **changes})
+    return ConfirmationEvidence(**{**given, **changes})
 
 
 def not_lower(p: float, n: int = 100) -> NotLower:
@@ -122,6 +122,6 @@ def test_no_gate_evaluated_is_not_a_pass():
 def test_a_gate_is_recorded_with_its_reason_in_words():
     (record, *_) = (as_record(g) for g in evaluate_gates(evidence(), GateSettings()))
     assert record["name"] == "improvement"
-    assert record["verdict"] == Verdict.PASS == "pass"
+    assert record["verdict"] == GateVerdict.PASS == "pass"
     assert record["required"] == 0.15
     assert "quality 0.5 to 0.6" in record["reason"]

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from optimizer.core.errors import Busy, DatasetTooSmall, InvalidInput, ModelFailed
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.space import instruction_of
-from optimizer.core.study import Budget
+from optimizer.core.base.errors import Busy, DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.search.space import instruction_of
 from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_examples, topic_family
 
 GOOD = "```\nAnswer with one word, the topic.\n```"

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from api.guarded_models import GuardedModels
-from api.hourly_money import HourlyMoney, most_usd
-from api.metrics import Metrics
-from api.problems import MoneySpent
-from api.reader import ClientGone
-from optimizer.core.breaker import BreakerSettings
-from optimizer.core.budget import reservation_usd
-from optimizer.core.errors import ModelFailed, NotFound
-from optimizer.core.language import Backoff, ModelPrice
-from optimizer.jobs.ask_model import ask_model
+from api.gateway.guarded_models import GuardedModels
+from api.gateway.hourly_money import HourlyMoney, most_usd
+from api.gateway.metrics import Metrics
+from api.gateway.reader import ClientGone
+from api.http.problems import MoneySpent
+from optimizer.core.base.errors import ModelFailed, NotFound
+from optimizer.core.models.breaker import BreakerSettings
+from optimizer.core.models.budget import reservation_usd
+from optimizer.core.models.language import Backoff, ModelPrice
+from optimizer.jobs.calls.ask_model import ask_model
 from tests.scripted_model import ScriptedModel, failed, request
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)

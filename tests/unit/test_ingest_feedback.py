@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.assignment import bucket, cohort_start
-from optimizer.core.dataset import group_of, split_of
-from optimizer.core.errors import Conflict, InvalidInput, KeyReused, NotFound
-from optimizer.core.event_fields import FIELDS
-from optimizer.core.feedback import Arm
-from optimizer.jobs.release_example import release_example
+from optimizer.core.base.errors import Conflict, InvalidInput, KeyReused, NotFound
+from optimizer.core.dataset.examples import group_of, split_of
+from optimizer.core.feedback.events import Arm
+from optimizer.core.feedback.fields import FIELDS
+from optimizer.core.serving.assignment import bucket, cohort_start
+from optimizer.jobs.dataset.release_example import release_example
+from optimizer.jobs.feedback.ingest_feedback import LONG_AT_ONCE, Turns
 from tests.ingestion import VARIANT, Installation, hmac_unit, hours, temporary_installation, token
 from tests.stores import FAMILY, NOW, minutes, new_database, rollout
 
@@ -613,28 +615,71 @@ def test_asyncio_callers_get_the_same_answer() -> None:
         assert answer["accepted"] == 1
         assert here.send(*events) == {**answer, "accepted": 0, "duplicates": 1}
 
-    @pytest.mark.parametrize(
-        ("chars", "privacy", "beside"),
-        [
-            pytest.param(100, {}, False, id="a short event"),
-            pytest.param(20_000, {}, True, id="a long event"),
-            pytest.param(100, {"mask": [{"pattern": "cust-[0-9]+"}]}, True, id="an expression of the user's own"),
-        ],
-    )
-    def test_what_may_take_long_is_read_beside_the_event_loop(
-        self, tmp_path: Path, chars: int, privacy: dict[str, Any], beside: bool
-    ) -> None:
-        here, readers = Installation(new_database(tmp_path), **privacy), []
 
-        def hmac(unit: str) -> str:
-            readers.append(threading.get_ident())
-            return hmac_unit(unit)
+@pytest.mark.parametrize(
+    ("chars", "privacy", "beside"),
+    [
+        pytest.param(100, {}, False, id="a short event"),
+        pytest.param(20_000, {}, True, id="a long event"),
+        pytest.param(100, {"mask": [{"pattern": "cust-[0-9]+"}]}, True, id="an expression of the user's own"),
+    ],
+)
+def test_what_may_take_long_is_read_beside_the_event_loop(tmp_path: Path, chars: int, privacy: dict[str, Any], beside: bool) -> None:
+    here, readers = Installation(new_database(tmp_path), **privacy), []
 
-        event = {"id": "a", **BY_UNIT, "output": "x" * chars}
-        answer = asyncio.run(replace(here.intake(), hmac_unit=hmac).atake([event]))
-        here.store.close()
-        assert answer["accepted"] == 1
-        assert (threading.get_ident() not in readers) is beside
+    def hmac(unit: str) -> str:
+        readers.append(threading.get_ident())
+        return hmac_unit(unit)
+
+    event = {"id": "a", **BY_UNIT, "output": "x" * chars}
+    answer = asyncio.run(replace(here.intake(), hmac_unit=hmac).atake([event]))
+    here.store.close()
+    assert answer["accepted"] == 1
+    assert (threading.get_ident() not in readers) is beside
+
+
+def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path: Path) -> None:
+    here, told = Installation(new_database(tmp_path)), []
+
+    def hmac(unit: str) -> str:
+        told.append("read")
+        return hmac_unit(unit)
+
+    async def serve(until: asyncio.Future[Any]) -> None:
+        while not until.done():
+            told.append("served")
+            await asyncio.sleep(0)
+
+    async def together() -> None:
+        turns = Turns()
+        asked = [replace(here.intake(), hmac_unit=hmac, turns=turns).atake([{"id": f"e{i}", **BY_UNIT, "success": True}]) for i in range(5)]
+        all_of_them = asyncio.gather(*asked)
+        await asyncio.gather(all_of_them, serve(all_of_them))
+
+    asyncio.run(together())
+    here.store.close()
+    assert told.count("read") == 5
+    assert ["read", "read"] not in [told[i : i + 2] for i in range(len(told))]
+
+
+def test_few_long_readings_share_the_interpreter_with_what_serves(tmp_path: Path) -> None:
+    here, under_way, most = Installation(new_database(tmp_path)), set[int](), [0]
+
+    def hmac(unit: str) -> str:
+        under_way.add(threading.get_ident())
+        most[0] = max(most[0], len(under_way))
+        time.sleep(0.02)
+        under_way.discard(threading.get_ident())
+        return hmac_unit(unit)
+
+    async def together() -> None:
+        turns = Turns()
+        long = [{"id": f"e{i}", **BY_UNIT, "output": "x" * 20_000} for i in range(6)]
+        await asyncio.gather(*(replace(here.intake(), hmac_unit=hmac, turns=turns).atake([event]) for event in long))
+
+    asyncio.run(together())
+    here.store.close()
+    assert most[0] == LONG_AT_ONCE
 
 
 def test_a_text_that_an_own_mask_does_not_get_through_is_rejected_alone(tmp_path: Path) -> None:

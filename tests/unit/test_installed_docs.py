@@ -7,10 +7,10 @@ from functools import cache
 
 import pytest
 
-from optimizer.adapters.installed_docs import MAX_CHARS, Documented, docs_for, read_installed_docs
-from optimizer.adapters.installed_docs_text import clean_prose, cut_at_sentence, sections_of
-from optimizer.adapters.installed_parameters import TYPES, parameters_for
-from optimizer.core.errors import InvalidInput
+from optimizer.adapters.files.installed_docs import MAX_CHARS, Documented, docs_for, read_installed_docs
+from optimizer.adapters.files.installed_docs_text import clean_prose, cut_at_sentence, sections_of
+from optimizer.adapters.files.installed_parameters import TYPES, parameters_for
+from optimizer.core.base.errors import InvalidInput
 from optimizer.ports import SourceRow
 
 pytest.importorskip("scipy", reason="SciPy is not installed")

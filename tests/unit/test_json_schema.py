@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.json_schema import outside_references, schema_fault
+from optimizer.core.base.json_schema import outside_references, schema_fault
 
 NAMES = {"type": "object", "properties": {"name": {"type": "string", "pattern": "^[a-z]+$"}}, "additionalProperties": False}
 
@@ -50,7 +50,7 @@ def test_no_more_than_a_hundred_faults_are_looked_for(value, monkeypatch):
         made.append(instance)
         return original(validator, wanted, instance, schema)
 
-    from optimizer.core import json_schema
+    from optimizer.core.base import json_schema
 
     original = json_schema._Validator.VALIDATORS["type"]
     monkeypatch.setitem(json_schema._Validator.VALIDATORS, "type", counted)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.blocks import FIRST_PREVIOUS_HASH, Request, chained, guardrail_content
-from optimizer.core.blocks import Limits as BlockLimits
-from optimizer.core.judgement import ACTOR, SILENT_FOR, Judgement, guardrail_alarm, judge
-from optimizer.core.rollout import Rollout, iso
+from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, ReportedRequest, chained, guardrail_content
+from optimizer.core.rollout.blocks import GuardrailLimits as BlockLimits
+from optimizer.core.rollout.evidence_state import EvidenceState, Minute, Silence, StageCounts, after, begin
+from optimizer.core.rollout.next_action import ACTOR, SILENT_FOR, NextAction, guardrail_alarm, next_action
+from optimizer.core.serving.rollout import Rollout, iso
 from optimizer.core.statistics.mixture import Evidence
 from optimizer.core.statistics.quality_gate import QualityGate
-from optimizer.core.watch import Minute, Silence, StageCounts, Watch, after, begin
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SETTINGS: dict[str, Any] = {
@@ -36,7 +36,7 @@ def rollout(stage: int = 0, **changes: Any) -> Rollout:
     return Rollout(**{**usual, **changes})
 
 
-def watch(*, stage: int = 0, labelled: int = 300, **peaks: float) -> Watch:
+def watch(*, stage: int = 0, labelled: int = 300, **peaks: float) -> EvidenceState:
     """With a baseline, and evidence as named."""
     start = begin(SETTINGS)
     names = ("ship3", "ship2", "ship1", "sup", "roll")
@@ -45,16 +45,16 @@ def watch(*, stage: int = 0, labelled: int = 300, **peaks: float) -> Watch:
     return replace(start, quality=gate, baseline={"frozen_at": iso(T0)}, compared=tuple(range(len(LADDER))))
 
 
-def judged(of: Rollout, known: Watch, *, hours: float = 48.0) -> Judgement:
-    return judge(of, known, at=T0 + timedelta(hours=hours), clock_at=T0 + timedelta(hours=hours))
+def judged(of: Rollout, known: EvidenceState, *, hours: float = 48.0) -> NextAction:
+    return next_action(of, known, at=T0 + timedelta(hours=hours), clock_at=T0 + timedelta(hours=hours))
 
 
-def alarmed(known: Watch) -> Watch:
+def alarmed(known: EvidenceState) -> EvidenceState:
     errors = known.guardrails["errors"]
     return replace(known, guardrails={"errors": replace(errors, evidence=Evidence(weights=(1.0,), components=(0.0,), peak=CERTAIN))})
 
 
-def lopsided(known: Watch) -> Watch:
+def lopsided(known: EvidenceState) -> EvidenceState:
     return replace(known, stages={0: StageCounts(units_c=500, units_b=500, ratio_peak=CERTAIN)})
 
 
@@ -110,11 +110,11 @@ def test_time_in_which_nobody_was_served_counts_for_no_duration() -> None:
     assert judged(dwelling, known, hours=31).act == "promote"
 
 
-def failures(of: Rollout, champion: str, *, n: int = 10) -> Watch:
+def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
     """One block: ``n`` failures of the candidate's five users, after ``champion``: one letter for each of its requests, x = failed."""
 
-    def request(i: int, arm: Any, unit: str, failed: bool) -> Request:
-        return Request(unit_hmac=unit, arm=arm, started_at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed)
+    def request(i: int, arm: Any, unit: str, failed: bool) -> ReportedRequest:
+        return ReportedRequest(unit_hmac=unit, arm=arm, started_at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed)
 
     before = [request(i, "champion", f"b{i}", letter == "x") for i, letter in enumerate(champion)]
     meanwhile = [request(100 + i, "candidate", f"c{i % 5}", True) for i in range(n)]

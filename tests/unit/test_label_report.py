@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.label_report import NO_LABEL, confused, label_report
+from optimizer.core.evaluation.label_report import NO_LABEL, confused, label_report
 
 LABELS = ("card", "refund", "other")
 

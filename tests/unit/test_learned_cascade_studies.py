@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from api import shapes
-from optimizer.adapters.confidence_learning import learn_confidence
-from optimizer.core.dataset import Example
-from optimizer.core.errors import InvalidInput
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.policy.learned import (
+from optimizer.adapters.predictors.learning import learn_confidence
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.policy_text import shown_policy
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.predictor.attach import ReadAnswer
+from optimizer.core.search.cascade.learned import (
     OUT_OF_FOLD,
     JudgedAnswer,
     Learned,
@@ -29,10 +32,7 @@ from optimizer.core.policy.learned import (
     replay_faults,
     signal_faults,
 )
-from optimizer.core.policy.predicted import Read
-from optimizer.core.policy.shown import shown_policy
-from optimizer.core.study import Budget
-from optimizer.jobs.report_study import report_study
+from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_family
 from tests.unit.test_cascade_studies import Models
 
@@ -264,7 +264,7 @@ def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(low:
 
 def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     (example,) = documents(1, "train", released=False)
-    answered = {"read": Read(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
+    answered = {"read": ReadAnswer(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
     assert judged(example, answered).read.texts == {}
     assert judged(replace(example, released=True), answered).read.texts == {"request": "secret"}
     assert n_from_production([example, replace(example, origin="correction"), replace(example, origin="interaction")]) == 2
@@ -273,7 +273,7 @@ def test_words_of_what_nobody_released_never_leave_the_example() -> None:
 def learned(n: int = 120, *, recorded: Any = lambda i: None) -> Learned:
     answers = [
         JudgedAnswer(
-            read=Read(numbers={"request.why": float(i % 3 == 0)}, texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"}),
+            read=ReadAnswer(numbers={"request.why": float(i % 3 == 0)}, texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"}),
             recorded=recorded(i),
             is_right=(i % 3 == 0) == (i % 11 == 0),
             group=f"g{i}",
@@ -283,8 +283,13 @@ def learned(n: int = 120, *, recorded: Any = lambda i: None) -> Learned:
     return learn_confidence(answers, has_labels=True, trained_on={"study": "st_1", "rows": n}, seed=0)
 
 
-def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on() -> None:
-    one, other = learned(), learned()
+@pytest.fixture(scope="module")
+def learned_once() -> Learned:
+    return learned()
+
+
+def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on(learned_once: Learned) -> None:
+    one, other = learned_once, learned()
     assert one.predictor == other.predictor
     assert one.predictor["trained_on"]["study"] == "st_1"
     assert one.recorded is None
@@ -299,8 +304,8 @@ def test_a_recorded_confidence_on_a_wrong_scale_is_calibrated_before_it_is_compa
     assert found.recorded.auc == 1.0
 
 
-def test_a_policy_is_shown_without_the_predictors_numbers() -> None:
-    policy = {"accept": 0.9, "confidence": {"kind": "predictor", "after": {"cheap": dict(learned().predictor)}}}
+def test_a_policy_is_shown_without_the_predictors_numbers(learned_once: Learned) -> None:
+    policy = {"accept": 0.9, "confidence": {"kind": "predictor", "after": {"cheap": dict(learned_once.predictor)}}}
     shown = shown_policy(policy)
     assert shown["confidence"]["kind"] == "predictor"
     assert set(shown["confidence"]["after"]["cheap"]) == {"hash", "trained_on"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.local_door import SAFE_METHODS, hosts_of, refusal
+from optimizer.core.serving.local_door import SAFE_METHODS, hosts_of, refusal
 
 HERE = hosts_of(8321)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

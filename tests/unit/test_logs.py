@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from optimizer.config import load_settings
-from optimizer.logs import MAX_FILE_BYTES, set_up_logs
+from optimizer.host.config import load_settings
+from optimizer.host.logs import MAX_FILE_BYTES, set_up_logs
 
 
 @pytest.fixture

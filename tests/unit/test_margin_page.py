@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.family_settings import RolloutSettings
-from optimizer.core.forecast_plan import Lift, plan_of
-from optimizer.core.rollout_forecast import RolloutForecast, forecast_rollout
-from optimizer.core.traffic import RecordedTraffic
+from optimizer.core.family.settings import RolloutSettings
+from optimizer.core.feedback.traffic import RecordedTraffic
+from optimizer.core.forecast.forecast import RolloutForecast, forecast_rollout
+from optimizer.core.forecast.plan import Lift, plan_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "choose-a-margin.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| (\.\d+ \|.*) \|$", PAGE, re.MULTILINE)]

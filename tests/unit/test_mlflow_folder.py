@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from optimizer import mlflow_app
-from optimizer.adapters.mlflow_connection import connect
-from optimizer.config import load_settings
-from optimizer.core.errors import InvalidInput
-from optimizer.mlflow_app import hosts
-from optimizer.mlflow_server import ENVIRONMENT, allowed_hosts, prepare_store
+from optimizer.adapters.mlflow.connection import connect
+from optimizer.core.base.errors import InvalidInput
+from optimizer.host.config import load_settings
+from optimizer.runtime import mlflow_app
+from optimizer.runtime.mlflow_app import hosts
+from optimizer.runtime.mlflow_server import ENVIRONMENT, allowed_hosts, prepare_store
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,11 +10,12 @@ from threading import Thread
 
 from rich.console import Console
 
-from optimizer import run_files
-from optimizer.cli.mlflow_link import link_of
-from optimizer.cli.study import view
-from optimizer.config import load_settings
-from optimizer.core.study import Budget, Study
+from optimizer.cli.study.commands import view
+from optimizer.cli.study.mlflow_link import link_of
+from optimizer.core.base.values import Budget
+from optimizer.core.search.study import Study
+from optimizer.host import run_files
+from optimizer.host.config import load_settings
 from tests.study_world import START
 
 STUDY = Study(

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters import mlflow_pages as pages
-from optimizer.adapters.mlflow_fields import trial_metrics
-from optimizer.adapters.mlflow_plots import importances, plots_page
-from optimizer.core.dataset import make_example
-from optimizer.core.study import Budget, ExampleResult, Study, Trial
-from optimizer.core.study_history import pareto_front
-from optimizer.core.variant import FewShot, Variant
-from optimizer.core.variant_text import variant_diff
+from optimizer.adapters.mlflow import pages
+from optimizer.adapters.mlflow.fields import trial_metrics
+from optimizer.adapters.mlflow.plots import importances, plots_page
+from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.views.study_story import pareto_front
+from optimizer.core.views.variant_text import variant_diff
 from optimizer.ports import StudyEvidence
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from api.guarded_models import GuardedModels
-from api.metrics import Metrics
-from api.model_gate import Full, Gate
-from api.reader import ClientGone, Reader
-from optimizer.core.breaker import BreakerSettings
-from optimizer.core.deltas import AnswerTooLong, MessageInPieces, ModelDelta, delta_of
-from optimizer.core.errors import ModelFailed, NotFound
-from optimizer.core.language import Backoff, ModelPrice
-from optimizer.jobs.ask_model import ask_model, pause_before_retry
+from api.gateway.guarded_models import GuardedModels
+from api.gateway.metrics import Metrics
+from api.gateway.model_limiter import Full, Limiter
+from api.gateway.reader import ClientGone, Reader
+from optimizer.core.base.errors import ModelFailed, NotFound
+from optimizer.core.models.breaker import BreakerSettings
+from optimizer.core.models.language import Backoff, ModelPrice
+from optimizer.core.models.stream import AnswerTooLong, MessageInPieces, ModelDelta, delta_of
+from optimizer.jobs.calls.ask_model import ask_model, pause_before_retry
 from tests.clock import until
 from tests.scripted_model import FREE, ScriptedModel, failed, request
 
@@ -252,7 +252,7 @@ def wanted(end: Callable[[], None]) -> Iterator[None]:
 
 
 def test_a_full_queue_refuses_and_turns_are_taken_in_order() -> None:
-    gate, order = Gate(1, 2), list[int]()
+    gate, order = Limiter(1, 2), list[int]()
     release = threading.Event()
 
     def caller(i: int) -> None:
@@ -278,7 +278,7 @@ def test_a_full_queue_refuses_and_turns_are_taken_in_order() -> None:
 class Senders:
     """Callers of a gate in threads of their own: each holds its place until it is let go."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Limiter) -> None:
         self.gate, self.let_in, self.refused = gate, list[str](), list[str]()
         self._go = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
@@ -312,7 +312,7 @@ class Senders:
 
 @pytest.fixture
 def senders() -> Iterator[Senders]:
-    made = Senders(Gate(2, 3))
+    made = Senders(Limiter(2, 3))
     yield made
     made.close()
 
@@ -339,7 +339,7 @@ def test_in_a_full_queue_the_newest_call_of_who_has_most_makes_room_for_another(
 
 
 def test_who_has_waited_too_long_gives_up_its_turn() -> None:
-    gate = Gate(1, 5)
+    gate = Limiter(1, 5)
     with gate.place(1.0, wanted):
         with pytest.raises(Full), gate.place(0.01, wanted):
             pass
@@ -349,7 +349,7 @@ def test_who_has_waited_too_long_gives_up_its_turn() -> None:
 
 def test_a_client_who_leaves_the_queue_is_never_asked_for() -> None:
     async def story() -> None:
-        reader, gate = Reader(), Gate(1, 5)
+        reader, gate = Reader(), Limiter(1, 5)
         gone = threading.Event()
 
         def wait_in_line() -> None:
@@ -451,5 +451,5 @@ def test_a_piece_nested_without_end_is_refused() -> None:
 
 def test_label_values_are_escaped_in_the_metrics() -> None:
     metrics = Metrics()
-    metrics.add("llm_requests_total", {"model": 'a"b\\c\nd'})
-    assert 'llm_requests_total{model="a\\"b\\\\c\\nd"} 1' in metrics.text()
+    metrics.requests.labels(family="f", model='a"b\\c\nd').inc()
+    assert 'llm_requests_total{family="f",model="a\\"b\\\\c\\nd"} 1' in metrics.text()

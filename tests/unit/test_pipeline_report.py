@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.pipeline_record import PipelineRecord, PipelineSums, read_record, sums_of
-from optimizer.core.pipeline_report import checkpoints, content_types, overall, standings, total, trends, worst
-from optimizer.core.policy.content.targets import TARGETS
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.content.records.record import PipelineRecord, PipelineSums, read_record, sums_of
+from optimizer.core.content.records.report import checkpoints, content_types, overall, standings, total, trends, worst
+from optimizer.core.content.records.targets import TARGETS
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 

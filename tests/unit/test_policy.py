@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.family_files import parse_family_text
-from optimizer.core.errors import InvalidFamily, InvalidInput
-from optimizer.core.policy.faults import policy_faults
-from optimizer.core.policy.gate import DEFAULT_PROMPTS
+from optimizer.adapters.files.family_files import parse_family_text
+from optimizer.core.base.errors import InvalidFamily, InvalidInput
+from optimizer.core.declaration.policy_rules import policy_faults
 from optimizer.core.policy.policy import KNOBS, parse_policy
+from optimizer.core.policy.refinement import DEFAULT_PROMPTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "policies.md"
 
 
 def faults(**policy: Any) -> dict[str, str]:
     named = {name.replace("__", "."): value for name, value in policy.items()}
-    return {fault.pointer: fault.detail for fault in policy_faults(named, "prompt")}
+    return {fault.pointer: fault.detail for fault in policy_faults(named)}
 
 
 def test_no_knob_is_no_policy() -> None:
@@ -105,7 +105,7 @@ def test_all_faults_are_told_at_once_each_at_its_place() -> None:
     ],
 )
 def test_knobs_that_contradict_each_other_are_a_fault(policy: dict[str, Any], pointer: str) -> None:
-    assert [fault.pointer for fault in policy_faults(policy, "prompt")] == [pointer]
+    assert [fault.pointer for fault in policy_faults(policy)] == [pointer]
 
 
 def test_the_error_carries_the_faults_and_reads_as_a_sentence() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.estimate import asks_again, calls_per_answer
-from optimizer.core.policy.content.item import item_fault
-from optimizer.core.policy.content.score import processed_quality
-from optimizer.core.strategy import check_kind
-from optimizer.core.study import Definition
-from optimizer.core.variant import Variant
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.content.records.item import item_fault
+from optimizer.core.content.search.score import processed_quality
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.cost_estimate import asks_again, calls_per_answer
+from optimizer.core.search.strategy import check_kind
+from optimizer.core.search.study import Definition
 from tests.unit.test_policy_studies import pipeline_family
 
 

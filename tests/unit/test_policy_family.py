@@ -16,18 +16,18 @@ import pytest
 from fastapi.testclient import TestClient
 from ruamel.yaml import YAML
 
-from api.gateway import create_gateway
-from optimizer.adapters.family_files import parse_family_text
-from optimizer.adapters.mlflow_prompts import PromptRegistry
-from optimizer.core.errors import InvalidFamily, InvalidInput, NotFound
-from optimizer.core.family import parse_family
-from optimizer.core.policy.content.fields import FIELDS
-from optimizer.core.policy.content.presets import PRESETS
-from optimizer.core.rendering import render, render_open
-from optimizer.core.variant import FewShot, Variant
-from optimizer.core.variant_text import variant_text
-from optimizer.jobs.evaluate_variant import evaluate_variant
-from optimizer.jobs.export_variant import export_variant
+from api.gateway.app import create_gateway
+from optimizer.adapters.files.family_files import parse_family_text
+from optimizer.adapters.mlflow.prompts import PromptRegistry
+from optimizer.core.base.errors import InvalidFamily, InvalidInput, NotFound
+from optimizer.core.content.policy.presets import PRESETS
+from optimizer.core.content.records.fields import FIELDS
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.rendering import render, render_open
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.views.variant_text import variant_text
+from optimizer.jobs.families.export_variant import export_variant
+from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.ports import VariantRecord
 from tests.api_world import World, make_home, serving
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.policy import answer_features as answers
-from optimizer.core.policy import request_features as requests
-from optimizer.core.policy import text_statistics as statistics
-from optimizer.core.policy.answer_features import agreement, answer_features
-from optimizer.core.policy.request_features import request_features
-from optimizer.core.policy.text_grams import count_pieces
-from optimizer.core.policy.text_statistics import text_statistics
+from optimizer.core.content.policy import text_statistics as statistics
+from optimizer.core.content.policy.text_statistics import text_statistics
+from optimizer.core.predictor import answer_features as answers
+from optimizer.core.predictor import request_features as requests
+from optimizer.core.predictor.answer_features import agreement, answer_features
+from optimizer.core.predictor.grams import count_pieces
+from optimizer.core.predictor.request_features import request_features
 
 texts = st.text(max_size=300)
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family import Output
-from optimizer.core.language import ModelAnswer
+from optimizer.core.declaration.policy_rules import policy_faults
+from optimizer.core.family.answer import Output
+from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Call, Reply
-from optimizer.core.policy.confidence import FORMAT
-from optimizer.core.policy.faults import policy_faults
 from optimizer.core.policy.policy import parse_policy
+from optimizer.core.predictor.predictor import FORMAT
 
 
 def predictor(feature: str, weight: float = 1.0, intercept: float = 0.0) -> dict[str, Any]:
@@ -64,5 +64,5 @@ def test_it_may_speak_before_the_call_from_the_request_alone() -> None:
 def test_faults_of_its_data_are_told_at_their_place_in_the_policy() -> None:
     broken = predictor("answer.refusal")
     broken["parts"][0]["scale"] = [0.0]
-    found = policy_faults(policy(after={"cheap": broken}, during={}), "prompt")
+    found = policy_faults(policy(after={"cheap": broken}, during={}))
     assert sorted(fault.pointer for fault in found) == ["/confidence/after/cheap/parts/0/scale/0", "/confidence/during"]

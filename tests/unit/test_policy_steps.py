@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family import Output
-from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.family.answer import Output
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Attempt, Call, Done, Reply, part_of, total_cost_usd
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.requests import request_of_call, request_of_policy
-from optimizer.core.policy.steps import Plan, audit, is_audited, most_calls, steps
+from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, most_calls, steps
 
 Said = tuple[str, float | None] | str | None  # text and confidence; text alone; None: the call fails
 PRICES = {"cheap": 1.0, "middle": 3.0, "strong": 10.0}
@@ -47,7 +47,7 @@ def run(
 ) -> tuple[Done, list[Attempt]]:
     """``say(call, n)`` answers the n-th call of all (from 0)."""
     parsed = parse_policy(policy)
-    plan = Plan(policy=parsed, model="only", output=output or Output(), predicted=predicted)
+    plan = PolicyPlan(policy=parsed, model="only", output=output or Output(), predicted=predicted)
     machine, past = steps(plan), list[Attempt]()
     try:
         ask = next(machine)
@@ -249,7 +249,7 @@ def test_an_answer_without_issues_is_preferred_to_a_stronger_one_with_issues() -
 
 
 def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
-    plan = Plan(policy=parse_policy({**THREE, "audit_share": 0.5}), model="only", output=Output())
+    plan = PolicyPlan(policy=parse_policy({**THREE, "audit_share": 0.5}), model="only", output=Output())
     _, past = run(THREE, by_model(cheap=("A", 0.95), middle="B", strong="C"))
     missing = audit(plan, past)
     assert missing is not None

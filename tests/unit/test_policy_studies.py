@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.adapters.study_report import study_page
-from optimizer.core.dataset import Example
-from optimizer.core.errors import InvalidInput, NotFound
-from optimizer.core.family import Family, parse_family
-from optimizer.core.study import Budget
-from optimizer.jobs.report_study import report_study
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import START, World
 
 PIPELINE = Path(__file__).parents[2] / "families" / "content_pipeline" / "family.yaml"

@@ -20,9 +20,9 @@ from rich.text import Text
 from optimizer.cli.app import run
 from optimizer.cli.output import cell, show, table
 from optimizer.cli.safe_console import SafeConsole
-from optimizer.config import load_settings
-from optimizer.core.printable import printable, printable_json, printable_lines
-from optimizer.logs import set_up_logs
+from optimizer.core.base.printable import printable, printable_json, printable_lines
+from optimizer.host.config import load_settings
+from optimizer.host.logs import set_up_logs
 
 ROOT = Path(__file__).parents[2]
 EVIL = "a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08e\rf\u202eg"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.family_settings import Privacy
-from optimizer.core.privacy import BUILT_IN_RULES, Masker, MaskTooSlow
+from optimizer.core.family.masking import BUILT_IN_RULES, Masker, MaskTooSlow
+from optimizer.core.family.settings import Privacy
 
 ALL = Masker(BUILT_IN_RULES)
 

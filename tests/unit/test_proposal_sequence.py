@@ -11,23 +11,33 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.dataset import Example
-from optimizer.core.errors import BudgetExhausted
-from optimizer.core.proposal_sequence import Predicted, Step, chosen_on, frozen, in_words, ordered, read_frozen, with_sequence
+from optimizer.core.base.errors import BudgetExhausted
+from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.proposal_sequence import (
+    PredictedLoss,
+    SequenceTest,
+    chosen_on,
+    frozen,
+    in_words,
+    ordered,
+    read_frozen,
+    with_sequence,
+)
+from optimizer.core.search.study import Definition, Study
 from optimizer.core.statistics.noninferiority import NotLower
-from optimizer.core.study import Budget, Definition, ExampleResult, Study
-from optimizer.core.variant import Variant
-from optimizer.jobs.confirm_winner import Confirmed, confirm_winner
-from optimizer.jobs.run_study import _begin
-from optimizer.jobs.study_run import StopFlag
-from optimizer.wiring import strategy_for
+from optimizer.jobs.studies.confirm_winner import Confirmed, confirm_winner
+from optimizer.jobs.studies.context import StopFlag
+from optimizer.jobs.studies.run_study import _begin
+from optimizer.runtime.wiring import strategy_for
 from tests.study_world import World, topic_examples, topic_family
 
 N = 120
 
 
-def predicted(variant: str, saved: float, loss: float) -> Predicted:
-    return Predicted(variant=variant, saved=saved, loss=loss)
+def predicted(variant: str, saved: float, loss: float) -> PredictedLoss:
+    return PredictedLoss(variant=variant, saved=saved, loss=loss)
 
 
 def test_the_safest_comes_first_and_what_saves_too_little_is_left_out():
@@ -47,14 +57,14 @@ def test_what_was_frozen_is_read_back_and_its_hash_tells_a_changed_order():
 
 
 def test_the_p_that_is_reported_is_the_largest_up_to_the_one_kept():
-    steps = [Step(variant="a", p=0.09, lift=0.0, passed=True), Step(variant="b", p=0.02, lift=0.0, passed=True)]
+    steps = [SequenceTest(variant="a", p=0.09, lift=0.0, passed=True), SequenceTest(variant="b", p=0.02, lift=0.0, passed=True)]
     test = NotLower(p=0.02, test="exact", n=100, fewest=45)
-    assert with_sequence(test, [*steps, Step(variant="c", p=0.4, lift=-0.1, passed=False)]).p == 0.09
+    assert with_sequence(test, [*steps, SequenceTest(variant="c", p=0.4, lift=-0.1, passed=False)]).p == 0.09
     assert with_sequence(test, []).p == 0.02
 
 
 def test_how_the_sequence_went_is_said_in_words():
-    passed, failed = Step(variant="a", p=0.01, lift=0.0, passed=True), Step(variant="b", p=0.6, lift=-0.1, passed=False)
+    passed, failed = SequenceTest(variant="a", p=0.01, lift=0.0, passed=True), SequenceTest(variant="b", p=0.6, lift=-0.1, passed=False)
     assert in_words([failed]).startswith("Of the proposals the safest, b, was tested first and did not pass")
     assert in_words([passed, failed]).endswith("safest first, and b ended it.")
     assert in_words([passed, passed]).startswith("2 proposals passed")

@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, text
 
-from optimizer.adapters.database import Database
-from optimizer.adapters.database.retention import STUDIES
-from optimizer.config import load_settings
-from optimizer.core.champion_watch import ChampionWatch
-from optimizer.core.dataset import make_example
-from optimizer.core.family import Family
-from optimizer.core.family_settings import Metric
-from optimizer.core.feedback import LaterParts
-from optimizer.core.pipeline_record import PipelineRecord
-from optimizer.core.study import ExampleResult
-from optimizer.jobs.prune_records import PruneReport, prune_records, what_would_go
-from optimizer.jobs.read_retention import SENT_DAYS, Retention, retentions
-from optimizer.jobs.roll_up_minutes import NAME as MINUTES
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories.retention import STUDIES
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.content.records.record import PipelineRecord
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.family.family import Family
+from optimizer.core.family.settings import Metric
+from optimizer.core.feedback.events import LaterParts
+from optimizer.core.rollout.drift import ChampionWatch
+from optimizer.host.config import load_settings
+from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.upkeep.prune_records import PruneReport, prune_records, what_would_go
+from optimizer.jobs.upkeep.read_retention import SENT_DAYS, Retention, retentions
 from optimizer.ports import TierAnswers, WatchedReign
-from optimizer.worker import Worker
+from optimizer.runtime.worker import Worker
 from tests.clock import Clock
 from tests.ingestion import family as family_with
 from tests.stores import FAMILY, NOW, answer, arm, call, feedback, interaction, new_database, rollout, study

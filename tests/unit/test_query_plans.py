@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from optimizer.adapters.database import Database
-from optimizer.core.cohorts import Cohort
-from optimizer.core.family_settings import Metric
+from optimizer.adapters.store import Database
+from optimizer.core.family.settings import Metric
+from optimizer.core.rollout.cohorts import Cohort
 from optimizer.ports import UnitCount
 from tests.stores import FAMILY, NOW, feedback, interaction, minutes, new_database, rollout
 

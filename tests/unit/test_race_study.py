@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from optimizer.core.errors import ModelFailed
-from optimizer.core.strategy import without_turn
-from optimizer.core.study import Budget
-from optimizer.core.study_headline import headline
-from optimizer.jobs.report_study import report_study
-from optimizer.jobs.request_stop import request_stop
-from optimizer.jobs.resume_study import resume_study
-from optimizer.wiring import study_page
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.search.strategy import without_turn
+from optimizer.core.views.study_headline import headline
+from optimizer.jobs.studies.report_study import report_study
+from optimizer.jobs.studies.request_stop import request_stop
+from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.raced_search import CHAMPION_FIRST, RacedSearch
-from optimizer.core.search_calls import calls_for_a_race
-from optimizer.core.strategy import Proposal
-from optimizer.core.study import Definition, ExampleResult
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.search.call_estimate import calls_for_a_race
+from optimizer.core.search.race_strategy import CHAMPION_FIRST, RacedSearch
+from optimizer.core.search.strategy import Proposal
+from optimizer.core.search.study import Definition
 from tests.study_world import topic_examples, topic_family
 
 FAMILY = topic_family()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.effects import estimate
-from optimizer.core.racing import Advance, ContinuousRejects, ExpectedGain, Halving, Race, SignedRank, Standing
-from optimizer.core.signed_rank import signed_rank_p
+from optimizer.core.search.effects import estimate
+from optimizer.core.search.racing import Advance, ContinuousRejects, ExpectedGain, Halving, Race, RaceStanding, SignedRank
+from optimizer.core.search.signed_rank import signed_rank_p
 
 ROOT = Path(__file__).parents[2]
 RACE = ("racing", "effects", "signed_rank")
@@ -113,37 +113,37 @@ class TestEveryRule:
 
 def test_halving_sends_the_better_half_of_each_rung_on():
     scores = {f"v{i}": [i / 10] * 4 for i in range(8)}
-    advances = Halving(first=4, eta=2).advances(Standing(n_examples=40, scores=scores))
+    advances = Halving(first=4, eta=2).advances(RaceStanding(n_examples=40, scores=scores))
     assert advances == [Advance(variant=f"v{i}", upto=8) for i in (7, 6, 5, 4)]
 
 
 def test_a_signed_rank_race_drops_who_is_behind_and_keeps_who_may_be_equal():
     ahead, near = [0.8, 0.7, 0.9, 0.8] * 3, [0.7, 0.8, 0.8, 0.9] * 3
-    standing = Standing(n_examples=40, scores={GOOD: ahead, "near": near, BAD: [0.1] * 12})
+    standing = RaceStanding(n_examples=40, scores={GOOD: ahead, "near": near, BAD: [0.1] * 12})
     assert [a.variant for a in SignedRank().advances(standing)] == [GOOD, "near"]
 
 
 def test_luck_on_a_few_examples_does_not_lead():
     table = {f"v{i}": drawn(0.5, i) for i in range(8)}
     steady, lucky = [1.0, 0.0, 1.0, 1.0] * 10, [1.0]
-    standing = Standing(n_examples=40, scores={**table, "steady": steady, "lucky": lucky})
+    standing = RaceStanding(n_examples=40, scores={**table, "steady": steady, "lucky": lucky})
     assert ExpectedGain().leader(standing) == "steady"
 
 
 def test_the_next_examples_go_to_a_rival_that_may_still_win_and_not_to_one_that_cannot():
-    standing = Standing(n_examples=40, scores={GOOD: [1.0, 0.0, 1.0, 1.0] * 5, "rival": [1.0, 0.0, 1.0, 1.0], BAD: [0.0] * 20})
+    standing = RaceStanding(n_examples=40, scores={GOOD: [1.0, 0.0, 1.0, 1.0] * 5, "rival": [1.0, 0.0, 1.0, 1.0], BAD: [0.0] * 20})
     assert [a.variant for a in ExpectedGain().advances(standing)] == ["rival"]
 
 
 def test_as_many_calls_are_given_out_as_the_model_takes_at_once():
-    standing = Standing(n_examples=40, scores={f"v{i}": drawn(0.5, i, 4) for i in range(20)})
+    standing = RaceStanding(n_examples=40, scores={f"v{i}": drawn(0.5, i, 4) for i in range(20)})
     advances = ExpectedGain(step=4, width=32).advances(standing)
     assert sum(a.upto - 4 for a in advances) == 32
     assert len({a.variant for a in advances}) == len(advances)
 
 
 def test_a_gain_that_is_worth_less_than_the_least_is_not_asked_for():
-    standing = Standing(n_examples=40, scores={GOOD: (1.0, 0.0, 1.0, 1.0), BAD: (1.0, 0.0, 0.0, 1.0)})
+    standing = RaceStanding(n_examples=40, scores={GOOD: (1.0, 0.0, 1.0, 1.0), BAD: (1.0, 0.0, 0.0, 1.0)})
     assert ExpectedGain().advances(standing)
     assert not ExpectedGain(least_gain=0.5).advances(standing)
 
@@ -258,7 +258,7 @@ def test_effects_solve_hendersons_equations():
 
 
 def _variances_of(scores):
-    from optimizer.core.effects import _variances
+    from optimizer.core.search.effects import _variances
 
     return _variances(scores)
 
@@ -311,5 +311,5 @@ def test_without_a_difference_nothing_is_behind():
 def test_its_decision_record_is_proposed_for_as_long_as_no_study_races():
     (record,) = (ROOT / "docs" / "adr").glob("0018-*.md")
     others = [path for path in (ROOT / "optimizer").rglob("*.py") if path.stem not in RACE]
-    in_use = any(re.search(r"\bcore\.racing\b", path.read_text(encoding="utf-8")) for path in others)
+    in_use = any(re.search(r"\bsearch\.racing\b", path.read_text(encoding="utf-8")) for path in others)
     assert ("**Status.** Proposed." in record.read_text(encoding="utf-8")) is not in_use

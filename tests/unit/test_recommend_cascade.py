@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer.core.errors import Conflict, InvalidInput
-from optimizer.core.policy.audited import complete_records, estimate
-from optimizer.core.policy.cascade import CascadeSetting, replay
-from optimizer.core.policy.cascade_advice import _changed
+from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.recommend_cascade import CascadeRecommendation, production_of, recommend_cascade, served_requests
+from optimizer.core.search.cascade.advice import _changed
+from optimizer.core.search.cascade.exploration import complete_records, estimate
+from optimizer.core.search.cascade.replay import CascadeSetting, replay
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation, production_of, recommend_cascade, served_requests
 from tests.cascade_traffic import CHEAP, STRONG, USD, Traffic, cascade_family, cascade_variant, drawn, part
 from tests.study_world import World, topic_family
 

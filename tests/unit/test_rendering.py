@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.canonical import canonical_json
-from optimizer.core.dataset import make_example
-from optimizer.core.errors import InvalidInput
-from optimizer.core.family import parse_family
-from optimizer.core.rendering import clip_inputs, few_shot, render, render_open
-from optimizer.core.variant import FewShot, Message, Variant
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.rendering import clip_inputs, few_shot, fill, render, render_open
+from optimizer.core.family.variant import FewShot, Message, Variant
 from tests.strategies import NOW
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rendering"
@@ -179,3 +179,16 @@ def test_examples_stand_in_the_first_place_that_is_marked_for_them() -> None:
     )
     variant = Variant(messages=marked, examples=(FewShot(id="e", input={"a": "1"}, output="2"),))
     assert [m["content"] for m in render(variant, {"a": "x"})] == ["1", "2", "S", "x"]
+
+
+@pytest.mark.parametrize("declared", [None, {"document": 1}], ids=["unknown inputs", "some declared"])
+def test_of_many_unknown_values_and_wrong_turns_some_of_each_are_named_and_the_others_counted(declared):
+    variables = {"document": "d", **{f"k{i}": i for i in range(5000)}}
+    for messages in ((SYSTEM, USER), ()):
+        if not messages and declared is None:
+            continue  # a policy whose inputs are not known takes any
+        with pytest.raises(InvalidInput, match=r"and 4,990 more .*; and 2,991 more\.") as error:
+            fill(messages, variables, ["hello"] * 3000, declared=declared)
+        assert len(error.value.faults) == 2 * (MAX_ALIKE + 1)
+        assert error.value.faults[MAX_ALIKE].detail.startswith("and 4,990 more ")
+        assert error.value.faults[-1].detail == "and 2,990 more turns are no chat messages"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from optimizer.core.assignment import bucket, in_candidate
-from optimizer.core.replay import Recording, Replay
-from optimizer.core.rollout import Rollout, iso
-from optimizer.core.traffic import PastLabel, PastRequest
+from optimizer.core.feedback.traffic import PastLabel, PastRequest
+from optimizer.core.forecast.recorded import RecordedRollout, Recording
+from optimizer.core.serving.assignment import bucket, in_candidate
+from optimizer.core.serving.rollout import Rollout, iso
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 UNITS = [f"u{n}" for n in range(200)]
@@ -28,9 +28,9 @@ def label(unit: str, minutes: float, value: float = 1.0) -> PastLabel:
     return PastLabel(unit_hmac=unit, at=at(minutes), value=value)
 
 
-def replay(requests: Sequence[PastRequest], labels: Sequence[PastLabel] = (), *, flipped: Sequence[int] = ()) -> Replay:
+def replay(requests: Sequence[PastRequest], labels: Sequence[PastLabel] = (), *, flipped: Sequence[int] = ()) -> RecordedRollout:
     recording = Recording(requests, labels, cohort_minutes=60, on_clock=lambda at: at)
-    return Replay(recording, salt=SALT, flipped=flipped)
+    return RecordedRollout(recording, salt=SALT, flipped=flipped)
 
 
 def rollout(*stages: tuple[float, float, float | None]) -> Rollout:

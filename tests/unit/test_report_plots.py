@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.adapters.report_plots import MAX_POINTS, Band, Line, Plot, Rule, Tick, figure, hour_ticks, nice_ticks, thinned
+from optimizer.adapters.reports.plots import MAX_POINTS, Band, GuideLine, Line, Plot, Tick, figure, hour_ticks, nice_ticks, thinned
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_lies_outside_the_ranges_is_cut_off_at_the_edge_and_a_tick_outside_
     drawn = figure(
         Plot(
             title="t", about="a & b", x=(0.0, 10.0), y=(0.0, 1.0), x_ticks=[Tick(at=5.0, text="5")], y_ticks=[Tick(at=2.0, text="far")],
-            x_label="x", rules=[Rule(y=7.0)], bands=[Band(points=[(0.0, -3.0, 3.0), (5.0, 0.2, 0.4), (10.0, 0.2, 0.4)])],
+            x_label="x", rules=[GuideLine(y=7.0)], bands=[Band(points=[(0.0, -3.0, 3.0), (5.0, 0.2, 0.4), (10.0, 0.2, 0.4)])],
             lines=[Line(points=[(-5.0, -5.0), (50.0, 50.0)], kind="evidence")],
         )
     )  # fmt: skip

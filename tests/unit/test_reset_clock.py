@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.jobs.renew_leases import tick
-from optimizer.jobs.reset_clock import ClockReset, reset_clock
+from optimizer.adapters.store import Database
+from optimizer.jobs.rollouts.tick import tick
+from optimizer.jobs.upkeep.reset_clock import ClockReset, reset_clock
 from tests.clock import T0, Clock
 from tests.stores import new_database, rollout
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from api.app import create_app
 from api.routes.later import LATER
-from optimizer.config import load_settings
-from optimizer.core.moves import OPERATOR_ACTS
+from optimizer.core.rollout.transitions import OPERATOR_ACTS
+from optimizer.host.config import load_settings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "rest.md").read_text(encoding="utf-8")
 

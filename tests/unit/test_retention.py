@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optimizer.core.retention import KEY_DAYS, Cut, Hold, cut, key_days
+from optimizer.core.feedback.retention import KEY_DAYS, Cut, Hold, cut, key_days
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 

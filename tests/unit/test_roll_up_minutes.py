@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.database import Database
-from optimizer.core.baseline import UNKNOWN_RATE, Baseline
-from optimizer.core.histogram import bucket_of, edge
-from optimizer.core.minute_sums import MinuteSums
-from optimizer.core.rollout import iso
-from optimizer.jobs.read_baseline import champion_baseline
-from optimizer.jobs.roll_up_minutes import HISTORY, NAME, roll_up_minutes
+from optimizer.adapters.store import Database
+from optimizer.core.base.histogram import bucket_of, edge
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.rollout.baseline import UNKNOWN_RATE, Baseline
+from optimizer.core.serving.rollout import iso
+from optimizer.jobs.feedback.roll_up_minutes import HISTORY, NAME, roll_up_minutes
+from optimizer.jobs.rollouts.watch_rollout import champion_baseline
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, new_database
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family_settings import RolloutSettings
-from optimizer.core.forecast_plan import Lift, Plan, Progress, lift_of, plan_of
-from optimizer.core.rollout_forecast import ended, forecast_rollout
-from optimizer.core.rollout_start import frozen
-from optimizer.core.traffic import RecordedTraffic
+from optimizer.core.family.settings import RolloutSettings
+from optimizer.core.feedback.traffic import RecordedTraffic
+from optimizer.core.forecast.forecast import ended, forecast_rollout
+from optimizer.core.forecast.plan import ForecastPlan, Lift, Progress, lift_of, plan_of
+from optimizer.core.rollout.start import frozen
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
-PLAN = Plan(
+PLAN = ForecastPlan(
     ladder=(0.5,), margin=0.1, base=0.5, base_why="", lift=Lift(), field="success", source="user", min_labelled=200, max_labelled=8000,
     max_hours=720.0, min_duration_hours=24.0, dwell_hours=0.0, closing_hours=25.0, error_margin=0.01,
 )  # fmt: skip

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.core.forecast_plan import Need
-from optimizer.core.freezes import Freeze
-from optimizer.core.judgement import ACTOR
-from optimizer.core.rollout import Champion, Rollout
-from optimizer.core.rollout_forecast import RolloutForecast, StageNeed
-from optimizer.core.rollout_headline import NO_ROLLOUT, home_headline, rollout_headline, rounded_up
-from optimizer.core.rollout_view import Difference, Hours, Labels, NextStep, RolloutView, SilenceView
+from optimizer.core.forecast.forecast import RolloutForecast, StageNeed
+from optimizer.core.forecast.plan import Need
+from optimizer.core.rollout.next_action import ACTOR
+from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.views.rollout_headline import NO_ROLLOUT, home_headline, rollout_headline, rounded_up
+from optimizer.core.views.rollout_status import Hours, Labels, MeanDifference, NextStep, RolloutView, SilenceView
 from tests.stores import NOW, rollout
 
 VIEW = RolloutView(
     verdict="", n_blocks=3, head="", metric="success by user", margin=0.05, gates=(), guardrails=(), not_guarded={},
-    difference=Difference(observed=None, lower=-1.0, upper=1.0), arms=(), left_out=0, late_alert=None, stages=(),
+    difference=MeanDifference(observed=None, lower=-1.0, upper=1.0), arms=(), left_out=0, late_alert=None, stages=(),
     labels=Labels(used=40, in_stage=40, needed_in_stage=200, waiting=0, allowed=8000),
     hours=Hours(running=3.0, least=24.0, allowed=720.0, window=24.0), silence=SilenceView(since=None, fetches={}, reports={}, found_at=None),
     waits_for=("evidence against worse by 3 margins is 1.2, 20 is needed", "40 labelled outcomes in this stage, 200 are needed"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.rows import Rows
+from optimizer.core.search.prefix_queue import Rows
 
 
 def test_one_taker_takes_row_by_row_in_the_order_given():

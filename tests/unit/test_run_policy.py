@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import ModelFailed
-from optimizer.core.language import ModelAnswer, ModelRequest
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
-from optimizer.jobs.ask_model import Asked
-from optimizer.jobs.execute_policy import PolicyRequest, execute_policy
-from optimizer.jobs.run_policy import run_policy
+from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
+from optimizer.jobs.calls.run_policy import run_policy
 from tests.scripted_model import ScriptedModel, failed
 
 RENDERED = ModelRequest(model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -12,16 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from optimizer import run_files, supervise
-from optimizer.config import Settings, load_settings
-from optimizer.core.errors import Conflict, Refused
-from optimizer.ports_in_use import is_free, is_loopback, listen, reachable_host
+from optimizer import processes
+from optimizer.core.base.errors import Conflict, Refused
+from optimizer.host import run_files
+from optimizer.host.config import Settings, load_settings
+from optimizer.host.ports_in_use import is_free, is_loopback, listen, reachable_host
+from optimizer.runtime import supervise
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from optimizer.config import load_settings
-from optimizer.run_files import ProcessLock
+from optimizer.host.config import load_settings
+from optimizer.host.run_files import ProcessLock
 lock = ProcessLock(load_settings(home=Path(sys.argv[1])), "worker")
 print(lock.acquire(), flush=True)
 time.sleep(60)
@@ -179,3 +182,13 @@ def test_the_listening_socket_outlives_the_process_behind_it(settings: Settings)
     supervisor.stop()
     time.sleep(0)
     supervisor.run()
+
+
+def test_what_a_process_has_loaded_is_out_of_the_collectors_sight_once_it_has_started() -> None:
+    loaded = [{"one": [number]} for number in range(100)]
+    try:
+        processes._set_aside()
+        assert gc.get_freeze_count() > len(loaded)
+        assert not any(one is loaded for one in gc.get_objects())
+    finally:
+        gc.unfreeze()

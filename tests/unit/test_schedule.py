@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.cron import check_cron
-from optimizer.core.errors import InvalidFamily
-from optimizer.core.family import parse_family
-from optimizer.core.language import ModelPrice
-from optimizer.core.schedule import StoredSchedule, asked_of, command_for, in_force
-from optimizer.core.study import Study
+from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.cron import check_cron
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.scheduling.schedule import StoredSchedule, asked_of, command_for, in_force
+from optimizer.core.search.study import Study
 from tests.stores import NOW, minutes
 from tests.study_world import TOPIC_FAMILY, topic_family
 from tests.triggered_world import NIGHTLY, FreeModel, TriggeredWorld

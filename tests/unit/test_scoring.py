@@ -5,9 +5,10 @@ import sys
 import pytest
 
 from optimizer.adapters.text_metrics import build_scorer
-from optimizer.core.errors import InvalidFamily
-from optimizer.core.family import Family, parse_family
-from optimizer.core.scoring import exact_match, label_match, list_f1
+from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.scoring import exact_match, label_match, list_f1
+from optimizer.core.family.family import Family
 
 
 def family(output: dict, scorer: dict[str, float] | None = None) -> Family:

@@ -8,16 +8,17 @@ from dataclasses import asdict, replace
 import pytest
 from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
-from optimizer.adapters.dspy_programs import BootstrapSearch, Program
-from optimizer.adapters.optuna_search import SettingsSearch
+from optimizer.adapters.search.dspy_programs import BootstrapSearch, Program
+from optimizer.adapters.search.tpe import SettingsSearch
 from optimizer.adapters.text_metrics import build_scorer
-from optimizer.core.errors import BudgetExhausted, ModelFailed
-from optimizer.core.language import request_for
-from optimizer.core.rendering import render
-from optimizer.core.scoring import CORE_METRICS, Score, Scorer
-from optimizer.core.strategy import Proposal, SearchSetting
-from optimizer.core.study import Definition, ExampleResult
-from optimizer.core.variant import FewShot
+from optimizer.core.base.errors import BudgetExhausted, ModelFailed
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.evaluation.scoring import CORE_METRICS, Score, Scorer
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import FewShot
+from optimizer.core.models.language import request_for
+from optimizer.core.search.strategy import Proposal, SearchSetting
+from optimizer.core.search.study import Definition
 from tests.study_world import TOPIC_FAMILY, TopicModel, topic_examples, topic_family
 
 

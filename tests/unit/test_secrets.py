@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.secrets import Secrets, parse_keys
-from optimizer.core.errors import InvalidInput
+from optimizer.adapters.files.secrets import Secrets, parse_keys
+from optimizer.core.base.errors import InvalidInput
 
 HEX = "ab" * 32
 

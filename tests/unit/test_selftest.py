@@ -10,13 +10,15 @@ from random import Random
 import pytest
 from sqlalchemy import inspect, text
 
-from optimizer.adapters.database import Database
-from optimizer.core.errors import InvalidInput
-from optimizer.core.family import Family, parse_family
-from optimizer.core.feedback import Arm, FeedbackEvent, Interaction
-from optimizer.core.selftest import Run, cell_of, summary_of, wilson_interval
-from optimizer.jobs.selftest import SelftestProgress, run_selftest
-from optimizer.jobs.sync_families import sync_families
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.forecast.selftest import Run, cell_of, summary_of
+from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.rollouts.selftest import SelftestProgress, run_selftest
 from tests.clock import Clock
 from tests.stores import NOW, new_database
 

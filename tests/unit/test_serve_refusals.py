@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from optimizer import run_files, wiring
 from optimizer.cli.app import app
-from optimizer.config import load_settings
-from optimizer.core.errors import Refused
+from optimizer.core.base.errors import Refused
+from optimizer.host import run_files
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 from tests.rollout_world import World
 from tests.stores import migrate_store
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from api.connections import Door
-from api.server import configuration
-from optimizer.config import Limits, load_settings
+from api.http.connections import Door
+from api.http.server import configuration
+from optimizer.host.config import ServerLimits, load_settings
 
 
 def client_seen(folder: Path, proxies: list[str], forwarded_for: str) -> str:
@@ -44,7 +44,7 @@ def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(
 
 
 def test_a_proxy_has_as_many_connections_as_all_together_and_others_their_own_number() -> None:
-    door = Door(Limits(connections=5), per_address=2, is_proxy=lambda address: address == "proxy")
+    door = Door(ServerLimits(connections=5), per_address=2, is_proxy=lambda address: address == "proxy")
     assert [door.enter(address) is None for address in ("a", "a", "a", "proxy", "proxy", "proxy")] == [True, True, False, True, True, False]
     door.leave("a")
     door.leave("a")

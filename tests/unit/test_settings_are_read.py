@@ -11,8 +11,8 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from optimizer.config import Settings
-from optimizer.core.family import Family
+from optimizer.core.family.family import Family
+from optimizer.host.config import Settings
 
 ROOT = Path(__file__).parents[2]
 

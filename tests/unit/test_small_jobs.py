@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.adapters.database import Database
-from optimizer.core.errors import InvalidInput
-from optimizer.core.language import ModelAnswer
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.attempts import Attempt, Call
+from optimizer.jobs.feedback.record_exposures import record_exposures
+from optimizer.jobs.feedback.record_later_parts import later_parts
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_exposures import record_exposures
-from optimizer.jobs.record_later_parts import later_parts
-from optimizer.jobs.roll_up_performance import roll_up_performance
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, interaction, minutes, new_database
 from tests.study_world import topic_family

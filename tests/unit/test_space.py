@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.space import Choice, FloatRange, IntRange, apply_point, neighbours, parse_space, point_of
-from optimizer.core.variant import FewShot, Variant
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.space import ChoiceDimension, FloatRange, IntRange, apply_point, neighbours, parse_space, point_of
 
 
 def variant(n_examples: int = 3) -> Variant:
@@ -23,7 +23,9 @@ def variant(n_examples: int = 3) -> Variant:
     [
         pytest.param({"temperature": {"float": [0, 1]}}, (FloatRange(name="temperature", low=0.0, high=1.0),), id="float"),
         pytest.param({"max_tokens": {"int": [8, 64]}}, (IntRange(name="max_tokens", low=8, high=64),), id="int"),
-        pytest.param({"policy.accept": {"choices": [0.5, 0.9]}}, (Choice(name="policy.accept", options=(0.5, 0.9)),), id="choices"),
+        pytest.param(
+            {"policy.accept": {"choices": [0.5, 0.9]}}, (ChoiceDimension(name="policy.accept", options=(0.5, 0.9)),), id="choices"
+        ),
         pytest.param({"examples": {"max": 6}}, (IntRange(name="examples", low=0, high=3),), id="no more examples than there are"),
         pytest.param({"instruction": {"propose": True}}, (), id="instructions are proposed by others"),
         pytest.param({"temperature": {"float": [0.5, 0.5]}}, (), id="one value is nothing to search"),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.errors import BudgetTooSmall
-from optimizer.core.language import ModelPrice
-from optimizer.core.spending import Left, MonthlyLimits, StudySpend, left_of, month_of, under
-from optimizer.core.study import Budget, Spend
-from optimizer.jobs.request_stop import request_stop
-from optimizer.jobs.resume_study import resume_study
+from optimizer.core.base.errors import BudgetTooSmall
+from optimizer.core.base.values import Budget, Spend
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, StudySpend, left_of, month_of, under
+from optimizer.jobs.studies.request_stop import request_stop
+from optimizer.jobs.studies.resume_study import resume_study
 from tests.study_world import TopicModel, World, topic_family
 
 

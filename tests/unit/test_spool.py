@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.adapters.spool import Spool, claim, left_behind
-from optimizer.core.errors import Busy
+from optimizer.adapters.files.spool import Spool, claim, left_behind
+from optimizer.core.base.errors import Busy
 from tests.examples import n_examples
 from tests.small_disk import fill, small_disk
 
@@ -112,7 +112,7 @@ def test_another_process_is_refused_until_the_first_has_ended(spool: Spool) -> N
 KILLED = """
 import sys
 from pathlib import Path
-from optimizer.adapters.spool import Spool
+from optimizer.adapters.files.spool import Spool
 spool, n = Spool(Path(sys.argv[1])), 0
 while True:
     spool.append({"n": n})

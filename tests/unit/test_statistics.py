@@ -8,11 +8,10 @@ from math import comb, exp, inf, log, prod
 import pytest
 
 from optimizer.core.statistics.block_evalue import bernoulli_bet, bounded_bet, log_e, ratio_bet
-from optimizer.core.statistics.decision import Standing, decide, shown
 from optimizer.core.statistics.drift import DriftDetector, reference_mean, weekly_dip
 from optimizer.core.statistics.forecast import (
     KAPPA_90,
-    Traffic,
+    TrafficRate,
     assumed_lift,
     candidate_requests_to_alarm,
     forecast,
@@ -28,7 +27,8 @@ from optimizer.core.statistics.plug_in import PlugIn
 from optimizer.core.statistics.projection import null_projection
 from optimizer.core.statistics.quality_gate import QualityGate, margin_needed
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
-from optimizer.core.statistics.selection import max_bias, shrink_best
+from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
+from tests.selection import max_bias, shrink_best
 
 LADDER = (0.10, 0.25, 0.50, 0.75)
 
@@ -229,44 +229,46 @@ class TestDecision:
         return Standing(**{"ladder": LADDER, "stage": 0, "peaks": self.passing, "labelled_in_stage": 200, **changes})
 
     def test_arms_of_the_wrong_size_end_it_as_invalid_before_anything_else(self):
-        assert decide(self.standing(sample_ratio_alarm=True, guardrail_alarm="errors")).action == "invalid"
+        assert stopping_rule(self.standing(sample_ratio_alarm=True, guardrail_alarm="errors")).action == "invalid"
 
     def test_worse_beats_every_passed_gate(self):
-        assert decide(self.standing(peaks={**self.passing, "roll": 3.6})).action == "roll_back"
+        assert stopping_rule(self.standing(peaks={**self.passing, "roll": 3.6})).action == "roll_back"
 
     def test_each_stage_goes_to_the_next_share_and_the_last_promotes(self):
-        found = [decide(self.standing(stage=i)) for i in range(4)]
+        found = [stopping_rule(self.standing(stage=i)) for i in range(4)]
         assert [(d.action, d.share) for d in found] == [("advance", 0.25), ("advance", 0.5), ("advance", 0.75), ("promote", 1.0)]
 
     @pytest.mark.parametrize("missing", [{"held": True}, {"dwell_over": False}, {"labelled_in_stage": 199}])
     def test_one_thing_missing_holds(self, missing):
-        assert decide(self.standing(**missing)).action == "hold"
+        assert stopping_rule(self.standing(**missing)).action == "hold"
 
     def test_the_minimum_duration_holds_only_the_promotion(self):
-        assert decide(self.standing(stage=2, min_duration_over=False)).action == "advance"
-        assert decide(self.standing(stage=3, min_duration_over=False)).action == "hold"
+        assert stopping_rule(self.standing(stage=2, min_duration_over=False)).action == "advance"
+        assert stopping_rule(self.standing(stage=3, min_duration_over=False)).action == "hold"
 
     def test_a_hold_neither_stops_a_rollback_nor_the_end_of_the_budget(self):
-        assert decide(self.standing(held=True, guardrail_alarm="errors")).action == "roll_back"
-        assert decide(self.standing(held=True, budget_spent="8000 labels are used")).action == "inconclusive"
+        assert stopping_rule(self.standing(held=True, guardrail_alarm="errors")).action == "roll_back"
+        assert stopping_rule(self.standing(held=True, budget_spent="8000 labels are used")).action == "inconclusive"
 
     def test_labels_end_a_rollout_only_where_evidence_is_missing_and_the_stage_had_its_chance(self):
         used = {"labelled": 8000, "max_labelled": 8000}
         unsure = {**self.passing, "ship1": 1.0}
-        assert decide(self.standing(stage=3, peaks=unsure, **used)).action == "inconclusive"
-        assert decide(self.standing(stage=3, peaks=unsure, labelled_in_stage=10, **used)).action == "hold", "its first cohorts mature"
-        assert decide(self.standing(stage=3, min_duration_over=False, **used)).action == "hold", "only time is missing"
-        assert decide(self.standing(stage=3, peaks=unsure, labelled=7999, max_labelled=8000)).action == "hold"
+        assert stopping_rule(self.standing(stage=3, peaks=unsure, **used)).action == "inconclusive"
+        assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled_in_stage=10, **used)).action == "hold", (
+            "its first cohorts mature"
+        )
+        assert stopping_rule(self.standing(stage=3, min_duration_over=False, **used)).action == "hold", "only time is missing"
+        assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled=7999, max_labelled=8000)).action == "hold"
 
     def test_a_spent_budget_never_ships_what_lacks_evidence(self):
-        found = decide(self.standing(stage=3, peaks={**self.passing, "ship1": 2.9}, budget_spent="30 days are over"))
+        found = stopping_rule(self.standing(stage=3, peaks={**self.passing, "ship1": 2.9}, budget_spent="30 days are over"))
         assert (found.action, found.share) == ("inconclusive", 0.0)
         assert "30 days are over" in found.reason
         assert "18.2, 20 is needed" in found.reason
 
     def test_a_ladder_of_one_small_stage_asks_for_the_whole_margin(self):
         peaks = {**self.passing, "ship1": 0.0}
-        assert decide(self.standing(ladder=(0.05,), peaks=peaks)).action == "hold"
+        assert stopping_rule(self.standing(ladder=(0.05,), peaks=peaks)).action == "hold"
 
     def test_large_evidence_is_shown_without_overflow(self):
         assert [shown(x) for x in (-1.2, 2.0, 7.36, 13.9, 5000.0)] == ["0.301", "7.39", "1,572", "10^6", "10^2171"]
@@ -486,7 +488,7 @@ class TestDrift:
 
 
 class TestForecast:
-    traffic = Traffic(units_per_hour=1000, label_rate=0.1, window_hours=24)
+    traffic = TrafficRate(units_per_hour=1000, label_rate=0.1, window_hours=24)
 
     def test_it_names_the_labels_of_the_checked_simulation(self):
         """Base .80, equal candidate, margin .05: simulated 2569 in the mean; the growth form says 2560, and 5260 for nine in ten."""
@@ -510,7 +512,7 @@ class TestForecast:
         assert found == pytest.approx(0.045)
         below = forecast(base=0.8, lift=0.0, margin=0.04, ladder=LADDER, traffic=self.traffic, kappa=KAPPA_90)
         assert below.labelled > 8000
-        nobody = Traffic(units_per_hour=1, label_rate=0.01)
+        nobody = TrafficRate(units_per_hour=1, label_rate=0.01)
         assert smallest_feasible_margin(base=0.8, lift=0.0, ladder=LADDER, traffic=nobody, **limits) is None
 
     def test_the_assumed_lift_is_cautious_and_a_forced_start_assumes_none(self):

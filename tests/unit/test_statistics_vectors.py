@@ -1,4 +1,7 @@
-"""The outside vectors of the statistics, all of them: each function named there is called as the product (or the bench) calls it."""
+"""The outside vectors of the statistics, all of them: each function named there is called as the product (or the bench) calls it.
+
+Those that neither calls stand in ``tests/selection.py`` and ``tests/variance_reduction.py``.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ import pytest
 
 from bench.rules import totals
 from bench.rules.group_sequential import lan_demets_bounds
-from optimizer.core.comparison import mcnemar_p, paired_log_e
+from optimizer.core.evaluation.comparison import mcnemar_p, paired_log_e
 from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, log_e, ratio_bet
-from optimizer.core.statistics.decision import Standing, decide
 from optimizer.core.statistics.drift import DriftDetector
-from optimizer.core.statistics.forecast import Traffic, detectable_drop, quick_forecast
+from optimizer.core.statistics.forecast import TrafficRate, detectable_drop, quick_forecast
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.projection import null_projection
 from optimizer.core.statistics.quality_gate import QualityGate, roll_hypothesis, ship_hypothesis
 from optimizer.core.statistics.sample_ratio import sample_ratio_log_e
-from optimizer.core.statistics.selection import shrink_best
-from optimizer.core.statistics.variance_reduction import gain, log_deflator, powered_mean
+from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
+from tests.selection import shrink_best
+from tests.variance_reduction import gain, log_deflator, powered_mean
 
 SHARED = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared"))
 FILE = SHARED / "statistics" / "test_vectors.json"
@@ -91,7 +94,7 @@ def of_decision(i: dict[str, Any]) -> dict[str, Any]:
         guardrail_alarm="errors" if i["guardrail_alarm"] else None,
         budget_spent="labels" if i["budget_spent"] else None,
     )
-    found = decide(standing, alpha_ship=i["alpha_ship"], alpha_roll=i["alpha_roll"])
+    found = stopping_rule(standing, alpha_ship=i["alpha_ship"], alpha_roll=i["alpha_roll"])
     return {"action": f"advance_{found.share * 100:.0f}" if found.action == "advance" and found.share else found.action}
 
 
@@ -115,7 +118,7 @@ def of_powered_mean(i: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_forecast(i: dict[str, Any]) -> dict[str, Any]:
-    traffic = Traffic(units_per_hour=i["requests_per_hour"], label_rate=i["feedback_rate"])
+    traffic = TrafficRate(units_per_hour=i["requests_per_hour"], label_rate=i["feedback_rate"])
     rest = {"base": i["base"], "w": i["w"], "traffic": traffic, "alpha": i["alpha"], "kappa": i["kappa"]}
     found = quick_forecast(effect=i["effect"], **rest)
     drop = detectable_drop(hours=168, **rest)

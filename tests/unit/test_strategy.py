@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.strategy import WORKING, Proposal, SearchSetting, Sequential, check_strategy
-from optimizer.core.variant import Variant
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.strategies import STRATEGIES, check_strategy
+from optimizer.core.search.strategy import Proposal, SearchSetting, Sequential
 
 
 def variant(text: str) -> Variant:
@@ -88,10 +89,10 @@ def test_working_strategies_and_their_sequences_are_known(text):
 
 
 def test_every_strategy_of_the_contract_works_alone_and_all_but_the_race_in_a_sequence():
-    assert set(WORKING) == {"bootstrap", "examples", "settings", "race", "gepa", "mipro", "joint", "copro", "simba", "replay"}
-    for name in WORKING:
+    assert set(STRATEGIES.names) == {"bootstrap", "examples", "settings", "race", "gepa", "mipro", "joint", "copro", "simba", "replay"}
+    for name in STRATEGIES.names:
         assert check_strategy(name) == (name,)
-    assert check_strategy("+".join(name for name in WORKING if name != "race"))
+    assert check_strategy("+".join(name for name in STRATEGIES.names if name != "race"))
 
 
 @pytest.mark.parametrize("text", ["", "magic", "bootstrap+", "settings+settings", "race+settings"])

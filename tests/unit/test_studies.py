@@ -9,19 +9,20 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from optimizer.cli.study import view
-from optimizer.config import load_settings
-from optimizer.core.budget import reservation_usd
-from optimizer.core.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound
-from optimizer.core.estimate import Estimate
-from optimizer.core.language import ModelPrice
-from optimizer.core.strategy import without_turn
-from optimizer.core.study import Budget, Spend, Study
-from optimizer.jobs.mirror_outbox import TOPICS as MIRRORED
-from optimizer.jobs.request_stop import request_stop
-from optimizer.jobs.resume_study import resume_study
-from optimizer.jobs.run_study import fail_study
-from optimizer.jobs.study_progress import StudyProgress
+from optimizer.cli.study.commands import view
+from optimizer.core.base.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound
+from optimizer.core.base.values import Budget, Spend
+from optimizer.core.models.budget import reservation_usd
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.cost_estimate import CostEstimate
+from optimizer.core.search.strategy import without_turn
+from optimizer.core.search.study import Study
+from optimizer.host.config import load_settings
+from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
+from optimizer.jobs.studies.progress import StudyProgress
+from optimizer.jobs.studies.request_stop import request_stop
+from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.jobs.studies.run_study import fail_study
 from tests.clock import Clock
 from tests.study_world import START, TOPICS, Broken, TopicModel, World, topic_examples, topic_family
 
@@ -381,7 +382,7 @@ def test_progress_is_told_from_start_to_finish(done):
 
 def test_a_dry_run_says_what_it_costs_and_writes_nothing(done, world):
     estimate = world.create(dry_run=True)
-    assert isinstance(estimate, Estimate)
+    assert isinstance(estimate, CostEstimate)
     assert estimate.n_confirmation_calls == 40
     with world.store.read() as tx:
         assert world.store.studies.page(tx)[0] == []

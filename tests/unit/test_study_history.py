@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.study import Budget, ExampleResult, Spend, Study, Trial, ranked
-from optimizer.core.study_headline import cost_text, headline, lift_text
-from optimizer.core.study_history import History, common_order, history_of, score_band
+from optimizer.core.base.values import Budget, ExampleResult, Spend
+from optimizer.core.search.study import Study, Trial, ranked
+from optimizer.core.views.study_headline import cost_text, headline, lift_text
+from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 DEV = tuple(f"d{n}" for n in range(10))
@@ -32,7 +33,7 @@ def results(*scores: float | None, first: int = 0) -> list[ExampleResult]:
     return [ExampleResult(example=DEV[first + n], score=s, output=None) for n, s in enumerate(scores)]
 
 
-def told(trials: list[Trial], found: dict[str, list[ExampleResult]], **changes: Any) -> History:
+def told(trials: list[Trial], found: dict[str, list[ExampleResult]], **changes: Any) -> StudyStory:
     return history_of(study(**changes), trials, found)
 
 

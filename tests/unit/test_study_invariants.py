@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import pytest
 
-from optimizer.core.champion import succeed
-from optimizer.core.errors import BudgetTooSmall, ModelFailed
-from optimizer.core.language import ModelPrice
-from optimizer.core.scoring import CORE_METRICS, Scorer
-from optimizer.core.study import Budget
-from optimizer.jobs import run_study as job
-from optimizer.jobs.request_stop import request_stop
-from optimizer.jobs.resume_study import resume_study
+from optimizer.core.base.errors import BudgetTooSmall, ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.serving.champion import succeed
+from optimizer.jobs.studies import run_study as job
+from optimizer.jobs.studies.request_stop import request_stop
+from optimizer.jobs.studies.resume_study import resume_study
 from optimizer.ports import VariantRecord
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World, topic_family

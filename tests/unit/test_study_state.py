@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from optimizer import run_files
-from optimizer.cli.study_state import state_of, then_of
-from optimizer.config import Settings, load_settings
+from optimizer.cli.study.state import state_of, then_of
+from optimizer.host import run_files
+from optimizer.host.config import Settings, load_settings
 from tests.study_world import World
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from optimizer import study_workflows
-from optimizer.core.errors import Busy
-from optimizer.jobs.freeze import freeze, unfreeze
-from optimizer.study_workflows import StudyWorkflows
+from optimizer.core.base.errors import Busy
+from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.runtime import study_workflows
+from optimizer.runtime.study_workflows import StudyWorkflows
 from tests.study_world import World
 
 
@@ -112,8 +112,8 @@ def test_a_store_that_is_away_does_not_fail_the_study(world: World, monkeypatch:
     def away(*args: Any, **options: Any) -> None:
         raise Busy("The database took no write.")
 
-    monkeypatch.setattr("optimizer.jobs.run_study.run_study", away)
-    monkeypatch.setattr("optimizer.wiring.scorers", lambda settings: None)
+    monkeypatch.setattr("optimizer.jobs.studies.run_study.run_study", away)
+    monkeypatch.setattr("optimizer.runtime.wiring.scorers", lambda settings: None)
     assert there._run(study.id) == "waiting"
     assert world.only_study().status == "queued"
     assert there._running == set()

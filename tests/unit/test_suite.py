@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidFamily
-from optimizer.core.family import Family, parse_family
-from optimizer.core.study import ExampleResult
-from optimizer.core.suite import Check, check_suite, gates_of_suite, suite_id
+from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.suite import Check, check_suite, gates_of_suite, suite_id
+from optimizer.core.family.family import Family
 
 
 def family(targets: dict[str, Any] | None = None, **changes: Any) -> Family:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.example_files import column_mapping
-from optimizer.adapters.table_files import MAX_CELL_CHARS, open_table
-from optimizer.core.errors import InvalidInput
+from optimizer.adapters.files.example_files import column_mapping
+from optimizer.adapters.files.table_files import MAX_CELL_CHARS, open_table
+from optimizer.core.base.errors import InvalidInput
 
 TEXT = "message,label\nGrüße,card\nçava?,refund\n"
 READ = [{"message": "Grüße", "label": "card"}, {"message": "çava?", "label": "refund"}]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.access import ROLES
+from optimizer.core.serving.access import ROLES
 
 TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs" / "explanation" / "threat-model.md").read_text(encoding="utf-8")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optimizer.core.policy.audited import audit_cost
-from optimizer.core.policy.cascade import CascadeSetting, replay
-from optimizer.core.policy.threshold_curves import CascadeCurves, cascade_curves
+from optimizer.core.family.variant import Variant
 from optimizer.core.policy.tiers import KNOBS
-from optimizer.core.variant import Variant
+from optimizer.core.search.cascade.curves import CascadeCurves, cascade_curves
+from optimizer.core.search.cascade.exploration import audit_cost
+from optimizer.core.search.cascade.replay import CascadeSetting, replay
 from tests.policy_records import drawn_records
 
 CHAMPION = "v_aaaaaaaaaaaa"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.policy.cascade import replay
-from optimizer.core.policy.chain_choice import choose_chain
-from optimizer.core.policy.cross_fitted import CAUTION, folds_by_group, folds_of, loss_path
-from optimizer.core.policy.sweep import NEVER, curve, last_in_sequence
-from optimizer.core.policy.threshold_search import BestQuality, LeastCost, pareto_front, search
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.search.cascade.cross_fitted import CAUTION, folds_by_group, folds_of, loss_path
+from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.sweep import NEVER, curve, last_in_sequence
+from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, pareto_front, search
 from tests.policy_records import drawn_records, records_of
 
 
@@ -116,23 +115,6 @@ def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():
 
 def test_rows_of_one_group_are_in_one_part_and_groups_are_dealt_out_in_turn():
     assert folds_by_group(["u", "u", "v", "w", "u", "x"], 3) == [0, 0, 1, 2, 0, 0]
-
-
-def test_a_useless_middle_tier_makes_the_pair_the_better_choice():
-    good = drawn_records(1500, 2, loss=0.15)
-    rng = np.random.default_rng(3)
-    guessed = (rng.random(1500) < 0.5).astype(float)
-    records = records_of(
-        np.column_stack([good.score[:, 0], guessed, good.score[:, 1]]),
-        np.column_stack([good.confidence[:, 0], rng.random(1500), good.confidence[:, 1]]),
-        cost_usd=np.tile([1.0, 5.0, 20.0], (1500, 1)),
-    )
-    choice = choose_chain(records, LeastCost(margin=0.03))
-    assert choice.best.setting.tiers == ("small", "large")
-    assert "the shorter one is the better choice" in choice.reason
-    assert {c.found.tiers for c in choice.candidates} == {("small", "large"), ("middle", "large"), ("small", "middle", "large")}
-    shares = [c.out_of_sample_saved_share for c in choice.candidates]
-    assert shares == sorted(shares, reverse=True)
 
 
 def test_the_confident_rule_is_wrong_in_at_most_a_tenth_of_draws_where_the_expected_one_is_in_about_half():

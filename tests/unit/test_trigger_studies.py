@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import GateNotMet
-from optimizer.core.study import CONFIRM, Budget, Spend
-from optimizer.jobs.create_variant import VariantDraft, create_variant
-from optimizer.jobs.freeze import freeze, unfreeze
-from optimizer.jobs.operate_rollout import operate
-from optimizer.jobs.read_candidate import waiting_candidate
-from optimizer.jobs.renew_leases import tick
-from optimizer.jobs.request_stop import request_stop
+from optimizer.core.base.errors import GateNotMet
+from optimizer.core.base.values import Budget, Spend
+from optimizer.core.search.study import CONFIRM
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.read_candidate import waiting_candidate
+from optimizer.jobs.rollouts.tick import tick
+from optimizer.jobs.studies.request_stop import request_stop
 from tests.study_world import TopicModel, topic_examples
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 
@@ -71,7 +72,7 @@ def test_a_worker_killed_between_study_and_notice_starts_no_second_one(nightly: 
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.jobs.trigger_studies._tell_started", killed)
+        patch.setattr("optimizer.jobs.scheduling.trigger_studies._tell_started", killed)
         with pytest.raises(SystemExit):
             nightly.check()
     (study,) = nightly.studies()
@@ -382,7 +383,7 @@ def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.jobs.hand_on_candidates._tell_approvals", killed)
+        patch.setattr("optimizer.jobs.scheduling.hand_on_candidates._tell_approvals", killed)
         with pytest.raises(SystemExit):
             world.hand_on()
     assert "approval_wanted" not in world.alerts()
@@ -443,7 +444,7 @@ def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly: Tri
     def refuse(*args: Any, **options: Any) -> None:
         raise GateNotMet("It would not end within its limits.")
 
-    monkeypatch.setattr("optimizer.jobs.hand_on_candidates.start_rollout", refuse)
+    monkeypatch.setattr("optimizer.jobs.scheduling.hand_on_candidates.start_rollout", refuse)
     assert nightly.hand_on() == []
     assert nightly.alerts()["candidate_waits"].endswith("its rollout did not start. It would not end within its limits.")
     with nightly.store.read() as tx:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optimizer.core.cron import check_cron, count_fires, next_fire
-from optimizer.core.family_settings import FeedbackTrigger
-from optimizer.core.histogram import Histogram, bucket_of
-from optimizer.core.triggers import (
+from optimizer.core.base.histogram import Histogram, bucket_of
+from optimizer.core.family.cron import check_cron, count_fires, next_fire
+from optimizer.core.family.settings import FeedbackTrigger
+from optimizer.core.scheduling.triggers import (
     Look,
-    Outcomes,
+    RecentOutcomes,
     UnitMean,
     Window,
     first_to_fire,
@@ -42,7 +42,7 @@ def window(
         return {} if given is None else {source: UnitMean(n=given[0], mean=given[1])}
 
     histogram: Histogram = {} if latency is None else {bucket_of(latency[1]): latency[0]}
-    outcomes = Outcomes(success=means(success), score=means(score), all=UnitMean(n=all[0], mean=all[1]) if all else UnitMean())
+    outcomes = RecentOutcomes(success=means(success), score=means(score), all=UnitMean(n=all[0], mean=all[1]) if all else UnitMean())
     return Window(since=NOW - timedelta(hours=6), until=NOW, outcomes=outcomes, latency_ms=histogram)
 
 
@@ -88,7 +88,7 @@ def test_with_too_little_of_everything_degradation_cannot_be_told(recent: Window
 def test_two_sources_are_never_compared_with_each_other() -> None:
     judged = window(score=(500, 0.2), source="judge")
     assert look_at_degradation(0.15, judged, BEFORE).state == "cannot_tell"
-    both = Window(since=NOW, until=NOW, outcomes=Outcomes(score={**judged.outcomes.score, "user": UnitMean(n=60, mean=0.8)}))
+    both = Window(since=NOW, until=NOW, outcomes=RecentOutcomes(score={**judged.outcomes.score, "user": UnitMean(n=60, mean=0.8)}))
     assert look_at_degradation(0.15, both, BEFORE).state == "quiet"
 
 

@@ -13,18 +13,19 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from optimizer.adapters.mlflow_fields import study_metrics
-from optimizer.adapters.study_report import study_page
-from optimizer.cli.trivial_view import view_trivial
-from optimizer.core import trivial_baselines as trivial
-from optimizer.core.dataset import Example, make_example
-from optimizer.core.family import Family, parse_family
-from optimizer.core.scoring import CORE_METRICS, Scorer
-from optimizer.core.variant import FewShot, Variant
-from optimizer.jobs import measure_baselines
-from optimizer.jobs.evaluate_variant import estimate_evaluation, evaluate_variant
-from optimizer.jobs.report_study import report_study
-from optimizer.wiring import classify
+from optimizer.adapters.mlflow.fields import study_metrics
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.cli.family.trivial_view import view_trivial
+from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation import trivial_baselines as trivial
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.jobs.studies import measure_baselines
+from optimizer.jobs.studies.evaluate_variant import estimate_evaluation, evaluate_variant
+from optimizer.jobs.studies.report_study import report_study
+from optimizer.runtime.wiring import classify
 from tests.study_world import World, topic_examples
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

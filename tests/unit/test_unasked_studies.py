@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.user_calls import UserCalls, users_wait
-from optimizer.cli.by_itself import News, by_itself_line, switched_on
-from optimizer.core.schedule import in_force
-from optimizer.jobs.look_at_triggers import next_scheduled
-from optimizer.jobs.request_stop import request_stop
+from optimizer.adapters.models.user_calls import UserCalls, users_wait
+from optimizer.cli.service.by_itself import News, by_itself_line, switched_on
+from optimizer.core.scheduling.schedule import in_force
+from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
+from optimizer.jobs.studies.request_stop import request_stop
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 
 
@@ -154,7 +154,7 @@ class User:
 
 
 def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optimizer.jobs.call_model.STAND_BACK_S", 0.0)
+    monkeypatch.setattr("optimizer.jobs.calls.call_model.STAND_BACK_S", 0.0)
     world = complained(tmp_path)
     (study,) = world.check()
     user = User(world)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from optimizer import user_homes
 from optimizer.cli.app import app
 from optimizer.cli.session import Session
-from optimizer.core.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.host import user_homes
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.variant import FewShot, Variant
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.variant import FewShot, Variant
 
 USER = {"role": "user", "content": "{{b}} {{ a }} {{b}}"}
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.core.dataset import Example
-from optimizer.core.study import ExampleResult
-from optimizer.core.variant import Variant
-from optimizer.core.variant_grid import VariantGrid, as_record, variant_grid
-from optimizer.wiring import grid_page
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.variant import Variant
+from optimizer.core.views.variant_grid import VariantGrid, as_record, variant_grid
+from optimizer.runtime.wiring import grid_page
 from tests.stores import NOW, variant
 
 SHORT, LONG = variant("Topic of {{document}}:"), variant("Name the topic of this text: {{document}}")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.errors import InvalidInput
-from optimizer.core.generation_settings import SETTINGS, model_faults, only_settings
-from optimizer.core.policy.knobs import Knob
-from optimizer.core.space import parse_space
-from optimizer.core.variant import Variant
-from optimizer.core.wire import MESSAGE, PARAMS, chat_faults, wire_messages, wire_params
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.knob import Knob
+from optimizer.core.family.generation_settings import SETTINGS, model_faults, only_settings
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.wire import MESSAGE, PARAMS, chat_faults, wire_messages, wire_params
+from optimizer.core.search.space import parse_space
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "models.md"
 SHOWN = {"share": "0 to 1", "list": "list of texts", "data": "token id: number", "flag": "true or false"}

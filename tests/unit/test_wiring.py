@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from optimizer import wiring
 from optimizer.adapters.clock import SystemClock
-from optimizer.config import load_settings
-from optimizer.core.errors import InvalidInput
+from optimizer.core.base.errors import InvalidInput
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 

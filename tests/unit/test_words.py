@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from optimizer.cli import output
-from optimizer.core.family_settings import Metric
-from optimizer.core.feedback import LabelSummary
-from optimizer.core.rollout_start import fallen_before, margin_of
-from optimizer.core.words import count, did_you_mean, dollars, when
+from optimizer.core.base.phrasing import count, did_you_mean, dollars, when
+from optimizer.core.family.settings import Metric
+from optimizer.core.feedback.events import LabelSummary
+from optimizer.core.rollout.start import fallen_before, margin_of
 from tests.stores import rollout
 
 

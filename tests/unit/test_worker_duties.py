@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.config import load_settings
-from optimizer.core.family import parse_family
+from optimizer.core.declaration.read import parse_family
+from optimizer.host.config import load_settings
 from optimizer.ports import Store
-from optimizer.worker import FAILED, Worker
+from optimizer.runtime.worker import FAILED, Worker
 from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, new_database
@@ -66,8 +67,8 @@ def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path: P
     def broken(*args: object) -> None:
         raise ValueError("a row that cannot be read")
 
-    monkeypatch.setattr("optimizer.worker.hand_on_candidates", broken)
-    monkeypatch.setattr("optimizer.worker.trigger_studies", lambda *args, **options: looked.append(True))
+    monkeypatch.setattr("optimizer.runtime.worker.hand_on_candidates", broken)
+    monkeypatch.setattr("optimizer.runtime.worker.trigger_studies", lambda *args, **options: looked.append(True))
     with pytest.raises(ValueError, match="cannot be read"):
         worker._trigger()
     assert looked == [True]
@@ -103,4 +104,23 @@ def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tm
     clock.pass_time(timedelta(hours=24))
     worker._collect_reviews()
     assert subjects() == [f"{FAMILY}_1", f"{FAMILY}_2"]
+    worker._store.close()
+
+
+def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, worker._clock = new_database(tmp_path), Clock(NOW)
+    worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
+    opened: list[bool] = []
+    monkeypatch.setattr("optimizer.runtime.worker.wiring.open_tracker", lambda settings: opened.append(True) or SimpleNamespace())
+    worker._mlflow_from = 0.0
+    worker._mirror()
+    assert opened == [], "nothing is due"
+    worker._store.write(lambda tx: worker._store.outbox.add(tx, "prompt", FAMILY, {}, NOW))
+    worker._mlflow_from = time.monotonic() + 3600.0
+    worker._mirror()
+    assert opened == [], "the worker has just begun"
+    worker._mlflow_from = 0.0
+    worker._mirror()
+    assert opened == [True]
     worker._store.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api import wrong_keys
-from api.wrong_keys import FREE, LONGEST_S, WrongKeys, network_of
+from api.access import wrong_keys
+from api.access.wrong_keys import FREE, LONGEST_S, WrongKeys, network_of
 
 
 class Now:

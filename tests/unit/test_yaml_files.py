@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.content_files import read_levels
-from optimizer.adapters.family_files import FamilyFiles, parse_family_text
-from optimizer.adapters.family_positions import read_yaml
-from optimizer.adapters.model_settings import read_models
-from optimizer.cli.study_run import read_definition
-from optimizer.config import load_settings
-from optimizer.core.errors import InvalidFamily, InvalidInput
-from optimizer.mlflow_server import allowed_hosts
-from optimizer.yaml_files import MAX_BRACKETS, MAX_FILE_BYTES, MAX_VALUES, load_file, read_text
+from optimizer.adapters.files.content_files import read_levels
+from optimizer.adapters.files.family_files import FamilyFiles, parse_family_text
+from optimizer.adapters.files.family_positions import read_yaml
+from optimizer.adapters.models.model_settings import read_models
+from optimizer.cli.study.run import read_definition
+from optimizer.core.base.errors import InvalidFamily, InvalidInput
+from optimizer.host.config import load_settings
+from optimizer.host.yaml_files import MAX_BRACKETS, MAX_FILE_BYTES, MAX_VALUES, load_file, read_text
+from optimizer.runtime.mlflow_server import allowed_hosts
 from tests.api_world import FAMILY
 
 LEVELS = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(2, 11))

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.core.family import Output
-from optimizer.core.parsing import parse_output
-from optimizer.core.rendering import value_text
+from optimizer.core.family.answer import Output, parse_output
+from optimizer.core.family.rendering import value_text
 
 MATERIAL_WORDS = 25  # an input of that many words is something to find answers in
 OPENING_CHARS = 300  # refusals and "not found" stand at the start of an answer
@@ -73,7 +72,7 @@ _NOTHING = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class CheckedAnswer:
     """An answer and what it had to work with.
 
     ``input`` holds what the application sent, not the prompt: few-shot examples are no material. ``tool_results`` are (name, text)
@@ -92,23 +91,23 @@ class Answered:
         return [value_text(value)[:READ_CHARS] for value in self.input.values()]
 
 
-def calls_tools(answered: Answered) -> bool:
+def calls_tools(answered: CheckedAnswer) -> bool:
     return answered.tool_calls
 
 
-def is_empty(answered: Answered) -> bool:
+def is_empty(answered: CheckedAnswer) -> bool:
     """No character that says anything: white space and punctuation only."""
     return not any(unicodedata.category(c)[0] not in "PZC" for c in answered.text)
 
 
-def is_refusal(answered: Answered) -> bool:
+def is_refusal(answered: CheckedAnswer) -> bool:
     """The model says that it will not or may not; a family whose labels or fields can be read has its answer."""
     if answered.output.parser != "text" and parse_output(answered.output, answered.text).error is None:
         return False
     return _REFUSALS.search(_plain(answered.text)[:OPENING_CHARS]) is not None and says_not_found_words(answered.text) is None
 
 
-def is_cut_off(answered: Answered) -> bool:
+def is_cut_off(answered: CheckedAnswer) -> bool:
     """The provider says that the limit was reached, and the answer is neither readable as declared nor at the end of a sentence."""
     if answered.finish_reason != "length":
         return False
@@ -117,7 +116,7 @@ def is_cut_off(answered: Answered) -> bool:
     return not answered.text.rstrip().endswith(_ENDS)
 
 
-def says_not_found(answered: Answered) -> bool:
+def says_not_found(answered: CheckedAnswer) -> bool:
     """A short answer says that nothing was found, and the material holds the words it speaks of; without material there is nothing to hold against it."""
     said = says_not_found_words(answered.text)
     if said is None or len(answered.text.split()) > SHORT_WORDS:
@@ -143,13 +142,13 @@ def says_not_found_words(text: str) -> str | None:
     return None if found is None else " ".join(part for part in found.groups() if part)
 
 
-def tool_results_ignored(answered: Answered) -> bool:
+def tool_results_ignored(answered: CheckedAnswer) -> bool:
     """Tools gave facts, and the answer holds none of any of them."""
     facts = [found for _, text in answered.tool_results if (found := _facts(text))]
     return bool(facts) and bool(answered.text.strip()) and not any(_uses(answered.text, found) for found in facts)
 
 
-def incomplete_coverage(answered: Answered) -> bool:
+def incomplete_coverage(answered: CheckedAnswer) -> bool:
     """Of several tools' results one is used and another is not; fewer items are listed than were asked for; fewer questions are answered than were numbered."""
     if not answered.text.strip():
         return False
@@ -170,7 +169,7 @@ def incomplete_coverage(answered: Answered) -> bool:
     return len(questions) > 1 and n_parts < len(questions)
 
 
-def _listed(answered: Answered) -> int:
+def _listed(answered: CheckedAnswer) -> int:
     if answered.output.parser == "list":
         value = parse_output(answered.output, answered.text).value
         return len(value) if isinstance(value, list) else 0

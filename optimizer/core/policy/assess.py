@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optimizer.core.family import Output
-from optimizer.core.language import ModelAnswer
-from optimizer.core.parsing import parse_output
-from optimizer.core.policy.answer_checks import Answered
+from optimizer.core.evaluation.scoring import Judge
+from optimizer.core.family.answer import Output, parse_output
+from optimizer.core.models.language import ModelAnswer
+from optimizer.core.policy.answer_checks import CheckedAnswer
 from optimizer.core.policy.attempts import Attempt, Reply
 from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.predicted import Read, read_answer
 from optimizer.core.policy.signals import confidence_of
 from optimizer.core.policy.validator import CHECKS, issues_in
-from optimizer.core.scoring import Judge
+from optimizer.core.predictor.attach import ReadAnswer, read_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +74,13 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
     )
 
 
-def what_is_read(situation: Situation, answer: ModelAnswer) -> Read:
+def what_is_read(situation: Situation, answer: ModelAnswer) -> ReadAnswer:
     """What a predictor would read of a plain answer: what it is trained on."""
     return read_answer(situation.input, answer, other=None, issues=_looked_for(_answered(situation, answer)))
 
 
-def _answered(situation: Situation, answer: ModelAnswer) -> Answered:
-    return Answered(
+def _answered(situation: Situation, answer: ModelAnswer) -> CheckedAnswer:
+    return CheckedAnswer(
         text=answer.text,
         finish_reason=answer.finish_reason,
         tool_calls=bool((answer.raw_message or {}).get("tool_calls")),
@@ -91,13 +90,13 @@ def _answered(situation: Situation, answer: ModelAnswer) -> Answered:
     )
 
 
-def _looked_for(answered: Answered) -> dict[str, bool]:
+def _looked_for(answered: CheckedAnswer) -> dict[str, bool]:
     """All checks: a predictor was trained on what it names, whatever the validator of this policy names."""
     found = issues_in(answered)
     return {issue: issue in found for issue in CHECKS}
 
 
-def _score(policy: Policy, reply: Reply, confidence: float | None, answered: Answered) -> float | None:
+def _score(policy: Policy, reply: Reply, confidence: float | None, answered: CheckedAnswer) -> float | None:
     """In [0, 1]; None without a gate, and where it cannot be measured."""
     if policy.gate is None:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import fsum
 from typing import Any, Literal
 
-from optimizer.core.language import ModelAnswer
+from optimizer.core.models.language import ModelAnswer
 
 Purpose = Literal["answer", "sample", "vote", "refine", "retry", "gate", "audit"]
 

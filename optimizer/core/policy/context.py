@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.errors import Fault
-from optimizer.core.policy.knobs import Knob
+from optimizer.core.base.errors import Fault
+from optimizer.core.base.knob import Knob
 
 MAX_RESULT_CHARS = 4000
 

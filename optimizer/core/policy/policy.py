@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.core.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.policy import context, gate, tiers, validator, votes
+from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.base.knob import Knob
+from optimizer.core.policy import context, tiers, validator, votes
+from optimizer.core.policy import refinement as gate
 from optimizer.core.policy.context import Context, read_context
-from optimizer.core.policy.gate import Gate, read_gate
-from optimizer.core.policy.knobs import Knob
+from optimizer.core.policy.refinement import Refinement, read_gate
 from optimizer.core.policy.shown_examples import EXAMPLES, read_examples
 from optimizer.core.policy.signals import Signal, read_signal
 from optimizer.core.policy.tiers import Tiers, read_tiers
@@ -37,7 +38,7 @@ class Policy:
     """None where a part is absent. ``signal`` says where confidence comes from, with tiers or without."""
 
     cascade: Tiers | None = None
-    gate: Gate | None = None
+    gate: Refinement | None = None
     votes: Votes | None = None
     validator: Validator | None = None
     context: Context | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optimizer.core.language import ModelRequest
+from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.attempts import Call
 from optimizer.core.policy.context import with_tool_results
 from optimizer.core.policy.policy import Policy

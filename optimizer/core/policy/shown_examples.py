@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optimizer.core.errors import Fault, pointer_of
-from optimizer.core.policy.knobs import Knob
-from optimizer.core.variant import Message, Variant
+from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.base.knob import Knob
+from optimizer.core.family.variant import Message, Variant
 
 EXAMPLES = Knob(
     name="examples",

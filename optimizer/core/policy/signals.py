@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import Any, Literal, get_args
 
-from optimizer.core.errors import Fault
-from optimizer.core.family import Output
-from optimizer.core.language import ModelAnswer
-from optimizer.core.policy.predicted import Predicted, read_predicted
+from optimizer.core.base.errors import Fault
+from optimizer.core.family.answer import Output
+from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.votes import likeness
+from optimizer.core.predictor.attach import AttachedPredictors, read_predicted
 
 SignalKind = Literal["log_probability", "agreement", "predictor"]
 KINDS: tuple[SignalKind, ...] = get_args(SignalKind)
@@ -24,7 +24,7 @@ class Signal:
 
     kind: SignalKind = "log_probability"
     sample_temperature: float = SAMPLE_TEMPERATURE
-    predicted: Predicted = field(default_factory=Predicted)
+    predicted: AttachedPredictors = field(default_factory=AttachedPredictors)
 
     @property
     def needs_log_probabilities(self) -> bool:

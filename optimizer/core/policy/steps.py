@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from optimizer.core.family import Output
+from optimizer.core.family.answer import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Purpose, best, rank
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import REFINE_NOTE
@@ -24,7 +24,7 @@ _One = Generator[Ask, Sequence[Attempt], Attempt]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class PolicyPlan:
     """A policy for one request. ``predicted`` holds a confidence for each tier, known before any call; None where there is none."""
 
     policy: Policy
@@ -37,7 +37,7 @@ class Plan:
         return self.policy.cascade.models if self.policy.cascade is not None else (self.model,)
 
 
-def steps(plan: Plan) -> Steps:
+def steps(plan: PolicyPlan) -> Steps:
     """Ends after at most ``most_calls(policy)`` calls, whatever comes back."""
     machine = _Machine(plan)
     taken, why = yield from (machine.vote() if plan.policy.votes is not None else machine.climb())
@@ -46,7 +46,7 @@ def steps(plan: Plan) -> Steps:
     return Done(attempt=taken, why=why)
 
 
-def audit(plan: Plan, attempts: Sequence[Attempt]) -> Ask | None:
+def audit(plan: PolicyPlan, attempts: Sequence[Attempt]) -> Ask | None:
     """Every tier that has not answered plainly yet, for a record of all; None where nothing is missing."""
     cascade = plan.policy.cascade
     if cascade is None:
@@ -62,7 +62,7 @@ def audit(plan: Plan, attempts: Sequence[Attempt]) -> Ask | None:
     return Ask(calls=tuple(calls)) if calls else None
 
 
-def is_audited(plan: Plan, draw: float) -> bool:
+def is_audited(plan: PolicyPlan, draw: float) -> bool:
     """``draw`` in [0, 1), independent of the request: below the audited share."""
     return plan.policy.cascade is not None and draw < plan.policy.cascade.audit_share
 
@@ -85,7 +85,7 @@ def most_calls(policy: Policy) -> int:
 
 
 class _Machine:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PolicyPlan) -> None:
         self.plan = plan
         self.policy = plan.policy
         self.past: list[Attempt] = []

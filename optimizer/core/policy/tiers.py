@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.errors import Fault
-from optimizer.core.policy.knobs import Knob
-from optimizer.core.policy.names import model_names
+from optimizer.core.base.errors import Fault
+from optimizer.core.base.knob import Knob, model_names
 from optimizer.core.policy.signals import Signal
 
 DEFAULT_ACCEPT = 0.95

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optimizer.core.errors import Fault, pointer_of
+from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.base.knob import Knob
 from optimizer.core.policy.answer_checks import (
-    Answered,
+    CheckedAnswer,
     calls_tools,
     incomplete_coverage,
     is_cut_off,
@@ -20,12 +21,11 @@ from optimizer.core.policy.answer_checks import (
     says_not_found,
     tool_results_ignored,
 )
-from optimizer.core.policy.knobs import Knob
 
 Then = Literal["retry", "escalate", "flag"]
 THEN: tuple[Then, ...] = ("retry", "escalate", "flag")
 
-CHECKS: Mapping[str, Callable[[Answered], bool]] = {
+CHECKS: Mapping[str, Callable[[CheckedAnswer], bool]] = {
     "empty": is_empty,
     "refused": is_refusal,
     "cut_off": is_cut_off,
@@ -77,7 +77,7 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
     return Validator(issues=tuple(named), then=then) if named else None
 
 
-def issues_in(answered: Answered, named: tuple[str, ...] = tuple(CHECKS)) -> tuple[str, ...]:
+def issues_in(answered: CheckedAnswer, named: tuple[str, ...] = tuple(CHECKS)) -> tuple[str, ...]:
     """Those of the named issues that the answer has; an answer that calls tools is none yet and has none."""
     return () if calls_tools(answered) else tuple(issue for issue in named if CHECKS[issue](answered))
 

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.canonical import canonical_json
-from optimizer.core.errors import Fault
-from optimizer.core.family import Output
-from optimizer.core.parsing import parse_output
-from optimizer.core.policy.knobs import Knob
-from optimizer.core.policy.names import model_names
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.errors import Fault
+from optimizer.core.base.knob import Knob, model_names
+from optimizer.core.family.answer import Output, parse_output
 
 DEFAULT_AGREEMENT = 0.6  # two of two, two of three, three of four
 MOST_VOTES = 8

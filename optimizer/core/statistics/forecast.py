@@ -44,7 +44,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class TrafficRate:
     """``units_per_hour`` = new distinct units; ``label_rate`` = labelled outcomes per unit, in (0, 1]; ``window_hours`` = W."""
 
     units_per_hour: float
@@ -75,7 +75,7 @@ def forecast(
     lift: float,
     margin: float,
     ladder: Sequence[float],
-    traffic: Traffic,
+    traffic: TrafficRate,
     kappa: float = KAPPA_MEAN,
     alpha: float = ALPHA_SHIP,
     min_labelled: int = 200,
@@ -118,7 +118,7 @@ def smallest_feasible_margin(
     base: float,
     lift: float,
     ladder: Sequence[float],
-    traffic: Traffic,
+    traffic: TrafficRate,
     max_labelled: float,
     max_hours: float,
     max_units: float = inf,
@@ -136,14 +136,14 @@ def smallest_feasible_margin(
     return None
 
 
-def quick_forecast(*, base: float, w: float, effect: float, traffic: Traffic, alpha: float, kappa: float) -> QuickForecast:
+def quick_forecast(*, base: float, w: float, effect: float, traffic: TrafficRate, alpha: float, kappa: float) -> QuickForecast:
     """By the variance alone: n = 2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / effect^2, for one gate at one share."""
     n = _quick_constant(base, w, alpha, kappa) / effect**2
     hours = n / traffic.labelled_per_hour
     return QuickForecast(labelled=n, hours=hours, exposed=hours * traffic.units_per_hour * w)
 
 
-def detectable_drop(*, base: float, w: float, traffic: Traffic, hours: float, alpha: float, kappa: float) -> float:
+def detectable_drop(*, base: float, w: float, traffic: TrafficRate, hours: float, alpha: float, kappa: float) -> float:
     """The smallest drop (absolute) that would be found within ``hours`` at share ``w``."""
     return sqrt(_quick_constant(base, w, alpha, kappa) / (traffic.labelled_per_hour * hours))
 

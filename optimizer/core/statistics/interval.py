@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from optimizer.core.comparison import Interval
+from optimizer.core.base.values import Interval
 from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
 from optimizer.core.statistics.outcomes import Block, gather
 from optimizer.core.statistics.quality_gate import QualityGate, log_factors, roll_hypothesis, ship_hypothesis

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from optimizer.adapters.database.tables import Utc
+from optimizer.adapters.store.tables import Utc
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -1,0 +1,103 @@
+"""Who is asking: keys, what each may do, and the name that stands in every decision.
+
+Without any key the server is open to this machine alone. Once a key was made, every request needs one, also after the
+last one was revoked: revoking a key must never open a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from optimizer.core.base.errors import NotAuthenticated
+from optimizer.core.serving import access as rights
+from optimizer.core.serving.access import EVERYTHING, Access, Role, hash_of
+from optimizer.ports import KeyRecord
+
+
+class WrongKey(NotAuthenticated):
+    """A key came, and it opens nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The sender of a request. ``actor`` goes into decisions and audit, ``quota`` is whom limits are counted for."""
+
+    actor: str
+    access: Access
+    quota: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opens:
+    """What one secret opens, and until when; None: until it is revoked."""
+
+    name: str
+    access: Access
+    until: datetime | None = None
+    why_over: str = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys of the installation by SHA-256 of their secrets; revoked ones count as existing, but open nothing."""
+
+    any_exist: bool
+    by_hash: Mapping[str, Opens] = field(default_factory=dict)
+
+    @classmethod
+    def from_records(cls, records: Sequence[KeyRecord]) -> Keys:
+        valid: dict[str, Opens] = {}
+        for key in records:
+            if key.revoked_at is not None:
+                continue
+            ends = key.access.expires_at
+            valid[key.secret_hash] = Opens(name=key.name, access=key.access, until=ends)
+            if key.previous_hash is not None and key.previous_until is not None:
+                until = key.previous_until if ends is None else min(ends, key.previous_until)
+                valid[key.previous_hash] = Opens(
+                    name=key.name, access=key.access, until=until, why_over="has a new secret, and the old one ended"
+                )
+        return cls(any_exist=bool(records), by_hash=valid)
+
+
+def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str, now: datetime) -> Caller:
+    """The caller; raises NotAuthenticated for a missing or unknown key. Where none exists ``local_door`` has let the request in."""
+    if not keys.any_exist:
+        return Caller(actor=actor_without_key, access=EVERYTHING, quota=f"address:{client_host or 'local'}")
+    secret = secret_of(headers)
+    if secret is None:
+        raise NotAuthenticated("This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes one.")
+    found = keys.by_hash.get(hash_of(secret))
+    if found is None:
+        raise WrongKey("The key is unknown or was revoked. `detent keys` lists the valid ones and makes a new one.")
+    if found.until is not None and found.until <= now:
+        raise WrongKey(
+            f"The key {found.name!r} {found.why_over} at {found.until.isoformat()}. `detent keys create` makes a new one.", key=found.name
+        )
+    return Caller(actor=found.name, access=found.access, quota=f"key:{found.name}")
+
+
+def require(caller: Caller, role: Role) -> None:
+    rights.require(caller.access, role, actor=caller.actor)
+
+
+def require_family(caller: Caller, family: str | None) -> None:
+    rights.require_family(caller.access, family, actor=caller.actor)
+
+
+def family_asked(caller: Caller, family: str | None) -> str | None:
+    """The family of a list's filter: a key for one family means it where it names none. Raises NotAuthorised for all others."""
+    own = caller.access.families
+    if family is None and own is not None and len(own) == 1:
+        return own[0]
+    require_family(caller, family)
+    return family
+
+
+def secret_of(headers: Mapping[str, str]) -> str | None:
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value.strip():
+        return value.strip()
+    return headers.get("x-api-key") or None

@@ -1,0 +1,190 @@
+"""Limits of single keys, held across processes: what a key has used stands in the store, and nothing is let through that is not counted there first."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from api.access.auth import Caller
+from optimizer.core.base.errors import Busy, ModelFailed, TooMany
+from optimizer.core.models.budget import charge_after_failure, output_limit, reservation_usd
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.serving.access import KeyLimits
+from optimizer.ports import Clock, Limited, Store, Transaction
+
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+
+log = structlog.get_logger("api")
+
+
+@dataclass(slots=True)
+class _Held:
+    """What this process has taken of a key's minute and not used yet."""
+
+    window: datetime
+    left: int = 0
+    used_up: bool = False  # nothing is left of the minute, here or elsewhere
+    n_alone: int = 0  # taken without the store, which could not be written
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class RequestLimits:
+    """Requests a minute per key. A process takes some of the rest at a time, so that few requests wait for the store.
+
+    While the store cannot be written, each process holds the whole limit for itself: prompts go on being served.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._held: dict[str, _Held] = {}
+
+    async def count(self, caller: Caller) -> None:
+        """Counts one request; raises TooMany where the key has none left in this minute."""
+        most = caller.access.limits.requests_per_minute
+        if most is None:
+            return
+        now = self._clock.now()
+        held = self._of_minute(caller.actor, _start(now, MINUTE))
+        if held.left == 0 and not held.used_up:
+            async with held.turn:
+                if held.left == 0 and not held.used_up:
+                    held.left = await self._some(caller.actor, held, most)
+                    held.used_up = held.left == 0
+        if held.left == 0:
+            raise _too_many("requests a minute", most, caller.actor, now, MINUTE)
+        held.left -= 1
+
+    def _of_minute(self, key: str, window: datetime) -> _Held:
+        held = self._held.get(key)
+        if held is None or held.window != window:
+            held = self._held[key] = _Held(window=window)
+        return held
+
+    async def _some(self, key: str, held: _Held, most: int) -> int:
+        def take(tx: Transaction) -> int:
+            return self._store.key_usage.take_some(tx, key, "requests_per_minute", held.window, most)
+
+        try:
+            return await self._store.awrite(take)
+        except Exception as error:
+            if held.n_alone == 0:
+                log.warning("limits of a key cannot be shared", key=key, error=str(error))
+            if held.n_alone >= most:
+                return 0
+            held.n_alone += 1
+            return 1
+
+
+class KeySpending:
+    """Model calls and dollars a day of one key, counted before each call and settled after it. Used in the threads that call models."""
+
+    def __init__(self, key: str, limits: KeyLimits, store: Store, clock: Clock) -> None:
+        self._key, self._limits, self._store, self._clock = key, limits, store, clock
+
+    @classmethod
+    def of(cls, caller: Caller, store: Store, clock: Clock) -> KeySpending | None:
+        """None for a key without such limits, which then pays nothing for them."""
+        limits = caller.access.limits
+        if limits.calls_per_day is None and limits.usd_per_day is None:
+            return None
+        return cls(caller.actor, limits, store, clock)
+
+    @contextmanager
+    def call(self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None) -> Iterator[list[ModelAnswer]]:
+        """Around one call on the wire; the answer is put into the list. A process that dies meanwhile leaves the highest price counted.
+
+        Raises:
+            ModelFailed: kind ``limit``; the model was not asked.
+        """
+        now = self._clock.now()
+        day = _start(now, DAY)
+        reserved = self._reserve(request, price, most_tokens, now, day)
+        answers: list[ModelAnswer] = []
+        try:
+            yield answers
+        except ModelFailed as error:
+            sent = error.members.get("sent") is not False
+            status = error.members.get("status_of_model")
+            self._settle(day, reserved, charge_after_failure(error.kind, status, sent, reserved), called=sent)
+            raise
+        self._settle(day, reserved, answers[0].cost_usd if answers else reserved, called=True)
+
+    def _reserve(self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, now: datetime, day: datetime) -> float:
+        limits = self._limits
+        usd = 0.0
+        if limits.usd_per_day is not None:
+            tokens = output_limit(request.params, most_tokens)
+            if price is None or (price.output_usd_per_mtok > 0 and not tokens):
+                raise self._refused(
+                    f"Model {request.model!r} has no price or no limit of its answer, so the ${limits.usd_per_day:g} a day of key {self._key!r} "
+                    "could not be held. Give it both in config/models.yaml, or limit the key's calls instead.",
+                    now,
+                )
+            usd = reservation_usd(request, price, tokens)
+
+        def take(tx: Transaction) -> Limited | None:
+            usage = self._store.key_usage
+            if limits.calls_per_day is not None and not usage.take(tx, self._key, "calls_per_day", day, 1, limits.calls_per_day):
+                return "calls_per_day"
+            if limits.usd_per_day is not None and not usage.take(tx, self._key, "usd_per_day", day, usd, limits.usd_per_day):
+                if limits.calls_per_day is not None:
+                    usage.give_back(tx, self._key, "calls_per_day", day, 1)
+                return "usd_per_day"
+            return None
+
+        try:
+            passed = self._store.write(take)
+        except Busy as error:  # what cannot be counted is not spent
+            raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
+        if passed == "calls_per_day":
+            raise self._refused(
+                f"Key {self._key!r} has used the {limits.calls_per_day:,} model calls that it may make in a day (UTC).", now
+            )
+        if passed == "usd_per_day":
+            raise self._refused(
+                f"Key {self._key!r} may spend ${limits.usd_per_day:g} a day (UTC), and the next call could cost ${usd:.6f} and pass that.",
+                now,
+            )
+        return usd
+
+    def _settle(self, day: datetime, reserved: float, cost: float, *, called: bool) -> None:
+        def give_back(tx: Transaction) -> None:
+            usage = self._store.key_usage
+            if self._limits.usd_per_day is not None:
+                usage.give_back(tx, self._key, "usd_per_day", day, reserved - cost)
+            if self._limits.calls_per_day is not None and not called:
+                usage.give_back(tx, self._key, "calls_per_day", day, 1)
+
+        if (self._limits.usd_per_day is None or reserved == cost) and called:
+            return
+        try:
+            self._store.write(give_back)
+        except Exception as error:  # the call is made; what stays reserved keeps the limit on the safe side
+            log.warning("a call of a key was not settled", key=self._key, reserved_usd=reserved, cost_usd=cost, error=str(error))
+
+    def _refused(self, detail: str, now: datetime) -> ModelFailed:
+        return ModelFailed(f"{detail} No model was asked.", kind="limit", sent=False, key=self._key, retry_after_s=_wait_s(now, DAY))
+
+
+def _start(now: datetime, window: timedelta) -> datetime:
+    """Of the minute or day (UTC) that ``now`` lies in."""
+    return now.replace(second=0, microsecond=0) if window == MINUTE else now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _wait_s(now: datetime, window: timedelta) -> int:
+    return max(1, math.ceil((_start(now, window) + window - now).total_seconds()))
+
+
+def _too_many(what: str, most: int, key: str, now: datetime, window: timedelta) -> TooMany:
+    wait_s = _wait_s(now, window)
+    return TooMany(
+        f"Key {key!r} has used the {most:,} {what} that it may send. Wait {wait_s} s; the limit was set when the key was made.",
+        limit=most,
+        retry_after_s=wait_s,
+    )

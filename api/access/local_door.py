@@ -1,0 +1,37 @@
+"""What may come in without a key: requests of programs on this machine, checked before anything else is read of them."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from api.http.problems import UnsupportedMediaType
+from optimizer.core.base.errors import NotAuthorised
+from optimizer.core.serving.local_door import LOCAL_NAMES, SAFE_METHODS, hosts_of, is_form, refusal
+from optimizer.host.ports_in_use import is_loopback, reachable_host
+
+
+def require_program_of_this_machine(request: Request) -> None:
+    """Raises NotAuthorised for another machine, a page of a browser, or a proxy.
+
+    Host is compared with the address and port on which the connection came in, as this process's socket knows them.
+    """
+    if not is_loopback(request.client.host if request.client else None):
+        raise NotAuthorised(
+            "Without keys this server answers this machine only. Make a key with `detent keys` and send it as `Authorization: Bearer KEY`."
+        )
+    name, port = request.scope.get("server") or (LOCAL_NAMES[0], None)
+    names = {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES  # without a port it is a Unix socket's path
+    why = refusal(request.method, request.headers.items(), hosts_of(port, names), http_version=request.scope["http_version"])
+    if why is not None:
+        raise NotAuthorised(f"This server has no keys: {why}.")
+
+
+def refuse_forms(request: Request) -> None:
+    """Raises UnsupportedMediaType for a body that any page of anybody can make a browser send, whatever key comes with it."""
+    if request.method in SAFE_METHODS:
+        return
+    form = next((given for given in request.headers.getlist("content-type") if is_form(given)), None)
+    if form is not None:
+        raise UnsupportedMediaType(
+            f"The body is {form[:80]}, which this server never takes. Send JSON with `Content-Type: application/json`."
+        )

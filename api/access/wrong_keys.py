@@ -1,0 +1,59 @@
+"""Pauses for addresses that send wrong keys, in memory that does not grow.
+
+A right key is never kept waiting: others may stand behind the same address, and no pause makes 256 random bits harder to guess. What a
+pause saves is work and log lines, and it tells a sender that goes on with an old key to stop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from time import monotonic
+
+from optimizer.core.base.errors import TooMany
+
+FREE = 5  # wrong keys before the first pause: a person who mistypes is not punished
+FIRST_S, LONGEST_S = 1.0, 60.0
+FORGOTTEN_S = 600.0  # after so long without a wrong key an address begins anew
+MOST = 10_000  # addresses; the one that was wrong longest ago leaves first
+
+
+class WrongKeys:
+    """Used on the event loop only, so it needs no lock."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._seen: OrderedDict[str, tuple[int, float]] = OrderedDict()  # address -> (wrong keys, when the last one counted)
+
+    def came_from(self, address: str) -> TooMany | None:
+        """Counts a wrong key; what comes within the pause is not counted, and the error says how long that still lasts."""
+        place, now = network_of(address), self._now()
+        n, last = self._seen.get(place, (0, now))
+        if now - last > FORGOTTEN_S:
+            n = 0
+        wait_s = last + _pause_s(n) - now
+        if wait_s > 0:
+            seconds = math.ceil(wait_s)
+            return TooMany(f"{n} wrong keys came from this address. Wait {seconds} s, then send a right one.", retry_after_s=seconds)
+        self._seen[place] = (n + 1, now)
+        self._seen.move_to_end(place)
+        if len(self._seen) > MOST:
+            self._seen.popitem(last=False)
+        return None
+
+
+def network_of(address: str) -> str:
+    """An IPv6 host has 2^64 addresses to itself, so they count as one."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    return str(found.ipv4_mapped or f"{found.exploded[:19]}::/64")
+
+
+def _pause_s(n_wrong: int) -> float:
+    return 0.0 if n_wrong < FREE else min(LONGEST_S, FIRST_S * 2.0 ** min(n_wrong - FREE, 30))

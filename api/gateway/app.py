@@ -1,0 +1,156 @@
+"""The gateway process: every model call that a client asks for. It owns the embedded model and never reads the journal.
+
+It listens on loopback; the api passes ``/v1/chat/completions`` and ``/v1/models`` on to it. It checks keys itself, since
+everybody on this machine can reach it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+
+from api.gateway import chat
+from api.gateway.event_stream import STOPPED
+from api.gateway.hourly_money import limited, models_bound
+from api.gateway.model_side import ModelSide, of
+from api.gateway.recording import drain
+from api.http import problems
+from api.http.edge import Edge
+from api.lifecycle import running_loops, running_services
+from api.routing import guarded, router
+from api.services import Services, Shared
+from api.serving import STORE_AWAY
+from optimizer.core.feedback.events import NO_FAMILY
+from optimizer.host.config import Settings
+from optimizer.runtime import wiring
+
+EMBEDDED_EVERY_S = 2.0
+MONEY_EVERY_S = 30.0
+DRAIN_EVERY_S = 0.5
+RECORDS_WAIT_S = 10.0
+
+log = structlog.get_logger("gateway")
+operations = router("Operations")
+
+
+def create_gateway(settings: Settings) -> FastAPI:
+    """The application. Store, families and models are opened when it starts, not here."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        models = await asyncio.to_thread(wiring.open_models, settings)
+        async with running_services(settings) as shared:
+            app.state.services = shared
+            spool = wiring.open_spool(settings)
+            side = app.state.model_side = ModelSide(
+                catalogue=models,
+                spool=spool,
+                users=wiring.user_calls(settings).one,
+                now=shared.clock.now,
+                judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings),
+            )
+            embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
+            money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
+            draining = (DRAIN_EVERY_S, lambda: drain(shared, spool), "drain of the spool")
+            try:
+                await asyncio.to_thread(_read_money, shared, side)
+                async with running_loops(shared, embedded, money, draining):
+                    yield
+            finally:
+                await _end_calls(side)
+                spool.close()
+                await asyncio.to_thread(models.close)
+
+    app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Edge, limits=settings.limits)
+    problems.install(app)
+    app.router.routes.extend((*chat.routes.routes, *operations.routes))  # as they are, see app.py
+    return app
+
+
+@operations.get("/health", **guarded(None))
+async def health() -> dict[str, Any]:
+    """Alive: answers whatever else is down."""
+    return {"status": "ok"}
+
+
+@operations.get("/ready", **guarded(None))
+def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any]:
+    """Whether chat can be answered: 503 until the store was read once, and while the embedded model is wanted and does not run."""
+    side = of(request)
+    served = shared.serving.now_served
+    now = shared.clock.now()
+    dependencies: dict[str, Any] = {
+        "store": {
+            "ok": shared.serving.store_error is None,
+            "age_s": round((now - served.read_at).total_seconds(), 1) if served.read_at is not None else None,
+            "detail": STORE_AWAY if shared.serving.store_error is not None else None,
+        },
+        "model_calls": {"ok": True, "in_work_or_waiting": side.threads.n_held},
+    }
+    if providers := side.models.health():  # one that is left alone stops nobody: fallbacks answer, and other families' models
+        dependencies["models"] = {"ok": all(one["ok"] for one in providers.values()), "providers": providers}
+    if _wants_embedded(shared, side):
+        dependencies["embedded"] = _embedded_state(side)
+    can_answer = served.version is not None and dependencies.get("embedded", {"ok": True})["ok"]
+    if not can_answer:
+        response.status_code = 503
+        response.headers["Retry-After"] = "1"
+    return {"status": "ready" if can_answer else "not ready", "degraded": sorted(shared.families.problems), "dependencies": dependencies}
+
+
+@operations.get("/metrics", **guarded("read"))
+def metrics(request: Request) -> Response:
+    """Counters of all model calls since the gateway started, for Prometheus."""
+    return Response(of(request).metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _end_calls(side: ModelSide) -> None:
+    """Calls under way end: streams at once, the others as soon as their model has answered; all that have ended go on record."""
+    for reader in list(side.settling.values()):
+        reader.leave(STOPPED)
+    side.threads.close()
+    if waiting := {*side.settling, *side.recording}:
+        await asyncio.wait(waiting, timeout=RECORDS_WAIT_S)
+    if side.recording:
+        await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
+
+
+def _read_money(shared: Services, side: ModelSide) -> None:
+    families = limited(shared.families.families)
+    if models_bound(shared.settings, shared.families.families)[0] is not None:
+        families.append(NO_FAMILY)
+    if families:
+        side.money.read(shared.store, families, shared.clock.now())
+
+
+def _wants_embedded(shared: Services, side: ModelSide) -> bool:
+    """Whether anything that is served now names the embedded model; the first call starts it in any case."""
+    variants = [one for family in shared.serving.now_served.families.values() for one in family.variants.items()]
+    names = {str(variant.model.get("name")) for _, variant in variants}
+    for policy in (side.policies.of(id, variant) for id, variant in variants):
+        names |= set() if policy is None else policy.models
+    return any(side.catalogue.is_embedded(name) for name in names)
+
+
+def _embedded_state(side: ModelSide) -> dict[str, Any]:
+    model = side.catalogue.embedded()
+    if model is None:
+        return {"ok": False, "detail": "not installed; `detent doctor` says which command installs what"}
+    owner = model.owner()
+    if owner is None:
+        return {"ok": False, "detail": "starting"}
+    return {"ok": bool(owner.urls), "processes": len(owner.urls), "of": owner.size, "owner_pid": owner.pid, "revision": owner.revision}
+
+
+def _keep_embedded(shared: Services, side: ModelSide) -> None:
+    """Owns the embedded model's processes from the start, and again when the process that owned them has ended."""
+    if _wants_embedded(shared, side):
+        model = side.catalogue.embedded()
+        if model is not None:
+            model.own()

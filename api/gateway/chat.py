@@ -1,0 +1,230 @@
+"""POST /v1/chat/completions: a unit's prompt filled in, a model's answer, whole or as a stream, and the interaction on record."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api import services
+from api.access.auth import require, require_family
+from api.access.key_limits import KeySpending
+from api.gateway.chat_answer import Answered, AnsweredCall, StreamShape, completion, json_bytes
+from api.gateway.chat_body import ChatBody, sent_on
+from api.gateway.event_stream import EventStream
+from api.gateway.hourly_money import cheapest_tier, most_usd
+from api.gateway.model_chat import names_a_model, of_model
+from api.gateway.model_side import ModelSide, of
+from api.gateway.policy_answer import answer_by_policy
+from api.gateway.reader import ClientGone, Reader
+from api.gateway.settling import begin
+from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
+from api.routing import Asking, guarded, router
+from api.served import Served, serve, unit_of
+from api.services import Services
+from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
+from optimizer.core.family.rendering import clip_inputs, render
+from optimizer.core.family.variant import Message, Variant
+from optimizer.core.models.chat import pass_through, read_turn
+from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.core.models.language import ModelRequest, request_for
+from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.policy.steps import most_calls
+from optimizer.core.serving.assignment import Choice, unit_hmac
+from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.jobs.calls.ask_model import ask_model
+from optimizer.jobs.ids import new_id
+from optimizer.ports import LanguageModel
+
+GONE_CHECK_S = 0.25
+
+routes: APIRouter = router("Models")
+
+
+@routes.post("/v1/chat/completions", **guarded("serve", narrows=True))
+async def chat_completions(body: ChatBody, request: Request) -> Response:
+    """OpenAI's request and answer; `model` is a family, or a model of config/models.yaml. The answer's id is the interaction's, for feedback."""
+    shared, side = services.of(request), of(request)
+    if body.n not in (None, 1):
+        raise InvalidInput(
+            f"One answer per request is given, and n is {body.n}. Send the request again for another answer.",
+            [Fault(pointer="/n", detail="must be 1")],
+        )
+    by_name = names_a_model(body.model, shared, side)
+    call = of_model(body, request, shared, side) if by_name else _within_limits(await _prepare(body, request, shared), shared, side)
+    headers = {"X-Detent-Assignment": call.token} if call.token is not None else {}
+    reader = Reader(shared.settings.limits.stalled_seconds)
+    settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
+    try:
+        if not body.stream:
+            answered = await _while_waited_for(settled, request, reader)
+            return Response(
+                json_bytes(completion(call, answered)), headers={**headers, "Cache-Control": "no-store"}, media_type="application/json"
+            )
+        await _first_piece(settled, request, reader)
+    except ModelFailed as error:
+        raise for_client(error, call) from error
+    except ClientGone:
+        return Response(status_code=499)  # nobody reads it
+    shape = StreamShape(call, usage=body.stream_options is not None and body.stream_options.include_usage)
+    return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
+
+
+@routes.get("/v1/models", **guarded("serve", narrows=True))
+async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
+    """The families, as OpenAI lists models."""
+    served = services.of(request).serving.now_served.families
+    families = {
+        name: family
+        for name, family in served.items()
+        if family.variants[family.champion.variant].messages and caller.access.may_see(name)  # a policy is no model
+    }
+    created = {name: int(family.champion.since.timestamp()) for name, family in families.items()}
+    return {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": created[name], "owned_by": "detent"} for name in sorted(families)],
+    }
+
+
+async def _prepare(body: ChatBody, request: Request, shared: Services) -> AnsweredCall:
+    require_family(request.state.caller, body.model)
+    asked = sent_on(body)
+    unit = body.user or body.detent.unit or unit_of(request)
+    family = shared.serving.now_served.family(body.model)
+    if body.detent.variant is not None:
+        require(request.state.caller, "operate")
+        served, variant = await asyncio.to_thread(_as_told, shared, body.model, body.detent.variant, unit)
+    else:
+        served = serve(shared, body.model, unit)
+        variant = served.family.variants[served.choice.variant]
+    definition = family.definition
+    if not variant.messages:
+        raise InvalidInput(
+            f"Family {body.model!r} is a policy and calls no model. POST /v1/families/{body.model}/render with a record as variables decides about it.",
+            [Fault(pointer="/model", detail="a family of kind prompt is needed")],
+        )
+    declared = list(definition.inputs) if definition is not None else list(variant.variables)
+    turn = read_turn(body.model, declared, body.messages, body.detent.variables)
+    variables = clip_inputs(definition, turn.variables) if definition is not None else dict(turn.variables)
+
+    def rendered(shown: Variant) -> list[Message]:
+        return [*render(shown, variables, turn.history, declared=declared), *turn.after]
+
+    said = [m.get("content") for m in (*turn.history, *turn.after) if m.get("role") in ("user", "tool")]
+    id = new_id("in")
+    request_now = request_for(variant, rendered(variant), revision="")
+    params = {**request_now.params, **pass_through(variant, asked)}
+    # Above temperature 0 every request is a draw of its own, also for a model that is seeded.
+    sample = id if params.get("temperature") else "0"
+    return AnsweredCall(
+        id=id,
+        served=served,
+        variant=variant,
+        request=replace(request_now, params=params, sample=sample),
+        input=variables,
+        rendered=rendered,
+        sticky=unit is not None,
+        actor=request.state.caller.actor,
+        spending=KeySpending.of(request.state.caller, shared.store, shared.clock),
+        injection=injection_signs(texts_in([*variables.values(), *said])),
+    )
+
+
+def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> tuple[Served, Variant]:
+    """A named variant, for tests: it stands in no arm and is not counted."""
+    family = shared.serving.now_served.family(name)
+    record = shared.read(lambda tx: shared.store.variants.get(tx, name, variant_id))
+    if record is None:
+        raise NotFound(f"Family {name!r} has no variant {variant_id!r}. `detent variant list {name}` shows those that exist.", family=name)
+    is_champion = variant_id == family.champion.variant
+    if not is_champion and family.freeze is not None:
+        require_unfrozen([family.freeze], name, f"answer with {variant_id}")
+    choice = Choice(variant=variant_id, role="champion" if is_champion else "candidate", counted=False)
+    hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
+    token = family.token(choice, hashed, now=shared.clock.now(), rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)
+    return Served(family=family, choice=choice, token=token), record.variant
+
+
+def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> AnsweredCall:
+    """The call as the family's money for this hour allows it; raises MoneySpent where nothing is allowed any more."""
+    definition = call.definition
+    if definition is None or definition.limits.usd_per_hour is None:
+        return call
+    limit, said_by = definition.limits.usd_per_hour, "limits.usd_per_hour in its family.yaml"
+    policy = side.policies.of(call.variant.id, call.variant)
+    try:
+        side.money.require_left(definition.name, limit, shared.clock.now(), whose=f"Family {definition.name!r}", said_by=said_by)
+    except MoneySpent:
+        if definition.limits.above != "cheapest":
+            raise
+        cheapest = cheapest_tier(definition, call.variant, side.catalogue)
+        fewer = messages_of_fewer(policy.examples, call.variant, call.rendered) if policy is not None else {}
+        messages = fewer.get(cheapest, call.request.messages)
+        call, policy = replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages)), None
+    names = {call.request.model} | (policy.models if policy is not None else set())
+    n_calls = most_calls(policy) if policy is not None else 1
+    return replace(call, may_cost_usd=most_usd(call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by))
+
+
+def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[Answered]:
+    """A variant with a policy is answered as it says, and streamed once that is decided; any other by one call of its model."""
+    policy = None if call.cheapest_only else side.policies.of(call.variant.id, call.variant)
+    if policy is not None:
+        return asyncio.ensure_future(answer_by_policy(side, call, reader, policy))
+    return side.threads.start(lambda: answer(side, call, reader, streaming=streaming))
+
+
+def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> Answered:
+    """Makes the answer, in a thread of its own. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
+    models = side.models.for_request(call.family, reader, call.spending, call.actor)
+    asked = ask_model(
+        models,
+        call.request.model,
+        lambda model: _for_model(call.request, model),
+        sink=reader if streaming else None,
+        fallbacks=not call.cheapest_only,
+    )
+    return Answered(answer=asked.answer, models=asked.models, tags={"limited": "usd_per_hour"} if call.cheapest_only else {})
+
+
+async def _while_waited_for(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> Answered:
+    """A call in progress is finished when its client goes, since it is paid for and goes on record; one that has not begun is spared."""
+    while True:
+        done, _ = await asyncio.wait({settled}, timeout=GONE_CHECK_S)
+        if done:
+            return settled.result()
+        if not reader.gone and await request.is_disconnected():
+            reader.leave()
+
+
+async def _first_piece(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> None:
+    """Waits until there is something to send, so that a call that fails before is answered with a problem's own status."""
+    settled.add_done_callback(lambda _: reader.wake())
+    while not reader.begun and not settled.done():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reader.woken(), timeout=GONE_CHECK_S)
+        if await request.is_disconnected():
+            reader.leave()
+            await asyncio.wait({settled})
+    if settled.done() and not reader.begun:
+        settled.result()
+
+
+def _for_model(request: ModelRequest, model: LanguageModel) -> ModelRequest:
+    return replace(request, model=model.name, revision=model.revision)
+
+
+def for_client(error: ModelFailed, call: AnsweredCall) -> DetentError:
+    """504 for a model that was too slow, 503 for one that was not asked, 502 for all else; only what was busy is not on record."""
+    members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
+    if error.kind == "busy":
+        return Busy(error.detail, **members)
+    if error.kind == "limit":
+        return KeyLimitReached(error.detail, **members)
+    failure = {"timeout": ModelTimedOut, "paused": ModelPaused}.get(error.kind, ModelFailed)
+    named = {"interaction": call.id} | ({"assignment": call.token} if call.token is not None else {})
+    return failure(error.detail, kind=error.kind, **{**members, **named})

@@ -1,0 +1,331 @@
+"""Models as the gateway asks them: at most so many calls at once, none while a model keeps failing, and every call counted."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from time import monotonic, perf_counter
+from typing import Any
+
+import structlog
+
+from api.access.key_limits import KeySpending
+from api.gateway.hourly_money import billed_usd
+from api.gateway.metrics import Metrics
+from api.gateway.model_limiter import Full, Limiter
+from api.gateway.reader import ClientGone, Reader
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.models import breaker as breakers
+from optimizer.core.models.breaker import Breaker, BreakerRefusal, Pass
+from optimizer.core.models.budget import worth_a_retry
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.stream import ModelDelta, delta_of, size_of
+from optimizer.ports import DeltaSink, LanguageModel, ModelFacts, ModelSource, StreamingModel
+
+BUSY_RETRY_S = 2
+_SHOWN: Mapping[breakers.State, float] = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
+EMBEDDED_PLACES = 2  # the most processes that `processes: auto` makes; each takes one call at a time
+
+Now = Callable[[], float]
+Around = Callable[[], AbstractContextManager[None]]
+Bill = Callable[[str, float], None]  # of a family ("" for none): dollars of one attempt on the wire, as soon as they are known
+
+log = structlog.get_logger("gateway")
+
+
+class ModelGuard:
+    """What the gateway knows of one model, and what it lets through. Thread-safe."""
+
+    def __init__(self, name: str, facts: ModelFacts, metrics: Metrics, now: Now = monotonic) -> None:
+        self.name = name
+        self._wait_s = facts.timeout_s
+        self._metrics = metrics
+        self._now = now
+        self._gate = Limiter(_places(facts), facts.queue)
+        self._breaker = Breaker(settings=facts.breaker)
+        self._last_error: tuple[str, float] | None = None
+        self._lock = threading.Lock()
+        metrics.breaker_open.labels(model=name).set(0)
+
+    @contextmanager
+    def call(self, reader: Reader | None, sender: str = "") -> Iterator[None]:
+        """Around one attempt on the wire. ``sender``: whose it is, so that no one's calls keep out another's.
+
+        Raises:
+            ModelFailed: paused or busy; the model was not asked.
+            ClientGone: nobody waits any more; the model was not asked.
+        """
+        if reader is not None:
+            reader.check()
+        self._refuse_while_open()
+        try:
+            with self._gate.place(self._wait_s, reader.while_wanted if reader is not None else _always_wanted, sender):
+                given = self._ask()
+                if reader is not None:
+                    reader.asked = True
+                try:
+                    yield
+                except ModelFailed as error:
+                    self._failed(given, error)
+                    raise
+                except BaseException:
+                    self._change(lambda breaker: breakers.withdrawn(breaker, given))
+                    raise
+                self._change(lambda breaker: breakers.succeeded(breaker, given, self._now()))
+        except Full:
+            raise self._busy() from None
+
+    def health(self) -> dict[str, Any]:
+        """For /ready: whether calls go out, and what went wrong last."""
+        with self._lock:
+            breaker, last, now = self._breaker, self._last_error, self._now()
+        health: dict[str, Any] = {
+            "ok": breaker.state != "open",
+            "breaker": breaker.state,
+            "in_flight": self._gate.n_out,
+            "waiting": self._gate.n_waiting,
+            "last_error": None if last is None else {"kind": last[0], "age_s": round(now - last[1], 1)},
+        }
+        if breaker.state == "open" and breaker.opened_at is not None:
+            health["tries_again_in_s"] = max(0.0, round(breaker.opened_at + breaker.settings.cool_down_s - now, 1))
+        return health
+
+    def _refuse_while_open(self) -> None:
+        """Before queueing: who waits in a queue should have a chance at its end. Takes no probe's place."""
+        with self._lock:
+            now = self._now()
+            _, verdict = breakers.ask(self._breaker, now)
+        if isinstance(verdict, BreakerRefusal):
+            raise self._paused(verdict, now)
+
+    def _ask(self) -> Pass:
+        with self._lock:
+            now = self._now()
+            self._breaker, verdict = breakers.ask(self._breaker, now)
+            self._show()
+        if isinstance(verdict, BreakerRefusal):
+            raise self._paused(verdict, now)
+        return verdict
+
+    def _failed(self, given: Pass, error: ModelFailed) -> None:
+        self._last_error = (error.kind, self._now())
+        log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
+        if is_the_providers(error):
+            self._change(lambda breaker: breakers.failed(breaker, given, self._now()))
+        else:
+            self._change(lambda breaker: breakers.withdrawn(breaker, given))
+
+    def _change(self, change: Callable[[Breaker], Breaker]) -> None:
+        with self._lock:
+            self._breaker = change(self._breaker)
+            self._show()
+
+    def _show(self) -> None:
+        self._metrics.breaker_open.labels(model=self.name).set(_SHOWN[self._breaker.state])
+
+    def _paused(self, refusal: BreakerRefusal, now: float) -> ModelFailed:
+        wait_s = max(1, math.ceil(refusal.again_at - now))
+        kind = self._last_error[0] if self._last_error is not None else "unknown"
+        return ModelFailed(
+            f"Model {self.name!r} has failed too often of late (last: {kind}) and is left alone; it is tried again in {wait_s} s. "
+            "Name `fallbacks` for it in config/models.yaml, or send the request again then.",
+            kind="paused",
+            sent=False,
+            model=self.name,
+            retry_after_s=wait_s,
+        )
+
+    def _busy(self) -> ModelFailed:
+        return ModelFailed(
+            f"Model {self.name!r} has {self._gate.places} calls out and {self._gate.n_waiting} waiting, which is all it takes at once. "
+            f"Send the request again in {BUSY_RETRY_S} s; `concurrency` and `queue` in config/models.yaml set how many.",
+            kind="busy",
+            sent=False,
+            model=self.name,
+            retry_after_s=BUSY_RETRY_S,
+        )
+
+
+def is_the_providers(error: ModelFailed) -> bool:
+    """Whether a failure says something about the provider rather than about this one request, or about our own queue before it.
+
+    What failed inside a library (kind ``library``) does not: whoever may ask a model could otherwise have it left alone for all others.
+    """
+    if error.kind == "timeout" and error.members.get("sent") is False:
+        return False
+    return error.kind == "malformed" or worth_a_retry(error.kind, error.members.get("status_of_model"))
+
+
+class GuardedModel:
+    """A model behind its guard, for one family and one client."""
+
+    def __init__(
+        self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None,
+        users: Around, bill: Bill, sender: str,
+    ) -> None:  # fmt: skip
+        self._users, self._family, self._bill, self._sender = users, family, bill, sender
+        self._inner, self._guard, self._metrics, self._reader, self._spending = inner, guard, metrics, reader, spending
+        self._labels = {"model": guard.name, "family": family}
+        self.name, self.revision, self.price, self.retries = inner.name, inner.revision, inner.price, inner.retries
+        self.max_output_tokens = inner.max_output_tokens
+
+    @property
+    def concurrency(self) -> int:
+        return self._inner.concurrency
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        with self._paid(request) as answers, self._counted(), self._billed(request, answers):
+            started = perf_counter()
+            answers.append(self._answered(self._inner.complete(request), started))
+            return answers[0]
+
+    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        """A model that cannot stream hands on its whole answer as the one piece."""
+        started = 0.0
+        timed = _Timed(sink, lambda: self._first_token(perf_counter() - started))
+        with self._paid(request) as answers, self._counted(), self._billed(request, answers, timed):
+            started = perf_counter()
+            if isinstance(self._inner, StreamingModel):
+                answers.append(self._answered(self._inner.stream(request, timed), started))
+                return answers[0]
+            answer = self._inner.complete(request)
+            timed.put(delta_of(answer.raw_message or {"content": answer.text}))
+            answers.append(self._answered(answer, started))
+            return answer
+
+    def _paid(self, request: ModelRequest) -> AbstractContextManager[list[ModelAnswer]]:
+        """Counts the call for the key that asked for it, where that has limits of its own."""
+        if self._spending is None:
+            return nullcontext([])
+        return self._spending.call(request, self.price, self.max_output_tokens)
+
+    @contextmanager
+    def _billed(self, request: ModelRequest, answers: list[ModelAnswer], timed: _Timed | None = None) -> Iterator[None]:
+        """Tells what this attempt cost: its answer's price, and where none came the most that the provider may ask for it."""
+        try:
+            yield
+        except BaseException as error:
+            n_bytes = timed.n_bytes if timed is not None else 0
+            self._bill(self._family, billed_usd(error, request, self.price, self.max_output_tokens, n_bytes))
+            raise
+        self._bill(self._family, answers[0].cost_usd)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            with self._users(), self._guard.call(self._reader, self._sender):
+                self._metrics.requests.labels(**self._labels).inc()
+                with self._metrics.active_requests.labels(**self._labels).track_inprogress():
+                    yield
+        except ModelFailed as error:
+            self._metrics.errors.labels(**self._labels, kind=error.kind).inc()
+            raise
+        except ClientGone:
+            self._metrics.errors.labels(**self._labels, kind="client_gone").inc()
+            raise
+
+    def _answered(self, answer: ModelAnswer, started: float) -> ModelAnswer:
+        self._metrics.request_duration.labels(**self._labels).observe(perf_counter() - started)
+        for counter, amount in (
+            (self._metrics.tokens_input, answer.input_tokens),
+            (self._metrics.tokens_output, answer.output_tokens),
+            (self._metrics.cost_dollars, answer.cost_usd),
+        ):
+            counter.labels(**self._labels).inc(max(0, amount))  # a provider may say less than nothing, which no counter takes
+        return answer
+
+    def _first_token(self, seconds: float) -> None:
+        self._metrics.time_to_first_token.labels(**self._labels).observe(seconds)
+
+
+class GuardedModels:
+    """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, to who waits, to whose limits it counts for, and to who sends."""
+
+    def __init__(
+        self,
+        source: ModelSource,
+        metrics: Metrics,
+        *,
+        now: Now = monotonic,
+        users: Around = nullcontext,
+        bill: Bill = lambda family, usd: None,
+    ) -> None:
+        """``users`` is entered around each call, waiting included: what runs by itself stands back meanwhile."""
+        self._source, self._metrics, self._now, self._users, self._bill = source, metrics, now, users, bill
+        self._family = ""
+        self._reader: Reader | None = None
+        self._spending: KeySpending | None = None
+        self._sender = ""
+        self._guards: dict[str, ModelGuard] = {}
+        self._lock = threading.Lock()
+
+    def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = "") -> GuardedModels:
+        bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
+        bound._family, bound._reader, bound._spending, bound._sender = family, reader, spending, sender
+        bound._guards, bound._lock = self._guards, self._lock
+        return bound
+
+    def get(self, name: str) -> GuardedModel:
+        return GuardedModel(
+            self._source.get(name),
+            self._guard(name),
+            self._metrics,
+            self._family,
+            self._reader,
+            self._spending,
+            self._users,
+            self._bill,
+            self._sender,
+        )
+
+    def describe(self, name: str) -> ModelFacts:
+        return self._source.describe(name)
+
+    def price(self, name: str) -> ModelPrice | None:
+        return self._source.price(name)
+
+    def health(self) -> Mapping[str, Any]:
+        """Of every model that was asked since the start."""
+        with self._lock:
+            guards = dict(self._guards)
+        return {name: guard.health() for name, guard in sorted(guards.items())}
+
+    def _guard(self, name: str) -> ModelGuard:
+        with self._lock:
+            if name not in self._guards:
+                self._guards[name] = ModelGuard(name, self._source.describe(name), self._metrics, self._now)
+            return self._guards[name]
+
+
+class _Timed:
+    """A sink that notes when its first piece came."""
+
+    def __init__(self, sink: DeltaSink, first: Callable[[], None]) -> None:
+        self._sink, self._first, self._came = sink, first, False
+        self.n_bytes = 0  # of all pieces
+
+    @property
+    def begun(self) -> bool:
+        return self._sink.begun
+
+    def put(self, delta: ModelDelta) -> None:
+        if not self._came:
+            self._came = True
+            self._first()
+        self.n_bytes += size_of(delta)
+        self._sink.put(delta)
+
+    def while_wanted(self, end: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._sink.while_wanted(end)
+
+
+def _places(facts: ModelFacts) -> int:
+    if not facts.embedded:
+        return facts.concurrency
+    return facts.processes if isinstance(facts.processes, int) else EMBEDDED_PLACES
+
+
+def _always_wanted(end: Callable[[], None]) -> AbstractContextManager[None]:
+    return nullcontext()

@@ -1,0 +1,186 @@
+"""What a family's model calls have cost in the running hour, and what follows once that is more than it may."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from api.http.problems import MoneySpent
+from optimizer.core.base.errors import DetentError, ModelFailed
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import output_limit, reservation_usd
+from optimizer.core.models.language import ModelPrice, ModelRequest
+from optimizer.host.config import Settings
+from optimizer.ports import ModelCatalogue, Store
+
+HOUR = timedelta(hours=1)
+SOON_S = 2  # until some call under way may have been answered
+
+
+class HourlyMoney:
+    """Dollars per family since the hour (UTC) began: the larger of what this process has counted and what gateways have put on record.
+    What an application says that its own calls cost is no part of it: nobody else could say when the limit is reached.
+
+    Both miss something of the truth (a record that is still being written, another gateway's calls), and neither counts anything
+    twice, so the larger is the better one. Calls under way count beside it at the most that they may cost, or requests that come at once
+    would all find the same money left. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hour: datetime | None = None
+        self._counted: dict[str, float] = {}
+        self._recorded: dict[str, float] = {}
+        self._under_way: defaultdict[str, list[float]] = defaultdict(list)
+
+    def require_left(self, family: str, limit: float, now: datetime, *, whose: str, said_by: str) -> None:
+        """Raises MoneySpent where what was spent and what is under way reach the limit. ``said_by``: the setting that holds it."""
+        spent, coming = self.spent_usd(family, now), self.under_way_usd(family)
+        if spent + coming >= limit:
+            raise money_spent(whose, said_by, limit, spent, coming, now)
+
+    def under_way_usd(self, family: str) -> float:
+        """The most that calls which have begun and not ended may cost."""
+        with self._lock:
+            return math.fsum(self._under_way[family])
+
+    @contextmanager
+    def under_way(self, family: str, usd: float) -> Iterator[None]:
+        """Counts a call at the most that it may cost while the block runs; what it did cost is added beside."""
+        with self._lock:
+            self._under_way[family].append(usd)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way[family].remove(usd)
+
+    def spent_usd(self, family: str, now: datetime) -> float:
+        with self._lock:
+            self._turn(now)
+            return max(self._counted.get(family, 0.0), self._recorded.get(family, 0.0))
+
+    def add(self, family: str, usd: float, now: datetime) -> None:
+        with self._lock:
+            self._turn(now)
+            # on top of what was on record before this process counted anything
+            self._counted[family] = max(self._counted.get(family, 0.0), self._recorded.get(family, 0.0)) + usd
+
+    def read(self, store: Store, families: Sequence[str], now: datetime) -> None:
+        """Looks up what is on record for the running hour."""
+        start = hour_of(now)
+        with store.read() as tx:
+            found = {family: store.events.cost_usd(tx, family, start) for family in families}
+        with self._lock:
+            self._turn(now)
+            if self._hour == start:
+                self._recorded.update(found)
+
+    def _turn(self, now: datetime) -> None:
+        hour = hour_of(now)
+        if self._hour is None or hour > self._hour:
+            self._hour, self._counted, self._recorded = hour, {}, {}
+
+
+def money_spent(whose: str, setting: str, limit: float, spent: float, coming: float, now: datetime) -> MoneySpent:
+    """The refusal of a call: who has spent how much, what calls under way may cost, and which setting says that it is too much."""
+    wait_s, until = max(1, math.ceil((hour_of(now) + HOUR - now).total_seconds())), "for the next hour"
+    begun = ""
+    if spent < limit:
+        wait_s, until, begun = SOON_S, "until some have been answered", f", calls under way may cost ${coming:.4f} more"
+    return MoneySpent(
+        f"{whose} has spent ${spent:.4f} in this hour{begun}, and its limit is ${limit:g}. No model was asked. "
+        f"Wait {wait_s} s {until}, or raise {setting}.",
+        limit_usd=limit,
+        spent_usd=round(spent, 6),
+        retry_after_s=wait_s,
+    )
+
+
+def most_usd(request: ModelRequest, names: Iterable[str], n_calls: int, models: ModelCatalogue, *, limit: float, said_by: str) -> float:
+    """The most that one answer may cost whose ``n_calls`` calls of this request go to the dearest of the named models.
+
+    Raises:
+        MoneySpent: one of them has no price, so that no limit could hold its calls.
+    """
+    most = 0.0
+    for name in names:
+        try:
+            price, facts = models.price(name), models.describe(name)
+        except DetentError:  # no such model: its call fails by itself, and costs nothing
+            continue
+        if price is None:
+            raise _no_price(name, limit, said_by)
+        most = max(most, reservation_usd(request, price, output_limit(request.params, facts.max_output_tokens)))
+    return n_calls * most
+
+
+def billed_usd(error: BaseException, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, n_bytes: int) -> float:
+    """What an attempt without a whole answer counts as: nothing where the provider cannot bill it, else the most that it may.
+
+    Args:
+        error: how it ended; any but a ModelFailed means that its client has gone.
+        most_tokens: the limit of an answer where the request has none.
+        n_bytes: of pieces that had come; a token has at least one.
+    """
+    refused = (
+        error.members.get("sent") is False or error.members.get("status_of_model") is not None if isinstance(error, ModelFailed) else False
+    )
+    if refused and not n_bytes:
+        return 0.0
+    return reservation_usd(request, price, max(n_bytes, output_limit(request.params, most_tokens) or 0))
+
+
+def _no_price(model: str, limit: float, said_by: str) -> MoneySpent:
+    return MoneySpent(
+        f"Model {model!r} has no known price, so ${limit:g} an hour could not be held. No model was asked. "
+        f"Give it a price in config/models.yaml (0 where it costs nothing), or take the limit out: {said_by}.",
+        limit_usd=limit,
+    )
+
+
+def hour_of(at: datetime) -> datetime:
+    """The start of its hour."""
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def limited(families: Mapping[str, Family]) -> list[str]:
+    """Families that declare a limit."""
+    return [name for name, family in families.items() if family.limits.usd_per_hour is not None]
+
+
+def models_bound(settings: Settings, families: Mapping[str, Family]) -> tuple[float | None, str]:
+    """What chats that name a model and no family may cost in an hour, and where that is said; None: no limit.
+
+    Where no setting says it, the least that a family may spend: its limit is no limit where its models can be asked past it.
+    """
+    if settings.limits.models_usd_per_hour is not None:
+        return settings.limits.models_usd_per_hour, "limits.models_usd_per_hour"
+    bounds = [(bound, name) for name, family in families.items() if (bound := family.limits.usd_per_hour) is not None]
+    if not bounds:
+        return None, "limits.models_usd_per_hour"
+    least, name = min(bounds)
+    return (
+        least,
+        f"limits.models_usd_per_hour (while it is not set, the least limits.usd_per_hour of a family holds, which is that of {name!r})",
+    )
+
+
+def cheapest_tier(family: Family, variant: Variant, models: ModelCatalogue) -> str:
+    """The model of the lowest price among those that this variant may use; among equals, and without prices, the first named."""
+    tiers = variant.policy.get("tiers")
+    names = [str(name) for name in tiers] if isinstance(tiers, list | tuple) and tiers else list(family.model.tiers)
+    return min([*names, str(variant.model["name"])], key=lambda name: _usd_per_mtok(models, name))
+
+
+def _usd_per_mtok(models: ModelCatalogue, name: str) -> float:
+    try:
+        price = models.price(name)
+    except DetentError:
+        return float("inf")
+    return float("inf") if price is None else price.input_usd_per_mtok + price.output_usd_per_mtok

@@ -1,0 +1,67 @@
+"""Counts of model calls, as Prometheus reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.registry import Collector
+
+BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+CALL = ("family", "model")
+
+
+class Metrics:
+    """One process's counts since it started, in a registry of their own. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._registry = one = CollectorRegistry()
+        self.requests = Counter("llm_requests_total", "Calls sent to a model, retries and fallbacks included", CALL, registry=one)
+        self.tokens_input = Counter("llm_tokens_input_total", "Tokens read by the model in calls that it answered", CALL, registry=one)
+        self.tokens_output = Counter("llm_tokens_output_total", "Tokens written by the model in calls that it answered", CALL, registry=one)
+        self.cost_dollars = Counter(
+            "llm_cost_dollars_total", "Dollars of calls that were answered, where the price is known", CALL, registry=one
+        )
+        self.errors = Counter(
+            "llm_errors_total",
+            "Calls without a usable answer, by kind; paused and busy: the model was not asked",
+            (*CALL, "kind"),
+            registry=one,
+        )
+        self.cached_answers = Counter("llm_cached_answers_total", "Requests answered from the response cache", CALL, registry=one)
+        self.inputs_flagged = Counter(
+            "llm_inputs_flagged_total", "Requests whose input has signs of prompt injection, by sign", ("family", "sign"), registry=one
+        )
+        self.active_requests = Gauge("llm_active_requests", "Calls on their way now", CALL, registry=one)
+        self.breaker_open = Gauge(
+            "llm_breaker_open",
+            "1 while a model is left alone after too many failures, 0.5 while it is tried out",
+            ("model",),
+            registry=one,
+        )
+        self.request_duration = Histogram(
+            "llm_request_duration_seconds",
+            "Time of a call that was answered, to its last token",
+            CALL,
+            buckets=BUCKETS_S,
+            registry=one,
+        )
+        self.time_to_first_token = Histogram(
+            "llm_time_to_first_token_seconds", "Time to the first token of streamed calls", CALL, buckets=BUCKETS_S, registry=one
+        )
+
+    def text(self) -> str:
+        """Prometheus' exposition format 0.0.4."""
+        return generate_latest(_WithoutStartTimes(self._registry)).decode()
+
+
+class _WithoutStartTimes(Collector):
+    """The library adds to each counter and histogram one more metric, when it began; its only switch for that is the whole process's."""
+
+    def __init__(self, inner: Collector) -> None:
+        self._inner = inner
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._inner.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric

@@ -1,0 +1,104 @@
+"""A chat that names a model of config/models.yaml and no family: the request as it came, to that model, on record as no family's.
+
+No prompt, no variant, no arm: nothing of it counts for any family, and no text of it is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Request
+
+from api.access.auth import require_family
+from api.access.key_limits import KeySpending
+from api.gateway.chat_answer import AnsweredCall
+from api.gateway.chat_body import ChatBody, sent_on
+from api.gateway.hourly_money import models_bound, most_usd
+from api.gateway.model_side import ModelSide
+from api.served import unit_of
+from api.services import Services
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.family.generation_settings import SETTINGS, model_faults
+from optimizer.core.family.variant import Message, Variant
+from optimizer.core.feedback.events import NO_FAMILY
+from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.core.models.language import ModelRequest
+from optimizer.core.search.cost_estimate import DEFAULT_MAX_TOKENS
+from optimizer.jobs.ids import new_id
+
+NONE = Variant(messages=({"role": "user", "content": ""},))  # nothing is rendered, and no policy is executed
+
+
+def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
+    """Whether a chat's ``model`` is one of config/models.yaml; a family of that name comes first, also one that cannot be served now."""
+    served, files = shared.serving.now_served, shared.families
+    is_family = name in served.families or name in files.families or name in files.problems
+    return served.version is not None and not is_family and side.catalogue.knows(name)
+
+
+def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide) -> AnsweredCall:
+    """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none, MoneySpent where the hour's money is gone."""
+    caller = request.state.caller
+    for family in (body.model, None):  # to a key for named families this is a family like any other that is not its own
+        require_family(caller, family)
+    for field in ("variables", "variant"):
+        if getattr(body.detent, field) is not None:
+            raise InvalidInput(
+                f"{body.model!r} is a model and no family, so it has no {field}. Leave it out, or name a family as model.",
+                [Fault(pointer=f"/detent/{field}", detail="is for a family")],
+            )
+    asked = sent_on(body)
+    unit = body.user or body.detent.unit or unit_of(request)
+    if unit is not None and not unit.strip():
+        raise InvalidInput(
+            "The unit is blank. Name a user, session or conversation, or leave it out.", [Fault(pointer="/user", detail="is blank")]
+        )
+    messages = _messages(body)
+    params = {**_settings(body), **{name: value for name, value in asked.items() if value is not None}}
+    made = ModelRequest(model=body.model, revision="", messages=messages, params=params)
+    may_cost_usd = _require_money(made, shared, side)
+    id = new_id("in")
+    return AnsweredCall(
+        id=id,
+        served=None,
+        variant=NONE,
+        request=made if made.temperature == 0 else replace(made, sample=id),
+        input={},
+        rendered=lambda shown: messages,
+        sticky=False,
+        actor=caller.actor,
+        spending=KeySpending.of(caller, shared.store, shared.clock),
+        injection=injection_signs(texts_in([m.get("content") for m in messages if m.get("role") in ("user", "tool")])),
+        unit=unit,
+        may_cost_usd=may_cost_usd,
+    )
+
+
+def _messages(body: ChatBody) -> list[Message]:
+    """Raises InvalidInput for none."""
+    if not body.messages:
+        raise InvalidInput("A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")])
+    return list(body.messages)
+
+
+def _settings(body: ChatBody) -> dict[str, Any]:
+    """The generation settings that the request names; other members of OpenAI's request are not sent on."""
+    given = {**(body.model_extra or {})}
+    if given.get("max_completion_tokens") is not None:
+        given["max_tokens"] = given["max_completion_tokens"]
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
+    settings = {one.name: given[one.name] for one in SETTINGS if given.get(one.name) is not None}
+    if faults := model_faults(settings, ""):
+        raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults) + ".", faults)
+    return {"max_tokens": DEFAULT_MAX_TOKENS, **settings}
+
+
+def _require_money(request: ModelRequest, shared: Services, side: ModelSide) -> float:
+    """The most that the answer may cost, 0 where nothing limits it; raises MoneySpent."""
+    limit, said_by = models_bound(shared.settings, shared.families.families)
+    if limit is None:
+        return 0.0
+    side.money.require_left(NO_FAMILY, limit, shared.clock.now(), whose="Chat with models by their own names", said_by=said_by)
+    return most_usd(request, [request.model], 1, side.catalogue, limit=limit, said_by=said_by)

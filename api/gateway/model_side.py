@@ -1,0 +1,93 @@
+"""What the gateway has beside the services that every process has: models behind their guards, threads, counts, money, cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import Request
+
+from api.gateway.chat_answer import Answered
+from api.gateway.guarded_models import GuardedModels
+from api.gateway.hourly_money import HourlyMoney
+from api.gateway.metrics import Metrics
+from api.gateway.model_threads import ModelThreads
+from api.gateway.reader import Reader
+from api.gateway.response_cache import ResponseCache
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.evaluation.scoring import Judge
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.policy.policy import Policy, parse_policy
+
+if TYPE_CHECKING:
+    from optimizer.adapters.files.spool import Spool
+    from optimizer.adapters.models.language_models import Models
+
+
+MAX_KNOWN = 256
+
+log = structlog.get_logger("gateway")
+
+
+class Policies:
+    """By variant id. A policy that cannot be read is no reason to answer nobody."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Policy | None] = {}
+
+    def of(self, id: str, variant: Variant) -> Policy | None:
+        """None for a variant that is answered by one call of its model."""
+        if not variant.policy:
+            return None
+        if id not in self._known:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[id] = self._read(id, variant)
+        return self._known[id]
+
+    def _read(self, id: str, variant: Variant) -> Policy | None:
+        try:
+            policy = parse_policy(variant.policy)
+        except InvalidInput as error:  # made before its knobs were checked
+            log.error("policy not executed; the variant's model answers alone", variant=id, error=error.detail)
+            return None
+        return None if policy.is_plain else policy
+
+
+@dataclass(kw_only=True)
+class ModelSide:
+    """``catalogue`` is what config/models.yaml names; ``models`` is the one way to ask them."""
+
+    catalogue: Models
+    spool: Spool  # for records that the store does not take at once
+    metrics: Metrics = field(default_factory=Metrics)
+    models: GuardedModels = field(init=False)
+    threads: ModelThreads = field(default_factory=ModelThreads)
+    money: HourlyMoney = field(default_factory=HourlyMoney)
+    cache: ResponseCache = field(default_factory=ResponseCache)
+    settling: dict[asyncio.Task[Answered], Reader] = field(default_factory=dict)  # calls under way, and who waits for them
+    recording: set[asyncio.Task[None]] = field(default_factory=set)
+    policies: Policies = field(default_factory=Policies)
+    judge_of: Callable[[str, Family], Judge] | None = (
+        None  # a function that a family's file names, by its dotted path; None: there are none
+    )
+
+    users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __post_init__(self) -> None:
+        self.models = GuardedModels(
+            self.catalogue, self.metrics, users=self.users, bill=lambda family, usd: self.money.add(family, usd, self.now())
+        )
+
+
+def of(request: Request) -> ModelSide:
+    side: ModelSide = request.app.state.model_side
+    return side

@@ -1,0 +1,114 @@
+"""The answer of a Variant whose policy makes more of a request than one call: a cascade, votes, a gate. What it may ask is in core/policy/."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from api.gateway.chat_answer import Answered, AnsweredCall, storable
+from api.gateway.model_side import ModelSide
+from api.gateway.reader import Reader
+from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.family.answer import Output
+from optimizer.core.family.family import Family
+from optimizer.core.models.language import ModelRequest
+from optimizer.core.policy.assess import Situation, own_score
+from optimizer.core.policy.attempts import Attempt
+from optimizer.core.policy.context import tool_results
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.policy.steps import draw_of
+from optimizer.jobs.calls.ask_model import Asked, ask_model
+from optimizer.jobs.calls.execute_policy import AskOne, Executed, PolicyRequest, Score, execute_policy
+from optimizer.ports import LanguageModel
+
+
+class PolicyFailed(ModelFailed):
+    """No model gave an answer that may go out. ``record`` holds what was asked and paid for it all the same."""
+
+    def __init__(self, failure: ModelFailed, record: Mapping[str, Any]) -> None:
+        members = {name: value for name, value in failure.members.items() if name != "kind"}
+        super().__init__(failure.detail, kind=failure.kind, said=failure.said, **members)
+        self.record = record
+
+
+async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy) -> Answered:
+    """The answer that the policy lets go out, with the sums of all its calls.
+
+    Raises:
+        PolicyFailed: no answer may go out.
+        ClientGone: the client went before one could; its ``record`` holds what was paid.
+    """
+    definition = call.definition
+    situation = Situation(
+        output=definition.output if definition is not None else Output(),
+        input=call.input,
+        tool_results=tool_results(call.request.messages),
+    )
+    wanted = PolicyRequest(
+        policy=policy,
+        rendered=call.request,
+        fewer=messages_of_fewer(policy.examples, call.variant, call.rendered),
+        situation=situation,
+        draw=draw_of(call.id),
+    )
+    ask, ask_later = _asking(side, call, reader), _asking(side, call, None)
+    score = None if policy.own_scorer is None or definition is None else _score(side, policy.own_scorer, definition, situation)
+    try:
+        executed = await execute_policy(wanted, ask, ask_later=ask_later, score=score)
+    except Busy as error:
+        raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
+    if executed.interrupted is not None:
+        executed.interrupted.record = _sums(executed)  # type: ignore[attr-defined]
+        raise executed.interrupted
+    if executed.attempt is None:
+        assert executed.failure is not None
+        raise PolicyFailed(executed.failure, _sums(executed)) from executed.failure
+    return _answered(executed, executed.attempt)
+
+
+def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None) -> AskOne:
+    models = side.models.for_request(call.family, reader, call.spending, call.actor)
+
+    def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[Asked]:
+        if reader is not None:
+            reader.check()  # raises where nobody waits any more, before another call is paid for
+        return side.threads.start(lambda: ask_model(models, name, request_of))
+
+    return ask
+
+
+def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -> Score | None:
+    """The user's own function on a text; it is loaded where it first runs, beside the event loop. One that the file does not name gives no score."""
+    judge_of = side.judge_of
+    return None if judge_of is None else lambda text: own_score(judge_of(dotted, family), situation, text)
+
+
+def _answered(executed: Executed, attempt: Attempt) -> Answered:
+    assert attempt.answer is not None
+    tokens = executed.tokens()
+    answer = replace(
+        attempt.answer,
+        cost_usd=executed.cost_usd,
+        input_tokens=tokens["input_tokens"],
+        output_tokens=tokens["output_tokens"],
+    )
+    return Answered(
+        answer=answer,
+        models=executed.models,
+        model=attempt.answered_by or attempt.call.model,
+        confidence=attempt.confidence,
+        parts=_parts(executed),
+        more={"why": executed.why},
+        follow_up=executed.follow_up,
+    )
+
+
+def _sums(executed: Executed) -> dict[str, Any]:
+    return {"cost_usd": executed.cost_usd, **executed.tokens(), "parts": _parts(executed)}
+
+
+def _parts(executed: Executed) -> list[dict[str, Any]]:
+    """Texts without what no database keeps."""
+    return [{name: storable(value) if isinstance(value, str) else value for name, value in part.items()} for part in executed.parts()]

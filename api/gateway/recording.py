@@ -1,0 +1,125 @@
+"""Interactions onto the record: into the store where it takes them at once, else into the spool, which is drained when it does again.
+
+Either way an interaction is on disk before its answer is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from api.services import Services
+from optimizer.adapters.files.spool import Spool, left_behind
+from optimizer.core.base.errors import Busy
+from optimizer.core.feedback.events import LaterParts
+from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
+from optimizer.jobs.feedback.place_events import ReadEvent
+from optimizer.jobs.feedback.spooled_records import (
+    add_later_parts_once,
+    interaction_record,
+    keep_records,
+    later_parts_record,
+    shortened,
+    without_texts,
+)
+from optimizer.ports import Transaction
+
+RECORD_WAIT_S = 0.25  # an answer waits no longer than this for the store before its interaction goes into the spool
+ANSWER_BYTES = 64 * 1024  # room that is promised for what a record holds beside the input
+
+log = structlog.get_logger("gateway")
+
+
+async def record_interaction(shared: Services, spool: Spool, event: Mapping[str, Any], actor: str) -> None:
+    """Returns once it is on disk. Raises Busy where it can be put nowhere."""
+    intake = shared.intake(actor, by_gateway=True)
+    request, reads = await _read(intake, event)
+    if not reads:  # nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record
+        request, reads = await _read(intake, without_texts(event))
+    if reads and not await _in_store(shared, spool, lambda tx: _kept(request.keep(tx, reads), event["id"])):
+        await asyncio.to_thread(_put, spool, reads[0], actor)
+
+
+async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest, Sequence[ReadEvent]]:
+    request = intake.request()
+    reads = await request.aread([event]) if "assignment" in event else [request.read_of_no_family(event)]
+    for rejected in request.rejected:
+        log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])
+    return request, reads
+
+
+async def record_later(shared: Services, spool: Spool, row: LaterParts) -> None:
+    """The same for what was asked behind an answer."""
+    if not await _in_store(shared, spool, lambda tx: add_later_parts_once(tx, shared.store, row)):
+        await asyncio.to_thread(spool.append, later_parts_record(row))
+
+
+def drain(shared: Services, spool: Spool) -> None:
+    """Puts what waits into the store, oldest first: of this gateway and of those that have ended. Raises Busy while the store takes nothing."""
+    _drain(shared, spool)
+    for other in left_behind(spool):
+        _drain(shared, other)
+
+
+def _drain(shared: Services, spool: Spool) -> None:
+    while (found := spool.waiting())[0]:
+        records, place = found
+        try:
+            _keep(shared, records)
+        except Busy:
+            raise
+        except Exception:  # one of them cannot be kept: the others must not wait for it
+            for record in records:
+                _keep_or_set_aside(shared, spool, record)
+        spool.drained(place)
+        log.info("interactions of the spool are in the store", n=len(records))
+
+
+async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction], None]) -> bool:
+    """Whether the store took it at once. While something waits in the spool nothing goes past it."""
+    if not spool.is_empty:
+        return False
+    task = asyncio.create_task(shared.store.awrite(write))
+    done, _ = await asyncio.wait({task}, timeout=RECORD_WAIT_S)
+    if not done:
+        task.cancel()  # withdrawn, or under way: then it comes twice and counts once
+        return False
+    error = task.exception()
+    if error is not None:
+        log.warning("the store took no record, so it goes into the spool", error=str(error))
+    return error is None
+
+
+def _kept(answer: Mapping[str, Any], id: str) -> None:
+    for rejected in answer["rejected"]:
+        log.error("interaction rejected", interaction=id, type=rejected["type"], detail=rejected["detail"])
+
+
+def _put(spool: Spool, read: ReadEvent, actor: str) -> None:
+    record = interaction_record(read, actor)
+    try:
+        spool.append(record)
+    except Busy as error:
+        log.error("no room for the texts of an interaction, so they are left out", interaction=read.report.get("id"), error=str(error))
+        spool.append(shortened(record))
+
+
+def _keep(shared: Services, records: Sequence[Mapping[str, Any]]) -> None:
+    def intake_of(actor: str) -> Intake:
+        return shared.intake(actor, by_gateway=True)
+
+    for rejected in shared.store.write(lambda tx: keep_records(tx, records, shared.store, intake_of), rows=len(records)):
+        log.error("interaction rejected", type=rejected["type"], detail=rejected["detail"])
+
+
+def _keep_or_set_aside(shared: Services, spool: Spool, record: Mapping[str, Any]) -> None:
+    try:
+        _keep(shared, [record])
+    except Busy:
+        raise
+    except Exception as error:
+        spool.set_aside(record)
+        log.error("a record of the spool cannot be kept and was set aside", file=str(spool.aside), error=str(error), exc_info=error)

@@ -1,0 +1,74 @@
+"""Answers given before, by sender, variant and rendered messages: off unless a family switches it on, bounded in age, number and size."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from api.gateway.chat_answer import Answered, AnsweredCall
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.family.settings import Cache
+
+MAX_CHARS = 16_000_000  # of all answers of one family together
+MAX_ANSWER_CHARS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    answered: Answered
+    at: float
+    n_chars: int
+
+
+class ResponseCache:
+    """In memory only, gone with the process. Used from one event loop."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._families: dict[str, OrderedDict[str, _Kept]] = {}
+        self._n_chars: dict[str, int] = {}
+
+    def find(self, call: AnsweredCall, settings: Cache) -> Answered | None:
+        """The answer that the same variant gave to the same messages, marked as cached and free of charge."""
+        if not _may(call, settings):
+            return None
+        kept = self._families.get(call.family, OrderedDict())
+        key = _key(call)
+        found = kept.get(key)
+        if found is None:
+            return None
+        if self._now() - found.at > settings.max_age_s:
+            self._drop(call.family, key)
+            return None
+        kept.move_to_end(key)
+        answered = found.answered
+        return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0))
+
+    def keep(self, call: AnsweredCall, answered: Answered, settings: Cache) -> None:
+        """Only what the model of the variant itself said: a fallback's answer should not outlive its outage."""
+        n_chars = len(answered.answer.text) + len(str(answered.answer.raw_message or ""))
+        if not _may(call, settings) or answered.cached or call.cheapest_only or len(answered.models) > 1 or n_chars > MAX_ANSWER_CHARS:
+            return
+        family, key = call.family, _key(call)
+        self._drop(family, key)
+        kept = self._families.setdefault(family, OrderedDict())
+        kept[key] = _Kept(replace(answered, parts=(), follow_up=None), self._now(), n_chars)  # which are of that request alone
+        self._n_chars[family] = self._n_chars.get(family, 0) + n_chars
+        while len(kept) > settings.max_entries or self._n_chars[family] > MAX_CHARS:
+            self._drop(family, next(iter(kept)))
+
+    def _drop(self, family: str, key: str) -> None:
+        gone = self._families.get(family, OrderedDict()).pop(key, None)
+        if gone is not None:
+            self._n_chars[family] -= gone.n_chars
+
+
+def _may(call: AnsweredCall, settings: Cache) -> bool:
+    return settings.enabled and (call.request.temperature == 0 or settings.any_temperature)
+
+
+def _key(call: AnsweredCall) -> str:
+    """Of one key's own: from another's answers it would learn what that was asked."""
+    return digest(canonical_json([call.actor, call.variant.id, list(call.request.messages), dict(call.request.params)]))

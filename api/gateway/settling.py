@@ -1,0 +1,167 @@
+"""What becomes of a call: the answer is made beside the event loop, and then it is on record, exactly once, also when it failed.
+
+None of this depends on the client: who leaves ends the work, not its record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from api.gateway.chat_answer import Answered, AnsweredCall, failure_report, json_bytes, report_of
+from api.gateway.model_side import ModelSide
+from api.gateway.reader import ClientGone, Reader
+from api.gateway.recording import ANSWER_BYTES, record_interaction, record_later
+from api.services import Services
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.policy.attempts import Attempt
+from optimizer.jobs.feedback.record_later_parts import later_parts
+
+log = structlog.get_logger("gateway")
+
+
+async def begin(
+    shared: Services, side: ModelSide, call: AnsweredCall, reader: Reader, start: Callable[[], asyncio.Future[Answered]]
+) -> asyncio.Task[Answered]:
+    """Starts the making of an answer, unless it is known. The task settles the call: it ends when that is on record.
+
+    Raises:
+        Busy: there is too much to do already, or no room for a record; nothing was begun.
+    """
+    started = perf_counter()
+    _tell_of_injection(side, call)
+    with ExitStack() as stack:
+        stack.enter_context(side.money.under_way(call.family, call.may_cost_usd))  # before anything is waited for: the next one counts it
+        await asyncio.to_thread(stack.enter_context, side.spool.promise(ANSWER_BYTES + 2 * len(json_bytes(call.input))))
+        cached = _cached(side, call)
+        coming = start() if cached is None else _known(cached)
+        room = stack.pop_all()
+    task = asyncio.create_task(_settle(shared, side, call, reader, coming, started))
+    task.add_done_callback(lambda _: room.close())
+    side.settling[task] = reader
+    task.add_done_callback(lambda done: _settled(side, done))
+    return task
+
+
+def _tell_of_injection(side: ModelSide, call: AnsweredCall) -> None:
+    if not call.injection:
+        return
+    log.warning("an input speaks to the model", interaction=call.id, family=call.family, signs=list(call.injection))
+    for sign in call.injection:
+        side.metrics.inputs_flagged.labels(family=call.family, sign=sign).inc()
+
+
+def _settled(side: ModelSide, task: asyncio.Task[Answered]) -> None:
+    del side.settling[task]
+    if not task.cancelled():
+        task.exception()  # told to the client, where there still is one
+
+
+async def _settle(
+    shared: Services, side: ModelSide, call: AnsweredCall, reader: Reader, coming: asyncio.Future[Answered], started: float
+) -> Answered:
+    def first_ms() -> float | None:
+        return None if reader.first_at is None else (reader.first_at - started) * 1000
+
+    try:
+        answered = await coming
+    except ModelFailed as error:
+        if error.kind not in ("busy", "limit") or getattr(
+            error, "record", None
+        ):  # which is answered like every refusal of a server that has too much to do: nothing is kept
+            latency_ms = (perf_counter() - started) * 1000
+            failed = failure_report(
+                f"{error.kind}: {error.detail}", output=reader.text, latency_ms=latency_ms, time_to_first_token_ms=first_ms()
+            )
+            await _record_failure(shared, side, call, {**failed, **_paid(error)})
+        raise
+    except ClientGone as error:
+        if reader.asked:  # how long the answer would have taken is not known, so no latency is reported
+            gone = f"{reader.why} after {len(reader.text)} characters of the answer"
+            left = failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms())
+            await _record_failure(shared, side, call, {**left, **_paid(error)})
+        raise
+    except Exception as error:
+        log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
+        await _record_failure(
+            shared,
+            side,
+            call,
+            {
+                **failure_report(f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text),
+                **_paid(error),
+            },
+        )
+        raise
+    latency_ms = (perf_counter() - started) * 1000
+    await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
+    if call.definition is not None:
+        side.cache.keep(call, answered, call.definition.cache)
+    if answered.follow_up is not None:
+        task = asyncio.create_task(_follow(shared, side, call, answered.follow_up))
+        side.recording.add(task)
+        task.add_done_callback(side.recording.discard)
+    return answered
+
+
+def _paid(error: BaseException) -> Mapping[str, Any]:
+    """What a policy had asked and paid before it came to nothing."""
+    record: Mapping[str, Any] = getattr(error, "record", {})
+    return record
+
+
+async def _follow(shared: Services, side: ModelSide, call: AnsweredCall, follow_up: Callable[[], Awaitable[Sequence[Attempt]]]) -> None:
+    """What a policy asks behind its answer, on record beside the interaction."""
+    family = call.definition
+    try:
+        with side.money.under_way(call.family, call.may_cost_usd):
+            attempts = await follow_up()
+        if family is not None:
+            row = later_parts(family, call.id, attempts, shared.clock)
+            if row is not None:
+                await record_later(shared, side.spool, row)
+    except Exception as error:
+        log.error("later parts not recorded", interaction=call.id, error=str(error), exc_info=error)
+
+
+def _cached(side: ModelSide, call: AnsweredCall) -> Answered | None:
+    definition = call.definition
+    found = side.cache.find(call, definition.cache) if definition is not None else None
+    if found is not None:
+        side.metrics.cached_answers.labels(family=call.family, model=found.models[-1]).inc()
+    return found
+
+
+def _known(answered: Answered) -> asyncio.Future[Answered]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(answered)
+    return future
+
+
+async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any]) -> None:
+    """Puts the interaction on disk. Raises Busy where that cannot be done: an answer that is on no record is not given."""
+    began = shared.clock.now() - timedelta(milliseconds=report.get("latency_ms") or 0)  # it may reach the store much later
+    event = {"id": call.id, "occurred_at": began, **report}
+    if call.served is not None:
+        event |= {"assignment": call.token, "input": dict(call.input)}
+    elif call.unit is not None:
+        event["unit"] = call.unit
+    if call.injection:
+        event["tags"] = {**event.get("tags", {}), "injection": ",".join(call.injection)}
+    try:
+        await record_interaction(shared, side.spool, event, call.actor)
+    except Exception as error:
+        log.error("interaction not recorded", interaction=call.id, error=str(error), exc_info=error)
+        raise
+
+
+async def _record_failure(shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any]) -> None:
+    """The client hears of the failure itself, whatever becomes of its record."""
+    with suppress(Exception):  # logged
+        await _record(shared, side, call, report)

@@ -1,0 +1,177 @@
+"""JSON bodies, read strictly: what comes through can be stored, hashed and sent on without surprises.
+
+What a text costs is not its bytes but its values (three bytes, ``[],``, become an object of sixty), so these are counted before any is made
+(docs/adr/0017-bodies-are-weighed-before-they-are-read.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+from pydantic_core import from_json
+from starlette.requests import Request
+from starlette.types import Receive, Scope
+
+from api.http.body_limits import BodyLimit
+from api.http.problems import MalformedBody, UnsupportedMediaType
+from optimizer.core.base.errors import MAX_FAULTS, Fault, pointer_of
+
+T = TypeVar("T")
+MAX_INTEGER = 2**53 - 1  # what every JSON reader holds exactly (RFC 8785)
+MAX_DEPTH = 64  # what looks at a value later goes a few calls deeper with each level
+# A longer text is read beside the event loop: looking at the eight thousand values that so many bytes may hold takes 10 ms.
+QUICK_BYTES = 16_384
+PIECE_BYTES = 1_048_576  # of a body that one step takes: other threads run between two of them
+_NO_SIGNS = bytes(set(range(256)) - set(b'",[{'))
+
+
+class StrictRequest(Request):
+    """A request whose body is bounded, and whose ``json()`` refuses what JSON cannot hold everywhere: NaN, infinities, huge integers, NUL characters."""
+
+    def __init__(self, scope: Scope, receive: Receive, limit: BodyLimit) -> None:
+        super().__init__(scope, receive)
+        self.limit = limit
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Raises TooLarge once more has come than the route takes; what is declared as larger is not waited for."""
+        declared = self.headers.get("content-length", "")
+        n_bytes = int(declared) if declared.isascii() and declared.isdigit() else 0
+        if n_bytes <= self.limit.n_bytes:
+            n_bytes = 0
+            async for piece in super().stream():
+                n_bytes += len(piece)
+                if n_bytes > self.limit.n_bytes:
+                    break
+                yield piece
+        if n_bytes > self.limit.n_bytes:
+            self.state.headers["Connection"] = "close"  # the rest is not read
+            raise self.limit.too_large()
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            value = await self.value()
+            self._json = await beside(len(await self.body()), lambda: checked(value))
+        return self._json
+
+    async def value(self) -> Any:
+        """The body as JSON, for a route that checks its parts itself."""
+        body = await self.body()
+        return await beside(len(body), lambda: read_json(body, self.limit))
+
+
+async def beside(n_bytes: int, work: Callable[[], T]) -> T:
+    """What ``work`` gives, of so many bytes: beside the event loop where that may take longer than serving should wait."""
+    return work() if n_bytes <= QUICK_BYTES else await asyncio.to_thread(work)
+
+
+def read_json(body: bytes, limit: BodyLimit | None = None) -> Any:
+    """The value of a JSON text; raises MalformedBody with the position of what is wrong, TooLarge before it makes more values than the limit says."""
+    if limit is not None and count_values(body, limit.n_values) > limit.n_values:
+        raise limit.too_many_values()
+    try:  # texts are not looked up among those before: a hostile body repeats none, and this takes half as long
+        return from_json(body, allow_inf_nan=False, cache_strings="none")
+    except ValueError as error:
+        raise MalformedBody(f"The body is no JSON text: {error}. Send UTF-8 JSON.") from None
+
+
+def count_values(body: bytes, enough: int) -> int:
+    """At least as many values as the text holds, names of members apart; of a text with more than ``enough``, some number above that.
+
+    Texts in it are left out only where there might be more than enough: signs inside them are no values. Each step is one pass in C over a
+    piece of the body, since a look at each sign costs a hundred times that.
+    """
+    most = 1 + _n_separators(body)
+    if most <= enough:
+        return most
+    signs = b"".join(map(_signs, _pieces(body)))
+    if signs.count(b'"') > 4 * enough:  # more than a name and a text for each value
+        return enough + 1
+    return 1 + _n_separators(b"".join(signs.split(b'"')[::2]))
+
+
+def _signs(piece: bytes) -> bytes:
+    """Its quotes that begin or end a text, commas and opening brackets: of ordinary texts a hundredth."""
+    if b"\\" in piece:
+        piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return piece.translate(None, _NO_SIGNS)
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """The body in parts, none of which ends between a backslash and what it escapes."""
+    start = 0
+    while start < len(body):
+        piece = body[start : start + PIECE_BYTES]
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2:
+            piece = body[start : start + PIECE_BYTES + 1]
+        yield piece
+        start += len(piece)
+
+
+def _n_separators(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def parse(body: bytes, limit: BodyLimit | None = None) -> Any:
+    """``read_json``, and MalformedBody with the first hundred members that cannot be kept."""
+    return checked(read_json(body, limit))
+
+
+def checked(value: Any) -> Any:
+    """The value; raises MalformedBody with the first hundred members that cannot be kept."""
+    faults = list(islice(_faults(value), MAX_FAULTS))
+    if faults:
+        listed = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults[:5])
+        raise MalformedBody(f"The body holds values that cannot be kept: {listed}.", faults)
+    return value
+
+
+def check_media_type(request: Request) -> None:
+    """A body of JSON must say so: a web page of somebody else can send anything but that without being asked first."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != "application/json" and not (given.startswith("application/") and given.endswith("+json")):
+        raise UnsupportedMediaType(
+            f"The body is {given or 'of no declared type'}, and JSON is expected. Send `Content-Type: application/json`."
+        )
+
+
+def _faults(root: Any) -> Iterator[Fault]:
+    """A place is put into words for a fault alone: the path to it is kept as it is walked, one entry for each level."""
+    path: list[Any] = []
+    levels: list[Iterator[tuple[Any, Any]]] = [iter([("", root)])]
+    while levels:
+        name, value = next(levels[-1], (None, None))
+        if name is None:
+            levels.pop()
+            if path:
+                path.pop()
+            continue
+        path.append(name)
+        if isinstance(name, str) and "\0" in name:
+            yield Fault(pointer=_pointer(path), detail="a name holds the character U+0000; remove it")
+        if isinstance(value, dict | list) and len(levels) <= MAX_DEPTH:
+            members: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+            levels.append(iter(members))
+            continue
+        if (problem := _problem(value)) is not None:
+            yield Fault(pointer=_pointer(path), detail=problem)
+        path.pop()
+
+
+def _pointer(path: list[Any]) -> str:
+    return pointer_of(path[1:])
+
+
+def _problem(value: Any) -> str | None:
+    if isinstance(value, dict | list):
+        return f"the value is nested more than {MAX_DEPTH} levels deep"
+    if isinstance(value, str) and "\0" in value:
+        return "the text holds the character U+0000; remove it"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "the number is too large"
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        return f"the integer is outside ±{MAX_INTEGER}; send it as text"
+    return None

@@ -1,0 +1,205 @@
+"""Connections: how many there may be, and how long each may take over what it sends and what it reads.
+
+uvicorn bounds only the pause between two requests. A sender that is slow on purpose, or away without having said so, would keep a
+connection for ever; here every state of a connection has its time, looked at twice a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+import structlog
+from ulid import ULID
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.http import problems
+from optimizer.core.base.errors import Busy, DetentError
+from optimizer.host.config import ServerLimits
+
+MAX_HEADER_BYTES = 64 * 1024
+log = structlog.get_logger("http")
+LINGER_S = 5.0  # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
+OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
+
+
+class Door:
+    """The connections of one server. Used on the event loop only.
+
+    Args:
+        per_address: most connections of one address that ``is_proxy`` does not know; None: no bound.
+    """
+
+    def __init__(self, limits: ServerLimits, *, per_address: int | None, is_proxy: Callable[[str], bool]) -> None:
+        self.limits = limits
+        self._per_address, self._is_proxy = per_address, is_proxy
+        self._of: Counter[str] = Counter()
+        self._n = 0
+
+    def enter(self, address: str) -> Busy | None:
+        """Counts a connection; the error says that there are too many. Each ``enter`` has its ``leave``."""
+        self._n += 1
+        self._of[address] += 1
+        if self._n > self.limits.connections:
+            return Busy(f"This server has {self.limits.connections:,} connections open, its most. Connect again in a second.")
+        if self._per_address is not None and self._of[address] > self._per_address and not self._is_proxy(address):
+            return Busy(
+                f"Your address has {self._per_address:,} connections open here, its most. Use those, or close some; "
+                "limits.connections_per_address is a setting, and a proxy belongs into api.trusted_proxies."
+            )
+        return None
+
+    def leave(self, address: str) -> None:
+        self._n -= 1
+        self._of[address] -= 1
+        if not self._of[address]:
+            del self._of[address]
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 on llhttp, with a bound on every wait for the other side."""
+
+    def __init__(self, door: Door, **given: Any) -> None:
+        super().__init__(**given)
+        self._door, self._limits = door, door.limits
+        self._address = ""
+        self._reading: Literal["headers", "body"] | None = None
+        self._since = 0.0  # when it began to wait for what it reads
+        self._n_header_bytes = 0
+        self._unread_since: float | None = None  # the other side does not take what is written to it
+        self._closing_since: float | None = None
+        self._refused_at: float | None = None
+
+    # --- what happens ---------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self._begin("headers")
+        if (refusal := self._door.enter(self._address)) is not None:
+            self._refuse(refusal)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.leave(self._address)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused_at is not None:
+            return
+        if self._reading is None:
+            self._begin("headers")
+        if self._reading == "headers":
+            self._n_header_bytes += len(data)
+        super().data_received(data)
+        if self._reading == "headers" and self._n_header_bytes > MAX_HEADER_BYTES and self._refused_at is None:
+            self._refuse(problems.HeadersTooLarge(f"The headers are larger than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter ones."))
+
+    def on_message_begin(self) -> None:
+        if self._reading is None:  # the next request in the same packet
+            self._begin("headers")
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value.strip(OPTIONAL_SPACE))
+
+    def on_headers_complete(self) -> None:
+        self._begin("body")
+        super().on_headers_complete()
+        self.cycle.transport = _LastAnswer(self.transport, self)  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        self._reading = None
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        self._unread_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._unread_since = None
+        super().resume_writing()
+
+    # --- what takes too long ----------------------------------------------------------------------------------------------
+
+    def end_if_late(self, now: float) -> None:
+        """Ends the connection where the other side has had its time. ``now``: seconds of the event loop's clock."""
+        if self._refused_at is not None:
+            if now - self._refused_at > LINGER_S:
+                self.transport.abort()
+        elif self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > self._limits.stalled_seconds:
+                self.transport.abort()  # what was written last is not taken either
+        elif self._unread_since is not None:
+            if now - self._unread_since > self._limits.stalled_seconds:
+                self.transport.abort()
+        elif self._reading is not None:
+            self._end_slow_reading(now, self._reading)
+
+    def _end_slow_reading(self, now: float, what: Literal["headers", "body"]) -> None:
+        if self.flow.read_paused or (what == "headers" and self._is_answering()):
+            self._since = now  # here the server is the slow one
+            return
+        most = self._limits.header_seconds if what == "headers" else self._limits.body_seconds
+        if now - self._since > most:
+            self._refuse(
+                problems.TooSlow(
+                    f"The request's {what} did not arrive within {most:g} s, so the connection is closed and nothing was kept. "
+                    f"Send it again at once; limits.{what.removesuffix('s')}_seconds is a setting."
+                )
+            )
+
+    def _begin(self, what: Literal["headers", "body"]) -> None:
+        self._reading, self._since, self._n_header_bytes = what, self.loop.time(), 0
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, error: DetentError) -> None:
+        """Answers, unless an answer has begun, and takes nothing more; a route that waits for the body learns that its client is gone."""
+        begun = self._is_answering() and self.cycle.response_started
+        if self._is_answering():
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if begun:
+            self.transport.close()
+            return
+        self.transport.write(_answer(error))
+        self._linger()
+
+    def close_after_answer(self) -> None:
+        """A body that was refused by its declared size is still being sent: a proxy would answer 502 for a connection reset in the middle of it."""
+        if self._reading == "body" and not self.transport.is_closing():
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        self._refused_at = self.loop.time()
+        self.transport.write_eof()
+
+
+class _LastAnswer:
+    """The transport as uvicorn's answers use it; it ends as the protocol says."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: TimedProtocol) -> None:
+        self._transport = transport
+        self.write, self.close = transport.write, protocol.close_after_answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def _answer(error: DetentError) -> bytes:
+    request_id = str(ULID()).lower()  # what the request itself may have named was not read to its end
+    log.debug("connection refused", request_id=request_id, status=problems.status_of(error), detail=error.detail)
+    body = json.dumps(problems.document(error, request_id=request_id)).encode()
+    head = (
+        STATUS_LINE[problems.status_of(error)],
+        f"content-type: {problems.MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n".encode(),
+        f"x-request-id: {request_id}\r\nretry-after: 1\r\nconnection: close\r\n\r\n".encode(),
+    )
+    return b"".join((*head, body))

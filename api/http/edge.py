@@ -1,0 +1,105 @@
+"""The outermost layer of every request: its id in and out and in each log line, the size of its body, and what is under way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from time import perf_counter
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+from ulid import ULID
+
+from api.http import problems
+from api.http.in_flight import InFlight, Passage
+from api.http.logged_path import logged_path
+from api.http.safe_headers import add_safe_headers
+from optimizer.core.base.errors import TooLarge
+from optimizer.host.config import ServerLimits
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")
+
+log = structlog.get_logger("api")
+
+
+class Edge:
+    """ASGI middleware. Later layers find ``request_id`` and ``passage`` in the scope's state and may add ``headers`` there for the answer.
+
+    Changes and faults get a log line each; what comes thousands of times a minute sets ``quiet`` when all went well.
+    """
+
+    def __init__(self, app: ASGIApp, limits: ServerLimits) -> None:
+        self.app = app
+        self.body_bytes = limits.body_bytes
+        self.in_flight = InFlight(limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id, declared = _read(scope)
+        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["headers"] = {}
+        passage = state["passage"] = Passage(self.in_flight)
+        started = perf_counter()
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                headers.append((b"x-request-id", request_id.encode()))
+                add_safe_headers(headers)
+                headers.extend((name.lower().encode(), value.encode()) for name, value in state["headers"].items())
+                if message["status"] >= 500 or (scope["method"] not in ("GET", "HEAD") and not state.get("quiet")):
+                    log.info(
+                        "answered",
+                        method=scope["method"],
+                        path=logged_path(scope),
+                        status=message["status"],
+                        ms=round((perf_counter() - started) * 1000, 1),
+                    )
+            await send(message)
+
+        with bound_contextvars(request_id=request_id):
+            if declared > self.body_bytes:
+                await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
+                return
+            try:
+                await self.app(scope, self._counted(receive, passage), answer)
+            finally:
+                passage.end()
+
+    def _counted(self, receive: Receive, passage: Passage) -> Receive:
+        n_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            if message["type"] == "http.request":
+                came = len(message.get("body", b""))
+                n_bytes += came
+                if n_bytes > self.body_bytes:
+                    raise self._too_large()
+                passage.take(came)
+            return message
+
+        return counted
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"The body is larger than {self.body_bytes:,} bytes. Send it in smaller parts, or raise limits.body_bytes.",
+            limit_bytes=self.body_bytes,
+        )
+
+
+def _read(scope: Scope) -> tuple[str, int]:
+    """The request's id (the sender's if it is a plain word of at most 128 characters, else a new one) and declared body size."""
+    request_id, declared = None, 0
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            request_id = value.decode()
+        elif name == b"content-length" and value.isdigit():
+            declared = int(value)
+    return request_id or str(ULID()).lower(), declared

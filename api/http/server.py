@@ -1,0 +1,61 @@
+"""uvicorn as every HTTP process of this package runs it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from api.http.connections import Door, TimedProtocol
+from optimizer.host.config import Settings
+
+LOOK_EVERY_TICKS = 5  # of a tenth of a second
+UNSENT_BYTES = 64 * 1024  # of an answer that the system takes over before the client reads; it would take megabytes
+
+
+class Server(uvicorn.Server):
+    """Ends connections whose other side has had its time, and writes no further ahead of a client than it reads."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in [one for server in getattr(self, "servers", ()) for one in server.sockets]:
+            _write_little_ahead(listening.fileno())
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LOOK_EVERY_TICKS == 0:
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, TimedProtocol)
+                connection.end_if_late(connection.loop.time())
+        return await super().on_tick(counter)
+
+
+def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False, **more: Any) -> uvicorn.Config:
+    """``behind_the_api``: all connections come from one address, that of the api, which counts those of its clients."""
+    limits, proxies = settings.limits, settings.api.trusted_proxies
+    per_address = None if behind_the_api else limits.connections_per_address
+    door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts)
+    return uvicorn.Config(
+        app,
+        http=partial(TimedProtocol, door),  # type: ignore[arg-type]
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies) and not behind_the_api,  # else an address in a header is whatever the sender wrote
+        forwarded_allow_ips=[str(network) for network in proxies],
+        timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=3,
+        lifespan="on",
+        **more,
+    )
+
+
+def _write_little_ahead(fileno: int) -> None:
+    """Connections that this socket accepts inherit the bound, where the system knows it (Linux, macOS)."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None:
+        with socket.socket(fileno=os.dup(fileno)) as listening:
+            listening.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

@@ -1,0 +1,56 @@
+"""What one unit gets now: decided from memory, counted, and named by a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import time
+
+from fastapi import Request
+
+from api.prompt import ServedFamily
+from api.services import Services
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.serving.assignment import Choice, unit_hmac
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One answer to "what does this unit get now": the choice with its token."""
+
+    family: ServedFamily
+    choice: Choice
+    token: str
+
+
+def serve(shared: Services, name: str, unit: str | None) -> Served:
+    """Decides from memory and counts the fetch; raises NotFound for an unknown family."""
+    family = shared.serving.now_served.family(name)
+    now = shared.clock.now()
+    hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
+    choice = family.choose(unit, hashed, now)
+    token = family.token(choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)
+    shared.exposures.count(family, choice, time())
+    return Served(family=family, choice=choice, token=token)
+
+
+def unit_of(request: Request) -> str | None:
+    """The unit of X-Detent-Unit or ?unit=, as sent; None without one. Raises InvalidInput when the two differ or it cannot be a unit."""
+    header = next((value for name, value in request.headers.raw if name == b"x-detent-unit"), None)
+    query = request.query_params.get("unit")
+    try:
+        from_header = header.decode() if header is not None else None
+    except UnicodeDecodeError:
+        raise _bad_unit("the header X-Detent-Unit is not UTF-8") from None
+    if from_header is not None and query is not None and from_header != query:
+        raise _bad_unit("the header X-Detent-Unit and ?unit= name different units")
+    unit = from_header if from_header is not None else query
+    if unit is not None and not 0 < len(unit) <= MAX_UNIT_CHARS:
+        raise _bad_unit(f"a unit has 1 to {MAX_UNIT_CHARS} characters, and this one has {len(unit)}")
+    return unit
+
+
+def _bad_unit(why: str) -> InvalidInput:
+    return InvalidInput(f"The unit cannot be used: {why}.", [Fault(pointer="/unit", detail=why)])
+
+
+MAX_UNIT_CHARS = 512

@@ -1,0 +1,202 @@
+"""Families as files: ``<dir>/<name>/family.yaml``, read again when they change; a bad edit leaves the last good version."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+
+from optimizer.adapters.files.family_positions import read_yaml
+from optimizer.core.base.errors import Fault, InvalidFamily
+from optimizer.core.declaration.read import invalid_family, parse_family
+from optimizer.core.family.family import Family
+from optimizer.host.yaml_files import YamlTooLarge, read_text
+
+FILE_NAME = "family.yaml"
+_Signature = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
+
+log = structlog.get_logger(__name__)
+
+
+def parse_family_text(text: str, *, file: str, folder: str | None = None, overrides: Mapping[str, Any] | None = None) -> Family:
+    """The Family of a YAML text.
+
+    Args:
+        file: how faults name the file.
+        folder: the folder's name, which must be the family's; None: any.
+        overrides: a profile's values, laid over the file's.
+    Raises:
+        InvalidFamily: every fault at once, each with file, line, JSON pointer and a sentence.
+    """
+    source = read_yaml(text)
+    faults = list(source.faults)
+    family: Family | None = None
+    if source.data is not None or not faults:
+        try:
+            family = parse_family(_laid_over(source.data, overrides or {}))
+        except InvalidFamily as error:
+            known = {f.pointer for f in faults}
+            faults += [f for f in error.faults if f.pointer not in known]
+    if family is not None and folder is not None and family.name != folder:
+        detail = f"the name is {family.name!r} and the folder is {folder!r}; give both the same name"
+        faults.append(Fault(pointer="/name", detail=detail))
+    if family is None or faults:
+        placed = [replace(f, file=file, line=f.line or source.line_of(f.pointer)) for f in faults]
+        raise invalid_family(file, sorted(placed, key=lambda f: f.line or 0))
+    return family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    """What is known of one name: what it looked like on disk, its last good version, and what is wrong with the newest."""
+
+    signature: _Signature | None
+    family: Family | None = None
+    problem: InvalidFamily | None = None
+
+
+class FamilyFiles:
+    """All families of a folder. Call ``load`` at the start and whenever ``changed`` says so.
+
+    Args:
+        directory: holds one folder per family.
+        last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None: memory only.
+        overrides: a profile's values, laid over every file.
+    """
+
+    def __init__(self, directory: Path, last_good_dir: Path | None = None, overrides: Mapping[str, Any] | None = None) -> None:
+        self.directory = Path(directory)
+        self._last_good_dir = last_good_dir
+        self._overrides = dict(overrides or {})
+        self._loaded: Mapping[str, _Loaded] = {}
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        """Reads new and changed files; a folder that is gone takes its family with it. Never raises for a bad file: see ``problems``."""
+        with self._lock:
+            before = self._loaded
+            now: dict[str, _Loaded] = {}
+            for name, signature in self._signatures().items():
+                known = before.get(name)
+                now[name] = known if known is not None and known.signature == signature else self._read(name, signature, known)
+            for gone in set(before) - set(now):
+                self._forget(gone)
+            self._loaded = now
+
+    @property
+    def families(self) -> Mapping[str, Family]:
+        """By name: the newest good version of each."""
+        return MappingProxyType({name: one.family for name, one in self._loaded.items() if one.family is not None})
+
+    @property
+    def problems(self) -> Mapping[str, InvalidFamily]:
+        """By name: what is wrong with the file as it stands. A name here and in ``families`` is degraded: its last good version serves."""
+        return MappingProxyType({name: one.problem for name, one in self._loaded.items() if one.problem is not None})
+
+    def changed(self) -> bool:
+        """Whether ``load`` would read anything: one look at the folder, no file is opened."""
+        return self._signatures() != {name: one.signature for name, one in self._loaded.items()}
+
+    def _read(self, name: str, signature: _Signature | None, known: _Loaded | None) -> _Loaded:
+        file = self.directory / name / FILE_NAME
+        try:
+            text = _read(file)
+            family = self._parse(text, name, _shown(file))
+        except InvalidFamily as problem:
+            good = known.family if known is not None else None
+            return _Loaded(signature=signature, problem=problem, family=good or self._last_good(name))
+        self._keep(name, text)
+        return _Loaded(signature=signature, family=family)
+
+    def _parse(self, text: str, name: str, file: str) -> Family:
+        return parse_family_text(text, file=file, folder=name, overrides=self._overrides)
+
+    def _last_good(self, name: str) -> Family | None:
+        if self._last_good_dir is None:
+            return None
+        file = self._last_good_dir / f"{name}.yaml"
+        try:
+            return self._parse(read_text(file), name, _shown(file))
+        except (OSError, UnicodeDecodeError, YamlTooLarge, InvalidFamily):  # none kept, or an older release accepted what this one does not
+            return None
+
+    def _keep(self, name: str, text: str) -> None:
+        if self._last_good_dir is None:
+            return
+        file = self._last_good_dir / f"{name}.yaml"
+        if file.exists() and file.read_bytes() == text.encode():
+            return
+        fresh = file.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            self._last_good_dir.mkdir(parents=True, exist_ok=True)
+            fresh.write_bytes(text.encode())
+            fresh.replace(file)  # several processes keep the same texts: each sees a whole file
+        except OSError as error:  # a full disk must not keep a good file from being served
+            log.warning("the last good version of a family cannot be kept", family=name, error=str(error))
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+
+    def _forget(self, name: str) -> None:
+        if self._last_good_dir is not None:
+            (self._last_good_dir / f"{name}.yaml").unlink(missing_ok=True)
+
+    def _signatures(self) -> dict[str, _Signature | None]:
+        """Of every folder that holds, or held, a family; None: its file is not there."""
+        return {name: found for name in self._names() if (found := _signature(self.directory / name / FILE_NAME)) or self._was_good(name)}
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(e.name for e in os.scandir(self.directory) if e.is_dir() and not e.name.startswith((".", "_")))
+        except OSError:  # a disk that is not there is no order to remove every family
+            kept = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
+            return sorted({*self._loaded, *(file.stem for file in kept)})
+
+    def _was_good(self, name: str) -> bool:
+        return name in self._loaded or (self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists())
+
+
+def _signature(file: Path) -> _Signature | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _read(file: Path) -> str:
+    try:
+        return read_text(file)
+    except FileNotFoundError:
+        detail = "there is no such file; put it back, or remove the folder to remove the family"
+    except OSError as error:
+        detail = f"the file cannot be read ({error.strerror}); correct its permissions"
+    except UnicodeDecodeError as error:
+        detail = f"the file is not UTF-8 (byte {error.start}); save it as UTF-8"
+    except YamlTooLarge as error:
+        detail = str(error)
+    raise invalid_family(_shown(file), [Fault(pointer="", detail=detail, file=_shown(file), line=1)])
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the user stands, when it lies below."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _laid_over(data: Any, overrides: Mapping[str, Any]) -> Any:
+    if not isinstance(data, Mapping):
+        return data
+    merged = dict(data)
+    for key, value in overrides.items():
+        inside = merged.get(key)
+        merged[key] = _laid_over(inside if isinstance(inside, Mapping) else {}, value) if isinstance(value, Mapping) else value
+    return merged

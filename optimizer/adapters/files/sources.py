@@ -1,0 +1,119 @@
+"""One door to everything that can be imported: ``open_source`` turns a name or path into rows for the import job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optimizer.adapters.files import example_files as files
+from optimizer.adapters.files.table_files import Table, open_table
+from optimizer.core.base.errors import InvalidInput, NotYet
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.ports import SourceRow
+
+INSTALLED_DOCS = "installed-docs"
+OWN_COLUMNS = ("id", "group")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What was opened. ``rows`` for examples, ``events`` for feedback: (where, event or None, why not)."""
+
+    curated: bool  # released for few-shot examples unless the person says otherwise
+    rows: Iterator[SourceRow] | None = None
+    events: Iterator[files.Record] | None = None
+    columns: Mapping[str, str] | None = None  # of a table: field > the column it is taken from
+    not_read: Sequence[str] = ()  # columns of a table that no field takes
+    n_rows: int | None = None  # where it is known beforehand
+
+
+def open_source(
+    source: str, family: Family, columns: Mapping[str, str] | None = None, *, encoding: str | None = None, delimiter: str | None = None
+) -> Source:
+    """Opens ``installed-docs`` or a file.
+
+    Args:
+        columns: field of the family > column, for CSV.
+        encoding, delimiter: of a CSV; None: told by the file.
+    Raises:
+        NotFound: no such file.
+        InvalidInput: a file of no known shape, a CSV without the columns, or a family that the source cannot serve.
+        NotYet: a file of dialogs.
+    """
+    if source == INSTALLED_DOCS:
+        return Source(curated=True, rows=_installed_docs(family))
+    path = Path(source).expanduser()
+    kind = files.kind_of(path)
+    if kind == "dialogs":
+        raise NotYet(f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be imported.")
+    if kind == "feedback":
+        return Source(curated=False, events=files.read_json_lines(path))
+    if kind == "csv":
+        table = open_table(path, encoding=encoding, delimiter=delimiter)
+        names = list(table.columns)
+        mapping = files.column_mapping(
+            names, list(family.inputs), family.output.field, columns or {}, may_lack=kind_of(family).may_lack_inputs
+        )
+        used = {*mapping.values(), *OWN_COLUMNS}
+        return Source(
+            curated=False,
+            rows=_csv_rows(table, family, mapping),
+            columns=mapping,
+            not_read=tuple(name for name in names if name not in used),
+            n_rows=table.n_rows,
+        )
+    return Source(curated=False, rows=_json_rows(path))
+
+
+def _installed_docs(family: Family) -> Iterator[SourceRow]:
+    from optimizer.adapters.files.installed_docs import docs_for
+    from optimizer.adapters.files.installed_parameters import TYPES, parameters_for
+
+    texts = [name for name, declared in family.inputs.items() if declared.type == "text"]
+    if len(family.inputs) != 1 or not texts:
+        raise InvalidInput(
+            f"The source 'installed-docs' fills one text input, and {family.name!r} has {', '.join(family.inputs)}. Import a file of your own."
+        )
+    output, labels = family.output, tuple(family.output.labels or ())
+    if output.parser == "label" and labels and set(labels) <= set(TYPES):
+        return parameters_for(input_field=texts[0], output_field=output.field, labels=labels)
+    return docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=labels)
+
+
+def _json_rows(path: Path) -> Iterator[SourceRow]:
+    for where, record, why in files.read_json_lines(path):
+        if record is None:
+            yield SourceRow(where=where, rejected=why)
+        elif not isinstance(record.get("input"), dict) or not isinstance(record.get("expected"), dict):
+            yield SourceRow(where=where, rejected='"input" and "expected" have to be objects')
+        else:
+            id, group = (None if record.get(k) in (None, "") else str(record[k]) for k in ("id", "group"))
+            yield SourceRow(where=where, input=record["input"], expected=record["expected"], id=id, group=group)
+
+
+def _csv_rows(table: Table, family: Family, mapping: Mapping[str, str]) -> Iterator[SourceRow]:
+    field = family.output.field
+    for where, record, why in table.rows():
+        if record is None:
+            yield SourceRow(where=where, rejected=why)
+            continue
+        input = {name: _cell(record.get(mapping[name]), family.inputs[name].type) for name in family.inputs if name in mapping}
+        expected = {field: _expected(record.get(mapping[field]), family.output.parser)}
+        id, group = ((record.get(k) or None) if k not in mapping.values() else None for k in OWN_COLUMNS)
+        yield SourceRow(where=where, input=input, expected=expected, id=id, group=group)
+
+
+def _cell(text: str | None, type: str) -> Any:
+    """A table holds text only: numbers, truth values and JSON are read as such where the family declares them."""
+    if text is None or type == "text":
+        return text
+    if not text.strip():
+        return None  # an empty cell holds no number
+    return files.json_or_text(text)
+
+
+def _expected(text: str | None, parser: str) -> Any:
+    return text if text is None or parser in ("text", "label") else files.json_or_text(text)

@@ -1,0 +1,239 @@
+"""Records that the store could not take yet: one append-only file, on disk before ``append`` returns, in order, bounded in size.
+
+A line is a CRC-32 in hex, a space, JSON and a newline. Room is allocated before it is promised, so that a record still has its place when
+the disk is full. What lies behind the last whole line (zeros of the allocated room, a line torn by a kill) is not read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from optimizer.core.base.errors import Busy
+
+ROOM_BYTES = 1024 * 1024  # allocated at once
+MOST_BYTES = 64 * 1024 * 1024
+NAME = "interactions"
+MOST_SPOOLS = 64  # processes that keep one at the same time
+PART = 200  # records that are handed out at once
+
+
+class Spool:
+    """Thread-safe. One process at a time holds the file; another one is refused until that one has ended.
+
+    Args:
+        path: made when it is first used, mode 600, in a folder of mode 700.
+        most_bytes: records and promised room together never take more.
+    """
+
+    def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
+        self.path, self._most = path, most_bytes
+        self._lock, self._counting = threading.Lock(), threading.Lock()
+        self._file: int | None = None
+        self._start = self._end = self._room = 0  # bytes: first record not yet drained, behind the last one, allocated
+        self._promised = 0
+
+    @contextmanager
+    def promise(self, n_bytes: int) -> Iterator[None]:
+        """Keeps room for a record of this size while the block runs.
+
+        Raises:
+            Busy: there is no room, on the disk or within the bound; nothing was promised.
+        """
+        with self._lock:
+            self._allocate(self._promised + n_bytes)
+            self._promise(n_bytes)
+        try:
+            yield
+        finally:
+            self._promise(-n_bytes)
+
+    def _promise(self, n_bytes: int) -> None:
+        with self._counting:  # never held while the disk works, so that an event loop may give its room back
+            self._promised += n_bytes
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Returns once the record is on disk. Raises Busy where it can neither use promised room nor get any."""
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+        line = b"%08x %s\n" % (crc32(text), text)
+        with self._lock:
+            self._allocate(len(line))
+            try:
+                _write(self._open(), line, self._end)
+            except OSError as error:
+                raise self._busy(error) from error
+            self._end += len(line)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, as far as the file has been read: it is with the first promise."""
+        return self._start == self._end
+
+    def waiting(self) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """The oldest records, at most PART, and the place behind them for ``drained``; none where nothing waits.
+
+        Raises Busy where the file cannot be read.
+        """
+        with self._lock:
+            try:
+                file = self._open()
+                text = _whole_lines(file, self._start, self._end)
+            except OSError as error:
+                raise self._busy(error) from error
+            records, place = [], self._start
+            for line in text.splitlines(keepends=True)[:PART]:
+                records.append(json.loads(line[9:]))
+                place += len(line)
+            return records, place
+
+    def drained(self, place: int) -> None:
+        """Everything before this place is in the store. The file is emptied once all of it is: its texts do not stay."""
+        with self._lock:
+            self._start = max(self._start, place)
+            if self._start < self._end or self._file is None or not self._end:
+                return
+            _write(self._file, b"\0" * self._end, 0)
+            self._start = self._end = 0
+
+    @property
+    def aside(self) -> Path:
+        return self.path.with_suffix(".refused")
+
+    def set_aside(self, record: Mapping[str, Any]) -> None:
+        """Keeps a record that no store takes, for a person to look at."""
+        file = os.open(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(file, json.dumps(record).encode() + b"\n")
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def hold(self, *, made: bool = False) -> bool:
+        """Whether this process holds the file from now on; False where another one does. ``made``: only where the disk can be read.
+
+        A disk that fails is no other process: it is met, and told, when something is to be written.
+        """
+        with self._lock:
+            try:
+                self._open()
+            except BlockingIOError:
+                return False
+            except OSError:
+                return not made
+            return True
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _allocate(self, n_bytes: int) -> None:
+        """Room for so many bytes behind the last record. Raises Busy."""
+        try:
+            file = self._open()
+            wanted = self._end + n_bytes
+            if wanted > self._most:
+                raise Busy(
+                    f"The store takes no records at present, and {self._most:,} bytes of them are waiting in the spool. No model was asked. "
+                    "Free the store (its lock, its disk); what waits goes into it by itself.",
+                    retry_after_s=5, said=str(self.path),
+                )  # fmt: skip
+            if wanted > self._room:
+                room = min(self._most, -(-wanted // ROOM_BYTES) * ROOM_BYTES)
+                os.posix_fallocate(file, self._room, room - self._room)
+                os.fsync(file)
+                self._room = room
+        except OSError as error:
+            raise self._busy(error) from error
+
+    def _open(self) -> int:
+        if self._file is None:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.fchmod(file, 0o600)
+                self._room = os.fstat(file).st_size
+                self._start, self._end = 0, _end_of_records(os.pread(file, self._room, 0))
+            except BaseException:
+                os.close(file)
+                raise
+            self._file = file
+            _sync_folder(self.path.parent)
+        return self._file
+
+    def _busy(self, error: OSError) -> Busy:
+        return Busy(
+            "A record could not be kept safe in the spool, so no answer is given. Free some space, or check who may write there.",
+            retry_after_s=5, said=f"{self.path}: {error.strerror or error}",
+        )  # fmt: skip
+
+
+def claim(folder: Path) -> Spool:
+    """The first spool of the folder that no other process holds. Where the disk takes nothing it is the first of all, whose use then says so."""
+    for number in range(1, MOST_SPOOLS + 1):
+        spool = Spool(folder / (NAME if number == 1 else f"{NAME}-{number}"))
+        if spool.hold():
+            return spool
+    return Spool(folder / NAME)
+
+
+def left_behind(own: Spool) -> Iterator[Spool]:
+    """Spools beside ``own`` whose process has ended with records in them, each held while it is looked at."""
+    for path in sorted(own.path.parent.glob(f"{NAME}*")):
+        if path == own.path or path.suffix:
+            continue
+        spool = Spool(path)
+        try:
+            if spool.hold(made=True) and not spool.is_empty:
+                yield spool
+        finally:
+            spool.close()
+
+
+def _whole_lines(file: int, start: int, end: int) -> bytes:
+    """Some of the lines in that range, at least one where there is any."""
+    size = ROOM_BYTES
+    while True:
+        text = os.pread(file, min(size, end - start), start)
+        if size >= end - start or b"\n" in text:
+            return text[: text.rfind(b"\n") + 1]
+        size *= 4
+
+
+def _end_of_records(text: bytes) -> int:
+    end = 0
+    for line in text.splitlines(keepends=True):
+        try:
+            whole = line.endswith(b"\n") and int(line[:8], 16) == crc32(line[9:-1])
+        except ValueError:
+            whole = False
+        if not whole:
+            break
+        end += len(line)
+    return end
+
+
+def _write(file: int, text: bytes, place: int) -> None:
+    """All of it, on disk."""
+    rest = memoryview(text)
+    while rest:
+        n = os.pwrite(file, rest, place)
+        rest, place = rest[n:], place + n
+    os.fdatasync(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

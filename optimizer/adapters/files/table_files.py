@@ -1,0 +1,208 @@
+"""A person's table (CSV): its encoding, its delimiter, its rows. What cannot be read for sure is refused with row, reason and remedy.
+
+A table is looked through once before its first row is given out, so that a fault in the last row leaves nothing half imported.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, TextIO
+
+from optimizer.core.base.errors import InvalidInput
+
+Row = tuple[str, dict[str, Any] | None, str | None]  # (where, cells by column, or None and why it is none)
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+MAX_CELL_CHARS = 4_000_000
+CHUNK_BYTES = 1 << 20
+SAMPLE_BYTES = 4_096
+SHOWN_CHARS = 60
+MORE_CELLS = "more cells than the first line names; a delimiter inside a cell wants quotes around it"
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, with which it begins
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NO_TABLES = (
+    (b"PK\x03\x04", "a workbook or archive"),
+    (b"\xd0\xcf\x11\xe0", "an old workbook"),
+    (b"\x1f\x8b", "compressed"),
+    (b"%PDF", "a PDF"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that was looked through: every row of it can be read."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    columns: tuple[str, ...]
+    n_rows: int  # without the line of names
+    named_in_row: int  # 2 where a spreadsheet wrote ``sep=`` above the names
+
+    def rows(self) -> Iterator[Row]:
+        """Every row as an object by the names of the columns; rows are numbered as a spreadsheet shows them, empty ones passed over."""
+        with _opened(self.path, self.encoding) as file:
+            for where, cells in _records(file, self.delimiter, self.named_in_row):
+                if len(cells) > len(self.columns):
+                    yield where, None, MORE_CELLS
+                elif any("\0" in cell for cell in cells):
+                    yield where, None, "a NUL character"
+                else:
+                    yield where, dict(zip_longest(self.columns, cells)), None
+
+
+def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Table:
+    """Looks the whole file through.
+
+    Args:
+        encoding: a name of Python's codecs; None: UTF-8, or what the file's byte order mark says.
+        delimiter: one character, or the word ``tab``; None: the one that makes most columns of the first line.
+    Raises:
+        InvalidInput: no table, empty, an encoding or delimiter that cannot be told, or quotes that do not pair; with row and remedy.
+    """
+    encoding = _encoding(path, encoding)
+    with _opened(path, encoding) as file:
+        first = file.readline()
+    announced = first.strip().removeprefix("sep=") if first.lower().startswith("sep=") else None
+    skip = 1 if announced is not None else 0
+    given = "\t" if delimiter in ("tab", "\\t") else delimiter or announced
+    if given is not None and len(given) != 1:
+        raise InvalidInput(f"A delimiter is one character, or the word tab; got {given!r}.")
+    with _opened(path, encoding) as file:
+        for _ in range(skip):
+            file.readline()
+        names = file.readline()
+    if not names.strip():
+        raise InvalidInput(f"{path.name!r} is empty where its first line should name the columns.")
+    chosen = given or _delimiter(path, names)
+    with _opened(path, encoding) as file:
+        records = _records(file, chosen, 0)
+        for _ in range(skip):
+            next(records)
+        columns = next(records)[1]
+        n_rows = sum(1 for _ in records)
+    return Table(path=path, encoding=encoding, delimiter=chosen, columns=tuple(columns), n_rows=n_rows, named_in_row=1 + skip)
+
+
+def _opened(path: Path, encoding: str) -> TextIO:
+    return path.open(newline="", encoding=encoding)
+
+
+def _records(file: TextIO, delimiter: str, skip: int) -> Iterator[tuple[str, list[str]]]:
+    """(row n, its cells) of every row that has a cell, without the first ``skip``."""
+    csv.field_size_limit(MAX_CELL_CHARS)
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    n = 0
+    while True:
+        n += 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InvalidInput(
+                f"Row {n} (line {reader.line_num}) is no row of a table: {error}. A cell that begins with a quote ends with one, and a quote inside "
+                "it is written twice. Correct that row, or save the sheet as CSV once more; nothing was taken."
+            ) from None
+        if cells and n > skip:
+            yield f"row {n}", cells
+
+
+def _encoding(path: Path, given: str | None) -> str:
+    """The codec with which every byte of the file can be read."""
+    with path.open("rb") as file:
+        head = file.read(SAMPLE_BYTES)
+    for mark, what in _NO_TABLES:
+        if head.startswith(mark):
+            raise InvalidInput(f"{path.name!r} is {what}, not a table of text. Save the sheet as CSV (UTF-8) and give that file.")
+    marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
+    if given is not None:
+        try:
+            codec = codecs.lookup(given).name
+        except LookupError:
+            raise InvalidInput(
+                f"There is no encoding {given!r}. Common ones are utf-8, cp1252 (Western Windows), latin-1 and utf-16."
+            ) from None
+        codec = "utf-8-sig" if codec == "utf-8" else codec
+    else:
+        codec = marked or "utf-8-sig"
+        if marked is None and b"\0" in head:
+            raise InvalidInput(
+                f"{path.name!r} holds NUL bytes, so it is no UTF-8 text. If it is UTF-16, say --encoding utf-16-le (or utf-16-be); nothing was taken."
+            )
+    _read_through(path, codec)
+    return codec
+
+
+def _read_through(path: Path, codec: str) -> None:
+    """Raises InvalidInput with the line of the first byte that ``codec`` cannot read, and with how another would read that line."""
+    decoder = codecs.getincrementaldecoder(codec)("strict")
+    line = 1
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(CHUNK_BYTES)
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                line += error.object[: error.start].count(b"\n")
+                raise _unreadable(path, codec, line, _line_around(error.object, error.start)) from None
+            if not chunk:
+                return
+            line += chunk.count(b"\n")
+
+
+def _line_around(data: bytes, at: int) -> bytes:
+    begin = max(data.rfind(b"\n", 0, at) + 1, at - SHOWN_CHARS)
+    end = data.find(b"\n", at)
+    return data[begin : min(end if end >= 0 else len(data), at + SHOWN_CHARS)]
+
+
+def _unreadable(path: Path, codec: str, line: int, raw: bytes) -> InvalidInput:
+    from charset_normalizer import from_bytes
+
+    with path.open("rb") as file:
+        best = from_bytes(file.read(CHUNK_BYTES // 16)).best()
+    guesses = dict.fromkeys(["cp1252", *([best.encoding] if best is not None else [])])
+    shown = []
+    for guess in guesses:
+        try:
+            shown.append(f"--encoding {guess} reads {raw.decode(guess).strip()[:SHOWN_CHARS]!r}")
+        except (UnicodeDecodeError, LookupError):
+            continue
+    remedy = f"{'; '.join(shown)}. Say the one that is right" if shown else "Name its encoding with --encoding"
+    return InvalidInput(
+        f"Line {line} of {path.name!r} is no {codec.removesuffix('-sig').upper()} text. {remedy}, or save the sheet as CSV (UTF-8); nothing was taken."
+    )
+
+
+def _delimiter(path: Path, names: str) -> str:
+    """The one that makes most columns of the line of names; a comma where there is one column."""
+    found = {d: _n_columns(names, d) for d in DELIMITERS}
+    most = max(found.values())
+    if most == 1:
+        return ","
+    best = [d for d, n in found.items() if n == most]
+    if path.suffix.lower() == ".tsv" and "\t" in best:
+        return "\t"
+    if len(best) > 1:
+        raise InvalidInput(
+            f"The first line of {path.name!r} makes {most} columns by {' and by '.join(DELIMITERS[d] for d in best)}. Say --delimiter, such as "
+            f"--delimiter '{best[0]}' (tab: the word tab)."
+        )
+    return best[0]
+
+
+def _n_columns(names: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([names], delimiter=delimiter, strict=True), []))
+    except csv.Error:
+        return 1

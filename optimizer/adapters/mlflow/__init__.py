@@ -1,0 +1,1 @@
+"""The mirror of studies, prompts and rollouts in MLflow. The store is the truth. Start at ``tracking.py``."""

@@ -1,0 +1,259 @@
+"""What a reviewer reads in MLflow: the note of a study, its tables, prompts and diffs, as plain text, JSON tables and one HTML page.
+
+Nothing here talks to MLflow. Tables show the text of released train and dev examples only; the holdout appears as wins, ties and
+losses by hashed id.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from optimizer.core.base.canonical import digest
+from optimizer.core.base.phrasing import count, dollars
+from optimizer.core.base.values import Interval, measured
+from optimizer.core.evaluation.label_report import FINDING as LABELS
+from optimizer.core.family.policy_text import shown_policy
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import ENDED, Study, Trial, ranked
+from optimizer.core.views.study_story import lead, mark_of, score_band
+from optimizer.core.views.variant_text import variant_diff, variant_text
+from optimizer.ports import StudyEvidence
+
+N_BEST = 5
+NOTE_COLUMNS = 88
+TIE = 1e-9
+TIME_SHARE = "time_share"  # of processing an item in full: what the trials of a replayed study cost in the place of dollars
+_OUTCOMES = {
+    "nominated": "the best variant of the search met every gate on the holdout and was nominated",
+    "no_improvement": "nothing beat the champion on the dev examples",
+    "not_confirmed": "the best variant of the search was not confirmed on the holdout",
+    "budget_exhausted": "the budget ran out before a confirmation",
+}
+
+
+def cost_of(study: Study, trial: Trial) -> dict[str, float]:
+    """What the trial cost, by the name of its unit: dollars in all, or, where nothing was paid, the mean share of the time of full processing."""
+    return {TIME_SHARE: trial.usd_per_example} if study.is_replayed else {"cost_usd": trial.cost_usd}
+
+
+def score_interval(scores: Collection[float]) -> Interval | None:
+    """95 % interval of the mean score, as the study report draws it; None with fewer than two measured examples."""
+    return score_band(len(scores), sum(scores), sum(s * s for s in scores)) if len(scores) > 1 else None
+
+
+def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
+    """Variant id > file name part, for the champion, the winner and, once no place changes any more, the five best: files stay."""
+    shown = {study.champion: "champion"}
+    if study.winner and study.winner not in shown:
+        shown[study.winner] = "winner"
+    best = list(dict.fromkeys(t.variant for t in ranked(trials)))[:N_BEST] if study.status in ENDED else []
+    for place, variant in enumerate(best, start=1):
+        shown.setdefault(variant, f"best-{place}")
+    return shown
+
+
+def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> dict[str, Any]:
+    """All trials as a table that MLflow's pages draw (columns and rows)."""
+    columns = ["trial", "mark", "score", "low", "high", "vs champion", "variant", "proposer", "examples", "settings"]
+    columns += ["n", "errors", "calls", TIME_SHARE if study.is_replayed else "cost_usd", "p95_ms", "status"]
+    champion = measured(evidence.results.get(study.champion, ()))
+    rows = []
+    for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
+        own = measured(evidence.results.get(trial.variant, ()))
+        interval, lift = score_interval(own.values()), lead(own, champion)
+        variant = evidence.variants.get(trial.variant)
+        mark = mark_of(study, trial)
+        span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
+        (cost,) = cost_of(study, trial).values()
+        spent = (trial.n_calls, round(cost, 6), _rounded(trial.p95_ms, 1))
+        setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
+        score = (_rounded(trial.score), *span, _rounded(lift))
+        rows.append([trial.number, mark, *score, trial.variant, trial.proposer, *setting, trial.n, trial.n_errors, *spent, trial.status])
+    return {"columns": columns, "data": rows}
+
+
+def examples_table(variant: str, study: Study, evidence: StudyEvidence) -> dict[str, Any] | None:
+    """One variant on the dev examples beside the champion; None when nothing of it may be shown."""
+    champion = {r.example: r for r in evidence.results.get(study.champion, ())}
+    rows: list[list[Any]] = []
+    for result in evidence.results.get(variant, ()):
+        example = evidence.examples.get(result.example)
+        if example is None:
+            continue
+        base = champion.get(result.example)
+        lift = result.score - base.score if base and base.score is not None and result.score is not None else None
+        texts = ["\n".join(str(v) for v in values.values()) for values in (example.input, example.expected)]
+        rows.append([result.example, *texts, result.output, _rounded(result.score), _rounded(lift), result.error])
+    rows.sort(key=lambda r: (r[5] is None, -(r[5] or 0.0)))
+    columns = ["example", "input", "expected", "output", "score", "vs champion", "error"]
+    return {"columns": columns, "data": rows} if rows else None
+
+
+def confirmation_table(study: Study, evidence: StudyEvidence) -> dict[str, Any] | None:
+    """Win, tie or loss of the winner for every holdout example, by a hash that leads back to no text."""
+    if not study.winner or study.winner not in evidence.confirmation:
+        return None
+    champion = {r.example: r.score for r in evidence.confirmation.get(study.champion, ())}
+    rows = []
+    for result in evidence.confirmation[study.winner]:
+        base = champion.get(result.example)
+        if base is None or result.score is None:
+            word = "not measured"
+        else:
+            word = "tie" if abs(result.score - base) <= TIE else "win" if result.score > base else "loss"
+        rows.append([digest(f"{study.id}:{result.example}".encode())[:12], word])
+    return {"columns": ["example_hash", "winner_against_champion"], "data": sorted(rows)}
+
+
+def label_tables(study: Study) -> dict[str, dict[str, Any]]:
+    """Figures and confusion matrix of champion and winner on dev, by the name of their file; empty in a family without labels."""
+    tables = {}
+    for mark, variant, report in label_reports(study):
+        columns = ["label", "n_expected", "n_given", "precision", "recall", "f1"]
+        rows = [[_rounded(row[name]) if isinstance(row[name], float) else row[name] for name in columns] for row in report["figures"]]
+        given = sorted({label for row in report["confusion"].values() for label in row})
+        crossed = [[expected, *(row.get(label, 0) for label in given)] for expected, row in sorted(report["confusion"].items())]
+        tables[f"labels/{mark}-{variant}.json"] = {"columns": columns, "data": rows}
+        tables[f"labels/{mark}-{variant}-confusion.json"] = {"columns": ["expected", *given], "data": crossed}
+    return tables
+
+
+def label_reports(study: Study) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(champion or winner, variant, its LabelReport as plain values)."""
+    found = (study.findings or {}).get(LABELS) or {}
+    return [(mark, id, found[id]) for mark, id in (("champion", study.champion), ("winner", study.winner or "")) if id in found]
+
+
+def headline(study: Study) -> str:
+    """One line: how the study stands."""
+    if study.status == "finished":
+        if study.outcome == "not_confirmed" and study.confirmation is None:
+            return "the best variant of the search beat the champion on dev; the holdout was not looked at, as this study was not to"
+        return _OUTCOMES.get(study.outcome or "", study.outcome or "finished")
+    return {"cancelled": "cancelled by a person", "failed": f"failed: {study.error}"}.get(study.status, study.status)
+
+
+def verdict_lines(study: Study) -> list[str]:
+    """The confirmation in words: its summary, then one line per gate; empty when nothing was confirmed."""
+    confirmation = study.confirmation or {}
+    lines = [str(confirmation["summary"])] if confirmation.get("summary") else []
+    return lines + [f"Gate {gate.get('name')}: {gate.get('verdict')}. {gate.get('reason', '')}" for gate in confirmation.get("gates", ())]
+
+
+def confirmation_figures(study: Study) -> dict[str, float]:
+    """Every number of the confirmation by a flat name, such as ``lift`` or ``interval.lower``."""
+    found = _numbers(study.confirmation or {})
+    return {name.replace("cost_usd", TIME_SHARE): value for name, value in found.items()} if study.is_replayed else found
+
+
+def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
+    """The markdown on the parent run: outcome, winner, confirmation, best trials, diff, and the next command."""
+    lines = [f"### {study.family}: {headline(study)}", ""]
+    verdict = verdict_lines(study)
+    lines += [*verdict[:1], ""] if verdict else []
+    if study.simulated_clock:
+        lines += ["_Made under a simulated clock (profile demo)._", ""]
+    lines += [f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by {study.created_by}", ""]
+    lines += [
+        f"{count(study.spend.n_calls, 'call')}, {study.spend.n_from_journal} more answered from the journal, {dollars(study.spend.usd)}",
+        "",
+    ]
+    if ranked(trials):
+        lines += ["| place | trial | variant | from | dev score | 95 % interval |", "|---|---|---|---|---|---|"]
+        for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
+            interval = score_interval(measured(evidence.results.get(trial.variant, ())).values())
+            span = f"{interval.lower:.3f} to {interval.upper:.3f}" if interval else ""
+            mark = " **(winner)**" if trial.variant == study.winner else " (champion)" if trial.variant == study.champion else ""
+            lines.append(f"| {place} | {trial.number} | `{trial.variant}`{mark} | {trial.proposer} | {trial.score:.3f} | {span} |")
+        lines.append("")
+    if study.confirmation:
+        lines += ["**Confirmation on the sealed holdout**", "", *(f"- {line}" for line in verdict), ""]
+    champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
+    if winner and champion:
+        lines += [
+            f"**Winner** `{winner.id}` against champion `{champion.id}`",
+            "",
+            "```diff",
+            _cut(_narrow(variant_diff(champion, winner)), 4000),
+            "```",
+        ]
+        if study.outcome == "nominated":
+            lines += ["", f"Next: `detent rollout start {study.family} --variant {winner.id}`"]
+    return _cut("\n".join(lines), 7900)
+
+
+def report_page(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
+    """One self-contained HTML page: outcome, confirmation, coloured diff, all trials."""
+    champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
+    parts = [f"<h1>{html.escape(study.family)}: {html.escape(headline(study))}</h1>"]
+    parts.append(
+        f"<p>Study {study.id} · strategy {html.escape(study.strategy)} · aim {study.aim} · seed {study.seed} · {count(study.spend.n_calls, 'call')} "
+        f"(+ {study.spend.n_from_journal} from the journal) · {dollars(study.spend.usd)}{' · simulated clock' if study.simulated_clock else ''}</p>"
+    )
+    if study.confirmation:
+        rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:g}</td></tr>" for k, v in confirmation_figures(study).items())
+        words = "".join(f"<li>{html.escape(line)}</li>" for line in verdict_lines(study))
+        parts.append(f"<h2>Confirmation on the sealed holdout</h2><ul>{words}</ul><table>{rows}</table>")
+    if winner and champion:
+        parts.append(f"<h2>Winner {winner.id} against champion {champion.id}</h2>{_coloured(variant_diff(champion, winner))}")
+        parts.append(f"<h2>Winning prompt</h2><pre>{html.escape(variant_text(winner))}</pre>")
+    elif champion:
+        parts.append(f"<h2>Champion {champion.id}</h2><pre>{html.escape(variant_text(champion))}</pre>")
+    table = trials_table(study, trials, evidence)
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in table["columns"])
+    body = "".join(
+        f"<tr class='{row[1]}'>" + "".join(f"<td>{'' if c is None else html.escape(str(c))}</td>" for c in row) + "</tr>"
+        for row in table["data"]
+    )
+    parts.append(f"<h2>All trials, the best first</h2><table><tr>{head}</tr>{body}</table>")
+    return f"<!doctype html><html><head><meta charset='utf-8'><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+
+
+_STYLE = (
+    "body{font:14px/1.5 system-ui,sans-serif;margin:1.5rem;color:#1b1f24;max-width:72rem}h1{font-size:1.3rem}h2{font-size:1rem;margin-top:1.6rem}"
+    "table{border-collapse:collapse;font-size:12px}td,th{border:1px solid #d0d7de;padding:3px 8px;text-align:left}th{background:#f6f8fa}"
+    "tr.winner{background:#dafbe1;font-weight:600}tr.champion{background:#fff8c5}"
+    "pre{background:#f6f8fa;padding:.8rem;overflow:auto;white-space:pre-wrap;font-size:12px}"
+    ".add{background:#dafbe1;display:block}.del{background:#ffebe9;display:block}.at{color:#57606a;display:block}.same{display:block}"
+)
+
+
+def _coloured(diff: str) -> str:
+    classes = {"+": "add", "-": "del", "@": "at"}
+    lines = [f"<span class='{classes.get(line[:1], 'same')}'>{html.escape(line) or ' '}</span>" for line in diff.splitlines()]
+    return f"<pre>{''.join(lines)}</pre>" if lines else "<p>No difference.</p>"
+
+
+def _narrow(diff: str) -> str:
+    """Long lines go on in further ones with the same sign: MLflow's page would grow as wide as the longest."""
+    lines: list[str] = []
+    for line in diff.splitlines():
+        sign = line[:1] if line[:1] in ("+", "-", " ") and not line.startswith(("+++", "---")) else ""
+        parts = textwrap.wrap(line[len(sign) :], NOTE_COLUMNS, break_on_hyphens=False) or [""]
+        lines += [sign + part for part in parts]
+    return "\n".join(lines)
+
+
+def _settings(variant: Variant) -> str:
+    return ", ".join(f"{k}={v}" for k, v in sorted({**variant.model, **shown_policy(variant.policy)}.items()))
+
+
+def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, item in value.items():
+        if isinstance(item, int | float):
+            found[prefix + key] = float(item)
+        elif isinstance(item, Mapping):
+            found.update(_numbers(item, f"{prefix}{key}."))
+    return found
+
+
+def _rounded(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 60].rstrip() + "\n… cut; the whole text is among the artifacts"

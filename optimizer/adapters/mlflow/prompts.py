@@ -1,0 +1,115 @@
+"""Variants in MLflow's Prompt Registry as ``detent-<family>``, with the aliases champion, candidate and previous."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer.core.family.rendering import render_open
+from optimizer.core.family.variant import Variant
+from optimizer.core.views.variant_text import variant_text
+from optimizer.ports import MovedAlias
+
+ALIASES = ("champion", "candidate", "previous")
+VARIANT_TAG = "detent.variant"
+_EXPERIMENTS_TAG = "_mlflow_experiment_ids"  # by this MLflow's pages list a prompt inside an experiment
+
+
+class PromptRegistry:
+    """Every version carries the Variant's id as a tag and is found by it, so that sending again adds nothing."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def mirror(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str], *, experiment: str) -> None:
+        """Registers the Variant unless it is there, points ``aliases`` at it and takes every other alias of ours away from it."""
+        name = prompt_name(family)
+        versions = self._versions(name)
+        version = versions.get(variant.id)
+        if version is None:
+            version = self._register(name, variant, tags, experiment)
+        else:
+            for key, value in tags.items():
+                if value and version.tags.get(key) != value:
+                    self._client.set_prompt_version_tag(name, version.version, key, value)
+        current = self._aliases(name)
+        for alias in aliases:
+            if current.get(alias) != int(version.version):
+                self._client.set_prompt_alias(name, alias, int(version.version))
+        for alias in ALIASES:
+            if alias not in aliases and current.get(alias) == int(version.version):
+                self._client.delete_prompt_alias(name, alias)
+
+    def restore(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
+        """Puts back what differs from ``wanted``; an alias that should point at an unregistered Variant is left for ``mirror``."""
+        name = prompt_name(family)
+        versions = self._versions(name)
+        by_number = {int(v.version): variant for variant, v in versions.items()}
+        current = self._aliases(name)
+        moved = []
+        for alias in ALIASES:
+            found = by_number.get(current[alias], f"version {current[alias]}") if alias in current else None
+            right = wanted.get(alias)
+            if found == right or (right is not None and right not in versions):
+                continue
+            if right is not None:
+                self._client.set_prompt_alias(name, alias, int(versions[right].version))
+            else:
+                self._client.delete_prompt_alias(name, alias)
+            moved.append(MovedAlias(family=family, alias=alias, found=found, restored=right))
+        return moved
+
+    def _register(self, name: str, variant: Variant, tags: Mapping[str, str], experiment: str) -> Any:
+        model = {"model_name": str(variant.model.get("name", ""))}
+        settings = {"temperature": float, "max_tokens": int, "top_p": float}
+        config = model | {key: kind(variant.model[key]) for key, kind in settings.items() if variant.model.get(key) is not None}
+        # Earlier turns have no place in MLflow's templates: the history slot is filled by whoever serves the prompt.
+        template = [{"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"]
+        own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
+        version = self._client.register_prompt(
+            name=name,
+            template=template or variant_text(variant),  # of a policy alone: its knobs
+            commit_message=f"{variant.id}: {len(variant.examples)} examples",
+            tags={**own, _EXPERIMENTS_TAG: f",{experiment},"},
+            model_config=config,
+            response_format=dict(variant.response_format) if variant.response_format else None,
+        )
+        for key in own:  # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions
+            if key != "detent.family":
+                self._client.delete_prompt_tag(name, key)
+        return version
+
+    def _versions(self, name: str) -> dict[str, Any]:
+        """By Variant id; {} when the prompt does not exist."""
+        if self._client.get_prompt(name) is None:
+            return {}
+        found: dict[str, Any] = {}
+        token = None
+        while True:
+            page = self._client.search_prompt_versions(name, max_results=1000, page_token=token)
+            for version in page:
+                if VARIANT_TAG in version.tags:
+                    found.setdefault(version.tags[VARIANT_TAG], version)
+            token = getattr(page, "token", None)
+            if not token:
+                return found
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        """Where our aliases stand. Asked one by one: lists of versions come without them, and so does the prompt itself."""
+        from mlflow.exceptions import MlflowException
+
+        found: dict[str, int] = {}
+        for alias in ALIASES if self._client.get_prompt(name) is not None else ():
+            try:
+                version = self._client.get_prompt_version_by_alias(name, alias)
+            except MlflowException as e:
+                if e.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                continue
+            if version is not None:
+                found[alias] = int(version.version)
+        return found
+
+
+def prompt_name(family: str) -> str:
+    return f"detent-{family}"

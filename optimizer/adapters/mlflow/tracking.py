@@ -1,0 +1,304 @@
+"""The mirror of studies, prompts and rollouts in MLflow, where people review them. The store is the truth; this can be lost and sent again.
+
+Start reading at ``MlflowTracker.mirror_study``. Runs are found by tag before they are made and carry the digest of their
+content, which counts once their status is sent, so that every method may be repeated, also after a crash in the middle. Only ``MlflowClient`` with
+``log_batch`` is used: the fluent interface keeps state per thread, and the asynchronous one is many times slower.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optimizer.adapters.mlflow import fields, pages
+from optimizer.adapters.mlflow.connection import connect
+from optimizer.adapters.mlflow.prompts import PromptRegistry
+from optimizer.core.base.canonical import digest
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving.rollout import Decision, Rollout
+from optimizer.core.views.study_story import mark_of
+from optimizer.core.views.variant_text import variant_diff, variant_text
+from optimizer.ports import MovedAlias, StudyEvidence
+
+BATCH = 900  # log_batch takes at most 1,000 metrics and 100 parameters
+TAG_CHARS = 4900
+SEAL = "detent.digest"  # of what a run shows
+_RUN_STATUS = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "cancelled": "KILLED",
+    "complete": "FINISHED",
+    "dropped": "KILLED",
+    "stopped": "KILLED",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class _SentTrial:
+    run_id: str
+    seal: str | None  # None: not known to be there completely
+    params: set[str]  # which MLflow never changes
+
+
+@dataclass(slots=True, kw_only=True)
+class _SentStudy:
+    """What MLflow has of a running study."""
+
+    parent: str  # id of its run
+    trials: dict[str, _SentTrial]
+    points: set[fields.Point] = field(default_factory=set)  # of the parent, sent by this process
+
+
+class MlflowTracker:
+    """Sends to an MLflow store (``sqlite:///…``) or server (``http://…``).
+
+    Args:
+        tracking_uri: where MLflow keeps its runs.
+        artifact_root: folder of the artifacts of a local store; by default ``artifacts`` beside its file. Unused with a server.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | None = None) -> None:
+        self._client = connect(tracking_uri)
+        self._artifact_root = artifact_root or _artifact_root(tracking_uri)
+        self._prompts = PromptRegistry(self._client)
+        self._experiments: dict[str, str] = {}
+        self._sent: dict[str, _SentStudy] = {}
+
+    def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str:
+        """A parent run for the study, a nested run per trial; whatever is unchanged since the last time is left alone.
+
+        Returns the parent run's id.
+        """
+        study = replace(study, mlflow_run_id=None)  # not part of what is shown, and known only after the first send
+        experiment = self._experiment(study.family, extras.description)
+        parent = self._parent(experiment, study)
+        # Remembered while the study runs and every send succeeds; its last send looks at what is really there.
+        sent = self._sent.pop(study.id, None)
+        if sent is None or sent.parent != parent.info.run_id or study.status in _RUN_STATUS:
+            sent = self._look_up(experiment, parent.info.run_id, study, trials)
+        for trial in trials:
+            self._mirror_trial(experiment, study, trial, extras, sent)
+        self._mirror_parent(parent, study, trials, extras, sent)
+        if study.status not in _RUN_STATUS:
+            self._sent[study.id] = sent
+        return str(parent.info.run_id)
+
+    def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
+        self._prompts.mirror(family, variant, aliases, tags, experiment=self._experiment(family))
+
+    def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
+        return self._prompts.restore(family, wanted)
+
+    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> None:
+        """Tags and metrics on the run of the study that nominated the candidate; a rollout without a study gets a run of its own."""
+        experiment = self._experiment(rollout.family)
+        run = self._find(experiment, "study", rollout.study) if rollout.study else None
+        if run is None:
+            run = self._find(experiment, "rollout", rollout.id) or self._client.create_run(
+                experiment,
+                start_time=fields.ms(rollout.created_at),
+                run_name=f"rollout of {rollout.candidate}",
+                tags={"detent.kind": "rollout", "detent.rollout": rollout.id, "detent.family": rollout.family},
+            )
+        run_id = run.info.run_id
+        prefix = f"rollout.{rollout.id}"
+        head = decisions[-1].hash if decisions else ""
+        tags = {
+            "detent.rollout": rollout.id,
+            "detent.rollout.status": rollout.status + (" (held)" if rollout.held else ""),
+            "detent.rollout.outcome": rollout.outcome or "",
+            "detent.rollout.head_hash": head,
+            "detent.rollout.forced": str(rollout.forced).lower(),
+            f"{prefix}.head_hash": head,
+        }
+        for d in decisions:
+            forced = " [forced]" if d.forced else ""
+            said = f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}: {d.reason}{fields.evidence_note(rollout, d)}"
+            tags[f"{prefix}.decision.{d.seq:03d}"] = said
+        steps = enumerate(rollout.stage_history)
+        metrics = [("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n) for n, s in steps if s.get("share") is not None]
+        metrics.append(("rollout.n_decisions", float(len(decisions)), fields.ms(rollout.ended_at or rollout.created_at), rollout.version))
+        metrics += [point for d in decisions for point in fields.evidence_metrics(d)]
+        self._log(run_id, metrics=metrics, tags=tags)
+        if run.data.tags.get("detent.kind") == "rollout" and not rollout.is_active:
+            self._client.set_terminated(run_id, "FINISHED", fields.ms(rollout.ended_at or rollout.created_at))
+
+    # --- one study -----------------------------------------------------------------------------------------------------
+
+    def _parent(self, experiment: str, study: Study) -> Any:
+        found = self._find(experiment, "study", study.id)
+        if found is not None:
+            return found
+        tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
+        tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
+        return self._client.create_run(experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags)
+
+    def _look_up(self, experiment: str, parent: str, study: Study, trials: Sequence[Trial]) -> _SentStudy:
+        """A seal counts where the run has its trial's status, which is sent last: a new run has its seal before its content."""
+        status = {str(t.number): _RUN_STATUS.get(t.status) for t in trials}
+        found = {}
+        for run in self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'"):
+            number = run.data.tags["detent.trial"]
+            is_whole = run.info.status == status.get(number)
+            found[number] = _SentTrial(
+                run_id=run.info.run_id, seal=run.data.tags.get(SEAL) if is_whole else None, params=set(run.data.params)
+            )
+        return _SentStudy(parent=parent, trials=found)
+
+    def _mirror_trial(self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy) -> None:
+        results, number = extras.results.get(trial.variant, ()), str(trial.number)
+        mark = mark_of(study, trial)
+        seal = digest(repr((trial, mark, [(r.example, r.score) for r in results])).encode())[:12]
+        before = sent.trials.get(number)
+        if before is not None and before.seal == seal:
+            return
+        tags = {"mlflow.runName": fields.trial_name(trial, mark), "detent.variant": trial.variant, "detent.proposer": trial.proposer}
+        tags |= {"detent.mark": mark, "detent.family": study.family}
+        if before is None:  # a run that is made with its tags costs less than one that gets them
+            made = {"mlflow.parentRunId": sent.parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": number, SEAL: seal}
+            made |= {key: value for key, value in tags.items() if value}
+            run = self._client.create_run(experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=made)
+            before, tags = _SentTrial(run_id=run.info.run_id, seal=None, params=set()), {}
+        params = fields.trial_params(trial, extras.variants.get(trial.variant))
+        self._log(
+            before.run_id,
+            metrics=fields.trial_metrics(study, trial, results),
+            params=fields.missing(before.params, params),
+            tags=tags | {SEAL: seal} if tags else {},
+        )
+        if trial.status in _RUN_STATUS:
+            self._client.set_terminated(before.run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at))
+        sent.trials[number] = _SentTrial(run_id=before.run_id, seal=seal, params=before.params | set(params))
+
+    def _mirror_parent(self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, sent: _SentStudy) -> None:
+        run_id = run.info.run_id
+        rows = [(v, [(r.example, r.score) for r in results]) for v, results in sorted(extras.results.items())]
+        seal = digest(repr((study, trials, rows, sorted(extras.examples))).encode())[:12]
+        if run.data.tags.get(SEAL) == seal:
+            return
+        points = fields.study_metrics(study, trials)
+        self._log(
+            run_id,
+            metrics=[point for point in points if point not in sent.points],
+            params=fields.missing(run.data.params, fields.study_params(study)),
+            tags=fields.study_tags(study),
+        )
+        sent.points.update(points)
+        self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras))
+        self._log_datasets(run_id, study, extras)
+        self._log_artifacts(run_id, study, trials, extras)
+        if study.status in _RUN_STATUS:
+            self._client.set_terminated(run_id, _RUN_STATUS[study.status], fields.ms(study.finished_at or study.created_at))
+        self._client.set_tag(run_id, SEAL, seal)
+
+    def _log_artifacts(self, run_id: str, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
+        tables = {"trials.json": pages.trials_table(study, trials, extras), "confirmation.json": pages.confirmation_table(study, extras)}
+        tables |= pages.label_tables(study)
+        champion = extras.variants.get(study.champion)
+        for variant_id, label in pages.shown_variants(study, trials).items():
+            variant = extras.variants.get(variant_id)
+            if variant is None:
+                continue
+            name = f"{label}-{variant_id}"
+            tables[f"examples/{name}.json"] = pages.examples_table(variant_id, study, extras)
+            self._client.log_text(run_id, variant_text(variant), f"prompts/{name}.txt")
+            if champion is not None and variant_id != study.champion:
+                self._client.log_text(run_id, variant_diff(champion, variant) + "\n", f"prompts/{name}.diff.txt")
+        written = {path: table for path, table in tables.items() if table is not None}
+        for path, table in written.items():
+            self._client.log_text(run_id, json.dumps(table, ensure_ascii=False), path)
+        # This tag is how MLflow's pages know a JSON file as a table; log_table itself would append on every send.
+        listed = json.dumps([{"path": path, "type": "table"} for path in written])
+        self._client.set_tag(run_id, "mlflow.loggedArtifacts", listed)
+        self._client.log_text(run_id, pages.report_page(study, trials, extras), "report.html")
+        if study.status in _RUN_STATUS:
+            from optimizer.adapters.mlflow.plots import plots_page
+
+            self._client.log_text(run_id, plots_page(study, trials, extras.variants, extras.results), "plots.html")
+
+    def _log_datasets(self, run_id: str, study: Study, extras: StudyEvidence) -> None:
+        """Train and dev as dataset inputs; no source is named, since MLflow knows none for a database of ours, and never the holdout."""
+        import mlflow
+        import pandas
+        from mlflow.entities import DatasetInput, InputTag
+
+        inputs = []
+        for split in ("train", "dev"):
+            chosen = [extras.examples[i] for i in (study.dataset or {}).get(split, ()) if i in extras.examples]
+            if chosen:
+                frame = pandas.DataFrame([{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen])
+                data = mlflow.data.from_pandas(frame, name=f"{study.family}-{split}")
+                context = InputTag("mlflow.data.context", split)
+                inputs.append(DatasetInput(dataset=data._to_mlflow_entity(), tags=[context]))
+        if inputs:
+            self._client.log_inputs(run_id, datasets=inputs)
+
+    # --- MLflow --------------------------------------------------------------------------------------------------------
+
+    def _experiment(self, family: str, description: str = "") -> str:
+        if family in self._experiments:
+            return self._experiments[family]
+        name = f"detent/{family}"
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            root = self._artifact_root
+            location = (root / family).as_uri() if root is not None else None
+            tags = {"mlflow.note.content": description or f"Studies of the family {family}.", "detent.family": family}
+            tags["mlflow.experimentKind"] = "custom_model_development"  # where MLflow goes by it, it opens on the runs and not on traces
+            self._experiments[family] = self._client.create_experiment(name, artifact_location=location, tags=tags)
+        else:
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            self._experiments[family] = found.experiment_id
+        return self._experiments[family]
+
+    def _find(self, experiment: str, kind: str, subject: str) -> Any | None:
+        runs = self._runs(experiment, f"tags.`detent.{kind}` = '{subject}' and tags.`detent.kind` = '{kind}'", limit=1)
+        return runs[0] if runs else None
+
+    def _runs(self, experiment: str, where: str, limit: int | None = None) -> list[Any]:
+        found: list[Any] = []
+        token = None
+        while True:
+            order = ["attributes.start_time ASC"]
+            page = self._client.search_runs([experiment], where, max_results=limit or 1000, page_token=token, order_by=order)
+            found += page
+            token = page.token
+            if not token or limit:
+                return found
+
+    def _log(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[fields.Point] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        points = [Metric(name, value, at, step) for name, value, at, step in metrics]
+        settings = [Param(key, str(value)[:TAG_CHARS]) for key, value in (params or {}).items()]
+        marks = [RunTag(key, value[:TAG_CHARS]) for key, value in (tags or {}).items() if value]
+        for start in range(BATCH, len(points), BATCH):
+            self._client.log_batch(run_id, points[start : start + BATCH])
+        for start in range(99, len(marks), 99):
+            self._client.log_batch(run_id, tags=marks[start : start + 99])
+        # The first tags come last, since a digest among them says that everything is there.
+        self._client.log_batch(run_id, points[:BATCH], settings[:99], marks[:99])
+
+
+def _artifact_root(tracking_uri: str) -> Path | None:
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    return Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///"))).parent / "artifacts"
+
+
+def _when(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))

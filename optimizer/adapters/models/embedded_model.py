@@ -1,0 +1,249 @@
+"""The embedded model as a LanguageModel: finds its owner's processes, becomes the owner where there is none, keeps prefixes warm."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic, perf_counter, sleep
+from typing import Any
+
+import httpx
+
+from optimizer.adapters.models.embedded_files import require_engine, revision_of, weights_file
+from optimizer.adapters.models.embedded_pool import EmbeddedPool, Owner, living_owner
+from optimizer.adapters.models.openai_stream import Look, post_streaming
+from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, post, read_answer
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import Busy, Conflict, ModelFailed
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.ports import DeltaSink
+
+OWNER_WAIT_S = 30.0  # how long a call waits for an owner that starts or restarts
+POLL_S = 0.1
+WARM_PREFIXES = 16  # per process: about what its prompt cache holds
+RESTART_RETRIES = 3
+UNREAD = 500  # what the engine answers to a request that it cannot read, such as one with an image; while it loads it is 503
+
+
+_Ask = Callable[[str, Mapping[str, Any], float], dict[str, Any]]  # (process, body, deadline) -> its answer
+
+
+class _CachedWhole(Exception):
+    """The engine had this very prompt cached, and it has to be read again."""
+
+
+class EmbeddedModel:
+    """SmolLM2-135M-Instruct on loopback: free, weak and real. Thread-safe; one request at a time per server process."""
+
+    def __init__(
+        self,
+        name: str,
+        run_dir: Path,
+        *,
+        size: int | None = None,
+        timeout_s: float = 300.0,
+        retries: int = 2,
+        max_output_tokens: int = 256,
+        price: ModelPrice | None = None,
+    ) -> None:
+        """``price``: None is free."""
+        require_engine()
+        self.name = name
+        self.revision = revision_of(weights_file(), run_dir)
+        self.price: ModelPrice | None = price or ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+        self.retries = retries
+        self.max_output_tokens: int | None = max_output_tokens
+        self._run_dir = run_dir
+        self._size = size
+        self._timeout_s = timeout_s
+        self._pool: EmbeddedPool | None = None
+        self._pool_lock = threading.Lock()
+        self._slots = _Slots()
+        self._client = httpx.Client(limits=httpx.Limits(max_connections=64))
+        self._closed = False
+
+    @property
+    def concurrency(self) -> int:
+        """One call per server process; asking starts them where nobody owns any."""
+        return max(1, self._owner().size)
+
+    def own(self) -> bool:
+        """Become the owner of the server processes unless somebody else is; True when this process is."""
+        with self._pool_lock:
+            if self._pool is None and not self._closed and living_owner(self._run_dir) is None:
+                try:
+                    self._pool = EmbeddedPool(self._run_dir, self._size)
+                except Conflict:
+                    return False
+            return self._pool is not None
+
+    def owner(self) -> Owner | None:
+        """Who owns the processes now; None while nobody does."""
+        return living_owner(self._run_dir)
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+            values = self._post(url, body, deadline)
+            if request.params.get("temperature") == 0 and _was_cached_whole(values):
+                values = self._post(url, {**body, "cache_prompt": False}, deadline)
+            return values
+
+        return self._answer(request, ask, lambda: True)
+
+    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+            def look(chunk: Mapping[str, Any]) -> None:
+                if request.params.get("temperature") == 0 and not sink.begun and _was_cached_whole(chunk):
+                    raise _CachedWhole
+
+            try:
+                return self._post_streaming(url, {**body, "timings_per_token": True}, deadline, sink, look)
+            except _CachedWhole:
+                return self._post_streaming(url, {**body, "cache_prompt": False}, deadline, sink)
+
+        return self._answer(request, ask, lambda: not sink.begun)
+
+    def _answer(self, request: ModelRequest, ask: _Ask, may_repeat: Callable[[], bool]) -> ModelAnswer:
+        body = {**body_of(request, "embedded", self.max_output_tokens), "cache_prompt": True}
+        body.setdefault("seed", _seed(request))
+        prefix = _prefix(request.messages)
+        deadline = monotonic() + self._timeout_s
+        tries = 0
+        while True:
+            urls = self._owner().urls
+            with self._slots.take(urls, prefix, deadline, self.name) as url:
+                started = perf_counter()
+                try:
+                    values = ask(url, body, deadline)
+                except ModelFailed as error:
+                    if error.members.get("status_of_model") == UNREAD:
+                        raise _unread(self.name, error) from error
+                    tries += 1
+                    if error.kind != "unreachable" or tries > RESTART_RETRIES or not may_repeat():
+                        raise
+                    self._slots.forget(url)
+                else:
+                    elapsed_ms = (perf_counter() - started) * 1000
+                    answer = read_answer(values, model=self.name, request=request, price=self.price, latency_ms=elapsed_ms)
+                    return _with_own_times(answer, values)
+            sleep(POLL_S * 2**tries)  # its process was killed or restarts: the owner notices within a fraction of a second
+
+    def _post(self, url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+        return post(self._client, f"{url}/v1", body, model=self.name, timeout_s=max(0.1, deadline - monotonic()))
+
+    def _post_streaming(
+        self, url: str, body: Mapping[str, Any], deadline: float, sink: DeltaSink, look: Look = lambda chunk: None
+    ) -> dict[str, Any]:
+        left_s = max(0.1, deadline - monotonic())
+        return post_streaming(self._client, f"{url}/v1", body, sink, model=self.name, timeout_s=left_s, look=look)
+
+    def close(self) -> None:
+        with self._pool_lock:
+            self._closed = True
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+        self._client.close()
+
+    def _owner(self) -> Owner:
+        """The living owner with at least one process that answers; waits a bounded time while one starts."""
+        deadline = monotonic() + OWNER_WAIT_S
+        while True:
+            owner = living_owner(self._run_dir)
+            if owner is not None and owner.urls:
+                return owner
+            if self._closed:
+                raise Busy(f"Model {self.name!r} was closed; this process is ending.")
+            if owner is None:
+                self.own()
+            if monotonic() > deadline:
+                raise ModelFailed(
+                    f"Model {self.name!r} has had no running process for {OWNER_WAIT_S:g} s. `detent status` shows the gateway that owns it.",
+                    kind="unreachable",
+                    sent=False,
+                    model=self.name,
+                )
+            sleep(POLL_S)
+
+
+class _Slots:
+    """Which process takes which call: one at a time each, preferably one that has read the same prefix before."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._busy: set[str] = set()
+        self._warm: dict[str, OrderedDict[str, None]] = {}
+
+    @contextmanager
+    def take(self, urls: Sequence[str], prefix: str, deadline: float, model: str) -> Iterator[str]:
+        with self._changed:
+            while (url := self._best(urls, prefix)) is None:
+                if not self._changed.wait(deadline - monotonic()):
+                    raise ModelFailed(
+                        f"Model {model!r} was busy with other calls until the time was over. Send fewer at once, or raise timeout_s.",
+                        kind="timeout",
+                        sent=False,
+                        model=model,
+                    )
+            self._busy.add(url)
+            seen = self._warm.setdefault(url, OrderedDict())
+            seen[prefix] = None
+            seen.move_to_end(prefix)
+            while len(seen) > WARM_PREFIXES:
+                seen.popitem(last=False)
+        try:
+            yield url
+        finally:
+            with self._changed:
+                self._busy.discard(url)
+                self._changed.notify_all()
+
+    def forget(self, url: str) -> None:
+        with self._changed:
+            self._warm.pop(url, None)
+
+    def _best(self, urls: Sequence[str], prefix: str) -> str | None:
+        free = [url for url in urls if url not in self._busy]
+        # A cold process that is free beats waiting for a warm one: it pays for the prefix once, and the next calls run side by side.
+        return min(free, key=lambda url: (prefix not in self._warm.get(url, ()), len(self._warm.get(url, ()))), default=None)
+
+
+def _unread(name: str, error: ModelFailed) -> ModelFailed:
+    """Kind ``library``: the engine is well, and nothing would be gained by asking it again or by leaving it alone."""
+    return ModelFailed(f"Model {name!r} cannot read this request. {IN_THE_LOG}", kind="library", said=error.said, sent=True, model=name)
+
+
+def _prefix(messages: Sequence[Mapping[str, Any]]) -> str:
+    """What calls of one Variant share: every message but the last of the user."""
+    last = max((i for i, m in enumerate(messages) if m.get("role") == "user"), default=len(messages))
+    return digest(canonical_json(list(messages[:last])))[:16]
+
+
+def _seed(request: ModelRequest) -> int:
+    """The same request draws the same answer; another sample number draws another."""
+    return int(request.key[:7], 16)
+
+
+def _was_cached_whole(values: Mapping[str, Any]) -> bool:
+    """Whether the engine had read this very prompt before, so that it computed its last token alone.
+
+    That is the one case in which its arithmetic differs in the last digits and may tip an answer (1 in 10 repeats, measured);
+    with any shorter cached prefix it agrees to the bit with a cold start.
+    """
+    timings = values.get("timings")
+    return isinstance(timings, dict) and timings.get("prompt_n") == 1 and bool(timings.get("cache_n"))
+
+
+def _with_own_times(answer: ModelAnswer, values: Mapping[str, Any]) -> ModelAnswer:
+    """Latency as the engine measured it: waiting behind other callers' requests is not this Variant's."""
+    timings = values.get("timings")
+    if not isinstance(timings, dict):
+        return answer
+    prompt_ms, predicted_ms = timings.get("prompt_ms"), timings.get("predicted_ms")
+    if not isinstance(prompt_ms, int | float) or not isinstance(predicted_ms, int | float):
+        return answer
+    return replace(answer, latency_ms=float(prompt_ms + predicted_ms), time_to_first_token_ms=float(prompt_ms))

@@ -1,0 +1,297 @@
+"""The owner of the embedded model's processes: exactly one per run folder, holding a lock.
+
+It starts single-threaded server processes, restarts those that die, and keeps var/run/embedded.json true:
+{"pid", "created", "urls", "revision", "size"}. Its processes end with it (see embedded_server).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO
+
+import httpx
+import psutil
+import structlog
+from filelock import FileLock, Timeout
+
+from optimizer.adapters.models.embedded_files import require_engine, revision_of, weights_file
+from optimizer.core.base.errors import Busy, Conflict
+from optimizer.host.run_files import lives, write_whole
+
+log = structlog.get_logger("models.embedded")
+
+WATCH_S = 0.2
+HEALTH_EVERY_S = 10.0
+HEALTH_FAILURES = 3
+START_TIMEOUT_S = 60.0
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+STEADY_S = 60.0  # alive for so long: the next death starts the backoff anew
+GROW_EVERY_S = 3.0
+GROW_AFTER = 2  # idle samples in a row
+MOST_BY_ITSELF = 2
+IDLE_CORES_NEEDED = 0.5
+FIRST_SAMPLE_S = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who owns the processes, and under which addresses they answer now."""
+
+    pid: int
+    urls: tuple[str, ...]
+    revision: str
+    size: int
+
+
+def living_owner(run_dir: Path) -> Owner | None:
+    """Whoever is in embedded.json, if that process still lives; what a killed one left behind counts for nothing."""
+    try:
+        values = json.loads((run_dir / "embedded.json").read_text(encoding="utf-8"))
+        owner = Owner(pid=int(values["pid"]), urls=tuple(values["urls"]), revision=values["revision"], size=int(values["size"]))
+        return owner if lives(owner.pid, float(values["created"])) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class IdleMeter:
+    """How many cores the rest of the machine leaves idle: all work but that of the given processes, since the last sample."""
+
+    def __init__(self) -> None:
+        self._cores = psutil.cpu_count() or 1
+        self._processes: dict[int, psutil.Process] = {}
+        psutil.cpu_percent(interval=None)  # a sample is counted from the one before
+
+    def idle_cores(self, own_pids: Sequence[int]) -> float:
+        busy = psutil.cpu_percent(interval=None) / 100 * self._cores
+        own = 0.0
+        for pid in own_pids:
+            with contextlib.suppress(psutil.Error):
+                process = self._processes.setdefault(pid, psutil.Process(pid))
+                own += process.cpu_percent(interval=None) / 100
+        return self._cores - max(0.0, busy - own)
+
+
+class EmbeddedPool:
+    """Takes the lock or raises Conflict; then ``urls`` answer until ``close`` or the end of this process."""
+
+    def __init__(self, run_dir: Path, size: int | None = None) -> None:
+        require_engine()
+        self._weights = weights_file()
+        self._run_dir = run_dir
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(run_dir / "embedded.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            owner = living_owner(run_dir)
+            raise Conflict(
+                f"The embedded model already has an owner (pid {owner.pid if owner else 'starting'}); use its processes."
+            ) from None
+        try:
+            self.revision = revision_of(self._weights, run_dir)
+            self._may_grow = size is None
+            self._idle_samples = 0
+            self._meter = IdleMeter()
+            self._closing = threading.Event()
+            self._guard = threading.Lock()
+            self._children = [self._child(i) for i in range(size or self._first_size())]
+            for child in self._children:
+                child.start()
+            if not any(child.wait_ready() for child in self._children):
+                raise Busy(f"The embedded model did not start: {self._children[0].last_words()}. `detent doctor` checks the installation.")
+            self._publish()
+        except BaseException:
+            self._stop_children()
+            self._lock.release()
+            raise
+        self._watcher = threading.Thread(target=self._watch, name="embedded-pool", daemon=True)
+        self._watcher.start()
+        atexit.register(self.close)
+        log.info("embedded model ready", processes=len(self._children), revision=self.revision)
+
+    @property
+    def size(self) -> int:
+        """Processes there should be."""
+        return len(self._children)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(child.url for child in self._children if child.url is not None)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the server processes alive now."""
+        return tuple(child.process.pid for child in self._children if child.process is not None and child.process.poll() is None)
+
+    def close(self) -> None:
+        """Ends the processes and gives the ownership away; safe to repeat."""
+        with self._guard:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+        atexit.unregister(self.close)
+        self._watcher.join(timeout=5)
+        (self._run_dir / "embedded.json").unlink(missing_ok=True)
+        self._stop_children()
+        self._lock.release()
+
+    def _child(self, number: int) -> _Child:
+        return _Child(self._weights, self._run_dir / f"embedded-{number}.log")
+
+    def _first_size(self) -> int:
+        sleep(FIRST_SAMPLE_S)
+        return max(1, min(MOST_BY_ITSELF, int(self._meter.idle_cores(()) + 1 - IDLE_CORES_NEEDED)))
+
+    def _grow_when_idle(self) -> None:
+        """One more process once the machine has had room for it for a while; the one too many on a busy machine would only share cores."""
+        n = len(self._children)
+        room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
+        self._idle_samples = self._idle_samples + 1 if room else 0
+        if self._idle_samples >= GROW_AFTER and n < MOST_BY_ITSELF:
+            child = self._child(n)
+            child.start()
+            self._children.append(child)
+            log.info("embedded model has one more process", processes=n + 1)
+
+    def _stop_children(self) -> None:
+        for child in getattr(self, "_children", ()):
+            child.stop()
+
+    def _publish(self) -> None:
+        write_whole(
+            self._run_dir / "embedded.json",
+            {
+                "pid": os.getpid(),
+                "created": psutil.Process().create_time(),
+                "urls": list(self.urls),
+                "revision": self.revision,
+                "size": self.size,
+            },
+        )
+
+    def _watch(self) -> None:
+        published: Sequence[str] = self.urls
+        health_due = monotonic() + HEALTH_EVERY_S
+        grow_due = monotonic() + GROW_EVERY_S
+        while not self._closing.wait(WATCH_S):
+            for child in self._children:
+                child.tend()
+            if monotonic() >= health_due:
+                health_due = monotonic() + HEALTH_EVERY_S
+                for child in self._children:
+                    child.check_health()
+            if self._may_grow and self.size < MOST_BY_ITSELF and monotonic() >= grow_due:
+                grow_due = monotonic() + GROW_EVERY_S
+                self._grow_when_idle()
+            if self.urls != published:
+                published = self.urls
+                try:
+                    self._publish()
+                except OSError as error:  # a full disk now must not end the watching
+                    published = ()
+                    log.warning("embedded.json not written", error=str(error))
+
+
+class _Child:
+    """One server process over its lives."""
+
+    def __init__(self, weights: Path, log_file: Path) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url: str | None = None
+        self._weights = weights
+        self._log_file = log_file
+        self._ready = threading.Event()
+        self._started_at = 0.0
+        self._deaths = 0
+        self._start_due: float | None = None
+        self._unhealthy = 0
+
+    def start(self) -> None:
+        self._ready.clear()
+        self._start_due = None
+        self._started_at = monotonic()
+        with self._log_file.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "optimizer.adapters.models.embedded_server", str(self._weights)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        assert self.process.stdout is not None
+        threading.Thread(target=self._read_address, args=(self.process, self.process.stdout), daemon=True).start()
+
+    def wait_ready(self) -> bool:
+        self._ready.wait(START_TIMEOUT_S)
+        return self.url is not None
+
+    def tend(self) -> None:
+        """Notice a death, and start again when the backoff is over."""
+        if self.process is not None and self.process.poll() is not None:
+            lived_s = monotonic() - self._started_at
+            self._deaths = 1 if lived_s >= STEADY_S else self._deaths + 1
+            delay_s = BACKOFF_S[min(self._deaths - 1, len(BACKOFF_S) - 1)]
+            log.warning("embedded model process ended", code=self.process.returncode, restart_in_s=delay_s, said=self.last_words())
+            self._forget()
+            self._start_due = monotonic() + delay_s
+        if self._start_due is not None and monotonic() >= self._start_due:
+            self.start()
+
+    def check_health(self) -> None:
+        if self.url is None or self.process is None:
+            return
+        try:
+            healthy = httpx.get(f"{self.url}/health", timeout=5.0).status_code == 200
+        except httpx.HTTPError:
+            healthy = False
+        self._unhealthy = 0 if healthy else self._unhealthy + 1
+        if self._unhealthy >= HEALTH_FAILURES:
+            log.warning("embedded model process does not answer, ending it", pid=self.process.pid)
+            self.process.kill()
+
+    def stop(self) -> None:
+        process = self.process
+        self._forget()
+        if process is None:
+            return
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+        try:
+            process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def last_words(self) -> str:
+        try:
+            said = self._log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            said = []
+        return said[-1][:300] if said else "it said nothing"
+
+    def _forget(self) -> None:
+        self.process = None
+        self.url = None
+        self._unhealthy = 0
+        self._start_due = None
+
+    def _read_address(self, process: subprocess.Popen[bytes], stdout: IO[bytes]) -> None:
+        line = stdout.readline()
+        stdout.close()
+        try:
+            url = str(json.loads(line)["url"])
+        except (ValueError, KeyError):
+            url = None  # it ended before it was ready; tend() sees that
+        if self.process is process:
+            self.url = url
+            self._ready.set()

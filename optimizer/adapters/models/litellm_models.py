@@ -1,0 +1,176 @@
+"""Any model that LiteLLM knows. It is wire format and price table only: one attempt per call, no retry, no fallback of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from time import perf_counter
+from typing import Any
+
+import httpx
+
+from optimizer.adapters.models.openai_stream import STREAMED, gather, hang_up
+from optimizer.adapters.models.openai_wire import IN_THE_LOG, Deadline, body_of, failure_of, read_answer, timed_out, unreachable
+from optimizer.core.base.errors import ModelFailed, NotFound
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.ports import DeltaSink
+
+# Or it looks among the tools for those of its own gateway, for which it imports a package that is not installed here.
+ON_THE_WIRE_ALONE = {"_skip_mcp_handler": True}
+
+
+class LiteLLMModel:
+    """A LanguageModel by its LiteLLM id, such as ``openai/gpt-4o-mini``. LiteLLM is imported with the first call (4 s, 170 MB)."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        litellm_id: str,
+        api_base: str | None,
+        api_key: str | None,
+        price: ModelPrice | None,
+        timeout_s: float,
+        retries: int,
+        concurrency: int,
+        max_output_tokens: int | None,
+    ) -> None:
+        self.name = name
+        self.revision = f"{litellm_id}@{api_base}" if api_base else litellm_id
+        self.price = price
+        self.retries = retries
+        self.concurrency = concurrency
+        self.max_output_tokens = max_output_tokens
+        self._id = litellm_id
+        self._api_base = api_base
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        started = perf_counter()
+        try:
+            response = self._ask(request)
+        except Exception as error:
+            raise self._failure(error) from error
+        return self._answer(request, response, started)
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        litellm = await asyncio.to_thread(_litellm)  # its import takes seconds, in which other calls go on
+        arguments = self._arguments(litellm, request)
+        started = perf_counter()
+        try:
+            response = await litellm.acompletion(**arguments)
+        except Exception as error:
+            raise self._failure(error) from error
+        return self._answer(request, response, started)
+
+    def _answer(self, request: ModelRequest, response: Any, started: float) -> ModelAnswer:
+        latency_ms = (perf_counter() - started) * 1000
+        return read_answer(response.model_dump(), model=self.name, request=request, price=self.price, latency_ms=latency_ms)
+
+    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        started = perf_counter()
+        try:
+            response = self._ask(request, **STREAMED)
+        except Exception as error:
+            raise self._failure(error) from error
+        with closing(_Chunks(response, self._failure, Deadline(self.name, self._timeout_s))) as chunks, sink.while_wanted(chunks.hang_up):
+            values = gather(chunks, sink, model=self.name, where=self._api_base or self._id)
+        latency_ms = (perf_counter() - started) * 1000
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
+
+    def _ask(self, request: ModelRequest, **how: Any) -> Any:
+        litellm = _litellm()
+        return litellm.completion(**self._arguments(litellm, request), **how)
+
+    def _arguments(self, litellm: Any, request: ModelRequest) -> dict[str, Any]:
+        body = body_of(request, self._id, self.max_output_tokens)
+        if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
+            del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
+        more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
+        return {**body, **more, "timeout": self._timeout_s, "num_retries": 0, "max_retries": 0, "caching": False, **ON_THE_WIRE_ALONE}
+
+    def _failure(self, error: Exception) -> ModelFailed:
+        """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""
+        wire = next((e for e in _causes(error) if isinstance(e, httpx.TransportError)), None)
+        if any(type(e).__name__ == "ClientOSError" for e in _causes(error)):  # aiohttp's: broken off, which LiteLLM takes for refused
+            return unreachable(self.name, self._api_base or self._id, _short(error), sent=True)
+        if isinstance(wire, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+            return unreachable(self.name, self._api_base or self._id, _short(wire), sent=False)
+        if isinstance(wire, httpx.TimeoutException):
+            return timed_out(self.name, self._timeout_s)
+        if wire is not None:
+            return unreachable(self.name, self._api_base or self._id, _short(wire), sent=True)
+        status = getattr(error, "status_code", None)
+        if str(status).isdigit() and not _is_its_own(error):
+            headers = getattr(error, "litellm_response_headers", None) or {}
+            return failure_of(int(str(status)), _short(error), model=self.name, retry_after=headers.get("retry-after"))
+        return ModelFailed(
+            f"Model {self.name!r} failed inside LiteLLM. {IN_THE_LOG}", kind="library", said=_short(error), sent=True, model=self.name
+        )
+
+    def close(self) -> None:
+        """LiteLLM keeps its own connections; nothing to give back."""
+
+
+class _Chunks:
+    """LiteLLM's stream as OpenAI's chunks. What fails in it is a ModelFailed, and it can be ended from another thread where httpx reads it."""
+
+    def __init__(self, stream: Any, failure: Callable[[Exception], ModelFailed], deadline: Deadline) -> None:
+        self._stream, self._failure, self._deadline = stream, failure, deadline
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        stream = iter(self._stream)
+        while True:
+            try:
+                chunk = next(stream)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise self._failure(error) from error
+            self._deadline.check()
+            yield chunk.model_dump()
+
+    def hang_up(self) -> None:
+        response = self._response()
+        if response is not None:
+            hang_up(response)
+
+    def close(self) -> None:
+        response = self._response()
+        if response is not None:
+            response.close()
+
+    def _response(self) -> httpx.Response | None:
+        response = getattr(getattr(self._stream, "completion_stream", None), "response", None)
+        return response if isinstance(response, httpx.Response) else None
+
+
+def _litellm() -> Any:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it looks for the network at import
+    try:
+        import litellm
+    except ImportError:
+        raise NotFound(
+            "LiteLLM is not installed here. `make serve` installs it from the lock; or use openai_compatible in models.yaml."
+        ) from None
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether LiteLLM gave an error of its own the status 500, as where it cannot turn a request into the provider's: no provider said so."""
+    return type(error).__name__ == "APIConnectionError" and not any(isinstance(e, httpx.HTTPStatusError) for e in _causes(error))
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__

@@ -1,0 +1,215 @@
+"""config/models.yaml as values, checked whole: every fault at once, with its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.models.breaker import BreakerSettings as Breaker
+from optimizer.core.models.language import Backoff, ModelPrice
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$"
+
+
+class DeclaredPrice(BaseModel):
+    """Dollars per million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
+    output_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
+
+
+class BackoffSettings(BaseModel):
+    """Pauses between two attempts of one call."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    initial_s: float = Field(default=0.2, gt=0, le=60)
+    max_s: float = Field(default=2.0, gt=0, le=300)
+    jitter_s: float = Field(default=0.2, ge=0, le=60)
+    total_s: float = Field(default=20.0, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _grows(self) -> BackoffSettings:
+        if self.initial_s > self.max_s:
+            raise ValueError(f"initial_s ({self.initial_s:g}) must not be above max_s ({self.max_s:g})")
+        return self
+
+
+class BreakerOptions(BaseModel):
+    """When the gateway leaves a model alone, and for how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    failures: int = Field(default=5, ge=1, le=10_000)
+    share: float = Field(default=0.5, ge=0, le=1)
+    window_s: float = Field(default=30.0, gt=0, le=3600)
+    cool_down_s: float = Field(default=15.0, gt=0, le=3600)
+    successes: int = Field(default=2, ge=1, le=100)
+
+
+class ModelSettings(BaseModel):
+    """One entry of config/models.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    provider: Literal["embedded"] | None = None
+    litellm: str | None = Field(default=None, min_length=1)
+    openai_compatible: str | None = Field(default=None, pattern=r"^https?://")
+    model: str | None = Field(default=None, min_length=1)  # its id behind openai_compatible; default its name here
+    api_base: str | None = Field(default=None, pattern=r"^https?://")
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    price: DeclaredPrice | None = None
+    timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    retries: int = Field(default=2, ge=0, le=10)
+    backoff_settings: BackoffSettings = Field(default=BackoffSettings(), alias="backoff")
+    breaker_settings: BreakerOptions = Field(default=BreakerOptions(), alias="breaker")
+    concurrency: int = Field(default=4, ge=1, le=256)
+    queue: int = Field(default=64, ge=0, le=10_000)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    processes: Literal["auto"] | int = "auto"
+    fallbacks: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way_to_reach_it(self) -> ModelSettings:
+        ways = [way for way in ("provider", "litellm", "openai_compatible") if getattr(self, way) is not None]
+        if len(ways) != 1:
+            raise ValueError(
+                f"needs exactly one of provider: embedded, litellm: <id> or openai_compatible: <address>; it has {' and '.join(ways) or 'none'}"
+            )
+        if isinstance(self.processes, int) and not 1 <= self.processes <= 16:
+            raise ValueError(f"processes must be auto or 1 to 16, not {self.processes}")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        return self.provider == "embedded"
+
+    @property
+    def backoff(self) -> Backoff:
+        return Backoff(**self.backoff_settings.model_dump())
+
+    @property
+    def breaker(self) -> Breaker:
+        return Breaker(**self.breaker_settings.model_dump())
+
+    def known_price(self) -> ModelPrice | None:
+        """As given here, else from LiteLLM's table; the embedded model costs nothing unless a price is given."""
+        if self.price is not None:
+            return ModelPrice(**self.price.model_dump())
+        if self.embedded:
+            return ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+        return listed_price(self.litellm) if self.litellm is not None else None
+
+
+def read_models(path: Path) -> dict[str, ModelSettings]:
+    """All models of a models.yaml; a folder without the file has the embedded model only.
+
+    Raises:
+        InvalidInput: unreadable YAML, or entries that cannot be used; carries every fault with its line.
+    """
+    from optimizer.host.yaml_files import load_file
+
+    if not path.exists():
+        return {"embedded": ModelSettings(provider="embedded")}
+    entries = load_file(path, "Correct the file.", with_lines=True)
+    if not isinstance(entries, Mapping) or not entries:
+        raise InvalidInput(f"{path} must hold at least one model as `name: {{settings}}`. docs/reference/models.md shows it.")
+    found: dict[str, ModelSettings] = {}
+    faults: list[Fault] = []
+    for name, entry in entries.items():
+        try:
+            found[str(name)] = _Named.model_validate({"name": name, "settings": _plain(entry)}).settings
+        except ValidationError as error:
+            faults += [_fault(path, entries, name, fault) for fault in error.errors()]
+    for name, settings in found.items():
+        faults += [
+            Fault(
+                pointer=pointer_of([name, "fallbacks", i]),
+                detail=f"there is no other model {other!r} to fall back to",
+                line=_line(entries, name),
+                file=str(path),
+            )
+            for i, other in enumerate(settings.fallbacks)
+            if other == name or other not in entries
+        ]
+    if faults:
+        listed = "; ".join(f"line {f.line} {f.pointer}: {f.detail}" for f in faults)
+        raise InvalidInput(f"{path} cannot be used: {listed}. docs/reference/models.md explains every field.", faults)
+    return found
+
+
+def listed_price(litellm_id: str) -> ModelPrice | None:
+    """From the price table inside the installed LiteLLM, read as a file: importing LiteLLM takes seconds."""
+    listed = _listed(litellm_id)
+    if listed is None or "input_cost_per_token" not in listed or "output_cost_per_token" not in listed:
+        return None
+    return ModelPrice(
+        input_usd_per_mtok=float(listed["input_cost_per_token"]) * 1e6, output_usd_per_mtok=float(listed["output_cost_per_token"]) * 1e6
+    )
+
+
+_table: dict[str, Any] | None = None
+
+
+def _listed(litellm_id: str) -> dict[str, Any] | None:
+    global _table
+    if _table is None:
+        spec = find_spec("litellm")
+        folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+        files = [file for folder in folders if (file := Path(folder) / "model_prices_and_context_window_backup.json").exists()]
+        _table = json.loads(files[0].read_text(encoding="utf-8")) if files else {}
+    entry = _table.get(litellm_id) or _table.get(litellm_id.partition("/")[2])
+    return entry if isinstance(entry, dict) else None
+
+
+class _Named(BaseModel):
+    name: str = Field(pattern=NAME)
+    settings: ModelSettings
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
+    inside = [str(part) for part in error["loc"][1:]] if error["loc"][0] == "settings" else []
+    detail = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        detail = f"there is no field {inside[-1]!r}; known: {', '.join(_fields(*inside[:-1]))}"
+    elif error["loc"][0] == "name":
+        detail = f"{name!r} is no usable name; letters, digits and . _ : / - are"
+    elif "input" in error and error["type"] != "value_error":
+        detail = f"{detail} (got {error['input']!r})"
+    return Fault(pointer=pointer_of([name, *inside]), detail=detail, line=_line(entries, name, *inside), file=str(path))
+
+
+def _fields(*inside: str) -> list[str]:
+    """The keys that may stand there."""
+    model: Any = ModelSettings
+    for part in inside:
+        found = next((field.annotation for name, field in model.model_fields.items() if part == (field.alias or name)), None)
+        model = next((one for one in (found, *get_args(found)) if isinstance(one, type) and issubclass(one, BaseModel)), ModelSettings)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _line(entries: Any, *path: Any) -> int | None:
+    """1-based line of the deepest part of ``path`` that stands in the file."""
+    line, node = None, entries
+    for part in path:
+        positions = getattr(getattr(node, "lc", None), "data", None) or {}
+        if part not in positions:
+            break
+        line, node = positions[part][0] + 1, node[part]
+    return line

@@ -1,0 +1,66 @@
+"""Any server that speaks OpenAI's protocol (vLLM, Ollama, llama.cpp and many more), reached directly."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import httpx
+
+from optimizer.adapters.models.lanes import Lanes
+from optimizer.adapters.models.openai_stream import post_streaming
+from optimizer.adapters.models.openai_wire import apost, body_of, post, read_answer
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.ports import DeltaSink
+
+
+class OpenAICompatible:
+    """A LanguageModel behind any address that speaks OpenAI's protocol."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str,
+        model_id: str,
+        api_key: str | None,
+        price: ModelPrice | None,
+        timeout_s: float,
+        retries: int,
+        concurrency: int,
+        max_output_tokens: int | None,
+    ) -> None:
+        self.name = name
+        self.revision = f"{base_url.rstrip('/')}#{model_id}"
+        self.price = price
+        self.retries = retries
+        self.concurrency = concurrency
+        self.max_output_tokens = max_output_tokens
+        self._url = base_url.rstrip("/")
+        self._model_id = model_id
+        self._timeout_s = timeout_s
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(headers=headers, limits=httpx.Limits(max_connections=max(4, concurrency)))
+        self._lanes = Lanes(headers)
+
+    def complete(self, request: ModelRequest) -> ModelAnswer:
+        body = body_of(request, self._model_id, self.max_output_tokens)
+        started = perf_counter()
+        values = post(self._client, self._url, body, model=self.name, timeout_s=self._timeout_s)
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
+
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+        body = body_of(request, self._model_id, self.max_output_tokens)
+        async with self._lanes.one() as client:
+            started = perf_counter()
+            values = await apost(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
+
+    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        body = body_of(request, self._model_id, self.max_output_tokens)
+        started = perf_counter()
+        values = post_streaming(self._client, self._url, body, sink, model=self.name, timeout_s=self._timeout_s)
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
+
+    def close(self) -> None:
+        self._client.close()
+        self._lanes.close()

@@ -1,0 +1,274 @@
+"""OpenAI's chat completions over httpx: the request's body, the answer's reading, and every fault as a ModelFailed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import fsum, isfinite
+from time import monotonic
+from typing import Any
+
+import httpx
+
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.stream import MAX_ANSWER_BYTES, AnswerTooLong, size_of
+from optimizer.core.models.wire import wire_messages, wire_params
+
+CONNECT_S = 5.0
+MAX_BODY_BYTES = 4 * MAX_ANSWER_BYTES  # what stands around an answer, log-probabilities first, is longer than the answer
+UNFIT = (AttributeError, LookupError, TypeError, ValueError)  # what reading an answer that is none may raise
+IN_THE_LOG = "What it said is kept for the operator: in the gateway's log, for a study in the journal."  # and nowhere else: it may hold addresses, keys and the prompt
+
+
+def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None) -> dict[str, Any]:
+    """The request as OpenAI's JSON: whatever a store or a caller put into it, only what ``core/models/wire.py`` names goes out."""
+    params = wire_params(request.params)
+    if max_output_tokens is not None:
+        params.setdefault("max_tokens", max_output_tokens)
+    return {"model": model_id, "messages": wire_messages(request.messages), **params}
+
+
+def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
+    """The answer's JSON. Raises ModelFailed whose members say ``status`` and whether the request was ``sent`` at all.
+
+    ``timeout_s`` holds for the whole answer: a provider that sends a byte now and then is too slow, too.
+    """
+    with opened(client, url, body, model=model, timeout_s=timeout_s) as (response, deadline):
+        return whole(response, deadline, model=model)
+
+
+async def apost(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
+    """``post`` as a coroutine."""
+    with _as_model_failed(model, url, timeout_s):
+        try:
+            async with asyncio.timeout(timeout_s):
+                sending = client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+                async with sending as response:
+                    pieces = _Pieces(model)
+                    async for piece in response.aiter_bytes():
+                        pieces.add(piece)
+        except TimeoutError:
+            raise timed_out(model, timeout_s) from None
+    _require_ok(response, pieces.joined(), model)
+    return _parsed(pieces.joined(), model)
+
+
+@contextmanager
+def opened(
+    client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
+) -> Iterator[tuple[httpx.Response, Deadline]]:
+    """A provider's answer of status 200, its body still to be read; whatever goes wrong until it is closed is a ModelFailed."""
+    deadline = Deadline(model, timeout_s)
+    with (
+        _as_model_failed(model, url, timeout_s),
+        client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s)) as response,
+    ):
+        if response.status_code != 200:
+            _require_ok(response, read(response, deadline, model), model)
+        yield response, deadline
+
+
+def _require_ok(response: httpx.Response, body: bytes, model: str) -> None:
+    if response.status_code != 200:
+        raise failure_of(response.status_code, _message(response, body), model=model, retry_after=response.headers.get("retry-after"))
+
+
+def _timeout(timeout_s: float) -> httpx.Timeout:
+    return httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+
+
+@contextmanager
+def _as_model_failed(model: str, url: str, timeout_s: float) -> Iterator[None]:
+    """Faults of the wire, by what they say of whether the request was sent."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
+    except httpx.TimeoutException:
+        raise timed_out(model, timeout_s) from None
+    except httpx.HTTPError as error:
+        raise unreachable(model, url, str(error) or type(error).__name__, sent=True) from None
+
+
+class Deadline:
+    """When one attempt has taken too long."""
+
+    def __init__(self, model: str, timeout_s: float) -> None:
+        self._model, self._timeout_s = model, timeout_s
+        self._at = monotonic() + timeout_s
+
+    def check(self) -> None:
+        if monotonic() > self._at:
+            raise timed_out(self._model, self._timeout_s)
+
+
+class _Pieces:
+    """A body as it comes, up to MAX_BODY_BYTES."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._pieces: list[bytes] = []
+        self._n_bytes = 0
+
+    def add(self, piece: bytes) -> None:
+        self._n_bytes += len(piece)
+        if self._n_bytes > MAX_BODY_BYTES:
+            raise too_long(self._model, f"a body of more than {MAX_BODY_BYTES:,} bytes")
+        self._pieces.append(piece)
+
+    def joined(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+def read(response: httpx.Response, deadline: Deadline, model: str) -> bytes:
+    pieces = _Pieces(model)
+    for piece in response.iter_bytes():
+        deadline.check()
+        pieces.add(piece)
+    return pieces.joined()
+
+
+def whole(response: httpx.Response, deadline: Deadline, *, model: str) -> dict[str, Any]:
+    """An answer that comes in one piece."""
+    return _parsed(read(response, deadline, model), model)
+
+
+def _parsed(body: bytes, model: str) -> dict[str, Any]:
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):  # also bytes that are no UTF-8
+        values = None
+    if not isinstance(values, dict):
+        raise malformed(model, body.decode("utf-8", "replace"))
+    return values
+
+
+def unreachable(model: str, where: str, why: str, *, sent: bool) -> ModelFailed:
+    what = "broke off the connection" if sent else "cannot be reached"
+    return ModelFailed(
+        f"Model {model!r} {what}. Is it running, and is its address in config/models.yaml right? {IN_THE_LOG}",
+        kind="unreachable",
+        said=f"{where}: {why}",
+        sent=sent,
+        model=model,
+    )
+
+
+def timed_out(model: str, timeout_s: float) -> ModelFailed:
+    return ModelFailed(
+        f"Model {model!r} gave no answer within {timeout_s:g} s. Try again, or raise timeout_s in config/models.yaml.",
+        kind="timeout",
+        sent=True,
+        model=model,
+    )
+
+
+def failure_of(status: int, message: str, *, model: str, retry_after: str | None = None) -> ModelFailed:
+    """An HTTP error of a provider as ModelFailed: rate_limit for 429, timeout for 408 and 504, else http."""
+    more: dict[str, Any] = {"status_of_model": status, "sent": True, "model": model}
+    if status == 429:
+        if retry_after is not None and retry_after.isdigit():
+            more["retry_after_s"] = int(retry_after)
+        return ModelFailed(f"Model {model!r} takes no more requests for now (429). {IN_THE_LOG}", kind="rate_limit", said=message, **more)
+    if status in (408, 504):
+        return ModelFailed(f"Model {model!r} gave no answer in time ({status}). {IN_THE_LOG}", kind="timeout", said=message, **more)
+    advice = " Check its key (api_key_env in config/models.yaml)." if status in (401, 403) else ""
+    return ModelFailed(f"Model {model!r} refused the request ({status}).{advice} {IN_THE_LOG}", kind="http", said=message, **more)
+
+
+def read_answer(
+    values: Mapping[str, Any], *, model: str, request: ModelRequest, price: ModelPrice | None, latency_ms: float
+) -> ModelAnswer:
+    """The provider's answer as a value. Missing token counts are taken at their upper bound, so that no cap is passed unseen."""
+    try:
+        choice = values["choices"][0]
+        message = dict(choice["message"])
+        text = message.get("content") or ""
+        if not isinstance(text, str):
+            raise TypeError("content is no text")
+        if size_of(message) > MAX_ANSWER_BYTES:
+            raise AnswerTooLong(MAX_ANSWER_BYTES)
+    except UNFIT as error:
+        raise no_answer(model, error) from None
+    input_tokens = _count(values.get("usage"), "prompt_tokens")
+    if input_tokens is None:
+        input_tokens = prompt_bytes(request.messages, request.params) + TOKENS_PER_MESSAGE * len(request.messages)
+    output_tokens = _count(values.get("usage"), "completion_tokens")
+    if output_tokens is None:
+        output_tokens = max(len(text.encode("utf-8", "surrogatepass")), int(request.params.get("max_tokens") or 0))
+    mean, lowest = _log_probabilities(choice)
+    return ModelAnswer(
+        text=text,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost_usd=cost_of(input_tokens, output_tokens, price),
+        latency_ms=latency_ms,
+        finish_reason=choice.get("finish_reason") or "stop",
+        raw_message=message,
+        log_probability=mean,
+        log_probability_min=lowest,
+    )
+
+
+def _count(usage: Any, name: str) -> int | None:
+    """What a provider counted; None for what is no count of tokens. A negative one would lower what was spent."""
+    given = usage.get(name) if isinstance(usage, Mapping) else None
+    return int(given) if isinstance(given, int | float) and isfinite(given) and given >= 0 else None
+
+
+def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple[None, None]:
+    """(mean, lowest) of the answer's tokens; None where the provider gives none, or something else."""
+    given = choice.get("logprobs")
+    try:
+        values = [min(0.0, float(token["logprob"])) for token in (given.get("content") or () if isinstance(given, Mapping) else ())]
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    return (fsum(values) / len(values), min(values)) if values and all(map(isfinite, values)) else (None, None)
+
+
+def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> float:
+    """Dollars; 0.0 where no price is known, which is why a dollar cap refuses such a model."""
+    return 0.0 if price is None else price.of(input_tokens, output_tokens)
+
+
+def _message(response: httpx.Response, body: bytes) -> str:
+    text = body.decode("utf-8", "replace")
+    try:
+        message = error_text(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message = text
+    return " ".join(str(message).split())[:500].rstrip(".") or response.reason_phrase
+
+
+def error_text(error: Any) -> str:
+    """What OpenAI's `error` object says, or the text that some providers send in its place."""
+    return str(error["message"] if isinstance(error, dict) else error)
+
+
+def malformed(model: str, what: str) -> ModelFailed:
+    return ModelFailed(
+        f"Model {model!r} answered something that is no chat completion. "
+        f"Check that its address ends where /chat/completions follows (often /v1). {IN_THE_LOG}",
+        kind="malformed",
+        said=" ".join(what.split())[:200],
+        sent=True,
+        model=model,
+    )
+
+
+def no_answer(model: str, error: Exception) -> ModelFailed:
+    """One of UNFIT as what it says of the model."""
+    return too_long(model, str(error)) if isinstance(error, AnswerTooLong) else malformed(model, f"{type(error).__name__}: {error}")
+
+
+def too_long(model: str, what: str) -> ModelFailed:
+    return ModelFailed(
+        f"Model {model!r} gave {what}, the most that is taken, so the call was ended. Bound its answers with max_tokens.",
+        kind="malformed",
+        sent=True,
+        model=model,
+    )

@@ -1,0 +1,149 @@
+"""From tiers' recorded answers to a learned confidence, measured beside the recorded one on answers that neither has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
+from optimizer.adapters.predictors.training import Trained, TrainingRow, log_loss, train
+from optimizer.core.predictor.attach import ANSWER, OF_LOG_PROBABILITIES, REQUEST
+from optimizer.core.predictor.request_features import FEATURES
+from optimizer.core.search.cascade.learned import Bin, JudgedAnswer, Learned, Quality
+
+SURE = 0.10  # one-sided: a learned confidence is less wrong where a paired bootstrap of whole groups says so with 90 %
+N_DRAWS = 2000
+N_BINS = 5  # of a study's hundreds of answers
+MOST_PIECES = 500  # of a text, so that a variant stays small
+RECORDED_FEATURES = ("answer.confidence_logit", "answer.confidence_given")
+RECORDED = (Recipe(name="recorded", model="linear", features=RECORDED_FEATURES, penalty=0.01),)
+_NOT_EXECUTED = ("answer.confidence_logit", "answer.confidence_given", "answer.agreement")  # a served predictor is not given these
+_WORDS = GramRecipe(text=REQUEST, analyzer="word", low=1, high=2, least_rows=3, most=MOST_PIECES)
+_LABEL = GramRecipe(text=ANSWER, analyzer="value", lower=False, least_rows=3, most=MOST_PIECES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """By how much one confidence has less log loss than another, and the one-sided 90 % bound of that."""
+
+    mean: float
+    low: float
+
+
+def learn_confidence(answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
+    """core.policy.learned.Learn with scikit-learn. The recorded confidence is calibrated out of fold as well, so that a scale alone is no gain."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # of rows this few each further thread only waits for the others: ten times as long on a busy machine
+        return _learned(answers, has_labels, trained_on, seed)
+
+
+def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
+    targets, groups = [float(each.is_right) for each in answers], [each.group for each in answers]
+    rows = [
+        TrainingRow(numbers=each.read.numbers, texts=each.read.texts, target=target, group=each.group)
+        for each, target in zip(answers, targets, strict=True)
+    ]
+    plain = [
+        TrainingRow(numbers=each.with_recorded(), target=target, group=each.group) for each, target in zip(answers, targets, strict=True)
+    ]
+    recorded = train(plain, RECORDED, trained_on={}, seed=seed)
+    found = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
+    alone = train(rows, recipes_before(answers), trained_on={}, seed=seed)
+    gain = log_loss_gain(found, recorded, targets, groups)
+    learned = quality(found.out_of_fold, targets, groups)
+    as_recorded = [(each.recorded, target, each.group) for each, target in zip(answers, targets, strict=True) if each.recorded is not None]
+
+    def data(trained: Trained, its: Quality) -> Mapping[str, Any]:
+        says = {"recipe": trained.recipe.name, "calibration": trained.calibration, "brier": its.brier, "ece": its.ece}
+        return trained.trained_on({**trained_on, **says}).to_data()
+
+    return Learned(
+        predictor=data(found, learned),
+        before=data(alone, quality(alone.out_of_fold, targets, groups)),
+        before_out_of_fold=alone.out_of_fold,
+        out_of_fold=found.out_of_fold,
+        learned=learned,
+        recorded=quality(*zip(*as_recorded, strict=True)) if as_recorded else None,
+        gain=gain.mean,
+        gain_low=gain.low,
+    )
+
+
+def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recipe, ...]:
+    """What is tried: features of request and answer as a line and as trees, and with the request's words or the label that was answered."""
+    features = tuple(sorted(_measured(answers) - set(_NOT_EXECUTED)))
+    trusted = tuple(name for name in OF_LOG_PROBABILITIES if name in features)
+    label = (_LABEL,) if has_labels else ()
+    words = Recipe(
+        name="features and words",
+        model="linear",
+        features=features,
+        grams=(_WORDS, *label),
+        penalty=5,
+        number_strength=0.2,
+        trusted=trusted,
+    )
+    return (
+        *(
+            Recipe(name=f"features, penalty {penalty:g}", model="linear", features=features, penalty=penalty, trusted=trusted)
+            for penalty in (30, 300)
+        ),
+        Recipe(name="features, trees", model="trees", features=features, n_trees=40, penalty=10),
+        *([Recipe(name="features and label", model="linear", features=features, grams=label, penalty=5, trusted=trusted)] if label else []),
+        *([words] if any(REQUEST in each.read.texts for each in answers) else []),
+    )
+
+
+def recipes_before(answers: Sequence[JudgedAnswer]) -> tuple[Recipe, ...]:
+    """What is tried where only the request is known: its features, and with them its words."""
+    features = tuple(name for name in FEATURES if name in _measured(answers))
+    words = Recipe(name="request and words", model="linear", features=features, grams=(_WORDS,), penalty=5, number_strength=0.2)
+    return (
+        Recipe(name="request", model="linear", features=features, penalty=30),
+        Recipe(name="request, trees", model="trees", features=features, n_trees=40, penalty=10),
+        *([words] if any(REQUEST in each.read.texts for each in answers) else []),
+    )
+
+
+def _measured(answers: Sequence[JudgedAnswer]) -> set[str]:
+    """Features that at least one answer has: a column without a value cannot be learned from."""
+    return {name for each in answers for name, value in each.read.numbers.items() if value is not None}
+
+
+def log_loss_gain(learned: Trained, recorded: Trained, targets: Sequence[float], groups: Sequence[str]) -> Gain:
+    """Cross-fitted log loss of ``recorded`` less that of ``learned``, with a paired bootstrap of whole groups."""
+    import numpy as np
+
+    ours, plain = (np.array([log_loss([p], [t]) for p, t in zip(each.out_of_fold, targets, strict=True)]) for each in (learned, recorded))
+    gain = plain - ours
+    low = float(np.quantile([gain[rows].mean() for rows in group_draws(groups, seed=9, n_draws=N_DRAWS)], SURE))
+    return Gain(mean=float(gain.mean()), low=low)
+
+
+def quality(confidence: Sequence[float], targets: Sequence[float], groups: Sequence[str]) -> Quality:
+    """Brier, ECE with their intervals over groups, AUC and the reliability table."""
+    n_bins = min(N_BINS, len(targets))
+
+    def ece(predictions: Any, right: Any) -> float:
+        return calibration_error(predictions, right, n_bins=n_bins)
+
+    of_brier, of_ece = (measured(of, confidence, targets, groups, seed=7, n_draws=N_DRAWS // 4) for of in (brier, ece))
+    assert of_brier.value is not None  # both are defined on any rows
+    assert of_ece.value is not None
+    return Quality(
+        n=len(targets),
+        brier=of_brier.value,
+        brier_low=of_brier.low,
+        brier_high=of_brier.high,
+        ece=of_ece.value,
+        ece_low=of_ece.low,
+        ece_high=of_ece.high,
+        auc=area(confidence, targets),
+        reliability=tuple(
+            Bin(n=row.n, promised=row.mean_confidence, right=row.right_share, low=row.low, high=row.high)
+            for row in reliability(confidence, targets, n_bins=n_bins)
+        ),
+    )

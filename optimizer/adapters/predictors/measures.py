@@ -1,0 +1,129 @@
+"""How good a confidence is: does it tell right from wrong (AUC), does it mean what it says (Brier, ECE, reliability), each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.statistics.wilson import wilson_interval
+
+N_BINS = 10
+N_DRAWS = 1000
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredConfidence:
+    """``low`` and ``high``: 95 % percentile interval of the bootstrap over groups (Efron 1979); None: the value is not defined on these rows."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityRow:
+    """One tenth of the rows by confidence: what was promised on average, and what share was right, with its Wilson interval at 95 %."""
+
+    n: int
+    mean_confidence: float
+    right_share: float
+    low: float
+    high: float
+
+
+def brier(predictions: Any, targets: Any) -> float:
+    """Mean squared difference of confidence and outcome, in [0, 1]; lower is better (Brier 1950)."""
+    import numpy as np
+
+    return float(np.mean((np.asarray(predictions) - np.asarray(targets)) ** 2))
+
+
+def calibration_error(predictions: Any, targets: Any, *, n_bins: int = N_BINS) -> float:
+    """Expected calibration error over bins of equal size, in [0, 1]: mean distance of promised and kept share (Naeini et al. 2015).
+
+    Never zero on finite data: a perfectly calibrated confidence on n rows shows about sqrt(n_bins x p(1-p) / n).
+    """
+    import numpy as np
+
+    chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
+    return float(np.abs(np.bincount(_places(chosen, n_bins), weights=chosen - right)).sum() / len(chosen))
+
+
+def area(predictions: Any, targets: Any) -> float | None:
+    """Area under the ROC curve: how often a right answer has the higher confidence, ties a half; None with one kind of answer only."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    right = np.asarray(targets) > 0.5
+    n_right = int(right.sum())
+    if n_right in (0, len(right)):
+        return None
+    ranks = rankdata(predictions)
+    return float((ranks[right].sum() - n_right * (n_right + 1) / 2) / (n_right * (len(right) - n_right)))
+
+
+def measured(
+    of: Callable[[Any, Any], float | None],
+    predictions: Sequence[float],
+    targets: Sequence[float],
+    groups: Sequence[str],
+    *,
+    seed: int,
+    n_draws: int = N_DRAWS,
+) -> MeasuredConfidence:
+    """``of(predictions, targets)`` with its interval; rows of one group are drawn together, so related rows do not feign certainty."""
+    import numpy as np
+
+    chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
+    drawn = [found for rows in group_draws(groups, seed=seed, n_draws=n_draws) if (found := of(chosen[rows], right[rows])) is not None]
+    low, high = (float(each) for each in np.quantile(drawn, [0.025, 0.975])) if len(drawn) > n_draws / 2 else (None, None)
+    return MeasuredConfidence(value=of(chosen, right), low=low, high=high)
+
+
+def group_draws(groups: Sequence[str], *, seed: int, n_draws: int) -> list[Any]:
+    """Row numbers of ``n_draws`` samples of whole groups, drawn with replacement."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    members = [np.flatnonzero(codes == code) for code in range(len(names))]
+    if len(names) == len(codes):
+        return [rng.integers(len(codes), size=len(codes)) for _ in range(n_draws)]
+    return [np.concatenate([members[code] for code in rng.integers(len(names), size=len(names))]) for _ in range(n_draws)]
+
+
+def reliability(predictions: Sequence[float], targets: Sequence[float], *, n_bins: int = N_BINS) -> tuple[ReliabilityRow, ...]:
+    """The reliability plot as a table, bins of equal size in rising confidence; equal confidences share a bin."""
+    import numpy as np
+
+    chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
+    rows = []
+    for each in _bins(chosen, n_bins):
+        interval = wilson_interval(int((right[each] > 0.5).sum()), len(each))
+        rows.append(
+            ReliabilityRow(
+                n=len(each),
+                mean_confidence=float(chosen[each].mean()),
+                right_share=float(right[each].mean()),
+                low=interval.lower,
+                high=interval.upper,
+            )
+        )
+    return tuple(rows)
+
+
+def _places(predictions: Any, n_bins: int) -> Any:
+    """The bin of each row; equal confidences share one."""
+    import numpy as np
+
+    edges = np.quantile(predictions, np.linspace(0, 1, n_bins + 1)[1:-1])
+    return np.searchsorted(edges, predictions - _TINY, side="right")
+
+
+def _bins(predictions: Any, n_bins: int) -> list[Any]:
+    import numpy as np
+
+    place = _places(predictions, n_bins)
+    return [np.flatnonzero(place == code) for code in np.unique(place)]

@@ -1,0 +1,145 @@
+"""The plots of a study's report: trials in their order, learning curves, wins and losses by example, quality against what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+
+from optimizer.adapters.reports.plots import Band, Dot, GuideLine, Line, Plot, Point, Tick, count_ticks, figure, nice_ticks, score_ticks
+from optimizer.core.base.phrasing import dollars
+from optimizer.core.search.study import Trial
+from optimizer.core.views.study_story import Duel, LearningCurve, StudyReport, TrialView, pareto_front, usd_per_example
+
+ROOM = 0.05  # of an axis, beyond the outermost points
+KINDS = {"champion": "champion", "winner": "candidate", "": "others"}
+Cost = Callable[[Trial], float | None]
+
+
+def trials(report: StudyReport) -> str:
+    """Dev score of every measured trial against the calls that the search had made by then, or against its number where nothing was asked."""
+    seen = [t for t in report.history.trials if t.trial.score is not None]
+    by_calls = bool(seen) and seen[-1].calls > 0
+    place = {t.trial.number: float(t.calls if by_calls else t.trial.number) for t in seen}
+    best: list[Point] = [(place[t.trial.number], t.best) for t in seen if t.best is not None]
+    end = max(place.values(), default=0.0) * (1 + ROOM) or 1.0
+    if best:
+        best.append((end, best[-1][1]))
+    low, high = _range([t.trial.score or 0.0 for t in seen])
+    return figure(
+        Plot(
+            title=f"<b>Dev score of every trial</b><span class='value'>{_keys(seen)}<span class='key'>best so far</span></span>",
+            about="dev score of every trial in the order in which they were tried, and the best so far",
+            x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
+            x_label="calls of each trial and those numbered before it" if by_calls else "trial; the journal answered every call",
+            lines=[Line(points=best, kind="observed", steps=True)], dots=_dots(seen, lambda t: place[t.number]), tall=True,
+        )
+    )  # fmt: skip
+
+
+def curves(report: StudyReport) -> list[str]:
+    """A plot per trial, all with the same axes: its running mean in its band, the champion's on the same examples."""
+    found = report.history.curves
+    end = max((c.points[-1].n for c in found), default=0)
+    settled = [p for c in found for p in c.points if p.n >= min(3, end)]  # the first mean or two may be anything
+    low, high = _range([y for p in settled for y in (p.mean, p.champion, p.band.lower, p.band.upper)])
+    return [_curve(c, (low, high), float(end)) for c in found]
+
+
+def duel(found: Duel) -> str:
+    """Differences by example, the largest gain first: wins above the line, losses below."""
+    points = [(float(i), min(0.0, c.difference), max(0.0, c.difference)) for i, c in enumerate(found.cases)]
+    end = float(len(points))
+    gains, losses = points[: found.wins], points[len(points) - found.losses :] if found.losses else []
+    reach = max((abs(c.difference) for c in found.cases), default=0.0) * (1 + ROOM) or 1.0
+    bands = [Band(points=[*gains, (float(found.wins), 0.0, 0.0)], kind="gain")] if gains else []
+    bands += [Band(points=[*losses, (end, 0.0, 0.0)], kind="loss")] if losses else []
+    return figure(
+        Plot(
+            title=f"<b>Difference to the champion, by dev example</b><span class='value'>{escape(tally(found))}</span>",
+            about=f"difference of the scores by example, sorted: {tally(found)}", x=(0.0, end), y=(-reach, reach), x_ticks=count_ticks(end),
+            y_ticks=[Tick(at=at, text=f"{at:+g}" if at else "0") for at in nice_ticks(-reach, reach)], x_label="dev examples, largest gain first",
+            bands=bands, rules=[GuideLine(y=0.0, kind="zero")], tall=True,
+        )
+    )  # fmt: skip
+
+
+def tally(found: Duel) -> str:
+    unmeasured = f", {found.n_unmeasured} not measured" if found.n_unmeasured else ""
+    losses = f"{found.losses} {'loss' if found.losses == 1 else 'losses'}"
+    return f"{found.wins} {'win' if found.wins == 1 else 'wins'}, {found.ties} {'tie' if found.ties == 1 else 'ties'}, {losses}{unmeasured}"
+
+
+def fronts(report: StudyReport) -> list[str]:
+    """Quality against dollars and against p95, each where it was measured and is not the same for everybody."""
+    complete = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
+    usd = (
+        _front(complete, usd_per_example, "Quality against time", "share of the time of full processing", lambda x: f"{x:.0%}")
+        if report.study.is_replayed
+        else _front(complete, usd_per_example, "Quality against dollars", "dollars per call", dollars)
+    )
+    p95 = _front(complete, lambda t: t.p95_ms, "Quality against latency", "p95 of fresh calls, ms", lambda x: f"{x:,.0f}")
+    return [drawn for drawn in (usd, p95) if drawn is not None]
+
+
+def _front(seen: Sequence[TrialView], cost: Cost, title: str, unit: str, tick: Callable[[float], str]) -> str | None:
+    costs = {t.trial.number: c for t in seen if (c := cost(t.trial)) is not None}
+    known = [t for t in seen if t.trial.number in costs]
+    if len({f"{c:.6g}" for c in costs.values()}) < 2:
+        return None
+    front = pareto_front([(costs[t.trial.number], t.trial.score or 0.0) for t in known])
+    x, y = _range(costs.values(), upto=None), _range([t.trial.score or 0.0 for t in known])
+    return figure(
+        Plot(
+            title=f"<b>{escape(title)}</b><span class='value'>{_keys(seen)}<span class='key'>front</span></span>", about=f"{title}: dev score by {unit}",
+            x=x, y=y, x_ticks=[Tick(at=at, text=tick(at)) for at in nice_ticks(*x, n=2)], y_ticks=score_ticks(*y), x_label=unit,
+            lines=[Line(points=[*front, (x[1], front[-1][1])], kind="observed", steps=True)], dots=_dots(known, lambda t: costs[t.number]), tall=True,
+        )
+    )  # fmt: skip
+
+
+def _curve(curve: LearningCurve, y: tuple[float, float], end: float) -> str:
+    trial, last, kind = curve.trial, curve.points[-1], KINDS[curve.mark] if curve.mark else "observed"
+    name = f"Trial {trial.number}, {trial.proposer}" + (" (winner)" if curve.mark == "winner" else "")
+    value = f"{last.mean:.3f} ({last.band.lower:.2f} to {last.band.upper:.2f}); champion {last.champion:.3f}"
+    return figure(
+        Plot(
+            title=f"<b>{escape(name)}</b><span class='value'>{escape(value)}</span>", about=f"running mean of trial {trial.number} and of the champion",
+            x=(0.0, end), y=y, x_ticks=count_ticks(end), y_ticks=score_ticks(*y), x_label="common dev examples",
+            bands=[Band(points=[(float(p.n), p.band.lower, p.band.upper) for p in curve.points])],
+            lines=[
+                Line(points=[(float(p.n), p.champion) for p in curve.points], kind="champion"),
+                Line(points=[(float(p.n), p.mean) for p in curve.points], kind=kind),
+            ],
+        )
+    )  # fmt: skip
+
+
+def _keys(seen: Iterable[TrialView]) -> str:
+    marks = {t.mark for t in seen}
+    named = (("champion", "champion"), ("winner", "winner"), ("", "other trial"))
+    return "".join(f'<span class="key point {KINDS[mark]}">{name}</span>' for mark, name in named if mark in marks)
+
+
+def _dots(seen: Iterable[TrialView], x: Callable[[Trial], float]) -> list[Dot]:
+    """Champion and winner last, so that they lie on top."""
+    ordered = sorted(seen, key=lambda t: t.mark != "")
+    return [
+        Dot(x=x(t.trial), y=t.trial.score or 0.0, kind=KINDS[t.mark] + ("" if _whole(t) else " partial"), about=_about(t)) for t in ordered
+    ]
+
+
+def _whole(seen: TrialView) -> bool:
+    return seen.trial.status == "complete"
+
+
+def _about(seen: TrialView) -> str:
+    mark = f" ({seen.mark})" if seen.mark else ""
+    return f"trial {seen.trial.number}{mark}, {seen.trial.proposer}: {seen.trial.score or 0.0:.3f} on {seen.trial.n}"
+
+
+def _range(values: Iterable[float], *, upto: float | None = 1.0) -> tuple[float, float]:
+    """A stretch that holds all values with some room, reaching no further than needed beyond 0 and ``upto``."""
+    found = list(values) or [0.0, 1.0]
+    room = max((max(found) - min(found)) * 2 * ROOM, 0.02 if upto else max(found) * ROOM)
+    high = max(found) + room
+    return max(-room / 4, min(found) - room), high if upto is None else min(upto + ROOM, high)

@@ -1,0 +1,121 @@
+"""Instructions as MIPROv2 has them written (Opsahl-Ong et al. 2024, arXiv 2406.11695): DSPy's GroundedProposer, which knows a summary of
+the data, examples that worked, the present instruction, and a tip. Every call of it goes through journal and budget.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dspy
+import structlog
+from dspy.propose import grounded_proposer
+from dspy.propose.grounded_proposer import TIPS, GroundedProposer
+
+from optimizer.adapters.search.dspy_programs import OUTPUT, output_of, response, silence_dspy
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
+from optimizer.core.search.strategy import SearchSetting
+
+WRITTEN = re.compile(r"\[\[ ## proposed_instruction ## \]\](.*?)(?:\[\[ ## |\Z)", re.DOTALL)
+log = structlog.get_logger(__name__)
+
+
+def written_instructions(strategy: str, setting: SearchSetting, sets: Sequence[Sequence[FewShot]], n: int) -> Iterator[Variant]:
+    """The start variant with other instructions, at most ``n``. A proposal that fails, or is no use, ends itself only.
+
+    Args:
+        strategy: for whom they are written.
+        sets: few-shot examples that worked, in turn shown to the proposer.
+    """
+    silence_dspy()
+    grounded_proposer.print = lambda *_, **__: None
+    draw, engine = random.Random(setting.seed), ProposerEngine(strategy, setting)
+    train = [_as_dspy(setting, e) for e in setting.train if e.released]
+    if not train or n <= 0:
+        return
+    inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in setting.family.inputs}
+    program = dspy.Predict(dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, doc_of(setting.start)))
+    shown = [
+        [dspy.Example(augmented=True, **{f"input_{k}": v for k, v in s.input.items()}, **{OUTPUT: s.output}) for s in some] for some in sets
+    ]
+    lm = dspy.LM("detent/proposer", engine=engine, cache=False, num_retries=0)
+    seen = {setting.start.id}
+    with dspy.context(lm=lm, adapter=dspy.ChatAdapter(), warn_on_type_mismatch=False, provide_traceback=False):
+        proposer = GroundedProposer(
+            prompt_model=lm, program=program, trainset=train, program_aware=False, use_instruct_history=False, set_history_randomly=False, rng=draw
+        )  # fmt: skip
+        engine.require_whole()
+        for i in range(n):
+            tip = TIPS[draw.choice(sorted(TIPS))]
+            proposer.use_tip = bool(tip)
+            engine.begin()
+            try:
+                text = proposer.propose_instruction_for_predictor(
+                    program=program, predictor=program, pred_i=0, demo_candidates={0: shown}, demo_set_i=i % len(shown), trial_logs={}, tip=tip
+                )  # fmt: skip
+            except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
+                engine.require_whole()
+                log.warning("proposal_failed", strategy=strategy, proposal=i + 1, why=str(engine.failure or failure)[:500])
+                continue
+            written = with_instruction(setting.start, engine.written() or str(text))
+            why_not = instruction_fault(setting.start, written, seen, setting.fits)
+            if why_not is not None:
+                log.warning("proposal_unusable", strategy=strategy, proposal=i + 1, why=why_not)
+                continue
+            seen.add(written.id)
+            yield written
+
+
+class ProposerEngine:
+    """DSPy's engine protocol on top of the journaled proposer."""
+
+    def __init__(self, strategy: str, setting: SearchSetting) -> None:
+        self._strategy, self._setting = strategy, setting
+        self._n_calls = 0
+        self._broken: Exception | None = None
+        self._text = ""
+        self.failure: str | None = None  # of the proposer, since ``begin``
+
+    def begin(self) -> None:
+        self.failure, self._text = None, ""
+
+    def require_whole(self) -> None:
+        """DSPy goes on without what failed; only a proposer's failure may be gone on without."""
+        if self._broken is not None:
+            raise self._broken
+
+    def written(self) -> str | None:
+        """The instruction as the proposer wrote it: DSPy takes "Answer with one label:" for a heading and cuts it off."""
+        found = WRITTEN.search(self._text)
+        return found[1].strip() if found else None
+
+    def __deepcopy__(self, memo: Any) -> ProposerEngine:
+        return self  # DSPy copies its model for every proposal; the calls are counted in one place
+
+    def complete(self, request: Any) -> Any:
+        self._n_calls += 1
+        system = [{"role": "system", "content": _text(request.system)}] if request.system else []
+        messages = [*system, *({"role": m.role, "content": _text(m.parts)} for m in request.messages)]
+        try:
+            self._text = self._setting.propose(messages, f"{self._strategy}:{self._n_calls}")
+        except ModelFailed as failure:
+            self.failure = failure.detail
+            raise
+        except Exception as broken:
+            self._broken = broken
+            raise
+        return response(request, self._text)
+
+
+def _text(parts: Any) -> str:
+    return parts if isinstance(parts, str) else "\n".join(part if isinstance(part, str) else part.text for part in parts)
+
+
+def _as_dspy(setting: SearchSetting, example: Example) -> Any:
+    values = {f"input_{name}": example.input.get(name) for name in setting.family.inputs}
+    return dspy.Example(**values, **{OUTPUT: output_of(setting.family, example)}).with_inputs(*values)

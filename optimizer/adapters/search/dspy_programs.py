@@ -1,0 +1,208 @@
+"""Strategy ``bootstrap``: the candidates of DSPy's random search over few-shot examples (BootstrapFewShotWithRandomSearch).
+
+A Family becomes a one-step DSPy program. Our adapter renders its prompt through the one render function and reads its
+answer with the family's parser; our engine sends the call through the journal. Import this module only where a search runs:
+DSPy takes a second to load.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import dspy
+from dspy.lm15 import Message, Response, Usage
+from dspy.teleprompt import BootstrapFewShot, LabeledFewShot, bootstrap
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.answer import expected_text, parse_output
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import VARIABLE, FewShot, Variant
+from optimizer.core.search.examples.sets import usable
+from optimizer.core.search.strategy import Proposal, SearchSetting
+
+KEY = "example_id"  # travels with every DSPy example and demo, so that an example keeps its name all the way into the Variant
+OUTPUT = "output_text"
+FIRST_SEED, LABELLED = -3, -2  # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1 unshuffled; from 0 on shuffled by the seed
+NEVER = 10**9  # errors before DSPy gives up: a failed example is a scored failure, it does not end a search
+
+
+class BootstrapSearch:
+    """One candidate seed of BootstrapFewShotWithRandomSearch per ask; each variant is proposed once."""
+
+    def __init__(self, setting: SearchSetting) -> None:
+        silence_dspy()
+        self._setting = setting
+        self._start = replace(setting.start, examples=())
+        self._program = Program(setting, self._start)
+        self._train = [self._program.as_dspy(e) for e in usable(setting.train, setting.family, setting.start)]
+        if setting.seed:
+            random.Random(setting.seed).shuffle(self._train)
+        self._max_examples = int(setting.definition["max_examples"])
+        n_candidates = int(setting.definition["n_candidates"]) if self._train and self._max_examples else 0
+        self._seeds = list(range(FIRST_SEED, n_candidates if n_candidates else FIRST_SEED + 1))
+        self._told: dict[str, float | None] = {}
+        threshold = setting.definition.get("threshold")
+        self._threshold = None if threshold is None else float(threshold)
+
+    def ask(self) -> Proposal | None:
+        while self._seeds:
+            seed = self._seeds.pop(0)
+            variant = self._start if seed == FIRST_SEED else self._compile(seed)
+            if variant.id not in self._told and self._setting.fits(variant):
+                self._told[variant.id] = None
+                return Proposal(variant=variant, proposer="bootstrap", params={"seed": seed, "n_examples": len(variant.examples)})
+        return None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        self._told[proposal.variant.id] = score
+        reached = mean_score(results) if results else score
+        if self._threshold is None and proposal.variant.id == self._setting.start.id and reached is not None:
+            self._threshold = reached  # an output worse than what is reached already teaches nothing
+
+    def _compile(self, seed: int) -> Variant:
+        """The candidate that DSPy's random search makes of one seed; evaluating it is the study's."""
+        train = list(self._train)
+        n_bootstrapped = self._max_examples
+        if seed >= 0:
+            random.Random(seed).shuffle(train)
+            n_bootstrapped = random.Random(seed).randint(1, self._max_examples)
+        optimizer: Any = LabeledFewShot(k=self._max_examples)
+        if seed > LABELLED:
+            optimizer = BootstrapFewShot(
+                metric=self._program.metric(self._threshold or 0.0),
+                max_bootstrapped_demos=n_bootstrapped,
+                max_labeled_demos=self._max_examples,
+                max_errors=NEVER,
+            )
+        with self._program.context():
+            best = optimizer.compile(self._program.student(), trainset=train)
+        (predictor,) = best.predictors()
+        return replace(self._start, examples=tuple(_few_shots(predictor.demos, self._program)))
+
+
+class Program:
+    """A Family and a start variant as DSPy sees them: signature, examples, metric, adapter and engine."""
+
+    def __init__(self, setting: SearchSetting, start: Variant) -> None:
+        self.start = start
+        self.family = setting.family
+        self._setting = setting
+        self._examples = {e.id: e for e in (*setting.train, *setting.dev)}
+        self._names = {name: f"input_{name}" for name in setting.family.inputs}  # DSPy reserves names such as "config" and "demos"
+        inputs = {name: (Any, dspy.InputField()) for name in (KEY, *self._names.values())}
+        # One class per study: some of DSPy's optimizers change the signature they are given.
+        self.signature = dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, setting.family.description or setting.family.name)
+        self._call = threading.local()
+
+    def student(self) -> Any:
+        return dspy.Predict(self.signature)
+
+    def context(self) -> Any:
+        """DSPy's settings for this thread; nothing global is touched."""
+        lm = dspy.LM(f"detent/{self.start.model.get('name', 'model')}", engine=_Engine(self), cache=False, num_retries=0)
+        return dspy.context(lm=lm, adapter=TemplateAdapter(self), warn_on_type_mismatch=False, provide_traceback=False)
+
+    def as_dspy(self, example: Example) -> Any:
+        values = {self._names[name]: value for name, value in example.input.items() if name in self._names}
+        return dspy.Example(**{KEY: example.id, OUTPUT: output_of(self.family, example)}, **values).with_inputs(KEY, *values)
+
+    def metric(self, threshold: float) -> Any:
+        """DSPy's metric: the family's score, and while bootstrapping whether the output is good enough for an example."""
+
+        def score(example: Any, prediction: Any, trace: Any = None) -> float | bool:
+            text = getattr(prediction, OUTPUT, None)
+            ours = self._examples[example[KEY]]
+            value = self._setting.scorer.score(ours.expected, text, ours.input).value if text else None
+            if trace is None:
+                return value or 0.0
+            return value is not None and value > 0 and value >= threshold
+
+        return score
+
+    def variant(self, demos: Sequence[Mapping[str, Any]]) -> Variant:
+        return replace(self.start, examples=tuple(_few_shots(demos, self)))
+
+    def example(self, id: str) -> Example:
+        return self._examples[id]
+
+    def prepare(self, variant: Variant, example: Example) -> None:
+        """Remembers, for this thread, what the call about to be made asks: the engine sends our request, not DSPy's copy."""
+        if not self._setting.fits(variant):
+            raise InvalidInput(f"Variant {variant.id} may make a longer request than this study allows, so it is no candidate.")
+        self._call.pending = (variant, example)
+
+    def answer(self) -> str:
+        variant, example = self._call.pending
+        return self._setting.answer(variant, example)
+
+
+class TemplateAdapter(dspy.Adapter):  # type: ignore[misc]  # DSPy carries no types
+    """Formats a call as the family's prompt and parses the answer with the family's parser."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, signature: Any, demos: list[Mapping[str, Any]], inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+        variant, example = self._program.variant(demos), self._program.example(inputs[KEY])
+        self._program.prepare(variant, example)
+        return render(variant, example.input, declared=self._program.family.inputs)
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        parsed = parse_output(self._program.family.output, completion)
+        if parsed.error is not None:
+            raise dspy.AdapterParseError("TemplateAdapter", signature, completion, message=parsed.error)
+        return {OUTPUT: completion}
+
+
+class _Engine:
+    """DSPy's engine protocol on top of the journaled model."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def complete(self, request: Any) -> Any:
+        return response(request, self._program.answer())
+
+
+def response(request: Any, text: str) -> Any:
+    """What DSPy expects of an engine; tokens are counted by the journal."""
+    usage = Usage(input_tokens=None, output_tokens=None)
+    return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
+
+
+def output_of(family: Family, example: Example) -> str:
+    """Its expected output as text; empty where there is none: then it is never a demo and scores nothing."""
+    try:
+        return expected_text(family.output, example.expected)
+    except InvalidInput:
+        return ""
+
+
+def silence_dspy() -> None:
+    """DSPy's optimizers print, draw progress bars on stdout and log every failed example; the study reports these itself."""
+    logging.getLogger("dspy").setLevel(logging.CRITICAL)
+    bootstrap.print = lambda *_, **__: None
+    bootstrap.tqdm = SimpleNamespace(tqdm=iter)
+
+
+def _few_shots(demos: Sequence[Mapping[str, Any]], program: Program) -> list[FewShot]:
+    """DSPy's demos as our examples: a labelled one carries the expected text, a bootstrapped one what the model wrote, or its label."""
+    shots = [FewShot(id=d[KEY], input=dict(program.example(d[KEY]).input), output=_output(d, program)) for d in demos]
+    return [s for s in shots if not VARIABLE.search(s.output)]
+
+
+def _output(demo: Mapping[str, Any], program: Program) -> str:
+    """What a demo shows as the answer. Where answers are labels that is the sheet's label: the model's own words around it would be imitated."""
+    if program.family.output.parser == "label":
+        return output_of(program.family, program.example(demo[KEY]))
+    return str(demo[OUTPUT]).strip()

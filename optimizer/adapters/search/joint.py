@@ -1,0 +1,95 @@
+"""Strategies ``mipro`` and ``joint``: instructions and sets of examples first, then one TPE over both, with ``joint`` over settings, too.
+
+MIPROv2's three steps (Opsahl-Ong et al. 2024): examples are bootstrapped, instructions are written with them in view, and the two are
+chosen together, since an instruction that wins alone may lose beside examples. Every point is a candidate of the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optimizer.adapters.search.dspy_programs import BootstrapSearch
+from optimizer.adapters.search.tpe import PointSearch, Space, dimensions_of
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.examples.search import made_for
+from optimizer.core.search.space import ChoiceDimension, Dimension, Point, apply_point, point_of, with_instruction
+from optimizer.core.search.strategy import JOINT, MIPRO, Proposal, SearchSetting
+
+N_MADE = 4  # sets of ``joint`` beside the bootstrapped ones
+TEXTS = ("instruction", "examples", "examples.order")  # dimensions in whose place texts and sets stand
+
+
+class JointSearch:
+    """At most ``n_settings`` points over what is found when it is first asked: by then the start's score is known."""
+
+    def __init__(self, name: str, setting: SearchSetting) -> None:
+        self._name, self._setting = name, setting
+        self._bootstrap = BootstrapSearch(setting)
+        self._told: list[tuple[Proposal, float | None, Sequence[ExampleResult]]] = []
+        self._search: PointSearch | None = None
+
+    def ask(self) -> Proposal | None:
+        if self._search is None:
+            self._search = self._made()
+            for told in self._told:
+                self._search.tell(*told)
+        return self._search.ask()
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        if self._search is not None:
+            self._search.tell(proposal, score, results)
+            return
+        self._bootstrap.tell(proposal, score, results)
+        self._told.append((proposal, score, results))
+
+    def _made(self) -> PointSearch:
+        setting = self._setting
+        sets = self._sets()
+        texts = self._texts(sets)
+        settings = [d for d in dimensions_of(setting) if d.name not in TEXTS] if self._name == JOINT else []
+        chosen: list[Dimension] = [
+            ChoiceDimension(name=name, options=tuple(range(len(of))))
+            for name, of in (("instruction", texts), ("example_set", sets))
+            if len(of) > 1
+        ]
+
+        def variant_at(point: Point) -> Variant:
+            text, shots = texts[point.get("instruction", 0)], sets[point.get("example_set", 0)]
+            return apply_point(replace(text, examples=tuple(shots)), {d.name: point[d.name] for d in settings})
+
+        beside = point_of(setting.start, settings)
+        start = None if beside is None else {**{d.name: 0 for d in chosen}, **beside}
+        space = Space(dimensions=[*chosen, *settings], variant_at=variant_at, start=start)
+        return PointSearch(setting, space, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
+
+    def _sets(self) -> list[Sequence[FewShot]]:
+        """The start's own examples first, then DSPy's candidates, for ``joint`` then those made by likeness, coverage and difficulty."""
+        found: list[Sequence[FewShot]] = [self._setting.start.examples]
+        while (proposal := self._bootstrap.ask()) is not None:
+            found.append(proposal.variant.examples)
+        if self._name == JOINT:
+            results = next((results for told, _, results in self._told if told.variant.id == self._setting.start.id), ())
+            found += [made for made in made_for(self._setting, results) if made not in found][:N_MADE]
+        return found
+
+    def _texts(self, sets: Sequence[Sequence[FewShot]]) -> list[Variant]:
+        """The start first, then the same with other instructions: those of a list, where the space has one, else written ones."""
+        start, declared = self._setting.start, self._setting.space.get("instruction") or {}
+        if declared.get("choices"):
+            others = [with_instruction(start, text) for text in declared["choices"]]
+            return [start, *(other for other in others if other.id != start.id)]
+        if not declared.get("propose"):
+            return [start]
+        from optimizer.adapters.search.dspy_instructions import written_instructions
+
+        return [start, *written_instructions(self._name, self._setting, sets, int(self._setting.definition["n_instructions"]))]
+
+
+def instructions_and_examples(setting: SearchSetting) -> JointSearch:
+    return JointSearch(MIPRO, setting)
+
+
+def everything_at_once(setting: SearchSetting) -> JointSearch:
+    return JointSearch(JOINT, setting)

@@ -1,0 +1,232 @@
+"""Strategy ``simba``: rules and examples taken from answers that differ (DSPy's SIMBA, stochastic introspective mini-batch ascent).
+
+The prompt that asks for a rule, and when none is asked for, are DSPy's. What is ours: every answer goes through journal and budget, the
+best prompt of each step is measured by the study, and only released training examples are drawn, since the proposer sees them and its
+words may end up in everybody's prompt.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dspy
+import structlog
+from dspy.teleprompt.simba_utils import append_a_rule
+
+from optimizer.adapters.search.dspy_instructions import ProposerEngine
+from optimizer.adapters.search.dspy_programs import OUTPUT, output_of, silence_dspy
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.rendering import few_shot
+from optimizer.core.family.variant import VARIABLE, Variant
+from optimizer.core.search.examples.sets import usable
+from optimizer.core.search.space import doc_of, instruction_fault, instruction_of, with_instruction
+from optimizer.core.search.strategy import SIMBA, Proposal, SearchSetting
+from optimizer.core.search.strategy_calls import BATCH, CANDIDATES, DRAWS
+
+DRAWN_AT = 1.0  # temperature at which answers are drawn, so that they differ
+SHARPNESS = 0.2  # temperature of the softmax that draws a prompt by its mean score
+LOW, HIGH = 0.1, 0.9  # quantiles of a batch's scores: what is below teaches nothing, what is above needs no rule
+log = structlog.get_logger(__name__)
+
+
+@dataclass(kw_only=True)
+class _Member:
+    """A prompt of the pool with the scores of its answers so far."""
+
+    variant: Variant
+    scores: list[float] = field(default_factory=list)
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores) / len(self.scores) if self.scores else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    example: Example
+    text: str
+    score: float
+
+
+class SimbaSearch:
+    """At most ``n_instructions`` steps. A step draws answers to a few training examples, makes prompts from the examples whose answers
+    differ most, lets these answer the same examples, and proposes the best of them if it does better than the answers drawn.
+    """
+
+    def __init__(self, setting: SearchSetting) -> None:
+        silence_dspy()
+        self._setting = setting
+        self._draw = random.Random(setting.seed)
+        self._engine = ProposerEngine(SIMBA, setting)
+        self._lm = dspy.LM("detent/proposer", engine=self._engine, cache=False, num_retries=0)
+        self._max_examples = int(setting.definition["max_examples"])
+        self._pool = [_Member(variant=setting.start)]
+        self._seen = {setting.start.id}
+        self._left = int(setting.definition["n_instructions"])
+        self._n_steps = 0
+        self._batches = self._batches_of(usable(setting.train, setting.family, setting.start))
+
+    def ask(self) -> Proposal | None:
+        while self._left > 0:
+            batch = next(self._batches, None)
+            if batch is None:
+                return None
+            self._left -= 1
+            self._n_steps += 1
+            proposal = self._step(batch)
+            if proposal is not None:
+                return proposal
+        return None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        for member in self._pool:
+            if member.variant.id == proposal.variant.id:
+                member.scores += [r.score for r in results if r.score is not None]
+
+    def _batches_of(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
+        while examples:
+            order = self._draw.sample(examples, len(examples))
+            yield from (order[i : i + BATCH] for i in range(0, max(1, len(order) - BATCH + 1), BATCH))
+
+    def _step(self, batch: Sequence[Example]) -> Proposal | None:
+        drawn = [self._answered(self._at_random(member.variant), e, n) for n in range(DRAWS) for e in batch for member in [self._member()]]
+        known = [d for d in drawn if d is not None]
+        if not known:
+            return None
+        reached = sum(d.score for d in known) / len(known)
+        born = []
+        for bucket in _by_difference(known):
+            variant = self._made(bucket, known)
+            if variant is not None:
+                self._seen.add(variant.id)
+                answers = [self._answered(variant, example, 0) for example in batch]
+                born.append(_Member(variant=variant, scores=[a.score for a in answers if a is not None]))
+            if len(born) == CANDIDATES:
+                break
+        self._pool += born
+        best = max((m for m in born if m.scores), key=lambda m: m.mean, default=None)
+        if best is None or best.mean <= reached:
+            log.info("step_no_better", strategy=SIMBA, step=self._n_steps, before=reached, after=best and best.mean)
+            return None
+        params = {"step": self._n_steps, "batch_before": reached, "batch_after": best.mean, "n_examples": len(best.variant.examples)}
+        return Proposal(variant=best.variant, proposer=SIMBA, params=params)
+
+    def _member(self) -> _Member:
+        """The start or one of the best, drawn by a softmax over mean scores."""
+        best = sorted(self._pool[1:], key=lambda m: -m.mean)[: DRAWS - 1]
+        among = [self._pool[0], *best]
+        return self._draw.choices(among, weights=[math.exp(m.mean / SHARPNESS) for m in among])[0]
+
+    def _at_random(self, variant: Variant) -> Variant:
+        return replace(variant, model={**variant.model, "temperature": DRAWN_AT})
+
+    def _answered(self, variant: Variant, example: Example, draw: int) -> _Drawn | None:
+        """None where the model failed, or its answer could not be measured."""
+        try:
+            text = self._setting.answer(variant, example, draw)
+        except ModelFailed:
+            return None
+        score = self._setting.scorer.score(example.expected, text, example.input).value
+        return None if score is None else _Drawn(example=example, text=text, score=score)
+
+    def _made(self, bucket: Sequence[_Drawn], batch: Sequence[_Drawn]) -> Variant | None:
+        """A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``. A failure ends this one only."""
+        parent = self._member().variant
+        forgotten = self._forgetful(parent)
+        scores = sorted(d.score for d in batch)
+        if self._max_examples and self._draw.random() < 0.5:
+            return self._with_example(forgotten, bucket[0], _quantile(scores, LOW))
+        return self._with_rule(forgotten, bucket, _quantile(scores, LOW), _quantile(scores, HIGH))
+
+    def _forgetful(self, parent: Variant) -> Variant:
+        """Each example goes with a chance of one in ``max_examples``, and one of them where there is room for no more."""
+        kept = [shot for shot in parent.examples if self._draw.random() >= 1 / max(1, self._max_examples)]
+        if len(kept) >= self._max_examples > 0:
+            kept.pop(self._draw.randrange(len(kept)))
+        return replace(parent, examples=tuple(kept))
+
+    def _with_example(self, parent: Variant, good: _Drawn, low: float) -> Variant | None:
+        output = good.text.strip()
+        if good.score <= low or not output or VARIABLE.search(output):
+            return None
+        shot = replace(few_shot(self._setting.family, good.example), output=output)
+        made = replace(parent, examples=(*(s for s in parent.examples if s.id != shot.id), shot))
+        return made if made.id not in self._seen and self._setting.fits(made) else None
+
+    def _with_rule(self, parent: Variant, bucket: Sequence[_Drawn], low: float, high: float) -> Variant | None:
+        system = _Prompt(self._signature(parent))
+        before = system.answer.signature.instructions
+        self._engine.begin()
+        try:
+            with dspy.context(
+                lm=self._lm, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False), warn_on_type_mismatch=False, provide_traceback=False
+            ):
+                append_a_rule(
+                    [self._shown(system, drawn) for drawn in bucket], system, predictor2name={id(system.answer): "answer"},
+                    prompt_model=self._lm, batch_10p_score=low, batch_90p_score=high,
+                )  # fmt: skip
+        except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
+            self._engine.require_whole()
+            log.warning("proposal_failed", strategy=SIMBA, step=self._n_steps, why=str(self._engine.failure or failure)[:500])
+            return None
+        rule = str(system.answer.signature.instructions).removeprefix(before).strip()
+        if not rule:
+            return None
+        made = with_instruction(parent, "\n\n".join(filter(None, (instruction_of(parent), rule))))
+        why_not = instruction_fault(parent, made, self._seen, self._setting.fits)
+        if why_not is not None:
+            log.warning("proposal_unusable", strategy=SIMBA, step=self._n_steps, why=why_not)
+            return None
+        return made
+
+    def _signature(self, parent: Variant) -> Any:
+        inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in self._setting.family.inputs}
+        return dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, doc_of(parent))
+
+    def _shown(self, system: _Prompt, drawn: _Drawn) -> dict[str, Any]:
+        """A drawn answer as DSPy's rules read one."""
+        family, example = self._setting.family, drawn.example
+        inputs = {f"input_{name}": example.input.get(name) for name in family.inputs}
+        expected = dspy.Example(**inputs, **{OUTPUT: output_of(family, example)}).with_inputs(*inputs)
+        answered = {OUTPUT: drawn.text}
+        return {
+            "trace": [(system.answer, inputs, answered)], "prediction": answered, "score": drawn.score, "example": expected, "output_metadata": {},
+        }  # fmt: skip
+
+
+class _Prompt(dspy.Module):  # type: ignore[misc]  # DSPy carries no types
+    """One prompt that answers. (This source is what the proposer is shown.)"""
+
+    def __init__(self, signature: Any) -> None:
+        super().__init__()
+        self.answer = dspy.Predict(signature)
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.answer(**inputs)
+
+
+def _by_difference(drawn: Sequence[_Drawn]) -> list[list[_Drawn]]:
+    """Answers by example, the best first; the examples whose answers differ most first, then those with the better best one."""
+    buckets: dict[str, list[_Drawn]] = {}
+    for one in drawn:
+        buckets.setdefault(one.example.id, []).append(one)
+    best_first = [sorted(bucket, key=lambda d: -d.score) for bucket in buckets.values()]
+
+    def order(bucket: Sequence[_Drawn]) -> tuple[float, float, float]:
+        best, mean = bucket[0].score, sum(d.score for d in bucket) / len(bucket)
+        return bucket[-1].score - best, -best, mean - best
+
+    return sorted(best_first, key=order)
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float:
+    """Linear between neighbours, as numpy's percentile."""
+    at = q * (len(ordered) - 1)
+    below = int(at)
+    return ordered[below] + (at - below) * (ordered[min(below + 1, len(ordered) - 1)] - ordered[below])

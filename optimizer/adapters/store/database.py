@@ -1,0 +1,153 @@
+"""The Store: one engine to read, one thread to write, and a repository per group of tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from optimizer.adapters.store.engine import FileWatch, explain, open_engine, shown
+from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
+from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
+from optimizer.adapters.store.repositories.blocks import BlockTables
+from optimizer.adapters.store.repositories.events import EventTables
+from optimizer.adapters.store.repositories.examples import ExampleTables, ReviewTable
+from optimizer.adapters.store.repositories.exposures import ExposureTable
+from optimizer.adapters.store.repositories.journal import JournalTable
+from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable, MinuteStatTables
+from optimizer.adapters.store.repositories.observations import ObservationQueries
+from optimizer.adapters.store.repositories.outbox import OutboxTable
+from optimizer.adapters.store.repositories.pipeline_stats import PipelineStatTables
+from optimizer.adapters.store.repositories.retention import RetentionTables
+from optimizer.adapters.store.repositories.rollouts import RolloutTables
+from optimizer.adapters.store.repositories.serving import ChampionTable, FreezeTable, OverrideTable, ServingVersionTable
+from optimizer.adapters.store.repositories.studies import ScheduleTable, StudyTables
+from optimizer.adapters.store.repositories.traffic import TrafficTables
+from optimizer.adapters.store.repositories.unit_counts import UnitCountTable
+from optimizer.adapters.store.repositories.variants import PerformanceTables, VariantTable
+from optimizer.adapters.store.writer import Writer
+from optimizer.core.base.errors import Busy
+
+T = TypeVar("T")
+
+
+class Database:
+    """ports.Store on a SQLAlchemy url: ``sqlite:////srv/detent/var/detent.db`` or ``postgresql+psycopg://…``.
+
+    Nothing is opened before the first read or write. Every method raises errors.Busy, with a sentence, when the database
+    is locked for longer than ten seconds, missing, not migrated or full; callers answer 503 with Retry-After
+    (``error.members["retry_after_s"]``).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._readers = open_engine(url, "read")
+        self._writing = open_engine(url, "write")
+        self._generation = 0  # of readers
+        self._read_watch = FileWatch(url)
+        self._write_watch = FileWatch(url)
+        self._writer = Writer(self._writing, self._guard_write, self._renew)
+        self.events = EventTables()
+        self.exposures = ExposureTable()
+        self.traffic = TrafficTables()
+        self.examples = ExampleTables()
+        self.reviews = ReviewTable()
+        self.variants = VariantTable()
+        self.performance = PerformanceTables()
+        self.minute_stats = MinuteStatTables()
+        self.pipeline_stats = PipelineStatTables()
+        self.drift_detectors = DriftDetectorTable()
+        self.studies = StudyTables()
+        self.journal = JournalTable()
+        self.rollouts = RolloutTables()
+        self.blocks = BlockTables()
+        self.unit_counts = UnitCountTable()
+        self.observations = ObservationQueries()
+        self.champions = ChampionTable()
+        self.overrides = OverrideTable()
+        self.freezes = FreezeTable()
+        self.schedules = ScheduleTable()
+        self.retained = RetentionTables()
+        self.outbox = OutboxTable()
+        self.alerts = AlertTable(self.outbox)
+        self.api_keys = ApiKeyTable()
+        self.key_usage = KeyUsageTable()
+        self.audit = AuditTable()
+        self.serving_version = ServingVersionTable()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only snapshot: what it sees does not change while it is open. Never waits for a writer."""
+        if self._read_watch.changed():
+            self._renew_readers()
+        generation = self._generation
+        try:
+            with self._readers.connect() as connection:
+                with connection.begin():
+                    yield connection
+                if generation != self._generation:
+                    connection.invalidate()  # its pool is gone, which would keep it open for as long as Python likes
+        except SQLAlchemyError as error:
+            if isinstance(error, OperationalError):
+                self._renew_readers()  # whatever was wrong with this connection, the next read gets a new one
+            self._raise(error)
+
+    def write(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
+        """Runs ``fn`` in the writing transaction and returns its result once the commit is on disk.
+
+        ``rows`` is about how many rows ``fn`` writes; the sum of what waits is bounded. ``fn`` runs at most once, on the
+        writer's thread. What it raises undoes its own changes only, and is raised here.
+        """
+        try:
+            return self._writer.wait(self._writer.submit(fn, rows))
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    async def awrite(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
+        """``write`` for asyncio: the event loop goes on meanwhile."""
+        try:
+            return await asyncio.wrap_future(self._writer.submit(fn, rows))
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    def migrate(self) -> None:
+        """Brings the tables to this version; makes the file when there is none. The caller holds the lock of the installation."""
+        from optimizer.adapters.store.migrations import upgrade
+
+        try:
+            upgrade(self.url)
+        except SQLAlchemyError as error:
+            self._raise(error)
+
+    def close(self) -> None:
+        """Writes what waits, then lets go of every connection. Later writes raise errors.Busy."""
+        self._writer.close()
+        self._writing.dispose()
+        self._readers.dispose()
+
+    def _renew(self) -> None:
+        """Readers too: SQLite shares the memory beside the file within a process, and where one opened it to read only, no other may write."""
+        self._writing.dispose()
+        self._renew_readers()
+
+    def _renew_readers(self) -> None:
+        self._generation += 1
+        self._readers.dispose()
+
+    def _guard_write(self) -> None:
+        """Run around each group. A commit into a file that has been deleted or replaced must not be acknowledged."""
+        if self._write_watch.changed():
+            self._writing.dispose()
+            raise Busy(
+                "The store's file was replaced while it was open; nothing was kept. Send again.", retry_after_s=1, said=shown(self.url)
+            )
+
+    def _raise(self, error: SQLAlchemyError) -> NoReturn:
+        sentence = explain(error, self.url)
+        if sentence is None:
+            raise error
+        raise sentence from error

@@ -1,0 +1,262 @@
+"""Connections and everything that differs between SQLite and PostgreSQL: pragmas, transaction start, upserts, error sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from optimizer.core.base.errors import Busy, DetentError, InvalidInput
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+BUSY_TIMEOUT_S = 10.0  # three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds
+READERS = 8
+READERS_AT_PEAK = 40
+Access = Literal["look", "read", "write", "create"]
+
+
+def open_engine(url: str, access: Access) -> Engine:
+    """``read``: pool of deferred, read-only transactions. ``write``: one connection, BEGIN IMMEDIATE. ``create``: also makes the file.
+    ``look``: reads, and leaves an SQLite file and its log as they are, byte for byte, where ``read`` would bring the log into the file.
+
+    Only ``create`` makes a missing SQLite file: an empty database in the place of a lost one would hide the loss.
+    """
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite_engine(sqlite_path(url), access)
+    options: dict[str, Any] = {"postgresql_readonly": True} if access in ("look", "read") else {}
+    return create_engine(
+        url, json_serializer=_to_json, hide_parameters=True, pool_pre_ping=True, execution_options=options, **_pool(access)
+    )
+
+
+def sqlite_path(url: str) -> Path:
+    name = make_url(url).database
+    if not name or name == ":memory:":
+        raise InvalidInput("An SQLite store needs a file that its processes can share, such as sqlite:////srv/detent/var/detent.db.")
+    return Path(name).absolute()
+
+
+def is_sqlite(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def _pool(access: Access) -> dict[str, Any]:
+    if access == "read":
+        return {"pool_size": READERS, "max_overflow": READERS_AT_PEAK - READERS, "pool_timeout": BUSY_TIMEOUT_S}
+    return {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
+
+
+def _sqlite_engine(path: Path, access: Access) -> Engine:
+    uri = _looked_at(path) if access == "look" else f"{path.as_uri()}?mode={'rwc' if access == 'create' else 'rw'}"
+    reads = access in ("look", "read")
+
+    def connect() -> sqlite3.Connection:
+        return _that_reads(path, opened) if access == "read" else opened()
+
+    def opened() -> sqlite3.Connection:
+        # isolation_level None: the driver starts no transaction of its own, the dialect's do_begin below does.
+        kind = _Reading if reads else _Writing
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+            if reads:
+                connection.execute("PRAGMA query_only = ON")
+            else:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")  # an answer of 200 means: on disk
+                connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, json_serializer=_to_json, hide_parameters=True, **_pool(access)
+    )
+
+    @event.listens_for(engine, "checkin")
+    def checkin(connection: sqlite3.Connection | None, record: ConnectionPoolEntry) -> None:
+        if isinstance(connection, _Immutable):
+            record.invalidate()  # for one look: what is written afterwards it would never see
+
+    # The event "begin" has only a query's long way, a tenth of a short transaction.
+    engine.dialect.do_begin = _begin  # type: ignore[method-assign, assignment]
+    return engine
+
+
+_NO_ROOM_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR")
+
+
+class _Reading(sqlite3.Connection):
+    start = "BEGIN"
+
+
+class _Writing(sqlite3.Connection):
+    start = "BEGIN IMMEDIATE"
+
+
+class _Immutable(_Reading):
+    """Reads a file that is being written by nobody."""
+
+
+def _begin(connection: Any) -> None:
+    connection.execute(connection.start)
+
+
+def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    """SQLite wants to make a file of shared memory beside a database that was closed in order, which a full or read-only disk does not let it.
+
+    Nobody can write such a database either, so it is read as one that does not change.
+    """
+    connection = opened()
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        return connection
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if not error.sqlite_errorname.startswith(_NO_ROOM_BESIDE) or _has_log(path):
+            raise
+    return sqlite3.connect(_unchanging(path), uri=True, isolation_level=None, check_same_thread=False, factory=_Immutable)
+
+
+def _looked_at(path: Path) -> str:
+    """A connection that may not write leaves a log where it is; without one, it would make an empty one and leave that."""
+    return f"{path.as_uri()}?mode=ro" if _has_log(path) else _unchanging(path)
+
+
+def _unchanging(path: Path) -> str:
+    return f"{path.as_uri()}?mode=ro&immutable=1"
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
+
+
+# --- upserts: the one construct that SQLAlchemy spells per dialect ------------------------------------------------------
+
+
+def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Inserts the rows whose key is not there yet; returns how many that were."""
+    if not rows:
+        return 0
+    return tx.execute(_insert_new(tx.dialect.name, into), list(rows)).rowcount
+
+
+def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str] = ()) -> None:
+    """Inserts, or replaces the row of the same primary key; columns named in ``add`` are summed up instead."""
+    if not rows:
+        return
+    tx.execute(_upsert(tx.dialect.name, into, tuple(rows[0]), tuple(add)), list(rows))
+
+
+def _insert(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
+    if dialect == "sqlite":
+        return sqlite.insert(into)
+    from sqlalchemy.dialects import postgresql  # it brings all its drivers along, and every process would load them
+
+    return postgresql.insert(into)
+
+
+@cache
+def _insert_new(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
+    """Built once per table: on the hot path, building a statement costs more than running it."""
+    return _insert(dialect, into).on_conflict_do_nothing()
+
+
+@cache
+def _upsert(dialect: str, into: Table, columns: tuple[str, ...], add: tuple[str, ...]) -> sqlite.Insert | postgresql.Insert:
+    """Built once per table and set of columns, of which a program writes few."""
+    statement = _insert(dialect, into)
+    keys = [c.name for c in into.primary_key.columns]
+    new = statement.excluded
+    changes = {name: into.c[name] + new[name] if name in add else new[name] for name in columns if name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+
+
+# --- what went wrong, as a sentence -------------------------------------------------------------------------------------
+
+
+def shown(url: str) -> str:
+    """The address without its password, for a log."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
+    """The error as a sentence for people, or None when it is a fault of this program and should be seen as it is."""
+    where = shown(url)
+    if isinstance(error, PoolTimeout):
+        return Busy(
+            f"All {READERS_AT_PEAK} connections to the store were in use for {BUSY_TIMEOUT_S:g} s. Try again.", retry_after_s=1, said=where
+        )
+    cause = str(error.orig or error) if isinstance(error, DBAPIError) else str(error)
+    text = cause.lower()
+    if "malformed" in text or "not a database" in text:
+        return Busy(
+            "The store's file is damaged or no database. Restore it from a backup: `detent restore`.",
+            retry_after_s=60,
+            said=f"{where}: {cause}",
+        )
+    if not isinstance(error, OperationalError):
+        return None
+    if "locked" in text or "busy" in text:
+        why = f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try again, or end that process"
+    elif "unable to open" in text:
+        why = "the file is not there or may not be opened. Put it back, check its owner, or run `detent serve`, which makes a new one"
+    elif "no such table" in text or "no such column" in text:
+        why = "it has not been migrated to this version. Start `detent serve`, which does that"
+    elif "full" in text:
+        why = "the disk is full, and nothing was written. Free some space"
+    elif "readonly" in text or "read-only" in text:
+        why = "it may only be read. Check the owner and the mode of the file and its folder"
+    else:
+        why = "it did not answer as a database should. Check the disk and the server"
+    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, said=f"{where}: {cause}")
+
+
+class FileWatch:
+    """Notices that the SQLite file was deleted or replaced under open connections, where writes would vanish with the old file."""
+
+    def __init__(self, url: str) -> None:
+        self._path = sqlite_path(url) if is_sqlite(url) else None
+        self._seen: tuple[int, int] | None = None
+
+    def changed(self) -> bool:
+        """True once when another file stands at the path than at the last call. Raises Busy when none does."""
+        if self._path is None:
+            return False
+        try:
+            status = os.stat(self._path)
+        except OSError as error:
+            why = "The store's file is not there. Put it back, or run `detent serve`, which makes a new one."
+            raise Busy(why, retry_after_s=5, said=f"{self._path}: {error.strerror or error}") from error
+        now = (status.st_dev, status.st_ino)
+        before, self._seen = self._seen, now
+        return before is not None and before != now

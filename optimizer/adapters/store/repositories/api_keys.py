@@ -1,0 +1,107 @@
+"""Tables api_keys and key_usage: what each key may do, the hashes of secrets, and what it has used of its limits."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.tables import ApiKeyRow, KeyUsageRow
+from optimizer.core.serving.access import ROLES, Access, KeyLimits
+from optimizer.ports import KeyRecord, Limited
+
+KEYS = ApiKeyRow.__table__
+USAGE = KeyUsageRow.__table__
+SHARE_OF_THE_REST = 8  # a process takes so small a part of what is left that others find some, too
+
+
+class ApiKeyTable:
+    """ports.ApiKeys on the database."""
+
+    def add(self, tx: Connection, name: str, access: Access, secret_hash: str, at: datetime) -> None:
+        row = {
+            "name": name,
+            "role": ",".join(access.roles),
+            "sources": list(access.sources),
+            "families": None if access.families is None else list(access.families),
+            "expires_at": access.expires_at,
+            "limits": access.limits.as_record(),
+            "secret_hash": secret_hash,
+            "created_at": at,
+        }
+        tx.execute(insert(KEYS), [row])
+
+    def revoke(self, tx: Connection, name: str, at: datetime) -> None:
+        tx.execute(update(KEYS).where(KEYS.c.name == name, KEYS.c.revoked_at.is_(None)).values(revoked_at=at))
+
+    def remove(self, tx: Connection, name: str) -> None:
+        tx.execute(delete(KEYS).where(KEYS.c.name == name))
+
+    def replace_secret(
+        self, tx: Connection, name: str, secret_hash: str, previous_hash: str | None, previous_until: datetime | None
+    ) -> None:
+        values = {"secret_hash": secret_hash, "previous_hash": previous_hash, "previous_until": previous_until}
+        tx.execute(update(KEYS).where(KEYS.c.name == name).values(**values))
+
+    def get(self, tx: Connection, name: str) -> KeyRecord | None:
+        row = tx.execute(select(KEYS).where(KEYS.c.name == name)).mappings().first()
+        return None if row is None else _record(dict(row))
+
+    def all(self, tx: Connection) -> list[KeyRecord]:
+        return [_record(dict(row)) for row in tx.execute(select(KEYS).order_by(KEYS.c.name)).mappings()]
+
+
+def _record(row: dict[str, Any]) -> KeyRecord:
+    """A role that this version does not know opens nothing: it is left out, and the key holds the others."""
+    held = row.pop("role").split(",")
+    access = Access(
+        roles=tuple(role for role in ROLES if role in held),
+        sources=tuple(row.pop("sources")),
+        families=None if row["families"] is None else tuple(row["families"]),
+        expires_at=row.pop("expires_at"),
+        limits=KeyLimits(**row.pop("limits")),
+    )
+    del row["families"]
+    return KeyRecord(access=access, **row)
+
+
+class KeyUsageTable:
+    """ports.KeyUsage on the database: one row per key and limit, that of the running window, shared by all processes.
+
+    It is locked until the commit, so two processes cannot take the same rest.
+    """
+
+    def take(self, tx: Connection, key: str, limit: Limited, window: datetime, amount: float, most: float) -> bool:
+        used = self._used(tx, key, limit, window)
+        if round(used + amount, 12) > most:
+            return False
+        self._set(tx, key, limit, window, used + amount)
+        return True
+
+    def take_some(self, tx: Connection, key: str, limit: Limited, window: datetime, most: int) -> int:
+        used = self._used(tx, key, limit, window)
+        left = int(most - used)
+        if left <= 0:
+            return 0
+        some = max(1, left // SHARE_OF_THE_REST)
+        self._set(tx, key, limit, window, used + some)
+        return some
+
+    def give_back(self, tx: Connection, key: str, limit: Limited, window: datetime, amount: float) -> None:
+        used = self._used(tx, key, limit, window)
+        self._set(tx, key, limit, window, max(0.0, used - amount))
+
+    def _used(self, tx: Connection, key: str, limit: Limited, window: datetime) -> float:
+        if insert_new(tx, USAGE, [{"key": key, "limit": limit, "window": window, "used": 0.0}]):
+            of_key = and_(USAGE.c.key == key, USAGE.c.limit == limit)
+            tx.execute(delete(USAGE).where(of_key, USAGE.c.window < window))  # no window of the past is asked for again
+        return float(tx.execute(select(USAGE.c.used).where(_row(key, limit, window)).with_for_update()).scalar_one())
+
+    def _set(self, tx: Connection, key: str, limit: Limited, window: datetime, used: float) -> None:
+        tx.execute(update(USAGE).where(_row(key, limit, window)).values(used=used))
+
+
+def _row(key: str, limit: Limited, window: datetime) -> ColumnElement[bool]:
+    return and_(USAGE.c.key == key, USAGE.c.limit == limit, USAGE.c.window == window)

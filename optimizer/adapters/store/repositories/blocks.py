@@ -1,0 +1,72 @@
+"""Tables cohort_blocks and rollout_watches: what the tick has closed, and what it knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.tables import CohortBlockRow, RolloutWatchRow
+from optimizer.core.rollout.blocks import StoredBlock
+from optimizer.ports import StoredWatch
+
+BLOCKS = CohortBlockRow.__table__
+WATCHES = RolloutWatchRow.__table__
+BLOCKS_PER_QUERY = 500
+
+
+class BlockTables:
+    """ports.Blocks on the database."""
+
+    def watch(self, tx: Connection, rollout: str) -> StoredWatch | None:
+        row = tx.execute(_WATCH, {"of": rollout}).mappings().first()
+        return None if row is None else StoredWatch(n_blocks=row["n_blocks"], state=row["state"], updated_at=row["updated_at"])
+
+    def put_watch(self, tx: Connection, rollout: str, watch: StoredWatch) -> None:
+        columns = {"rollout": rollout, "n_blocks": watch.n_blocks, "state": watch.state, "updated_at": watch.updated_at}
+        upsert(tx, WATCHES, [columns])
+
+    def add(self, tx: Connection, blocks: Sequence[StoredBlock]) -> None:
+        if blocks:
+            tx.execute(insert(BLOCKS), [_columns(block) for block in blocks])
+
+    def of_rollout(self, tx: Connection, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
+        query = _READ.where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq)
+        if kind is not None:
+            query = query.where(BLOCKS.c.kind == kind)
+        return [_block(row) for row in tx.execute(query)]
+
+    def each(self, tx: Connection, rollout: str) -> Iterator[StoredBlock]:
+        seq = -1
+        while rows := tx.execute(_NEXT, {"of": rollout, "after": seq}).all():
+            yield from map(_block, rows)
+            seq = rows[-1].seq
+
+
+_NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
+_WATCH = select(WATCHES).where(WATCHES.c.rollout == bindparam("of"))
+_READ = select(*(BLOCKS.c[name] for name in _NAMES))
+_NEXT = _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after")).order_by(BLOCKS.c.seq).limit(BLOCKS_PER_QUERY)
+
+
+def _columns(block: StoredBlock) -> dict[str, Any]:
+    return {**{name: getattr(block, name) for name in _NAMES}, "content": block.text}
+
+
+def _block(row: Sequence[Any]) -> StoredBlock:
+    rollout, seq, kind, text, closed_at, previous_hash, hash = row
+    return StoredBlock(
+        rollout=rollout, seq=seq, kind=kind, content=_content(text), text=text, closed_at=closed_at, previous_hash=previous_hash, hash=hash
+    )
+
+
+def _content(text: str) -> Any:
+    """The content of a block; empty where the text is no JSON object any more, which its hash then shows."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

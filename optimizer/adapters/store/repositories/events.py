@@ -1,0 +1,207 @@
+"""Tables interactions, later_parts, feedback_events and idempotency_keys: what production reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
+
+from optimizer.adapters.store import cursors
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.hashed_rows import Name, add_once, chunks, hashes
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
+from optimizer.core.base.errors import Conflict
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
+from optimizer.ports import Added
+
+KEYS = IdempotencyKeyRow.__table__
+LATER = LaterPartsRow.__table__
+
+
+class EventTables:
+    """ports.Events on the database."""
+
+    def add_interactions(self, tx: Connection, rows: Sequence[Interaction]) -> list[Added]:
+        return add_once(tx, INTERACTIONS, [_columns(row, _INTERACTION_FIELDS) for row in rows])
+
+    def add_feedback(self, tx: Connection, rows: Sequence[FeedbackEvent]) -> list[Added]:
+        return add_once(tx, FEEDBACK_EVENTS, [_columns(row, _FEEDBACK_FIELDS) for row in rows])
+
+    def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
+        values = {"family": row.family, "interaction": row.interaction, "cost_usd": row.cost_usd, "received_at": row.received_at}
+        tx.execute(insert(LATER).values(parts=[dict(part) for part in row.parts], **values))
+
+    def later_parts(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
+        found: dict[str, LaterParts] = {}
+        for some in chunks(sorted(interactions)):
+            for row in tx.execute(select(LATER).where(LATER.c.family == family, LATER.c.interaction.in_(some))).mappings():
+                found[row["interaction"]] = LaterParts(**row)
+        return found
+
+    def made_of_parts(self, tx: Connection, family: str, variants: Collection[str], *, since: datetime, limit: int) -> list[Interaction]:
+        i = INTERACTIONS.c
+        query = (
+            select(INTERACTIONS).where(*_made_of_parts(family, variants, since)).order_by(i.received_at.desc(), i.id.desc()).limit(limit)
+        )
+        return [_interaction(row) for row in tx.execute(query).mappings()]
+
+    def n_made_of_parts(self, tx: Connection, family: str, variants: Collection[str], *, since: datetime) -> int:
+        return int(tx.execute(select(func.count()).select_from(INTERACTIONS).where(*_made_of_parts(family, variants, since))).scalar() or 0)
+
+    def corrections(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        f, found = FEEDBACK_EVENTS.c, list[RowMapping]()
+        for some in chunks(sorted(interactions)):
+            query = select(f.interaction, f.expected, f.received_at, f.id).where(f.family == family, f.interaction.in_(some))
+            found += tx.execute(query).mappings()
+        ordered = sorted(found, key=lambda row: (row["received_at"], row["id"]))
+        return {row["interaction"]: row["expected"] for row in ordered if row["expected"] is not None}
+
+    def known(self, tx: Connection, names: Collection[Name]) -> dict[Name, str]:
+        return {**hashes(tx, FEEDBACK_EVENTS, names), **hashes(tx, INTERACTIONS, names)}
+
+    def interaction(self, tx: Connection, id: str, family: str | None = None) -> Interaction | None:
+        query = select(INTERACTIONS).where(INTERACTIONS.c.id == id).order_by(INTERACTIONS.c.received_at).limit(1)
+        if family is not None:
+            query = query.where(INTERACTIONS.c.family == family)
+        row = tx.execute(query).mappings().first()
+        return None if row is None else _interaction(row)
+
+    def interactions(self, tx: Connection, ids: Collection[str]) -> dict[str, list[Interaction]]:
+        found: dict[str, list[Interaction]] = {}
+        for some in chunks(sorted(ids)):
+            for row in tx.execute(select(INTERACTIONS).where(INTERACTIONS.c.id.in_(some))).mappings():
+                found.setdefault(row["id"], []).append(_interaction(row))
+        return found
+
+    def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
+        query = select(FEEDBACK_EVENTS).where(FEEDBACK_EVENTS.c.family == family, FEEDBACK_EVENTS.c.interaction == interaction)
+        found = [_feedback(row) for row in tx.execute(query).mappings()]
+        return sorted(found, key=lambda event: (event.received_at, event.id))  # asked to sort, SQLite would read all of the family's
+
+    def page_of_feedback(
+        self, tx: Connection, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
+    ) -> tuple[list[FeedbackEvent], str | None]:
+        f = FEEDBACK_EVENTS.c
+        query = select(FEEDBACK_EVENTS).order_by(f.received_at, f.id, f.family).limit(limit + 1)
+        if family is not None:
+            query = query.where(f.family == family)
+        if variant is not None:
+            query = query.where(f.variant == variant)
+        if since is not None:
+            query = query.where(f.received_at >= since)
+        if cursor is not None:
+            at, id, of = cursors.decode(cursor, datetime, str, str)
+            query = query.where(or_(f.received_at > at, and_(f.received_at == at, or_(f.id > id, and_(f.id == id, f.family > of)))))
+        events = [_feedback(row) for row in tx.execute(query).mappings()]
+        return cursors.page(events, limit, lambda event: (event.received_at, event.id, event.arm.family))
+
+    def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
+        query = select(KEYS.c.body_hash, KEYS.c.answer).where(KEYS.c.scope == scope, KEYS.c.key == key)
+        row = tx.execute(query).first()
+        return None if row is None else (row.body_hash, row.answer)
+
+    def store_answer(self, tx: Connection, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
+        row = {"scope": scope, "key": key, "body_hash": body_hash, "answer": dict(answer), "created_at": at}
+        if not insert_new(tx, KEYS, [row]):
+            raise Conflict(
+                "A request with this Idempotency-Key is being carried out at this moment. Send it again for its answer.", key=key
+            )
+
+    def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
+        arms: dict[tuple[str | None, str | None], dict[str, Any]] = {}
+        for source, sums in ((INTERACTIONS, _interaction_sums()), (FEEDBACK_EVENTS, _feedback_sums())):
+            query = (
+                select(source.c.variant, source.c.role, *sums).where(source.c.family == family).group_by(source.c.variant, source.c.role)
+            )
+            if rollout is not None:
+                query = query.where(source.c.rollout == rollout)
+            for row in tx.execute(query).mappings():
+                arms.setdefault((row["variant"], row["role"]), dict(_EMPTY_ARM)).update(row)
+        return [arms[arm] for arm in sorted(arms, key=lambda arm: (arm[0] or "", arm[1] or ""))]
+
+    def cost_usd(self, tx: Connection, family: str, since: datetime) -> float:
+        own = select(func.sum(INTERACTIONS.c.cost_usd)).where(
+            INTERACTIONS.c.family == family, INTERACTIONS.c.received_at >= since, INTERACTIONS.c.by_gateway
+        )
+        sums = [own, select(func.sum(LATER.c.cost_usd)).where(LATER.c.family == family, LATER.c.received_at >= since)]
+        return sum(float(tx.execute(query).scalar() or 0.0) for query in sums)
+
+    def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
+        f = FEEDBACK_EVENTS.c
+        success, n_success = case((f.success.is_(True), 1.0), (f.success.is_(False), 0.0)), func.count(f.success)
+        query = (
+            select(f.variant, f.source, n_success.label("n_success"), func.avg(success).label("success"))
+            .add_columns(func.count(f.score).label("n_score"), func.avg(f.score).label("score"))
+            .where(f.family == family, f.received_at >= since)
+            .group_by(f.variant, f.source)
+        )
+        found = [
+            LabelSummary(variant=row["variant"], field=field, source=row["source"], n=row[f"n_{field}"], mean=float(row[field]))
+            for row in tx.execute(query).mappings()
+            for field in _LABEL_FIELDS
+            if row[f"n_{field}"]
+        ]
+        return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
+
+
+def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:
+    i = INTERACTIONS.c
+    return [i.family == family, i.received_at >= since, i.variant.in_(sorted(variants)), i.parts.is_not(None)]
+
+
+_LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
+_EMPTY_ARM: Mapping[str, Any] = {
+    "variant": None,
+    "role": None,
+    "n_interactions": 0,
+    "n_errors": 0,
+    "n_labelled": 0,
+    "n_success": 0,
+    "n_scored": 0,
+    "mean_score": None,
+    "mean_latency_ms": None,
+    "cost_usd": 0.0,
+}
+
+
+def _interaction_sums() -> list[ColumnElement[Any]]:
+    i = INTERACTIONS.c
+    return [
+        func.count().label("n_interactions"),
+        func.count(i.error).label("n_errors"),
+        func.avg(i.latency_ms).label("mean_latency_ms"),
+        func.coalesce(func.sum(i.cost_usd), 0.0).label("cost_usd"),
+    ]
+
+
+def _feedback_sums() -> list[ColumnElement[Any]]:
+    f = FEEDBACK_EVENTS.c
+    return [
+        func.count(f.success).label("n_labelled"),
+        func.coalesce(func.sum(case((f.success.is_(True), 1), else_=0)), 0).label("n_success"),
+        func.count(f.score).label("n_scored"),
+        func.avg(f.score).label("mean_score"),
+    ]
+
+
+_ARM_FIELDS = tuple(Arm.__dataclass_fields__)
+_INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if name != "arm")
+_FEEDBACK_FIELDS = tuple(name for name in FeedbackEvent.__dataclass_fields__ if name != "arm")
+
+
+def _columns(row: Interaction | FeedbackEvent, fields: Sequence[str]) -> dict[str, Any]:
+    return {**{name: getattr(row.arm, name) for name in _ARM_FIELDS}, **{name: getattr(row, name) for name in fields}}
+
+
+def _arm(row: RowMapping) -> Arm:
+    return Arm(**{name: row[name] for name in _ARM_FIELDS})
+
+
+def _interaction(row: RowMapping) -> Interaction:
+    return Interaction(arm=_arm(row), **{name: row[name] for name in _INTERACTION_FIELDS})
+
+
+def _feedback(row: RowMapping) -> FeedbackEvent:
+    return FeedbackEvent(arm=_arm(row), **{name: row[name] for name in _FEEDBACK_FIELDS})

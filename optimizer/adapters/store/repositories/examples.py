@@ -1,0 +1,141 @@
+"""Tables examples, holdout_looks and reviews: what searches learn from, and questions that only a person may answer.
+
+The holdout has one door, ``sealed_holdout``, and every passage through it is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.hashed_rows import add_once, chunks
+from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, ReviewRow
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.dataset.examples import Example, Split
+from optimizer.ports import Added, ExampleStanding
+
+EXAMPLES = ExampleRow.__table__
+LOOKS = HoldoutLookRow.__table__
+REVIEWS = ReviewRow.__table__
+
+
+class ExampleTables:
+    """ports.Examples on the database."""
+
+    def add(self, tx: Connection, rows: Sequence[Example]) -> list[Added]:
+        return add_once(tx, EXAMPLES, [_columns(row) for row in rows])
+
+    def of_split(self, tx: Connection, family: str, *, split: str, released_only: bool = False) -> list[Example]:
+        if split not in ("train", "dev"):
+            raise ValueError(f"{split!r} cannot be read here: only train and dev; the holdout is for a study's confirmation alone")
+        query = select(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.split == split).order_by(EXAMPLES.c.id)
+        if released_only:
+            query = query.where(EXAMPLES.c.released.is_(True))
+        return [_example(row) for row in tx.execute(query).mappings()]
+
+    def sealed_holdout(self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime) -> list[Example]:
+        found = [_example(row) for query in _holdout_queries(family, ids) for row in tx.execute(query).mappings()]
+        looks = [{"family": family, "example": example.id, "study": study, "looked_at": at} for example in found]
+        insert_new(tx, LOOKS, looks)
+        if ids is None:
+            return found
+        by_id = {example.id: example for example in found}
+        return [by_id[id] for id in ids if id in by_id]
+
+    def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
+        query = select(EXAMPLES.c.id, EXAMPLES.c.expected).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")
+        return [(row.id, digest(canonical_json(row.expected))) for row in tx.execute(query.order_by(EXAMPLES.c.id))]
+
+    def standing(self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]) -> list[ExampleStanding]:
+        c = EXAMPLES.c
+        found: dict[str, ExampleStanding] = {}
+        for column, values in ((c.id, ids), (c.group, groups)):
+            for some in chunks(list(values)):
+                query = select(c.id, c.group, c.split, c.released).where(c.family == family, column.in_(some))
+                found.update((row["id"], ExampleStanding(**row)) for row in tx.execute(query).mappings())
+        return sorted(found.values(), key=lambda one: one.id)
+
+    def counts(self, tx: Connection, family: str) -> dict[Split, int]:
+        counts: dict[Split, int] = {"train": 0, "dev": 0, "holdout": 0}
+        query = select(EXAMPLES.c.split, func.count()).where(EXAMPLES.c.family == family).group_by(EXAMPLES.c.split)
+        for split, n in tx.execute(query):
+            counts[split] = n
+        return counts
+
+    def looks(self, tx: Connection, family: str, ids: Sequence[str]) -> int:
+        most = 0
+        for some in chunks(list(ids)):
+            per_example = (
+                select(func.count().label("n")).where(LOOKS.c.family == family, LOOKS.c.example.in_(some)).group_by(LOOKS.c.example)
+            )
+            most = max(most, tx.execute(select(func.max(per_example.subquery().c.n))).scalar() or 0)
+        return most
+
+    def looked_at(self, tx: Connection, family: str, study: str | None = None) -> set[str]:
+        query = select(LOOKS.c.example).where(LOOKS.c.family == family).distinct()
+        return set(tx.execute(query if study is None else query.where(LOOKS.c.study == study)).scalars())
+
+    def release(self, tx: Connection, family: str, id: str, by: str) -> None:
+        change = update(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.id == id).values(released=True, released_by=by)
+        if tx.execute(change).rowcount == 0:
+            raise NotFound(f"Family {family!r} has no example {id!r} to release; it may have been forgotten in between.")
+
+
+def _holdout_queries(family: str, ids: Sequence[str] | None) -> list[Any]:
+    query = select(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout").order_by(EXAMPLES.c.id)
+    return [query] if ids is None else [query.where(EXAMPLES.c.id.in_(some)) for some in chunks(list(ids))]
+
+
+def _columns(example: Example) -> dict[str, Any]:
+    content = {"input": dict(example.input), "expected": dict(example.expected), "group": example.group}
+    return {
+        **{name: getattr(example, name) for name in Example.__dataclass_fields__},
+        "input": content["input"],
+        "expected": content["expected"],
+        "content_hash": digest(canonical_json(content)),
+    }
+
+
+def _example(row: RowMapping) -> Example:
+    return Example(**{name: row[name] for name in Example.__dataclass_fields__})
+
+
+class ReviewTable:
+    """ports.Reviews on the database."""
+
+    def open(self, tx: Connection, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
+        row = {"id": id, "family": family, "kind": kind, "subject": subject, "payload": dict(payload), "status": "open", "created_at": at}
+        tx.execute(insert(REVIEWS), [row])
+
+    def get(self, tx: Connection, id: str) -> dict[str, Any] | None:
+        row = tx.execute(select(REVIEWS).where(REVIEWS.c.id == id)).mappings().first()
+        return None if row is None else dict(row)
+
+    def page(self, tx: Connection, family: str | None, status: str | None) -> list[dict[str, Any]]:
+        query = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
+        if family is not None:
+            query = query.where(REVIEWS.c.family == family)
+        if status is not None:
+            query = query.where(REVIEWS.c.status == status)
+        return [dict(row) for row in tx.execute(query).mappings()]
+
+    def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:
+        query = select(REVIEWS.c.subject, REVIEWS.c.created_at).where(REVIEWS.c.family == family, REVIEWS.c.kind == kind)
+        return {row.subject: row.created_at for row in tx.execute(query)}
+
+    def answer(self, tx: Connection, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
+        review = self.get(tx, id)
+        if review is None:
+            raise NotFound(f"There is no review {id!r}; `detent review list` shows the open ones.")
+        if review["status"] != "open" and review["answer"] != answer:
+            raise Conflict(f"Review {id} was answered {review['answer']!r} by {review['answered_by']} before; an answer stays.")
+        if review["status"] == "open":
+            given = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at}
+            tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**given))
+            review.update(given)
+        return review

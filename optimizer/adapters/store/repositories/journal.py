@@ -1,0 +1,112 @@
+"""Table lm_calls, the journal: written before a call is sent and after it is answered, one row per attempt on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, bindparam, case, func, insert, or_, select, update
+
+from optimizer.adapters.store.hashed_rows import chunks
+from optimizer.adapters.store.tables import LmCallRow
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.values import Spend
+from optimizer.core.models.language import PROPOSER, ModelAnswer
+from optimizer.ports import JournalEntry
+
+CALLS = LmCallRow.__table__
+_ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
+_SPENT = (
+    func.sum(case((CALLS.c.status.in_(("settled", "failed")), func.coalesce(CALLS.c.cost_usd, 0.0)), else_=CALLS.c.reserved_usd)),
+    func.count(),
+    func.sum(case((CALLS.c.status == "lost", 1), else_=0)),
+)
+# Built once: they are asked for every call, and building one takes longer than running it.
+_SPEND = select(*_SPENT).where(CALLS.c.study == bindparam("of_study"))
+_END = update(CALLS).where(CALLS.c.id == bindparam("of_id"))
+_OWN = CALLS.c.study == bindparam("of_study")  # no row's where it is None
+_FIND = (
+    select(CALLS.c.key, CALLS.c.answer)
+    .where(
+        CALLS.c.key.in_(bindparam("some_keys", expanding=True)),
+        CALLS.c.status == "settled",
+        CALLS.c.answer.is_not(None),  # its text may have been too old to keep
+        or_(_OWN, and_(CALLS.c.temperature == 0.0, CALLS.c.settled_at >= bindparam("not_before"))),
+    )
+    .order_by(case((_OWN, 0), else_=1), CALLS.c.settled_at, CALLS.c.id)
+)
+
+
+class JournalTable:
+    """ports.Journal on the database."""
+
+    def find(self, tx: Connection, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
+        return self.find_all(tx, [key], study=study, not_before=not_before).get(key)
+
+    def find_all(self, tx: Connection, keys: Collection[str], *, study: str | None, not_before: datetime) -> dict[str, ModelAnswer]:
+        found: dict[str, ModelAnswer] = {}
+        for some in chunks(sorted(keys)):
+            for key, answer in tx.execute(_FIND, {"some_keys": some, "of_study": study, "not_before": not_before}):
+                found.setdefault(key, ModelAnswer(**{**answer, "from_journal": True}))
+        return found
+
+    def send(self, tx: Connection, entry: JournalEntry) -> None:
+        row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+        answer = None if entry.answer is None else asdict(entry.answer)
+        tx.execute(insert(CALLS), [{**row, "request": None if entry.request is None else dict(entry.request), "answer": answer}])
+
+    def settle(self, tx: Connection, id: str, answer: ModelAnswer, at: datetime) -> None:
+        plain = {**asdict(answer), "from_journal": False}
+        sums = {name: plain[name] for name in ("cost_usd", "input_tokens", "output_tokens", "latency_ms")}
+        self._end(tx, id, status="settled", answer=plain, settled_at=at, **sums)
+
+    def fail(self, tx: Connection, id: str, error: str, cost_usd: float, at: datetime) -> None:
+        self._end(tx, id, status="failed", error=error, cost_usd=cost_usd, settled_at=at)
+
+    def mark_lost(self, tx: Connection, study: str, at: datetime) -> int:
+        in_flight = update(CALLS).where(CALLS.c.study == study, CALLS.c.status == "sent")
+        return tx.execute(in_flight.values(status="lost", settled_at=at)).rowcount
+
+    def spend(self, tx: Connection, study: str) -> Spend:
+        usd, n_calls, n_lost = tx.execute(_SPEND, {"of_study": study}).one()
+        return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
+
+    def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
+        query = select(CALLS.c.purpose, *_SPENT).where(CALLS.c.study == study).group_by(CALLS.c.purpose).order_by(CALLS.c.purpose)
+        return {
+            purpose: Spend(usd=float(usd or 0.0), n_calls=n, n_lost=int(lost or 0)) for purpose, usd, n, lost in tx.execute(query).tuples()
+        }
+
+    def answers(self, tx: Connection, study: str) -> dict[str, ModelAnswer]:
+        c = CALLS.c
+        query = (
+            select(c.key, c.answer)
+            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER, c.answer.is_not(None))
+            .order_by(c.settled_at.desc(), c.id.desc())
+        )
+        return {row.key: ModelAnswer(**row.answer) for row in tx.execute(query)}
+
+    def latencies(self, tx: Connection, study: str, model: str) -> list[float]:
+        c = CALLS.c
+        query = (
+            select(c.latency_ms)
+            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER, c.model == model)
+            .order_by(c.latency_ms)
+        )
+        return list(tx.execute(query).scalars())
+
+    def calls(self, tx: Connection, study: str) -> list[JournalEntry]:
+        query = select(CALLS).where(CALLS.c.study == study).order_by(CALLS.c.sent_at, CALLS.c.id)
+        return [_entry(row) for row in tx.execute(query).mappings()]
+
+    def _end(self, tx: Connection, id: str, **columns: Any) -> None:
+        """A call that was counted as lost may still be settled when its answer comes after all."""
+        if tx.execute(_END, {"of_id": id, **columns}).rowcount == 0:
+            raise NotFound(f"There is no journaled call {id!r}; a call must be journaled before it is sent.")
+
+
+def _entry(row: RowMapping) -> JournalEntry:
+    answer = None if row["answer"] is None else ModelAnswer(**row["answer"])
+    return JournalEntry(answer=answer, **{name: row[name] for name in _ENTRY_FIELDS})

@@ -1,0 +1,125 @@
+"""Tables minute_stats, watermarks and drift_detectors: events summed up per minute of receipt, how far that has been done, and what is known
+about how each champion does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
+
+from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.hashed_rows import families_in
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, DriftDetectorRow, MinuteStatRow, WatermarkRow
+from optimizer.core.base.minute_sums import MinuteSums, minute_of
+from optimizer.core.family.settings import Metric
+from optimizer.core.rollout.drift import as_record, from_record
+from optimizer.ports import WatchedReign
+
+MINUTES = MinuteStatRow.__table__
+WATERMARKS = WatermarkRow.__table__
+DETECTORS = DriftDetectorRow.__table__
+Key = tuple[str, datetime, str, str, str]  # family, minute, variant, model, source
+_COLUMNS = [column.name for column in MINUTES.columns]
+
+
+class MinuteStatTables:
+    """ports.MinuteStats on the database."""
+
+    def oldest(self, tx: Connection, since: datetime) -> datetime | None:
+        found = []
+        for events in (INTERACTIONS, FEEDBACK_EVENTS):
+            for family in families_in(tx, events):
+                query = select(events.c.received_at).where(events.c.family == family, events.c.received_at >= since)
+                found.append(tx.execute(query.order_by(events.c.received_at).limit(1)).scalar())
+        return min((at for at in found if at is not None), default=None)
+
+    def sums(self, tx: Connection, start: datetime, until: datetime) -> list[MinuteSums]:
+        sums: dict[Key, MinuteSums] = {}
+        for family in families_in(tx, INTERACTIONS):
+            for row in tx.execute(_interactions(family, start, until)):
+                minute = _sums_of(sums, family, row.received_at, row.variant, row.model, "")
+                minute.add_interaction(failed=row.failed, latency_ms=row.latency_ms, cost_usd=row.cost_usd)
+        for family in families_in(tx, FEEDBACK_EVENTS):
+            for row in tx.execute(_feedback(family, start, until)):
+                _sums_of(sums, family, row.received_at, row.variant, row.model, row.source).add_outcome(
+                    success=row.success, score=row.score
+                )
+        return list(sums.values())
+
+    def put(self, tx: Connection, rows: Sequence[MinuteSums]) -> None:
+        upsert(tx, MINUTES, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
+
+    def of_family(
+        self, tx: Connection, family: str, since: datetime, *, variant: str | None = None, source: str | None = None
+    ) -> list[MinuteSums]:
+        m = MINUTES.c
+        query = select(MINUTES).where(m.family == family, m.minute >= minute_of(since)).order_by(*MINUTES.primary_key.columns)
+        if variant is not None:
+            query = query.where(m.variant == variant)
+        if source is not None:
+            query = query.where(m.source == source)
+        return [MinuteSums(**row) for row in tx.execute(query).mappings()]
+
+    def watermark(self, tx: Connection, name: str) -> datetime | None:
+        at: datetime | None = tx.execute(select(WATERMARKS.c.at).where(WATERMARKS.c.name == name)).scalar()
+        return at
+
+    def set_watermark(self, tx: Connection, name: str, at: datetime) -> None:
+        upsert(tx, WATERMARKS, [{"name": name, "at": at}])
+
+
+def _within(events: Table, family: str, start: datetime, until: datetime) -> ColumnElement[bool]:
+    return and_(events.c.family == family, events.c.received_at >= start, events.c.received_at < until)
+
+
+def _interactions(family: str, start: datetime, until: datetime) -> Any:
+    i = INTERACTIONS.c
+    return select(i.received_at, i.variant, i.model, i.error.is_not(None).label("failed"), i.latency_ms, i.cost_usd).where(
+        _within(INTERACTIONS, family, start, until)
+    )
+
+
+def _feedback(family: str, start: datetime, until: datetime) -> Any:
+    f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
+    judged = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id))
+    query = select(f.received_at, f.variant, i.model, f.source, f.success, f.score).select_from(judged)
+    return query.where(_within(FEEDBACK_EVENTS, family, start, until))
+
+
+def _sums_of(
+    sums: dict[Key, MinuteSums], family: str, received_at: datetime, variant: str | None, model: str | None, source: str
+) -> MinuteSums:
+    key = (family, minute_of(received_at), variant or "", model or "", source)
+    if key not in sums:
+        sums[key] = MinuteSums(family=key[0], minute=key[1], variant=key[2], model=key[3], source=key[4])
+    return sums[key]
+
+
+class DriftDetectorTable:
+    """ports.DriftDetectors on the database, and the outcomes that they learn from."""
+
+    def get(self, tx: Connection, family: str) -> WatchedReign | None:
+        row = tx.execute(select(DETECTORS).where(DETECTORS.c.family == family)).first()
+        if row is None:
+            return None
+        return WatchedReign(family=row.family, reign=row.reign, watch=from_record(json.loads(row.state)), read_until=row.read_until)
+
+    def put(self, tx: Connection, row: WatchedReign) -> None:
+        state = json.dumps(as_record(row.watch), separators=(",", ":"), allow_nan=False)
+        upsert(tx, DETECTORS, [{"family": row.family, "reign": row.reign, "state": state, "read_until": row.read_until}])
+
+    def outcomes(
+        self, tx: Connection, family: str, variant: str, metric: Metric, start: datetime, until: datetime
+    ) -> list[tuple[datetime, str, float]]:
+        f = FEEDBACK_EVENTS.c
+        value = f[metric.field]
+        query = (
+            select(f.received_at, func.coalesce(f.unit_hmac, f.id).label("unit"), value.label("value"))
+            .where(f.family == family, f.received_at >= start, f.received_at < until)
+            .where(f.variant == variant, f.source == metric.source, value.is_not(None))
+            .order_by(f.received_at, f.id)
+        )
+        return [(row.received_at, row.unit, float(row.value)) for row in tx.execute(query)]

@@ -1,0 +1,201 @@
+"""What the tick reads of interactions, feedback and fetches, each by the index that holds nothing else; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
+
+from optimizer.adapters.store.hashed_rows import chunks
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
+from optimizer.core.rollout.blocks import ArmName, ReportedRequest
+from optimizer.core.rollout.cohorts import Cohort, closing_time, stage_of
+from optimizer.core.rollout.evidence_share import labelled_by_key
+from optimizer.core.serving.assignment import cohort_minutes
+from optimizer.core.serving.rollout import Rollout
+from optimizer.ports import Fetches, UnitOutcomes
+
+EXPOSURES = ExposureCountRow.__table__
+COHORTS_AT_ONCE = 3  # while a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit
+COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
+
+_I, _E = INTERACTIONS.c, EXPOSURES.c
+# Built once: every tick asks for them, and building one takes longer than running it.
+_REQUESTS = select(_I.unit_hmac, _I.variant, _I.stage, _I.occurred_at, _I.error, _I.latency_ms, _I.cost_usd).where(
+    _I.rollout == bindparam("of_rollout"), _I.occurred_at >= bindparam("since"), _I.occurred_at < bindparam("until")
+)
+_FETCHES = (  # all that stands before the time is named, so that each pair of variant and stage is a range of the primary key
+    select(_E.variant, _E.stage, _E.window_start, _E.n_exposed)
+    .where(
+        _E.family == bindparam("of_family"),
+        _E.variant.in_(bindparam("both", expanding=True)),
+        _E.rollout == bindparam("of_rollout"),
+        _E.stage.in_(bindparam("some_stages", expanding=True)),
+        _E.window_start >= bindparam("since"),
+        _E.window_start < bindparam("until"),
+    )
+    .order_by(_E.variant, _E.stage, _E.window_start)
+)
+
+
+class ObservationQueries:
+    """ports.Observations on the database."""
+
+    def requests(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
+        found = []
+        for row in tx.execute(_REQUESTS, {"of_rollout": rollout.id, "since": since, "until": until}):
+            arm, stage = _arm(rollout, row.variant), stage_of(rollout.ladder, row.stage)
+            if arm is None or stage is None or row.unit_hmac is None:
+                continue
+            found.append(
+                ReportedRequest(
+                    unit_hmac=row.unit_hmac,
+                    arm=arm,
+                    started_at=row.occurred_at,
+                    stage=stage,
+                    failed=row.error is not None,
+                    timed_out=is_timeout(row.error),
+                    latency_ms=row.latency_ms,
+                    cost_usd=row.cost_usd,
+                )
+            )
+        return sorted(found, key=lambda r: (r.started_at, r.unit_hmac))
+
+    def fetches(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
+        stages = {"" if share is None else repr(float(share)): stage_of(rollout.ladder, share) for share in (*rollout.ladder, None)}
+        asked = {"of_family": rollout.family, "of_rollout": rollout.id, "since": since, "until": until, "some_stages": list(stages)}
+        found = []
+        for row in tx.execute(_FETCHES, {**asked, "both": [rollout.candidate, rollout.champion]}):
+            arm, stage = _arm(rollout, row.variant), stages[row.stage]
+            assert arm is not None
+            assert stage is not None
+            found.append(Fetches(arm=arm, stage=stage, window_start=row.window_start, n=row.n_exposed))
+        return found
+
+    def cohort_units(
+        self, tx: Connection, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, ArmName]:
+        found: dict[str, ArmName] = {}
+        for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
+            query = (
+                select(source.unit_hmac, source.variant, source.stage)
+                .distinct()
+                .where(*_of_cohort(source, rollout, cohort_start, received_until))
+            )
+            for row in tx.execute(query):
+                arm = _arm(rollout, row.variant)
+                if arm is not None and row.unit_hmac is not None and stage_of(rollout.ladder, row.stage) == stage:
+                    found[row.unit_hmac] = arm
+        return found
+
+    def recomputed_units(
+        self, tx: Connection, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, set[str]]:
+        recomputed, by_token = dict[str, set[str]](), set[str]()
+        for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
+            query = select(source.unit_hmac, source.stage, source.sent_by).distinct().where(source.recomputed)
+            for row in tx.execute(query.where(*_of_cohort(source, rollout, cohort_start, received_until))):
+                if row.unit_hmac is not None and stage_of(rollout.ladder, row.stage) == stage:
+                    recomputed.setdefault(row.unit_hmac, set()).add(row.sent_by or "")
+        for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
+            for some in chunks(sorted(recomputed)):
+                query = select(source.unit_hmac, source.stage).distinct().where(source.unit_hmac.in_(some), ~source.recomputed)
+                found = tx.execute(query.where(*_of_cohort(source, rollout, cohort_start, received_until)))
+                by_token |= {row.unit_hmac for row in found if stage_of(rollout.ladder, row.stage) == stage}
+        return {unit: keys for unit, keys in recomputed.items() if unit not in by_token}
+
+    def outcomes(
+        self,
+        tx: Connection,
+        rollout: Rollout,
+        cohort: Cohort,
+        units: Collection[str],
+        *,
+        field: Literal["success", "score"],
+        source: str,
+        received_since: datetime,
+        received_until: datetime,
+    ) -> UnitOutcomes:
+        f = FEEDBACK_EVENTS.c
+        value = f.success if field == "success" else f.score
+        query = select(f.unit_hmac, f.rollout, f.stage, f.sent_by, value.label("value")).where(
+            f.source == source,
+            value.is_not(None),
+            f.received_at >= received_since,
+            f.received_at <= received_until,
+            f.cohort_start >= cohort.start,
+            f.cohort_start <= cohort.closes_at,
+        )
+        if closing_time(rollout) <= COHORTS_AT_ONCE * timedelta(minutes=cohort_minutes(rollout.settings)):
+            queries = [query.where(f.rollout == rollout.id)]
+        else:  # rollout and stage are compared below: named in the query, they would make SQLite read all of the rollout's feedback
+            queries = [query.where(f.unit_hmac.in_(some)) for some in chunks(sorted(units))]
+        wanted, values = set(units), dict[str, list[tuple[float, str]]]()
+        for row in (row for one in queries for row in tx.execute(one)):
+            if row.unit_hmac in wanted and row.rollout == rollout.id and stage_of(rollout.ladder, row.stage) == cohort.stage:
+                values.setdefault(row.unit_hmac, []).append((float(row.value), row.sent_by or ""))
+        means = {unit: sum(sorted(value for value, _ in own)) / len(own) for unit, own in values.items()}
+        return UnitOutcomes(means=means, by_key=labelled_by_key([key for _, key in own] for own in values.values()))
+
+    def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
+        found: set[str] = set()
+        for c in (INTERACTIONS.c, FEEDBACK_EVENTS.c):  # a unit counts by either
+            query = select(c.unit_hmac).distinct().where(c.family == family, c.received_at >= since, c.received_at <= until)
+            found |= {row.unit_hmac for row in tx.execute(query.where(c.rollout.is_(None), c.unit_hmac.is_not(None)))}
+        return found
+
+    def is_reported(self, tx: Connection, family: str, since: datetime) -> bool:
+        i = INTERACTIONS.c
+        return tx.execute(select(i.id).where(i.family == family, i.received_at >= since).limit(1)).first() is not None
+
+    def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
+        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
+        query = (
+            select(f.received_at, i.received_at.label("served_at"))
+            .join(INTERACTIONS, (i.family == f.family) & (i.id == f.interaction))
+            .where(f.family == family, f.received_at >= since, f.variant == variant)
+            .order_by(f.received_at.desc())
+            .limit(limit)
+        )
+        return [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
+
+    def late_feedback(
+        self, tx: Connection, rollout: Rollout, since: datetime, until: datetime, closed_at: Callable[[datetime], datetime]
+    ) -> dict[ArmName, tuple[int, int]]:
+        f = FEEDBACK_EVENTS.c
+        query = (
+            select(f.variant, f.cohort_start, func.count().label("n"), func.max(f.received_at).label("last"))
+            .where(f.rollout == rollout.id, f.cohort_start >= since, f.cohort_start <= until)
+            .group_by(f.cohort_start, f.variant)
+        )
+        late: dict[ArmName, int] = {"candidate": 0, "champion": 0}
+        all_of: dict[ArmName, int] = {"candidate": 0, "champion": 0}
+        with_late: dict[datetime, datetime] = {}
+        for row in tx.execute(query):
+            arm = _arm(rollout, row.variant)
+            if arm is not None:
+                all_of[arm] += row.n
+                if row.last > closed_at(row.cohort_start):
+                    with_late[row.cohort_start] = closed_at(row.cohort_start)
+        for some in chunks(sorted(with_late.items()), COHORTS_PER_QUERY):
+            # The rollout is named in every branch: each is then a search of its own by the index.
+            received_after = or_(*(and_(f.rollout == rollout.id, f.cohort_start == c, f.received_at > at) for c, at in some))
+            for variant, n in tx.execute(select(f.variant, func.count()).where(received_after).group_by(f.variant)):
+                arm = _arm(rollout, variant)
+                if arm is not None:
+                    late[arm] += n
+        return {arm: (late[arm], all_of[arm]) for arm in late}
+
+
+def _of_cohort(source: Any, rollout: Rollout, cohort_start: datetime, received_until: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (source.rollout == rollout.id, source.cohort_start == cohort_start, source.received_at <= received_until)
+
+
+def _arm(rollout: Rollout, variant: str | None) -> ArmName | None:
+    return "candidate" if variant == rollout.candidate else "champion" if variant == rollout.champion else None
+
+
+def is_timeout(error: str | None) -> bool:
+    return error is not None and ("timeout" in error.lower() or "timed out" in error.lower())

@@ -1,0 +1,123 @@
+"""Deletes what is too old from tables that other modules write; what is summed up, decided or released is not touched here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, null, or_, select, tuple_, update
+
+from optimizer.adapters.store.hashed_rows import chunks, families_in
+from optimizer.adapters.store.repositories.events import KEYS, LATER
+from optimizer.adapters.store.repositories.examples import EXAMPLES, REVIEWS
+from optimizer.adapters.store.repositories.journal import CALLS
+from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.core.search.cascade.learned import OUT_OF_FOLD
+from optimizer.core.search.study import ENDED
+from optimizer.ports.retention import Key, OldRows
+
+Condition = Callable[[str | None, datetime], ColumnElement[bool]]
+FINDING = STUDIES.c.findings[OUT_OF_FOLD]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """``texts``: the columns that are emptied in the place of deleting the row."""
+
+    table: Table
+    key: tuple[Column[Any], ...]
+    old: Condition
+    texts: tuple[str, ...] = ()
+
+
+class RetentionTables:
+    """ports.Retained on the database."""
+
+    def families(self, tx: Connection) -> list[str]:
+        return sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK_EVENTS)})
+
+    def n_old(self, tx: Connection, rows: OldRows, family: str | None, before: datetime) -> int:
+        kind = _KINDS[rows]
+        return int(tx.execute(select(func.count()).select_from(kind.table).where(kind.old(family, before))).scalar() or 0)
+
+    def old(self, tx: Connection, rows: OldRows, family: str | None, before: datetime, limit: int) -> list[Key]:
+        kind = _KINDS[rows]
+        return [tuple(row) for row in tx.execute(select(*kind.key).where(kind.old(family, before)).limit(limit))]
+
+    def remove(self, tx: Connection, rows: OldRows, family: str | None, keys: Sequence[Key]) -> int:
+        kind = _KINDS[rows]
+        if rows == "confidences_of_studies":
+            return sum(_without_confidences(tx, study) for (study,) in keys)
+        return sum(tx.execute(_change(kind).where(_named(kind, family, some))).rowcount for some in chunks(keys))
+
+
+def _change(kind: _Rows) -> Any:
+    return update(kind.table).values({name: null() for name in kind.texts}) if kind.texts else delete(kind.table)
+
+
+def _named(kind: _Rows, family: str | None, keys: Sequence[Key]) -> ColumnElement[bool]:
+    if len(kind.key) > 1:
+        return tuple_(*kind.key).in_(keys)
+    named = kind.key[0].in_([key for (key,) in keys])
+    return and_(kind.table.c.family == family, named) if "family" in kind.table.primary_key.columns else named
+
+
+def _without_confidences(tx: Connection, study: str) -> int:
+    findings = tx.execute(select(STUDIES.c.findings).where(STUDIES.c.id == study)).scalar() or {}
+    left = {name: found for name, found in findings.items() if name != OUT_OF_FOLD}
+    return tx.execute(update(STUDIES).where(STUDIES.c.id == study).values(findings=left)).rowcount
+
+
+def _received(events: Table) -> Condition:
+    return lambda family, before: and_(events.c.family == family, events.c.received_at < before)
+
+
+def _created(kept: Table, *more: ColumnElement[bool]) -> Condition:
+    return lambda family, before: and_(kept.c.family == family, kept.c.created_at < before, *more)
+
+
+def _of_old_studies(study: ColumnElement[str], *more: ColumnElement[bool]) -> Condition:
+    s = STUDIES.c
+
+    def old(family: str | None, before: datetime) -> ColumnElement[bool]:
+        return and_(study.in_(select(s.id).where(s.family == family, s.status.in_(ENDED), s.finished_at < before)), *more)
+
+    return old
+
+
+def _of_no_study(family: str | None, before: datetime) -> ColumnElement[bool]:
+    return and_(CALLS.c.study.is_(None), CALLS.c.family == family, CALLS.c.sent_at < before)
+
+
+_KINDS: Mapping[OldRows, _Rows] = {
+    "interactions": _Rows(table=INTERACTIONS, key=(INTERACTIONS.c.id,), old=_received(INTERACTIONS)),
+    "later_parts": _Rows(table=LATER, key=(LATER.c.interaction,), old=_received(LATER)),
+    "feedback_events": _Rows(table=FEEDBACK_EVENTS, key=(FEEDBACK_EVENTS.c.id,), old=_received(FEEDBACK_EVENTS)),
+    "examples": _Rows(
+        table=EXAMPLES,
+        key=(EXAMPLES.c.id,),
+        old=_created(EXAMPLES, EXAMPLES.c.released.is_(False), EXAMPLES.c.origin == "correction"),
+    ),
+    "reviews": _Rows(table=REVIEWS, key=(REVIEWS.c.id,), old=_created(REVIEWS)),
+    "idempotency_keys": _Rows(table=KEYS, key=(KEYS.c.key, KEYS.c.scope), old=lambda _family, before: KEYS.c.created_at < before),
+    "model_calls": _Rows(table=CALLS, key=(CALLS.c.id,), old=_of_no_study),
+    "texts_of_model_calls": _Rows(
+        table=CALLS,
+        key=(CALLS.c.id,),
+        old=_of_old_studies(CALLS.c.study, or_(CALLS.c.request.is_not(None), CALLS.c.answer.is_not(None))),
+        texts=("request", "answer"),
+    ),
+    "outputs_of_studies": _Rows(
+        table=RESULTS,
+        key=(RESULTS.c.study, RESULTS.c.purpose, RESULTS.c.variant, RESULTS.c.example),
+        old=_of_old_studies(RESULTS.c.study, RESULTS.c.output.is_not(None)),
+        texts=("output",),
+    ),
+    "tier_answers": _Rows(table=TIER_ANSWERS, key=(TIER_ANSWERS.c.study,), old=_of_old_studies(TIER_ANSWERS.c.study)),
+    "confidences_of_studies": _Rows(
+        table=STUDIES, key=(STUDIES.c.id,), old=_of_old_studies(STUDIES.c.id, FINDING.as_string().is_not(None))
+    ),
+}

@@ -1,0 +1,92 @@
+"""Tables champions, overrides, freezes and serving_version: what is served to whom, and how often that has changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+
+from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.tables import ChampionRow, FreezeRow, OverrideRow, ServingVersionRow
+from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Champion
+
+CHAMPIONS = ChampionRow.__table__
+OVERRIDES = OverrideRow.__table__
+FREEZES = FreezeRow.__table__
+VERSION = ServingVersionRow.__table__
+_REIGNING = select(CHAMPIONS).where(CHAMPIONS.c.current.is_(True)).order_by(CHAMPIONS.c.family)
+_CURRENT = _REIGNING.where(CHAMPIONS.c.family == bindparam("of_family"))
+_FREEZES = select(FREEZES).order_by(FREEZES.c.scope)
+ROW = 1  # of serving_version, which has no other
+# Built once: every look at what is served asks for it, and building one takes longer than running it.
+_READ = select(VERSION.c.version, VERSION.c.ticked_at).where(VERSION.c.id == ROW)
+_TICKED = update(VERSION).where(VERSION.c.id == ROW).values(ticked_at=bindparam("at"))
+_BUMP = update(VERSION).where(VERSION.c.id == ROW).values(version=VERSION.c.version + 1)
+
+
+class ChampionTable:
+    """ports.Champions on the database."""
+
+    def current(self, tx: Connection, family: str) -> Champion | None:
+        row = tx.execute(_CURRENT, {"of_family": family}).mappings().first()
+        return None if row is None else _champion(row)
+
+    def reigning(self, tx: Connection) -> list[Champion]:
+        return [_champion(row) for row in tx.execute(_REIGNING).mappings()]
+
+    def history(self, tx: Connection, family: str) -> list[Champion]:
+        query = select(CHAMPIONS).where(CHAMPIONS.c.family == family).order_by(CHAMPIONS.c.seq)
+        return [_champion(row) for row in tx.execute(query).mappings()]
+
+    def put(self, tx: Connection, champion: Champion) -> None:
+        reigning = update(CHAMPIONS).where(CHAMPIONS.c.family == champion.family, CHAMPIONS.c.current.is_(True))
+        tx.execute(reigning.values(current=None, until=champion.since))
+        row = {name: getattr(champion, name) for name in Champion.__dataclass_fields__}
+        tx.execute(insert(CHAMPIONS), [{**row, "current": True}])
+
+
+def _champion(row: RowMapping) -> Champion:
+    return Champion(**{name: row[name] for name in Champion.__dataclass_fields__})
+
+
+class OverrideTable:
+    """ports.Overrides on the database."""
+
+    def put(self, tx: Connection, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None:
+        row = {"family": family, "unit_hmac": unit_hmac, "variant": variant, "until": until, "created_by": by, "created_at": at}
+        upsert(tx, OVERRIDES, [row])
+
+    def active(self, tx: Connection, now: datetime) -> list[tuple[str, str, str, datetime]]:
+        o = OVERRIDES.c
+        query = select(o.family, o.unit_hmac, o.variant, o.until).where(o.until > now).order_by(o.family, o.unit_hmac)
+        return [(row.family, row.unit_hmac, row.variant, row.until) for row in tx.execute(query)]
+
+
+class FreezeTable:
+    """ports.Freezes on the database."""
+
+    def put(self, tx: Connection, scope: str, reason: str, by: str, at: datetime) -> None:
+        upsert(tx, FREEZES, [{"scope": scope, "reason": reason, "by": by, "since": at}])
+
+    def remove(self, tx: Connection, scope: str) -> bool:
+        return tx.execute(delete(FREEZES).where(FREEZES.c.scope == scope)).rowcount > 0
+
+    def all(self, tx: Connection) -> list[Freeze]:
+        return [Freeze(scope=row.scope, reason=row.reason, by=row.by, since=row.since) for row in tx.execute(_FREEZES)]
+
+
+class ServingVersionTable:
+    """ports.ServingVersion on the database."""
+
+    def bump(self, tx: Connection) -> None:
+        if not tx.execute(_BUMP).rowcount:
+            tx.execute(insert(VERSION), [{"id": ROW, "version": 1}])
+
+    def read(self, tx: Connection) -> tuple[int, datetime | None]:
+        row = tx.execute(_READ).first()
+        return (0, None) if row is None else (row.version, row.ticked_at)
+
+    def ticked(self, tx: Connection, at: datetime) -> None:
+        if not tx.execute(_TICKED, {"at": at}).rowcount:
+            tx.execute(insert(VERSION), [{"id": ROW, "version": 0, "ticked_at": at}])

@@ -1,0 +1,168 @@
+"""Tables studies, trials, trial_results and tier_answers; and schedules: where a person lets studies start by themselves, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, or_, select, update
+
+from optimizer.adapters.store import cursors
+from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
+from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.base.values import Budget, ExampleResult, Spend
+from optimizer.core.scheduling.monthly_budget import StudySpend
+from optimizer.core.scheduling.schedule import StoredSchedule
+from optimizer.core.search.study import ENDED, UNFINISHED, Study, Trial, Trigger, TriggerKind
+from optimizer.ports import TierAnswers
+
+STUDIES = StudyRow.__table__
+TRIALS = TrialRow.__table__
+RESULTS = TrialResultRow.__table__
+TIER_ANSWERS = TierAnswersRow.__table__
+SCHEDULES = ScheduleRow.__table__
+_RESULT_FIELDS = tuple(ExampleResult.__dataclass_fields__)
+
+
+class StudyTables:
+    """ports.Studies on the database."""
+
+    def add(self, tx: Connection, study: Study) -> None:
+        if study.status in UNFINISHED:
+            running = tx.execute(select(STUDIES.c.id, STUDIES.c.status).where(STUDIES.c.active_family == study.family)).first()
+            if running is not None:
+                raise Conflict(
+                    f"Family {study.family!r} has study {running.id} ({running.status}) already, and a family has one at a time. "
+                    f"Wait for it, go on with it if it was interrupted (`detent study resume {running.id}`), or stop it with `detent study cancel {running.id}`.",
+                    study=running.id,
+                )
+        columns = {name: getattr(study, name) for name in Study.__dataclass_fields__}
+        tx.execute(insert(STUDIES), [{**_plain(columns), "active_family": _active_family(study.family, study.status)}])
+
+    def get(self, tx: Connection, id: str) -> Study | None:
+        row = tx.execute(select(STUDIES).where(STUDIES.c.id == id)).mappings().first()
+        return None if row is None else _study(row)
+
+    def page(
+        self, tx: Connection, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[Study], str | None]:
+        s = STUDIES.c
+        query = select(STUDIES).order_by(s.created_at.desc(), s.id.desc()).limit(limit + 1)
+        if family is not None:
+            query = query.where(s.family == family)
+        if status is not None:
+            query = query.where(s.status == status)
+        if cursor is not None:
+            at, id = cursors.decode(cursor, datetime, str)
+            query = query.where(or_(s.created_at < at, and_(s.created_at == at, s.id < id)))
+        studies = [_study(row) for row in tx.execute(query).mappings()]
+        return cursors.page(studies, limit, lambda study: (study.created_at, study.id))
+
+    def last_triggered(self, tx: Connection, family: str, kinds: Collection[TriggerKind] | None = None) -> Study | None:
+        s = STUDIES.c
+        query = select(STUDIES).where(s.family == family, s.trigger.is_not(None))
+        if kinds is not None:
+            query = query.where(s.trigger["kind"].as_string().in_(kinds))
+        row = tx.execute(query.order_by(s.created_at.desc(), s.id.desc()).limit(1)).mappings().first()
+        return None if row is None else _study(row)
+
+    def spent_since(self, tx: Connection, since: datetime) -> list[StudySpend]:
+        s = STUDIES.c
+        query = select(s.id, s.family, s.budget, s.spend, s.finished_at).where(or_(s.status.in_(UNFINISHED), s.finished_at >= since))
+        return [
+            StudySpend(study=id, family=family, cap_usd=budget.get("usd"), usd=spend["usd"], has_ended=finished_at is not None)
+            for id, family, budget, spend, finished_at in tx.execute(query.order_by(s.id))
+        ]
+
+    def unfinished(self, tx: Connection) -> list[Study]:
+        found = [_study(row) for row in tx.execute(select(STUDIES).where(STUDIES.c.status.in_(UNFINISHED))).mappings()]
+        return sorted(found, key=lambda study: (study.created_at, study.id))  # asked to sort, SQLite would read all of them
+
+    def update(self, tx: Connection, id: str, **changes: Any) -> Study:
+        before = self.get(tx, id)
+        if before is None:
+            raise NotFound(f"There is no study {id!r}; `detent study list` shows those that exist.")
+        if unknown := changes.keys() - Study.__dataclass_fields__.keys():
+            raise ValueError(f"a study has no {', '.join(sorted(unknown))}")
+        if changes:
+            columns = _plain(changes)
+            if "status" in changes:
+                columns["active_family"] = _active_family(before.family, changes["status"])
+            tx.execute(update(STUDIES).where(STUDIES.c.id == id).values(**columns))
+            if changes.get("status") in ENDED:
+                t = TRIALS.c
+                stopped = {"status": "stopped", "finished_at": func.coalesce(t.finished_at, changes.get("finished_at"))}
+                tx.execute(update(TRIALS).where(t.study == id, t.status == "running").values(**stopped))
+        after = self.get(tx, id)
+        assert after is not None
+        return after
+
+    def put_trial(self, tx: Connection, trial: Trial) -> None:
+        row = {name: getattr(trial, name) for name in Trial.__dataclass_fields__}
+        upsert(tx, TRIALS, [{**row, "params": dict(trial.params)}])
+
+    def trials(self, tx: Connection, study: str) -> list[Trial]:
+        query = select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number)
+        return [Trial(**{name: row[name] for name in Trial.__dataclass_fields__}) for row in tx.execute(query).mappings()]
+
+    def put_results(self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None:
+        name = {"study": study, "purpose": purpose, "variant": variant}
+        upsert(tx, RESULTS, [{**name, **{field: getattr(result, field) for field in _RESULT_FIELDS}} for result in results])
+
+    def results(self, tx: Connection, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
+        r = RESULTS.c
+        query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
+        if variant is not None:
+            query = query.where(r.variant == variant)
+        found: dict[str, list[ExampleResult]] = {}
+        for row in tx.execute(query).mappings():
+            found.setdefault(row["variant"], []).append(ExampleResult(**{name: row[name] for name in _RESULT_FIELDS}))
+        return found
+
+    def put_tier_answers(self, tx: Connection, study: str, answers: TierAnswers) -> None:
+        upsert(tx, TIER_ANSWERS, [{"study": study, "tiers": list(answers.tiers), "rows": [dict(row) for row in answers.rows]}])
+
+    def tier_answers(self, tx: Connection, study: str) -> TierAnswers | None:
+        row = tx.execute(select(TIER_ANSWERS).where(TIER_ANSWERS.c.study == study)).mappings().first()
+        return None if row is None else TierAnswers(tiers=tuple(row["tiers"]), rows=row["rows"])
+
+
+def _active_family(family: str, status: str) -> str | None:
+    return family if status in UNFINISHED else None
+
+
+def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as columns hold them: dataclasses and mappings as JSON objects."""
+    plain: dict[str, Any] = {}
+    for name, value in columns.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            plain[name] = asdict(value)
+        else:
+            plain[name] = dict(value) if isinstance(value, Mapping) else value
+    return plain
+
+
+def _study(row: RowMapping) -> Study:
+    fields = {name: row[name] for name in Study.__dataclass_fields__}
+    trigger = Trigger(**row["trigger"]) if row["trigger"] is not None else None
+    return Study(**{**fields, "budget": Budget(**row["budget"]), "spend": Spend(**row["spend"]), "trigger": trigger})
+
+
+class ScheduleTable:
+    """ports.Schedules on the database."""
+
+    def put(self, tx: Connection, schedule: StoredSchedule) -> None:
+        upsert(tx, SCHEDULES, [asdict(schedule)])
+
+    def remove(self, tx: Connection, family: str) -> bool:
+        return tx.execute(delete(SCHEDULES).where(SCHEDULES.c.family == family)).rowcount > 0
+
+    def get(self, tx: Connection, family: str) -> StoredSchedule | None:
+        row = tx.execute(select(SCHEDULES).where(SCHEDULES.c.family == family)).first()
+        return None if row is None else StoredSchedule(**row._mapping)
+
+    def all(self, tx: Connection) -> dict[str, StoredSchedule]:
+        return {row.family: StoredSchedule(**row._mapping) for row in tx.execute(select(SCHEDULES).order_by(SCHEDULES.c.family))}

@@ -1,0 +1,150 @@
+"""Tables interactions and feedback_events as one family's traffic: counts for a forecast, and what a self-test replays. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, case, cast, func, select, union_all
+
+from optimizer.adapters.store.hashed_rows import chunks
+from optimizer.adapters.store.repositories.observations import is_timeout
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts
+from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
+from optimizer.core.scheduling.triggers import RecentOutcomes, UnitMean
+
+LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
+
+
+class TrafficTables:
+    """ports.Traffic on the database. Every query goes by (family, received_at)."""
+
+    def recorded(self, tx: Connection, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
+        begun = [
+            tx.execute(_of(source, family, since, until, func.min(source.c.received_at))).scalar()
+            for source in (INTERACTIONS, FEEDBACK_EVENTS)
+        ]
+        first = min((at for at in begun if at is not None), default=None)
+        if first is None:
+            return None
+        counts = func.count(), func.count(INTERACTIONS.c.unit_hmac)
+        n_requests, n_with_unit = tx.execute(_of(INTERACTIONS, family, first, until, *counts)).one()
+        n_units, n_late = tx.execute(_units(family, first, until)).one()
+        return RecordedTraffic(
+            since=first,
+            until=until,
+            n_requests=n_requests,
+            n_requests_with_unit=n_with_unit,
+            n_units=n_units,
+            n_late_units=int(n_late or 0),
+            n_labelled_units=_labelled_units(tx, family, first, until),
+        )
+
+    def requests(self, tx: Connection, family: str, since: datetime, until: datetime) -> list[PastRequest]:
+        i = INTERACTIONS.c
+        query = _of(INTERACTIONS, family, since, until, i.unit_hmac, i.occurred_at, i.error, i.latency_ms, i.cost_usd)
+        rows = tx.execute(query.where(i.unit_hmac.is_not(None)))
+        found = [
+            PastRequest(
+                unit_hmac=row.unit_hmac,
+                at=row.occurred_at,
+                failed=row.error is not None,
+                timed_out=is_timeout(row.error),
+                latency_ms=row.latency_ms,
+                cost_usd=row.cost_usd,
+            )
+            for row in rows
+        ]
+        return sorted(found, key=lambda request: (request.at, request.unit_hmac))
+
+    def outcomes(self, tx: Connection, family: str, variant: str, since: datetime, until: datetime) -> RecentOutcomes:
+        f = FEEDBACK_EVENTS.c
+        success = cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float)
+        value = func.coalesce(f.score, success)
+        unit = func.coalesce(f.unit_hmac, f.id).label("unit")
+        own = f.variant == variant
+        units = (
+            _of(FEEDBACK_EVENTS, family, since, until, func.avg(value).label("value"))
+            .where(own, value.is_not(None))
+            .group_by(unit)
+            .subquery()
+        )
+        n, mean = tx.execute(select(func.count(), func.avg(units.c.value)).select_from(units)).one()
+        means = func.avg(success).label("success"), func.avg(f.score).label("score")
+        by_source = _of(FEEDBACK_EVENTS, family, since, until, f.source, *means).where(own).group_by(f.source, unit).subquery()
+        b = by_source.c
+        columns = func.count(b.success), func.avg(b.success), func.count(b.score), func.avg(b.score)
+        rows = tx.execute(select(b.source, *columns).group_by(b.source).order_by(b.source)).all()
+        return RecentOutcomes(
+            all=UnitMean(n=n, mean=mean),
+            success={row[0]: UnitMean(n=row[1], mean=row[2]) for row in rows if row[1]},
+            score={row[0]: UnitMean(n=row[3], mean=row[4]) for row in rows if row[3]},
+        )
+
+    def labels(
+        self, tx: Connection, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
+    ) -> list[PastLabel]:
+        f = FEEDBACK_EVENTS.c
+        query = _of(FEEDBACK_EVENTS, family, since, until, f.unit_hmac, f.received_at, f[field])
+        rows = tx.execute(query.where(f.unit_hmac.is_not(None), f[field].is_not(None), f.source == source))
+        found = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
+        return sorted(found, key=lambda label: (label.at, label.unit_hmac, label.value))
+
+    def seen(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[SampledInteraction]:
+        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
+        executed = _of(INTERACTIONS, family, since, until, i.id, i.parts).where(i.parts.is_not(None)).order_by(i.received_at.desc())
+        sure = {row.id: confidence_of_parts(row.parts) for row in tx.execute(executed.limit(most))}
+        reported = (
+            _of(FEEDBACK_EVENTS, family, since, until, f.interaction).where(f.interaction.is_not(None)).order_by(f.received_at.desc())
+        )
+        names = sorted({*tx.execute(reported.limit(most)).scalars(), *sure})
+        found = {name: SampledInteraction(interaction=name, confidence=sure.get(name)) for name in names}
+        for some in chunks(names):
+            for row in tx.execute(_by_source(family, some)):
+                found[row.interaction] = replace(found[row.interaction], low=row.low, high=row.high, is_corrected=row.n_expected > 0)
+        return list(found.values())
+
+
+def _by_source(family: str, interactions: Sequence[str]) -> Select[Any]:
+    """The least and the largest mean of a source, and how many corrections there are, by interaction."""
+    f = FEEDBACK_EVENTS.c
+    value = func.coalesce(f.score, cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float))
+    of_source = (
+        select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
+        .where(f.family == family, f.interaction.in_(interactions))
+        .group_by(f.interaction, f.source)
+        .subquery()
+    )
+    s = of_source.c
+    sums = func.min(s.value).label("low"), func.max(s.value).label("high"), func.sum(s.n_expected).label("n_expected")
+    return select(s.interaction, *sums).group_by(s.interaction)
+
+
+def _of(source: Table, family: str, since: datetime, until: datetime, *columns: ColumnElement[Any]) -> Select[Any]:
+    at = source.c.received_at
+    return select(*columns).where(source.c.family == family, at >= since, at < until)
+
+
+def _units(family: str, since: datetime, until: datetime) -> Select[int, Any]:
+    """How many distinct units, and how many of them were seen first in the second half of the time."""
+    seen = union_all(
+        *(
+            _of(source, family, since, until, source.c.unit_hmac.label("unit"), source.c.received_at.label("at")).where(
+                source.c.unit_hmac.is_not(None)
+            )
+            for source in (INTERACTIONS, FEEDBACK_EVENTS)
+        )
+    ).subquery()
+    first = select(func.min(seen.c.at).label("first")).group_by(seen.c.unit).subquery()
+    middle = since + (until - since) / 2
+    return select(func.count(), func.sum(case((first.c.first >= middle, 1), else_=0))).select_from(first)
+
+
+def _labelled_units(tx: Connection, family: str, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
+    f = FEEDBACK_EVENTS.c
+    counts = [func.count(case((f[field].is_not(None), f.unit_hmac)).distinct()).label(field) for field in LABEL_FIELDS]
+    rows: list[Row[Any]] = list(tx.execute(_of(FEEDBACK_EVENTS, family, since, until, f.source, *counts).group_by(f.source)))
+    return {(field, row.source): n for row in rows for field in LABEL_FIELDS if (n := row._mapping[field])}

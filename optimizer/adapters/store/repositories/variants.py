@@ -1,0 +1,153 @@
+"""Tables variants, written once per (family, content) and never changed; evaluation_batches and variant_performance: how each did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, delete, func, insert, literal_column, select
+
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.hashed_rows import families_in
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, EvaluationBatchRow, VariantPerformanceRow, VariantRow
+from optimizer.core.family.variant import Variant
+from optimizer.ports import VariantRecord
+
+VARIANTS = VariantRow.__table__
+BATCHES = EvaluationBatchRow.__table__
+DAILY = VariantPerformanceRow.__table__
+_PLAIN = ("family", "source", "created_at", "created_by", "note", "file_version", "parent", "study")
+NONE: ColumnElement[str] = literal_column("''")  # no bound value: PostgreSQL would take two of them for two groupings
+Key = tuple[str, str, str]  # (family, variant, model); "" where an event names none
+
+
+class VariantTable:
+    """ports.Variants on the database."""
+
+    def add(self, tx: Connection, record: VariantRecord) -> bool:
+        row = {name: getattr(record, name) for name in _PLAIN}
+        return insert_new(tx, VARIANTS, [{**row, "id": record.variant.id, "content": record.variant.content()}]) > 0
+
+    def get(self, tx: Connection, family: str, id: str) -> VariantRecord | None:
+        row = tx.execute(select(VARIANTS).where(VARIANTS.c.family == family, VARIANTS.c.id == id)).mappings().first()
+        return None if row is None else _record(row)
+
+    def of_family(self, tx: Connection, family: str) -> list[VariantRecord]:
+        query = select(VARIANTS).where(VARIANTS.c.family == family).order_by(VARIANTS.c.created_at, VARIANTS.c.id)
+        return [_record(row) for row in tx.execute(query).mappings()]
+
+    def ids(self, tx: Connection, family: str) -> set[str]:
+        return set(tx.execute(select(VARIANTS.c.id).where(VARIANTS.c.family == family)).scalars())
+
+
+def _record(row: RowMapping) -> VariantRecord:
+    return VariantRecord(variant=Variant.from_content(row["content"]), **{name: row[name] for name in _PLAIN})
+
+
+class PerformanceTables:
+    """ports.Performance on the database."""
+
+    def add_batch(self, tx: Connection, batch: Mapping[str, Any]) -> None:
+        insert_new(tx, BATCHES, [{column.name: batch.get(column.name) for column in BATCHES.columns}])
+
+    def batches(self, tx: Connection, family: str) -> list[dict[str, Any]]:
+        query = select(BATCHES).where(BATCHES.c.family == family).order_by(BATCHES.c.created_at, BATCHES.c.id)
+        return [dict(row) for row in tx.execute(query).mappings()]
+
+    def day_sums(self, tx: Connection, day: str) -> list[dict[str, Any]]:
+        start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+        sums: dict[Key, dict[str, Any]] = {}
+        for family in sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK_EVENTS)}):
+            for part in (_interactions_of(tx, family, start), _feedback_of(tx, family, start)):
+                for key, columns in part.items():
+                    sums.setdefault(key, dict(_NOTHING)).update(columns)
+        return [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
+
+    def put_day(self, tx: Connection, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        tx.execute(delete(DAILY).where(DAILY.c.day == day))
+        if rows:
+            tx.execute(insert(DAILY), [dict(row) for row in rows])
+
+    def daily(self, tx: Connection, family: str) -> list[dict[str, Any]]:
+        query = select(DAILY).where(DAILY.c.family == family).order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)
+        return [dict(row) for row in tx.execute(query).mappings()]
+
+
+_NOTHING: Mapping[str, Any] = {
+    "n_interactions": 0,
+    "n_errors": 0,
+    "mean_latency_ms": None,
+    "p95_latency_ms": None,
+    "cost_usd": 0.0,
+    "n_labelled": 0,
+    "n_success": 0,
+    "n_scored": 0,
+    "mean_score": None,
+}
+
+
+def _within(column: ColumnElement[datetime], start: datetime) -> ColumnElement[bool]:
+    return and_(column >= start, column < start + timedelta(days=1))
+
+
+def _interactions_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict[str, Any]]:
+    i = INTERACTIONS.c
+    variant, model = func.coalesce(i.variant, NONE).label("variant"), func.coalesce(i.model, NONE).label("model")
+    query = (
+        select(
+            i.family,
+            variant,
+            model,
+            func.count().label("n_interactions"),
+            func.count(i.error).label("n_errors"),
+            func.count(i.latency_ms).label("n_timed"),
+            func.avg(i.latency_ms).label("mean_latency_ms"),
+            func.coalesce(func.sum(i.cost_usd), 0.0).label("cost_usd"),
+        )
+        .where(i.family == family, _within(i.received_at, start))
+        .group_by(i.family, variant, model)
+    )
+    found: dict[Key, dict[str, Any]] = {}
+    for row in tx.execute(query).mappings().all():
+        key = (row["family"], row["variant"], row["model"])
+        columns = {name: row[name] for name in ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd")}
+        found[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
+    return found
+
+
+def _p95(tx: Connection, key: Key, start: datetime, n: int) -> float | None:
+    """Nearest rank: the smallest latency that at least 95 % of the day's do not exceed."""
+    if n == 0:
+        return None
+    i = INTERACTIONS.c
+    family, variant, model = key
+    query = (
+        select(i.latency_ms)
+        .where(i.family == family, func.coalesce(i.variant, NONE) == variant, func.coalesce(i.model, NONE) == model)
+        .where(_within(i.received_at, start), i.latency_ms.is_not(None))
+        .order_by(i.latency_ms)
+    )
+    return float(tx.execute(query.offset(ceil(0.95 * n) - 1).limit(1)).scalar_one())
+
+
+def _feedback_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict[str, Any]]:
+    f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
+    variant, model = func.coalesce(f.variant, NONE).label("variant"), func.coalesce(i.model, NONE).label("model")
+    query = (
+        select(
+            f.family,
+            variant,
+            model,
+            func.count(f.success).label("n_labelled"),
+            func.coalesce(func.sum(case((f.success.is_(True), 1), else_=0)), 0).label("n_success"),
+            func.count(f.score).label("n_scored"),
+            func.avg(f.score).label("mean_score"),
+        )
+        .select_from(FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id)))
+        .where(f.family == family, _within(f.received_at, start))
+        .group_by(f.family, variant, model)
+    )
+    names = ("n_labelled", "n_success", "n_scored", "mean_score")
+    return {(row["family"], row["variant"], row["model"]): {name: row[name] for name in names} for row in tx.execute(query).mappings()}

@@ -1,0 +1,153 @@
+"""One writing thread per process: whatever waits while a commit runs shares the next one, so that every answer is on disk and none pays alone."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from optimizer.core.base.errors import Busy
+
+T = TypeVar("T")
+
+GROUP_JOBS = 256  # jobs that share one commit
+WAITING_JOBS = 1024
+WAITING_ROWS = 20_000  # backpressure before memory grows: twenty full batches
+WAIT_S = 30.0  # three busy timeouts; a job that has not started by then is withdrawn
+
+
+@dataclass(eq=False)
+class _Job:
+    fn: Callable[[Connection], Any]
+    rows: int
+    future: Future[Any] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What ``fn`` gave, kept until the commit has decided whether it holds."""
+
+    job: _Job
+    value: Any = None
+    error: BaseException | None = None
+
+    def tell(self) -> None:
+        if self.error is not None:
+            self.job.future.set_exception(self.error)
+        else:
+            self.job.future.set_result(self.value)
+
+
+class Writer:
+    """A bounded queue and the thread that empties it. ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` after a failure."""
+
+    def __init__(self, engine: Engine, guard: Callable[[], None], renew: Callable[[], None]) -> None:
+        self._engine = engine
+        self._renew = renew
+        self._guard = guard
+        self._waiting: deque[_Job] = deque()
+        self._rows = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, fn: Callable[[Connection], T], rows: int) -> Future[T]:
+        """Queues ``fn``; the future is resolved after the commit. Raises Busy when too much waits already."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a write inside a write would wait for itself; use the transaction at hand")
+        job = _Job(fn, max(rows, 1))
+        with self._changed:
+            if self._closed:
+                raise Busy("The database is being closed; nothing was written. Try again when the server is back.", retry_after_s=5)
+            if self._waiting and (len(self._waiting) >= WAITING_JOBS or self._rows + job.rows > WAITING_ROWS):
+                raise Busy(
+                    f"{len(self._waiting)} writes with {self._rows} rows are waiting already; nothing was written. Send again in a second.",
+                    retry_after_s=1,
+                )
+            self._waiting.append(job)
+            self._rows += job.rows
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="detent-writer", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return job.future
+
+    def wait(self, future: Future[T]) -> T:
+        """The result after commit. Raises Busy when the job could not even start within WAIT_S; it is then withdrawn."""
+        try:
+            return future.result(timeout=WAIT_S)
+        except FutureTimeout:
+            if not future.done() and future.cancel():
+                raise Busy(f"The database took no write for {WAIT_S:g} s; nothing was written. Try again.", retry_after_s=5) from None
+            return future.result()  # it runs inside an open transaction, which ends
+
+    def close(self) -> None:
+        """Writes what waits, then ends the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while group := self._take():
+            self._commit([job for job in group if not job.future.cancelled()])
+
+    def _take(self) -> list[_Job]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_JOBS))]
+            self._rows -= sum(job.rows for job in group)
+            return group
+
+    def _commit(self, group: list[_Job]) -> None:
+        outcomes: list[_Outcome] = []
+        try:
+            self._guard()
+            with self._engine.begin() as connection:
+                started = [job for job in group if job.future.set_running_or_notify_cancel()]
+                attempt = _alone if len(started) == 1 else _attempt
+                for job in started:
+                    outcomes.append(attempt(connection, job))
+            self._guard()
+        except BaseException as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
+            self._renew()
+            for job in group:
+                with suppress(InvalidStateError):  # withdrawn by its caller at this very moment
+                    job.future.set_exception(error)
+            return
+        if any(isinstance(outcome.error, OperationalError) for outcome in outcomes):
+            self._renew()  # a connection made while the file could only be read stays so for ever: the next group takes a new one
+        for outcome in outcomes:
+            outcome.tell()
+
+
+def _alone(connection: Connection, job: _Job) -> _Outcome:
+    """Runs the only job of its transaction, which is undone as a whole where it fails: two statements fewer than with a SAVEPOINT."""
+    transaction = connection.get_transaction()
+    assert transaction is not None
+    try:
+        return _Outcome(job, value=job.fn(connection))
+    except BaseException as error:
+        transaction.rollback()
+        return _Outcome(job, error=error)
+
+
+def _attempt(connection: Connection, job: _Job) -> _Outcome:
+    """Runs one job in its own SAVEPOINT. Raises only when the transaction itself is lost (disk full, connection gone)."""
+    savepoint = connection.begin_nested()
+    try:
+        value = job.fn(connection)
+    except BaseException as error:
+        savepoint.rollback()
+        return _Outcome(job, error=error)
+    savepoint.commit()
+    return _Outcome(job, value=value)

@@ -1,0 +1,1 @@
+"""``detent doctor``: start at ``commands.py``."""

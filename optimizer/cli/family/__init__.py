@@ -1,0 +1,1 @@
+"""``detent family``: start at ``commands.py``."""

@@ -1,0 +1,198 @@
+"""``detent family``: the tasks of this project and their files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.change_report import show_change
+from optimizer.cli.family import create as family_create
+from optimizer.cli.family import evaluate as family_evaluate
+from optimizer.cli.family import schedule as family_schedule
+from optimizer.cli.output import Json, say, show, table
+from optimizer.cli.session import Session
+from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.family.kind import kind_of
+
+if TYPE_CHECKING:
+    from optimizer.core.family.family import Family
+    from optimizer.jobs.scheduling.look_at_triggers import TriggerReport
+
+app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
+
+family_create.register(app)
+family_evaluate.register(app)
+family_schedule.register(app)
+
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+
+
+@app.command("list")
+def list_families(as_json: Json = False) -> None:
+    """Every family: what serves, what the file says, how many examples.
+
+    Example: detent family list
+    """
+    session = Session()
+    store, files = session.store, session.families
+    rows = []
+    with store.read() as tx:
+        for name in sorted(files.families.keys() | files.problems.keys()):
+            champion = store.champions.current(tx, name)
+            active = store.rollouts.active(tx, name)
+            splits = store.examples.counts(tx, name)
+            rows.append(
+                {
+                    "family": name,
+                    "champion": champion.variant if champion else None,
+                    "file": _file_state(session, name, champion.variant if champion else None),
+                    "rollout": f"{active.id} ({active.status})" if active else None,
+                    "n_train": splits.get("train", 0),
+                    "n_dev": splits.get("dev", 0),
+                    "n_holdout": splits.get("holdout", 0),
+                }
+            )
+    columns = {
+        "family": "Family", "champion": "Champion", "file": "File", "rollout": "Rollout", "n_train": "Train", "n_dev": "Dev", "n_holdout": "Holdout",
+    }  # fmt: skip
+    empty = f"No families in {session.settings.families_dir}. Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
+    show(as_json, {"items": rows}, table(rows, columns, empty=empty))
+
+
+def _file_state(session: Session, name: str, champion: str | None) -> str:
+    if name in session.families.problems:
+        return "faulty, last good version serves" if champion else "faulty"
+    family = session.families.families[name]
+    if not family.prompt.versions:
+        return "policy only"
+    wanted = family.variant().id
+    return f"version {family.prompt.current}" + ("" if champion in (None, wanted) else f" ({wanted}) edited, not served")
+
+
+@app.command("show")
+def show_family(family: FamilyName, as_json: Json = False) -> None:
+    """One family: its file, its champion, its examples."""
+    from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
+
+    session = Session()
+    declared = session.family(family)
+    store = session.store
+    with store.read() as tx:
+        champion = store.champions.current(tx, family)
+        splits = store.examples.counts(tx, family)
+    problem = session.families.problems.get(family)
+    report = look_at_triggers(declared, store=store, clock=session.clock, max_studies=session.settings.max_studies)
+    values = {
+        "family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None, "triggers": report,
+    }  # fmt: skip
+
+    def view(out: Any) -> None:
+        out.print(f"Family    {family}: {declared.description}", style="bold", markup=False)
+        out.print(f"Champion  {champion.variant if champion else 'none yet'}", markup=False)
+        out.print(f"File      {_file_state(session, family, champion.variant if champion else None)}", markup=False)
+        out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)
+        out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
+        if kind_of(declared).asks_models:
+            out.print(f"Model     {declared.model.default}", markup=False)
+        out.print(f"Scorer    {', '.join(f'{k} {v:g}' for k, v in declared.metrics.items())}", markup=False)
+        out.print(f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout", markup=False)
+        for line in trigger_lines(declared, report):
+            out.print(line, markup=False)
+        out.print(f"Next      detent study run {family} --dry-run", markup=False)
+
+    show(as_json, values, view)
+    if problem is not None:
+        say(f"The file as it stands cannot be used; its last good version serves.\n{problem.detail}", "yellow")
+
+
+def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
+    """When a study starts by itself, what it may spend, what each trigger says now, and what would hold it back."""
+    from optimizer.core.scheduling.triggers import sentences
+
+    own = family.budget
+    caps = [f"${own.usd:g}", *([f"{own.calls:,} calls"] if own.calls else []), *([f"{own.minutes:g} minutes"] if own.minutes else [])]
+    month = f"; all its studies at most ${own.usd_per_month:g} a month" if own.usd_per_month is not None else ""
+    lines = [f"By itself a study may spend {', '.join(caps)}{month}"]
+    lines.append(f"Schedule  {report.schedule.text}")
+    if not report.schedule.on:
+        return lines
+    lines += [f"          {line}" for line in sentences(report.looks)]
+    if report.held is not None:
+        lines.append(f"          none starts now: {report.held.reason}")
+    return lines
+
+
+@app.command()
+def validate(
+    family: Annotated[str | None, typer.Argument(help="Name of the family; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check family files: every fault with file, line, what, why and what to do.
+
+    Example: detent family validate triage
+    """
+    from optimizer.jobs.families.check_models import unknown_models
+    from optimizer.runtime import wiring
+
+    session = Session()
+    files = session.families
+    names = [family] if family is not None else sorted(files.families.keys() | files.problems.keys())
+    if family is not None and family not in files.problems:
+        session.family(family)
+    problems = {name: files.problems[name] for name in names if name in files.problems}
+    catalogue = wiring.open_models(session.settings)
+    unknown = {name: unknown_models(files.families[name], catalogue) for name in names if name not in problems}
+    problems |= {name: fault for name, fault in unknown.items() if fault is not None}
+    faults = [{"family": name, **row} for name, problem in problems.items() for row in problem.members.get("errors", ())]
+    show(as_json, {"valid": not problems, "families": names, "errors": faults}, lambda out: None)
+    for problem in problems.values():
+        say(problem.detail, "red")
+    if problems:
+        raise typer.Exit(2)
+    say(f"{', '.join(names) or 'No family'}: {'valid' if names else 'nothing to check'}.")
+    for line in _edits(session, names):
+        say(line)
+
+
+def _edits(session: Session, names: list[str]) -> list[str]:
+    """What the files say that has never served, with the next command; nothing where no store can be read, since validating makes none."""
+    from optimizer.core.base.errors import Busy
+    from optimizer.jobs.families.read_edit import read_edit
+    from optimizer.runtime import wiring
+
+    store = wiring.open_store(session.settings)
+    try:
+        with store.read() as tx:
+            found = [read_edit(tx, store, session.families.families[name]) for name in names]
+    except Busy:
+        return []
+    finally:
+        store.close()
+    return [edit.text for edit in found if edit is not None]
+
+
+@app.command()
+def adopt(
+    family: FamilyName,
+    confirm: Annotated[str | None, typer.Option(help="The family's name.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the file's current version at once, without a rollout; recorded as forced.
+
+    Example: detent family adopt triage --confirm triage
+    """
+    from optimizer.jobs.families.adopt_file_version import adopt_file_version
+    from optimizer.runtime import wiring
+
+    session = Session()
+    declared = session.family(family)
+    if family in session.families.problems:
+        problem = session.families.problems[family]
+        raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
+    report = adopt_file_version(
+        declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock,
+        models=wiring.open_models(session.settings), loaded=wiring.loaded_models(session.settings), reason=reason,
+    )  # fmt: skip
+    show_change(as_json, report)

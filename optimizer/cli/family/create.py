@@ -1,0 +1,196 @@
+"""``detent family create``: a family from a prompt and a sheet, with a question where the two can be read in two ways."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.output import Json, say, show, tell_change
+from optimizer.cli.session import Session
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.printable import printable
+
+if TYPE_CHECKING:
+    from optimizer.core.declaration.draft import FamilyDraft, NewFamily, Sheet
+    from optimizer.core.family.family import Family
+    from optimizer.jobs.dataset.import_examples import ImportReport
+
+N_SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    app.command("create")(create)
+
+
+def create(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    prompt: Annotated[Path, typer.Option("--from", help="A text file with {{name}} placeholders.", show_default=False)],
+    examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
+    input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
+    output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
+    parser: Annotated[str | None, typer.Option(help="text, label, json or list; default: told by the examples.")] = None,
+    model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
+    description: Annotated[str, typer.Option(help="One sentence.")] = "",
+    f_string: Annotated[
+        bool | None, typer.Option("--f-string/--no-f-string", help="Whether {name} is a placeholder.", show_default=False)
+    ] = None,
+    merge: Annotated[list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")] = None,
+    keep_labels: Annotated[bool, typer.Option("--keep-labels", help="Labels that look like a slip of another are meant.")] = False,
+    encoding: Annotated[str | None, typer.Option(help="Of the CSV; default: UTF-8, or its byte order mark.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Of the CSV: one character or tab; default: told by its first line.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a family from a prompt and examples: families/NAME/family.yaml and examples.jsonl, imported at once.
+
+    Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output topic=Category
+    """
+    from optimizer.core.declaration.draft import FamilyDraft
+    from optimizer.jobs.dataset.import_examples import import_examples
+    from optimizer.jobs.families.create_family import create_family, read_prompt
+    from optimizer.runtime import wiring
+
+    session = Session()
+    wiring.open_models(session.settings).describe(model)  # an unknown name is better said before anything is written
+    sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
+    today = session.clock.now().date()
+    draft = FamilyDraft(
+        name=family, prompt=read_prompt(prompt), columns=sheet.columns, rows=[row for _, row in sheet.rows], inputs=tuple(input or ()),
+        output=output, parser=parser, model=model, description=description, f_string=f_string, merge=_merges(merge or []),
+    )  # fmt: skip
+    if sys.stdin.isatty() and not as_json:
+        draft = _asked(draft, today, keep_labels=keep_labels)
+    elif not keep_labels:
+        _refuse_slips(draft, today)
+    made = create_family(draft, families_dir=session.settings.families_dir, today=today)
+    session.families.load()
+    declared = session.family(family)
+    source = wiring.open_source(str(made.examples_file), declared)
+    assert source.rows is not None
+    report = import_examples(source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True)
+    wiring.sync_families(session.settings, session.families, session.store, session.clock)
+    values = {"family": family, "files": [made.family_file, made.examples_file], "import": report, "labels": dict(made.content.labels)}
+    show(as_json, values, lambda out: None)
+    for sentence in (
+        *_left_out(sheet, made.content),
+        *_of_labels(made.content),
+        *report.sentences(),
+        *_from_before(report),
+        *_cut(declared),
+    ):
+        say(sentence)
+    say(f"Studies of {family}: {_by_itself(session, declared)}.")
+    serves, then = _what_serves(session, declared)
+    tell_change(
+        f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
+        why="",
+        undo=f"remove the folder {made.family_file.parent}; its examples and its champion stay in the store, and a family of this name finds them",
+        then=then,
+    )
+
+
+def _asked(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
+    """On a terminal: what can be read in two ways is asked before anything is written."""
+    from optimizer.core.declaration.draft import draft_family, one_brace_columns
+
+    if draft.f_string is None and (names := one_brace_columns(draft)):
+        shown = ", ".join(f"{{{name}}}" for name in names)
+        draft = replace(
+            draft,
+            f_string=typer.confirm(printable(f"The prompt says {shown}, like a column of the sheet. Is it a placeholder?"), default=True),
+        )
+    if keep_labels:
+        return draft
+    merge = dict(draft.merge)
+    for pair in draft_family(draft, today=today).look_alikes:
+        if typer.confirm(printable(f"The label {pair.text}. Take it for {pair.common!r}?"), default=False):
+            merge[pair.rare] = merge.get(pair.common, pair.common)
+    return replace(draft, merge=merge)
+
+
+def _refuse_slips(draft: FamilyDraft, today: Any) -> None:
+    """Where no person can be asked: an example that was taken keeps its label for good, so a likely slip is decided before."""
+    from optimizer.core.declaration.draft import draft_family
+
+    pairs = draft_family(draft, today=today).look_alikes
+    if pairs:
+        merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs)
+        keep = "" if any(pair.same for pair in pairs) else "no, they are meant: --keep-labels; "
+        raise InvalidInput(
+            f"Cannot make family {draft.name!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes: {merges}; {keep}"
+            "or correct the sheet. Nothing was written."
+        )
+
+
+def _merges(pairs: list[str]) -> dict[str, str]:
+    merge = {}
+    for pair in pairs:
+        slip, equals, label = pair.partition("=")
+        if not equals or not slip.strip() or not label.strip():
+            raise InvalidInput(f"--merge {pair} is not SLIP=LABEL, such as --merge crad=card.")
+        merge[slip.strip()] = label.strip()
+    return merge
+
+
+def _left_out(sheet: Sheet, made: NewFamily) -> list[str]:
+    lines = []
+    if sheet.refused:
+        shown = "; ".join(f"{where}: {why}" for where, why in sheet.refused[:N_SHOWN])
+        lines.append(f"Could not be read: {count(len(sheet.refused), 'row')} ({shown}{', ...' if len(sheet.refused) > N_SHOWN else ''}).")
+    if made.skipped:
+        places = [sheet.rows[n][0] for n in made.skipped]
+        more = ", ..." if len(places) > N_SHOWN else ""
+        lines.append(f"Left out: {count(len(places), 'row')} without an input or an answer ({', '.join(places[:N_SHOWN])}{more}).")
+    return lines
+
+
+def _of_labels(made: NewFamily) -> list[str]:
+    from optimizer.core.dataset.labels import counted
+
+    if not made.labels:
+        return []
+    return [f"Labels, with their rows: {counted(made.labels)}."]
+
+
+def _from_before(report: ImportReport) -> list[str]:
+    """A name that the store knows keeps the rows it had: said, since the new folder's own files do not show it."""
+    from optimizer.jobs.dataset.import_examples import CONFLICT
+
+    n = report.reasons.get(CONFLICT, 0)
+    if not n:
+        return []
+    rows = f"{count(n, 'row')} {'is' if n == 1 else 'are'}"
+    stay = f"from a family of this name before, and {'stays' if n == 1 else 'stay'} so"
+    return [f"{rows} in the store with another answer or id, {stay}; a family of another name begins without them."]
+
+
+def _cut(declared: Family) -> list[str]:
+    cut = ", ".join(f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars)
+    longest = "as the examples are that long (inputs.*.max_chars in the file)"
+    return [f"Longer inputs are cut, in studies and when serving: {cut}, {longest}."] if cut else []
+
+
+def _by_itself(session: Session, declared: Family) -> str:
+    """Off, unless the store has a switch of a family of this name."""
+    from optimizer.core.scheduling.schedule import in_force
+
+    with session.store.read() as tx:
+        return in_force(declared, session.store.schedules.get(tx, declared.name)).text
+
+
+def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
+    """What users get now, and the next command: a store that knows a family of this name keeps its champion."""
+    store, name = session.store, declared.name
+    with store.read() as tx:
+        champion = store.champions.current(tx, name)
+    if champion is not None and champion.variant != declared.variant().id:
+        return (
+            f"its prompt does NOT serve: the store has a champion of {name} from before, {champion.variant}, and that one serves",
+            f"to serve this file's prompt: detent family adopt {name} --confirm {name}",
+        )
+    serves = "its prompt serves from now on" if session.server is not None else "its prompt serves once `detent serve` runs"
+    return serves, f"read the file, then: detent study run {name} --dry-run"

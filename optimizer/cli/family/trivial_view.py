@@ -1,0 +1,24 @@
+"""What answers without a model score on the same rows, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from optimizer.cli.output import table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def view_trivial(out: Console, holder: Mapping[str, Any]) -> None:
+    """``holder``: a study's findings, or an evaluation. Prints nothing where it holds none."""
+    from optimizer.core.evaluation.trivial_baselines import FINDING, heading, said
+
+    found = holder.get(FINDING)
+    if found is None:
+        return
+    out.print(f"\n{heading(found)}:", markup=False)
+    rows = [{**row, "why": f"left out: {row['why']}" if row["score"] is None else ""} for row in found["rows"]]
+    table(rows, {"name": "Baseline", "score": "Score", "low": "95 % from", "high": "to", "why": ""}, empty="")(out)
+    out.print(said(found), markup=False)

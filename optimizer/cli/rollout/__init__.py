@@ -1,0 +1,1 @@
+"""``detent rollout``: start at ``commands.py``."""

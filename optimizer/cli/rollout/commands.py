@@ -1,0 +1,290 @@
+"""``detent rollout``: let a candidate out step by step, watch it, take it back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.cli.change_report import show_change
+from optimizer.cli.output import Json, console, percent, plain, say, show, table
+from optimizer.cli.reading_progress import blocks_read
+from optimizer.cli.rollout.forecast import LadderOption, MarginOption, forecast, shares_of, what_does_not_fit
+from optimizer.cli.rollout.forecast_view import view_forecast
+from optimizer.cli.rollout.report import report as write_report
+from optimizer.cli.rollout.selftest import selftest
+from optimizer.cli.session import Session, check_one_of
+from optimizer.cli.variant.find import last_nominated
+from optimizer.core.base.errors import Conflict, InvalidInput
+
+app = typer.Typer(name="rollout", no_args_is_help=True, help="Gradual exposure of a candidate: start, watch, advance, promote, roll back.")
+
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
+Confirm = Annotated[str | None, typer.Option(help="The family's name: go past a gate that has not passed, recorded as forced.")]
+AIMS = ("quality", "cost", "latency")
+
+
+@app.command()
+def start(
+    family: FamilyName,
+    variant: Annotated[str | None, typer.Argument(help="The candidate; default: the winner of the last study that nominated one.")] = None,
+    named: Annotated[str | None, typer.Option("--variant", help="The candidate, as an option.")] = None,
+    aim: Annotated[str | None, typer.Option(help="quality, cost or latency; default: the study's.")] = None,
+    ladder: LadderOption = None,
+    margin: MarginOption = None,
+    study: Annotated[str | None, typer.Option(help="The study whose confirmation speaks for the candidate.")] = None,
+    reason: Reason = None,
+    confirm: Confirm = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a rollout of a candidate against the champion.
+
+    Example: detent rollout start triage --dry-run
+    """
+    check_one_of("--aim", aim, AIMS)
+    session = Session()
+    declared = session.family(family)
+    if variant and named and variant != named:
+        raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
+    candidate = variant or named or _last_nominated(session, family)
+    shares = shares_of(ladder)
+    if not dry_run:
+        reason = reason_of(reason, confirm)
+    if session.server is not None and study is None:
+        body = {
+            "variant": candidate,
+            "aim": aim,
+            "ladder": shares,
+            "margin": margin,
+            "dry_run": dry_run,
+            "confirm": confirm,
+            "reason": reason,
+        }
+        _show_start(as_json, session.server.post(f"/v1/families/{family}/rollouts", body))
+        return
+    from optimizer.jobs.rollouts.start_rollout import start_rollout
+
+    begun = start_rollout(
+        declared,
+        candidate,
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        confirm=confirm,
+        aim=aim,  # type: ignore[arg-type]
+        ladder=shares,
+        margin=margin,
+        dry_run=dry_run,
+        study=study,
+        reason=reason,
+    )
+    _show_start(
+        as_json, {**plain(begun.report), "gates": begun.gates, "dry_run": begun.dry_run, "forecast": begun.forecast.as_record()}
+    )  # fmt: skip
+
+
+def _show_start(as_json: bool, values: Mapping[str, Any]) -> None:
+    """What a start did; a dry run also shows its forecast in full."""
+    show_change(as_json, values)
+    if values["dry_run"] and not as_json:
+        view_forecast(console(), values["forecast"])
+
+
+def reason_of(given: str | None, confirm: str | None) -> str | None:
+    """An act past a gate asks a person at a terminal for a reason that was not given; a script goes on without, and the record says so."""
+    if given or not confirm:
+        return given
+    asked = ""
+    if sys.stdin.isatty():
+        print("Why? It stays in the record: ", end="", file=sys.stderr, flush=True)
+        asked = sys.stdin.readline()
+    return asked.strip() or "no reason given"
+
+
+def _last_nominated(session: Session, family: str) -> str:
+    with session.store.read() as tx:
+        winner = last_nominated(session.store, tx, family)
+    if winner is None:
+        raise InvalidInput(
+            f"No study of {family} has nominated a variant, so name the candidate: detent rollout start {family} VARIANT. "
+            f"`detent variant list {family}` shows them."
+        )
+    return winner
+
+
+def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:
+    """One act on the active rollout, by the server where one runs."""
+    session = Session()
+    rollout = session.active_rollout(family)
+    reason = reason_of(reason, confirm)
+    if session.server is not None:
+        body = {"reason": reason, "confirm": confirm}
+        show_change(as_json, session.server.post(f"/v1/rollouts/{rollout.id}/{act}", body))
+        return
+    from optimizer.jobs.rollouts.operate_rollout import operate
+
+    report = operate(
+        rollout.id,
+        act,  # type: ignore[arg-type]
+        actor=session.actor,
+        reason=reason,
+        confirm=confirm,
+        store=session.store,
+        clock=session.clock,
+    )
+    show_change(as_json, report)
+    if report.rollout is not None and report.rollout.status == "approved":
+        say("No server runs here: the candidate is served once `detent serve` ticks.")
+
+
+@app.command()
+def approve(family: FamilyName, reason: Reason = None, confirm: Confirm = None, as_json: Json = False) -> None:
+    """Let a validated rollout begin with its first share.
+
+    Example: detent rollout approve triage --reason "diff reviewed"
+    """
+    _act("approve", family, reason, confirm, as_json)
+    for line in what_does_not_fit(Session(), family):
+        say(line)
+
+
+@app.command()
+def reject(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """End a rollout before its candidate is served."""
+    _act("reject", family, reason, None, as_json)
+
+
+@app.command()
+def advance(
+    family: FamilyName,
+    reason: Reason = None,
+    confirm: Confirm = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which share comes next; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give the candidate its next share.
+
+    Example: detent rollout advance triage --confirm triage
+    """
+    if dry_run:
+        from optimizer.jobs.rollouts.watch_rollout import evidence_now
+
+        session = Session()
+        rollout = session.active_rollout(family)
+        following = rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None
+        with session.store.read() as tx:
+            evidence = evidence_now(tx, session.store, rollout, at=session.clock.now(), clock_at=session.clock.rollout_now()) or {}
+        passed, why = evidence.get("act") == "advance", evidence.get("reason") or "nothing has been measured yet"
+        values = {
+            "rollout": rollout.id, "share": rollout.share, "next_share": following, "gate_passed": passed, "reason": why, "dry_run": True
+        }  # fmt: skip
+        step = f"from {percent(rollout.share)} to {percent(following or 1.0)}"
+        told = f"would go {step}" if passed else f"would be refused: {why}. With --confirm {family} it would go {step}, recorded as forced"
+        show(as_json, values, lambda out: out.print(f"{family}: {told}", markup=False))
+        return
+    _act("advance", family, reason, confirm, as_json)
+
+
+@app.command()
+def hold(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """Stop advancing; guardrails and rollback go on acting."""
+    _act("hold", family, reason, None, as_json)
+
+
+@app.command()
+def resume(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """End a hold."""
+    _act("resume", family, reason, None, as_json)
+
+
+@app.command()
+def promote(family: FamilyName, reason: Reason = None, confirm: Confirm = None, as_json: Json = False) -> None:
+    """Make the candidate the champion.
+
+    Example: detent rollout promote triage --confirm triage
+    """
+    _act("promote", family, reason, confirm, as_json)
+
+
+@app.command()
+def rollback(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """End the active rollout at once; everybody gets the champion. Asks nothing, and is refused when none is active.
+
+    Example: detent rollout rollback triage --reason "wrong language"
+    """
+    _act("rollback", family, reason, None, as_json)
+
+
+@app.command()
+def status(family: FamilyName, as_json: Json = False) -> None:
+    """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms, what it waits for, the way back.
+
+    Example: detent rollout status triage
+    """
+    from optimizer.cli.rollout.picture import picture, picture_values
+
+    session = Session()
+    session.family(family)
+    values = picture_values(session, family)
+    show(as_json, values, lambda out: picture(out, values, session.clock.now()))
+
+
+@app.command()
+def log(family: FamilyName, as_json: Json = False) -> None:
+    """Every decision of the family's latest rollout, oldest first."""
+    from optimizer.cli.rollout.picture import LOG_COLUMNS, log_row
+
+    session = Session()
+    session.family(family)
+    with session.store.read() as tx:
+        rollout = session.store.rollouts.active(tx, family) or session.store.rollouts.latest(tx, family)
+        decisions = session.store.rollouts.decisions(tx, rollout.id) if rollout else []
+    if rollout is None:
+        raise Conflict(f"{family} has had no rollout yet. Start one: detent rollout start {family} VARIANT.")
+    rows = [log_row(rollout, d) for d in decisions]
+    items = [{**plain(d), "evidence": row["evidence"], "blocks": row["blocks"]} for d, row in zip(decisions, rows, strict=True)]
+    show(as_json, {"rollout": rollout, "items": items}, table(rows, LOG_COLUMNS, empty="No decisions."))
+    say(f"Rollout {rollout.id}. Check the chain: detent rollout verify {rollout.id}")
+
+
+@app.command()
+def verify(
+    rollout: Annotated[str, typer.Argument(help="Id of the rollout, or the family of which it is the last.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Check a rollout's record: both hash chains, every decision again from its blocks, state, audit and champions in the store.
+
+    Example: detent rollout verify ro_01…
+    """
+    from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+
+    session = Session()
+    with blocks_read() as told:
+        report = verify_rollout(_id_of(session, rollout), session.store, progress=told)
+    values: dict[str, Any] = {
+        "rollout": report.rollout,
+        "ok": report.ok,
+        "n_decisions": report.n_decisions,
+        "n_blocks": report.n_blocks,
+        "head": report.head,
+        "problems": report.problems,
+    }
+    show(as_json, values, lambda out: out.print(report.text, markup=False))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _id_of(session: Session, named: str) -> str:
+    """The id as given, or of the family's last rollout."""
+    with session.store.read() as tx:
+        latest = session.store.rollouts.latest(tx, named)
+    return latest.id if latest is not None else named
+
+
+app.command()(forecast)
+app.command()(write_report)
+app.command()(selftest)

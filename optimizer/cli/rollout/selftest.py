@@ -1,0 +1,107 @@
+"""``detent rollout selftest``: what the gates would have done on the family's own recorded traffic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.output import Json, console, say, show, table, when
+from optimizer.cli.rollout.forecast_view import span
+from optimizer.cli.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.jobs.rollouts.selftest import SelftestProgress
+
+LINE_EVERY_S = 15.0
+COLUMNS = {
+    "case": "Candidate",
+    "runs": "Runs",
+    "shipped": "Shipped",
+    "rolled_back": "Rolled back",
+    "inconclusive": "Inconclusive",
+    "invalid": "Invalid",
+    "unfinished": "Record ended first",
+    "labelled": "Labelled",
+    "time": "Time",
+}
+
+
+def selftest(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    runs: Annotated[int, typer.Option(min=1, help="Rollouts of each kind: equal, and with the drop.")] = 100,
+    injected_drop: Annotated[
+        float, typer.Option("--injected-drop", help="Chance that a success of the worse candidate's users becomes a failure.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Deals the units; the same seed gives the same result.")] = 0,
+    margin: Annotated[float | None, typer.Option(help="Try another margin than the family's.")] = None,
+    minutes: Annotated[float, typer.Option(help="No new run begins after so many minutes; what was done counts.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Replay the recorded traffic of 30 days as the champion against itself, and against a worse one; asks no model, writes nothing.
+
+    Example: detent rollout selftest triage --runs 200
+    """
+    from optimizer.jobs.rollouts.selftest import run_selftest
+
+    session = Session()
+    declared = session.family(family)
+    with _progress() as told:
+        found = run_selftest(
+            declared, store=session.store, clock=session.clock, runs=runs, injected_drop=injected_drop, seed=seed, margin=margin,
+            minutes=minutes, told=told,
+        )  # fmt: skip
+    values = {"family": family, **found.as_record()}
+    show(as_json, values, lambda out: _view(out, values))
+
+
+def _view(out: Console, values: Mapping[str, Any]) -> None:
+    if values["verdict"] == "cannot_tell":
+        out.print(f"{values['family']}: {values['summary']}", style="yellow", markup=False)
+        return
+    read = f"{values['n_requests']:,} requests of {values['n_units']:,} units, {values['n_labelled_units']:,} of them with feedback"
+    out.print(f"Replayed  {read}, {when(values['since'])} to {when(values['until'])}; margin {values['margin']:g}", markup=False)
+    out.print("")
+    table([_row(cell) for cell in values["cells"]], COLUMNS, empty="")(out)
+    out.print("")
+    out.print(values["summary"], markup=False)
+
+
+def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: _share(found) for name, found in cell["endings"].items()}
+    labelled = "–" if cell["mean_labelled"] is None else f"{cell['mean_labelled']:,.0f}"
+    time = "–" if cell["mean_hours"] is None else span(cell["mean_hours"])
+    case = f"{100 * cell['drop']:.1f} points worse" if cell["drop"] else "equal (A against A)"
+    return {"case": case, "runs": cell["n_runs"], **shown, "labelled": labelled, "time": time}
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    low, high = (100 * found["interval"][name] for name in ("lower", "upper"))
+    return f"{found['n']} ({low:.0f}–{high:.0f} %)"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[SelftestProgress], None]]:
+    """A bar on a terminal, a line now and then elsewhere; on stderr, so that the result stays alone on stdout."""
+    err = console(stderr=True)
+    if err.is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        with Progress(TextColumn("Replaying"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=err) as bars:
+            task = bars.add_task("reading the record", total=None)
+            yield lambda told: bars.update(task, completed=told.done, total=told.total, description=told.text)
+        return
+    last = time.monotonic()
+
+    def line(told: SelftestProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            say(f"{told.done} of {told.total} runs: {told.text}")
+
+    yield line

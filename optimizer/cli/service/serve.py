@@ -1,0 +1,167 @@
+"""``detent serve`` and ``detent worker``: what runs for longer than a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimizer.cli.output import say
+
+if TYPE_CHECKING:
+    from optimizer.adapters.files.family_files import FamilyFiles
+    from optimizer.host.config import Settings
+    from optimizer.ports import Store
+    from optimizer.runtime.supervise import Alarm
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(serve)
+    app.command()(worker)
+
+
+def serve(
+    profile: Annotated[str | None, typer.Option(help="demo, dev, staging or prod; default: DETENT_PROFILE, else dev.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse to start while a family file is faulty.")] = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need keys.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of API and dashboard; a taken one moves up to the next free one.")] = None,
+    mlflow: Annotated[bool, typer.Option(help="Run the MLflow UI too.")] = True,
+) -> None:
+    """Run everything, supervised: API, gateway, worker and MLflow UI. Ctrl-C ends it.
+
+    Examples:
+      detent serve
+      detent serve --profile prod --strict
+      detent serve --no-mlflow --port 9000
+    """
+    from optimizer.cli.service.by_itself import switched_on
+    from optimizer.core.serving.rollout import refuse_other_clock
+    from optimizer.host import run_files
+    from optimizer.host.config import load_settings
+    from optimizer.host.logs import set_up_logs
+    from optimizer.runtime import wiring
+    from optimizer.runtime.supervise import Supervisor, refuse_open_door
+
+    settings = load_settings(profile, host=host, port=port)
+    lock = run_files.ProcessLock(settings, "serve")
+    lock.acquire_or_refuse("Another server runs on this home", "End it first, or give this one a home of its own with DETENT_HOME.")
+    try:
+        set_up_logs(settings, "supervisor", terminal=settings.log_json)
+        wiring.load_targets(settings)  # what is faulty in file or environment is said here, before anything runs
+        flags = wiring.load_flags()
+        wiring.migrate_store(settings)
+        store = wiring.open_store(settings)
+        with store.read() as tx:
+            refuse_open_door(settings.host, has_keys=bool(store.api_keys.all(tx)))
+            for rollout in store.rollouts.all_active(tx):
+                refuse_other_clock(rollout, settings.clock_scale)
+        families = _load_families(settings, store, strict)
+        usable = list(families.families.values())
+        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(settings, store, families))
+        say(f"Detent, profile {settings.profile}, home {settings.home}")
+        say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
+        mlflow_url = supervisor.url("mlflow") or settings.mlflow_tracking_uri
+        say(f"  MLflow      {mlflow_url}" if mlflow_url else "  MLflow      not started")
+        say(f"  Logs        {settings.log_dir()}")
+        if flags.knobs:
+            say(f"  Overridden  content pipelines serve their champion with {flags} of the environment", "yellow")
+        for line in switched_on(store, usable):
+            say(f"  By itself   {line}")
+        say("Ctrl-C ends everything.")
+        supervisor.run()
+        store.close()
+    finally:
+        lock.release()
+
+
+def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFiles:
+    """As they are. Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
+    from optimizer.core.base.errors import Refused
+    from optimizer.jobs.families.check_models import unknown_models
+    from optimizer.runtime import wiring
+
+    families = wiring.load_families(settings)
+    for name, problem in families.problems.items():
+        if strict:
+            raise Refused(f"--strict: family {name} has a faulty file. {problem.detail}", family=name)
+        say(f"Family {name} has a faulty file; its last good version serves, if there is one.\n{problem.detail}", "yellow")
+    models = wiring.open_models(settings)
+    for name, family in families.families.items():
+        if (unknown := unknown_models(family, models)) is not None:
+            if strict:
+                raise Refused(f"--strict: {unknown.detail}", family=name)
+            say(f"{unknown.detail}\nUntil that is corrected, what asks this model fails, and no study of {name} starts.", "yellow")
+    for sync in wiring.sync_families(settings, families, store, wiring.open_clock(settings)):
+        if sync.promoted or sync.edited:
+            say(sync.text)
+    if not families.families and not families.problems:
+        say(f"No families in {settings.families_dir} yet. Make one: detent family create NAME --from prompt.txt --examples sheet.csv")
+    return families
+
+
+def _news(settings: Settings, store: Store, families: FamilyFiles) -> Callable[[], list[str]]:
+    """What began or ended by itself, and what was edited in the files."""
+    from optimizer.cli.service.by_itself import EditNews, News
+    from optimizer.cli.service.unknown_model import with_unknown_model
+
+    by_itself, edits = News(store), EditNews(store, families, partial(with_unknown_model, settings))
+    return lambda: [*by_itself(), *edits()]
+
+
+def _report(sentence: str) -> None:
+    say(f"{datetime.now():%H:%M:%S}  {sentence}")
+
+
+def alarm_into(store: Store) -> Alarm:
+    """Opens and closes the alert ``process_restarted``. A store that cannot be written must not stop the supervision."""
+    from datetime import UTC
+
+    import structlog
+
+    from optimizer.core.base.errors import DetentError
+    from optimizer.jobs.ids import new_id
+    from optimizer.ports import Alert
+
+    def alarm(process: str, sentence: str) -> None:
+        now = datetime.now(UTC)
+        try:
+            if not sentence:
+                store.write(lambda tx: store.alerts.close(tx, "process_restarted", None, process, now))
+                return
+            alert = Alert(id=new_id("al"), kind="process_restarted", subject=process, level="warning", detail=sentence, opened_at=now)
+            store.write(lambda tx: store.alerts.open(tx, alert))
+        except DetentError as error:
+            structlog.get_logger("supervisor").warning("alert not written", child=process, error=error.detail)
+
+    return alarm
+
+
+def worker(
+    wait: Annotated[bool, typer.Option("--wait", help="Stand by until the present worker has ended.")] = False,
+) -> None:
+    """Run the worker alone: studies, ticks, mirror. Exactly one works per database; `detent serve` brings its own.
+
+    Example: detent worker --wait
+    """
+    import os
+    import sys
+
+    from optimizer.host.config import load_settings
+    from optimizer.host.logs import set_up_logs
+    from optimizer.runtime import wiring
+    from optimizer.runtime.worker import Worker
+
+    settings = load_settings()
+    set_up_logs(settings, "worker")
+    wiring.migrate_store(settings)
+    Worker(settings).run(
+        wait=wait,
+        on_wait=lambda pid: say(f"Standing by: the worker with pid {pid} holds the lock."),
+        on_ready=lambda: say(f"Worker of {settings.home}, pid {os.getpid()}. Ctrl-C ends it."),
+    )
+    say("The worker has ended.")
+    sys.stderr.flush()
+    os._exit(0)  # a search in a thread may compute on for minutes; its journal makes it safe to cut off

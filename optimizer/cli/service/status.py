@@ -1,0 +1,159 @@
+"""``detent status``: what runs, what is served, what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import typer
+
+from optimizer.cli.output import Json, say, show, table, when
+from optimizer.cli.session import Session
+from optimizer.cli.study.state import state_of
+from optimizer.core.serving.freezes import Freeze, is_frozen
+
+PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
+WATCHES = ("api", "worker")  # without these no candidate is served
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(as_json: Json = False) -> None:
+    """Processes, families, studies and open alerts of this home.
+
+    Example: detent status --json
+    """
+    from optimizer.cli.service.unknown_model import with_unknown_model
+    from optimizer.core.views.rollout_headline import home_headline
+    from optimizer.host import run_files
+    from optimizer.jobs.outbox.mirror_outbox import TOPICS
+    from optimizer.jobs.outbox.send_alerts import messages_waiting
+
+    session = Session()
+    store, settings = session.store, session.settings
+    processes = []
+    for name in PROCESSES:
+        found = run_files.find(settings, name)
+        processes.append(
+            {
+                "process": name,
+                "pid": found.pid if found else None,
+                "url": found.url if found else None,
+                "since": found.since if found else None,
+            }
+        )
+    names = sorted(session.families.families.keys() | session.families.problems.keys())
+    unknown = with_unknown_model(settings, session.families.families.values())
+    with store.read() as tx:
+        _, ticked_at = store.serving_version.read(tx)
+        freezes = store.freezes.all(tx)
+        families = [{**_family_row(session, tx, name, freezes), "problem": _problem(session, name, unknown)} for name in names]
+        studies = store.studies.unfinished(tx)
+        alerts = store.alerts.all(tx, open_only=True)
+        backlog = store.outbox.backlog(tx, topics=TOPICS)
+        messages = messages_waiting(tx, store)
+    rollouts = _rollout_headlines(session, [row["family"] for row in families if row["rollout"]])
+    values = {
+        "headline": home_headline(
+            runs=all(p["pid"] for p in processes if p["process"] in WATCHES),
+            rollouts=len(rollouts),
+            alerts=[alert.level for alert in alerts],
+            n_faulty=sum(row["problem"] is not None for row in families),
+        ),
+        "rollouts": rollouts,
+        "home": settings.home,
+        "profile": settings.profile,
+        "simulated_clock": settings.simulated_clock,
+        "processes": processes,
+        "last_tick_at": ticked_at,
+        "freezes": freezes,
+        "families": families,
+        "studies": studies,
+        "alerts": alerts,
+        "outbox_waiting": backlog,
+        "messages_waiting": messages,
+    }
+
+    def view(out: Any) -> None:
+        out.print(f"{values['headline']}.", style="bold", markup=False)
+        for family, headline in rollouts.items():
+            out.print(f"Rollout   {family}: {headline}.", markup=False)
+        out.print(f"Home      {settings.home}, profile {settings.profile}", markup=False)
+        age = "no tick yet" if ticked_at is None else _ago((session.clock.now() - ticked_at).total_seconds())
+        out.print(f"Tick      {age}; {backlog} waiting for MLflow", markup=False)
+        for channel, n in messages.items():
+            if n:
+                out.print(f"Alerts    {n} waiting for {channel}; why: detent doctor", style="yellow", markup=False)
+        for freeze in freezes:
+            out.print(f"Frozen    {freeze.text}", style="yellow", markup=False)
+        out.print("")
+        columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
+        table(processes, columns, empty="")(out)
+        out.print("")
+        columns = {
+            "family": "Family",
+            "champion": "Champion",
+            "rollout": "Rollout",
+            "frozen": "Frozen",
+            "by_itself": "By itself",
+            "next_study_at": "Next study",
+            "problem": "Problem",
+        }
+        table(families, columns, empty="No families yet.")(out)
+        if studies:
+            out.print("")
+            rows = [{"id": s.id, "family": s.family, "status": state_of(settings, s), "n_calls": s.spend.n_calls} for s in studies]
+            table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
+        for alert in alerts:
+            say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")
+
+    show(as_json, values, view)
+
+
+def _rollout_headlines(session: Session, families: Sequence[str]) -> dict[str, str]:
+    """Family > where its active rollout stands, in one sentence."""
+    from optimizer.core.views.rollout_headline import rollout_headline
+    from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+
+    found = {}
+    for family in families:
+        with session.store.read() as tx:
+            rollout = session.store.rollouts.active(tx, family)
+            seen = rollout_view(tx, session.store, session.clock, rollout) if rollout is not None else None
+        if rollout is not None and seen is not None:
+            found[family] = rollout_headline(rollout, with_forecast(seen, rollout, store=session.store, clock=session.clock))
+    return found
+
+
+def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze]) -> dict[str, Any]:
+    from optimizer.core.scheduling.schedule import in_force
+    from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
+
+    declared = session.families.families.get(name)
+    schedule = in_force(declared, session.store.schedules.get(tx, name)) if declared is not None else None
+    champion = session.store.champions.current(tx, name)
+    active = session.store.rollouts.active(tx, name)
+    share = f" at {100 * active.share:.3g} %" if active and active.share is not None else ""
+    return {
+        "family": name,
+        "champion": champion.variant if champion else None,
+        "rollout": f"{active.id} {active.status}{share}" if active else None,
+        "frozen": is_frozen(freezes, name) is not None,
+        "next_study_at": next_scheduled(schedule, session.clock) if schedule is not None else None,
+        "schedule": schedule and {
+            "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source, "by": schedule.by,
+        },
+        "by_itself": "?" if schedule is None else "on" if schedule.on else "off",
+    }  # fmt: skip
+
+
+def _problem(session: Session, name: str, unknown: Collection[str]) -> str | None:
+    if name in session.families.problems:
+        return "faulty file, last good version serves"
+    return "its file names an unknown model" if name in unknown else None
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} s ago" if seconds >= 0 else f"{-seconds:.0f} s ahead of the clock; put it right with: detent clock reset"

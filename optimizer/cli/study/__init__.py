@@ -1,0 +1,1 @@
+"""``detent study``: start at ``commands.py``."""

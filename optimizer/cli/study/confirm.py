@@ -1,0 +1,59 @@
+"""``detent study confirm``: any variant to the sealed holdout. The price is said first, and a person asked before a look is spent."""
+
+from __future__ import annotations
+
+import sys
+from typing import cast
+
+import typer
+
+from optimizer.cli.output import console, show
+from optimizer.cli.session import Session
+from optimizer.cli.study.run import by_worker, here_or_by_worker, read_study, view_price
+from optimizer.cli.variant.find import find_variant
+from optimizer.core.base.errors import Refused
+from optimizer.core.base.values import Aim
+from optimizer.core.search.study import Study
+from optimizer.jobs.studies.nominate import LookPrice
+
+
+def run(
+    session: Session, family: str, name: str, aim: str, *, dry_run: bool, yes: bool, follow: bool, as_json: bool
+) -> Study | None:  # fmt: skip
+    """The study that has confirmed the variant, or was asked to; None after a dry run."""
+    variant = find_variant(session, family, name).variant.id
+    price = _confirm(session, family, variant, aim, dry_run=True)
+    if dry_run:
+        show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, family, price))
+        return None
+    if isinstance(price, Study):
+        return price
+    if not yes:
+        _ask(family, price)
+    if session.server is not None:
+        answer = session.server.post(f"/v1/families/{family}/studies", {"strategy": "confirm", "variant": variant, "aim": aim})
+        return by_worker(session, str(answer["id"]), follow, as_json)
+    found = _confirm(session, family, variant, aim, dry_run=False)
+    assert isinstance(found, Study)
+    return read_study(session, found.id) if found.finished_at else here_or_by_worker(session, lambda: found.id, follow, as_json)
+
+
+def _ask(family: str, price: LookPrice) -> None:
+    """On a terminal. Raises Refused elsewhere, and where the answer is no."""
+    view_price(console(stderr=True), family, price)
+    if not sys.stdin.isatty():
+        raise Refused(
+            f"A look at the sealed holdout of {family} is spent only after a yes. Say it: --yes. Or see the price alone: --dry-run."
+        )
+    if not typer.confirm(f"Spend look {price.look} at the sealed holdout of {family}?", default=False, err=True):
+        raise Refused("Nothing was spent.")
+
+
+def _confirm(session: Session, family: str, variant: str, aim: str, *, dry_run: bool) -> LookPrice | Study:
+    from optimizer.jobs.studies.confirm_variant import confirm_variant
+    from optimizer.runtime import wiring
+
+    return confirm_variant(
+        session.family(family), variant, aim=cast(Aim, aim), actor=session.actor, store=session.store, clock=session.clock,
+        models=wiring.open_models(session.settings), dry_run=dry_run, usd_per_month=session.settings.usd_per_month,
+    )  # fmt: skip

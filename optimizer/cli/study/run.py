@@ -1,0 +1,385 @@
+"""Begins a study, by the server's worker or in this process, and shows how it goes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from optimizer.cli.output import console, dollars, say
+from optimizer.cli.session import Session
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import Aim, Budget
+from optimizer.core.family.kind import kind_of
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits
+from optimizer.core.search.study import ENDED, ENOUGH, KEEP, Study, aimed_at, budget_options
+from optimizer.host import run_files
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.core.family.family import Family
+    from optimizer.core.search.cost_estimate import CostEstimate
+    from optimizer.jobs.studies.nominate import LookPrice
+
+POLL_S = 0.5
+TOLD_EVERY_S = 30.0  # where no line moves
+NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRequest:
+    """What was asked for: options beat the definition file, which beats the defaults of the job."""
+
+    strategy: str | None
+    aim: Aim | None  # None: the job's default
+    budget: Budget
+    seed: int
+    definition: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], **options: Any) -> StudyRequest:
+        caps = dict(values.get("budget") or {})
+        unknown = sorted(caps.keys() - {"usd", "calls", "minutes"})
+        if unknown:
+            raise InvalidInput(f"The definition's budget has {', '.join(unknown)}; it knows usd, calls and minutes.")
+        caps.update({name: options[name] for name in ("usd", "calls", "minutes") if options.get(name) is not None})
+        sizes = {k: v for k, v in values.items() if k not in (*NAMES, "family", "name", "description")}
+        definition = {**sizes, **dict(values.get("definition") or {})}
+        definition.update({name: values[name] for name in ("space", "proposer") if values.get(name)})
+        keep = {name: value for name, value in (options.get("keep") or {}).items() if value is not None}
+        if keep:  # one of the two: what is typed stands in the place of the file's
+            definition = {name: value for name, value in definition.items() if name not in KEEP} | keep
+        if not any(cap is not None for cap in caps.values()):
+            from optimizer.jobs.studies.create_study import DEFAULT_BUDGET
+
+            caps = {k: v for k, v in asdict(DEFAULT_BUDGET).items() if v is not None}
+        seed = options.get("seed")
+        return cls(
+            strategy=options.get("strategy") or values.get("strategy"),
+            aim=options.get("aim") or values.get("aim"),
+            budget=Budget(**caps),
+            seed=int(seed if seed is not None else values.get("seed") or 0),
+            definition=definition,
+        )
+
+
+def read_definition(path: Path | None) -> Mapping[str, Any]:
+    """A study definition as YAML; empty without a file."""
+    if path is None:
+        return {}
+    from optimizer.host.yaml_files import load_file
+
+    if not path.is_file():
+        raise NotFound(f"There is no study definition {path}. Those of this project stand in experiments/.")
+    values = load_file(path, "Correct the file.")
+    if not isinstance(values, dict):
+        raise InvalidInput(f"{path} must hold `name: value` lines, such as `strategy: bootstrap` and `n_train: 80`.")
+    return values
+
+
+def estimate(session: Session, family: Family, request: StudyRequest) -> CostEstimate:
+    """What the study would take; nothing is written and nothing is spent."""
+    made: CostEstimate = _create(session, family, request, dry_run=True)
+    return made
+
+
+def view_estimate(out: Console, family: Family, made: CostEstimate, again: str = "") -> None:
+    """The estimate for people: each figure with its spread. ``again``: the options that asked for it."""
+
+    def spread(values: Any, unit: str = "") -> str:
+        expected, low, high = (f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in (values.expected, values.low, values.high))
+        return f"{expected}{unit} expected ({low} to {high})"
+
+    asks = kind_of(family).asks_models
+    out.print(
+        f"{family.name}: a study of at most {count(made.n_trials, 'trial')} {_asked(family, made) if asks else 'on recorded items'}",
+        style="bold",
+        markup=False,
+    )
+    out.print(f"Calls     {spread(made.calls)}", markup=False)
+    for name, part in made.parts.items():
+        out.print(f"  {name:<14}{spread(part)}", markup=False)
+    for line in _cut_lines(made, asks):
+        out.print(f"          {line}", markup=False)
+    usd = f"${spread(made.usd)}" if made.usd is not None else "unknown: the model has no price in config/models.yaml"
+    out.print(f"Dollars   {usd}", markup=False)
+    out.print(f"Minutes   {spread(made.minutes)}", markup=False)
+    reserved = count(made.n_confirmation_calls, "call") + (f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else "")
+    out.print(
+        f"Reserved  for the confirmation on the holdout: {reserved}, for requests of up to {made.longest_request_bytes:,} bytes; a budget below is refused",
+        markup=False,
+    )
+    budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
+    out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
+
+
+def _cut_lines(made: CostEstimate, asks: bool) -> list[str]:
+    """What the budget may cut, and the caps that cut nothing."""
+    if not made.enough or not asks:
+        return []
+    unsure = " and ".join(made.no_sure_turn)
+    lost = f"{unsure} may have no turn, if what comes before takes its most" if unsure else "not everything may be tried"
+    lines = [f"cut by the budget: {lost}", f"enough for every part in any case: {budget_options(made.enough)}"]
+    if "calls" in made.enough and made.without_a_cap.calls.expected < made.enough["calls"]:
+        lines[-1] += f" (expected: {made.without_a_cap.calls.expected:.0f} calls)"
+    return lines
+
+
+def _asked(family: Family, made: CostEstimate) -> str:
+    """The models whose prices these are, and whose the first is where the file has come to name another."""
+    if not made.models:
+        return f"with model {family.model.default}"
+    first, *others = made.models
+    of = "" if first == family.model.default else f" (the serving champion's; the file now names {family.model.default})"
+    return f"with model {first}{of}" + (f", and {', '.join(others)}" if others else "")
+
+
+def begin(session: Session, family: Family, request: StudyRequest, *, follow: bool, quiet: bool) -> Study:
+    """Start the study and, with ``follow``, wait for its end."""
+    if session.server is not None:
+        body = {
+            "strategy": request.strategy,
+            "aim": request.aim,
+            "budget": {k: v for k, v in asdict(request.budget).items() if v is not None},
+            "seed": request.seed,
+            "definition": dict(request.definition) or None,
+        }
+        answer = session.server.post(f"/v1/families/{family.name}/studies", body)
+        return by_worker(session, str(answer["id"]), follow, quiet)
+    return here_or_by_worker(session, lambda: _create(session, family, request, dry_run=False).id, follow, quiet)
+
+
+def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) -> Study:
+    """Queue the study again and, with ``follow``, wait for its end."""
+    from optimizer.jobs.studies.resume_study import resume_study
+
+    def queue() -> str:
+        declared = session.families.families.get(study.family)
+        limits = MonthlyLimits(
+            family_usd=declared.budget.usd_per_month if declared is not None else None, all_usd=session.settings.usd_per_month
+        )
+        return resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits).id
+
+    if session.server is not None:
+        return by_worker(session, queue(), follow, quiet)
+    return here_or_by_worker(session, queue, follow, quiet)
+
+
+def price_of_look(session: Session, searched: Study, variant: str, aim: str) -> LookPrice | Study:
+    """What confirming ``variant`` for ``aim`` would cost; the study itself where it has confirmed it."""
+    return _nominate(session, searched, variant, aim, dry_run=True)
+
+
+def view_price(out: Console, family: str, price: LookPrice | Study) -> None:
+    if isinstance(price, Study):
+        out.print(
+            f"{price.winner} was confirmed by study {price.id}; nothing is to pay. Next: detent rollout start {family} {price.winner}",
+            markup=False,
+        )
+        return
+    usd = "unknown dollars: a model has no price" if price.usd_at_most is None else f"at most {dollars(price.usd_at_most)}"
+    out.print(
+        f"{price.variant}, aim {price.aim}: {count(price.n_calls, 'call')}, with retries at most {price.n_calls_at_most}, {usd}; look {price.look} at these holdout examples",
+        markup=False,
+    )
+    aim = "" if price.aim == "quality" else f" --aim {price.aim}"
+    then = f"nominate {price.study} {price.variant} --aim {price.aim}" if price.study else f"confirm {family} {price.variant}{aim}"
+    out.print(f"Next      detent study {then}", markup=False)
+
+
+def take_to_holdout(session: Session, searched: Study, variant: str, aim: str, *, follow: bool, quiet: bool) -> Study:
+    """The study that has confirmed ``variant`` for ``aim``: the given one, or a new one, with ``follow`` at its end."""
+    if session.server is not None:
+        answer = session.server.post(f"/v1/studies/{searched.id}/nominate", {"variant": variant, "aim": aim})
+        id = str(answer["id"])
+        return read_study(session, id) if id == searched.id else by_worker(session, id, follow, quiet)
+    found = _nominate(session, searched, variant, aim, dry_run=False)
+    assert isinstance(found, Study)
+    return found if found.id == searched.id else here_or_by_worker(session, lambda: found.id, follow, quiet)
+
+
+def _nominate(session: Session, searched: Study, variant: str, aim: str, *, dry_run: bool) -> LookPrice | Study:
+    from optimizer.jobs.studies.nominate import nominate
+    from optimizer.runtime import wiring
+
+    return nominate(
+        searched.id,
+        variant=variant,
+        aim=cast(Aim, aim),
+        family=session.family(searched.family),
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        models=wiring.open_models(session.settings),
+        dry_run=dry_run,
+        usd_per_month=session.settings.usd_per_month,
+    )
+
+
+def confirmation_lines(study: Study) -> list[str]:
+    """The confirmation in words, as the job summed it up."""
+    found = study.confirmation or {}
+    lines = [f"Holdout   {found['summary']}"] if found.get("summary") else []
+    for step in found.get("sequence") or ():
+        verdict = "passed" if step["passed"] else "did not pass"
+        lines.append(f"  tested {step['variant']}: {verdict}, score {step['lift']:+.3f} against the champion, p {step['p']:.3g}")
+    for gate in found.get("gates") or ():
+        lines.append(f"  {gate.get('name', 'gate'):<14}{gate.get('verdict', '')}: {gate.get('reason', '')}")
+    return lines
+
+
+def _create(session: Session, family: Family, request: StudyRequest, *, dry_run: bool) -> Any:
+    from optimizer.jobs.studies.create_study import create_study
+    from optimizer.runtime import wiring
+
+    return create_study(
+        family,
+        strategy=request.strategy,
+        aim=request.aim,
+        budget=request.budget,
+        seed=request.seed,
+        definition=request.definition,
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        models=wiring.open_models(session.settings),
+        dry_run=dry_run,
+        usd_per_month=session.settings.usd_per_month,
+    )
+
+
+def by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Study:
+    if not follow:
+        say(f"Study {study_id} is queued. Follow it: detent study show {study_id}")
+        return read_study(session, study_id)
+    try:
+        return _watch(session, study_id, quiet, lambda: True)
+    except KeyboardInterrupt:
+        say(f"Study {study_id} goes on in the worker. Look: detent study show {study_id}. Stop it: detent study cancel {study_id}")
+        return read_study(session, study_id)
+
+
+def here_or_by_worker(session: Session, queue: Any, follow: bool, quiet: bool) -> Study:
+    """Without a server this process is the worker for as long as the study takes; a worker that runs alone is left to do it."""
+    lock = run_files.ProcessLock(session.settings, "worker")
+    if not lock.acquire():
+        study_id = queue()
+        say(f"The worker with pid {lock.holder()} runs study {study_id}.")
+        return by_worker(session, study_id, follow, quiet)
+    try:
+        return _here(session, queue(), quiet)
+    finally:
+        lock.release()
+
+
+def _here(session: Session, study_id: str, quiet: bool) -> Study:
+    """Runs the study in a thread of this process and shows the store's picture of it."""
+    from optimizer.host.logs import set_up_logs
+    from optimizer.jobs.studies.run_study import run_study
+    from optimizer.runtime import wiring
+
+    settings = session.settings
+    set_up_logs(settings, "cli", terminal=False)
+    models = wiring.open_models(settings)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run_study(
+                study_id,
+                store=session.store,
+                clock=session.clock,
+                families=session.families,
+                models=models,
+                scorer_for=wiring.scorers(settings),
+                strategies=wiring.strategy_for,
+                classify=wiring.classify,
+            )
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="study", daemon=True)
+    thread.start()
+    try:
+        study = _watch(session, study_id, quiet, thread.is_alive)
+        thread.join()
+    except KeyboardInterrupt:
+        models.close()
+        say(f"Interrupted. Everything answered so far is kept; go on with: detent study resume {study_id}")
+        os._exit(1)  # the search's threads cannot be stopped in the middle of a call
+    models.close()
+    if failures:
+        raise failures[0]
+    return study
+
+
+def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study:
+    """Until the study has ended, or nobody runs it any more: a line per trial, and how it stands: on a terminal a line that moves, elsewhere one now and then."""
+    out = console(stderr=True)
+    began, told, first_calls = time.monotonic(), time.monotonic(), None
+    said: set[int] = set()
+    status = out.status("starting") if out.is_terminal and not quiet else None
+    if status:
+        status.start()
+    try:
+        while True:
+            alive = is_alive()
+            with session.store.read() as tx:
+                study = session.store.studies.get(tx, study_id)
+                trials = session.store.studies.trials(tx, study_id)
+                spend = session.store.journal.spend(tx, study_id)
+            if study is None:
+                raise NotFound(f"Study {study_id} is gone from the store.")
+            if first_calls is None:
+                first_calls = spend.n_calls
+                if not quiet and (enough := (study.findings or {}).get(ENOUGH)):
+                    out.print(f"The budget may cut this study short; enough for every part: {budget_options(enough)}", markup=False)
+            best = max((t.score for t in trials if t.status == "complete" and t.score is not None), default=None)
+            if not quiet:
+                for trial in (t for t in trials if t.status != "running" and t.number not in said):
+                    score = "no score" if trial.score is None else f"{trial.score:.3f}"
+                    out.print(
+                        f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}{aimed_at(study.aim, trial, is_replayed=study.is_replayed)}, {trial.variant}",
+                        markup=False,
+                    )
+                said |= {t.number for t in trials if t.status != "running"}
+            if study.status in ENDED or not alive:
+                return study
+            line = _moving_line(study, len(trials), best, spend, time.monotonic() - began, spend.n_calls - first_calls)
+            if status:
+                status.update(line)
+            elif not quiet and time.monotonic() - told >= TOLD_EVERY_S:
+                told = time.monotonic()
+                out.print(line, markup=False)
+            time.sleep(POLL_S)
+    finally:
+        if status:
+            status.stop()
+
+
+def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, elapsed_s: float, n_fresh: int) -> str:
+    calls = f"{spend.n_calls}" + (f" of {study.budget.calls}" if study.budget.calls is not None else "") + " calls"
+    parts = [study.status, count(n_trials, "trial"), "no score yet" if best is None else f"best {best:.3f}", calls, dollars(spend.usd)]
+    left_s = None
+    if study.budget.calls is not None and n_fresh >= 5:
+        left_s = (study.budget.calls - spend.n_calls) * elapsed_s / n_fresh
+    if study.budget.minutes is not None:
+        minutes_s = study.budget.minutes * 60 - elapsed_s
+        left_s = minutes_s if left_s is None else min(left_s, minutes_s)
+    if left_s is not None:
+        parts.append(f"at most {max(0.0, left_s) / 60:.1f} min more")
+    return " · ".join(parts)
+
+
+def read_study(session: Session, study_id: str) -> Study:
+    with session.store.read() as tx:
+        study = session.store.studies.get(tx, study_id)
+    if study is None:
+        raise NotFound(f"There is no study {study_id!r}.", study=study_id)
+    return study

@@ -1,0 +1,35 @@
+"""What a study of a content pipeline found out about a learned score, as lines for people: by content type, with its number of items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from optimizer.core.search.study import Study
+
+_HEAD = f"  {'on dev':<26}{'items':>6}{'saved':>9}  {'quality of what is in full':<30}{'in full':>8}  decided by"
+
+
+def score_lines(study: Study) -> Iterator[str]:
+    """Empty where no score was asked for."""
+    from optimizer.core.content.search.learned_score import FINDING
+
+    found = (study.findings or {}).get(FINDING)
+    if not found:
+        return
+    for point in found["points"]:
+        yield ""
+        yield f"Score     {point['variant']}: {point['score']}"
+        for name, rows in point["on_dev"].items():
+            yield f"  {name}{' (serves)' if name == point['score'] else ', beside it'}, thresholds from {point['n_train']} training items"
+            yield _HEAD
+            yield from map(_row, rows)
+    for one in found["not_trained"]:
+        yield f"Not trained on {one['type']}: {one['why']}; the filter decides about it."
+    yield found["note"]
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    quality = "nothing in full" if row["quality"] is None else f"{row['quality']:.3f}"
+    interval = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
+    return f"  {row['type'] or 'no type':<26}{row['n']:>6}{row['saved']:>9.1%}  {quality + interval:<30}{row['n_full']:>8}  {row['decided_by']}"

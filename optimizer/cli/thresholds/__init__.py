@@ -1,0 +1,1 @@
+"""``detent thresholds``: start at ``commands.py``."""

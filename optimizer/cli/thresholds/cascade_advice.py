@@ -1,0 +1,139 @@
+"""``detent thresholds recommend`` of a prompt family: what production says of a cascade's thresholds, for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from optimizer.cli.output import dollars, show, table, when
+from optimizer.cli.session import Session
+from optimizer.core.base.phrasing import count, threshold
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.core.search.cascade.exploration import WeightedEstimate
+    from optimizer.core.search.cascade.replay import CascadeSetting
+    from optimizer.core.search.cascade.weighted import Figure
+    from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation
+
+COLUMNS = {"what": "", "accept": "accept", "quality": "Quality", "cost": "$ a request", "loss": "Points lost", "n": "n"}
+SAID = {
+    "change": "These thresholds do better than the present ones:",
+    "keep": "Keep the present thresholds: what the search found saves hardly more.",
+    "do_not_cascade": "",  # the reason says it
+    "cannot_tell": "Cannot tell:",
+}
+REFERENCES = {
+    "expected": "{} against the expected output of a correction",
+    "strongest": "{} by agreement with what the strongest tier said",
+    "none": "{} not at all: stopped early, not audited, no correction (they count for costs)",
+}
+
+
+def recommend(session: Session, family: str, *, hours: float, as_json: bool) -> None:
+    from optimizer.jobs.studies.recommend_cascade import recommend_cascade
+    from optimizer.runtime import wiring
+
+    declared = session.family(family)
+    found = recommend_cascade(
+        declared, scorer=wiring.open_scorer(declared, session.settings), store=session.store, clock=session.clock, hours=hours
+    )
+    then = next_command(found)
+
+    def view(out: Console) -> None:
+        for line in lines_before(found):
+            out.print(line, markup=False)
+        out.print("")
+        if found.advice.estimated is not None:
+            table(list(_rows(found)), COLUMNS, empty="")(out)
+            out.print("")
+        style = "green" if found.advice.verdict in ("change", "keep") else "yellow"
+        out.print(f"{SAID[found.advice.verdict]} {found.advice.reason}".strip(), style=style, markup=False)
+        for line in lines_after(found):
+            out.print(line, markup=False)
+        out.print(f"Next      {then}", markup=False)
+
+    show(as_json, {**asdict(found), "next": then}, view)
+
+
+def lines_before(found: CascadeRecommendation) -> Iterator[str]:
+    """What was read, and what not."""
+    which = ", ".join(found.variants) or found.champion
+    yield f"Read      {count(found.n_read, 'request')} of the last {found.hours:g} h, served by {which}"
+    if found.n_older:
+        yield f"          {count(found.n_older, 'older request')} of that time left out: only the newest {found.n_read:,} are read, back to {when(found.oldest_at)}"
+    for why, n in sorted(found.left_out.items()):
+        yield f"          {count(n, 'request')} left out: {why}"
+    said = [text.format(f"{found.references[name]:,}") for name, text in REFERENCES.items() if found.references.get(name)]
+    for place, text in enumerate(said):
+        yield f"{'Scored' if place == 0 else '':<10}{text}"
+    audits = found.audits
+    missing = [f"{audits.failed:,} with a tier that failed" * bool(audits.failed), f"{audits.lost:,} without a trace" * bool(audits.lost)]
+    lost = f" ({' and '.join(filter(None, missing))}; the weights of the others make up for them)" if any(missing) else ""
+    yield f"Audits    {audits.complete:,} of {audits.drawn:,} drawn are complete{lost}, {dollars(audits.paid_usd)} paid for them"
+
+
+def lines_after(found: CascadeRecommendation) -> Iterator[str]:
+    advice = found.advice
+    if advice.margin is not None:
+        yield f"Margin    {100 * advice.margin:.2g} points of loss are allowed, half of the family's margin: what is found is lucky on its own records"
+    if advice.audit_cost is not None:
+        yield f"Audits    {advice.audit_cost.in_words}"
+    for knob, why in (advice.not_replayed or {}).items():
+        yield f"Note      {knob} is not replayed: {why}"
+
+
+def next_command(found: CascadeRecommendation) -> str:
+    """What makes a candidate of it, or gets nearer to one."""
+    import json
+    import shlex
+
+    advice = found.advice
+    if advice.verdict == "change" and advice.policy is not None:
+        knobs = " ".join(f"--policy {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in advice.policy.items())
+        return f"detent variant create {found.family} --from champion {knobs}"
+    if advice.verdict == "cannot_tell" and found.audits.complete == 0 and advice.requests_missing is None:
+        return f"detent variant create {found.family} --from champion --policy audit_share=0.02"
+    if advice.requests_missing is not None:
+        return f"detent thresholds recommend {found.family} --hours {found.hours:g}, once some {advice.requests_missing:,} more requests were served"
+    return f"detent study run {found.family} --strategy replay --aim cost --dry-run"
+
+
+def _rows(found: CascadeRecommendation) -> Iterator[dict[str, str]]:
+    advice = found.advice
+    if advice.estimated is not None:
+        yield _row("present", advice.present, advice.estimated)
+    if advice.recommended is not None and advice.estimated_recommended is not None:
+        yield _row("found", advice.recommended, advice.estimated_recommended)
+    if advice.strongest is not None:
+        strongest = advice.strongest
+        name = advice.present.tiers[-1]
+        yield {
+            "what": f"{name} alone",
+            "accept": "–",
+            "quality": _span(strongest.quality),
+            "cost": _usd(strongest.cost_usd),
+            "loss": "0",
+            "n": "",
+        }
+
+
+def _row(what: str, setting: CascadeSetting, found: WeightedEstimate) -> dict[str, str]:
+    return {
+        "what": f"{what}: {' > '.join(setting.tiers)}",
+        "accept": " ".join(map(threshold, setting.accept)),
+        "quality": _span(found.quality),
+        "cost": _usd(found.cost_usd),
+        "loss": "not known" if found.loss is None else _span(found.loss, 100, 1),
+        "n": f"{found.n_known:,} of {found.n_records:,}",
+    }
+
+
+def _span(of: Figure, times: float = 1, digits: int = 3) -> str:
+    return f"{times * of.mean:.{digits}f} ({times * of.low:.{digits}f} to {times * of.high:.{digits}f})"
+
+
+def _usd(of: Figure) -> str:
+    return f"{dollars(of.mean)} ({dollars(max(of.low, 0.0))} to {dollars(of.high)})"

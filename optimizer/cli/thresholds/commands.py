@@ -1,0 +1,82 @@
+"""``detent thresholds``: what the knobs of a content pipeline or the thresholds of a cascade should be, from what was collected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimizer.cli.output import Json, show, table
+from optimizer.cli.session import Session
+from optimizer.cli.thresholds.compare import COLUMNS, SCORE_NOTE, compare, row_of
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.kind import kind_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+UNSEEN_NOTE = (
+    "no reported item has ended there, so these exits stay as they are. Send each item with its exit_checkpoint to POST /api/performance/record; "
+    "a checkpoint that never ends anything may lack conditions, or ask for too much confidence."
+)
+app = typer.Typer(
+    name="thresholds", no_args_is_help=True, help="Thresholds of a cascade, or knobs of a content pipeline, from what was collected."
+)
+app.command()(compare)
+
+
+@app.command()
+def recommend(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    hours: Annotated[float, typer.Option(help="How far back requests or reported items count.")] = 30 * 24,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Kind policy: folder to write optimal_config.yaml to; default: only shown.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What production says of the knobs that serve, and better ones. Nothing that is served changes.
+
+    Of a cascade: quality, cost and loss of the present thresholds, weighted by the chance of an audit, and the cheapest thresholds that are safe
+    on audited requests. Of a content pipeline: knobs found by replay on one half of the items, and what they do on the other; it needs 100 items with a measured quality
+    and three content types. Checkpoints at which no item has ended yet keep their exits and are named. Both say what is missing.
+
+    Examples:
+      detent thresholds recommend triage --hours 168
+      detent thresholds recommend content_pipeline --out config/
+    """
+    session = Session()
+    declared = session.family(family)
+    if not kind_of(declared).runs_pipeline:
+        if out is not None:
+            raise InvalidInput(
+                f"--out writes the files of a content pipeline, and {family} is of kind {declared.kind}. Leave it out; --json has all figures."
+            )
+        from optimizer.cli.thresholds.cascade_advice import recommend as recommend_cascade
+
+        recommend_cascade(session, family, hours=hours, as_json=as_json)
+        return
+    from optimizer.jobs.content.recommend_thresholds import recommend_thresholds
+    from optimizer.runtime import wiring
+
+    found = recommend_thresholds(declared, store=session.store, clock=session.clock, hours=hours)
+    written = str(wiring.write_optimal_config(out, found)) if out is not None else None
+
+    def view(console: Console) -> None:
+        rows = [row_of("now", found.before), row_of("recommended", found.after)]
+        table(rows, {**COLUMNS, "what": "On kept-back items"}, empty="")(console)
+        for knob, value in sorted(found.changed.items()):
+            console.print(f"  {knob}: {value}", markup=False, highlight=False)
+        console.print("")
+        if not found.is_better:
+            console.print("On the items that were kept back this is not better than what is in force: leave it as it is.", style="yellow")
+        if unseen := found.evidence["checkpoints_not_seen"]:
+            console.print(f"Not seen  {', '.join(unseen)}: {UNSEEN_NOTE}", markup=False)
+        console.print(SCORE_NOTE, markup=False)
+        console.print(str(found.evidence["note"]), markup=False)
+        if written:
+            console.print(f"Written to {written}", markup=False)
+        console.print(f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run", markup=False)
+
+    show(as_json, {**found.optimal_config, "is_better": found.is_better, "written": written}, view)

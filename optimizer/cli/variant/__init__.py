@@ -1,0 +1,1 @@
+"""``detent variant``: start at ``commands.py``."""

@@ -1,0 +1,246 @@
+"""Every error that a user can cause or meet. Each sentence says what happened, why, and what to do.
+
+    DetentError
+    ├── InvalidInput          the request, file or command is malformed; carries every fault at once
+    │   ├── InvalidFamily     a family.yaml that cannot be served
+    │   ├── InvalidCondition  a condition of a policy that cannot be read; says at which character
+    │   └── KeyReused         an Idempotency-Key that came with another body before
+    ├── NotFound              a family, variant, study, rollout, interaction … that does not exist
+    ├── Conflict              the state does not allow this now
+    │   └── StaleVersion      somebody changed the thing in between (If-Match)
+    ├── Refused               a gate, limit or budget says no; a person may be able to force it
+    │   ├── GateNotMet
+    │   ├── BudgetTooSmall    refused before any money is spent
+    │   └── DatasetTooSmall
+    ├── NotAuthenticated · NotAuthorised
+    ├── TooLarge · TooMany · Busy
+    ├── ModelFailed           a model call that gave no usable answer
+    └── NotYet                named by the contract, built later
+
+BudgetExhausted and StudyStopped derive from BaseException on purpose: DSPy's optimizers swallow Exception and
+would return a program as if all were well. Only the study job catches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+# What is told of an input is bounded, however large the input is: an answer must not become larger than the question.
+MAX_FAULTS = 100
+MAX_SAID = 20  # of them in one sentence
+MAX_ALIKE = 10  # of one kind that are named
+MAX_DETAIL_CHARS = 20_000  # of a whole error; of one fault a tenth
+MAX_NAME_CHARS = 100  # of one name within a pointer
+MAX_POINTER_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing wrong with an input: where (JSON pointer), what and why, and what to do. ``n``: how many things it stands for."""
+
+    pointer: str
+    detail: str
+    line: int | None = None
+    file: str | None = None
+    n: int = 1
+
+
+def pointer_of(path: Iterable[Any]) -> str:
+    """JSON pointer (RFC 6901) of a path of keys and indexes; of a very long key its beginning and an ellipsis."""
+    return "".join("/" + shortened(str(part), MAX_NAME_CHARS).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def shortened(text: str, chars: int) -> str:
+    """The text, or as much of its beginning as fits with an ellipsis."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"
+
+
+def said(faults: Sequence[Fault], *, places: bool = True) -> str:
+    """Faults as part of a sentence: the first twenty, with their places where the details do not name them, and how many more there are."""
+    shown = "; ".join(f"{fault.pointer} {fault.detail}".strip() if places else fault.detail for fault in faults[:MAX_SAID])
+    n_more = sum(fault.n for fault in faults[MAX_SAID:])
+    return f"{shown}; and {n_more:,} more" if n_more else shown
+
+
+def first_alike(places: Sequence[T], fault: Callable[[T], Fault], others: str) -> list[Fault]:
+    """A fault for each of the first ten places, and one that counts the others: a hostile body has a hundred thousand, and making a fault
+    of each would hold up who is served meanwhile.
+
+    Args:
+        others: what the others are, after "and 5 more".
+    """
+    faults = [fault(place) for place in places[:MAX_ALIKE]]
+    n_more = len(places) - MAX_ALIKE
+    return [*faults, Fault(pointer="", detail=f"and {n_more:,} more {others}", n=n_more)] if n_more > 0 else faults
+
+
+class DetentError(Exception):
+    """Base of all errors with a sentence for the user; ``members`` become named members of the problem document."""
+
+    slug = "error"
+    title = "Error"
+
+    def __init__(self, detail: str, **members: Any) -> None:
+        self.detail = shortened(detail, MAX_DETAIL_CHARS)
+        super().__init__(self.detail)
+        self.members: Mapping[str, Any] = members
+
+
+class InvalidInput(DetentError):
+    """``faults`` are the first hundred, and how many more there are."""
+
+    slug = "invalid-input"
+    title = "Invalid input"
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = (), **members: Any) -> None:
+        super().__init__(detail, **members)
+        self.faults = _first(faults)
+        if faults:
+            self.members = {**members, "errors": [_member(fault) for fault in self.faults]}
+
+
+def _member(fault: Fault) -> dict[str, Any]:
+    """Spelt out: ``asdict`` copies each value deeply, and a hostile body has a hundred thousand of them."""
+    values = {"pointer": fault.pointer, "detail": fault.detail, "line": fault.line, "file": fault.file}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _first(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    told = [fault if _is_short(fault) else _short(fault) for fault in faults[:MAX_FAULTS]]
+    more = sum(fault.n for fault in faults[MAX_FAULTS:])
+    return (*told, Fault(pointer="", detail=f"and {more:,} more")) if more > 0 else tuple(told)
+
+
+def _is_short(fault: Fault) -> bool:
+    return len(fault.pointer) <= MAX_POINTER_CHARS and len(fault.detail) <= MAX_DETAIL_CHARS // 10
+
+
+def _short(fault: Fault) -> Fault:
+    pointer, detail = shortened(fault.pointer, MAX_POINTER_CHARS), shortened(fault.detail, MAX_DETAIL_CHARS // 10)
+    return replace(fault, pointer=pointer, detail=detail)
+
+
+class InvalidFamily(InvalidInput):
+    slug = "invalid-family"
+    title = "Invalid family file"
+
+
+class InvalidCondition(InvalidInput):
+    """``position``: offset of the character, from 0; the length of the text where something is missing at its end."""
+
+    slug = "invalid-condition"
+    title = "Invalid condition"
+
+    def __init__(self, text: str, position: int, reason: str) -> None:
+        start = 0 if len(text) <= 80 else max(0, position - 40)
+        shown = ("…" if start else "") + text[start : start + 80] + ("…" if len(text) > start + 80 else "")
+        super().__init__(f"Condition {shown!r} is refused at character {position}: {reason}.", position=position, reason=reason)
+        self.position = position
+        self.reason = reason
+
+
+class KeyReused(InvalidInput):
+    slug = "idempotency-key-reused"
+    title = "Idempotency-Key reused"
+
+
+class NotFound(DetentError):
+    slug = "not-found"
+    title = "Not found"
+
+
+class Conflict(DetentError):
+    slug = "conflict"
+    title = "Conflict"
+
+
+class StaleVersion(Conflict):
+    slug = "stale-version"
+    title = "Changed in between"
+
+
+class Refused(DetentError):
+    slug = "refused"
+    title = "Refused"
+
+
+class GateNotMet(Refused):
+    slug = "gate-not-met"
+    title = "Gate not met"
+
+
+class BudgetTooSmall(Refused):
+    slug = "budget-too-small"
+    title = "Budget too small"
+
+
+class DatasetTooSmall(Refused):
+    slug = "dataset-too-small"
+    title = "Dataset too small"
+
+
+class NotAuthenticated(DetentError):
+    slug = "not-authenticated"
+    title = "Not authenticated"
+
+
+class NotAuthorised(DetentError):
+    slug = "not-authorised"
+    title = "Not authorised"
+
+
+class TooLarge(DetentError):
+    slug = "too-large"
+    title = "Too large"
+
+
+class TooMany(DetentError):
+    slug = "too-many-requests"
+    title = "Too many requests"
+
+
+class Busy(DetentError):
+    """``said``: what a driver or library said, with addresses and paths: for the log and the terminal of this machine, never for an answer."""
+
+    slug = "busy"
+    title = "Busy"
+
+    def __init__(self, detail: str, *, said: str | None = None, **members: Any) -> None:
+        super().__init__(detail, **members)
+        self.said = said
+
+
+NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a model that was left alone
+
+
+class ModelFailed(DetentError):
+    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, library, unreachable).
+
+    ``said`` is what the provider or a library said: it may hold addresses, keys or the prompt, so it goes to logs and never into an answer.
+    Kinds paused (it failed too often of late), busy (too many wait for it) and limit (the key has used up what it may) say that it was not
+    asked; ``retry_after_s`` goes with them.
+    """
+
+    slug = "model-failed"
+    title = "Model call failed"
+
+    def __init__(self, detail: str, *, kind: str = "unknown", said: str | None = None, **members: Any) -> None:
+        super().__init__(detail, kind=kind, **members)
+        self.kind = kind
+        self.said = said
+
+
+class NotYet(DetentError):
+    slug = "not-yet"
+    title = "Not yet"
+
+
+class BudgetExhausted(BaseException):
+    """The next call would pass the study's cap; nothing was sent."""
+
+
+class StudyStopped(BaseException):
+    """Somebody cancelled the study, or its time is over; nothing was sent."""

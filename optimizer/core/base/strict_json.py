@@ -1,0 +1,89 @@
+"""JSON that somebody else wrote: read to a bounded depth, and only what every JSON reader keeps. Raises ValueError, never RecursionError."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+MAX_DEPTH = 64  # of lists and objects in one another; what reads the value later goes a few calls deeper with each
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deep, or holds NaN, a number that no float holds, or half of a surrogate pair.
+    """
+    try:
+        return _kept(json.loads(text, parse_constant=_no_constant))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+def read_json_inside(text: str, start: int) -> Any:
+    """The value that begins at a place of the text, whatever follows it; raises as ``read_json`` does."""
+    try:
+        return _kept(_DECODER.raw_decode(text, start)[0])
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def _kept(root: Any) -> Any:
+    """The value, looked through level by level."""
+    level = [root]
+    for depth in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict | list):
+                if depth == MAX_DEPTH:
+                    raise ValueError(_TOO_DEEP)
+                below += value
+                below += value.values() if isinstance(value, dict) else ()
+            elif isinstance(value, str):
+                _check_text(value)
+            elif isinstance(value, float) and not isfinite(value):
+                raise ValueError("it holds a number that is too large")
+        level = below
+    return root
+
+
+def _check_text(text: str) -> None:
+    if not is_unicode(text):
+        raise ValueError("it holds half of a surrogate pair, which is no Unicode text")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it holds no half of a surrogate pair."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def is_within(value: Any, chars: int) -> bool:
+    """Whether the value's texts, names included, have at most ``chars`` characters, each other value counting as one.
+
+    Looks at no more than ``chars`` members, at any depth.
+    """
+    waiting, left = [value], chars
+    while waiting:
+        one = waiting.pop()
+        left -= len(one) + 1 if isinstance(one, str | Mapping | list | tuple) else 1
+        if left < 0:
+            return False
+        if isinstance(one, Mapping):
+            waiting += one
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return True

@@ -1,0 +1,76 @@
+"""Values that every stage speaks of: what a study is for, what it may cost, and how a Variant did on one Example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+Aim = Literal["quality", "cost", "latency"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Caps for everything a study spends, confirmation included; None = no cap of that kind."""
+
+    usd: float | None = None
+    calls: int | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What a study has used so far. Calls in flight count at their reserved price; ``n_lost`` were in flight at a kill."""
+
+    usd: float = 0.0
+    n_calls: int = 0
+    n_lost: int = 0
+    n_from_journal: int = 0
+    remark: str | None = None  # what a strategy says of its search beside its candidates, such as "Do not cascade: …"
+    search_cut: str | None = None  # why the search could spend no more, as a sentence; None where its strategies came to their end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleResult:
+    """One Variant on one Example. ``score`` None means it could not be measured; ``error`` then says why. Never 0 for missing."""
+
+    example: str
+    score: float | None
+    output: str | None
+    error: str | None = None
+    cost_usd: float = 0.0
+    latency_ms: float | None = None  # of a fresh call; None when the journal answered
+    from_journal: bool = False
+    call_key: str | None = None
+    n_retries: int = 0  # calls of a policy's gate and validator that asked a model again
+
+
+def mean_score(results: Sequence[ExampleResult]) -> float | None:
+    """Mean over the examples that could be measured; None when none could."""
+    scores = [r.score for r in results if r.score is not None]
+    return sum(scores) / len(scores) if scores else None
+
+
+def p95_ms(results: Sequence[ExampleResult]) -> float | None:
+    """p95 latency of the freshly asked; None where the journal answered everything."""
+    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
+    return p95(fresh) if fresh else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    lower: float
+    upper: float
+
+
+def p95(values: Sequence[float]) -> float:
+    """The 95th percentile by nearest rank; raises ValueError without values."""
+    if not values:
+        raise ValueError("a percentile needs at least one value")
+    return sorted(values)[ceil(0.95 * len(values)) - 1]
+
+
+def measured(results: Iterable[ExampleResult]) -> dict[str, float]:
+    """Score by example, of those that have one."""
+    return {r.example: r.score for r in results if r.score is not None}

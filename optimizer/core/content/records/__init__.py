@@ -1,0 +1,1 @@
+"""What the pipeline reports about its items, and how it does. Start at ``record.py``."""

@@ -1,0 +1,28 @@
+"""What a decision about an item was worth, once it is known how good the item was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.evaluation.scoring import ScoringMetric
+
+WORTH = 0.5  # of an item that is not processed in full: that of a middling one
+
+
+def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
+    """Quality of an item that is processed in full; of any other .5, so that leaving out a worse one gains and a better one loses.
+
+    Args:
+        example: ``{"input", "expected"}``; ``expected.quality`` in [0, 1] is what the item turned out to be worth.
+    Raises:
+        InvalidInput: the quality is not known, or is no number from 0 to 1.
+    """
+    quality = example["expected"].get("quality")
+    if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
+        raise InvalidInput(f"What the item turned out to be worth is needed as expected.quality, a number from 0 to 1, not {quality!r}.")
+    return float(quality) if decision["processing_type"] == "full" else WORTH
+
+
+PROCESSED_QUALITY = ScoringMetric(name="processed_quality", version="1", judge=processed_quality)

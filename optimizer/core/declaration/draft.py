@@ -1,0 +1,269 @@
+"""A family file from what people have: a prompt as text and a sheet of examples."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from string import Formatter
+from typing import Any
+
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.strict_json import read_json
+from optimizer.core.dataset.labels import LookAlike, look_alikes
+from optimizer.core.family.variant import VARIABLE
+
+MAX_LABELS = 30
+MAX_LABEL_CHARS = 60
+PARSERS = ("text", "label", "json", "list")
+PYTHON_QUOTES = re.compile(  # around a whole prompt: a literal with its prefix, or in triple quotes
+    r"""\A\s*(?:\w+\s*=\s*\(?\s*)?(?:[fFrR]{1,2}(\"{3}|'{3}|"|')|(\"{3}|'{3})).*(?:\1|\2)[\s)]*\Z""", re.DOTALL
+)
+ONE_BRACE = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)[^{}]*\}(?!\})")  # a placeholder of Python's f-strings and str.format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """A table as it was read: rows that could be, and (where, why) of those that could not."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Mapping[str, Any]]]  # (where, cells by column)
+    refused: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyDraft:
+    """What a person gives. ``inputs`` and ``output`` are columns, or FIELD=COLUMN; empty and None: told by names.
+
+    ``f_string``: whether {name} in the prompt is a placeholder; None: not said. ``merge``: label of the sheet > the label that it stands for.
+    """
+
+    name: str
+    prompt: str
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    inputs: Sequence[str] = ()
+    output: str | None = None
+    parser: str | None = None
+    model: str = "embedded"
+    description: str = ""
+    f_string: bool | None = None
+    merge: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFamily:
+    """``data`` is the content of family.yaml, ``examples`` the lines of examples.jsonl."""
+
+    data: dict[str, Any]
+    examples: list[dict[str, Any]]
+    skipped: list[int]  # positions in the draft's rows of those without an output or an input
+    labels: Mapping[str, int]  # of a family of labels: how many examples have each
+
+    @property
+    def look_alikes(self) -> list[LookAlike]:
+        return look_alikes(self.labels)
+
+
+def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
+    """Raises InvalidInput, with every fault, when prompt, columns and examples do not fit together."""
+    faults: list[Fault] = []
+    given = dict(_pair(text) for text in draft.inputs)
+    if PYTHON_QUOTES.match(draft.prompt):
+        detail = "the prompt stands in the quotes of a Python string, which would be sent to the model; leave only the text between them"
+        faults.append(Fault(pointer="/from", detail=detail))
+    prompt = _with_placeholders(draft, given, faults)
+    variables = list(dict.fromkeys(VARIABLE.findall(prompt)))
+    if not variables and not given:
+        faults.append(Fault(pointer="/from", detail="the prompt has no {{placeholder}}, so say which column goes in: --input COLUMN"))
+    by_field = {name: given.get(name, name) for name in variables} or {name: column for name, column in given.items()}
+    if variables:
+        unused = [name for name in given if name not in variables]
+        if len(variables) == len(given) == 1 and unused:
+            by_field = {variables[0]: given[unused[0]]}  # one input, one column: no other reading is possible
+        else:
+            faults += [
+                Fault(pointer="/input", detail=f"--input {n}: the prompt has no {{{{{n}}}}}; it has {_names(variables)}") for n in unused
+            ]
+    answer, column = _output(draft, by_field, faults)
+    for name, source in {**by_field, **({answer: column} if column else {})}.items():
+        if source not in draft.columns:
+            option = "output" if name == answer else "input"
+            detail = f"there is no column {source!r} for {name}; the columns are {_names(draft.columns)}. Say --{option} {name}=COLUMN"
+            faults.append(Fault(pointer=f"/{option}/{name}", detail=detail))
+    if draft.parser is not None and draft.parser not in PARSERS:
+        faults.append(Fault(pointer="/parser", detail=f"there is no parser {draft.parser!r}; known are {', '.join(PARSERS)}"))
+    if faults:
+        raise InvalidInput(f"Cannot make family {draft.name!r}: " + "; ".join(f.detail for f in faults) + ".", faults)
+    skipped = [n for n, r in enumerate(draft.rows) if not all(_filled(r.get(c)) for c in (*by_field.values(), column))]
+    rows = [r for n, r in enumerate(draft.rows) if n not in set(skipped)]
+    if not rows:
+        raise InvalidInput(f"Cannot make family {draft.name!r}: no row has a value in each of {_names([*by_field.values(), column])}.")
+    parser = draft.parser or tell_parser([r[column] for r in rows])
+    examples = [_example(r, by_field, answer, column, parser, draft) for r in rows]
+    _refuse_ids_given_twice(draft.name, examples)
+    labels = Counter(e["expected"][answer] for e in examples) if parser == "label" else Counter()
+    if unknown := sorted(set(draft.merge) - {str(r[column]).strip() for r in rows}):
+        raise InvalidInput(f"--merge names {_names(unknown)}, and no row has that label.")
+    return NewFamily(
+        data=_data(draft, prompt, list(by_field), answer, parser, examples, today), examples=examples, skipped=skipped, labels=labels
+    )
+
+
+def one_brace_columns(draft: FamilyDraft) -> list[str]:
+    """Columns and inputs that the prompt names as {name}, where {{name}} is a placeholder here."""
+    known = {*draft.columns, *(_pair(text)[0] for text in draft.inputs)}
+    return [name for name in dict.fromkeys(ONE_BRACE.findall(draft.prompt)) if name in known]
+
+
+def _with_placeholders(draft: FamilyDraft, given: Mapping[str, str], faults: list[Fault]) -> str:
+    """The prompt with {{name}} for each placeholder; a fault where it is unclear whether {name} is one."""
+    if draft.f_string:
+        try:
+            parts = list(Formatter().parse(draft.prompt))
+        except ValueError as error:
+            faults.append(Fault(pointer="/from", detail=f"the prompt is no f-string ({error}); a literal brace is written twice"))
+            return draft.prompt
+        return "".join(text + (f"{{{{{name}}}}}" if name is not None else "") for text, name, _, _ in parts)
+    unclear = one_brace_columns(draft) if draft.f_string is None else []
+    if unclear:
+        shown = unclear[0]
+        detail = (
+            f"the prompt says {{{shown}}}, and {shown!r} is a column: is it a placeholder, as in an f-string? Yes: --f-string; no, those words "
+            f"are meant: --no-f-string; or write {{{{{shown}}}}} in the file"
+        )
+        faults.append(Fault(pointer="/from", detail=detail))
+    return draft.prompt
+
+
+def _refuse_ids_given_twice(name: str, examples: Sequence[Mapping[str, Any]]) -> None:
+    counts = Counter(e["id"] for e in examples if "id" in e)
+    twice = [id for id, n in counts.items() if n > 1]
+    if twice:
+        raise InvalidInput(
+            f"Cannot make family {name!r}: the column 'id' holds {len(twice)} values more than once, such as {_names(twice[:5])}. An id names one "
+            "example: correct them, or rename the column if it is no id."
+        )
+
+
+def tell_parser(outputs: Sequence[Any]) -> str:
+    """label for few short values that repeat, json and list for values that are such, else text."""
+    values = [json_or_same(o) for o in outputs]
+    if all(isinstance(v, dict) for v in values):
+        return "json"
+    if all(isinstance(v, list) for v in values):
+        return "list"
+    texts = [str(o).strip() for o in outputs]
+    distinct = set(texts)
+    short = all(len(t) <= MAX_LABEL_CHARS and "\n" not in t for t in distinct)
+    return "label" if short and len(distinct) <= min(MAX_LABELS, len(texts) / 2) else "text"
+
+
+def json_or_same(value: Any) -> Any:
+    """A cell that holds a JSON object or list, as that; anything else as it is."""
+    if isinstance(value, str) and value.strip()[:1] in ("{", "["):
+        try:
+            return read_json(value)
+        except ValueError:
+            return value
+    return value
+
+
+def messages_of(prompt: str, inputs: Sequence[str]) -> list[dict[str, str]]:
+    """The prompt as messages, with a place for examples.
+
+    Paragraphs before the first one with a placeholder become the system message: they are said once, and the rest is
+    what repeats with each example. A prompt without placeholders is all system message, and the inputs follow it.
+    """
+    text = prompt.strip().replace("\r\n", "\n")
+    if not VARIABLE.search(text):
+        asked = "\n".join(f"{{{{{name}}}}}" if len(inputs) == 1 else f"{name}: {{{{{name}}}}}" for name in inputs)
+        return [{"role": "system", "content": text}, {"role": "examples"}, {"role": "user", "content": asked}]
+    paragraphs = re.split(r"\n[ \t]*\n", text)
+    first = next(i for i, p in enumerate(paragraphs) if VARIABLE.search(p))
+    system = [{"role": "system", "content": "\n\n".join(paragraphs[:first])}] if first else []
+    return [*system, {"role": "examples"}, {"role": "user", "content": "\n\n".join(paragraphs[first:])}]
+
+
+def _data(
+    draft: FamilyDraft, prompt: str, inputs: Sequence[str], answer: str, parser: str, examples: Sequence[Mapping[str, Any]], today: date
+) -> dict[str, Any]:
+    outputs = [e["expected"][answer] for e in examples]
+    longest = {name: max(len(str(e["input"][name])) for e in examples) for name in inputs}
+    output: dict[str, Any] = {"field": answer, "parser": parser}
+    if parser == "label":
+        output["labels"] = sorted({str(o) for o in outputs})
+    n_chars = max(len(o if isinstance(o, str) else json.dumps(o)) for o in outputs)
+    scorer = {"text": {"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3}, "label": {"label_match": 1.0}, "list": {"list_f1": 1.0}}
+    model: dict[str, Any] = {"default": draft.model, "temperature": 0.0, "max_tokens": max(8, min(512, n_chars // 2 + 4))}
+    if parser in ("label", "text") and not any("\n" in o for o in outputs):
+        model["stop"] = ["\n"]  # answers of one line end with it; weak models would go on
+    data: dict[str, Any] = {
+        "name": draft.name,
+        "description": draft.description or f"{answer} from {', '.join(inputs)}.",
+        "kind": "prompt",
+        "inputs": {name: {"type": "text", "max_chars": _round_up(min(longest[name], 4000))} for name in inputs},
+        "output": output,
+        "prompt": {
+            "current": "1",
+            "versions": {"1": {"created_at": today, "description": "as it was", "content": messages_of(prompt, inputs)}},
+        },
+        "model": model,
+        "scorer": scorer.get(parser, {"exact_match": 1.0}),
+        "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
+    }
+    if parser == "label":
+        data["sample"] = {"balance": answer}
+    return data
+
+
+def _output(draft: FamilyDraft, by_field: Mapping[str, str], faults: list[Fault]) -> tuple[str, str]:
+    if draft.output is not None:
+        return _pair(draft.output)
+    left = [c for c in draft.columns if c not in by_field.values() and c not in ("id", "group")]
+    if len(left) == 1:
+        return _field_name(left[0]), left[0]
+    if "output" in left:
+        return "output", "output"
+    faults.append(Fault(pointer="/output", detail=f"say which column is the answer: --output COLUMN; left are {_names(left)}"))
+    return "output", ""
+
+
+def _example(
+    row: Mapping[str, Any], by_field: Mapping[str, str], answer: str, column: str, parser: str, draft: FamilyDraft
+) -> dict[str, Any]:
+    value = row[column]
+    text = str(value).strip()
+    expected = json_or_same(value) if parser in ("json", "list") else draft.merge.get(text, text)
+    example: dict[str, Any] = {"input": {name: str(row[source]) for name, source in by_field.items()}, "expected": {answer: expected}}
+    used = {*by_field.values(), column}
+    for name in ("group", "id"):
+        if name in draft.columns and name not in used and _filled(row.get(name)):
+            example = {name: str(row[name]), **example}
+    return example
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """``FIELD=COLUMN``, or a column whose name becomes the field's."""
+    name, equals, column = text.partition("=")
+    return (name.strip(), column.strip()) if equals else (_field_name(text), text)
+
+
+def _field_name(column: str) -> str:
+    name = re.sub(r"[^a-z0-9_]+", "_", column.strip().lower()).strip("_")
+    return name if name[:1].isalpha() else f"field_{name}".rstrip("_")
+
+
+def _filled(value: Any) -> bool:
+    return value is not None and str(value).strip() != ""
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(repr(n) for n in names) or "none"
+
+
+def _round_up(n: int) -> int:
+    return max(200, -(-n // 100) * 100)

@@ -1,0 +1,219 @@
+"""Rules between the keys of a family, checked on the plain data so that a fault in one key does not hide the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.family.kind import declared_kind
+from optimizer.core.family.metrics import METRICS, unknown_metric
+from optimizer.core.family.space_form import DEFAULT_SPACE, space_faults
+from optimizer.core.family.variant import ROLES, VARIABLE
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+_BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_INPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def check_rules(data: Mapping[str, Any]) -> list[Fault]:
+    """Faults in how keys fit together. Parts of a wrong type are passed over: their type has been found fault with already."""
+    faults = [*_inputs(data), *_output(data), *_prompt(data), *_model(data), *_scorer(data), *_rollout(data), *_strategies(data)]
+    if (kind := declared_kind(data)) is not None:
+        faults += kind.declared_faults(data)
+    return faults + (space_faults(data["space"]) if "space" in data else [])
+
+
+def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _inputs(data: Mapping[str, Any]) -> Iterator[Fault]:
+    for name, declared in _mapping(data, "inputs").items():
+        if not isinstance(name, str) or not _INPUT_NAME.fullmatch(name):
+            yield Fault(
+                pointer=pointer_of(["inputs", name]),
+                detail=f"{name!r} cannot be a template variable: use letters, digits and underscores, and no digit first",
+            )
+        if isinstance(declared, Mapping) and declared.get("max_chars") and declared.get("type", "text") != "text":
+            yield Fault(
+                pointer=pointer_of(["inputs", name, "max_chars"]),
+                detail=f"max_chars cuts texts, and {name!r} is of type {declared['type']!r}; remove it or make the input a text",
+            )
+
+
+def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
+    output = _mapping(data, "output")
+    parser, labels, schema = output.get("parser", "text"), output.get("labels"), output.get("schema")
+    if parser == "label" and not labels:
+        yield Fault(pointer="/output/labels", detail="the parser 'label' needs the labels it may find; list them: labels: [yes, no]")
+    if parser != "label" and labels is not None:
+        yield Fault(
+            pointer="/output/labels", detail=f"labels belong to the parser 'label', and this one is {parser!r}; remove one of the two"
+        )
+    if isinstance(labels, Sequence) and not isinstance(labels, str):
+        folded = [" ".join(label.casefold().split()) for label in labels if isinstance(label, str)]
+        twice = sorted({label for label in folded if folded.count(label) > 1})
+        if twice:
+            yield Fault(
+                pointer="/output/labels", detail=f"upper and lower case count as one, so {', '.join(twice)} is listed twice; keep one"
+            )
+    if parser == "json" and schema is None:
+        yield Fault(pointer="/output/schema", detail="the parser 'json' needs a JSON Schema; the smallest is schema: {type: object}")
+    if parser != "json" and schema is not None:
+        yield Fault(
+            pointer="/output/schema", detail=f"a schema belongs to the parser 'json', and this one is {parser!r}; remove one of the two"
+        )
+    if isinstance(schema, Mapping):
+        yield from _schema(schema)
+
+
+def _schema(schema: Mapping[str, Any]) -> Iterator[Fault]:
+    from jsonschema import Draft202012Validator  # here, because most families need none of it
+    from jsonschema.exceptions import SchemaError
+
+    from optimizer.core.base.json_schema import outside_references
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        yield Fault(
+            pointer=pointer_of(["output", "schema", *error.absolute_path]),
+            detail=f"this is no JSON Schema (draft 2020-12): {error.message}; see json-schema.org for the keywords",
+        )
+    for name in outside_references(schema):
+        yield Fault(
+            pointer="/output/schema",
+            detail=f"the reference {name!r} leads out of the schema, and nothing is fetched; put what it names under $defs",
+        )
+
+
+def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
+    kind = declared_kind(data)
+    if "prompt" not in data:
+        if kind is None or kind.asks_models:
+            yield Fault(pointer="/prompt", detail="'prompt' is missing; give current and versions (only kind: policy goes without)")
+        return
+    prompt = _mapping(data, "prompt")
+    versions = _mapping(prompt, "versions")
+    if isinstance(prompt.get("current"), str) and prompt["current"] not in versions:
+        known = ", ".join(repr(v) for v in versions) or "none"
+        yield Fault(
+            pointer="/prompt/current", detail=f"there is no version {prompt['current']!r}; name one of those below (there are: {known})"
+        )
+    inputs = _mapping(data, "inputs")
+    for name, version in versions.items():
+        if isinstance(version, Mapping) and not version.get("content") and kind is not None and kind.asks_models:
+            yield Fault(
+                pointer=pointer_of(["prompt", "versions", name, "content"]), detail="'content' is missing and has no default; add it"
+            )
+        elif isinstance(version, Mapping) and isinstance(version.get("content"), Sequence) and not isinstance(version["content"], str):
+            yield from _messages(version["content"], ["prompt", "versions", name, "content"], inputs)
+
+
+def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any]) -> Iterator[Fault]:
+    for i, message in enumerate(messages):
+        if isinstance(message, Mapping):
+            yield from _message(message, [*at, i], inputs)
+    roles = [m.get("role") for m in messages if isinstance(m, Mapping)]
+    if "user" not in roles and set(roles) <= set(ROLES):  # else the unknown role may be the user's, mistyped
+        yield Fault(
+            pointer=pointer_of(at),
+            detail="there is no user message, so a model would have nothing to answer; add {role: user, content: ...}",
+        )
+    for slot in ("examples", "history"):
+        if roles.count(slot) > 1:
+            yield Fault(
+                pointer=pointer_of(at), detail=f"{{role: {slot}}} stands here {roles.count(slot)} times and can be filled once; keep one"
+            )
+
+
+def _message(message: Mapping[str, Any], at: list[Any], inputs: Mapping[str, Any]) -> Iterator[Fault]:
+    role, content = message.get("role"), message.get("content")
+    if role not in ROLES:
+        yield Fault(pointer=pointer_of([*at, "role"]), detail=f"there is no role {role!r}; use {', '.join(ROLES)}")
+    for key in message:
+        if key not in ("role", "content"):
+            yield Fault(pointer=pointer_of([*at, key]), detail=f"unknown key {key!r}; a message has role and content")
+    if role in ("examples", "history"):
+        if content is not None:
+            yield Fault(
+                pointer=pointer_of([*at, "content"]), detail=f"{{role: {role}}} is a place that is filled later; remove its content"
+            )
+        return
+    if not isinstance(content, str):
+        yield Fault(pointer=pointer_of([*at, "content"]), detail='a message needs a text as content; write content: "..."')
+        return
+    for inside in dict.fromkeys(_BRACES.findall(content)):
+        whole = "{{" + inside + "}}"
+        name = VARIABLE.fullmatch(whole)
+        if name is None:
+            if not re.search(r"[\s\"':,]", inside.strip()):  # JSON in a prompt may hold double braces too
+                yield Fault(
+                    pointer=pointer_of([*at, "content"]),
+                    detail=f"{whole} is no variable: only {{{{name}}}} is replaced, with letters, digits and underscores; there is no code",
+                )
+        elif name.group(1) not in inputs:
+            known = ", ".join(str(i) for i in inputs) or "none"
+            yield Fault(
+                pointer=pointer_of([*at, "content"]),
+                detail=f"the variable {whole} is no input of this family (declared: {known}); declare it under inputs or correct the name",
+            )
+
+
+def _model(data: Mapping[str, Any]) -> Iterator[Fault]:
+    tiers = _mapping(data, "model").get("tiers")
+    if isinstance(tiers, Sequence) and not isinstance(tiers, str):
+        if not tiers:
+            yield Fault(pointer="/model/tiers", detail="there is no tier; name at least one model, the first is asked first")
+        elif len(set(map(str, tiers))) < len(tiers):
+            yield Fault(pointer="/model/tiers", detail="a model is named twice; a cascade asks each once")
+
+
+def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
+    parser = _mapping(data, "output").get("parser", "text")
+    for name in _mapping(data, "scorer"):
+        fault = None
+        if name in METRICS.built_in:  # code of a package is loaded where answers are scored, which is no matter of serving
+            fault = METRICS.built_in[name].misfit(parser)
+        elif not _DOTTED.fullmatch(str(name)) and name not in METRICS:
+            fault = unknown_metric(name)
+        if fault is not None:
+            yield Fault(pointer=pointer_of(["scorer", name]), detail=fault)
+
+
+def _rollout(data: Mapping[str, Any]) -> Iterator[Fault]:
+    rollout = _mapping(data, "rollout")
+    least, most = rollout.get("min_labelled_per_stage", 200), rollout.get("max_labelled", 8000)
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        yield Fault(
+            pointer="/rollout/max_labelled",
+            detail=f"a stage needs {least} labelled interactions and the whole rollout may use {most}, so no stage could end; raise max_labelled",
+        )
+    hours, days = rollout.get("min_duration_hours", 24), rollout.get("max_days", 30)
+    if isinstance(hours, int | float) and isinstance(days, int | float) and hours > days * 24:
+        yield Fault(
+            pointer="/rollout/max_days",
+            detail=f"the rollout lasts at least {hours:g} hours and must end within {days:g} days; raise max_days",
+        )
+
+
+def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """A strategy that no study could have is better found here than at three at night."""
+    from optimizer.core.scheduling.schedule import strategy_fault  # here, because it needs to know what a Family is
+
+    schedule, triggers = _mapping(data, "schedule"), _mapping(data, "triggers")
+    gates_aim = _mapping(_mapping(data, "rollout"), "gates").get("aim", "quality")
+    space = _mapping(data, "space") if "space" in data else DEFAULT_SPACE
+    asked = {
+        "/schedule/strategy": (schedule.get("strategy"), schedule.get("aim") or gates_aim),
+        "/triggers/strategy": (triggers.get("strategy"), gates_aim),
+    }
+    kind = declared_kind(data)
+    for pointer, (strategy, aim) in asked.items():
+        if not isinstance(strategy, str) or not strategy:
+            continue
+        if (fault := strategy_fault(strategy, aim, space, kind, load=False)) is not None:  # a broken package must not stop serving
+            yield Fault(pointer=pointer, detail=fault)

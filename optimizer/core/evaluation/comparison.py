@@ -1,0 +1,171 @@
+"""Paired comparisons of two Variants on the same examples: tests, intervals, p-values. Pure and seeded; no state."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import ceil, comb, log
+from typing import Literal
+
+from optimizer.core.base.values import Interval
+
+N_DRAWS = 10_000
+MOST_DRAWN = 1_000_000  # differences held at once: 8 MB
+MAX_EXACT = 13  # differences that are not zero: 2^13 sign patterns are fewer than N_DRAWS, so they are all counted instead
+TIE = 1e-12  # sums of the same numbers in another order differ by less than this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Candidate against champion on ``n`` shared examples; ``lift`` = mean candidate score - mean champion score."""
+
+    n: int
+    champion_mean: float
+    candidate_mean: float
+    lift: float
+    interval: Interval  # of the lift, 95 % two-sided
+    p: float  # one-sided against "no gain"
+    test: Literal["mcnemar", "sign_flip"]
+    wins: int
+    ties: int
+    losses: int
+
+
+def compare_scores(champion: Sequence[float], candidate: Sequence[float], *, seed: int, n_draws: int = N_DRAWS) -> Comparison:
+    """Compares two lists of scores in [0, 1], example by example.
+
+    Exact McNemar where every score is 0 or 1, else the sign-flip permutation test.
+
+    Raises:
+        ValueError: lists of different length, or empty ones.
+    """
+    differences = _paired(champion, candidate)
+    n = len(differences)
+    wins, losses = sum(d > TIE for d in differences), sum(d < -TIE for d in differences)
+    binary = all(s in (0.0, 1.0) for s in (*champion, *candidate))
+    p = mcnemar_p(wins, losses) if binary else sign_flip_p(differences, seed=seed, n_draws=n_draws)
+    return Comparison(
+        n=n,
+        champion_mean=sum(champion) / n,
+        candidate_mean=sum(candidate) / n,
+        lift=sum(differences) / n,
+        interval=bootstrap_interval(differences, seed=seed, n_draws=n_draws),
+        p=p,
+        test="mcnemar" if binary else "sign_flip",
+        wins=wins,
+        ties=n - wins - losses,
+        losses=losses,
+    )
+
+
+def mcnemar_p(wins: int, losses: int) -> float:
+    """One-sided exact McNemar: P(X >= wins), X binomial(wins + losses, 1/2). No discordant pair gives 1.
+
+    Source: McNemar (1947), Psychometrika 12, 153-157, in its exact binomial form. 15 wins and 5 losses give 0.0207.
+    """
+    if wins < 0 or losses < 0:
+        raise ValueError(f"counts of wins and losses are at least 0, got {wins} and {losses}")
+    n = wins + losses
+    return sum(comb(n, k) for k in range(wins, n + 1)) / (1 << n)
+
+
+def sign_flip_p(differences: Sequence[float], *, seed: int, n_draws: int = N_DRAWS) -> float:
+    """One-sided sign-flip permutation p-value of "the mean difference is not above 0".
+
+    With at most 13 differences that are not zero all sign patterns are counted; else ``n_draws`` seeded ones, the
+    observed one included, so that p is never 0.
+
+    Source: Fisher (1935), The Design of Experiments, section 21; the +1 of Phipson and Smyth (2010), SAGMB 9(1), 39.
+    """
+    sizes = [abs(d) for d in differences if abs(d) > TIE]
+    observed = sum(differences)
+    if not sizes:
+        return 1.0
+    if len(sizes) <= MAX_EXACT:
+        sums = [sum(s * x for s, x in zip(signs, sizes, strict=True)) for signs in product((1, -1), repeat=len(sizes))]
+        return sum(s >= observed - TIE for s in sums) / len(sums)
+    rng = random.Random(seed)
+    total, at_least = sum(sizes), 1
+    for _ in range(n_draws):
+        flips = rng.getrandbits(len(sizes))
+        turned = sum(x for i, x in enumerate(sizes) if flips >> i & 1)
+        at_least += total - 2 * turned >= observed - TIE
+    return at_least / (n_draws + 1)
+
+
+def bootstrap_interval(differences: Sequence[float], *, seed: int, confidence: float = 0.95, n_draws: int = N_DRAWS) -> Interval:
+    """Percentile interval of the mean of paired differences, examples drawn with replacement (Efron 1979)."""
+    n = len(differences)
+    if n == 0:
+        raise ValueError("an interval needs at least one difference")
+    means = sorted(total / n for total in _drawn_sums(differences, seed, n_draws))
+    tail = (1 - confidence) / 2
+    return Interval(lower=means[int(tail * (n_draws - 1))], upper=means[ceil((1 - tail) * (n_draws - 1))])
+
+
+def bootstrap_reduction_p(
+    champion: Sequence[float],
+    candidate: Sequence[float],
+    *,
+    statistic: Callable[[Sequence[float]], float] | None = None,
+    seed: int,
+    n_draws: int = N_DRAWS,
+) -> float:
+    """One-sided paired bootstrap p-value of "the candidate's statistic is not below the champion's" (cost, latency).
+
+    Pairs are drawn with replacement; p is the share of draws without a reduction, the observed one included. ``statistic`` None: the mean,
+    for which the differences alone are drawn.
+    """
+    differences = _paired(champion, candidate)
+    if statistic is None:
+        return min(1.0, (1 + sum(total >= 0 for total in _drawn_sums(differences, seed, n_draws))) / (n_draws + 1))
+    n, rng = len(champion), random.Random(seed)
+    without = 1
+    for _ in range(n_draws):
+        drawn = rng.choices(range(n), k=n)
+        without += statistic([candidate[i] for i in drawn]) >= statistic([champion[i] for i in drawn])
+    return min(1.0, without / (n_draws + 1))
+
+
+def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[float]:
+    """Sums of as many differences as there are, drawn with replacement, ``n_draws`` times; in parts, so that memory stays small."""
+    import numpy as np  # at its use: processes that compare nothing need not load it
+
+    values, rng, sums = np.array(differences, dtype=float), np.random.default_rng(seed), list[float]()
+    step = max(1, MOST_DRAWN // len(values))
+    for at in range(0, n_draws, step):
+        drawn = rng.integers(len(values), size=(min(step, n_draws - at), len(values)))
+        sums += values[drawn].sum(axis=1).tolist()
+    return sums
+
+
+def paired_log_e(
+    differences: Sequence[float], *, margin: float = 0.0, grid: Sequence[float] = (0.02, 0.05, 0.1, 0.2), cap: float = 0.9
+) -> list[float]:
+    """Log e-value after each pair, against "the mean of the differences (in [-1, 1]) is at most ``margin``".
+
+    One bet per assumed gain in ``grid``, gain / discordance, mixed evenly. The discordance is predicted from the pairs
+    before: .25 at first, then (nonzero + 10) / (i + 40). A bet never stakes more than ``cap`` of what a loss would take,
+    so that e stays positive. With margin = -h a large value says "not worse by h"; 1 / e is a p-value at any time, for those who look again
+    and again. At one look ``statistics.noninferiority`` has up to .59 more power.
+
+    Source: Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the grid and plug-in are this project's.
+    """
+    wealth = [1.0] * len(grid)
+    values, nonzero = [], 0
+    for i, d in enumerate(differences):
+        discordance = (nonzero + 10) / (i + 40)
+        for j, gain in enumerate(grid):
+            bet = min(gain / discordance, cap / (1 + margin))
+            wealth[j] *= 1 + bet * (d - margin)
+        nonzero += abs(d) > TIE
+        values.append(log(sum(wealth) / len(grid)))
+    return values
+
+
+def _paired(champion: Sequence[float], candidate: Sequence[float]) -> list[float]:
+    if len(champion) != len(candidate) or not champion:
+        raise ValueError(f"a paired comparison needs the same examples for both, got {len(champion)} and {len(candidate)} scores")
+    return [c - b for b, c in zip(champion, candidate, strict=True)]

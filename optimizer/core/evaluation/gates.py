@@ -1,0 +1,185 @@
+"""The four gates before a rollout: improvement, confidence, risk, n. Pure: means, p-values and counts in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from optimizer.core.base.values import Aim
+from optimizer.core.statistics.noninferiority import NotLower
+
+LOW_BASE = 0.10  # below it a relative gain means nothing: an absolute one is asked for
+LOW_BASE_GAIN = 0.05
+HIGH_BASE = 0.80  # from it on, the gain is measured against what is left to gain
+CALLED_TESTS = {"exact": "an exact test", "tango": "Tango's score test", "gaffke": "Gaffke's test"}
+IMPROVED = 0.95  # reports say "improved" only from this confidence on
+
+
+class GateVerdict(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"  # cannot tell yet
+    ERROR = "error"  # could not be measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """``rollout.gates`` of a family, with the rollout's explicit ``margin`` (absolute quality) if it has one."""
+
+    improvement: float = 0.15
+    confidence: float = 0.8
+    max_risk: float = 0.3
+    n: int = 100
+    margin: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """``value`` against ``required``; ``reason`` is the sentence for people."""
+
+    name: str  # improvement, confidence, risk, n, quality, measured
+    verdict: GateVerdict
+    value: float | None
+    required: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationEvidence:
+    """What a confirmation measured on the sealed holdout, for one aim.
+
+    ``champion`` and ``candidate`` are holdout means of the aim: score in [0, 1], dollars per call, or p95 of fresh calls in ms.
+    ``p`` is one-sided against "no gain" in the aim. For cost and latency ``not_lower`` is the test of "quality is
+    lower by the margin or more", at ``quality_level`` of the same settings and looks.
+    """
+
+    aim: Aim = "quality"
+    champion: float
+    candidate: float
+    champion_quality: float
+    p: float
+    looks: int  # including this one
+    drops: Sequence[float]  # candidate score - champion score, per example
+    not_lower: NotLower | None = None
+    n_aim: int | None = None  # examples on which both were measured for the aim, where that is not quality
+
+
+def quality_margin(champion_quality: float, explicit: float | None = None) -> float:
+    """h of the contract: the explicit margin, else max(.01, min(.05, .10 x the champion's quality))."""
+    return explicit if explicit is not None else max(0.01, min(0.05, 0.10 * champion_quality))
+
+
+def confidence_of(p: float, looks: int) -> float:
+    """max(0, 1 - looks x p): each look at the same holdout is paid for."""
+    return max(0.0, 1.0 - looks * p)
+
+
+def quality_level(settings: GateSettings, looks: int) -> float:
+    """At which the p of "not lower" is read, so that its confidence reaches the required one; in (0, 1) also where none or all is asked for."""
+    return min(0.999, max(1e-6, (1.0 - settings.confidence) / max(1, looks)))
+
+
+def improvement_of(aim: Aim, champion: float, candidate: float) -> float | None:
+    """The gain that the improvement gate reads; None where it cannot be expressed (nothing to save, or nothing left to gain)."""
+    if aim != "quality":
+        return 1 - candidate / champion if champion > 0 else None
+    if champion < LOW_BASE:
+        return candidate - champion
+    if champion < HIGH_BASE:
+        return (candidate - champion) / champion
+    return (candidate - champion) / (1 - champion) if champion < 1 else None
+
+
+def improvement_required(aim: Aim, champion: float, settings: GateSettings) -> float:
+    return LOW_BASE_GAIN if aim == "quality" and champion < LOW_BASE else settings.improvement
+
+
+def risk_of(drops: Sequence[float], margin: float) -> float:
+    """Share of examples whose quality is lower by more than max(margin, .10)."""
+    limit = max(margin, 0.10) + 1e-9  # 0.8 - 0.7 is a little more than 0.1 in binary
+    return sum(-d > limit for d in drops) / len(drops) if drops else 0.0
+
+
+def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tuple[GateResult, ...]:
+    """Improvement, confidence, risk and n; for aims cost and latency also quality. All must pass."""
+    margin = quality_margin(evidence.champion_quality, settings.margin)
+    confidence = confidence_of(evidence.p, evidence.looks)
+    risk = risk_of(evidence.drops, margin)
+    n = len(evidence.drops) if evidence.n_aim is None else min(len(evidence.drops), evidence.n_aim)
+    gates = [
+        _improvement_gate(evidence, settings),
+        _at_least("confidence", confidence, settings.confidence, f"p {evidence.p:.4g} at look {evidence.looks}"),
+        GateResult(
+            name="risk",
+            verdict=GateVerdict.PASS if risk <= settings.max_risk else GateVerdict.FAIL,
+            value=risk,
+            required=settings.max_risk,
+            reason=f"{risk:.0%} of the examples lose more than {max(margin, 0.10):.2f}, at most {settings.max_risk:.0%} may",
+        ),
+        _at_least(
+            "n", n, settings.n, "holdout examples scored" if n == len(evidence.drops) else f"holdout examples measured for {evidence.aim}"
+        ),
+    ]
+    if evidence.aim != "quality":
+        gates.insert(1, _quality_gate(evidence, settings, margin))
+    return tuple(gates)
+
+
+def unmeasured_gate(n_lost: int, worst: Sequence[GateResult]) -> GateResult:
+    """For a winner that could not be scored where the champion was: leaving those examples out would hide its failures.
+
+    Args:
+        worst: the gates with every such example counted as lost; some of them fail, else this gate has nothing to say.
+    """
+    failing = ", ".join(g.name for g in worst if g.verdict is not GateVerdict.PASS)
+    reason = f"{n_lost} examples could be scored for the champion only; if the winner loses them all, these gates are not met: {failing}"
+    return GateResult(name="measured", verdict=GateVerdict.ERROR, value=float(n_lost), required=0.0, reason=reason)
+
+
+def all_passed(gates: Sequence[GateResult]) -> bool:
+    """Silence is not consent: no gate evaluated is not a pass."""
+    return bool(gates) and all(g.verdict is GateVerdict.PASS for g in gates)
+
+
+def as_record(gate: GateResult) -> Mapping[str, Any]:
+    """A gate as stored and shown: name, verdict, value, required, reason."""
+    return {"name": gate.name, "verdict": gate.verdict.value, "value": gate.value, "required": gate.required, "reason": gate.reason}
+
+
+def missed(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of gates as recorded those that have not passed; silence is not consent, so callers must not take an empty record for a pass."""
+    return [g for g in gates if g["verdict"] != "pass"]
+
+
+def _improvement_gate(evidence: ConfirmationEvidence, settings: GateSettings) -> GateResult:
+    required = improvement_required(evidence.aim, evidence.champion, settings)
+    value = improvement_of(evidence.aim, evidence.champion, evidence.candidate)
+    if value is None:
+        reason = f"the champion is at {evidence.champion:.4g}: no {evidence.aim} is left to gain"
+        return GateResult(name="improvement", verdict=GateVerdict.FAIL, value=None, required=required, reason=reason)
+    return _at_least("improvement", value, required, f"{evidence.aim} {evidence.champion:.4g} to {evidence.candidate:.4g}")
+
+
+def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin: float) -> GateResult:
+    test = evidence.not_lower
+    if test is None:
+        reason = f"quality was not compared, so a loss of {margin:.3f} cannot be ruled out"
+        return GateResult(name="quality", verdict=GateVerdict.ERROR, value=None, required=settings.confidence, reason=reason)
+    what = f"confidence that quality is not lower by {margin:.3f}, {CALLED_TESTS[test.test]} on {test.n} independent examples"
+    if test.n < test.fewest:
+        what += f"; fewer than {test.fewest} can show it only where the candidate is better now and then"
+    return _at_least("quality", confidence_of(test.p, evidence.looks), settings.confidence, what)
+
+
+def _at_least(name: str, value: float, required: float, what: str) -> GateResult:
+    passed = value >= required - 1e-12
+    shown = f"{value:.0f}, at least {required:.0f} needed" if name == "n" else f"{value:.3f}, at least {required:.3f} needed"
+    return GateResult(
+        name=name,
+        verdict=GateVerdict.PASS if passed else GateVerdict.FAIL,
+        value=value,
+        required=required,
+        reason=f"{name} {shown} ({what})",
+    )

@@ -1,0 +1,88 @@
+"""How a family of labels does, label by label: precision, recall, F1 and who is taken for whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.family.answer import Output, parse_output
+
+NO_LABEL = "(no label)"  # the answer held none of the family's labels
+N_CONFUSED = 5
+FINDING = "labels"  # among a study's findings: variant > LabelReport on dev
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFigures:
+    """Of one label; shares in [0, 1], None where nothing was there to divide by: never given, or never expected."""
+
+    label: str
+    n_expected: int
+    n_given: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelReport:
+    """``confusion``: expected label > given label > number of examples; a wrong answer without a label counts under ``NO_LABEL``."""
+
+    figures: Sequence[LabelFigures]
+    confusion: Mapping[str, Mapping[str, int]]
+    macro_f1: float | None  # mean F1 over labels that were expected
+    n: int
+
+
+def confused(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
+    """(expected, given, number) of the most frequent mistakes, the most frequent first."""
+    wrong = [(expected, given, n) for expected, row in confusion.items() for given, n in row.items() if expected != given]
+    return sorted(wrong, key=lambda one: (-one[2], one[0], one[1]))[:N_CONFUSED]
+
+
+def read_labels(output: Output, expected: Mapping[str, Mapping[str, Any]], results: Iterable[ExampleResult]) -> LabelReport | None:
+    """Of the examples that were answered; None in a family whose answers are no labels.
+
+    Args:
+        expected: example > its expected output.
+    """
+    if output.parser != "label":
+        return None
+    answered = [r for r in results if r.output is not None and r.example in expected]
+    pairs = ((str(expected[r.example][output.field]), parse_output(output, r.output or "").value) for r in answered)
+    return label_report(output.labels or (), pairs)
+
+
+def label_report(labels: Sequence[str], pairs: Iterable[tuple[str, str | None]]) -> LabelReport:
+    """Counts (expected, given) pairs; given is None where the answer held no label.
+
+    Precision = right / given, recall = right / expected, F1 = 2 right / (given + expected): van Rijsbergen (1979), Information Retrieval, ch. 7.
+    """
+    confusion: dict[str, Counter[str]] = {label: Counter() for label in labels}
+    for expected, given in pairs:
+        confusion.setdefault(expected, Counter())[given if given is not None else NO_LABEL] += 1
+    given_in_all = Counter[str]()
+    for row in confusion.values():
+        given_in_all.update(row)
+    figures = [_figures(label, row[label], row.total(), given_in_all[label]) for label, row in confusion.items()]
+    expected_ones = [f.f1 for f in figures if f.n_expected and f.f1 is not None]
+    return LabelReport(
+        figures=figures,
+        confusion={label: dict(row) for label, row in confusion.items()},
+        macro_f1=sum(expected_ones) / len(expected_ones) if expected_ones else None,
+        n=sum(row.total() for row in confusion.values()),
+    )
+
+
+def _figures(label: str, n_right: int, n_expected: int, n_given: int) -> LabelFigures:
+    return LabelFigures(
+        label=label,
+        n_expected=n_expected,
+        n_given=n_given,
+        precision=n_right / n_given if n_given else None,
+        recall=n_right / n_expected if n_expected else None,
+        f1=2 * n_right / (n_given + n_expected) if n_given + n_expected else None,
+    )

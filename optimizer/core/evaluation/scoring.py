@@ -1,0 +1,149 @@
+"""Scores of outputs against expected outputs, by the weighted metrics of a Family. The version says which scores may be compared."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.answer import PARSER_VERSION, Output, Parsed, expected_value, parse_output
+
+Compare = Callable[[Any, Any], float]  # (expected value, parsed value) -> [0, 1]
+Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", "expected"}, parsed value) -> [0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """``value`` in [0, 1], or None when it could not be measured; ``error`` says why, also of a 0 for an unreadable output."""
+
+    value: float | None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringMetric:
+    """A metric with the version of its code. Exactly one of ``compare`` and ``judge`` is set; neither: the share of readable outputs."""
+
+    name: str
+    version: str
+    compare: Compare | None = None
+    judge: Judge | None = None
+
+
+def _no_judge(dotted: str) -> Judge:
+    raise InvalidInput(f"There is no function {dotted!r} to score answers with here.")
+
+
+class Scorer:
+    """Weighted mean of a Family's metrics.
+
+    An output that cannot be read (no label, no JSON) is the model's failure: 0 with the reason. A metric that raises or leaves
+    [0, 1] is ours: None with the reason, since a missing score is not a bad one.
+
+    Attributes:
+        version: ``s_`` and 12 hex digits over metric names, weights, versions and the way outputs are read.
+        judge_of: loads a function of the user's own by its dotted path, for gates; raises InvalidInput where it cannot.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        weights: Mapping[str, float],
+        metrics: Sequence[ScoringMetric],
+        judge_of: Callable[[str], Judge] = _no_judge,
+    ) -> None:
+        self._output = output
+        self.judge_of = judge_of
+        self._weights = dict(weights)
+        self._metrics = {m.name: m for m in metrics}
+        unknown = sorted(set(self._weights) - set(self._metrics))
+        if unknown:
+            raise KeyError(f"no code for the metrics {unknown}")
+        self.version = "s_" + digest(canonical_json(self._identity()))[:12]
+
+    def score(self, expected: Mapping[str, Any], output_text: str, input: Mapping[str, Any] | None = None) -> Score:
+        """Score of a model's text. ``input`` reaches the user's own metrics only. Raises InvalidInput when ``expected`` lacks the field."""
+        wanted = expected_value(self._output, expected)
+        parsed = parse_output(self._output, output_text)
+        example = {"input": dict(input or {}), "expected": dict(expected)}
+        parts: dict[str, float] = {}
+        for name in self._weights:
+            try:
+                parts[name] = _measure(self._metrics[name], wanted, example, parsed)
+            except Exception as error:  # a metric may be the user's code: whatever it raises, this example has no score
+                return Score(value=None, parts=parts, error=f"metric {name}: {type(error).__name__}: {error}")
+        total = math.fsum(self._weights.values())
+        value = math.fsum(self._weights[name] * part for name, part in parts.items()) / total
+        return Score(value=min(1.0, max(0.0, value)), parts=parts, error=parsed.error)
+
+    def _identity(self) -> Any:
+        metrics = {name: [weight, self._metrics[name].version] for name, weight in self._weights.items()}
+        return [metrics, self._output.model_dump(mode="json", by_alias=True), PARSER_VERSION]
+
+
+def _measure(metric: ScoringMetric, wanted: Any, example: Mapping[str, Any], parsed: Parsed) -> float:
+    if parsed.error is not None:
+        return 0.0
+    if metric.judge is not None:
+        raw = metric.judge(example, parsed.value)
+    elif metric.compare is not None:
+        raw = metric.compare(wanted, parsed.value)
+    else:
+        raw = 1.0
+    value = float(raw)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"returned {raw!r}, which is outside [0, 1]")
+    return value
+
+
+def best_of(compare: Callable[[str, str], float]) -> Compare:
+    """For texts with several good answers: the best of them counts."""
+    return lambda wanted, value: max((compare(str(one), str(value)) for one in _answers(wanted)), default=0.0)
+
+
+def label_match(wanted: Any, value: Any) -> float:
+    """1 when the label is one of the expected ones, upper and lower case alike."""
+    return float(_fold(value) in {_fold(one) for one in _answers(wanted)})
+
+
+def exact_match(wanted: Any, value: Any) -> float:
+    """1 for equal content: texts without regard to case and white space, anything else as canonical JSON."""
+    if isinstance(value, str):
+        return float(_fold(value) in {_fold(one) for one in _answers(wanted)})
+    return float(canonical_json(value) == canonical_json(wanted))
+
+
+def list_f1(wanted: Any, value: Any) -> float:
+    """F1 of two lists as multisets, without regard to order, case and white space; two empty lists agree."""
+    expected, found = Counter(map(_item, _answers(wanted))), Counter(map(_item, _answers(value)))
+    if not expected and not found:
+        return 1.0
+    return 2 * (expected & found).total() / (expected.total() + found.total())
+
+
+CORE_METRICS: Mapping[str, ScoringMetric] = {
+    m.name: m
+    for m in (
+        ScoringMetric(name="label_match", version="1", compare=label_match),
+        ScoringMetric(name="exact_match", version="1", compare=exact_match),
+        ScoringMetric(name="list_f1", version="1", compare=list_f1),
+        ScoringMetric(name="json_valid", version="1"),
+    )
+}
+
+
+def _answers(wanted: Any) -> list[Any]:
+    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+
+
+def _fold(value: Any) -> str:
+    return " ".join(str(value).casefold().split())
+
+
+def _item(value: Any) -> str:
+    return _fold(value) if isinstance(value, str) else canonical_json(value).decode()

@@ -1,0 +1,227 @@
+"""What answers without a language model would score on the same rows: the measure of whether a model is worth its calls.
+
+Three learn from training examples: the majority (the most frequent answer), the nearest neighbour (the answer of the most alike example)
+and logistic regression on TF-IDF, which is handed in since it is a library's work. The first sentence of the text learns nothing.
+Every answer goes through the family's own scorer. What cannot be computed is left out with its reason, never counted as 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.word_lists import SENTENCE_END
+from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.similarity import WORD, likenesses, vectors
+from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.answer import expected_text
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+
+MAJORITY, NEAREST, LOGISTIC, FIRST, BARE = (
+    "majority answer",
+    "nearest neighbour",
+    "TF-IDF and logistic regression",
+    "first sentence",
+    "bare prompt",
+)
+N_DRAWS = 2000  # of a bootstrap: its ends are good to a few thousandths, which is what is shown
+FINDING = "trivial_baselines"  # of a study
+FREE_TEXT = "its answers are free texts, and another example's text answers nothing"
+NO_TRAINING = "there is no released training example to learn from"
+ONE_LABEL = "the training examples have one label only"
+NO_WORDS = "the training examples have no words"
+NO_LABELS = "its answers are no labels"
+NO_SENTENCE = "its answers are no texts that a sentence could stand for"
+NO_TEXT = "a row has no text to take a sentence from"
+
+Classify = Callable[[Sequence[str], Sequence[str], Sequence[str]], Sequence[str]]  # (training texts, their labels, texts) -> a label each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrivialBaseline:
+    """``score``: mean over the rows, with its 95 % interval; None where it was left out, and ``why`` says the reason."""
+
+    name: str
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """The measured variant less the best of the baselines, paired by row, with its 95 % interval."""
+
+    variant: str
+    score: float
+    best: str
+    lead: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrivialBaselines:
+    """On ``n`` rows, from ``n_train`` examples that are none of them. ``worth``: None where nothing could be compared."""
+
+    n: int
+    n_train: int
+    rows: Sequence[TrivialBaseline]
+    worth: Worth | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure_trivial(
+    family: Family,
+    train: Sequence[Example],
+    rows: Sequence[Example],
+    scorer: Scorer,
+    *,
+    classify: Classify,
+    variant: str,
+    scores: Mapping[str, float],
+    bare: Mapping[str, float] | str,
+) -> TrivialBaselines:
+    """Every trivial baseline on ``rows``, and what ``variant`` leads the best of them by.
+
+    Args:
+        train: examples to learn from; none of them is among ``rows``, and none is sealed.
+        scores: of ``variant`` by example, in [0, 1]; rows that are missing were not measured.
+        bare: the same of the prompt without examples, or why it is left out.
+    """
+    without_model = trivial_scores(family, train, rows, scorer, classify=classify)
+    found = [_row(name, one) for name, one in {**without_model, BARE: bare}.items()]
+    comparable = {name: one for name, one in without_model.items() if not isinstance(one, str) and one}
+    return TrivialBaselines(n=len(rows), n_train=len(train), rows=found, worth=_worth(variant, scores, comparable))
+
+
+def trivial_scores(
+    family: Family, train: Sequence[Example], rows: Sequence[Example], scorer: Scorer, *, classify: Classify
+) -> dict[str, Mapping[str, float] | str]:
+    """By baseline: its score by example, in [0, 1], or why it is left out."""
+    return {name: _scored(rows, found, scorer) for name, found in _answers(family, train, rows, classify).items()}
+
+
+def bare_prompt(variant: Variant) -> Variant:
+    """The same prompt without examples."""
+    return replace(variant, examples=())
+
+
+def said(found: Mapping[str, Any]) -> str:
+    """Whether the model is worth its calls, as a sentence; ``found`` as of ``as_data``."""
+    worth = found.get("worth")
+    if worth is None:
+        return "No baseline without a model could be compared with it."
+    variant, best, lead, low, high = (worth[name] for name in ("variant", "best", "lead", "low", "high"))
+    if low > 0:
+        return f"A model earns its calls here: {variant} leads {best}, the best that needs none, by {_with_interval(lead, low, high)}."
+    if high < 0:
+        return f"No model is needed here so far: {best} needs none and leads {variant} by {_with_interval(-lead, -high, -low)}."
+    return (
+        f"Whether a model earns its calls cannot be told from {found['n']} rows: {variant} leads {best}, which needs none, by "
+        f"{_with_interval(lead, low, high)}."
+    )
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} (95 %: {low:+.3f} to {high:+.3f})"
+
+
+def heading(found: Mapping[str, Any]) -> str:
+    """Which rows, learnt from what."""
+    return f"On the same {found['n']} rows without a model (the bare prompt has one, and no examples), learnt from {found['n_train']} training examples"
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop, question or exclamation mark before white space, else the first line that says something; stripped."""
+    read = text.strip()
+    end = SENTENCE_END.search(read)
+    return (read[: end.end()] if end else read.splitlines()[0] if read else "").strip()
+
+
+def _answers(family: Family, train: Sequence[Example], rows: Sequence[Example], classify: Classify) -> dict[str, list[str] | str]:
+    """By baseline: an answer per row, or why there is none."""
+    output = family.output
+    known = [expected_text(output, e.expected) for e in train]
+    texts, asked = [_text(e) for e in train], [_text(e) for e in rows]
+    untaught = FREE_TEXT if output.parser == "text" else NO_TRAINING if not train else ""
+    return {
+        MAJORITY: untaught or [_majority(known)] * len(rows),
+        NEAREST: untaught or _nearest(texts, known, asked),
+        LOGISTIC: _unlabelled(family, texts, known) or list(classify(texts, known, asked)),
+        FIRST: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
+    }
+
+
+def _unlabelled(family: Family, texts: Sequence[str], known: Sequence[str]) -> str:
+    """Why no classifier can learn from these; empty where one can."""
+    if family.output.parser != "label":
+        return NO_LABELS
+    if not texts:
+        return NO_TRAINING
+    if len(set(known)) < 2:
+        return ONE_LABEL
+    return "" if any(WORD.search(text) for text in texts) else NO_WORDS
+
+
+def _majority(known: Sequence[str]) -> str:
+    """The most frequent; of equally frequent ones the first in the alphabet."""
+    counts = Counter(known)
+    return min(counts, key=lambda answer: (-counts[answer], answer))
+
+
+def _nearest(texts: Sequence[str], known: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """Of equally alike examples the first."""
+    drawn = vectors([*texts, *asked])
+    alike = likenesses(drawn[len(texts) :], drawn[: len(texts)])
+    return [known[max(range(len(row)), key=lambda at: (row[at], -at))] for row in alike]
+
+
+def _first_sentences(rows: Sequence[Example]) -> list[str] | str:
+    """Of the longest text among each row's inputs."""
+    found = [first_sentence(max((v for v in e.input.values() if isinstance(v, str)), key=len, default="")) for e in rows]
+    return found if all(found) else NO_TEXT
+
+
+def _text(example: Example) -> str:
+    """All inputs, in the order of their names."""
+    values = (example.input[name] for name in sorted(example.input))
+    return "\n".join(value if isinstance(value, str) else canonical_json(value).decode() for value in values)
+
+
+def _scored(rows: Sequence[Example], answers: Sequence[str] | str, scorer: Scorer) -> Mapping[str, float] | str:
+    if isinstance(answers, str):
+        return answers
+    found = {e.id: scorer.score(e.expected, text, e.input).value for e, text in zip(rows, answers, strict=True)}
+    return {id: value for id, value in found.items() if value is not None}
+
+
+def _row(name: str, scores: Mapping[str, float] | str) -> TrivialBaseline:
+    if isinstance(scores, str):
+        return TrivialBaseline(name=name, why=scores)
+    if not scores:
+        return TrivialBaseline(name=name, why="the family's scorer could measure none of its answers")
+    values = list(scores.values())
+    interval = bootstrap_interval(values, seed=0, n_draws=N_DRAWS)
+    return TrivialBaseline(name=name, score=sum(values) / len(values), low=interval.lower, high=interval.upper)
+
+
+def _worth(variant: str, scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> Worth | None:
+    """Against the best of them, on the rows that both have; None without such a row."""
+    both = {name: [id for id in one if id in scores] for name, one in baselines.items()}
+    means = {name: sum(baselines[name][id] for id in ids) / len(ids) for name, ids in both.items() if ids}
+    if not means:
+        return None
+    best = max(means, key=lambda name: means[name])
+    differences = [scores[id] - baselines[best][id] for id in both[best]]
+    interval = bootstrap_interval(differences, seed=0, n_draws=N_DRAWS)
+    n = len(differences)
+    score = sum(scores[id] for id in both[best]) / n
+    return Worth(variant=variant, score=score, best=best, lead=sum(differences) / n, low=interval.lower, high=interval.upper)

@@ -1,0 +1,140 @@
+"""A Family: one task with its prompt, as ``families/<name>/family.yaml`` declares it. docs/reference/family.md lists every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, Strict, model_validator
+
+from optimizer.core.base.errors import Fault, NotFound
+from optimizer.core.family.answer import InputField, Output
+from optimizer.core.family.kind import KindName, kind_of
+from optimizer.core.family.settings import (
+    Cache,
+    Constraints,
+    Declared,
+    FamilyLimits,
+    Privacy,
+    ReviewSettings,
+    RolloutSettings,
+    Schedule,
+    StudyBudget,
+    Targets,
+    Triggers,
+    Word,
+)
+from optimizer.core.family.space_form import DEFAULT_SPACE
+from optimizer.core.family.variant import Message, Variant
+
+
+class PromptVersion(Declared):
+    """One version of the prompt; versions are kept, so that what served last month can still be read."""
+
+    created_at: date | datetime | None = None
+    description: str = ""
+    content: tuple[Message, ...] = ()  # of a prompt at least one message, of a policy none: see family_rules
+    tools: tuple[dict[str, Any], ...] | None = None
+    response_format: dict[str, Any] | None = None
+    policy: dict[str, Any] = Field(default_factory=dict)
+
+
+class Prompt(Declared):
+    """All versions, and which of them the file means. What is served is the store's champion."""
+
+    current: Word
+    versions: dict[str, PromptVersion] = Field(default_factory=dict)
+
+
+def _no_stop_as_none(value: Any) -> Any:
+    return value or None
+
+
+class FamilyModels(Declared):
+    """Names from config/models.yaml and the parameters of a call.
+
+    ``proposer`` None: the default model proposes. ``tiers``, the models of a cascade in the order they are asked: the default model alone.
+    More than one become the Variant's ``policy.tiers``.
+    """
+
+    default: Word = "embedded"
+    proposer: Word | None = None
+    tiers: tuple[Word, ...] = ("embedded",)
+    temperature: Annotated[float, Strict(), Field(ge=0, le=2)] = 0.0
+    max_tokens: Annotated[int, Strict(), Field(ge=1)] = 256
+    stop: Annotated[list[Word] | None, BeforeValidator(_no_stop_as_none)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_is_the_only_tier(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "tiers" not in data and isinstance(data.get("default"), str):
+            return {**data, "tiers": [data["default"]]}
+        return data
+
+
+class Sample(Declared):
+    """How examples are drawn. ``balance`` names a field of ``expected``: its classes are drawn in turn, equally often."""
+
+    balance: Word | None = None
+
+
+class Family(Declared):
+    """One task: what goes in and comes out, its prompt versions, how answers are scored, what may vary, how candidates are exposed."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,62}$")]
+    description: str = ""
+    kind: KindName = "prompt"
+    inputs: dict[str, InputField] = Field(min_length=1)
+    output: Output = Output()
+    prompt: Prompt = Prompt(current="none")
+    model: FamilyModels = FamilyModels()
+    scorer: dict[str, Annotated[float, Strict(), Field(gt=0)]] = Field(default_factory=dict)
+    space: dict[str, dict[str, Any]] = Field(default_factory=lambda: {slot: dict(entry) for slot, entry in DEFAULT_SPACE.items()})
+    sample: Sample = Sample()
+    constraints: Constraints = Constraints()
+    targets: Targets | None = None
+    limits: FamilyLimits = FamilyLimits()
+    cache: Cache = Cache()
+    schedule: Schedule = Schedule()
+    triggers: Triggers = Triggers()
+    budget: StudyBudget = StudyBudget()
+    rollout: RolloutSettings = RolloutSettings()
+    privacy: Privacy = Privacy()
+    review: ReviewSettings = ReviewSettings()
+
+    def variant(self, version: str | None = None) -> Variant:
+        """The Variant of a prompt version (default: ``prompt.current``); raises NotFound for a version the file does not have."""
+        wanted = version or self.prompt.current
+        found = self.prompt.versions.get(wanted)
+        if found is None:
+            known = ", ".join(self.prompt.versions) or "none, since a family of kind policy needs no prompt"
+            raise NotFound(
+                f"Family {self.name!r} has no prompt version {wanted!r}; its file has {known}.", family=self.name, version=wanted
+            )
+        return kind_of(self).variant(self, found)
+
+    def declared_inputs(self, input: Mapping[str, Any]) -> dict[str, Any]:
+        """What of an input the file declares."""
+        return {name: input[name] for name in self.inputs if name in input}
+
+    def example_faults(self, variant: Variant) -> list[Fault]:
+        """Few-shot examples of a Variant that lack an input, or have another."""
+        known = ", ".join(self.inputs)
+        return [
+            Fault(pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}")
+            for i, example in enumerate(variant.examples)
+            if set(example.input) != set(self.inputs)
+        ]
+
+    @property
+    def own_functions(self) -> frozenset[str]:
+        """What the file lets a gate score with: the dotted paths among them are the only ones that are ever imported for a gate."""
+        named = [version.policy.get("gate.scorer") for version in self.prompt.versions.values()]
+        named += self.space.get("policy.gate.scorer", {}).get("choices", ())
+        return frozenset(name for name in named if isinstance(name, str))
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Weights of the metrics; where the file names none, the one that suits its kind."""
+        return self.scorer or kind_of(self).default_metrics(self)

@@ -1,0 +1,185 @@
+"""The one way from a Variant to the messages a model is sent: scoring, serving and export all come through here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from optimizer.core.base.errors import MAX_NAME_CHARS, Fault, InvalidInput, first_alike, pointer_of, said, shortened
+from optimizer.core.base.phrasing import did_you_mean
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.answer import expected_text
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant
+
+MAX_CHARS = 16 * 1024 * 1024  # of a prompt: more than any body that is taken, so that only repetition comes so far
+MAX_HINTS = 10  # of unknown inputs that are looked up among the known ones: a record of a million names is answered at once
+
+
+class PromptTooLong(InvalidInput):
+    """Values that stand in a prompt so often that it would not fit into memory."""
+
+
+def render(
+    variant: Variant, variables: Mapping[str, Any], history: Sequence[Message] = (), *, declared: Collection[str] | None = None
+) -> list[Message]:
+    """``fill(render_open(variant), variables, history)``: what the model is sent, byte for byte the same wherever it is made."""
+    return fill(render_open(variant), variables, history, declared=declared)
+
+
+def render_open(variant: Variant) -> list[Message]:
+    """Messages with the examples in place as user/assistant pairs; ``{{variables}}`` and {role: history} stay open.
+
+    They stand at the first {role: examples}; without one before the last user message, and before a history that stands directly before it.
+    An example's user message is the Variant's last user message with the example's input filled in.
+
+    Raises:
+        InvalidInput: an example lacks an input that the prompt asks for.
+        PromptTooLong: the examples fill more than MAX_CHARS.
+    """
+    messages = [dict(m) for m in variant.messages]
+    if not messages:  # a policy alone
+        return []
+    at = next((i for i, m in enumerate(messages) if m["role"] == "examples"), None)
+    template = messages[_last_user(messages)]["content"]
+    length = _Length()
+    pairs = [message for example in variant.examples for message in _pair(template, example, length)]
+    if at is not None:
+        return messages[:at] + pairs + [m for m in messages[at + 1 :] if m["role"] != "examples"]
+    at = _last_user(messages)
+    if at and messages[at - 1]["role"] == "history":
+        at -= 1
+    return messages[:at] + pairs + messages[at:]
+
+
+def fill(
+    messages: Sequence[Message], variables: Mapping[str, Any], history: Sequence[Message] = (), *, declared: Collection[str] | None = None
+) -> list[Message]:
+    """Open messages with every variable replaced once, left to right: a ``{{name}}`` inside a value stays as it is.
+
+    Texts go in as they are, other values as JSON. Earlier turns stand where {role: history} stands, else before the last
+    user message, after the examples.
+
+    Args:
+        declared: names that may be given although these messages do not use them (a Family's inputs); None: none but the used ones.
+    Returns:
+        The messages; none where there are none, for a policy alone: its variables are a record, of which any part may be missing.
+    Raises:
+        InvalidInput: names every variable that is missing or unknown, and every turn of the history that is no chat message.
+        PromptTooLong: the messages would have more than MAX_CHARS together.
+    """
+    if not messages:
+        _check_record(variables, declared, history)
+        return []
+    used = list(dict.fromkeys(name for m in messages for name in VARIABLE.findall(m.get("content") or "")))
+    known = dict.fromkeys([*used, *(declared or ())])
+    wanted = f"the prompt asks for {', '.join(known) or 'none'}"
+    faults = [
+        Fault(pointer=pointer_of(["variables", n]), detail=f"variable {n!r} is missing; the prompt asks for it")
+        for n in used
+        if n not in variables
+    ]
+    faults += first_alike(
+        [n for n in variables if n not in known],
+        lambda n: Fault(pointer=pointer_of(["variables", n]), detail=f"variable {shortened(n, MAX_NAME_CHARS)!r} is unknown; {wanted}"),
+        "variables are unknown",
+    )
+    faults += _history_faults(history)
+    if faults:
+        raise InvalidInput(f"Cannot fill in the prompt: {said(faults, places=False)}.", faults)
+    turns = [dict(turn) for turn in history]
+    has_slot = any(m["role"] == "history" for m in messages)
+    last = _last_user(messages)
+    length, n_of_turns = _Length(), sum(len(value_text(turn)) for turn in turns)
+    filled: list[Message] = []
+    for i, message in enumerate(messages):
+        if message["role"] == "history" or (i == last and not has_slot):
+            length.add(n_of_turns)
+            filled += turns
+        if message["role"] != "history":
+            filled.append({**message, "content": _substitute(message["content"], variables, length)})
+    return filled
+
+
+def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, history: Sequence[Message]) -> None:
+    """Of a policy alone, which has no prompt: the variables are a record, and each is an input of the family (None: not known which there are)."""
+    unknown = [name for name in variables if name not in inputs] if inputs is not None else []
+    first, listed = unknown[:1], f"; its inputs are {', '.join(inputs or ()) or 'none'}"
+    hints = {name: did_you_mean(name, inputs or ()) for name in unknown[:MAX_HINTS]}
+
+    def fault(name: str) -> Fault:
+        hint = hints.get(name) or (listed if name in first else "")
+        return Fault(pointer=pointer_of(["variables", name]), detail=f"the family has no input {shortened(name, MAX_NAME_CHARS)!r}{hint}")
+
+    faults = first_alike(unknown, fault, "are no inputs of the family")
+    faults += _history_faults(history)
+    if faults:
+        told = said(faults, places=False)
+        raise InvalidInput(f"This record cannot be judged: {told}" + ("" if told.endswith("?") else "."), faults)
+
+
+def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables with each text cut to its input's ``max_chars``; the same cut for search and serving."""
+    clipped = dict(variables)
+    for name, declared in family.inputs.items():
+        value = clipped.get(name)
+        if isinstance(value, str) and declared.max_chars is not None:
+            clipped[name] = value[: declared.max_chars]
+    return clipped
+
+
+def few_shot(family: Family, example: Example) -> FewShot:
+    """An Example as it may stand in a Variant: declared inputs only, cut as in serving; the output as the model should write it."""
+    declared = family.declared_inputs(example.input)
+    return FewShot(id=example.id, input=clip_inputs(family, declared), output=expected_text(family.output, example.expected))
+
+
+def value_text(value: Any) -> str:
+    """A value as it stands in a prompt: text as it is, anything else as JSON with sorted keys."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _pair(template: str, example: FewShot, length: _Length) -> tuple[Message, Message]:
+    missing = [n for n in dict.fromkeys(VARIABLE.findall(template)) if n not in example.input]
+    if missing:
+        raise InvalidInput(
+            f"Example {example.id!r} lacks {', '.join(missing)}, which the prompt asks for. Leave it out of the variant, or complete its input."
+        )
+    question = _substitute(template, example.input, length)
+    if VARIABLE.search(question):
+        raise InvalidInput(f"Example {example.id!r} makes a {{{{variable}}}} when it is put into the prompt. Leave it out of the variant.")
+    return {"role": "user", "content": question}, {"role": "assistant", "content": example.output}
+
+
+class _Length:
+    """Characters of a prompt that is being made."""
+
+    def __init__(self) -> None:
+        self._n = 0
+
+    def add(self, n: int) -> None:
+        """Raises PromptTooLong before anything so long is made."""
+        self._n += n
+        if self._n > MAX_CHARS:
+            detail = f"would have more than {MAX_CHARS:,} characters: a value stands in it too often, or is too long"
+            raise PromptTooLong(f"Cannot fill in the prompt: it {detail}.", [Fault(pointer="/variables", detail=detail)])
+
+
+def _substitute(template: str, values: Mapping[str, Any], length: _Length) -> str:
+    names = VARIABLE.findall(template)
+    texts = {name: value_text(values[name]) for name in dict.fromkeys(names)}
+    length.add(len(template) + sum(len(texts[name]) for name in names))
+    return VARIABLE.sub(lambda m: texts[m.group(1)], template)
+
+
+def _last_user(messages: Sequence[Message]) -> int:
+    return max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
+
+
+def _history_faults(history: Sequence[Message]) -> list[Fault]:
+    wrong = [i for i, turn in enumerate(history) if not isinstance(turn, Mapping) or turn.get("role") not in CHAT_ROLES]
+    needed = f"is no chat message; give role ({', '.join(CHAT_ROLES)}) and content"
+    return first_alike(
+        wrong, lambda i: Fault(pointer=f"/history/{i}", detail=f"turn {i} of the history {needed}"), "turns are no chat messages"
+    )

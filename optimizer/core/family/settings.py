@@ -1,0 +1,227 @@
+"""The parts of a family.yaml that steer what surrounds its prompt: limits, triggers, rollout, personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+
+from optimizer.core.base.values import Aim
+from optimizer.core.family.cron import check_cron
+from optimizer.core.family.masking import BUILT_IN_RULES, check_rule
+
+Number = Annotated[float, Strict()]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+Word = Annotated[str, Field(min_length=1)]
+
+
+class Declared(BaseModel):
+    """Base of everything a family file declares: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, protected_namespaces=())
+
+
+class Constraints(Declared):
+    """What no candidate may exceed; None = no limit."""
+
+    p95_latency_ms: Annotated[float, Strict(), Field(gt=0)] | None = 5000.0
+    cost_usd_per_call: Annotated[float, Strict(), Field(ge=0)] | None = 0.05
+    cost_usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None  # of a rollout's candidate
+
+
+class HighScores(Declared):
+    """At least this share of the scores lies at the edge or above it."""
+
+    edge: Annotated[float, Strict(), Field(ge=0, le=1, alias="from")] = 0.95
+    share: Share = 0.90
+
+
+class LowScores(Declared):
+    """At most this share of the scores lies below it."""
+
+    below: Share = 0.80
+    share: Share = 0.02
+
+
+class Regression(Declared):
+    """How much a Variant may fall behind the champion: mean score overall, of one class, and p95 latency as a share; None: not asked.
+
+    Latency is not asked by default: it is measured on fresh calls only, and the journal mostly has the champion's answers.
+    """
+
+    overall: Share | None = 0.05
+    per_class: Share | None = 0.10
+    latency: Annotated[float, Strict(), Field(ge=0)] | None = None
+
+
+class Targets(Declared):
+    """What the evaluation suite asks on ``n`` dev examples before a rollout may start; None: not asked."""
+
+    n: Annotated[int, Strict(), Field(ge=1)] = 100
+    mean_score: Share | None = None
+    high_scores: HighScores | None = None
+    low_scores: LowScores | None = None
+    errors: Share | None = None
+    retries: Share | None = None
+    cost_usd_per_call: Annotated[float, Strict(), Field(ge=0)] | None = None
+    p95_latency_ms: Annotated[float, Strict(), Field(gt=0)] | None = None
+    regression: Regression | None = None
+
+
+class FamilyLimits(Declared):
+    """What the family's chat completions may cost, whichever variant answers. ``constraints`` bound candidates, not service."""
+
+    usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None
+    above: Literal["refuse", "cheapest"] = "refuse"
+
+
+class Cache(Declared):
+    """Whether the gateway may answer the same messages of the same variant from memory."""
+
+    enabled: Annotated[bool, Strict()] = False
+    max_age_s: Annotated[float, Strict(), Field(gt=0)] = 3600.0
+    max_entries: Annotated[int, Strict(), Field(ge=1)] = 1000
+    any_temperature: Annotated[bool, Strict()] = False
+
+
+class Schedule(Declared):
+    """When a study starts by itself: five fields in UTC, or None for never. ``strategy`` and ``aim`` None: the usual one, the gates' one."""
+
+    cron: Annotated[str, AfterValidator(check_cron)] | None = "0 3 * * *"
+    strategy: Word | None = None
+    aim: Aim | None = None
+
+
+class FeedbackTrigger(Declared):
+    """Enough feedback within a window, bad on average."""
+
+    count: Annotated[int, Strict(), Field(ge=1)] = 50
+    window_hours: Annotated[float, Strict(), Field(gt=0)] = 6.0
+    mean_below: Share = 0.5
+
+
+class Triggers(Declared):
+    """What starts a study between schedules; None switches a trigger off. ``strategy`` of such a study, None: the usual one."""
+
+    degradation: Annotated[float, Strict(), Field(gt=0, le=1)] | None = 0.15
+    feedback: FeedbackTrigger | None = FeedbackTrigger()
+    strategy: Word | None = None
+
+
+class StudyBudget(Declared):
+    """What a study that starts by itself may spend, and all studies of the family within a calendar month (UTC).
+
+    By default not one dollar: models without a price of 0 are then not asked by themselves.
+    """
+
+    usd: Annotated[float, Strict(), Field(ge=0)] = 0.0
+    calls: Annotated[int, Strict(), Field(ge=1)] | None = 1000
+    minutes: Annotated[float, Strict(), Field(gt=0)] | None = 30.0
+    usd_per_month: Annotated[float, Strict(), Field(ge=0)] | None = None
+
+
+class Metric(Declared):
+    """One field of one source decides a rollout."""
+
+    field: Literal["success", "score"] = "success"
+    source: Literal["user", "person", "judge", "system"] = "user"
+
+
+class FeedbackWindow(Declared):
+    """How long an outcome may come after its interaction."""
+
+    hours: Literal["auto"] | Annotated[float, Strict(), Field(gt=0)] = "auto"
+    floor_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
+
+
+class Gates(Declared):
+    """What the sealed holdout has to show before a rollout starts."""
+
+    aim: Aim = "quality"
+    improvement: Annotated[float, Strict(), Field(ge=0)] = 0.15
+    confidence: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.8
+    max_risk: Share = 0.3
+    n: Annotated[int, Strict(), Field(ge=1)] = 100
+
+
+class Guardrails(Declared):
+    """How much worse than the champion a candidate may look in errors, latency and cost."""
+
+    error_margin: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.01
+    latency_margin: Annotated[float, Strict(), Field(ge=0)] = 0.025
+    cost_ratio: Annotated[float, Strict(), Field(ge=1)] = 1.10
+    min_history: Annotated[int, Strict(), Field(ge=0)] = 500
+
+
+def _check_ladder(ladder: tuple[float, ...]) -> tuple[float, ...]:
+    if not ladder:
+        raise ValueError(
+            "the ladder is empty, so a candidate would go from 0 to everybody at once; give at least one share, such as [0.10]"
+        )
+    outside = [s for s in ladder if not 0 < s < 1]
+    if outside:
+        raise ValueError(
+            f"{', '.join(f'{s:g}' for s in outside)} is not between 0 and 1 (both excluded): shares are fractions, 0.10 is 10 %, "
+            "and the last step to 1.0 is added by itself"
+        )
+    if any(b <= a for a, b in pairwise(ladder)):
+        raise ValueError(
+            f"the ladder {list(ladder)} must rise at every step, because a larger share never takes a unit back; sort it and drop repeats"
+        )
+    return ladder
+
+
+class RolloutSettings(Declared):
+    """How a candidate is exposed, watched and decided on."""
+
+    ladder: Annotated[tuple[Number, ...], AfterValidator(_check_ladder)] = (0.10, 0.25, 0.50, 0.75)
+    metric: Metric | None = None  # None: the one with most labels in 30 days
+    margin: Annotated[float, Strict(), Field(gt=0, lt=1)] | None = None  # None: from the champion's mean, printed at start
+    min_labelled_per_stage: Annotated[int, Strict(), Field(ge=1)] = 200
+    min_duration_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
+    min_dwell_minutes: Annotated[float, Strict(), Field(ge=0)] = 0.0
+    max_labelled: Annotated[int, Strict(), Field(ge=1)] = 8000
+    max_days: Annotated[float, Strict(), Field(gt=0)] = 30.0
+    max_share_per_key: Annotated[float, Strict(), Field(gt=0, le=1)] = 1.0  # of the labelled units; 1: one backend may bring everything
+    cohort_minutes: Annotated[float, Strict(), Field(gt=0)] = 60.0
+    feedback_window: FeedbackWindow = FeedbackWindow()
+    approve: Literal["person", "auto"] = "person"
+    gates: Gates = Gates()
+    guardrails: Guardrails = Guardrails()
+
+
+class ReviewSettings(Declared):
+    """Which production answers are put before a person, who says what the output should have been; ``per_day`` 0: none."""
+
+    per_day: Annotated[int, Strict(), Field(ge=0)] = 10
+    score_below: Share = 0.5
+    confidence_below: Share = 0.5
+
+
+class MaskPattern(Declared):
+    """A rule of the user's own: what the regular expression finds becomes ``replacement``."""
+
+    pattern: Word
+    replacement: str = "[masked]"
+
+
+def _check_mask(rule: Any) -> Any:
+    check_rule(rule.model_dump() if isinstance(rule, MaskPattern) else rule)
+    return rule
+
+
+class Privacy(Declared):
+    """What is kept of a request's text, and who may see it in a prompt."""
+
+    store: Literal["full", "masked", "metadata"] = "full"
+    mask: tuple[Annotated[str | MaskPattern, AfterValidator(_check_mask)], ...] = ()
+    retain_days: Annotated[int, Strict(), Field(ge=1)] = 90
+    examples_from: Literal["reviewed", "any"] = "reviewed"
+
+    @property
+    def rules(self) -> Sequence[str | Mapping[str, Any]]:
+        """What a Masker takes: ``store: masked`` without masks of its own means all built-in ones."""
+        own = [rule if isinstance(rule, str) else rule.model_dump() for rule in self.mask]
+        return own or (BUILT_IN_RULES if self.store == "masked" else ())

@@ -1,0 +1,101 @@
+"""pydantic's findings about a family, said in the family's own words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from optimizer.core.base.errors import Fault, pointer_of
+
+_PATTERNS = {
+    "name": "a name starts with a small letter and goes on with 1 to 62 small letters, digits or underscores",
+    "field": "a field is named by letters, digits and underscores, and does not start with a digit",
+}
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any] | None = None) -> list[Fault]:
+    """One Fault per wrong place with its JSON pointer; alternatives that pydantic tried for one place are told once.
+
+    ``data`` is what was validated; without it a pointer may also name the branch of a union that pydantic tried.
+    """
+    faults: dict[str, Fault] = {}
+    for entry in error.errors(include_url=False):
+        path = list(entry["loc"]) if data is None else _path_in(data, entry)
+        if "[key]" in entry["loc"]:
+            path.append(entry["input"])
+        pointer = pointer_of(path)
+        faults.setdefault(pointer, Fault(pointer=pointer, detail=_sentence(entry, path, model)))
+    return list(faults.values())
+
+
+def _path_in(data: Any, entry: ErrorDetails) -> list[Any]:
+    """The place as the user wrote it: pydantic also names the branches of unions that it tried, which are no keys of the file."""
+    path: list[Any] = []
+    here = data
+    for part in entry["loc"]:
+        in_list = isinstance(here, Sequence) and isinstance(part, int) and part < len(here)
+        if in_list or (isinstance(here, Mapping) and part in here):
+            here = here[part]
+        elif entry["type"] != "missing" or part != entry["loc"][-1]:
+            continue
+        path.append(part)
+    return path
+
+
+def _sentence(entry: ErrorDetails, path: Sequence[Any], model: type[BaseModel]) -> str:
+    kind, given, context = entry["type"], entry.get("input"), entry.get("ctx", {})
+    last = str(path[-1]) if path else ""
+    if kind == "extra_forbidden":
+        known = _keys(model, path[:-1])
+        close = difflib.get_close_matches(last, known, n=1)
+        return f"unknown key {last!r}; " + (f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}")
+    if kind == "missing":
+        return f"{last!r} is missing and has no default; add it"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "string_pattern_mismatch":
+        return f"{_shown(given)} is not allowed: {_PATTERNS.get(last, 'it must match ' + str(context.get('pattern')))}"
+    if kind == "literal_error":
+        return f"{_shown(given)} is not one of {context['expected']}; choose one of them"
+    if kind in ("too_short", "string_too_short"):
+        return f"{last!r} is empty; give at least one {'character' if kind == 'string_too_short' else 'entry'}"
+    if kind in ("model_type", "dict_type", "mapping_type", "model_attributes_type"):
+        return f"{_shown(given)} does not fit: {last!r} takes a mapping of keys"
+    if "[key]" in entry["loc"]:
+        return f"the key {_shown(given)} is read as no text; put it in quotes"
+    if kind in ("tuple_type", "list_type"):
+        return f"{_shown(given)} does not fit: {last!r} takes a list"
+    return f"{_shown(given)} does not fit: it should be {entry['msg'].removeprefix('Input should be ')}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+    """The keys that the model at this path knows."""
+    here: Any = model
+    for part in path:
+        field = next((f for name, f in fields_of(here) if name == part), None)
+        models = models_in(field.annotation) if field is not None else [here]  # no field: an index or a free name inside a container
+        if not models:
+            return []
+        here = models[0]
+    return [name for name, _ in fields_of(here)]
+
+
+def fields_of(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    """(key as it stands in the file, field) of a model."""
+    return [(field.alias or name, field) for name, field in model.model_fields.items()]
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that an annotation names, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in get_args(annotation) for m in models_in(inner)]

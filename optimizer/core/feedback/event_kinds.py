@@ -1,0 +1,156 @@
+"""Kinds of values that a field of an event may hold: each with its check, its JSON Schema and its name in words, all from the same bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_type_hints
+
+from optimizer.core.base.errors import shortened
+
+MAX_NAME_CHARS = 512  # ids, units, labels, names
+MAX_PARTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``keep`` gives the value as it is kept, or None for one that does not fit; it may raise ValueError where it can say more."""
+
+    holds: str
+    schema: Mapping[str, Any]
+    keep: Callable[[Any], Any]
+
+    def check(self, value: Any) -> Any:
+        """The value as kept. Raises ValueError with what is expected."""
+        kept = self.keep(value)
+        if kept is None:
+            raise ValueError(f"must be {self.holds}")
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class EventField:
+    """The declaration of a field that clients send. It stands in the annotation of the attribute that keeps the value (``feedback.py``).
+
+    Checks, columns, the OpenAPI document and the table in docs/reference/rest.md follow from it.
+
+    Args:
+        about: what the field means, in words.
+        reports: of what an event is the report once it has this field.
+        private: what becomes of it where no text may be kept: ``dropped``, ``replaced`` by a remark, or only ``masked``. None: no text of people.
+    """
+
+    kind: Kind
+    about: str
+    reports: Literal["interaction", "outcome"] | None = None
+    private: Literal["dropped", "replaced", "masked"] | None = None
+
+
+def fields_in(declaring: type) -> dict[str, EventField]:
+    """The fields that a class declares, in its order."""
+    hints = get_type_hints(declaring, include_extras=True)
+    found = {name: [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, EventField)] for name, hint in hints.items()}
+    return {name: extras[0] for name, extras in found.items() if extras}
+
+
+def _text(*, at_least: int = 0, at_most: int | None = None, blank: bool = True, holds: str) -> Kind:
+    bounds = {"minLength": at_least or None, "maxLength": at_most}
+
+    def keep(value: Any) -> Any:
+        fits = isinstance(value, str) and (blank or value.strip()) and (at_most is None or len(value) <= at_most)
+        return value if fits else None
+
+    return Kind(holds, {"type": "string", **{name: bound for name, bound in bounds.items() if bound is not None}}, keep)
+
+
+def _number(at_least: float, *, at_most: float | None = None, below: float | None = None, holds: str) -> Kind:
+    bounds = {"minimum": at_least, "maximum": at_most, "exclusiveMaximum": below}
+
+    def keep(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value:
+            return None
+        return float(value) if (at_most is None or value <= at_most) and (below is None or value < below) else None
+
+    return Kind(holds, {"type": "number", **{name: bound for name, bound in bounds.items() if bound is not None}}, keep)
+
+
+def _count() -> Kind:
+    def keep(value: Any) -> Any:
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+    return Kind("a whole number, 0 or larger", {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**31}, keep)
+
+
+def _object(*, at_least: int, holds: str) -> Kind:
+    def keep(value: Any) -> Any:
+        return value if isinstance(value, Mapping) and len(value) >= at_least else None
+
+    return Kind(holds, {"type": "object", **({"minProperties": at_least} if at_least else {})}, keep)
+
+
+def one_of(*words: str) -> Kind:
+    return Kind(f"one of {', '.join(words)}", {"type": "string", "enum": list(words)}, lambda value: value if value in words else None)
+
+
+def moment(value: Any) -> datetime | None:
+    """The time with its zone that a text or a datetime says; None where it says none, or one at an end of the calendar, which has no UTC form."""
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return at if at.tzinfo is not None and 1970 < at.year < 9999 else None
+
+
+NAME = _text(at_least=1, at_most=MAX_NAME_CHARS, blank=False, holds=f"a text of 1 to {MAX_NAME_CHARS} characters")
+TEXT = _text(holds="a text")
+SOME_TEXT = _text(at_least=1, blank=False, holds="a text that says something")
+FLAG = Kind("true or false", {"type": "boolean"}, lambda value: value if isinstance(value, bool) else None)
+SHARE = _number(0, at_most=1, holds="a number from 0 to 1")
+AMOUNT = _number(0, below=1e12, holds="a number, 0 or larger")
+COUNT = _count()
+OBJECT = _object(at_least=0, holds="an object")
+FILLED_OBJECT = _object(at_least=1, holds="an object with at least one member")
+TIME = Kind("a time with its zone, such as 2026-11-20T08:30:00Z", {"type": "string", "format": "date-time"}, moment)
+
+
+def list_of(kind: Kind) -> Kind:
+    def keep(value: Any) -> Any:
+        return [kind.check(one) for one in value] if isinstance(value, list | tuple) else None
+
+    return Kind("a list", {"type": "array", "items": dict(kind.schema)}, keep)
+
+
+def parts_of(fields: Mapping[str, EventField]) -> Kind:
+    """A list of at most MAX_PARTS objects with these fields and no others."""
+
+    def keep(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return None
+        if len(value) > MAX_PARTS:
+            raise ValueError(f"holds {len(value)} parts, and an interaction has at most {MAX_PARTS}")
+        return [_part(fields, place, part) for place, part in enumerate(value)]
+
+    return Kind("a list", {"type": "array", "maxItems": MAX_PARTS, "items": schema_of(fields)}, keep)
+
+
+def _part(fields: Mapping[str, EventField], place: int, part: Any) -> dict[str, Any]:
+    read = {}
+    for name, value in OBJECT.check(part).items():
+        if name not in fields:
+            raise ValueError(f"has in part {place} the unknown field {shortened(name, MAX_NAME_CHARS)!r}; known are {', '.join(fields)}")
+        try:
+            read[name] = fields[name].kind.check(value)
+        except ValueError as error:
+            raise ValueError(f"has in part {place} a field {name!r} that {error}") from None
+    return read
+
+
+def schema_of(fields: Mapping[str, EventField], *, nullable: bool = False) -> dict[str, Any]:
+    """The JSON Schema of an object with these fields and no others."""
+    properties = {name: {**_or_null(field.kind.schema, nullable), "description": field.about} for name, field in fields.items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _or_null(schema: Mapping[str, Any], nullable: bool) -> Mapping[str, Any]:
+    return {"anyOf": [dict(schema), {"type": "null"}]} if nullable else schema

@@ -1,0 +1,80 @@
+"""An event as a client sends it, field by field: unknown ones are refused, so that a misspelt ``sucess`` is heard of.
+
+Which fields there are is declared in ``feedback.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from optimizer.core.base.errors import Fault, first_alike, pointer_of
+from optimizer.core.base.strict_json import is_unicode
+from optimizer.core.feedback.event_kinds import TIME, EventField, fields_in
+from optimizer.core.feedback.events import Address, Arm, Event, FeedbackEvent, Interaction
+
+MAX_DEPTH = 20
+MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8785 knows no larger one
+CLOCK_SKEW = timedelta(hours=24)
+
+WHO_AND_WHERE = {**fields_in(Address), **fields_in(Arm)}  # stand in the arm
+FIELDS: Mapping[str, EventField] = {**fields_in(Event), **WHO_AND_WHERE, **fields_in(Interaction), **fields_in(FeedbackEvent)}
+OF_INTERACTION = tuple(name for name, field in FIELDS.items() if field.reports == "interaction")
+OF_OUTCOME = tuple(name for name, field in FIELDS.items() if field.reports == "outcome")
+
+
+def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any], list[Fault]]:
+    """The event's values as kept, without those that are null, and everything wrong with it."""
+    values: dict[str, Any] = {}
+    faults = list[Fault]()
+    for name, value in raw.items():
+        if value is None or name not in FIELDS:
+            continue
+        try:
+            check_json(value)
+            values[name] = FIELDS[name].kind.check(value)
+        except ValueError as error:
+            faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
+    faults += _unknown([name for name in raw if name not in FIELDS])
+    for name, value in values.items():
+        if FIELDS[name].kind is TIME and value - now > CLOCK_SKEW:
+            faults.append(Fault(pointer=f"/{name}", detail="lies more than a day in the future; check the sender's clock"))
+    return values, faults
+
+
+def _unknown(names: Sequence[Any]) -> list[Fault]:
+    faults = first_alike(
+        names, lambda name: Fault(pointer=pointer_of([name]), detail="is not a field of an event"), "are no fields of an event"
+    )
+    if faults:
+        faults[0] = replace(faults[0], detail=f"{faults[0].detail}; known are {', '.join(FIELDS)}")
+    return faults
+
+
+def check_json(value: Any, depth: int = 0) -> None:
+    """Raises ValueError for what JSON readers let through and databases do not hold: NaN, NUL, halves of a surrogate pair, endless nesting."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError("holds the character U+0000, which databases do not keep; leave it out")
+        if not is_unicode(value):
+            raise ValueError("holds half of a surrogate pair, which is no Unicode text")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("must be a finite number")
+    elif isinstance(value, int):
+        if abs(value) > MAX_SAFE_INTEGER:
+            raise ValueError("holds a whole number beyond 2^53; send it as a text")
+    elif depth > MAX_DEPTH:
+        raise ValueError(f"is nested more than {MAX_DEPTH} levels deep")
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            if not isinstance(key, str):
+                raise ValueError("has a member whose name is no text")
+            check_json(key)
+            check_json(member, depth + 1)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            check_json(member, depth + 1)

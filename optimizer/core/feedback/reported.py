@@ -1,0 +1,158 @@
+"""One event as a client sends it: read, stripped of personal data, and turned into the Interaction and the FeedbackEvent that it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
+from optimizer.core.family.masking import Masker
+from optimizer.core.feedback.event_kinds import EventField, fields_in
+from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction, Part
+from optimizer.core.feedback.fields import FIELDS, OF_INTERACTION, OF_OUTCOME, WHO_AND_WHERE, read_fields
+
+NOT_KEPT = "(text not kept)"  # an error without its text is still an error
+
+
+class EventRejected(InvalidInput):
+    """One event that is not taken. ``type`` is the word for it in the answer's list of rejected events."""
+
+    slug = "event-rejected"
+    title = "Event rejected"
+
+    def __init__(self, type: str, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail, faults, type=type)
+        self.type = type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """``values`` holds those fields of the contract that were given, checked. A report may be of an interaction, of an outcome, or of both."""
+
+    values: Mapping[str, Any]
+    is_interaction: bool
+    is_feedback: bool
+
+    def get(self, name: str) -> Any:
+        return self.values.get(name)
+
+
+def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Report:
+    """Raises EventRejected (malformed) with everything that is wrong; unless ``of_no_family``, with belonging to nothing too."""
+    if not isinstance(raw, Mapping):
+        raise EventRejected("malformed", "An event is a JSON object with the fields of the reference, such as assignment and success.")
+    values, faults = read_fields(raw, now=now)
+    faults = faults or [Fault(pointer="", detail=gap) for gap in ([] if of_no_family else _gaps(values))]
+    if faults:
+        raise EventRejected("malformed", f"The event is malformed: {said(faults)}.", faults)
+    return Report(
+        values=values,
+        is_interaction=any(name in values for name in OF_INTERACTION),
+        is_feedback=any(name in values for name in OF_OUTCOME),
+    )
+
+
+def check_texts(report: Report, most: int) -> None:
+    """Raises EventRejected (text_too_long) where a text or a name, at any depth, has more than ``most`` bytes of UTF-8."""
+    faults = [
+        Fault(pointer=pointer_of(path), detail=f"has {n:,} bytes, and one text of an event has at most {most:,}")
+        for path, n in _long_texts(report.values, most, ())
+    ]
+    if faults:
+        raise EventRejected(
+            "text_too_long", f"The event is not kept: {said(faults)}. Shorten it, or raise limits.event_text_bytes.", faults
+        )
+
+
+def _long_texts(value: Any, most: int, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
+    if isinstance(value, str):
+        if 4 * len(value) > most and (n := len(value.encode())) > most:
+            yield path, n
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _long_texts(name, most, (*path, name))
+            yield from _long_texts(one, most, (*path, name))
+    elif isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            yield from _long_texts(one, most, (*path, place))
+
+
+def _gaps(values: Mapping[str, Any]) -> list[str]:
+    gaps = []
+    if not any(name in values for name in (*OF_INTERACTION, *OF_OUTCOME)):
+        gaps.append(f"it reports nothing; give at least one of {', '.join((*OF_INTERACTION, *OF_OUTCOME))}")
+    if not ("assignment" in values or "interaction" in values or ("family" in values and "unit" in values)):
+        gaps.append("it belongs to nothing; give the assignment token, or family and unit, or the id of its interaction")
+    if "assignment" not in values and "rollout" in values and not {"family", "variant", "unit", "assigned_at"} <= values.keys():
+        gaps.append("a rollout without a token needs family, variant, unit and assigned_at beside it")
+    if "assigned_at" in values and "rollout" not in values:
+        gaps.append("assigned_at only has a meaning beside a rollout")
+    return gaps
+
+
+def protect(report: Report, *, store: str, masker: Masker) -> Report:
+    """The report as it may be kept under a Family's ``privacy``: ``metadata`` drops every text, else texts are masked."""
+    values = _protected(report.values, FIELDS, store=store, masker=masker)
+    if "parts" in values:
+        values["parts"] = protect_parts(values["parts"], store=store, masker=masker)
+    return replace(report, values=values)
+
+
+def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Masker) -> list[dict[str, Any]]:
+    """The texts of an interaction's parts as its own: outputs and errors; names and numbers stay."""
+    return [_protected(part, _PART_FIELDS, store=store, masker=masker) for part in parts]
+
+
+_PART_FIELDS = fields_in(Part)
+_KEPT = (Interaction, FeedbackEvent)
+_NAMES: Mapping[type[Event], tuple[str, ...]] = {kept: tuple(fields_in(kept)) for kept in _KEPT}  # not anew for each event
+
+
+def _protected(values: Mapping[str, Any], fields: Mapping[str, EventField], *, store: str, masker: Masker) -> dict[str, Any]:
+    kept = dict(values)
+    for name in values:
+        private = fields[name].private
+        if private is None:
+            continue
+        if store == "metadata" and private == "dropped":
+            del kept[name]
+        elif store == "metadata" and private == "replaced":
+            kept[name] = NOT_KEPT
+        elif masker:
+            kept[name] = masker.mask(kept[name])
+    return kept
+
+
+def content_hash(report: Report, sent: Arm) -> str:
+    """Equal for an event that is sent again, also under a newer token of the same arm; of what is kept, never of what was masked.
+
+    ``sent`` is the arm as token or event name it.
+    """
+    told = {name: value for name, value in report.values.items() if name not in WHO_AND_WHERE}
+    content = {name: value.timestamp() if isinstance(value, datetime) else value for name, value in told.items()}
+    return digest(canonical_json({**content, "arm": [sent.variant, sent.rollout, sent.unit_hmac]}))
+
+
+def interaction_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> Interaction:
+    known = {"id": id, "arm": arm, "content_hash": content_hash, "received_at": received_at}
+    return Interaction(**{**_values_of(report, Interaction), **known, "occurred_at": _started_at(report, received_at)})
+
+
+def _values_of(report: Report, kept: type[Event]) -> dict[str, Any]:
+    return {name: report.values[name] for name in _NAMES[kept] if name in report.values}
+
+
+def _started_at(report: Report, received_at: datetime) -> datetime:
+    """When the request began: as sent, else its latency before it was reported."""
+    sent: datetime | None = report.get("occurred_at")
+    return sent or received_at - timedelta(milliseconds=report.get("latency_ms") or 0)
+
+
+def feedback_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> FeedbackEvent:
+    """An outcome that comes with its interaction belongs to it by the shared id."""
+    usual = {"occurred_at": received_at, "source": "user", "interaction": id if report.is_interaction else None}
+    known = {"id": id, "arm": arm, "content_hash": content_hash, "received_at": received_at}
+    return FeedbackEvent(**{**usual, **_values_of(report, FeedbackEvent), **known})

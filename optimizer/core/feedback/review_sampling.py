@@ -1,0 +1,77 @@
+"""Which production answers a person should look at, so that there is something to learn from: disputed, low, or given without being sure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+from optimizer.core.family.settings import ReviewSettings
+
+Doubt = Literal["disputed", "low", "unsure"]
+DOUBTS: tuple[Doubt, ...] = get_args(Doubt)  # the most telling first
+DISPUTED = 0.5  # difference of two sources' means, each in [0, 1]
+UNIT_DAYS = 7.0  # in which a unit is picked at most once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledInteraction:
+    """What is known of an interaction. ``low`` and ``high``: the least and the largest mean of a source's outcomes, in [0, 1]; None: no outcome.
+
+    ``confidence``: of the answer that went out, where a policy executed it. ``is_corrected``: somebody said what the output should have been.
+    """
+
+    interaction: str
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    is_corrected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """An interaction and why a person should look at it. ``why`` has figures and no text of anybody."""
+
+    interaction: str
+    doubt: Doubt
+    why: str
+
+
+def doubtful(seen: Iterable[SampledInteraction], settings: ReviewSettings) -> list[Doubtful]:
+    """Those worth a look: disputed ones first, then low, then unsure ones; among equals the order is that of a hash, and so of nobody's choice.
+
+    A corrected one waits for its release already, and is left out.
+    """
+    found = [one for each in seen if not each.is_corrected and (one := _doubt(each, settings)) is not None]
+    return sorted(found, key=lambda one: (DOUBTS.index(one.doubt), sha256(one.interaction.encode()).digest()))
+
+
+def first_of_units(found: Sequence[Doubtful], units: Mapping[str, str | None], *, taken: Collection[str], most: int) -> list[Doubtful]:
+    """At most ``most`` of them, and at most one of each unit; none of a unit in ``taken``. ``units``: unit by interaction; None: nobody's."""
+    chosen: list[Doubtful] = []
+    seen = set(taken)
+    for one in found:
+        unit = units.get(one.interaction)
+        if len(chosen) < most and one.interaction in units and (unit is None or unit not in seen):
+            chosen.append(one)
+            seen |= {unit} if unit is not None else set()
+    return chosen
+
+
+def confidence_of_parts(parts: Sequence[Mapping[str, Any]] | None) -> float | None:
+    """Of the part whose answer went out."""
+    sure = next((part.get("confidence") for part in parts or () if part.get("taken")), None)
+    return float(sure) if isinstance(sure, int | float) else None
+
+
+def _doubt(each: SampledInteraction, settings: ReviewSettings) -> Doubtful | None:
+    if each.low is not None and each.high is not None and each.high - each.low >= DISPUTED:
+        why = f"sources disagree: from {each.low:.2f} to {each.high:.2f}"
+        return Doubtful(interaction=each.interaction, doubt="disputed", why=why)
+    if each.low is not None and each.low < settings.score_below:
+        return Doubtful(interaction=each.interaction, doubt="low", why=f"scored {each.low:.2f}, below {settings.score_below:g}")
+    if each.confidence is not None and each.confidence < settings.confidence_below:
+        why = f"sure to {each.confidence:.2f} only, below {settings.confidence_below:g}"
+        return Doubtful(interaction=each.interaction, doubt="unsure", why=why)
+    return None

@@ -1,0 +1,245 @@
+"""How long a rollout will take, whom it will reach and what it can see, before it starts and while it runs.
+
+Pure: settings, the champion's mean, the assumed lift and the recorded traffic in, figures and sentences out. What is not known is None
+and named under ``missing``; a forecast never says 0 or infinity for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import log
+from typing import Any, Literal
+
+from optimizer.core.base.phrasing import count, span
+from optimizer.core.feedback.traffic import RecordedTraffic
+from optimizer.core.forecast.ladders import LadderWay, ladder_texts, other_ladders
+from optimizer.core.forecast.needs import finite, needs_of, total_of
+from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Need, Progress
+from optimizer.core.forecast.problems import LimitExceeded, Outlook, problems_of, ways_out
+from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, TrafficRate, candidate_requests_to_alarm, detectable_drop
+from optimizer.core.statistics.guardrails import ALPHA, GAPS
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL
+
+Feasibility = Literal["fits", "exceeds", "cannot_tell", "ended"]
+
+ERRORS_BEFORE = 0.01
+ERRORS_AFTER = (0.05, 0.10, 0.30, 1.0)
+PROMISED = 0.30  # errors of the candidate that are to be rolled back …
+PROMISED_S = 300  # … within this time
+CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
+ENOUGH_HOURS = 24.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNeed:
+    """``detectable_drop``: the smallest absolute drop that a day at this share shows, on average; up to 1."""
+
+    share: float
+    expected: Need
+    nine_in_ten: Need
+    detectable_drop: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmNeed:
+    """Until the guardrail on errors alarms at the first share, when the candidate's errors go from 1 % to ``errors``, on average."""
+
+    errors: float
+    candidate_requests: float | None  # None: within the error margin, so it never alarms
+    minutes: float | None  # real time, until the last block has closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutForecast:
+    """``exceeds``: 90 % of such rollouts would not end within the limits; ``problems`` says which."""
+
+    verdict: Feasibility
+    summary: str
+    missing: tuple[str, ...] = ()  # what is not known, and how to make it known
+    problems: tuple[LimitExceeded, ...] = ()
+    ways_out: tuple[str, ...] = ()  # of the problems; what is fixed with a rollout that runs means a new one
+    ladders: tuple[LadderWay, ...] = ()  # other ladders that would fit, the gentlest first; of a rollout that does not
+    warnings: tuple[str, ...] = ()
+    max_days: float | None = None
+    max_labelled: int | None = None
+    margin: float | None = None
+    base: float | None = None
+    base_why: str = ""
+    lift: float | None = None
+    lift_why: str = ""
+    units_per_hour: float | None = None  # new distinct ones, per hour of the rollout clock
+    label_rate: float | None = None  # share of the units that give a label
+    requests_per_second: float | None = None
+    stages: tuple[StageNeed, ...] = ()  # those still to come, the present one included
+    expected: Need | None = None
+    nine_in_ten: Need | None = None
+    users_exposed: float | None = None  # units that will be served the candidate, expected
+    guardrails: tuple[AlarmNeed, ...] = ()
+
+    @property
+    def refuses(self) -> bool:
+        return self.verdict == "exceeds"
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    def gate(self) -> Mapping[str, Any] | None:
+        """As one of the gates before a rollout; None where nothing can be told, which is no reason to refuse."""
+        if self.verdict == "exceeds":
+            worst = self.problems[0]
+            reason = f"{' '.join(p.text for p in self.problems)} Ways out: {'; '.join(self.ways_out)}"
+            return {"name": "forecast", "verdict": "fail", "value": worst.needed, "required": worst.allowed, "reason": reason}
+        if self.verdict == "fits" and self.nine_in_ten is not None and self.nine_in_ten.hours is not None:
+            days = round(self.nine_in_ten.hours / 24, 2)
+            return {"name": "forecast", "verdict": "pass", "value": days, "required": self.max_days, "reason": self.summary.rstrip(".")}
+        return None
+
+
+def ended(outcome: str | None) -> RolloutForecast:
+    return RolloutForecast(verdict="ended", summary=f"The rollout has ended ({outcome or 'no outcome'}): nothing is left to forecast.")
+
+
+def forecast_rollout(plan: ForecastPlan, traffic: RecordedTraffic | None, progress: Progress = NOT_BEGUN) -> RolloutForecast:
+    """What is needed from ``progress`` on.
+
+    Args:
+        traffic: None where nothing was recorded in 30 days.
+    """
+    missing = _missing(plan, traffic)
+    rates = None if missing else _rates(plan, traffic)  # a figure nobody can rely on is none
+    expected, nine = (needs_of(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
+    shares = plan.ladder[progress.stage :]
+    stages = tuple(
+        StageNeed(share=share, expected=e, nine_in_ten=n, detectable_drop=_drop(plan, rates, share))
+        for share, e, n in zip(shares, expected, nine, strict=True)
+    )
+    totals = {name: total_of(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
+    outlook = Outlook(
+        plan=plan, progress=progress, shares=shares, needs=nine, total=totals["nine_in_ten"], traffic=traffic, rates=rates
+    )  # fmt: skip
+    problems = problems_of(outlook)
+    ladders = other_ladders(plan, traffic, rates) if problems and rates is not None else ()
+    alarms = tuple(_alarm(plan, traffic, shares[0], errors) for errors in ERRORS_AFTER)
+    verdict: Feasibility = "cannot_tell" if missing else "exceeds" if problems else "fits"
+    exposed = [s.share * s.expected.units for s in stages if s.expected.units is not None]
+    return RolloutForecast(
+        verdict=verdict,
+        summary=_summary(verdict, totals["expected"], totals["nine_in_ten"], missing, problems, progress),
+        missing=missing,
+        problems=problems,
+        ways_out=(*ways_out(outlook, problems), *(ladder_texts(plan, traffic, rates, ladders) if problems and rates is not None else ())),
+        ladders=tuple(way for way in ladders if way.fits),
+        warnings=_warnings(plan, traffic, shares[0]),
+        max_days=plan.max_hours / 24,
+        max_labelled=plan.max_labelled,
+        margin=plan.margin,
+        base=plan.base,
+        base_why=plan.base_why,
+        lift=plan.lift.value,
+        lift_why=plan.lift.why,
+        units_per_hour=traffic.units_per_hour / plan.clock_scale if traffic is not None else None,
+        label_rate=traffic.label_rate(plan.field, plan.source) if traffic is not None and traffic.n_units else None,
+        requests_per_second=traffic.requests_per_second if traffic is not None else None,
+        stages=stages,
+        users_exposed=sum(exposed) if len(exposed) == len(stages) else None,
+        guardrails=alarms,
+        **totals,
+    )
+
+
+def _rates(plan: ForecastPlan, traffic: RecordedTraffic | None) -> TrafficRate | None:
+    """None where units or labels are not known."""
+    rate = traffic.label_rate(plan.field, plan.source) if traffic is not None else 0.0
+    if traffic is None or rate <= 0:
+        return None
+    return TrafficRate(units_per_hour=traffic.units_per_hour / plan.clock_scale, label_rate=rate, window_hours=plan.closing_hours)
+
+
+def _drop(plan: ForecastPlan, rates: TrafficRate | None, share: float) -> float | None:
+    if rates is None:
+        return None
+    return min(1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=ALPHA_ROLL, kappa=KAPPA_MEAN))
+
+
+def _alarm(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float, errors: float) -> AlarmNeed:
+    needed = _requests_needed(plan, share, errors)
+    per_second = traffic.requests_per_second * share if traffic is not None else 0.0
+    seconds = needed / per_second + CLOSING_S if needed is not None and per_second > 0 else None
+    return AlarmNeed(errors=errors, candidate_requests=needed, minutes=None if seconds is None else seconds / 60)
+
+
+def _requests_needed(plan: ForecastPlan, share: float, errors: float) -> float | None:
+    kappa = KAPPA_MEAN + log(len(GAPS["errors"]))  # the guardrail spreads its bet evenly over so many alternatives
+    found = candidate_requests_to_alarm(
+        base=ERRORS_BEFORE, bad=errors, w=share, margin=plan.error_margin, alpha=ALPHA["errors"], kappa=kappa
+    )  # fmt: skip
+    return finite(found)
+
+
+def _warnings(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float) -> tuple[str, ...]:
+    """Where the promise of five minutes cannot be kept."""
+    needed = _requests_needed(plan, share, PROMISED)
+    if needed is None:
+        return (
+            f"The error margin {plan.error_margin:g} allows a candidate that fails {PROMISED:.0%} of its requests. Lower guardrails.error_margin.",
+        )
+    if traffic is None or traffic.requests_per_second <= 0:
+        return ()
+    own = traffic.requests_per_second * share * PROMISED_S
+    if own >= needed:
+        return ()
+    minutes = needed / (traffic.requests_per_second * share) / 60
+    return (
+        f"A candidate that fails {PROMISED:.0%} of its requests will not be rolled back within five minutes at this traffic: at a share of "
+        f"{share:.0%} it gets about {own:.1f} requests in that time and the guardrail needs about {needed:.0f}, so about {minutes:,.0f} minutes. "
+        f"A larger first share makes it faster.",
+    )
+
+
+def _missing(plan: ForecastPlan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
+    label = f"{plan.field} by {plan.source}"
+    if traffic is None:
+        return (
+            "nothing was reported in the last 30 days, so neither units nor labels are known: let users fetch prompts with a unit, and "
+            "report interactions and feedback",
+        )
+    if not traffic.n_units:
+        return (
+            f"of {count(traffic.n_requests, 'reported request')} none has a unit: name the user, session or conversation when fetching "
+            "a prompt (header X-Detent-Unit), and report with the assignment token",
+        )
+    if not traffic.label_rate(plan.field, plan.source):
+        others = ", ".join(f"{n:,} by {f} of {s}" for (f, s), n in sorted(traffic.n_labelled_units.items()) if n)
+        have = f"; labelled otherwise: {others}" if others else ""
+        return (
+            f"none of {count(traffic.n_units, 'unit')} gave a label ({label}) in {span(traffic.hours)}{have}: send feedback, or choose another metric",
+        )
+    if plan.clock_scale != 1.0:
+        return (
+            f"rollout time runs {plan.clock_scale:g} times as fast here (simulated clock), so what came per hour of it so far says little",
+        )
+    n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours
+    if hours < ENOUGH_HOURS:  # a burst of some seconds, however large, says nothing about a day
+        return (
+            f"the record is too short to rely on: {count(n_labelled, 'unit')} with a label ({label}) in {span(hours)}; {ENOUGH_HOURS:.0f} hours "
+            "are needed",
+        )
+    return ()
+
+
+def _summary(
+    verdict: Feasibility, expected: Need, nine: Need, missing: tuple[str, ...], problems: tuple[LimitExceeded, ...], progress: Progress
+) -> str:
+    more = " more" if progress.begun else ""
+    if nine.labelled is None:
+        labels = "no number of labelled outcomes would pass every gate"
+    else:
+        labels = f"about {expected.labelled:,.0f}{more} labelled outcomes on average, up to {nine.labelled:,.0f} in 90 % of rollouts"
+    if missing:
+        return f"Cannot tell how long: {'; '.join(missing)}. By its settings alone: {labels}."
+    if expected.hours is None or nine.hours is None:
+        return f"Does not fit: {labels}."
+    figures = f"{span(expected.hours)}{more} on average, up to {span(nine.hours)} in 90 % of rollouts; {labels}"
+    return f"Does not fit its limits: {figures}." if problems else f"Fits its limits: {figures}."

@@ -1,0 +1,43 @@
+"""What a plan needs at the recorded traffic: labelled outcomes, distinct units and hours, per stage and in all."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from optimizer.core.forecast.plan import ForecastPlan, Need, Progress
+from optimizer.core.statistics.forecast import TrafficRate, forecast
+
+
+def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, kappa: float) -> list[Need]:
+    """Of each stage to come; ``kappa``: KAPPA_MEAN on average, KAPPA_90 for 90 % of rollouts. ``rates`` None: labels alone are told."""
+    found = forecast(
+        base=plan.base, lift=plan.lift.value, margin=plan.margin, ladder=plan.ladder[progress.stage :], kappa=kappa,
+        traffic=rates or TrafficRate(units_per_hour=1.0, label_rate=1.0), min_labelled=plan.min_labelled,
+        grown=progress.grown, labelled=progress.labelled_in_stage,
+    )  # fmt: skip
+    needs = []
+    for i, stage in enumerate(found.stages):
+        dwell = max(0.0, plan.dwell_hours - (progress.stage_hours if i == 0 else 0.0))
+        hours = max(stage.hours if stage.labelled else 0.0, dwell)
+        known = rates is not None
+        needs.append(Need(labelled=finite(stage.labelled), units=finite(stage.units, known), hours=finite(hours, known)))
+    return needs
+
+
+def total_of(plan: ForecastPlan, needs: list[Need], progress: Progress) -> Need:
+    hours = _sum([n.hours for n in needs])
+    least = plan.min_duration_hours - progress.hours
+    return Need(
+        labelled=_sum([n.labelled for n in needs]),
+        units=_sum([n.units for n in needs]),
+        hours=None if hours is None else max(hours, least),
+    )
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def finite(value: float, known: bool = True) -> float | None:
+    return value if known and isfinite(value) else None

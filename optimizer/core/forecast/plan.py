@@ -1,0 +1,104 @@
+"""What a forecast is made for: a rollout's frozen settings as numbers, and how far the rollout has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from optimizer.core.rollout.start import assumed_mean
+from optimizer.core.statistics.block_evalue import clip_rate
+from optimizer.core.statistics.forecast import assumed_lift
+from optimizer.core.statistics.guardrails import MARGIN
+
+WIDTH_OF_95 = 2 * 1.959964  # standard errors between the ends of a 95 % interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lift:
+    """What the candidate is assumed to add to the champion's mean, absolute, at least 0, and where that comes from."""
+
+    value: float = 0.0
+    why: str = "no gain is assumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastPlan:
+    """Durations are in hours of the rollout clock."""
+
+    ladder: tuple[float, ...]
+    margin: float
+    base: float  # the champion's mean, in (0, 1)
+    base_why: str
+    lift: Lift
+    field: str
+    source: str
+    min_labelled: int  # per stage, both arms
+    max_labelled: int
+    max_hours: float
+    min_duration_hours: float
+    dwell_hours: float  # at least, per stage
+    closing_hours: float  # a stage's last cohort has to end and its feedback window to pass
+    error_margin: float
+    clock_scale: float = 1.0  # hours of the rollout clock per real hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What is still needed, at one level of caution. Hours are the rollout clock's; None = cannot be told, or no end."""
+
+    labelled: float | None
+    units: float | None  # distinct, both arms
+    hours: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a rollout has come; ``hours`` since its start and since its stage, on the rollout clock."""
+
+    stage: int = 0  # index into the ladder
+    labelled: int = 0  # used as evidence, both arms
+    labelled_in_stage: int = 0
+    grown: Mapping[int, float] = field(default_factory=dict)  # log evidence by m; infinite once its gate has been passed
+    hours: float = 0.0
+    stage_hours: float = 0.0
+    begun: bool = False
+
+
+NOT_BEGUN = Progress()
+
+
+def plan_of(settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *, clock_scale: float = 1.0) -> ForecastPlan:
+    """``settings``: as frozen with the rollout."""
+    metric = settings.get("metric") or {}
+    window = settings.get("feedback_window") or {}
+    hours = window.get("hours", "auto")
+    base = clip_rate(assumed_mean(settings))
+    return ForecastPlan(
+        ladder=tuple(ladder),
+        margin=float(settings["margin"]),
+        base=base,
+        base_why="the champion's mean over 30 days; .5 where it has fewer than 50 labels",
+        lift=replace(lift, value=min(lift.value, 1 - base)),
+        field=str(metric.get("field", "success")),
+        source=str(metric.get("source", "user")),
+        min_labelled=int(settings["min_labelled_per_stage"]),
+        max_labelled=int(settings["max_labelled"]),
+        max_hours=24 * float(settings["max_days"]),
+        min_duration_hours=float(settings["min_duration_hours"]),
+        dwell_hours=float(settings["min_dwell_minutes"]) / 60,
+        closing_hours=float(window.get("floor_hours", 24.0) if hours == "auto" else hours) + float(settings["cohort_minutes"]) / 60,
+        error_margin=float((settings.get("guardrails") or {}).get("error_margin", MARGIN["errors"])),
+        clock_scale=clock_scale,
+    )
+
+
+def lift_of(confirmation: Mapping[str, Any] | None, *, forced: bool) -> Lift:
+    """The lower 80 % bound of the lift on the sealed holdout, at least 0; 0 for a forced start, whatever a study says."""
+    if forced:
+        return Lift(why="a forced start: no gain is assumed")
+    if not confirmation or confirmation.get("lift") is None:
+        return Lift(why="no confirmation on the sealed holdout: no gain is assumed")
+    lift, low, high = (float(confirmation[name]) for name in ("lift", "lift_low", "lift_high"))
+    value = assumed_lift(lift, (high - low) / WIDTH_OF_95)
+    return Lift(value=value, why=f"the lower 80 % bound of the holdout's lift {lift:+.3f}, not below 0")

@@ -1,0 +1,152 @@
+"""A family's recorded traffic as a rollout would have seen it: its units dealt anew by a salt, its stages as the rollout moves."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import floor
+
+from optimizer.core.feedback.traffic import PastLabel, PastRequest
+from optimizer.core.rollout.blocks import ArmName, ReportedRequest
+from optimizer.core.rollout.cohorts import stage_of
+from optimizer.core.serving.assignment import N_BUCKETS, bucket, cohort_start
+from optimizer.core.serving.rollout import Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Label:
+    number: int  # place in the recording
+    assigned_at: datetime  # start of the request that it followed
+    received_at: datetime
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Served:
+    """One entry of a stage history; a unit is the candidate's if its bucket lies below ``limit``."""
+
+    since: datetime
+    until: datetime | None
+    stage: int
+    limit: int
+
+
+class Recording:
+    """Requests and outcomes in the order in which they happened, indexed once for all runs."""
+
+    def __init__(
+        self,
+        requests: Sequence[PastRequest],
+        labels: Sequence[PastLabel],
+        *,
+        cohort_minutes: float,
+        on_clock: Callable[[datetime], datetime],
+    ) -> None:
+        """Args: ``on_clock`` turns real time into the rollout clock's."""
+        self.requests = requests
+        self.labels = labels
+        self.starts = [request.at for request in requests]
+        self.labels_of: dict[str, list[_Label]] = {}
+        self.reports: dict[datetime, list[tuple[str, datetime, datetime]]] = {}  # cohort -> unit, assigned, received
+        own: dict[str, list[datetime]] = {}
+        for request in requests:
+            own.setdefault(request.unit_hmac, []).append(request.at)
+        for number, label in enumerate(labels):
+            assigned_at = _last_before(own.get(label.unit_hmac, ()), label.at)
+            found = _Label(number=number, assigned_at=assigned_at, received_at=label.at, value=label.value)
+            self.labels_of.setdefault(label.unit_hmac, []).append(found)
+        reports = [(r.unit_hmac, r.at, r.at) for r in requests]
+        reports += [(unit, label.assigned_at, label.received_at) for unit, ones in self.labels_of.items() for label in ones]
+        for unit, at, received_at in reports:
+            self.reports.setdefault(cohort_start(on_clock(at), cohort_minutes), []).append((unit, at, received_at))
+
+    @property
+    def units(self) -> set[str]:
+        return {request.unit_hmac for request in self.requests} | set(self.labels_of)
+
+
+class RecordedRollout:
+    """One run. ``flipped``: numbers of the labels that become 0 where their unit is the candidate's: the injected drop."""
+
+    def __init__(self, recording: Recording, *, salt: str, flipped: Collection[int] = ()) -> None:
+        self._recording = recording
+        self._salt = salt
+        self._flipped = frozenset(flipped)
+        self._buckets: dict[str, int] = {}
+        self._history: tuple[int, list[_Served]] = (-1, [])
+
+    def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
+        """Those that started in [since, until) while the rollout served."""
+        low, high = bisect_left(self._recording.starts, since), bisect_left(self._recording.starts, until)
+        found = []
+        for past in self._recording.requests[low:high]:
+            served = self._served(rollout, past.at)
+            if served is not None:
+                found.append(
+                    ReportedRequest(
+                        unit_hmac=past.unit_hmac,
+                        arm=self._arm(past.unit_hmac, served),
+                        started_at=past.at,
+                        stage=served.stage,
+                        failed=past.failed,
+                        timed_out=past.timed_out,
+                        latency_ms=past.latency_ms,
+                        cost_usd=past.cost_usd,
+                    )
+                )
+        return found
+
+    def cohort_units(self, rollout: Rollout, stage: int, cohort: datetime, received_until: datetime) -> dict[str, ArmName]:
+        found: dict[str, ArmName] = {}
+        for unit, at, received_at in self._recording.reports.get(cohort, ()):
+            served = self._served(rollout, at)
+            if served is not None and served.stage == stage and received_at <= received_until:
+                found[unit] = self._arm(unit, served)
+        return found
+
+    def outcomes(
+        self, rollout: Rollout, stage: int, units: Collection[str], assigned_since: datetime, received_until: datetime
+    ) -> dict[str, float]:
+        """The mean of each unit's outcomes of the stage; those of earlier assignments came too late for their cohort."""
+        found = {}
+        for unit in units:
+            values = []
+            for label in self._recording.labels_of.get(unit, ()):
+                served = self._served(rollout, label.assigned_at)
+                if served is None or served.stage != stage:
+                    continue
+                if label.assigned_at >= assigned_since and label.received_at <= received_until:
+                    lost = label.number in self._flipped and self._arm(unit, served) == "candidate"
+                    values.append(0.0 if lost else label.value)
+            if values:
+                found[unit] = sum(sorted(values)) / len(values)
+        return found
+
+    def _arm(self, unit: str, served: _Served) -> ArmName:
+        if unit not in self._buckets:
+            self._buckets[unit] = bucket(self._salt, unit)
+        return "candidate" if self._buckets[unit] < served.limit else "champion"
+
+    def _served(self, rollout: Rollout, at: datetime) -> _Served | None:
+        if self._history[0] != rollout.version:
+            self._history = rollout.version, _history(rollout)
+        return next((s for s in self._history[1] if s.since <= at and (s.until is None or at < s.until)), None)
+
+
+def _history(rollout: Rollout) -> list[_Served]:
+    found = []
+    for entry in rollout.stage_history:
+        stage = stage_of(rollout.ladder, entry["share"])
+        assert stage is not None
+        until = None if entry["to"] is None else datetime.fromisoformat(entry["to"])
+        limit = floor(entry["share"] * N_BUCKETS)
+        found.append(_Served(since=datetime.fromisoformat(entry["from"]), until=until, stage=stage, limit=limit))
+    return found
+
+
+def _last_before(times: Sequence[datetime], at: datetime) -> datetime:
+    """The last of the ascending ``times`` that is not after ``at``; ``at`` itself where there is none."""
+    place = bisect_right(times, at)
+    return times[place - 1] if place else at

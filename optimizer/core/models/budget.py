@@ -1,0 +1,167 @@
+"""What a call may cost at most, and whether it still fits: values in, a decision out.
+
+A cap holds because every call is counted at its highest possible price before it is sent, and at its real price after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.errors import BudgetTooSmall
+from optimizer.core.base.values import Budget, Spend
+from optimizer.core.models.language import ModelPrice, ModelRequest
+from optimizer.core.models.wire import MESSAGE
+
+TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
+# Parameters that reach the model as text; templates of some models write the last two into the prompt as they are.
+READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format", "reasoning_effort", "verbosity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldBack:
+    """What the search must leave over."""
+
+    usd: float = 0.0
+    n_calls: int = 0
+    what_for: str = "the confirmation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """The call fits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The call would pass a cap; ``reason`` is a sentence for the study's page."""
+
+    reason: str
+
+
+def prompt_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> int:
+    """UTF-8 bytes of what the model reads: a byte-level tokenizer never makes more tokens than bytes."""
+    texts = sum(_bytes(message.get(name)) for message in messages for name in MESSAGE if name != "role")
+    return texts + sum(_bytes(params.get(name)) for name in READ_BY_THE_MODEL)
+
+
+def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: ModelPrice) -> float:
+    """The most that a call of this size can cost, in dollars.
+
+    Args:
+        n_bytes: UTF-8 bytes of the request.
+        n_messages: messages in it, each counted with 16 tokens for its frame.
+        max_tokens: the limit of the answer.
+    """
+    input_tokens = n_bytes + TOKENS_PER_MESSAGE * n_messages
+    return price.of(input_tokens, max_tokens)
+
+
+def output_limit(params: Mapping[str, Any], default: int | None) -> int | None:
+    """The most tokens that the answer to one request may have, all of its alternatives (``n``) together; None = nothing bounds it."""
+    named = [int(params[name]) for name in ("max_tokens", "max_completion_tokens") if params.get(name)]
+    limit = max(named) if named else default
+    return limit * max(1, *(int(params.get(name) or 1) for name in ("n", "best_of"))) if limit else None
+
+
+def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens: int | None = None) -> float:
+    """The most that this request can cost, in dollars; 0.0 where the price is unknown, which only a study without a dollar cap allows.
+
+    Args:
+        max_tokens: the limit of the answer; default the request's own.
+    """
+    limit = max_tokens if max_tokens is not None else output_limit(request.params, None)
+    if price is None:
+        return 0.0
+    return upper_bound_usd(prompt_bytes(request.messages, request.params), len(request.messages), int(limit or 0), price)
+
+
+def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None, budget: Budget) -> None:
+    """Raises BudgetTooSmall under a dollar cap when nothing bounds what one call may cost."""
+    if budget.usd is None:
+        return
+    if price is None:
+        raise BudgetTooSmall(
+            f"Model {model!r} has no known price, so a cap of ${budget.usd:g} could not be held. "
+            f"Give it a price in config/models.yaml (price: {{input_usd_per_mtok, output_usd_per_mtok}}), or set a budget in calls instead.",
+            model=model,
+        )
+    if price.output_usd_per_mtok > 0 and not max_tokens:
+        raise BudgetTooSmall(
+            f"Calls of model {model!r} have no output limit, so a cap of ${budget.usd:g} could not be held. "
+            "Set model.max_tokens in the family, or max_output_tokens in config/models.yaml.",
+            model=model,
+        )
+
+
+def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int, left: Budget) -> None:
+    """Raises BudgetTooSmall where a study that has instructions written could not pay for one of them.
+
+    Args:
+        max_tokens: the limit of a proposal.
+        left: for the search, the confirmation set aside.
+    """
+    if left.usd is None or price is None:
+        return
+    least = price.of(0, max_tokens)
+    if _dollars(least) > _dollars(left.usd):
+        raise BudgetTooSmall(
+            f"The budget cannot pay for one instruction: model {proposer!r} writes them, each reserves ${least:.4f} and more, and ${left.usd:.4f} "
+            "is left for the search. Give more, name a cheaper proposer, or a strategy that has nothing written.",
+            required_usd=least,
+            left_usd=left.usd,
+        )
+
+
+def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Allowed | Denied:
+    """Whether one more call fits under the caps of calls and dollars; minutes are the study's own to keep.
+
+    Args:
+        spend: used so far; calls in flight or lost count at their reserved price.
+        reserve_usd: the most that the call can cost.
+        held: what must be left over afterwards.
+    """
+    if budget.calls is not None and spend.n_calls + 1 + held.n_calls > budget.calls:
+        return Denied(
+            reason=f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are used{_kept(held.n_calls, 'calls', held)}."
+        )
+    if budget.usd is not None and _dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd):
+        return Denied(
+            reason=f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
+            f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars', held)}."
+        )
+    return Allowed()
+
+
+def charge_after_failure(kind: str, status: int | None, sent: bool, reserved_usd: float) -> float:
+    """What a failed attempt counts as: nothing when the provider cannot have billed it, else its reserved price.
+
+    Args:
+        kind: of the ModelFailed.
+        status: of the HTTP answer, where there was one.
+        sent: False when the request never left, as with a refused connection.
+    """
+    if not sent or kind == "rate_limit" or (status is not None and 400 <= status < 500):
+        return 0.0
+    return reserved_usd
+
+
+def worth_a_retry(kind: str, status: int | None) -> bool:
+    """Whether the same request may succeed a moment later."""
+    return kind in ("timeout", "rate_limit", "unreachable") or (kind == "http" and status is not None and status >= 500)
+
+
+def _bytes(value: Any) -> int:
+    if value is None:
+        return 0
+    return len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else len(canonical_json(value))
+
+
+def _dollars(amount: float) -> float:
+    return round(amount, 12)  # sums of floats: 0.1 + 0.2 fits under 0.3
+
+
+def _kept(amount: float, unit: str, held: HeldBack) -> str:
+    return f", and {amount} {unit} are held back for {held.what_for}" if amount else ""

@@ -1,0 +1,112 @@
+"""What is asked of a language model and what it answers, independent of any provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.generation_settings import NAME, only_settings
+from optimizer.core.family.variant import Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One call: rendered messages and parameters. ``sample`` tells repeated draws at temperature > 0 apart."""
+
+    model: str  # a name in config/models.yaml
+    revision: str  # of the model behind the name: weights file hash, provider's id
+    messages: Sequence[Mapping[str, Any]]
+    params: Mapping[str, Any] = field(default_factory=dict)  # temperature, max_tokens, stop, response_format, tools …
+    sample: str = "0"
+    _key: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """The journal's name for this call: equal requests share one answer. Made once, since it is asked for at every step of a call."""
+        if not self._key:
+            made = digest(canonical_json([self.model, self.revision, list(self.messages), dict(self.params), self.sample]))
+            object.__setattr__(self, "_key", made)
+        return self._key
+
+    @property
+    def temperature(self) -> float:
+        """As asked for; 1.0 where nothing is said, since then providers draw."""
+        named = self.params.get("temperature")
+        return 1.0 if named is None else float(named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    text: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    latency_ms: float
+    finish_reason: str = "stop"
+    time_to_first_token_ms: float | None = None
+    from_journal: bool = False
+    raw_message: Mapping[str, Any] | None = None  # tool calls and the like, as the provider sent them
+    log_probability: float | None = None  # natural logarithm, mean of its tokens, where the request asked and the model gives it
+    log_probability_min: float | None = None  # of its least likely token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPrice:
+    """Dollars per million tokens. A model without a price cannot be used under a dollar cap."""
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+
+    def of(self, input_tokens: int, output_tokens: int) -> float:
+        """Dollars of a call."""
+        return (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Pauses between attempts: ``initial_s``, doubled each time up to ``max_s``, plus a random part of up to ``jitter_s``."""
+
+    initial_s: float = 0.2
+    max_s: float = 2.0
+    jitter_s: float = 0.2
+    total_s: float = 20.0  # after so long no further attempt begins
+
+    def __post_init__(self) -> None:
+        if not (0 < self.initial_s <= self.max_s and self.jitter_s >= 0 and self.total_s > 0):
+            raise ValueError(
+                f"needs 0 < initial_s <= max_s, jitter_s >= 0 and total_s > 0, and is {self.initial_s:g}, {self.max_s:g}, "
+                f"{self.jitter_s:g}, {self.total_s:g}"
+            )
+
+
+PROPOSER = "proposer"  # the purpose of its calls, which take another time than those of variants
+PROPOSAL_TOKENS = 1000  # that a proposer may write
+
+
+def proposal_request(model: str, revision: str, messages: Sequence[Mapping[str, Any]], *, sample: str) -> ModelRequest:
+    """What a proposer is asked; drawn, since proposals shall differ."""
+    params = {"temperature": 1.0, "max_tokens": PROPOSAL_TOKENS}
+    return ModelRequest(model=model, revision=revision, messages=[dict(m) for m in messages], params=params, sample=sample)
+
+
+def request_for(
+    variant: Variant, messages: Sequence[Mapping[str, Any]], *, revision: str, example: str | None = None, draw: int = 0
+) -> ModelRequest:
+    """The one way from a Variant's rendered messages to a call, so that search, serving and demo share journaled answers.
+
+    Of an older store's settings those are left out that are none any more. At temperature 0 equal requests share one answer; above it each (variant, example, draw) is a sample of its own.
+    """
+    params = {name: value for name, value in only_settings(variant.model).items() if value is not None}
+    model = params.pop(NAME, None)
+    if model is None:
+        raise InvalidInput(f"Variant {variant.id} names no model, so no call can be made of it. Make one that does: --model name=embedded.")
+    if variant.tools is not None:
+        params["tools"] = [dict(tool) for tool in variant.tools]
+    if variant.response_format is not None:
+        params["response_format"] = dict(variant.response_format)
+    request = ModelRequest(model=model, revision=revision, messages=[dict(message) for message in messages], params=params)
+    drawn = request.temperature != 0 and example is not None
+    return replace(request, sample=f"{variant.id}:{example}:{draw}") if drawn else request

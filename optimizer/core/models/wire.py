@@ -1,0 +1,145 @@
+"""What of a request may reach a provider. Everything is named: a client library takes any other argument for its own.
+
+LiteLLM fetches an image by its address, checks answers against schemas that it may load, and takes addresses and keys as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.family.generation_settings import SETTINGS
+from optimizer.core.family.variant import CHAT_ROLES
+
+MESSAGE = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content", "thinking_blocks")
+RESPONSE_FORMAT = ("type", "json_schema")
+PARAMS = (*(setting.name for setting in SETTINGS), "tools", "tool_choice", "response_format", "logprobs")
+
+_PARTS: Mapping[str, str] = {"text": "text", "refusal": "refusal", "image_url": "image_url", "input_audio": "input_audio"}
+_TEXTS = ("name", "tool_call_id", "refusal", "reasoning_content")
+_LISTS = ("tool_calls", "thinking_blocks")
+_FORMATS = ("text", "json_object", "json_schema")
+_CHOICES = ("none", "auto", "required")
+
+
+def wire_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a request's parameters that are sent; a null is left out.
+
+    Raises:
+        InvalidInput: a tool that is no function, or a response format that is none.
+    """
+    sent = {name: value for name, value in params.items() if name in PARAMS and value is not None}
+    faults = list(chat_faults((), sent))
+    if faults:
+        raise InvalidInput("The request cannot be sent: " + "; ".join(fault.detail for fault in faults) + ".", faults)
+    if "response_format" in sent:
+        sent["response_format"] = {name: value for name, value in sent["response_format"].items() if name in RESPONSE_FORMAT}
+    return sent
+
+
+def wire_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Messages with the members that a provider reads; raises InvalidInput for a content that names an address."""
+    faults = list(chat_faults(messages, {}))
+    if faults:
+        raise InvalidInput("The messages cannot be sent: " + "; ".join(fault.detail for fault in faults) + ".", faults)
+    return [{name: value for name, value in message.items() if name in MESSAGE} for message in messages]
+
+
+def chat_faults(messages: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Iterator[Fault]:
+    """What a chat request may not send on: contents that somebody would fetch, tools that are no functions, formats that are none.
+
+    Args:
+        asked: ``tools``, ``tool_choice`` and ``response_format``, where they are given.
+    """
+    for i, message in enumerate(messages):
+        yield from _content_faults(message.get("content"), f"/messages/{i}/content")
+        yield from _member_faults(message, f"/messages/{i}")
+    yield from _tools_faults(asked.get("tools"))
+    yield from _choice_faults(asked.get("tool_choice"))
+    yield from format_faults(asked.get("response_format"))
+
+
+def format_faults(response_format: Any, pointer: str = "/response_format") -> Iterator[Fault]:
+    """Why this is no response format; null is none."""
+    if response_format is None:
+        return
+    if not isinstance(response_format, Mapping) or response_format.get("type") not in _FORMATS:
+        yield Fault(
+            pointer=pointer, detail=f'a response format is an object such as {{"type": "json_object"}}; types: {", ".join(_FORMATS)}'
+        )
+        return
+    for name in response_format:
+        if name not in RESPONSE_FORMAT:
+            yield Fault(
+                pointer=f"{pointer}/{name}", detail=f"{name!r:.80} is not sent on; a response format has {', '.join(RESPONSE_FORMAT)}"
+            )
+    if response_format["type"] == "json_schema" and not isinstance(response_format.get("json_schema"), Mapping):
+        yield Fault(pointer=f"{pointer}/json_schema", detail="an object with name and schema is needed")
+
+
+def _member_faults(message: Mapping[str, Any], pointer: str) -> Iterator[Fault]:
+    """Members of another shape than OpenAI's: what a client library makes of them is not foreseen, and it is no fault of the provider."""
+    if message.get("role") not in CHAT_ROLES:
+        yield Fault(pointer=f"{pointer}/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
+    for name in _TEXTS:
+        if not isinstance(message.get(name), str | None):
+            yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
+    for name in _LISTS:
+        value = message.get(name)
+        if value is not None and not (isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)):
+            yield Fault(pointer=f"{pointer}/{name}", detail="a list of objects is needed")
+    if not isinstance(message.get("function_call"), Mapping | None):
+        yield Fault(pointer=f"{pointer}/function_call", detail="an object is needed")
+
+
+def _content_faults(content: Any, pointer: str) -> Iterator[Fault]:
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list | tuple):
+        yield Fault(pointer=pointer, detail="a content is a text, or a list of parts")
+        return
+    for i, part in enumerate(content):
+        detail = _part_fault(part)
+        if detail is not None:
+            yield Fault(pointer=f"{pointer}/{i}", detail=detail)
+
+
+def _part_fault(part: Any) -> str | None:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(kind, str) or kind not in _PARTS:
+        return f"a part is an object whose type is one of {', '.join(_PARTS)}"
+    strange = [name for name in part if name not in ("type", _PARTS[kind])]
+    if strange:
+        return f"{strange[0]!r:.80} is not sent on; a part of type {kind} has type and {_PARTS[kind]}"
+    value = part.get(_PARTS[kind])
+    if kind == "image_url":
+        url = value.get("url") if isinstance(value, Mapping) and set(value) <= {"url", "detail"} else None
+        if not isinstance(url, str) or not url.startswith("data:image/"):
+            return "an image is sent inside the request, as image_url: {url: data:image/...}; no address is fetched for a caller"
+    elif kind == "input_audio":
+        if not isinstance(value, Mapping) or set(value) != {"data", "format"} or not all(isinstance(v, str) for v in value.values()):
+            return "audio is sent inside the request, as input_audio: {data, format}"
+    elif not isinstance(value, str):
+        return f"a part of type {kind} holds a text"
+    return None
+
+
+def _tools_faults(tools: Any) -> Iterator[Fault]:
+    if tools is None:
+        return
+    if not isinstance(tools, list | tuple):
+        yield Fault(pointer="/tools", detail="tools is a list of functions")
+        return
+    for i, tool in enumerate(tools):
+        if not isinstance(tool, Mapping) or set(tool) != {"type", "function"} or tool["type"] != "function":
+            detail = "a tool has type function and the member function, nothing else: a provider's own tools reach addresses"
+            yield Fault(pointer=f"/tools/{i}", detail=detail)
+
+
+def _choice_faults(choice: Any) -> Iterator[Fault]:
+    is_named = isinstance(choice, Mapping) and set(choice) == {"type", "function"} and choice["type"] == "function"
+    if not (choice is None or is_named or (isinstance(choice, str) and choice in _CHOICES)):
+        yield Fault(
+            pointer="/tool_choice", detail=f'tool_choice is {", ".join(_CHOICES)} or {{"type": "function", "function": {{"name"}}}}'
+        )

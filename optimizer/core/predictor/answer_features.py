@@ -1,0 +1,86 @@
+"""Features of a cheap answer from which the confidence in it is predicted. What was not measured is None, never zero."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from optimizer.core.base.word_lists import HEDGES, NUMBER, WORD
+
+READ_CHARS = 8_000
+LEAST_LOG_PROBABILITY = -50.0  # providers write -9999 or minus infinity for a token they think impossible
+LIMIT = 1e-9  # a confidence of 1 as a provider rounds it becomes 1 - 1e-9: its logit stays finite
+FEATURES: Sequence[str] = (
+    "answer.log_words",
+    "answer.log_chars",
+    "answer.log_probability_mean",
+    "answer.log_probability_min",
+    "answer.confidence_logit",
+    "answer.confidence_given",
+    "answer.agreement",
+    "answer.refusal",
+    "answer.hedges",
+    "answer.log_numbers",
+    "answer.ends",
+)
+_REFUSAL = re.compile(
+    r"\b(?:could(?: not|n[’']t) (?:find|locate|determine|answer)|can(?:not|[’']t) (?:find|answer|help|provide|determine|assist)"
+    r"|(?:un|not )able to (?:find|answer|help|provide|determine|assist)|do(?: not|n[’']t) (?:know|have (?:any|access|enough|information))"
+    r"|no (?:information|results?|data) (?:was|were|is|are|found|available)|not (?:found|available|enough information)|as an ai\b|i(?:[’']m| am) sorry)",
+    re.I,
+)
+
+
+def answer_features(
+    text: str,
+    *,
+    log_probabilities: Sequence[float] | None = None,
+    second: str | None = None,
+    issues: Mapping[str, bool] | None = None,
+    confidence: float | None = None,
+) -> dict[str, float | None]:
+    """Every name of FEATURES and one ``issue.NAME`` for each issue that was looked for.
+
+    Args:
+        log_probabilities: of the answer's tokens, each <= 0, where the provider gives them.
+        second: another sample for the same request; ``answer.agreement`` is the overlap of both.
+        issues: what the validator looked for, by name: True where it was found, False where not; a name left out was not looked for.
+        confidence: a recorded confidence in [0, 1], such as the probability of the answer's token.
+    """
+    read = text[:READ_CHARS]
+    words = [word.lower() for word in WORD.findall(read)]
+    given = [max(each, LEAST_LOG_PROBABILITY) for each in log_probabilities or ()]
+    values: tuple[float | None, ...] = (
+        math.log1p(len(words)),
+        math.log1p(len(text)),
+        sum(given) / len(given) if given else None,
+        min(given) if given else None,
+        None if confidence is None else logit(confidence),
+        float(confidence is not None),
+        None if second is None else agreement(text, second),
+        float(bool(_REFUSAL.search(read))),
+        sum(word in HEDGES for word in words) / max(1, len(words)),
+        math.log1p(len(NUMBER.findall(read))),
+        float(read.rstrip()[-1:] in {".", "!", "?", '"', ")", "]", "}", "`"}),
+    )
+    found = {f"issue.{name}": float(present) for name, present in (issues or {}).items()}
+    return dict(zip(FEATURES, values, strict=True)) | found
+
+
+def agreement(one: str, other: str) -> float:
+    """How much two answers say the same, in [0, 1]: F1 of their words and numbers, as SQuAD counts it; two empty answers agree."""
+    left, right = (Counter(_tokens(text[:READ_CHARS])) for text in (one, other))
+    total = left.total() + right.total()
+    return 2 * (left & right).total() / total if total else 1.0
+
+
+def logit(probability: float) -> float:
+    """ln(p / (1 - p)) with p kept within [1e-9, 1 - 1e-9]."""
+    kept = min(max(probability, LIMIT), 1 - LIMIT)
+    return math.log(kept / (1 - kept))
+
+
+def _tokens(text: str) -> list[str]:
+    return [word.lower() for word in WORD.findall(text)] + NUMBER.findall(text)

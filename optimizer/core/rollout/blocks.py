@@ -1,0 +1,270 @@
+"""Blocks: what the tick closes of a Rollout, as values that never change, one hash chain per rollout.
+
+quality      the matured units of one cohort, each with the mean of its outcomes
+guardrails   the requests that started within the same ten seconds, one value per unit
+baseline     what the champion usually does, frozen for the guardrails from here on
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import Any, Literal
+
+from optimizer.core.base.canonical import digest
+from optimizer.core.rollout.cohorts import Cohort
+from optimizer.core.serving.rollout import iso
+from optimizer.core.statistics.outcomes import Block as Comparison
+from optimizer.core.statistics.outcomes import Outcomes
+
+BlockKind = Literal["quality", "guardrails", "baseline"]
+ArmName = Literal["candidate", "champion"]
+ARMS: tuple[ArmName, ...] = ("candidate", "champion")
+
+FIRST_PREVIOUS_HASH = "0" * 64
+SECONDS = 10  # of a guardrail block
+GRACE_SECONDS = 30  # a request may take this long before its block closes without it
+DECIMALS = 4  # of values between 0 and 1 in blocks
+LAST = 10  # requests that a block keeps in their order: of the candidate, and of the champion before each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlock:
+    """``content`` is plain JSON; the hash is over its ``text`` with floats in full, so that one changed byte shows."""
+
+    rollout: str
+    seq: int
+    kind: BlockKind
+    content: Mapping[str, Any]
+    text: str
+    closed_at: datetime
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOutcome:
+    """One unit of a cohort: ``mean`` of its outcomes in the window, None without any."""
+
+    unit_hmac: str
+    arm: ArmName
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedRequest:
+    """One reported interaction, as far as the guardrails look at it."""
+
+    unit_hmac: str
+    arm: ArmName
+    started_at: datetime
+    stage: int
+    failed: bool
+    timed_out: bool = False
+    latency_ms: float | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailLimits:
+    """What turns latency and cost into outcomes; None where the champion gives nothing to compare with."""
+
+    latency_ms: float | None = None
+    cost_cap_usd: float | None = None
+    absolute_latency_ms: float | None = None
+
+
+def content_text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def block_hash(*, previous_hash: str, seq: int, kind: str, content: str, closed_at: datetime) -> str:
+    """SHA-256(previous hash, number, kind, time as RFC 3339, content; a line feed between them)."""
+    return digest("\n".join((previous_hash, str(seq), kind, iso(closed_at), content)).encode())
+
+
+def chained(
+    rollout: str, contents: Iterable[tuple[BlockKind, Mapping[str, Any]]], *, n_before: int, head: str, closed_at: datetime
+) -> list[StoredBlock]:
+    """The contents as the next links after block ``n_before`` with hash ``head``."""
+    found = []
+    for seq, (kind, content) in enumerate(contents, start=n_before + 1):
+        text = content_text(content)
+        link = block_hash(previous_hash=head, seq=seq, kind=kind, content=text, closed_at=closed_at)
+        found.append(
+            StoredBlock(
+                rollout=rollout, seq=seq, kind=kind, content=content, text=text, closed_at=closed_at, previous_hash=head, hash=link
+            )
+        )  # fmt: skip
+        head = link
+    return found
+
+
+def quality_content(
+    cohort: Cohort,
+    units: Sequence[UnitOutcome],
+    *,
+    n_left_out: int,
+    by_key: Mapping[str, float] | None = None,
+    recomputed: Mapping[tuple[ArmName, str], int] | None = None,
+    beyond: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """``units`` = how many matured per arm, ``n_left_out`` = those that a lapse gave both variants.
+
+    Args:
+        by_key: key -> labelled units that it brought.
+        recomputed: arm and key -> units that count without a token (``within_exposures``).
+        beyond: units that do not, with their keys; how many of each key is kept.
+    """
+    more: dict[str, Any] = {}
+    if by_key:
+        more["by_key"] = dict(by_key)
+    if recomputed:
+        more["recomputed"] = {arm: {key: n for (of, key), n in sorted(recomputed.items()) if of == arm} for arm in ARMS}
+    if beyond:
+        more["beyond_exposures"] = dict(sorted(Counter(beyond.values()).items()))
+    outcomes = {arm: _values(u.mean for u in units if u.arm == arm and u.mean is not None) for arm in ARMS}
+    return {
+        "stage": cohort.stage,
+        "cohort": iso(cohort.start),
+        "closes": iso(cohort.closes_at),
+        "units": {arm: sum(u.arm == arm for u in units) for arm in ARMS},
+        "left_out": n_left_out,
+        "outcomes": outcomes,
+        **more,
+    }
+
+
+def guardrail_content(
+    *,
+    begun: datetime,
+    stage: int,
+    requests: Sequence[ReportedRequest],
+    counted: set[str],
+    fetches: Mapping[ArmName, int],
+    limits: GuardrailLimits,
+    numbers: Mapping[str, str],
+) -> dict[str, Any]:
+    """Ten seconds of one stage from ``begun`` on.
+
+    Args:
+        requests: all that started in them.
+        counted: the units that may give a value here (``may_count``).
+        fetches: how often each arm's prompt was fetched.
+        numbers: unit > its number, of the candidate's last requests before these (``Watched.numbers``).
+    """
+    per_unit: dict[ArmName, dict[str, list[ReportedRequest]]] = {arm: {} for arm in ARMS}
+    for request in requests:
+        if request.unit_hmac in counted:
+            per_unit[request.arm].setdefault(request.unit_hmac, []).append(request)
+    content: dict[str, Any] = {
+        "stage": stage,
+        "from": iso(begun),
+        "fetches": {arm: fetches.get(arm, 0) for arm in ARMS},
+        "reports": {arm: sum(r.arm == arm for r in requests) for arm in ARMS},
+        "errors": {arm: _values(_mean([float(r.failed) for r in own]) for own in per_unit[arm].values()) for arm in ARMS},
+        "last": _last(requests, numbers),
+        "candidate": _candidate_sums([r for r in requests if r.arm == "candidate"], limits),
+    }
+    if limits.latency_ms is not None:
+        content["latency"] = {arm: _values(_means(per_unit[arm].values(), lambda r: _too_slow(r, limits.latency_ms))) for arm in ARMS}
+    if limits.cost_cap_usd is not None:
+        content["cost"] = {arm: _values(_means(per_unit[arm].values(), lambda r: _share_of(r, limits.cost_cap_usd))) for arm in ARMS}
+    return content
+
+
+def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
+    """The block of one metric as the statistics take it; None where the block holds none of it."""
+    values = content.get(metric)
+    if values is None or not any(values.values()):
+        return None
+    arms = {arm: Outcomes(counts=tuple([(float(y), int(k)) for y, k in values[arm]])) for arm in ARMS}
+    return Comparison(stage=int(content["stage"]), candidate=arms["candidate"], champion=arms["champion"])
+
+
+def may_count(*, n_values: int, last_minute: int | None, minute: int) -> bool:
+    """Whether a unit that has given ``n_values`` to the guardrails in this stage may give another: after 1, 2, 4, 8 … minutes.
+
+    With growing waits one unit that always fails is soon a small part of the whole, and a family with few units still goes on counting.
+    """
+    if last_minute is None or n_values == 0:
+        return True
+    return minute - last_minute >= 1 << (n_values - 1)
+
+
+def window_start(at: datetime) -> datetime:
+    """``at`` floored to the guardrail block that holds it."""
+    return datetime.fromtimestamp(int(at.timestamp()) // SECONDS * SECONDS, at.tzinfo)
+
+
+def _values(values: Iterable[float]) -> list[list[float | int]]:
+    """[[value, units], …] by value."""
+    return [[y, k] for y, k in Outcomes.of(round(value, DECIMALS) for value in values).counts]
+
+
+def _means(units: Iterable[Sequence[ReportedRequest]], value: Any) -> list[float]:
+    found = ([v for r in own if (v := value(r)) is not None] for own in units)
+    return [_mean(values) for values in found if values]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _too_slow(request: ReportedRequest, limit_ms: float | None) -> float | None:
+    if request.timed_out:
+        return 1.0
+    return None if request.latency_ms is None or limit_ms is None else float(request.latency_ms > limit_ms)
+
+
+def _share_of(request: ReportedRequest, cap_usd: float | None) -> float | None:
+    return None if request.cost_usd is None or not cap_usd else min(request.cost_usd / cap_usd, 1.0)
+
+
+def last_units(before: Sequence[str], requests: Sequence[ReportedRequest]) -> tuple[str, ...]:
+    """The units of the candidate's last requests, ``requests`` included, in the order in which they ended."""
+    return (*before, *(r.unit_hmac for r in _ended(requests) if r.arm == "candidate"))[-LAST:]
+
+
+def _ended(requests: Sequence[ReportedRequest]) -> list[ReportedRequest]:
+    return sorted(requests, key=lambda r: (r.started_at.timestamp() + (r.latency_ms or 0.0) / 1000, r.unit_hmac))
+
+
+def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> dict[str, Any]:
+    """What the hard stop is read from, in the order in which requests ended.
+
+    Of the candidate's last ones [number, failed, before]; ``before`` = the champion's ones since the request before, 1 for each that
+    failed. ``champion`` = its ones after all of them. The number tells units apart among the candidate's last requests and is given
+    to others afterwards: nothing of the unit is in it.
+    """
+    candidate: list[tuple[str, bool, str]] = []
+    since = ""
+    for r in _ended(requests):
+        if r.arm == "candidate":
+            candidate.append((r.unit_hmac, r.failed, since))
+            since = ""
+        else:
+            since = (since + ("1" if r.failed else "0"))[-LAST:]
+    known, taken = dict(numbers), set(numbers.values())
+    free = (str(n) for n in count() if str(n) not in taken)
+    for unit, _, _ in candidate[-LAST:]:
+        if unit not in known:
+            known[unit] = next(free)
+    return {"candidate": [[known[unit], failed, before] for unit, failed, before in candidate[-LAST:]], "champion": since}
+
+
+def _candidate_sums(requests: Sequence[ReportedRequest], limits: GuardrailLimits) -> dict[str, Any]:
+    """What the absolute limits are read from."""
+    slow = [_too_slow(r, limits.absolute_latency_ms) for r in requests]
+    costs = [r.cost_usd for r in requests if r.cost_usd is not None]
+    return {
+        "n_latency": sum(s is not None for s in slow),
+        "n_slow": int(sum(s for s in slow if s is not None)),
+        "n_cost": len(costs),
+        "cost_usd": sum(costs),
+        "cost_squares": sum(cost * cost for cost in costs),
+    }

@@ -1,0 +1,215 @@
+"""Absolute limits of what a champion does, from the first fifty requests on: errors, latency, cost, and that requests come at all.
+
+Read from the sums of full minutes alone, so an alarm needs no baseline. Raised only where chance does not explain it, cleared well
+inside the limit: a champion that stands at its limit raises nothing, and one that goes back and forth across it is told of once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from math import sqrt
+from operator import attrgetter
+from typing import Literal
+
+from optimizer.core.base.histogram import WIDTH, edge, merge
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.phrasing import count, dollars
+from optimizer.core.statistics.wilson import wilson_interval
+
+ENOUGH = 50  # requests, of which a figure is told
+TO_RAISE = (timedelta(minutes=5), ENOUGH)  # a figure is made of so many of the newest minutes, and more where they hold fewer requests
+TO_CLEAR = (timedelta(minutes=15), 150)  # a figure that is told of has to be well for longer
+LOOK_BACK = timedelta(hours=24)
+Z = 3.09  # one-sided, one look in a thousand of a champion that stands exactly at its limit
+SLOWER = 0.05  # the share of requests that may be slower than the p95
+STEADY_MINUTES = 10  # before a silence, in each of which something came
+MISSED = 14.0  # requests that a silence should have held: none comes by chance once in a million such silences
+USUAL_PAUSES = 3  # so many pauses of a day are no accident
+Figure = Literal["errors", "latency", "cost", "silence"]
+Level = Literal["warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionLimits:
+    """What is still all right. None: not watched."""
+
+    error_share: float | None = 0.10
+    p95_latency_ms: float | None = 5000.0
+    cost_usd_per_call: float | None = 0.05
+    silence_minutes: int | None = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossed:
+    """One figure beyond its limit: what is to be told."""
+
+    figure: Figure
+    level: Level
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """The newest minutes that hold enough of a figure."""
+
+    rows: Sequence[MinuteSums]
+    since: datetime
+    until: datetime
+
+    def total(self, of: Callable[[MinuteSums], float]) -> float:
+        return sum(of(row) for row in self.rows)
+
+    @property
+    def text(self) -> str:
+        return f"{self.since:%H:%M} to {self.until:%H:%M} UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """``beyond``: chance does not explain it. ``inside``: far enough from the limit to clear."""
+
+    beyond: bool
+    inside: bool
+    text: str
+
+
+def crossed(rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits, before: Collection[Figure]) -> list[Crossed]:
+    """Which of errors, latency and cost should be told of now.
+
+    Fewer than 50 requests in 24 hours are too few to tell: nothing is raised, and what is open stays open, until none is left.
+
+    Args:
+        rows: the champion's interactions by minute, of its reign and up to 24 hours before ``until``, in any order.
+        until: up to when minutes are summed up.
+        before: the figures that are told of by now.
+    """
+    wanted, newest_first = [], sorted(rows, key=attrgetter("minute"), reverse=True)
+    for figure, (limit, n_of, read) in _figures(limits).items():
+        measured = [row for row in newest_first if n_of(row)]
+        if limit is None or not measured:
+            continue
+        is_open = figure in before
+        window = _newest(measured, until, n_of, *(TO_CLEAR if is_open else TO_RAISE))
+        reading = read(window, limit) if window is not None else None
+        if reading is None:
+            if is_open:
+                wanted.append(Crossed(figure=figure, level=_LEVELS[figure], detail=_TOO_FEW.format(figure=figure)))
+        elif reading.beyond or (is_open and not reading.inside):
+            wanted.append(Crossed(figure=figure, level=_LEVELS[figure], detail=reading.text))
+    return wanted
+
+
+def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> Crossed | None:
+    """That nothing comes any more though it came steadily; None where that is not so, is usual, or has lasted a day.
+
+    Steady: at least 50 requests in the ten minutes before, some in each. Usual: the day before had three pauses as long.
+
+    Args:
+        rows: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
+    """
+    by_minute: dict[datetime, int] = {}
+    for row in rows:
+        by_minute[row.minute] = by_minute.get(row.minute, 0) + row.n
+    active = sorted(minute for minute, n in by_minute.items() if n)
+    if limits.silence_minutes is None or not active:
+        return None
+    last, one = active[-1], timedelta(minutes=1)
+    steady = [by_minute.get(last - back * one, 0) for back in range(STEADY_MINUTES)]
+    silent = until - last - one
+    per_minute = sum(steady) / STEADY_MINUTES
+    if min(steady) == 0 or sum(steady) < ENOUGH or per_minute * (silent / one) < MISSED:
+        return None
+    pauses = sorted((later - earlier - one for earlier, later in pairwise(active)), reverse=True)
+    usual = pauses[USUAL_PAUSES - 1] if len(pauses) >= USUAL_PAUSES else timedelta()
+    if silent < limits.silence_minutes * one or silent <= usual:
+        return None
+    detail = f"no request has come since {last + one:%H:%M} UTC, after {per_minute:.0f} a minute. It clears when requests come again, or after a day"
+    return Crossed(figure="silence", level=_LEVELS["silence"], detail=detail)
+
+
+def is_enough(rows: Iterable[MinuteSums], *, is_open: bool) -> bool:
+    """Whether 15 minutes hold all that is looked at: every figure that is measured at all is measured often enough."""
+    rows, enough = list(rows), TO_CLEAR[1] if is_open else ENOUGH
+    sums = [sum(of(row) for row in rows) for of in (_n, _n_latency, _n_cost)]
+    return sums[0] > 0 and all(n >= enough for n in sums if n)
+
+
+def _n(row: MinuteSums) -> int:
+    return row.n
+
+
+def _n_latency(row: MinuteSums) -> int:
+    return row.n_latency
+
+
+def _n_cost(row: MinuteSums) -> int:
+    return row.n_cost
+
+
+def _newest(
+    rows: Sequence[MinuteSums], until: datetime, n_of: Callable[[MinuteSums], int], at_least: timedelta, enough: int
+) -> _Window | None:
+    """At least so many minutes of ``rows``, newest first, and as many more as it takes to hold enough; None where all hold fewer than fifty."""
+    taken: list[MinuteSums] = []
+    n, since = 0, until - at_least
+    for row in rows:
+        if n >= enough and row.minute < since and row.minute != taken[-1].minute:
+            break
+        taken.append(row)
+        n += n_of(row)
+    return _Window(rows=taken, since=taken[-1].minute, until=until) if n >= ENOUGH else None
+
+
+def _errors(window: _Window, limit: float) -> _Reading:
+    n, failed = int(window.total(_n)), int(window.total(lambda row: row.n_errors))
+    text = (
+        f"{failed:,} of {count(n, 'request')} failed ({failed / n:.0%}, {window.text}), and {limit:.0%} is the limit. "
+        f"It clears at {limit / 2:.1%} or less"
+    )
+    return _share(failed, n, limit, text)
+
+
+def _latency(window: _Window, limit: float) -> _Reading:
+    n = int(window.total(_n_latency))
+    slower = _above(merge(row.latency_histogram for row in window.rows), limit)
+    text = (
+        f"{slower / n:.0%} of {count(n, 'request')} took longer than {limit:,.0f} ms ({window.text}); with that as its p95 "
+        f"{SLOWER:.0%} may. It clears at {SLOWER / 2:.1%} or less"
+    )
+    return _share(slower, n, SLOWER, text)
+
+
+def _cost(window: _Window, limit: float) -> _Reading:
+    n, mean = int(window.total(_n_cost)), window.total(lambda row: row.cost_sum_usd) / window.total(_n_cost)
+    histogram = merge(row.cost_histogram for row in window.rows)
+    squares = sum(k * (edge(bucket) - mean) ** 2 for bucket, k in histogram.items()) / n
+    text = (
+        f"a request costs {dollars(mean)} on average of {n:,} ({window.text}), and {dollars(limit)} is the limit. "
+        f"It clears at {dollars(0.8 * limit)} or less"
+    )
+    return _Reading(beyond=mean - Z * sqrt(squares / n) > limit, inside=mean <= 0.8 * limit, text=text)
+
+
+def _share(k: int, n: int, limit: float, text: str) -> _Reading:
+    return _Reading(beyond=wilson_interval(k, n, z=Z).lower > limit, inside=k <= limit / 2 * n, text=text)
+
+
+def _above(histogram: Mapping[str, int], limit: float) -> int:
+    """How many values are surely above: those of the buckets that begin at the limit or later."""
+    return sum(n for bucket, n in histogram.items() if edge(bucket) / WIDTH >= limit)
+
+
+_Read = Callable[[_Window, float], _Reading]
+_LEVELS: Mapping[Figure, Level] = {"errors": "critical", "latency": "warning", "cost": "warning", "silence": "warning"}
+_TOO_FEW = "{figure} were beyond their limit, and fewer than 50 requests of the last 24 hours have them measured: too few to tell whether they are back"
+
+
+def _figures(limits: ChampionLimits) -> Mapping[Figure, tuple[float | None, Callable[[MinuteSums], int], _Read]]:
+    return {
+        "errors": (limits.error_share, _n, _errors),
+        "latency": (limits.p95_latency_ms, _n_latency, _latency),
+        "cost": (limits.cost_usd_per_call, _n_cost, _cost),
+    }

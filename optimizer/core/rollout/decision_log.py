@@ -1,0 +1,153 @@
+"""The hash chain of a Rollout's Decisions: each link hashes the one before it, and replaying them all gives the Rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import DetentError
+from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, start
+from optimizer.core.serving.rollout import Decision, Rollout, from_record, identity, iso, state
+
+FIRST_PREVIOUS_HASH = "0" * 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordProblem:
+    """One thing wrong with a chain; ``seq`` None when it concerns the rollout as a whole."""
+
+    seq: int | None
+    detail: str
+
+
+def link_hash(
+    *, previous_hash: str, seq: int, kind: str, at: datetime, actor: str, reason: str, forced: bool, content: Mapping[str, Any]
+) -> str:
+    """SHA-256(previous hash as ASCII + canonical JSON of the other members, time as RFC 3339 UTC with microseconds)."""
+    members = {"seq": seq, "kind": kind, "at": iso(at), "actor": actor, "reason": reason, "forced": forced, "content": content}
+    return digest(previous_hash.encode() + canonical_json(members))
+
+
+def next_decision(transition: Transition, last: Decision | None) -> Decision:
+    """The link that records ``transition`` after ``last``; its seq is the version that the rollout gets with it."""
+    move, rollout = transition.move, transition.rollout
+    previous_hash = last.hash if last is not None else FIRST_PREVIOUS_HASH
+    content = {**transition.content, "what": transition.what}
+    hashed = {"seq": rollout.version, "kind": move.act, "at": move.at, "actor": move.actor, "reason": move.reason}
+    link = link_hash(previous_hash=previous_hash, forced=transition.forced, content=content, **hashed)  # type: ignore[arg-type]
+    return Decision(
+        rollout=rollout.id,
+        seq=rollout.version,
+        kind=move.act,
+        at=move.at,
+        actor=move.actor,
+        reason=move.reason,
+        forced=transition.forced,
+        content=content,
+        previous_hash=previous_hash,
+        hash=link,
+    )
+
+
+def verify_chain(decisions: Sequence[Decision]) -> list[RecordProblem]:
+    """Every broken link, gap or foreign row, in order; empty when each hash fits its content and the one before it."""
+    problems: list[RecordProblem] = []
+    previous = FIRST_PREVIOUS_HASH
+    for place, d in enumerate(decisions, start=1):
+        if d.seq != place:
+            problems.append(RecordProblem(seq=d.seq, detail=f"decision {place} is missing: the chain goes on with {d.seq}"))
+            break
+        if d.rollout != decisions[0].rollout:
+            problems.append(RecordProblem(seq=d.seq, detail=f"decision {d.seq} belongs to rollout {d.rollout}"))
+        if d.previous_hash != previous:
+            problems.append(
+                RecordProblem(
+                    seq=d.seq, detail=f"decision {d.seq} ({d.kind}) does not follow the one before it: its previous hash is another"
+                )
+            )
+        if _hash_of(d) != d.hash:
+            problems.append(
+                RecordProblem(
+                    seq=d.seq, detail=f"decision {d.seq} ({d.kind}) was changed: its content does not give its hash {d.hash[:12]}"
+                )
+            )
+        previous = d.hash
+    return problems
+
+
+def replay(decisions: Sequence[Decision]) -> tuple[Rollout | None, list[RecordProblem]]:
+    """The Rollout that the decisions' own inputs lead to, and every decision whose recorded result differs from that.
+
+    After a difference the replay goes on from what was recorded, so that one fault is named once.
+    """
+    rollout: Rollout | None = None
+    problems: list[RecordProblem] = []
+    for d in decisions:
+        try:
+            transition = _again(d, rollout)
+            recorded = from_record(identity(transition.rollout), d.content["after"])
+        except (KeyError, TypeError, ValueError, AttributeError) as broken:
+            return rollout, [*problems, RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) cannot be replayed: {broken!r}")]
+        except DetentError as refused:
+            return rollout, [*problems, RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) was not possible: {refused.detail}")]
+        if _bytes(transition.content) != _bytes({k: v for k, v in d.content.items() if k != "what"}) or transition.forced != d.forced:
+            problems.append(RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) recorded another result than its inputs give"))
+        rollout = recorded
+    return rollout, problems
+
+
+def compare(replayed: Rollout | None, stored: Rollout) -> list[RecordProblem]:
+    """Members of the stored Rollout that are not what its decisions lead to (the lease is none of them)."""
+    if replayed is None:
+        return [RecordProblem(seq=None, detail=f"rollout {stored.id} has no decision that could be replayed")]
+    wanted, found = {**identity(replayed), **state(replayed)}, {**identity(stored), **state(stored)}
+    return [
+        RecordProblem(
+            seq=None, detail=f"the rollout's {name} is not what its decisions lead to: {found[name]!r} instead of {wanted[name]!r}"
+        )
+        for name in wanted
+        if _bytes(wanted[name]) != _bytes(found[name])
+    ]
+
+
+def _again(d: Decision, rollout: Rollout | None) -> Transition:
+    given = d.content["inputs"]
+    move = TransitionRequest(
+        act=d.kind,  # type: ignore[arg-type]
+        at=d.at,
+        clock_at=datetime.fromisoformat(given["clock_at"]),
+        actor=d.actor,
+        reason=d.reason,
+        confirm=given["confirm"],
+        outcome=given["outcome"],
+        lapsed_at=_time(given["lapsed_at"]),
+        lapsed_clock_at=_time(given["lapsed_clock_at"]),
+        gates=given["gates"],
+        evidence=given["evidence"],
+    )
+    if rollout is not None:
+        return apply(rollout, move)
+    return start(from_record(given["rollout"], d.content["after"]), move, forced=given["forced"])
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _hash_of(d: Decision) -> str | None:
+    try:
+        return link_hash(
+            previous_hash=d.previous_hash, seq=d.seq, kind=d.kind, at=d.at, actor=d.actor, reason=d.reason, forced=d.forced, content=d.content
+        )  # fmt: skip
+    except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
+        return None
+
+
+def _bytes(value: Any) -> bytes | None:
+    try:
+        return canonical_json(value)
+    except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
+        return None

@@ -1,0 +1,149 @@
+"""Has the champion become worse? What is known about one reign's outcomes: a reference, a detector, and since when they look lower.
+
+Outcomes come in order of receipt, one per unit and hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import fsum, log, sqrt
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from optimizer.core.base.phrasing import when
+from optimizer.core.family.settings import Metric
+from optimizer.core.statistics.block_evalue import RATE_FLOOR, clip_rate
+from optimizer.core.statistics.drift import DROPS, DriftDetector, reference_mean, weekly_dip
+from optimizer.core.statistics.outcomes import Sums
+
+MIN_REFERENCE = 200  # outcomes
+MIN_OF_WEEKDAY = 30  # outcomes on each day of the week, below which their means say nothing
+WEEK = timedelta(days=7)
+WEAKEST_OF_SEVEN = 1.352  # expected minimum of seven standard normal values, Harter (1961), Biometrika 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slump:
+    """The outcomes since the last moment at which nothing spoke for a drop (the zero of a CUSUM, Page 1954, Biometrika 41)."""
+
+    log_ratio: float
+    since: datetime
+    outcomes: Sums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionWatch:
+    """One reign. Its reference are the outcomes of the 30 days before it, and its own first ones up to 200 or a week.
+
+    A reference younger than a week is provisional: it does not know the weak days of the week. When a week is over, a new one
+    takes its place; whatever the first one would have found in that week, it has found by then.
+    """
+
+    variant: str
+    metric: Metric
+    reigns_since: datetime
+    first_at: datetime | None = None  # of the reference's outcomes
+    weekdays: tuple[Sums, ...] = (Sums(),) * 7  # the reference, Monday first, UTC
+    is_settled: bool = False  # the reference is final
+    usual: float | None = None  # the mean of the reference that the detector goes by
+    detector: DriftDetector | None = None  # None while the reference is too short
+    slumps: tuple[Slump | None, ...] = (None,) * len(DROPS)  # per drop that the detector looks for
+
+    @property
+    def reference(self) -> Sums:
+        return sum(self.weekdays, start=Sums())
+
+    @property
+    def slump(self) -> Slump | None:
+        """The one that is most likely a drop; None while nothing speaks for one."""
+        return max((slump for slump in self.slumps if slump is not None), key=lambda slump: slump.log_ratio, default=None)
+
+    @property
+    def alarmed(self) -> bool:
+        """Latched for the rest of the reign."""
+        return self.detector is not None and self.detector.alarmed
+
+    def after(self, at: datetime, y: float) -> ChampionWatch:
+        """One outcome in [0, 1] later, received at ``at``."""
+        if self.alarmed:
+            return self
+        watch = self._ripened(at)
+        watch = watch if watch.is_settled else watch._with_earlier(at, y)
+        return watch if watch.detector is None else watch._with_watched(watch.detector, at, y)
+
+    def _ripened(self, at: datetime) -> ChampionWatch:
+        """With a detector over what came before, where that is enough."""
+        if self.is_settled or self.first_at is None or at < self.reigns_since or self.reference.n < MIN_REFERENCE:
+            return self
+        is_over = at >= self.first_at + WEEK
+        if self.detector is not None and not is_over:
+            return self
+        detector = DriftDetector(reference=reference_mean(self.reference, weekly_dip=usual_dip(self.weekdays)))
+        return replace(self, is_settled=is_over, usual=self.reference.mean, detector=detector, slumps=(None,) * len(DROPS))
+
+    def _with_earlier(self, at: datetime, y: float) -> ChampionWatch:
+        own = Sums(n=1, total=y, squares=y * y)
+        weekdays = tuple(sums + own if day == at.weekday() else sums for day, sums in enumerate(self.weekdays))
+        return replace(self, first_at=self.first_at or at, weekdays=weekdays)
+
+    def _with_watched(self, detector: DriftDetector, at: datetime, y: float) -> ChampionWatch:
+        slumps = tuple(
+            _longer(slump, at, y, reference=detector.reference, drop=drop) for slump, drop in zip(self.slumps, DROPS, strict=True)
+        )
+        return replace(self, detector=detector.after(y), slumps=slumps)
+
+
+def _longer(slump: Slump | None, at: datetime, y: float, *, reference: float, drop: float) -> Slump | None:
+    """The slump one outcome later; None when it is over."""
+    p0 = clip_rate(reference)
+    p1 = max(RATE_FLOOR, p0 - drop)
+    before = slump or Slump(log_ratio=0.0, since=at, outcomes=Sums())
+    log_ratio = before.log_ratio + log(y * p1 / p0 + (1 - y) * (1 - p1) / (1 - p0))
+    own = Sums(n=1, total=y, squares=y * y)
+    return Slump(log_ratio=log_ratio, since=before.since, outcomes=before.outcomes + own) if log_ratio > 0 else None
+
+
+def usual_dip(weekdays: Sequence[Sums]) -> float:
+    """How far the weakest day of the week lies below the week's mean, beyond what chance does to the weakest of seven equal days.
+
+    0 while a day has fewer than 30 outcomes.
+    """
+    if min(day.n for day in weekdays) < MIN_OF_WEEKDAY:
+        return 0.0
+    dip = weekly_dip([day.total / day.n for day in weekdays])
+    error = sqrt(fsum((day.variance or 0.0) / day.n for day in weekdays) / len(weekdays))
+    return max(0.0, dip - WEAKEST_OF_SEVEN * error)
+
+
+def alarm_text(watch: ChampionWatch, *, family: str, has_way_back: bool) -> str:
+    """What an alarm says: from what to what, since when, and what a person may do."""
+    what = f"{watch.metric.field} by {watch.metric.source}"
+    went = f"has gone below its usual {watch.usual or 0.0:.2f}"
+    if watch.slump is not None:
+        now = watch.slump.outcomes
+        went = (
+            f"went from about {watch.usual or 0.0:.2f} to about {now.mean or 0.0:.2f} (mean of the last {now.n:.0f} outcomes, "
+            f"since about {when(watch.slump.since)})"
+        )
+    ways = f"look for a better variant (detent study run {family})"
+    if has_way_back:
+        ways = f"go back to the champion before it (detent champion rollback {family}), or {ways}"
+    return f"The champion {watch.variant} of {family} does worse than it did: {what} {went}. Nothing was changed. You may {ways}."
+
+
+def as_record(watch: ChampionWatch) -> dict[str, Any]:
+    """Plain JSON values, floats in full."""
+    found: dict[str, Any] = _WATCH.dump_python(watch, mode="json")
+    return found
+
+
+def from_record(record: Any) -> ChampionWatch:
+    """The inverse of ``as_record``; raises pydantic's ValidationError where it is damaged."""
+    watch: ChampionWatch = _WATCH.validate_python(record)
+    return watch
+
+
+_WATCH: TypeAdapter[Any] = TypeAdapter(ChampionWatch)

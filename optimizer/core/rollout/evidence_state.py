@@ -1,0 +1,287 @@
+"""What the tick knows about a Rollout: all its closed blocks, folded into evidence. The same blocks always give the same Watch.
+
+``next_action.py`` says what follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, GuardrailLimits, StoredBlock, comparison_of
+from optimizer.core.rollout.evidence_share import DECIMALS as SHARE_DECIMALS
+from optimizer.core.rollout.start import assumed_mean
+from optimizer.core.statistics.guardrails import Guardrail
+from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.hard_stop import FailureRun
+from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
+
+GUARDRAILS: tuple[GuardrailKind, ...] = ("errors", "latency", "cost")
+ERRORS_UNKNOWN = 0.05  # only what is bet on at first: the evidence is valid from any start
+SILENCE_WINDOW_S = 600  # fetches and reports are compared within this stretch, then counted anew while nothing is wrong
+LIMIT_WINDOW_MIN = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageCounts:
+    """Matured units of one stage, and how many of them gave feedback; peaks are latched log e-values."""
+
+    units_c: int = 0
+    units_b: int = 0
+    labelled_c: int = 0
+    labelled_b: int = 0
+    ratio_peak: float = 0.0
+    rates_differ: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Fetches and reports of both arms since ``since``; ``found_at`` = since when the candidate reports less than half as often."""
+
+    stage: int = -1
+    window: int = 1  # which stretch of its stage
+    since: datetime | None = None
+    fetches_c: int = 0
+    fetches_b: int = 0
+    reports_c: int = 0
+    reports_b: int = 0
+    found_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """The candidate's requests of one minute: what the absolute limits look at."""
+
+    minute: int  # since 1970
+    n_latency: int = 0
+    n_slow: int = 0
+    n_cost: int = 0
+    cost_usd: float = 0.0
+    cost_squares: float = 0.0
+
+
+NOT_SILENT = Silence()
+NO_FAILURES = FailureRun()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceState:
+    quality: QualityGate
+    n_blocks: int = 0
+    head: str = FIRST_PREVIOUS_HASH
+    guardrails: Mapping[GuardrailKind, Guardrail] = field(default_factory=dict)
+    baseline: Mapping[str, Any] | None = None
+    failures: FailureRun = NO_FAILURES
+    stages: Mapping[int, StageCounts] = field(default_factory=dict)
+    silence: Silence = NOT_SILENT
+    minutes: tuple[Minute, ...] = ()
+    seen_until: datetime | None = None  # end of the last guardrail block that held anything
+    n_left_out: int = 0
+    by_key: Mapping[str, float] = field(default_factory=dict)  # key -> labelled units that it brought
+    recomputed: Mapping[str, int] = field(default_factory=dict)  # "stage/arm/key" -> units that count without a token
+    n_beyond_exposures: int = 0  # units that did not, since their key had reported too few exposures
+    compared: tuple[int, ...] = ()  # stages in which requests of both arms stood in one guardrail comparison
+
+    @property
+    def alarmed(self) -> tuple[GuardrailKind, ...]:
+        return tuple(kind for kind in GUARDRAILS if kind in self.guardrails and self.guardrails[kind].alarmed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvidence:
+    """An EvidenceState and how far the tick has read, which is bookkeeping: no decision rests on it."""
+
+    watch: EvidenceState
+    cohorts: Mapping[int, datetime] = field(default_factory=dict)  # stage -> start of its last closed cohort, on the rollout clock
+    guardrails_until: datetime | None = None  # end of the last guardrail block, empty or not; real time
+    last_units: tuple[str, ...] = ()  # HMACs of the candidate's last requests, which blocks know by their numbers alone
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """Unit > its number in the blocks, of the candidate's last requests."""
+        return dict(zip(reversed(self.last_units), (r.unit for r in reversed(self.watch.failures.candidate)), strict=False))
+
+
+STORED_EVIDENCE: TypeAdapter[StoredEvidence] = TypeAdapter(StoredEvidence)
+
+
+def begin(settings: Mapping[str, Any]) -> EvidenceState:
+    """Before the first block. Errors are watched from the start; latency and cost from the first baseline on."""
+    metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
+    gate = QualityGate.start(
+        margin=float(settings["margin"]),
+        champion_mean=assumed_mean(settings),
+        kind="binary" if metric.get("field", "success") == "success" else "score",
+    )
+    errors = Guardrail.start("errors", champion_mean=ERRORS_UNKNOWN, margin=margins.get("error_margin"))
+    return EvidenceState(quality=gate, guardrails={"errors": errors})
+
+
+def after(watch: EvidenceState, block: StoredBlock, settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+    """The state one block later."""
+    if block.kind == "guardrails":  # nearly all of them
+        return _guardrails(watch, block)
+    following = replace(watch, n_blocks=block.seq, head=block.hash)
+    return _baseline(following, block.content, settings) if block.kind == "baseline" else _quality(following, block.content, ladder)
+
+
+def after_all(watch: EvidenceState, blocks: Iterable[StoredBlock], settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+    for block in blocks:
+        watch = after(watch, block, settings, ladder)
+    return watch
+
+
+def limits_of(watch: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLimits:
+    """What turns latency and cost into outcomes, by the last baseline; the latency limit is raised where the nomination showed a slower candidate."""
+    found = watch.baseline or {}
+    limit, factor = found.get("latency_limit_ms"), float((settings.get("guardrails") or {}).get("latency_factor") or 1.0)
+    return GuardrailLimits(
+        latency_ms=None if limit is None else float(limit) * factor,
+        cost_cap_usd=found.get("cost_cap_usd"),
+        absolute_latency_ms=(settings.get("limits") or {}).get("p95_latency_ms"),
+    )
+
+
+def as_text(watched: StoredEvidence) -> str:
+    """JSON with floats in full and members in order, so that equal Watches have one text; ``from_text`` is its inverse."""
+    return json.dumps(STORED_EVIDENCE.dump_python(watched, mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def from_text(text: str) -> StoredEvidence:
+    return STORED_EVIDENCE.validate_json(text)
+
+
+def _baseline(watch: EvidenceState, content: Mapping[str, Any], settings: Mapping[str, Any]) -> EvidenceState:
+    """New limits. A guardrail that runs keeps its evidence: what it bets next depends on earlier data only."""
+    margins = settings.get("guardrails") or {}
+    started: dict[GuardrailKind, Guardrail] = dict(watch.guardrails)
+    if not started["errors"].n_blocks:
+        started["errors"] = Guardrail.start("errors", champion_mean=float(content["error_rate"]), margin=margins.get("error_margin"))
+    if "latency" not in started and content.get("latency_exceed") is not None:
+        started["latency"] = Guardrail.start(
+            "latency", champion_mean=float(content["latency_exceed"]), margin=margins.get("latency_margin")
+        )
+    if "cost" not in started and content.get("cost_mean"):
+        started["cost"] = Guardrail.start(
+            "cost",
+            champion_mean=float(content["cost_mean"]),
+            champion_variance=content.get("cost_variance"),
+            margin=margins.get("cost_ratio"),
+        )
+    return replace(watch, baseline=dict(content), guardrails=started)
+
+
+def _quality(watch: EvidenceState, content: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+    stage, units = int(content["stage"]), content["units"]
+    before = watch.stages.get(stage, StageCounts())
+    labelled = {arm: sum(k for _, k in values) for arm, values in content["outcomes"].items()}
+    counts = replace(
+        before,
+        units_c=before.units_c + units["candidate"],
+        units_b=before.units_b + units["champion"],
+        labelled_c=before.labelled_c + labelled["candidate"],
+        labelled_b=before.labelled_b + labelled["champion"],
+    )
+    share = ladder[stage] if stage < len(ladder) else None
+    ratio = sample_ratio_log_e(counts.units_c, counts.units_b, pi=share) if share is not None else 0.0
+    differ = label_rates_differ(counts.labelled_c, counts.labelled_b, units_c=counts.units_c, units_b=counts.units_b)
+    counts = replace(counts, ratio_peak=max(before.ratio_peak, ratio), rates_differ=before.rates_differ or differ)
+    comparison = comparison_of(content, "outcomes")
+    quality = watch.quality if comparison is None else watch.quality.after(comparison)
+    recomputed = dict(watch.recomputed)
+    for arm, by_key in content.get("recomputed", {}).items():
+        for key, n in by_key.items():
+            recomputed[recomputed_name(stage, arm, key)] = recomputed.get(recomputed_name(stage, arm, key), 0) + int(n)
+    return replace(
+        watch,
+        quality=quality,
+        stages={**watch.stages, stage: counts},
+        n_left_out=watch.n_left_out + int(content["left_out"]),
+        by_key=_added(watch.by_key, content.get("by_key", {})),
+        recomputed=recomputed,
+        n_beyond_exposures=watch.n_beyond_exposures + sum(content.get("beyond_exposures", {}).values()),
+    )
+
+
+def recomputed_name(stage: int, arm: str, key: str) -> str:
+    """The name of these units in ``EvidenceState.recomputed``."""
+    return f"{stage}/{arm}/{key}"
+
+
+def _added(before: Mapping[str, float], more: Mapping[str, float]) -> Mapping[str, float]:
+    return {key: round(before.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS) for key in sorted({*before, *more})}
+
+
+def _guardrails(watch: EvidenceState, block: StoredBlock) -> EvidenceState:
+    content, guardrails = block.content, dict(watch.guardrails)
+    for kind, guardrail in watch.guardrails.items():
+        comparison = comparison_of(content, kind)
+        if comparison is not None:
+            guardrails[kind] = guardrail.after(comparison)
+    failures = watch.failures
+    for unit, failed, before in content["last"]["candidate"]:
+        if before:
+            failures = failures.after_champion([flag == "1" for flag in before])
+        failures = failures.after_candidate(unit, failed=failed)
+    failures = failures.after_champion([flag == "1" for flag in content["last"]["champion"]])
+    begun, stage = datetime.fromisoformat(content["from"]), int(content["stage"])
+    is_compared = any(guardrails[kind].n_blocks > before.n_blocks for kind, before in watch.guardrails.items())
+    return replace(
+        watch,
+        n_blocks=block.seq,
+        head=block.hash,
+        guardrails=guardrails,
+        compared=(*watch.compared, stage) if is_compared and stage not in watch.compared else watch.compared,
+        failures=failures,
+        silence=_silence(watch.silence, content, begun),
+        minutes=_minutes(watch.minutes, content["candidate"], int(begun.timestamp()) // 60),
+        seen_until=datetime.fromtimestamp(begun.timestamp() + SECONDS, begun.tzinfo),
+    )
+
+
+def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Silence:
+    stage, fetches, reports = int(content["stage"]), content["fetches"], content["reports"]
+    if stage < before.stage:  # tokens of the stage before: neither arm's present share
+        return before
+    old = before.since is not None and (begun - before.since).total_seconds() >= SILENCE_WINDOW_S and before.found_at is None
+    if before.stage != stage or before.since is None or old:
+        before = Silence(stage=stage, window=before.window + 1 if before.stage == stage else 1, since=begun)
+    counted = Silence(
+        stage=before.stage,
+        window=before.window,
+        since=before.since,
+        found_at=before.found_at,
+        fetches_c=before.fetches_c + fetches["candidate"],
+        fetches_b=before.fetches_b + fetches["champion"],
+        reports_c=before.reports_c + reports["candidate"],
+        reports_b=before.reports_b + reports["champion"],
+    )
+    silent = is_silent(
+        counted.reports_c, counted.reports_b, fetches_c=counted.fetches_c, fetches_b=counted.fetches_b, window=counted.window
+    )
+    if not silent:
+        return counted if counted.found_at is None else replace(counted, found_at=None)
+    return counted if counted.found_at is not None else replace(counted, found_at=begun)
+
+
+def _minutes(before: tuple[Minute, ...], sums: Mapping[str, Any], minute: int) -> tuple[Minute, ...]:
+    oldest = minute - LIMIT_WINDOW_MIN
+    kept = before if not before or before[0].minute > oldest else tuple([m for m in before if m.minute > oldest])  # in order of time
+    last = Minute(minute=minute)
+    if kept and kept[-1].minute == minute:
+        kept, last = kept[:-1], kept[-1]
+    added = Minute(
+        minute=minute,
+        n_latency=last.n_latency + sums["n_latency"],
+        n_slow=last.n_slow + sums["n_slow"],
+        n_cost=last.n_cost + sums["n_cost"],
+        cost_usd=last.cost_usd + sums["cost_usd"],
+        cost_squares=last.cost_squares + sums["cost_squares"],
+    )
+    return (*kept, added)

@@ -1,0 +1,234 @@
+"""What follows from an EvidenceState: the transition that the tick requests, or what is waited for. Pure, so that ``rollout verify`` asks it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from optimizer.core.rollout.cohorts import served_for
+from optimizer.core.rollout.evidence_share import too_much
+from optimizer.core.rollout.evidence_state import EvidenceState, Minute
+from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
+from optimizer.core.statistics.block_evalue import clip_rate
+from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import Sums
+from optimizer.core.statistics.projection import divergence
+from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
+from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
+
+Act = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
+ACTOR = "system:tick"
+SILENT_FOR = timedelta(minutes=5)
+LATENCY_WINDOW_MIN = 15
+MIN_LATENCIES = 100  # fewer do not show a 95th percentile
+SLOW_SHARE = 0.05  # what may lie above a 95th percentile
+ALPHA_LIMIT = 1e-5  # small, since it is asked anew of every quarter of an hour for weeks
+MIN_COSTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextAction:
+    """``evidence`` goes into the Decision, and verification computes it again; ``alerts``: kind -> sentence, open for as long as it holds."""
+
+    act: Act
+    reason: str
+    evidence: Mapping[str, Any]
+    alerts: Mapping[str, str]
+    outcome: RolloutOutcome = "cancelled"  # of a rollback
+    waits_for: tuple[str, ...] = ()
+
+
+def next_action(rollout: Rollout, watch: EvidenceState, *, at: datetime, clock_at: datetime) -> NextAction:
+    """The gravest finding first: invalid, guardrail, worse, next step, inconclusive; a hold of the tick's own comes before waiting.
+
+    Args:
+        rollout: deploying.
+        at, clock_at: real time and the rollout clock's.
+    """
+    alerts = _alerts(rollout, watch)
+    standing = _standing(rollout, watch, at=at, clock_at=clock_at, alerts=alerts)
+    decision = stopping_rule(standing)
+    act: Act = "wait"
+    outcome: RolloutOutcome = "cancelled"
+    if decision.action in ("advance", "promote"):
+        act = "advance" if decision.action == "advance" else "promote"
+    elif decision.action in ("invalid", "inconclusive"):
+        act, outcome = "rollback", "invalid" if decision.action == "invalid" else "inconclusive"
+    elif decision.action == "roll_back":
+        act, outcome = "rollback", "guardrail" if standing.guardrail_alarm is not None else "worse"
+    reason = decision.reason
+    if act == "wait":
+        act, reason = _hold(rollout, alerts) or (act, reason)
+    evidence = _evidence(watch, standing, act=act, outcome=outcome, reason=reason)
+    return NextAction(act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=decision.missing, evidence=evidence)
+
+
+def guardrail_alarm(rollout: Rollout, watch: EvidenceState, *, at: datetime) -> str | None:
+    """Why the candidate has to go although nobody judged its answers, as a sentence; None where nothing is wrong."""
+    for kind in watch.alarmed:
+        return _alarm_text(kind, watch)
+    if _fails(rollout, watch):
+        run = watch.failures
+        return f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the champion works"
+    found_at, seen_until = watch.silence.found_at, watch.seen_until or at
+    if found_at is not None and min(at, seen_until) - found_at >= SILENT_FOR:  # a family that sleeps shows nothing more
+        return f"{_silence_text(watch)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
+    limits = dict(rollout.settings.get("limits") or {})
+    if rollout.outcome == "promoted":  # nearly all users are its now, and the one before it would spend as much on them
+        limits.pop("cost_usd_per_hour", None)
+    return _over_limit(watch.minutes, limits, int(at.timestamp()) // 60)
+
+
+def _fails(rollout: Rollout, watch: EvidenceState) -> bool:
+    """Ten failures in a row. A champion that has at least half of the units and was not asked meanwhile counts as working."""
+    alone = watch.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
+    return alone or watch.failures.finding == "failing"
+
+
+def _standing(rollout: Rollout, watch: EvidenceState, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]) -> Standing:
+    settings, gate = rollout.settings, watch.quality
+    running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
+    served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
+    return Standing(
+        ladder=rollout.ladder,
+        stage=rollout.stage,
+        peaks=gate.peaks,
+        labelled_in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
+        min_labelled=int(settings.get("min_labelled_per_stage", 200)),
+        dwell_over=in_stage >= timedelta(minutes=float(settings.get("min_dwell_minutes", 0))),
+        min_duration_over=served >= timedelta(hours=float(settings.get("min_duration_hours", 24))),
+        held=rollout.held,
+        sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in watch.stages.values()),
+        guardrail_alarm=guardrail_alarm(rollout, watch, at=at),
+        budget_spent=_days_spent(settings, running),
+        max_labelled=int(settings.get("max_labelled", 8000)),
+        labelled=gate.labelled,
+        waits_for=(*_no_history(rollout, watch), *_not_compared(rollout, watch), *_one_key(rollout, watch), *alerts.values()),
+    )
+
+
+def _days_spent(settings: Mapping[str, Any], running: timedelta) -> str | None:
+    days = float(settings.get("max_days", 30))
+    return f"{days:g} days are over" if running >= timedelta(days=days) else None
+
+
+def _no_history(rollout: Rollout, watch: EvidenceState) -> tuple[str, ...]:
+    """A step waits until the guardrails know what is usual, also after a person has forced one before they did."""
+    if watch.baseline is not None:
+        return ()
+    needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
+    return (f"the guardrails need {needed} reported requests of the champion to compare with; they are summed up within two minutes",)
+
+
+def _not_compared(rollout: Rollout, watch: EvidenceState) -> tuple[str, ...]:
+    """Labels alone never carry a candidate on: reports that come too late, or none at all, leave the guardrails blind."""
+    if rollout.stage in watch.compared:
+        return ()
+    return (
+        "the guardrails have not compared requests of both arms at this stage yet; they count what is reported within 30 s of its start",
+    )
+
+
+def _one_key(rollout: Rollout, watch: EvidenceState) -> tuple[str, ...]:
+    """Withholds a step only: guardrails and what proves the candidate worse act whoever has sent it."""
+    most = rollout.settings.get("max_share_per_key")
+    found = too_much(watch.by_key, 1.0 if most is None else float(most))
+    return () if found is None else (found,)
+
+
+def _alerts(rollout: Rollout, watch: EvidenceState) -> dict[str, str]:
+    """What a person should know while it lasts; each also stops the next step."""
+    found = {}
+    if watch.failures.finding == "shared_incident":
+        found["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
+    if watch.silence.found_at is not None:
+        found["candidate_silent"] = _silence_text(watch)
+    counts = watch.stages.get(rollout.stage)
+    if counts is not None and counts.rates_differ:
+        found["feedback_rates_differ"] = (
+            f"feedback rates differ: {counts.labelled_c} of {counts.units_c} units of the candidate gave feedback, and "
+            f"{counts.labelled_b} of {counts.units_b} of the champion"
+        )
+    return found
+
+
+def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[Act, str] | None:
+    """The tick holds while both arms fail or the candidate is silent, and takes back only its own hold."""
+    why = [alerts[kind] for kind in ("shared_incident", "candidate_silent") if kind in alerts]
+    if why and not rollout.held:
+        return "hold", "; ".join(why)
+    if not why and rollout.held and rollout.held_by == ACTOR:
+        return "resume", "what it was held for is over"
+    return None
+
+
+def _alarm_text(kind: GuardrailKind, watch: EvidenceState) -> str:
+    guardrail = watch.guardrails[kind]
+    allowed = {
+        "errors": f"{_points(guardrail.margin)} more errors",
+        "latency": f"{_points(guardrail.margin)} more slow requests",
+        "cost": f"{guardrail.margin:g} times the cost",
+    }[kind]
+    return (
+        f"guardrail {kind}: evidence {shown(guardrail.evidence.peak)} against at most {allowed} than the champion's, "
+        f"{1 / guardrail.alpha:.0f} suffices, after {guardrail.n_candidate} outcomes of the candidate"
+    )
+
+
+def _points(margin: float) -> str:
+    return f"{margin * 100:g} point{'' if margin == 0.01 else 's'}"
+
+
+def _silence_text(watch: EvidenceState) -> str:
+    s = watch.silence
+    return (
+        f"the candidate's users report nothing or little: {s.reports_c} reports on {s.fetches_c} fetches, the champion's "
+        f"{s.reports_b} on {s.fetches_b}"
+    )
+
+
+def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int) -> str | None:
+    """The family's absolute limits in seconds and money, without a comparison."""
+    recent = [m for m in minutes if m.minute > now - LATENCY_WINDOW_MIN]
+    n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
+    latency = limits.get("p95_latency_ms")
+    if latency is not None and n >= MIN_LATENCIES and _too_many(slow, n):
+        return f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's limit of the 95th percentile"
+    costs = sum((Sums(n=m.n_cost, total=m.cost_usd, squares=m.cost_squares) for m in recent), start=Sums())
+    per_call = limits.get("cost_usd_per_call")
+    if per_call is not None and costs.n >= MIN_COSTS and _too_dear(costs, per_call):
+        return f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the family's limit is {per_call:g}"
+    hourly, spent = limits.get("cost_usd_per_hour"), sum(m.cost_usd for m in minutes if m.minute > now - 60)
+    if hourly is not None and spent > hourly:
+        return f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g} an hour"
+    return None
+
+
+def _too_many(slow: int, n: int) -> bool:
+    """More than 5 % beyond chance, by the Chernoff bound: of 100 requests at 2 % six are slow in one quarter of an hour out of sixty."""
+    share = slow / n
+    return share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_LIMIT)
+
+
+def _too_dear(costs: Sums, limit: float) -> bool:
+    """On average more than the limit beyond chance: by 4.8 standard errors, exp(-4.8^2 / 2) being ``ALPHA_LIMIT``."""
+    mean, variance = costs.mean or 0.0, costs.variance or 0.0
+    return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)
+
+
+def _evidence(watch: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str) -> dict[str, Any]:
+    """What the decision rests on, as plain JSON; ``head`` ties it to every byte of every block."""
+    return {
+        "act": act,
+        "outcome": outcome if act == "rollback" else None,
+        "reason": reason,
+        "blocks": watch.n_blocks,
+        "head": watch.head,
+        "log_e": {**standing.peaks, **{f"guardrail_{kind}": g.evidence.peak for kind, g in watch.guardrails.items()}},
+        "labelled": watch.quality.labelled,
+        "labelled_in_stage": standing.labelled_in_stage,
+        **({"by_key": dict(watch.by_key)} if watch.by_key else {}),  # blocks of before say nothing of keys
+    }

@@ -1,0 +1,175 @@
+"""What is fixed when a Rollout starts: its settings with a margin, and the gates on record that speak for its Candidate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.phrasing import count, when
+from optimizer.core.base.values import Aim
+from optimizer.core.evaluation.gates import quality_margin
+from optimizer.core.family.settings import FeedbackWindow, Metric, RolloutSettings
+from optimizer.core.family.wording import faults_of
+from optimizer.core.feedback.events import LabelSummary
+from optimizer.core.search.study import Study
+from optimizer.core.serving.rollout import Rollout
+
+MIN_LABELS_FOR_MEAN = 50
+MEAN_WITHOUT_LABELS = 0.5
+LABEL_WINDOW_DAYS = 30
+MIN_DELAYS = 50
+RAISED = 1.10  # times what the confirmation showed
+
+
+def chosen(settings: RolloutSettings, *, ladder: Sequence[float] | None, margin: float | None) -> RolloutSettings:
+    """The family's rollout settings with what this start overrides. Raises InvalidInput with a fault per wrong value."""
+    changes: dict[str, Any] = {}
+    if ladder is not None:
+        changes["ladder"] = [round(share, 6) if isinstance(share, float) else share for share in ladder]
+    if margin is not None:
+        changes["margin"] = margin
+    data = {**settings.model_dump(), **changes}
+    try:
+        return RolloutSettings.model_validate(data)
+    except ValidationError as error:
+        faults = faults_of(error, RolloutSettings, data)
+        raise InvalidInput("Cannot start the rollout: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults) from None
+
+
+def frozen(
+    settings: RolloutSettings,
+    *,
+    champion: str,
+    labels: Sequence[LabelSummary],
+    delays_hours: Sequence[float] = (),
+    limits: Mapping[str, Any] | None = None,
+    holdout_ratios: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The settings as plain JSON, with metric, margin and feedback window filled in, and beside each where it comes from.
+
+    Args:
+        delays_hours: how long the champion's outcomes came after their interactions, on the rollout clock.
+        limits: the family's absolute limits.
+        holdout_ratios: what the candidate's confirmation showed, candidate / champion: ``cost``, ``latency``. A point that was chosen
+            for being dearer or slower is not rolled back for it.
+    """
+    metric = settings.metric or most_labelled(labels)
+    margin, margin_from = margin_of(settings.margin, champion=champion, metric=metric, labels=labels)
+    mean, _ = champion_mean(champion, metric, labels)
+    hours, hours_from = window_of(settings.feedback_window, delays_hours)
+    ratios, plain = holdout_ratios or {}, settings.model_dump(mode="json")
+    guardrails = {
+        **plain["guardrails"],
+        "cost_ratio": round(max(settings.guardrails.cost_ratio, RAISED * ratios.get("cost", 1.0)), 6),
+        "latency_factor": round(max(1.0, RAISED * ratios["latency"]) if ratios.get("latency", 1.0) > 1 else 1.0, 6),
+    }
+    return {
+        **plain,
+        "metric": metric.model_dump(mode="json"),
+        "margin": round(margin, 6),
+        "margin_from": margin_from,
+        "champion_mean": round(mean, 6),
+        "feedback_window": {**plain["feedback_window"], "hours": round(hours, 6), "hours_from": hours_from},
+        "guardrails": guardrails,
+        "limits": dict(limits or {}),
+    }
+
+
+def window_of(window: FeedbackWindow, delays_hours: Sequence[float]) -> tuple[float, str]:
+    """Hours until 99 % of the outcomes have come, at least the floor; and a sentence saying where they come from."""
+    if window.hours != "auto":
+        return float(window.hours), "given"
+    floor = window.floor_hours
+    if len(delays_hours) < MIN_DELAYS:
+        return floor, f"the floor, since {len(delays_hours)} outcomes with a known delay are too few to learn from"
+    ordered = sorted(delays_hours)
+    late = ordered[min(len(ordered) - 1, math.ceil(0.99 * len(ordered)) - 1)]
+    if late <= floor:
+        return floor, f"the floor; 99 % of the champion's last {len(ordered)} outcomes came within {late:.3g} hours"
+    return late, f"within which 99 % of the champion's last {len(ordered)} outcomes came"
+
+
+def most_labelled(labels: Iterable[LabelSummary]) -> Metric:
+    """The field and source with most labels, all variants together; success by users where there is none."""
+    counts: dict[tuple[str, str], int] = {}
+    for label in labels:
+        counts[label.field, label.source] = counts.get((label.field, label.source), 0) + label.n
+    if not counts:
+        return Metric()
+    field, source = max(counts, key=lambda key: (counts[key], key))
+    return Metric.model_validate({"field": field, "source": source})
+
+
+def champion_mean(champion: str, metric: Metric, labels: Iterable[LabelSummary]) -> tuple[float, int]:
+    """(mean, labels) of the champion by this metric; .5 where there are too few labels to say."""
+    own = [s for s in labels if s.variant == champion and s.field == metric.field and s.source == metric.source]
+    n = sum(s.n for s in own)
+    return (sum(s.mean * s.n for s in own) / n if n >= MIN_LABELS_FOR_MEAN else MEAN_WITHOUT_LABELS), n
+
+
+def assumed_mean(settings: Mapping[str, Any]) -> float:
+    """What the champion's mean is taken to be at the start of a rollout with these frozen settings; 0 is a mean like any other."""
+    mean = settings.get("champion_mean")
+    return MEAN_WITHOUT_LABELS if mean is None else float(mean)
+
+
+def margin_of(explicit: float | None, *, champion: str, metric: Metric, labels: Iterable[LabelSummary]) -> tuple[float, str]:
+    """The margin (absolute) and a sentence saying where it comes from: max(.01, min(.05, .10 x the champion's mean))."""
+    if explicit is not None:
+        return explicit, "given"
+    what = f"{metric.field} by {metric.source}"
+    mean, n = champion_mean(champion, metric, labels)
+    if n < MIN_LABELS_FOR_MEAN:
+        why = f"from a mean of .5, since the champion has {count(n, 'label')} ({what}) in {LABEL_WINDOW_DAYS} days and {MIN_LABELS_FOR_MEAN} are needed"
+    else:
+        why = f"from the champion's mean {mean:.3f} over {n} labels ({what}) in {LABEL_WINDOW_DAYS} days"
+    return quality_margin(mean), why
+
+
+def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Aim) -> list[Mapping[str, Any]]:
+    """The gates before a rollout as the study's confirmation recorded them: name, verdict, value, required, reason.
+
+    Where no confirmation speaks for this Variant against this Champion and aim, the list holds one gate, ``confirmation``, that says so.
+    """
+    gap = _gap(study, variant=variant, champion=champion, aim=aim)
+    if gap is None and study is not None and study.confirmation is not None:
+        return [dict(g) for g in study.confirmation["gates"]]
+    return [{"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": gap}]
+
+
+def fallen_before(earlier: Rollout | None) -> list[Mapping[str, Any]]:
+    """A gate that fails where users have proven this Candidate worse against this Champion: starting again is a new chance to be wrong."""
+    if earlier is None or earlier.outcome not in ("worse", "guardrail"):
+        return []
+    ended = f" on {when(earlier.ended_at)}" if earlier.ended_at is not None else ""
+    reason = f"{earlier.candidate} was rolled back against this champion{ended} ({earlier.outcome}, {earlier.id}): {earlier.reason}"
+    return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
+
+
+def holdout_ratios(study: Study | None) -> dict[str, float]:
+    """Candidate / champion of cost and latency on the sealed holdout, where the confirmation measured them."""
+    confirmation = (study.confirmation if study is not None else None) or {}
+    pairs = {"cost": ("winner_cost_usd", "champion_cost_usd"), "latency": ("winner_p95_ms", "champion_p95_ms")}
+    return {
+        name: float(confirmation[winner]) / float(confirmation[champion])
+        for name, (winner, champion) in pairs.items()
+        if confirmation.get(winner) and confirmation.get(champion)
+    }
+
+
+def _gap(study: Study | None, *, variant: str, champion: str, aim: Aim) -> str | None:
+    if study is None:
+        return f"no study has confirmed {variant} on the sealed holdout"
+    if not study.confirmation or not study.confirmation.get("gates"):
+        return f"study {study.id} has no confirmation on the sealed holdout"
+    if study.winner != variant:
+        return f"study {study.id} confirmed {study.winner}, not {variant}"
+    if study.champion != champion:
+        return f"study {study.id} compared with {study.champion}, but {champion} is the champion now"
+    if study.aim != aim:
+        return f"study {study.id} was judged for {study.aim}, not for {aim}"
+    return None

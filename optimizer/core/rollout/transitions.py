@@ -1,0 +1,300 @@
+"""What may happen to a Rollout next: a pure state machine. One act in, the next Rollout with its Decision's content out.
+
+    start -> pending -> validating -> approved -> deploying at ladder[0] -> advance … -> promote -> deployed
+    any active status -> rollback, or end by a change of champion -> rolled_back if it was ever served, else failed
+    pending, validating, approved -> reject -> failed
+
+``hold`` stands beside the status: no deploy, advance or promote while it lasts; rollback goes on acting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from optimizer.core.base.errors import Conflict, GateNotMet
+from optimizer.core.base.phrasing import when
+from optimizer.core.evaluation.gates import missed
+from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.rollout import ACTIVE, Rollout, RolloutOutcome, Status, identity, iso, iso_or_none, ladder_text, percent, state
+
+Act = Literal["start", "validate", "approve", "reject", "deploy", "lapse", "advance", "hold", "resume", "promote", "rollback", "end"]
+OperatorAct = Literal["approve", "reject", "advance", "hold", "resume", "promote", "rollback"]
+OPERATOR_ACTS: tuple[OperatorAct, ...] = get_args(OperatorAct)
+
+FROM: Mapping[Act, tuple[Status, ...]] = {
+    "start": (),
+    "validate": ("pending",),
+    "approve": ("validating",),
+    "reject": ("pending", "validating", "approved"),
+    "deploy": ("approved",),
+    "lapse": ("deploying",),
+    "advance": ("deploying",),
+    "promote": ("deploying",),
+    "hold": ACTIVE,
+    "resume": ACTIVE,
+    "rollback": ACTIVE,
+    "end": ACTIVE,
+}
+STOPPED_BY_HOLD: tuple[Act, ...] = ("deploy", "advance", "promote")
+NO_GATE = "nothing has been measured yet, and inconclusive never ships by itself"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionRequest:
+    """One act with everything that decides its result: what a Decision records and what a replay repeats.
+
+    ``at`` is real time, ``clock_at`` the rollout clock's. ``confirm`` is the family's name, typed by a person who goes past a gate.
+    """
+
+    act: Act
+    at: datetime
+    clock_at: datetime
+    actor: str
+    reason: str
+    confirm: str | None = None
+    outcome: RolloutOutcome = "cancelled"  # of rollback and end
+    lapsed_at: datetime | None = None  # of a move while nobody watches: when the lease had run out …
+    lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
+    gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
+    evidence: Mapping[str, Any] | None = None  # what the closed blocks said then (core/rollout/next_action.py); None where nothing watched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """The Rollout after a Move (``version`` + 1) and what its Decision shall say; ``changed`` is False when nothing was left to do."""
+
+    rollout: Rollout
+    move: TransitionRequest
+    what: str  # "stage 1 -> 2 (10 % -> 25 %)"
+    content: Mapping[str, Any]
+    forced: bool = False
+    champion_change: str | None = None  # the Variant that reigns from now on
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Effect:
+    what: str
+    changes: Mapping[str, Any]
+    forced: bool = False
+    champion_change: str | None = None
+
+
+def start(rollout: Rollout, move: TransitionRequest, *, forced: bool) -> Transition:
+    """The first link of the chain: a pending Rollout at version 1, made from the values that the job chose."""
+    pending = replace(
+        rollout, status="pending", stage=-1, held=False, held_by=None, version=1, forced=forced, outcome=None, reason=move.reason, stage_history=(),
+        lease_expires_at=None, stage_entered_at=None, started_at=None, ended_at=None,
+    )  # fmt: skip
+    given = {**inputs(move), "forced": forced, "rollout": identity(pending)}
+    content = {"act": "start", "inputs": given, "before": None, "after": state(pending)}
+    what = f"rollout {pending.id} of {pending.candidate} made, ladder {ladder_text(pending.ladder)}"
+    return Transition(rollout=pending, move=move, what=what, content=content, forced=forced)
+
+
+def apply(rollout: Rollout, move: TransitionRequest) -> Transition:
+    """What ``move`` makes of ``rollout``.
+
+    Raises:
+        Conflict: the status, or a hold, does not allow the act; the sentence and member ``possible`` say what is.
+        GateNotMet: advance or promote without ``confirm`` = the family's name, while no gate has passed.
+    """
+    if move.act == "hold" and rollout.is_active and rollout.held and not _takes_over(rollout, move):
+        return Transition(rollout=rollout, move=move, what="already held", content={}, changed=False)
+    _check_allowed(rollout, move)
+    effect = EFFECTS[move.act](rollout, move)
+    after = replace(rollout, version=rollout.version + 1, forced=rollout.forced or effect.forced, reason=move.reason, **effect.changes)
+    content = {"act": move.act, "inputs": inputs(move), "before": state(rollout), "after": state(after)}
+    return Transition(
+        rollout=after, move=move, what=effect.what, content=content, forced=effect.forced, champion_change=effect.champion_change
+    )
+
+
+def lapse_of(rollout: Rollout, *, at: datetime, clock_at: datetime, scale: float) -> tuple[datetime | None, datetime | None]:
+    """When the lease ran out, on both clocks, of a rollout that nobody watches at ``at``; (None, None) while somebody does."""
+    lapsed_at = rollout.lease_expires_at
+    if lapsed_at is None or leased(rollout, at):
+        return None, None
+    return lapsed_at, clock_at - (at - lapsed_at) * scale
+
+
+def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
+    """What an operator can change now, in the order of OPERATOR_ACTS; confirmation may still be asked for."""
+    held_by_person = rollout.held and not is_system(rollout.held_by or "")
+    return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and held_by_person))
+
+
+def inputs(move: TransitionRequest) -> dict[str, Any]:
+    """What a replay needs beside the Decision's own columns (act, at, actor, reason)."""
+    return {
+        "clock_at": iso(move.clock_at),
+        "confirm": move.confirm,
+        "outcome": move.outcome,
+        "lapsed_at": iso_or_none(move.lapsed_at),
+        "lapsed_clock_at": iso_or_none(move.lapsed_clock_at),
+        "gates": [dict(g) for g in move.gates],
+        "evidence": None if move.evidence is None else dict(move.evidence),
+    }
+
+
+def _check_allowed(rollout: Rollout, move: TransitionRequest) -> None:
+    obstacle = _obstacle(rollout, move.act)
+    if obstacle is None:
+        return
+    acts = possible(rollout)
+    way_out = f"Possible now: {', '.join(acts)}." if acts else f"Start a new one: detent rollout start {rollout.family} VARIANT."
+    raise Conflict(
+        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
+        rollout=rollout.id, rollout_status=rollout.status, held=rollout.held, possible=list(acts),
+    )  # fmt: skip
+
+
+def _obstacle(rollout: Rollout, act: Act) -> str | None:
+    if not rollout.is_active:
+        return f"it has ended ({rollout.status}, outcome {rollout.outcome})"
+    if rollout.status not in FROM[act]:
+        return f"its status is {rollout.status}"
+    if rollout.held and act in STOPPED_BY_HOLD:
+        return "it is held, and until it is resumed it can only be rolled back"
+    if act == "resume" and not rollout.held:
+        return "it is not held"
+    if act == "advance" and rollout.stage >= len(rollout.ladder) - 1:
+        return f"it is at its last stage ({percent(rollout.ladder[-1])}), after which comes promote"
+    return None
+
+
+# --- what each act does ---------------------------------------------------------------------------------------------
+
+
+def _validate(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    names = [g["name"] for g in missed(move.gates)]
+    what = f"gates not met: {', '.join(names)}" if names else "all gates before a rollout are met" if move.gates else "no gate on record"
+    return _Effect(what=f"{what}; waiting for approval", changes={"status": "validating"})
+
+
+def _approve(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    return _Effect(what=f"approved; the worker serves {percent(rollout.ladder[0])} with its next tick", changes={"status": "approved"})
+
+
+def _deploy(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    share = rollout.ladder[0]
+    changes = {
+        "status": "deploying",
+        "stage": 0,
+        "stage_history": (_opened(share, move),),
+        "stage_entered_at": move.at,
+        "started_at": move.at,
+    }
+    return _Effect(what=f"{rollout.candidate} serves {percent(share)}", changes=changes)
+
+
+def _lapse(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    share = rollout.ladder[rollout.stage]
+    lapsed_at, history = min(move.lapsed_at or move.at, move.at), _reopened(rollout, share, move)
+    what = f"everybody got the champion from {when(lapsed_at)} to {when(move.at)}; {percent(share)} goes on"
+    return _Effect(what=what, changes={"stage_history": history})
+
+
+def _advance(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    forced = _is_forced(rollout, move)
+    old, new = rollout.ladder[rollout.stage], rollout.ladder[rollout.stage + 1]
+    what = f"stage {rollout.stage + 1} -> {rollout.stage + 2} ({percent(old)} -> {percent(new)})"
+    changes = {"stage": rollout.stage + 1, "stage_history": _reopened(rollout, new, move), "stage_entered_at": move.at}
+    return _Effect(what=what, changes=changes, forced=forced)
+
+
+def _promote(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    forced = _is_forced(rollout, move)
+    share = rollout.ladder[rollout.stage]
+    what = f"{rollout.candidate} is champion (at {percent(share)} before); 5 % of units stay on {rollout.champion} for a week"
+    changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, move)}
+    return _Effect(what=what, changes=changes, forced=forced, champion_change=rollout.candidate)
+
+
+def _hold(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    at = f" at {percent(rollout.share)}" if rollout.share is not None else ""
+    return _Effect(what=f"held{at}: no advance until it is resumed", changes={"held": True, "held_by": move.actor})
+
+
+def _resume(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    return _Effect(what="resumed", changes={"held": False, "held_by": None})
+
+
+def _reject(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    return _Effect(what="rejected before it was served", changes={"status": "failed", "outcome": "cancelled", **_ended(rollout, move)})
+
+
+def _rollback(rollout: Rollout, move: TransitionRequest) -> _Effect:
+    served = bool(rollout.stage_history)
+    what = f"rolled back: {rollout.champion} serves everybody" if served else "ended before it was served"
+    changes = {"status": "rolled_back" if served else "failed", "outcome": move.outcome, **_ended(rollout, move)}
+    return _Effect(what=what, changes=changes)
+
+
+EFFECTS: Mapping[Act, Callable[[Rollout, TransitionRequest], _Effect]] = {
+    "validate": _validate, "approve": _approve, "reject": _reject, "deploy": _deploy, "lapse": _lapse, "advance": _advance,
+    "hold": _hold, "resume": _resume, "promote": _promote, "rollback": _rollback, "end": _rollback,
+}  # fmt: skip
+
+
+def _is_forced(rollout: Rollout, move: TransitionRequest) -> bool:
+    """False where the evidence itself asks for this act; True where a person goes past it with the family's name. Raises GateNotMet."""
+    evidence = move.evidence or {}
+    if evidence.get("act") == move.act and move.lapsed_at is None:
+        return False
+    if move.confirm == rollout.family:
+        return True
+    given = f" (confirm was {move.confirm!r})" if move.confirm is not None else ""
+    why = evidence.get("reason") or NO_GATE
+    if move.lapsed_at is not None:
+        why = f"nobody watches it since {when(move.lapsed_at)}, so what happened since then has not been looked at"
+    early = rollout.stage < len(rollout.ladder) - 1
+    skipped = (
+        f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if move.act == "promote" and early else ""
+    )
+    raise GateNotMet(
+        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {why}{given}.{skipped} "
+        f"A person may go past that, recorded as forced, with confirm = {rollout.family} "
+        f"(detent rollout {move.act} {rollout.family} --confirm {rollout.family}).",
+        rollout=rollout.id, gates=[{"name": "quality", "verdict": "inconclusive", "reason": why}],
+        confirm=rollout.family,
+    )  # fmt: skip
+
+
+def _takes_over(rollout: Rollout, move: TransitionRequest) -> bool:
+    """A person's hold outlasts the tick's, which would end by itself."""
+    return rollout.held_by is not None and is_system(rollout.held_by) and not is_system(move.actor)
+
+
+def is_system(actor: str) -> bool:
+    return actor.startswith("system:")
+
+
+def _opened(share: float, move: TransitionRequest) -> dict[str, Any]:
+    return {"share": share, "from": iso(move.at), "to": None, "clock_from": iso(move.clock_at), "clock_to": None}
+
+
+def _reopened(rollout: Rollout, share: float, move: TransitionRequest) -> tuple[Mapping[str, Any], ...]:
+    """The open entry closed when the candidate was last served with it, and another one begun."""
+    at, clock_at = min(move.lapsed_at or move.at, move.at), min(move.lapsed_clock_at or move.clock_at, move.clock_at)
+    return (*_closed(rollout, at, clock_at), _opened(share, move))
+
+
+def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping[str, Any], ...]:
+    """The stage history with its open entry closed; an entry never ends before it began."""
+    *past, last = rollout.stage_history
+    return (*past, {**last, "to": max(iso(at), last["from"]), "clock_to": max(iso(clock_at), last["clock_from"])})
+
+
+def _ended(rollout: Rollout, move: TransitionRequest) -> dict[str, Any]:
+    """Where nobody watched at the end, an entry without length closes the gap before it."""
+    history: tuple[Mapping[str, Any], ...] = ()
+    if rollout.stage_history:
+        last = (
+            rollout if move.lapsed_at is None else replace(rollout, stage_history=_reopened(rollout, rollout.ladder[rollout.stage], move))
+        )
+        history = _closed(last, move.at, move.clock_at)
+    return {"ended_at": move.at, "stage_history": history, "lease_expires_at": None, "held": False, "held_by": None}

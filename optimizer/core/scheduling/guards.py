@@ -1,0 +1,67 @@
+"""What keeps a study from starting by itself although a trigger fires."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optimizer.core.base.phrasing import when
+from optimizer.core.family.family import Family
+from optimizer.core.search.study import Study
+from optimizer.core.serving.assignment import Holdback
+from optimizer.core.serving.freezes import Freeze, is_frozen
+from optimizer.core.serving.rollout import Rollout
+
+EXAMPLES_PER_HOLDOUT = 1 / 0.18  # one in five lands in the holdout; a little more, since that is drawn by hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Why no study starts, without a full stop. ``needs_person``: waiting alone changes nothing, so somebody is told."""
+
+    reason: str
+    needs_person: bool = False
+
+
+def kept_from_starting(
+    family: Family,
+    *,
+    unfinished: Sequence[Study],
+    max_studies: int,
+    freezes: Iterable[Freeze],
+    rollout: Rollout | None,
+    holdback: Holdback | None,
+    nominated: Study | None,
+    counts: Mapping[str, int],
+) -> Guard | None:
+    """The first guard that says no, the one that needs a person before all others; None when a study may start.
+
+    Args:
+        unfinished: the studies of all families that are queued, running or confirming.
+        rollout: the family's active one. It decides first: whatever was found meanwhile would have to be compared anew.
+        holdback: the one under way. A rollout would end it, and with it the guardrail that takes the promotion back.
+        nominated: the study whose candidate waits for its rollout; another search would meet the same obstacle.
+        counts: the family's examples by split.
+    """
+    n, needed = counts.get("holdout", 0), family.rollout.gates.n
+    if n < needed:
+        return Guard(
+            reason=f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study finds could pass its "
+            f"gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent import FILE --family {family.name}), lower "
+            f"rollout.gates.n, or let nothing start by itself: detent family schedule {family.name} --off",
+            needs_person=True,
+        )
+    own = next((study for study in unfinished if study.family == family.name), None)
+    if own is not None:
+        return Guard(reason=f"study {own.id} of {family.name} is {own.status}, and a family has one at a time")
+    if (freeze := is_frozen(freezes, family.name)) is not None:
+        return Guard(reason=freeze.sentence)
+    if rollout is not None:
+        return Guard(reason=f"rollout {rollout.id} of {rollout.candidate} is {rollout.status}, and decides first")
+    if holdback is not None:
+        return Guard(reason=f"the promotion by rollout {holdback.rollout} is watched in its holdback until {when(holdback.until)}")
+    if nominated is not None:
+        return Guard(reason=f"candidate {nominated.winner} of study {nominated.id} waits for its rollout")
+    if len(unfinished) >= max_studies:
+        return Guard(reason=f"{len(unfinished)} studies are under way, and max_studies allows {max_studies} at once")
+    return None

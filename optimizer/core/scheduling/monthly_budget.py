@@ -1,0 +1,101 @@
+"""Limits of a calendar month (UTC) on what studies spend, per family and in all; every study's own cap is kept under them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from optimizer.core.base.errors import BudgetTooSmall
+from optimizer.core.base.values import Budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySpend:
+    """What one study has spent, and may still spend while it has not ended."""
+
+    study: str
+    family: str
+    cap_usd: float | None
+    usd: float
+    has_ended: bool
+
+    @property
+    def counted_usd(self) -> float:
+        """One that goes on counts with its whole cap, and is infinite without one: nobody else may use what it may still need."""
+        return self.usd if self.has_ended else max(self.usd, math.inf if self.cap_usd is None else self.cap_usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthlyLimits:
+    """Dollars per calendar month; None = no limit."""
+
+    family_usd: float | None = None
+    all_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What is left of this month's limits. ``usd`` None = nothing limits it; ``text`` says which limit it is and what has been used."""
+
+    usd: float | None = None
+    text: str = ""
+
+
+def month_of(at: datetime) -> datetime:
+    """The first moment of its month."""
+    return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def left_of(limits: MonthlyLimits, spends: Iterable[StudySpend], family: str) -> Left:
+    """What the tighter of both limits leaves to a new study of ``family``; never below 0.
+
+    Args:
+        spends: of the studies that had not ended before this month. One that began last month counts in full in both: rather
+            too little is spent than too much.
+    """
+    found = list(spends)
+    each = [
+        (limit, counted, whose)
+        for limit, counted, whose in (
+            (limits.family_usd, [s for s in found if s.family == family], f"of {family} (budget.usd_per_month of its file)"),
+            (limits.all_usd, found, "of all families (setting usd_per_month)"),
+        )
+        if limit is not None
+    ]
+    if not each:
+        return Left()
+    limit, counted, whose = min(each, key=lambda row: row[0] - _used(row[1]))
+    used = _used(counted)
+    if math.isinf(used):
+        endless = ", ".join(s.study for s in counted if math.isinf(s.counted_usd))
+        text = f"the studies {whose} have ${limit:g} this month, and {endless} began without a cap in dollars and may need all of it until it ends"
+        return Left(usd=0.0, text=text)
+    return Left(
+        usd=max(0.0, _dollars(limit - used)), text=f"the studies {whose} have used or reserved ${used:.4f} of this month's ${limit:g}"
+    )
+
+
+def _used(spends: Iterable[StudySpend]) -> float:
+    return sum(spend.counted_usd for spend in spends)
+
+
+def under(left: Left, budget: Budget) -> Budget:
+    """The budget as it may be spent: a study without a cap in dollars gets what is left. Raises BudgetTooSmall for a higher cap."""
+    if left.usd is None:
+        return budget
+    if budget.usd is None:
+        return replace(budget, usd=left.usd)
+    if _dollars(budget.usd) > left.usd:
+        raise BudgetTooSmall(
+            f"A budget of ${budget.usd:g} would pass a monthly limit: {left.text}, so ${left.usd:.4f} is left. "
+            "Give no more than that, wait for the next month, or raise the limit.",
+            left_usd=left.usd,
+            given_usd=budget.usd,
+        )
+    return budget
+
+
+def _dollars(amount: float) -> float:
+    return round(amount, 9)  # sums of floats

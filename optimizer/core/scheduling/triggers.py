@@ -1,0 +1,185 @@
+"""What makes a study start by itself: a champion that got worse, bad feedback in volume, or the time. Values in, a Trigger out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from optimizer.core.base.histogram import Histogram, quantile
+from optimizer.core.base.phrasing import count, when
+from optimizer.core.family.cron import MOST_COUNTED, count_fires, next_fire
+from optimizer.core.family.settings import FeedbackTrigger
+from optimizer.core.search.study import Trigger, TriggerKind
+
+State = Literal["fires", "quiet", "cannot_tell", "off"]
+KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback", "schedule")  # the first that fires gives a study its name
+EVIDENCE_KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback")
+WINDOW_HOURS = 6.0  # of what counts as now, for degradation
+REFERENCE_DAYS = 7.0  # before it: whole weeks, since days of the week differ
+MIN_UNITS = 50  # with outcomes, in each of both windows
+MIN_REQUESTS = 100  # with a latency, in each of both windows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitMean:
+    """The mean over units, each with the mean of what it reported. ``mean`` is None where there is no unit."""
+
+    n: int = 0
+    mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentOutcomes:
+    """What users made of one variant in one window. Every unit counts once in each figure, however often it reported."""
+
+    all: UnitMean = field(default_factory=UnitMean)  # scores, and successes as 0 or 1 where no score came with them
+    success: Mapping[str, UnitMean] = field(default_factory=dict)  # by source
+    score: Mapping[str, UnitMean] = field(default_factory=dict)  # by source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What was received of one variant in [since, until)."""
+
+    since: datetime
+    until: datetime
+    outcomes: RecentOutcomes = field(default_factory=RecentOutcomes)
+    latency_ms: Histogram = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one trigger says now. ``reason`` is a sentence without its full stop."""
+
+    kind: TriggerKind
+    state: State
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
+    """The Trigger of those that fire; the others that fire too stand in its reason. None when none does."""
+    firing = sorted((look for look in looks if look.state == "fires"), key=lambda look: KINDS.index(look.kind))
+    if not firing:
+        return None
+    reason = "; and ".join(look.reason for look in firing)
+    return Trigger(kind=firing[0].kind, reason=reason, evidence={look.kind: dict(look.evidence) for look in firing})
+
+
+def look_at_schedule(cron: str | None, *, since: datetime, now: datetime) -> Look:
+    """Whether a time of the schedule lies in (since, now]; however many passed meanwhile, they make one study, which says so."""
+    if cron is None:
+        return Look(kind="schedule", state="off", reason="no schedule")
+    due = next_fire(cron, min(since, now))
+    if due is None or due > now:
+        at = f"next at {when(due)} ({cron})" if due is not None else f"{cron} never comes"
+        return Look(kind="schedule", state="quiet", reason=at, evidence={"cron": cron})
+    n = count_fires(cron, min(since, now), now)
+    missed = f"; {_many(n - 1)} passed before it could start, and this study stands for all of them" if n > 1 else ""
+    reason = f"scheduled for {when(due)} ({cron}){missed}"
+    return Look(kind="schedule", state="fires", reason=reason, evidence={"cron": cron, "due_at": due.isoformat(), "n_missed": n - 1})
+
+
+def look_at_feedback(rule: FeedbackTrigger | None, window: Window) -> Look:
+    """Enough units with feedback, and bad on average."""
+    if rule is None:
+        return Look(kind="feedback", state="off", reason="switched off")
+    found = window.outcomes.all
+    evidence = {"since": window.since.isoformat(), "until": window.until.isoformat(), **asdict(found)}
+    seen = f"{count(found.n, 'unit')} with feedback since {when(window.since)}"
+    if found.n < rule.count or found.mean is None:
+        return Look(kind="feedback", state="cannot_tell", reason=f"{seen}, {rule.count} are needed", evidence=evidence)
+    state: State = "fires" if found.mean < rule.mean_below else "quiet"
+    side = "below" if state == "fires" else "not below"
+    return Look(kind="feedback", state=state, reason=f"{seen}, on average {found.mean:.3f}, {side} {rule.mean_below:g}", evidence=evidence)
+
+
+def look_at_degradation(threshold: float | None, recent: Window, reference: Window) -> Look:
+    """(success drop + quality drop + relative latency rise) / 3 against the same variant's own past.
+
+    Success and score are compared within one source, the one with most units now; latency is the median of all requests. What got
+    better counts as 0: it makes up for nothing. So does what too few reported, and the sentence says which that is.
+    """
+    if threshold is None:
+        return Look(kind="degradation", state="off", reason="switched off")
+    parts = {
+        "success": _drop("success", recent.outcomes.success, reference.outcomes.success),
+        "score": _drop("score", recent.outcomes.score, reference.outcomes.score),
+        "latency": _rise(recent.latency_ms, reference.latency_ms),
+    }
+    evidence: dict[str, Any] = {
+        "since": recent.since.isoformat(), "until": recent.until.isoformat(), "reference_since": reference.since.isoformat(),
+        **{name: part and asdict(part) for name, part in parts.items()},
+    }  # fmt: skip
+    measured = [part for part in parts.values() if part is not None]
+    if not measured:
+        needed = f"{MIN_UNITS} units with outcomes or {MIN_REQUESTS} requests are needed since {when(recent.since)}, and as many before"
+        return Look(kind="degradation", state="cannot_tell", reason=needed, evidence=evidence)
+    index = sum(max(0.0, part.change) for part in measured) / len(parts)
+    state: State = "fires" if round(index, 9) >= threshold else "quiet"
+    side = "at or above" if state == "fires" else "below"
+    unknown = [name for name, part in parts.items() if part is None]
+    without = f"; too little is known of {' and '.join(unknown)}, counted as no change" if unknown else ""
+    reason = (
+        f"degradation {index:.3f}, {side} {threshold:g}, since {when(recent.since)}: {', '.join(part.text for part in measured)}{without}"
+    )
+    return Look(kind="degradation", state=state, reason=reason, evidence={**evidence, "index": round(index, 6)})
+
+
+def handled(look: Look, *, study: str, since: datetime, again_at: datetime) -> Look:
+    """A trigger whose evidence a study has answered already: its window has to be all new before it may fire again."""
+    if look.state == "off":
+        return look
+    reason = (
+        f"answered by study {study} at {when(since)}; looked at again from {when(again_at)}, when its window holds only what came after"
+    )
+    return replace(look, state="quiet", reason=reason, evidence={"study": study, "again_at": again_at.isoformat()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """How much worse one figure is: absolute for shares and scores, relative for latency; negative when it is better."""
+
+    text: str
+    change: float
+    before: float
+    now: float
+
+
+def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, UnitMean]) -> _Change | None:
+    """In the source with most units now that has enough of them in both windows: what one source says is no measure for another."""
+    common = [source for source in recent if min(recent[source].n, reference.get(source, UnitMean()).n) >= MIN_UNITS]
+    if not common:
+        return None
+    source = max(sorted(common), key=lambda one: recent[one].n)
+    now, before = recent[source], reference[source]
+    assert now.mean is not None
+    assert before.mean is not None
+    text = f"{name} by {source} {before.mean:.3f} > {now.mean:.3f} ({count(before.n, 'unit')} > {count(now.n, 'unit')})"
+    return _Change(text=text, change=before.mean - now.mean, before=before.mean, now=now.mean)
+
+
+def _rise(recent: Histogram, reference: Histogram) -> _Change | None:
+    if min(sum(recent.values()), sum(reference.values())) < MIN_REQUESTS:
+        return None
+    before, now = quantile(reference, 0.5), quantile(recent, 0.5)
+    if not before or now is None:
+        return None
+    return _Change(text=f"median latency {before:.0f} ms > {now:.0f} ms", change=now / before - 1, before=before, now=now)
+
+
+def _many(n: int) -> str:
+    return f"{n:,} or more later times" if n >= MOST_COUNTED - 1 else count(n, "later time")
+
+
+def all_off(reason: str) -> list[Look]:
+    """Where a person has not switched on that studies start by themselves."""
+    return [Look(kind=kind, state="off", reason=reason) for kind in KINDS]
+
+
+def sentences(looks: Sequence[Look]) -> list[str]:
+    """One line per trigger, for a person."""
+    words = {"fires": "fires", "quiet": "quiet", "cannot_tell": "cannot tell", "off": "off"}
+    return [f"{look.kind}: {words[look.state]}" + ("" if look.state == "off" else f", {look.reason}") for look in looks]

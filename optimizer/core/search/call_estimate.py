@@ -1,0 +1,62 @@
+"""How many calls and trials a study of given strategies may take, before it runs. ``core/search/cost_estimate.py`` puts prices on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
+from optimizer.core.search.cost_estimate import confirmation_calls
+from optimizer.core.search.strategies import records
+from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
+from optimizer.core.search.study import Definition
+
+
+def expected_calls(
+    strategies: Sequence[str],
+    definition: Definition,
+    *,
+    n_train: int,
+    n_dev: int,
+    n_holdout: int,
+    n_champion_examples: int,
+    is_written: bool = False,
+    per_answer: int = 1,
+    n_tiers: int = 0,
+) -> dict[str, Spread]:
+    """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread.
+
+    Args:
+        is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
+        per_answer: the most calls that one example takes; above 1 under a policy.
+        n_tiers: of the cascade whose thresholds are searched.
+    """
+    parts = {CHAMPION: Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
+    sizes = Sizes(
+        definition=definition,
+        n_train=n_train,
+        n_dev=n_dev,
+        n_champion_examples=n_champion_examples,
+        per_answer=per_answer,
+        n_tiers=n_tiers,
+    )
+    known = records(strategies)
+    parts |= {record.name: record.calls_for(sizes) for record in known}
+    if is_written:
+        parts[PROPOSALS] = sum((record.proposals(definition, n_train) for record in known if record.writes != "never"), NONE)
+    confirmation = confirmation_calls(n_holdout, per_answer)
+    parts[CONFIRMATION] = Spread(low=0, expected=confirmation, high=confirmation)
+    return parts
+
+
+def calls_for_a_race(budget: int | None, definition: Definition, *, n_train: int, n_dev: int, n_confirmation: int) -> int | None:
+    """Of a study's budget what its contenders may meet examples with: less the confirmation, the champion's examples and what bootstrapping asks."""
+    if budget is None:
+        return None
+    asked = round(asked_for_examples(definition, n_train).expected)
+    return max(0, budget - n_confirmation - n_dev - asked)
+
+
+def trials_of(strategies: Sequence[str], definition: Definition) -> int:
+    """The most trials a study can have, the champion's included."""
+    return 1 + sum(record.n_trials(definition) for record in records(strategies))

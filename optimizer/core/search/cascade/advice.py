@@ -1,0 +1,156 @@
+"""What the thresholds of a cascade should be, from what production recorded: estimates of the present ones, a search on complete records, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any, Literal
+
+from optimizer.core.evaluation.gates import quality_margin
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.tiers import Tiers
+from optimizer.core.search.cascade.exploration import AuditCost, WeightedEstimate, audit_cost, complete_records, estimate
+from optimizer.core.search.cascade.production import Production
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.refusal import MOST_MISSING, refused
+from optimizer.core.search.cascade.replay import NOT_REPLAYED, CascadeSetting, replay
+from optimizer.core.search.cascade.strategy import ALLOWED
+from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, bound_of, chains_of, search
+from optimizer.core.search.cascade.weighted import SHARES, Figure, figure
+
+Recommendation = Literal["change", "keep", "do_not_cascade", "cannot_tell"]
+MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fewer has no honest normal interval
+WORTH_A_CHANGE = 0.01  # of the strongest tier's cost, that other thresholds have to save more than the present ones
+GATE_NOT_REPLAYED = "its further calls are no part of a tier's own answer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrongestAlone:
+    """The strongest tier asked for every request."""
+
+    quality: Figure
+    cost_usd: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeAdvice:
+    """``present`` and ``recommended`` with their estimates; None: not known. ``policy`` holds the knobs to be changed, ``reason`` says why in words.
+
+    ``margin``: the loss against the strongest tier that the search allows, in [0, 1]. ``audits_missing``: about how many more complete audits
+    would tell, ``requests_missing`` how many requests bring those; None: nothing is missing, or nothing is audited.
+    """
+
+    verdict: Recommendation
+    reason: str
+    present: CascadeSetting
+    estimated: WeightedEstimate | None = None
+    strongest: StrongestAlone | None = None
+    recommended: CascadeSetting | None = None
+    estimated_recommended: WeightedEstimate | None = None
+    policy: Mapping[str, Any] | None = None
+    audit_cost: AuditCost | None = None
+    margin: float | None = None
+    audits_missing: int | None = None
+    requests_missing: int | None = None
+    not_replayed: Mapping[str, str] | None = None
+
+
+def advise(production: Production, policy: Policy, *, explicit_margin: float | None) -> CascadeAdvice:
+    """Estimates and advice. The search allows half of the family's margin, as a study does: what is found is lucky on its own records.
+
+    Args:
+        policy: the champion's, with a cascade of the records' tiers.
+        explicit_margin: of the family; None: it follows from the strongest tier's quality.
+    """
+    cascade = policy.cascade
+    assert cascade is not None
+    records, audits = production.records, production.audits
+    present = CascadeSetting(tiers=cascade.models, accept=cascade.accept)
+    so_far = CascadeAdvice(verdict="cannot_tell", reason="", present=present, not_replayed=_not_replayed(policy))
+    n = production.counted.complete
+    if n < MIN_AUDITS:
+        return _too_few(so_far, production, cascade.audit_share, MIN_AUDITS - n)
+    complete = complete_records(records, audits)
+    strongest = StrongestAlone(
+        quality=figure(complete.score[:, -1], complete.weight, SHARES), cost_usd=figure(complete.cost_usd[:, -1], complete.weight)
+    )
+    allowed = ALLOWED * quality_margin(strongest.quality.mean, explicit_margin)
+    so_far = replace(
+        so_far,
+        estimated=estimate(records, present, audits),
+        strongest=strongest,
+        audit_cost=audit_cost(complete, present, cascade.audit_share),
+        margin=allowed,
+    )
+    goal = LeastCost(margin=allowed)
+    found = _cheapest([search(complete.chain(chain), goal) for chain in chains_of(records.tiers)])
+    if found.setting is None:
+        refusal = refused(complete, goal)
+        if refusal.missing is not None:
+            return _too_few(so_far, production, cascade.audit_share, refusal.missing, refusal.reason)
+        return replace(so_far, verdict="do_not_cascade", reason=refusal.reason)
+    places = [records.tiers.index(tier) for tier in found.setting.tiers]
+    so_far = replace(
+        so_far,
+        recommended=found.setting,
+        estimated_recommended=estimate(records.chain(found.setting.tiers), found.setting, audits.chain(places)),
+        policy=_changed(cascade, found.setting),
+        reason=found.reason,
+    )
+    return replace(so_far, verdict="change" if _is_worth_it(complete, present, found, allowed) else "keep")
+
+
+def _cheapest(found: Sequence[FoundThresholds]) -> FoundThresholds:
+    """Of those that found something the one that saves most; else what the whole chain says."""
+    there = [one for one in found if one.replay is not None]
+    return max(there, key=lambda one: 0.0 if one.replay is None else one.replay.saved_share.mean, default=found[0])
+
+
+def _is_worth_it(complete: TierRecords, present: CascadeSetting, found: FoundThresholds, allowed: float) -> bool:
+    """Where the present thresholds are not known to lose too much, others have to save clearly more."""
+    assert found.replay is not None
+    now = replay(complete, present)
+    return bound_of(complete, present) > allowed or found.replay.saved_share.mean - now.saved_share.mean > WORTH_A_CHANGE
+
+
+def _changed(cascade: Tiers, found: CascadeSetting) -> dict[str, Any]:
+    """Knobs to lay over the present policy's; null takes one out that would mean something else now."""
+    knobs = found.policy()
+    if found.tiers == cascade.models:
+        del knobs["tiers"]
+    gone = [f"accept.{place}" for place in range(len(found.accept) + 1, len(cascade.accept) + 1)]
+    if cascade.refine is not None and cascade.refine > min(found.accept):
+        gone.append("refine")  # it could never apply, and such a policy is refused
+    return knobs | dict.fromkeys(gone)
+
+
+def _not_replayed(policy: Policy) -> dict[str, str]:
+    cascade = policy.cascade
+    used = {
+        "refine": cascade is not None and cascade.refine is not None,
+        "skip": cascade is not None and cascade.skip is not None,
+        "gate": policy.gate is not None,
+    }
+    return {name: why for name, why in {**NOT_REPLAYED, "gate": GATE_NOT_REPLAYED}.items() if used[name]}
+
+
+def _too_few(so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, found: str = "") -> CascadeAdvice:
+    """Cannot tell, with about how many audits are missing."""
+    records, counted = len(production.records), production.counted
+    per_request = counted.complete / records if counted.complete else audit_share
+    n_requests = ceil(missing / per_request) if per_request > 0 else None
+    if audit_share == 0:
+        text = "The policy's audit_share is 0, so no request asks all tiers. Make a variant with an audit_share above 0 and let it serve."
+    else:
+        text = (
+            f"There are {counted.complete:,} complete audits, and {'more than' if missing >= MOST_MISSING else 'about'} {missing:,} more would tell: some "
+            f"{n_requests:,} more requests at an audit_share of {audit_share:g}. A larger audit_share gets there sooner."
+        )
+    return replace(
+        so_far,
+        verdict="cannot_tell",
+        reason=f"{found} {text}".strip(),
+        audits_missing=missing,
+        requests_missing=n_requests if audit_share else None,
+    )

@@ -1,0 +1,183 @@
+"""Estimates from production, where most requests stop at the first tier whose answer stands and only an audited share asks all.
+
+What a tier would have said is known only where it was asked. A record on which a setting can be replayed stands for as many requests as
+there were for each one of its kind that could be: one, if production itself went far enough; 1 / the chance of a complete audit, if only
+audits did. So the estimates are unbiased for every setting, also for those that stop later than production does.
+
+An audit that was drawn and lost (a gateway that was killed, a tier that failed) is no audit: its record counts as one that was not drawn, and the
+chance that stands in the weights is the drawn share times the share of the audits that came through (``kept_share``).
+
+Source: Horvitz and Thompson (1952), JASA 47(260), 663-685; the ratio form is Hajek's (1971).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.phrasing import dollars
+from optimizer.core.search.cascade.records import Column, TierRecords
+from optimizer.core.search.cascade.replay import CascadeSetting, answering_tier
+from optimizer.core.search.cascade.weighted import LOSSES, SHARES, Figure, Range, figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Audits:
+    """How much of each record is known, and why. One entry per record.
+
+    asked_up_to: index of the last tier before the first that production did not ask by its own rule; -1: not even the first.
+    scored_up_to: the same of tiers whose score is known by that; at most asked_up_to (an answer that is compared with the strongest
+        tier's has no score before that is there).
+    audited: all tiers are known, with their scores, because of the audit.
+    share: chance of such an audit, in (0, 1], that does not depend on the request.
+    """
+
+    asked_up_to: NDArray[np.intp]
+    scored_up_to: NDArray[np.intp]
+    audited: NDArray[np.bool_]
+    share: Column
+
+    def chain(self, places: Sequence[int]) -> Audits:
+        """For the same records with these tiers only: how many of them, from the first, production asked."""
+        columns = np.array(places)
+
+        def leading(up_to: NDArray[np.intp]) -> NDArray[np.intp]:
+            known = np.minimum.accumulate(columns[None, :] <= up_to[:, None], axis=1)
+            return np.asarray(known.sum(axis=1) - 1, dtype=np.intp)
+
+        return replace(self, asked_up_to=leading(self.asked_up_to), scored_up_to=leading(self.scored_up_to))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedEstimate:
+    """Of one setting, per request. ``n_known``: records on which its score is known, of ``n_records``; intervals 95 %.
+
+    ``loss`` is against the strongest tier; None: its answers are not known on any of them. The plain means are Hajek's; ``*_unbiased`` are Horvitz and Thompson's, unbiased for any number of
+    records but wider.
+    """
+
+    n_records: int
+    n_known: int
+    quality: Figure
+    cost_usd: Figure
+    loss: Figure | None
+    quality_unbiased: Figure
+    cost_usd_unbiased: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCost:
+    """What asking all tiers for ``audit_share`` of the requests adds to the mean cost of one, in dollars and as a share of the setting's cost."""
+
+    audit_share: float
+    extra_usd: Figure
+    extra_share: float
+
+    @property
+    def in_words(self) -> str:
+        low, high = (dollars(1000 * max(0.0, usd)) for usd in (self.extra_usd.low, self.extra_usd.high))
+        return (
+            f"Asking all tiers for {100 * self.audit_share:g} % of the requests (audit_share) adds {dollars(1000 * self.extra_usd.mean)} to 1,000 requests "
+            f"({low} to {high}), {100 * self.extra_share:.2g} % of what these cost without it."
+        )
+
+
+def kept_share(drawn: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:
+    """Of the requests that an audit was drawn for and that needed one, the share of which all tiers are known now; 0 without any.
+
+    Audits are lost for reasons that have nothing to do with the request (a process that is killed), so those that are left stand for them.
+    """
+    n_drawn = int(np.count_nonzero(drawn))
+    return int(np.count_nonzero(drawn & complete)) / n_drawn if n_drawn else 0.0
+
+
+def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> WeightedEstimate:
+    """Quality, cost and loss that ``setting`` would have had on the requests of ``records``.
+
+    Args:
+        records: all requests of the period with the setting's tiers, NaN where a tier was not asked. Their weights are kept (1 as a rule).
+    Raises:
+        InvalidInput: no record on which the setting can be replayed and scored, or a share outside (0, 1] where there are audits.
+    """
+    _check(records, audits)
+    if setting.tiers != records.tiers:
+        raise InvalidInput(
+            f"The setting asks {' > '.join(setting.tiers)}, and the records are of {' > '.join(records.tiers)}: take their chain first."
+        )
+    # Where a tier was not asked its confidence is NaN, so the setting goes past it, to the last tier, and the record is not known.
+    needed, last = answering_tier(records.confidence, setting.accept), len(setting.tiers) - 1
+    weight = _standing_for(records, audits, needed <= audits.asked_up_to)
+    scored = _standing_for(records, audits, needed <= audits.scored_up_to)
+    if not scored.any():
+        raise InvalidInput("The setting cannot be replayed on any record: nothing was audited yet. Wait for audits, or raise audit_share.")
+    # A loss is known where the last tier answers (none), and where its answer is there to compare with.
+    compared = np.where(needed == last, weight, _standing_for(records, audits, audits.scored_up_to == last))
+    every = np.arange(len(records))
+    score = np.nan_to_num(records.score[every, needed])
+    cost = np.cumsum(np.nan_to_num(records.cost_usd), axis=1)[every, needed]
+    loss = np.where(needed == last, 0.0, np.nan_to_num(records.score[:, last]) - score)
+    return WeightedEstimate(
+        n_records=len(records),
+        n_known=int(np.count_nonzero(scored)),
+        quality=_figure(score, scored, SHARES),
+        cost_usd=_figure(cost, weight),
+        loss=_figure(loss, compared, LOSSES) if compared.any() else None,
+        quality_unbiased=_totalled(score * scored, records.weight),
+        cost_usd_unbiased=_totalled(cost * weight, records.weight),
+    )
+
+
+def complete_records(records: TierRecords, audits: Audits) -> TierRecords:
+    """The records on which every setting can be replayed, weighted for those on which it cannot: what a search is given.
+
+    Arguments and errors as for ``estimate``.
+    """
+    _check(records, audits)
+    weight = _standing_for(records, audits, audits.scored_up_to == len(records.tiers) - 1)
+    kept = np.flatnonzero(weight)
+    if not len(kept):
+        raise InvalidInput("No record has all tiers: nothing was audited yet. Wait for audits, or raise audit_share.")
+    return replace(records.take(kept), weight=weight[kept]).complete()
+
+
+def audit_cost(records: TierRecords, setting: CascadeSetting, audit_share: float) -> AuditCost:
+    """The price of the audits, before any is made: from complete records, such as those of the study that found the setting."""
+    complete = records.complete()
+    chain = complete.chain(setting.tiers)
+    tier = answering_tier(chain.confidence, setting.accept)
+    spent = np.cumsum(chain.cost_usd, axis=1)[np.arange(len(tier)), tier]
+    extra = figure(audit_share * (chain.cost_usd.sum(axis=1) - spent), complete.weight)
+    usual = figure(spent, complete.weight).mean
+    return AuditCost(audit_share=audit_share, extra_usd=extra, extra_share=extra.mean / usual if usual else 0.0)
+
+
+def _check(records: TierRecords, audits: Audits) -> None:
+    lengths = {name: len(getattr(audits, name)) for name in ("asked_up_to", "scored_up_to", "audited", "share")}
+    if set(lengths.values()) != {len(records)}:
+        raise InvalidInput(f"{len(records)} records need as many entries of their audits, not {lengths}.")
+    wrong = audits.audited & ~((audits.share > 0) & (audits.share <= 1))
+    if wrong.any():
+        share = float(audits.share[wrong][0])
+        raise InvalidInput(f"The share of audits is above 0 and at most 1, not {share!r}; without audits what was not asked stays unknown.")
+
+
+def _standing_for(records: TierRecords, audits: Audits, by_rule: NDArray[np.bool_]) -> Column:
+    """How many requests each record stands for: those known by production's own rule for themselves, audited ones for more, others for none."""
+    share = np.where(audits.audited, audits.share, 1.0)
+    return records.weight * np.where(by_rule, 1.0, audits.audited / share)
+
+
+def _figure(values: Column, weight: Column, bounds: Range | None = None) -> Figure:
+    """Of the records that count; the others are not known."""
+    rows = np.flatnonzero(weight)
+    return figure(values[rows], weight[rows], bounds)
+
+
+def _totalled(values: Column, weight: Column) -> Figure:
+    """Sum of weighted values over the number of all requests, known or not; records that are not known add 0."""
+    spread = figure(values / weight.mean(), np.ones(len(weight)))
+    return Figure(mean=float(values.sum() / weight.sum()), low=spread.low, high=spread.high)

@@ -1,0 +1,205 @@
+"""A confidence that is learned from what tiers answered to training examples: what is asked for, what comes of it, and when it is used.
+
+Training needs scikit-learn and so lies in ``adapters/predictors/learning.py``; what is decided with it is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+from optimizer.core.family.space_form import CONFIDENCE, is_to_be_learned
+from optimizer.core.policy.signals import read_signal
+from optimizer.core.predictor.answer_features import answer_features
+from optimizer.core.predictor.attach import ReadAnswer
+
+RIGHT = 0.5  # an answer of a higher score counts as right
+OUT_OF_FOLD = "out_of_fold"  # the finding of a study that holds each tier's learned confidence
+RECORDED = "recorded_confidence"  # the finding that says which confidence the recorded answers have
+DEFAULT_SIGNAL = {"kind": "log_probability"}
+FROM_PRODUCTION = ("correction", "interaction")  # origins of Examples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedAnswer:
+    """One recorded answer of one tier. ``recorded``: the confidence it was recorded with, in [0, 1]; None: not measured.
+
+    ``read`` is what a predictor may learn from; answers of one ``group`` are never on both sides of a fold.
+    """
+
+    read: ReadAnswer
+    recorded: float | None
+    is_right: bool
+    group: str
+
+    def with_recorded(self) -> dict[str, float | None]:
+        """The features of the recorded confidence alone."""
+        found = answer_features("", confidence=self.recorded)
+        return {name: found[name] for name in ("answer.confidence_logit", "answer.confidence_given")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Answers of like confidence: what was promised on average, and what share was right, with its 95 % interval."""
+
+    n: int
+    promised: float
+    right: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """How good a confidence is on ``n`` answers it has not seen. ``auc`` None: one kind of answer only."""
+
+    n: int
+    brier: float
+    brier_low: float | None
+    brier_high: float | None
+    ece: float
+    ece_low: float | None
+    ece_high: float | None
+    auc: float | None
+    reliability: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What training came to. ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``: its answer to each row, unseen.
+
+    ``before`` and ``before_out_of_fold``: the same from the request alone, known before any call.
+    ``gain``: log loss of the recorded confidence less that of the learned one, both out of fold; ``gain_low``: its one-sided 90 % bound.
+    ``recorded`` is None where no answer had a recorded confidence.
+    """
+
+    predictor: Mapping[str, Any]
+    out_of_fold: tuple[float, ...]
+    learned: Quality
+    recorded: Quality | None
+    gain: float
+    gain_low: float
+    before: Mapping[str, Any]
+    before_out_of_fold: tuple[float, ...]
+
+
+class Learn(Protocol):
+    def __call__(self, answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
+        """The same for the same arguments. ``has_labels``: the answers are one of few, so the answer itself tells something.
+
+        Raises DatasetTooSmall: too few answers or groups, or all of one kind.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierFinding:
+    """What a study found out about one tier's confidence. ``learned`` None: nothing could be trained; ``why`` says what followed."""
+
+    tier: str
+    is_used: bool
+    why: str
+    predictor: str | None = None  # its hash
+    learned: Quality | None = None
+    recorded: Quality | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def finding_of(data: Mapping[str, Any]) -> TierFinding:
+    """The inverse of ``as_data``."""
+    learned, recorded = (_quality_of(data.get(name)) for name in ("learned", "recorded"))
+    return TierFinding(
+        tier=data["tier"], is_used=data["is_used"], why=data["why"], predictor=data.get("predictor"), learned=learned, recorded=recorded
+    )
+
+
+def _quality_of(data: Mapping[str, Any] | None) -> Quality | None:
+    return None if data is None else Quality(**{**data, "reliability": tuple(Bin(**each) for each in data["reliability"])})
+
+
+def is_less_wrong(gain_low: float) -> bool:
+    """Whether the learned confidence has less log loss than the recorded one on answers it has not seen, with 90 % confidence (one-sided)."""
+    return gain_low > 0
+
+
+def beats(gain_low: float, *, saved: float, saved_recorded: float) -> bool:
+    """Whether a learned confidence is used: it is less wrong for sure, and its thresholds save more within the same loss, out of fold."""
+    return is_less_wrong(gain_low) and saved > saved_recorded
+
+
+def asks_to_learn(space: Mapping[str, Any]) -> bool:
+    """Whether a space names ``{kind: predictor}`` without data: one is to be trained."""
+    return any(is_to_be_learned(CONFIDENCE, choice) for choice in _choices(space))
+
+
+def is_recorded(signal: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None) -> bool:
+    """Whether a policy's confidence is the recorded one; None is the default of both."""
+    return (signal or DEFAULT_SIGNAL) == (recorded or DEFAULT_SIGNAL)
+
+
+def recorded_signal(space: Mapping[str, Any], own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The confidence that tiers' answers are recorded with: the one the space names beside the predictor, else the policy's own.
+
+    Where one is to be learned, a predictor that the policy has is no measure, for it may have seen these answers: in its place stand
+    log-probabilities. None: the policy's default.
+    """
+    named = [choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]
+    if named:
+        return dict(named[0])
+    return DEFAULT_SIGNAL if asks_to_learn(space) and (own or {}).get("kind") == "predictor" else own
+
+
+def signal_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
+    """What is wrong with the confidences that a space names."""
+    if CONFIDENCE not in space:
+        return []
+    pointer = pointer_of([CONFIDENCE])
+    entry = space[CONFIDENCE]
+    given = entry.get("choices") if isinstance(entry, Mapping) else None
+    if not isinstance(given, list | tuple) or not all(isinstance(choice, Mapping) for choice in given):
+        detail = "a confidence is chosen among mappings: {choices: [{kind: log_probability}, {kind: predictor}]}"
+        return [Fault(pointer=f"{at}/space{pointer}", detail=detail)]
+    faults: list[Fault] = []
+    for choice in given:
+        read_signal(choice, faults)
+    return [Fault(pointer=f"{at}/space{pointer}", detail=fault.detail) for fault in faults]
+
+
+def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
+    """The same for strategy replay, which compares one confidence that is recorded with one that is learned."""
+    faults = signal_faults(space, at)
+    if not faults and len([choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]) > 1:
+        detail = "strategy replay compares one recorded confidence with a learned one; name one of them and {kind: predictor}"
+        faults.append(Fault(pointer=f"{at}/space{pointer_of([CONFIDENCE])}", detail=detail))
+    return faults
+
+
+def judged(example: Example, answered: Mapping[str, Any]) -> JudgedAnswer:
+    """A tier's entry in ``tier_rows`` as a row to learn from. Words of an example that nobody released never leave it."""
+    read: ReadAnswer = answered["read"]
+    texts = read.texts if example.released else {}
+    return JudgedAnswer(
+        read=ReadAnswer(numbers=read.numbers, texts=texts),
+        recorded=answered["confidence"],
+        is_right=answered["score"] > RIGHT,
+        group=example.group,
+    )
+
+
+def n_from_production(examples: Sequence[Example]) -> int:
+    return sum(example.origin in FROM_PRODUCTION for example in examples)
+
+
+def has_labels(family: Family) -> bool:
+    return family.output.parser == "label"
+
+
+def _choices(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    entry = space.get(CONFIDENCE)
+    choices = entry.get("choices") if isinstance(entry, Mapping) else None
+    return [choice for choice in choices if isinstance(choice, Mapping)] if isinstance(choices, list | tuple) else []

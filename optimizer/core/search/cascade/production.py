@@ -1,0 +1,206 @@
+"""Requests that a cascade served, as records that can be replayed: what every tier said, how sure it was, what it cost, what it is worth.
+
+A tier's answer is scored against the expected output, where feedback brought one, else against what the strongest tier said: then the score is
+agreement with it, and is not known before the strongest tier was asked. Texts come in and numbers go out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import fsum, nan
+from typing import Any
+
+import numpy as np
+
+from optimizer.core.family.answer import Output, parse_output
+from optimizer.core.feedback.events import Interaction
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.steps import draw_of
+from optimizer.core.search.cascade.exploration import Audits, kept_share
+from optimizer.core.search.cascade.records import TierRecords
+
+Part = Mapping[str, Any]
+Score = Callable[[Mapping[str, Any], str, Mapping[str, Any] | None], float | None]  # (expected, text, input) -> [0, 1], or not measured
+FAILED = "the request failed, or its client went"
+NO_TEXT = "texts are not kept (privacy)"
+NOT_SCORED = "the scorer could not measure an answer"
+UNDRAWN = "asked all tiers without being drawn for it"
+OF_A_TIER = ("answer", "vote", "audit")
+ASKED_BY_AUDIT = ("audit", "sample")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedRequest:
+    """``policy`` is the one that served it, ``later`` the calls that came after its answer, ``expected`` a correction that feedback brought."""
+
+    interaction: Interaction
+    policy: Policy
+    later: Sequence[Part] = ()
+    expected: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCount:
+    """Audits: ``drawn`` for requests that had not asked all tiers by themselves, ``complete`` of them; of the others ``failed`` say why, ``lost`` left nothing.
+
+    ``paid_usd``: for all that was asked because of them.
+    """
+
+    drawn: int = 0
+    complete: int = 0
+    failed: int = 0
+    lost: int = 0
+    paid_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Production:
+    """``references``: records by what their answers are scored against. ``left_out``: requests by why they are no record."""
+
+    records: TierRecords
+    audits: Audits
+    counted: AuditCount
+    references: Mapping[str, int]
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    text: str
+    cost_usd: float
+    latency_ms: float | None
+    confidence: float | None
+    score: float = nan  # not known
+
+    def row(self) -> dict[str, Any]:
+        return {"score": self.score, "cost_usd": self.cost_usd, "latency_ms": self.latency_ms, "confidence": self.confidence}
+
+
+@dataclass(kw_only=True)
+class _Read:
+    """One request on its way to a record. Mutable: scores are filled in."""
+
+    answers: dict[int, _Answer]
+    asked_up_to: int
+    scored_up_to: int
+    drawn: bool
+    complete: bool
+    reference: str
+    share: float
+    later: Sequence[Part] = field(default_factory=tuple)
+
+
+def read_production(requests: Sequence[ServedRequest], *, tiers: Sequence[str], output: Output, score: Score) -> Production:
+    """Records of the requests, in their order, with how much of each is known.
+
+    The weight of an audited record takes lost audits into account: of those drawn and needed, the share that is complete. A failed tier is
+    one that was not asked.
+
+    Args:
+        tiers: the chain of every request's policy.
+        score: the family's own; None where it could not measure.
+    """
+    left_out: Counter[str] = Counter()
+    read = []
+    for request in requests:
+        found = _read(request, len(tiers), output, score)
+        if isinstance(found, str):
+            left_out[found] += 1
+        else:
+            read.append(found)
+    last = len(tiers) - 1
+    asked, scored = (np.array([getattr(one, name) for one in read], dtype=np.intp) for name in ("asked_up_to", "scored_up_to"))
+    complete = np.array([one.complete for one in read], dtype=bool)
+    drawn = np.array([one.drawn for one in read], dtype=bool) & (asked < last)
+    share = np.array([one.share for one in read]) * kept_share(drawn, complete)
+    counted = [one for one, of_audit in zip(read, drawn, strict=True) if of_audit]
+    missing = [one for one in counted if not one.complete]
+    return Production(
+        records=TierRecords.from_rows([{"tiers": {tiers[at]: a.row() for at, a in one.answers.items()}} for one in read], tiers),
+        audits=Audits(asked_up_to=asked, scored_up_to=scored, audited=drawn & complete, share=share),
+        counted=AuditCount(
+            drawn=len(counted),
+            complete=len(counted) - len(missing),
+            failed=sum(bool(one.later) for one in missing),
+            lost=sum(not one.later for one in missing),
+            paid_usd=fsum(
+                float(part.get("cost_usd") or 0.0) for one in read for part in one.later if part.get("purpose") in ASKED_BY_AUDIT
+            ),
+        ),
+        references=dict(Counter(one.reference for one in read)),
+        left_out=dict(left_out),
+    )
+
+
+def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) -> _Read | str:
+    """The request with the scores that can be known, or why it is no record."""
+    one, cascade = request.interaction, request.policy.cascade
+    assert cascade is not None
+    if one.error is not None or one.parts is None:
+        return FAILED
+    first = _answers(one.parts, n_tiers, request.policy, one.output)
+    if first is None:
+        return NO_TEXT
+    drawn = draw_of(one.id) < cascade.audit_share
+    if not drawn and any(part.get("purpose") == "audit" for part in (*one.parts, *request.later)):
+        return UNDRAWN
+    # Later parts may be lost, so a tier that answered late is known for the audited only.
+    late = (_answers(request.later, n_tiers, request.policy, None) or {}) if drawn else {}
+    answers = {**late, **first}
+    asked_up_to = next(at for at in range(n_tiers + 1) if at not in first) - 1
+    strongest = answers.get(n_tiers - 1)
+    expected, reference = request.expected, "expected"
+    if expected is None and strongest is not None:
+        said = parse_output(output, strongest.text)
+        expected, reference = {output.field: said.value}, "strongest"
+        if said.error is not None:  # nothing agrees with what cannot be read
+            score = _none_agrees
+    if expected is None:
+        return _Read(
+            answers=answers, asked_up_to=asked_up_to, scored_up_to=-1, drawn=drawn, complete=False, reference="none", share=cascade.audit_share,
+            later=request.later if drawn else (),
+        )  # fmt: skip
+    scored = {}
+    for at, answer in answers.items():
+        value = score(expected, answer.text, one.input)
+        if value is None:
+            return NOT_SCORED
+        scored[at] = replace(answer, score=value)
+    by_rule = reference == "expected" or asked_up_to == n_tiers - 1
+    return _Read(
+        answers=scored, asked_up_to=asked_up_to, scored_up_to=asked_up_to if by_rule else -1, drawn=drawn, complete=len(scored) == n_tiers,
+        reference=reference, share=cascade.audit_share, later=request.later if drawn else (),
+    )  # fmt: skip
+
+
+def _none_agrees(expected: Mapping[str, Any], text: str, input: Mapping[str, Any] | None) -> float:
+    return 0.0
+
+
+def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _Answer] | None:
+    """By tier the first plain answer, at the price of its second sample as well; None where a text was not kept."""
+    found: dict[int, _Answer] = {}
+    assert policy.cascade is not None
+    models = policy.cascade.models
+    blocks = policy.validator is not None and policy.validator.then != "flag"
+    for part in parts:
+        tier = part.get("tier")
+        if part.get("purpose") not in OF_A_TIER or tier is None or not 0 <= tier < n_tiers or tier in found:
+            continue
+        if (
+            part.get("error") is not None or part.get("model") != models[tier]
+        ):  # another model stood in: its answer says nothing of this tier
+            continue
+        text = output if part.get("taken") else part.get("output")
+        if text is None:
+            return None
+        samples = [one for one in parts if one.get("tier") == tier and one.get("purpose") == "sample"]
+        found[tier] = _Answer(
+            text=text,
+            cost_usd=fsum(float(one.get("cost_usd") or 0.0) for one in (part, *samples)),
+            latency_ms=part.get("latency_ms"),
+            confidence=None if blocks and part.get("issues") else part.get("confidence"),
+        )
+    return found

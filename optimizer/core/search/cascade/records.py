@@ -1,0 +1,154 @@
+"""Columns of replay: what every tier made of every recorded query. Model calls are paid for once, settings are then tried on these.
+
+numpy is at home in this folder's search modules; the api process never imports them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.core.base.canonical import DECIMALS
+from optimizer.core.base.errors import Fault, InvalidInput
+
+Column = NDArray[np.float64]
+FIELDS = ("score", "cost_usd", "latency_ms", "confidence")
+MOST_FAULTS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TierRecords:
+    """One row per query, one column per tier, cheapest first. NaN in ``score`` or ``cost_usd``: the tier was not asked (or, of a score alone,
+    there is nothing yet to score its answer by).
+
+    score: in [0, 1], higher is better. cost_usd: at least 0. latency_ms: at least 0; NaN: not measured. confidence: in [0, 1]; NaN: not
+    recorded, and then the answer never stands. weight: at least 0; how many queries the row stands for (the inverse of the chance that it was recorded;
+    1 where all tiers were asked anyway).
+    """
+
+    tiers: tuple[str, ...]
+    score: Column
+    cost_usd: Column
+    latency_ms: Column
+    confidence: Column
+    weight: Column
+
+    def __post_init__(self) -> None:
+        if len(set(self.tiers)) != len(self.tiers) or not self.tiers:
+            raise InvalidInput(f"Records need tiers with different names, not {list(self.tiers)!r}. Name each model once, cheapest first.")
+        shape = (len(self.weight), len(self.tiers))
+        for name in FIELDS:
+            if getattr(self, name).shape != shape:
+                raise InvalidInput(
+                    f"Column {name} has the shape {getattr(self, name).shape}, and {shape} is needed: one row per weight, one column per tier."
+                )
+        faults = [f for f in (_fault(self, name) for name in (*FIELDS, "weight")) if f is not None]
+        if faults:
+            raise InvalidInput("The records cannot be replayed: " + "; ".join(f.detail for f in faults), faults)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]], tiers: Sequence[str]) -> TierRecords:
+        """Rows as ``{"tiers": {name: {"score", "cost_usd", "latency_ms", "confidence"}}, "weight": 1.0}``; ``weight`` may be left out.
+
+        A tier that a row lacks was not asked. Within a tier ``latency_ms`` and ``confidence`` may be missing or None.
+
+        Raises:
+            InvalidInput: with every fault (the first 20) by row and field.
+        """
+        columns = {name: np.full((len(rows), len(tiers)), np.nan) for name in FIELDS}
+        weight, faults = np.ones(len(rows)), list[Fault]()
+        for at, row in enumerate(rows):
+            asked, weight[at] = row.get("tiers") or {}, row.get("weight", 1.0)
+            for place, tier in enumerate(tiers):
+                for name in FIELDS if tier in asked else ():
+                    value = asked[tier].get(name)
+                    if value is None and name in ("latency_ms", "confidence"):
+                        continue
+                    if isinstance(value, bool) or not isinstance(value, int | float):
+                        faults.append(
+                            Fault(pointer=f"/{at}/tiers/{tier}/{name}", detail=f"row {at}, {tier}: {name} is {value!r}, not a number")
+                        )
+                        continue
+                    columns[name][at, place] = value
+        columns["confidence"] = as_compared(columns["confidence"])
+        if faults:
+            shown = "; ".join(f.detail for f in faults[:MOST_FAULTS])
+            raise InvalidInput(
+                f"{len(faults)} values of the records are no numbers: {shown}. Leave a tier out where it was not asked.",
+                faults[:MOST_FAULTS],
+            )
+        return cls(tiers=tuple(tiers), weight=weight, **columns)
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    @property
+    def strongest(self) -> str:
+        """The last tier, whose answer every other is measured against."""
+        return self.tiers[-1]
+
+    def chain(self, tiers: Sequence[str]) -> TierRecords:
+        """The same queries with these tiers only, in this order."""
+        unknown = [tier for tier in tiers if tier not in self.tiers]
+        if unknown:
+            raise InvalidInput(f"There are no records of {', '.join(map(repr, unknown))}; recorded are {', '.join(self.tiers)}.")
+        at = [self.tiers.index(tier) for tier in tiers]
+        return replace(self, tiers=tuple(tiers), **{name: getattr(self, name)[:, at] for name in FIELDS})
+
+    def take(self, rows: NDArray[Any]) -> TierRecords:
+        """Chosen rows, by index (a row may come twice) or by mask."""
+        return replace(self, weight=self.weight[rows], **{name: getattr(self, name)[rows] for name in FIELDS})
+
+    def with_confidence(self, tier: str, confidence: Column) -> TierRecords:
+        """The same with another confidence in one tier's answers: the place for a learned one (predicted out of sample)."""
+        changed = self.confidence.copy()
+        changed[:, self.tiers.index(tier)] = as_compared(confidence)
+        return replace(self, confidence=changed)
+
+    def complete(self) -> TierRecords:
+        """Itself, if every tier was asked for every row.
+
+        Raises:
+            InvalidInput: rows are missing, or a tier was not asked somewhere.
+        """
+        if np.count_nonzero(self.weight) < 2:
+            raise InvalidInput(
+                "There are fewer than two records to replay. Let an audited share of requests ask all tiers, or import records."
+            )
+        missing = np.isnan(self.score) | np.isnan(self.cost_usd)
+        if missing.any():
+            row, place = (int(x[0]) for x in np.nonzero(missing))
+            raise InvalidInput(
+                f"{int(missing.any(axis=1).sum())} of {len(self)} records lack a tier (first: row {row}, {self.tiers[place]}), and a search compares all. "
+                "Keep the rows where all tiers were asked, weighted by complete_records."
+            )
+        return self
+
+
+def as_compared(confidence: Column) -> Column:
+    """Rounded down to the decimals of a Variant's numbers: compared with a threshold that is kept so, it says what the confidence itself says.
+
+    A threshold that is found on these can be kept as it is. Rounded to the nearest it would refuse the very answer that it was found at.
+    """
+    near = np.round(confidence, DECIMALS)
+    return np.where(near > confidence, np.round(near - 10.0**-DECIMALS, DECIMALS), near)
+
+
+def _fault(records: TierRecords, name: str) -> Fault | None:
+    """The first value of a column that lies outside its range."""
+    column = getattr(records, name)
+    high = 1.0 if name in ("score", "confidence") else np.inf
+    wrong = (column < 0) | (column > high) | np.isinf(column)
+    if name == "weight":
+        wrong |= np.isnan(column)
+    if not wrong.any():
+        return None
+    at = tuple(int(x[0]) for x in np.nonzero(wrong))
+    where = f"row {at[0]}" + (f", {records.tiers[at[1]]}" if len(at) > 1 else "")
+    bounds = "from 0 to 1" if high == 1 else "at least 0 and finite"
+    pointer = f"/{at[0]}/tiers/{records.tiers[at[1]]}/{name}" if len(at) > 1 else f"/{at[0]}/{name}"
+    return Fault(pointer=pointer, detail=f"{where}: {name} is {bounds}, and {column[at]!s} is not")

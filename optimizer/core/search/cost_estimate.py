@@ -1,0 +1,362 @@
+"""What a study will cost before it runs: calls, dollars, minutes with their spread, and the reserve of its confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from math import ceil, inf
+from typing import Any
+
+from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.space_form import varied_knobs
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
+from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.steps import most_calls
+from optimizer.core.search.calls_within import PROPOSALS, total, within, without_a_sure_turn
+from optimizer.core.search.study import KEEP, Definition
+
+BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
+MAX_BYTES_PER_OUTPUT_TOKEN = 6
+MEASURED_FROM = 20  # examples, from which on their longest inputs say how long a request may become
+MARGIN = 1.5  # of the reserve: the longest input seen, and half as much again for rows that were not
+DEFAULT_MAX_CHARS = 4000
+DEFAULT_MAX_TOKENS = 256  # of an answer, where neither variant nor family says
+INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
+ASKED_AGAIN_BYTES = 2000  # of the note or instruction with which a policy asks again
+REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
+SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
+LEARNED_S = 0.06  # of an item whose text a score is learned from, at most; the two scores of 1,163 items took 20 s of a core
+REPLAYED_PER_S = 1e6  # (setting x item), at least; bench/content_replay.py measures it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateTotals:
+    """What a whole study takes. ``usd`` is None where a model has no known price."""
+
+    calls: Spread
+    usd: Spread | None
+    minutes: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostEstimate:
+    """The answer of a dry run. ``usd`` is None where the model has no known price; ``reserved_usd`` is the confirmation's."""
+
+    calls: Spread
+    usd: Spread | None
+    minutes: Spread
+    n_trials: int
+    n_confirmation_calls: int
+    reserved_usd: float | None
+    longest_request_bytes: int
+    parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation, as they fit under the budget's calls
+    without_a_cap: EstimateTotals
+    no_sure_turn: Sequence[str] = ()  # strategies for which the budget's calls leave nothing if those before take their most
+    enough: Mapping[str, float] = field(
+        default_factory=dict
+    )  # calls, usd, minutes: caps under which every part comes to its end, where the budget's may not do
+    models: Sequence[str] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
+
+
+def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> int:
+    """UTF-8 bytes of what the model reads and 16 per message: the contract's upper bound of input tokens."""
+    return prompt_bytes(messages, params or {}) + TOKENS_PER_MESSAGE * len(messages)
+
+
+def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
+    """Filler inputs as long as the longest that was seen and half as much again, at most as long as the family allows.
+
+    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen. The sealed holdout is not seen: a row
+    of it that is longer still is asked about while the cap has room for it, since each call is checked against the cap by itself.
+    """
+    texts = {name: [str(example.input[name]) for example in seen if name in example.input] for name in family.inputs}
+    ratio = max((len(t.encode()) / len(t) for of_one in texts.values() for t in of_one if t), default=1.0)
+    allowed = {name: ceil((field.max_chars or DEFAULT_MAX_CHARS) * ratio) for name, field in family.inputs.items()}
+    return {name: "x" * min(allowed[name], _measured_bytes(texts[name], allowed[name])) for name in family.inputs}
+
+
+def _measured_bytes(texts: Sequence[str], otherwise: int) -> int:
+    return ceil(MARGIN * max(len(t.encode()) for t in texts)) if len(texts) >= MEASURED_FROM else otherwise
+
+
+def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
+    """Bytes of this variant's request on the longest inputs."""
+    params = {"tools": variant.tools, "response_format": variant.response_format}
+    return request_bytes(render(variant, inputs, declared=inputs), params)
+
+
+def longest_allowed(
+    champion: Variant, inputs: Mapping[str, str], definition: Definition, *, is_written: bool, is_asked_again: bool = False
+) -> int:
+    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples, and room for
+    an instruction where one may be written, and for the earlier answer where a policy asks again.
+
+    The definition may set it; it is never below what the champion itself needs.
+    """
+    own = longest_of(champion, inputs)
+    again = _output_bytes(champion) + ASKED_AGAIN_BYTES if is_asked_again else 0
+    if definition.max_request_bytes is not None:
+        return max(own, definition.max_request_bytes) + again
+    output = "x" * _output_bytes(champion)
+    filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
+    written = INSTRUCTION_BYTES if is_written else 0
+    return max(own, longest_of(replace(champion, examples=filler), inputs)) + written + again
+
+
+def _output_bytes(variant: Variant) -> int:
+    return int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS) * MAX_BYTES_PER_OUTPUT_TOKEN
+
+
+def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
+    """Upper bound of one call: every byte an input token, every allowed output token used."""
+    return upper_bound_usd(ceil(n_bytes), 0, ceil(max_tokens), price)
+
+
+def confirmation_usd(
+    champion: Variant,
+    space: Mapping[str, Any],
+    *,
+    n_calls: int,
+    longest_bytes: int,
+    price_of: Callable[[str], ModelPrice | None],
+    tiers: Sequence[str] = (),
+) -> float | None:
+    """What the confirmation may cost at most, whichever variant of the space wins; None where a model's price is unknown."""
+    models = models_of(champion, space, tiers)
+    max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, _options(space, "max_tokens"))])
+    prices = [price_of(name) for name in models]
+    known = [price for price in prices if price is not None]
+    if len(known) < len(prices):
+        return None
+    return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known)
+
+
+def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> list[str]:
+    """Names of the models that a study may ask: the champion's, then the others that the space, the champion's policy or ``tiers`` name."""
+    named = [champion.policy.get(knob) or () for knob in ("tiers", "votes.models")]
+    offered = [options for knob in ("tiers", "votes.models") for options in _options(space, f"policy.{knob}")]
+    others = [name for names in (*named, *offered, tiers) for name in names]
+    return list(dict.fromkeys([str(champion.model["name"]), *map(str, _options(space, "model")), *map(str, others)]))
+
+
+def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> int:
+    """The most calls that one example takes, whichever variant of the space answers it: 1 without a policy.
+
+    Args:
+        tiers: of the cascade whose thresholds are searched.
+    """
+    policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None}
+    named = champion.policy.get("tiers") or ()
+    if max(len(tiers), len(named)) > 1:
+        policy["tiers"] = list(max(tiers, named, key=len))
+    options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
+    return max(_calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values()))
+
+
+def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:
+    """Whether a policy may show a model its own earlier answer, or a stronger instruction: requests longer than the rendered one."""
+    return any(knob.split(".")[0] in ("refine", "gate", "validate") for knob in (*champion.policy, *varied_knobs(space)))
+
+
+COUNTING = ("tiers", "refine", "confidence", "votes.models", "validate", "validate.then", "gate.retries", "gate.threshold", "gate.scorer")
+
+
+def _most_of(entry: Mapping[str, Any]) -> Sequence[Any]:
+    """The options of a choice; of a range its upper end."""
+    ((form, values),) = entry.items()
+    return list(values) if form == "choices" else [values[-1]]
+
+
+def _calls_of(policy: Mapping[str, Any]) -> int:
+    if policy.get("refine") is not None:
+        policy = {**policy, "refine": 0.0}
+    if not policy.get("tiers"):
+        policy = {name: value for name, value in policy.items() if not name.startswith("accept")}
+    try:
+        return most_calls(parse_policy(policy))
+    except InvalidInput:  # a combination that is no policy, and so no candidate
+        return 1
+
+
+def _options(space: Mapping[str, Any], name: str) -> list[Any]:
+    entry = space.get(name) or {}
+    return list(entry.get("choices") or entry.get("int") or ())
+
+
+def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:
+    """Champion and winner once on each selected holdout example, each with as many calls as its policy may make."""
+    return 2 * n_holdout_selected * per_answer
+
+
+def holdout_size(available: int, definition: Definition) -> int:
+    """What the definition fixes, as far as there are so many; left alone a definition asks for ``gates.n``, or more where a loss must be ruled out."""
+    return min(available, definition.n_holdout)
+
+
+def estimate_study(
+    parts: Mapping[str, Spread],
+    *,
+    budget: Budget,
+    n_trials: int,
+    n_confirmation: int,
+    longest_bytes: int,
+    typical_bytes: float,
+    max_tokens: int,
+    price: ModelPrice | None,
+    reserved_usd: float | None,
+    seconds_per_call: Spread,
+    concurrency: int,
+    proposals_price: ModelPrice | None = None,
+) -> CostEstimate:
+    """Puts prices and durations on the calls, never above the budget.
+
+    Args:
+        proposals_price: of the proposer's model, which answers the part PROPOSALS.
+    """
+
+    def totals(parts: Mapping[str, Spread], cap: int | None) -> EstimateTotals:
+        proposals = parts.get(PROPOSALS, NONE)
+        calls = total(parts).capped(cap)
+        own = total({name: part for name, part in parts.items() if name != PROPOSALS}).capped(cap)
+        usd = None
+        if price is not None and (proposals == NONE or proposals_price is not None):
+            tokens = typical_bytes / BYTES_PER_TOKEN
+            usd = Spread(
+                low=own.low * usd_of(tokens * 0.8, 1, price),
+                expected=own.expected * usd_of(tokens, max_tokens / 2, price),
+                high=own.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
+            )
+            usd = usd if proposals_price is None else usd + _dearer(proposals, tokens, proposals_price)
+        return EstimateTotals(calls=calls, usd=usd, minutes=_minutes(calls, seconds_per_call, concurrency))
+
+    shared = within(parts, budget.calls)
+    whole, cut = totals(parts, None), totals(shared, budget.calls)
+    return CostEstimate(
+        calls=cut.calls,
+        usd=cut.usd.capped(budget.usd) if cut.usd is not None else None,
+        minutes=cut.minutes.capped(budget.minutes),
+        n_trials=n_trials,
+        n_confirmation_calls=n_confirmation,
+        reserved_usd=reserved_usd,
+        longest_request_bytes=longest_bytes,
+        parts=shared,
+        without_a_cap=whole,
+        no_sure_turn=without_a_sure_turn(parts, budget.calls),
+        enough=_enough(whole, budget, reserved_usd or 0.0),
+    )
+
+
+def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[str, float]:
+    """For each cap that may cut the study the one that cannot; the confirmation holds its dollars back, whatever it comes to cost."""
+    most: dict[str, float] = {"calls": ceil(whole.calls.high), "minutes": ceil(whole.minutes.high)}
+    if whole.usd is not None:
+        most["usd"] = ceil((whole.usd.high + reserved_usd) * 100) / 100
+    return {name: amount for name, amount in most.items() if (cap := getattr(budget, name)) is not None and cap < amount}
+
+
+def _minutes(calls: Spread, seconds: Spread, concurrency: int) -> Spread:
+    taken = Spread(low=calls.low * seconds.low, expected=calls.expected * seconds.expected, high=calls.high * seconds.high)
+    return taken.times(1 / 60 / max(1, concurrency))
+
+
+def estimate_evaluation(
+    variants: Sequence[Variant], examples: Sequence[Example], family: Family, price_of: Callable[[str], ModelPrice | None]
+) -> tuple[Spread, Spread | None]:
+    """(calls, dollars; None where a model has no known price) of asking each variant each example once.
+
+    Low is nothing: the journal may have all answers. How many calls a policy takes for an answer is not known before, so the most are expected;
+    the most dollars count each byte as a token, the dearest model, and every output token that is allowed.
+    """
+    calls, expected_usd, most_usd = 0, 0.0, 0.0
+    for variant in variants:
+        per_answer = calls_per_answer(variant, {})
+        prices = [price_of(name) for name in models_of(variant, {})]
+        max_tokens = int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
+        params = {"tools": variant.tools, "response_format": variant.response_format}
+        for example in examples:
+            try:
+                n_bytes = request_bytes(render(variant, example.input, declared=family.inputs), params)
+            except InvalidInput:  # an input is missing: nobody is asked
+                continue
+            calls += per_answer
+            expected_usd += per_answer * max((usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf)
+            most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=inf)
+    is_priced = all(price_of(name) is not None for variant in variants for name in models_of(variant, {}))
+    return Spread(low=0, expected=calls, high=calls), Spread(low=0, expected=expected_usd, high=most_usd) if is_priced else None
+
+
+def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:
+    """Dollars of proposals: each shows three examples or so, at most ten, and may be long."""
+    return Spread(
+        low=0,
+        expected=proposals.expected * usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, price),
+        high=proposals.high * usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, price),
+    )
+
+
+def replay_estimate(definition: Definition, n_items: int) -> CostEstimate:
+    """Of a study that calls no model: only time, from a slow machine's 10^6 items a second to ten times that.
+
+    Where a score is learned for what is to be kept, that takes most of the time, and one policy is proposed.
+    """
+    is_learned = any(getattr(definition, name) is not None for name in KEEP)
+    slowest_s = LEARNED_S * n_items if is_learned else definition.n_replayed * n_items / REPLAYED_PER_S
+    minutes = Spread(low=slowest_s / 600, expected=slowest_s / 200, high=slowest_s / 60)
+    return CostEstimate(
+        calls=NONE,
+        usd=NONE,
+        minutes=minutes,
+        n_trials=2 if is_learned else 1 + definition.n_settings,
+        n_confirmation_calls=0,
+        reserved_usd=0.0,
+        longest_request_bytes=0,
+        parts={},
+        without_a_cap=EstimateTotals(calls=NONE, usd=NONE, minutes=minutes),
+    )
+
+
+def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | None, n_dev: int, seconds_per_call: float | None) -> Budget:
+    """What the search may spend once the confirmation is set aside.
+
+    Raises:
+        BudgetTooSmall: nothing would be left to evaluate the champion with. The sentence carries the figures.
+    """
+    calls = None if budget.calls is None else budget.calls - n_confirmation
+    if calls is not None and calls < n_dev:
+        raise BudgetTooSmall(
+            f"A budget of {budget.calls} calls cannot pay for this study: its confirmation needs {n_confirmation} calls and the champion's own "
+            f"evaluation {n_dev}. Give at least {n_confirmation + n_dev} calls and what the search may use, or lower n_holdout or n_dev.",
+            n_confirmation_calls=n_confirmation,
+            n_required=n_confirmation + n_dev,
+            n_given=budget.calls,
+        )
+    usd = budget.usd
+    if usd is not None and reserved_usd is not None:
+        if usd < reserved_usd or (usd <= 0 and reserved_usd > 0):
+            raise BudgetTooSmall(
+                f"A budget of ${usd:.4f} cannot pay for this study: its confirmation alone reserves ${reserved_usd:.4f} ({n_confirmation} calls at the "
+                "longest allowed request). Give more, lower n_holdout, or set max_request_bytes in the definition.",
+                reserved_usd=reserved_usd,
+                given_usd=usd,
+            )
+        usd = usd - reserved_usd
+    minutes = budget.minutes
+    if minutes is not None:
+        needed = 0.0 if seconds_per_call is None else n_confirmation * seconds_per_call / 60
+        if minutes <= 0 or minutes < needed:
+            raise BudgetTooSmall(
+                f"A budget of {minutes:g} minutes cannot pay for this study: its confirmation is expected to take {needed:.1f} minutes. "
+                "Give more, or lower n_holdout.",
+                required_minutes=needed,
+                given_minutes=minutes,
+            )
+        minutes = minutes - needed
+    return Budget(usd=usd, calls=calls, minutes=minutes)

@@ -1,0 +1,134 @@
+"""How good each Variant may be, when all have met the first examples of one order but not equally many of them.
+
+Mixed model: score of Variant v on example i = difficulty of i + effect of v + noise, effects normal around their common mean. An
+effect measured on few examples is drawn towards that mean, so that luck does not lead; difficulties drop out between Variants
+that met the same examples. All that was measured is used, so that it does not matter by what rule it was decided to measure it
+(the likelihood does not depend on the stopping rule).
+
+Source: Henderson (1975), Biometrics 31(2), 423-447 (best linear unbiased prediction); variances by moments.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import sqrt
+
+LEAST_SPREAD = 0.02  # standard deviation of the effects assumed at least: Variants of one family seldom differ by less
+LEAST_NOISE = 0.05  # standard deviation of the noise assumed at least: a few equal scores do not prove equality
+PRIOR_COUNT = 4.0  # scores' worth of belief that all variance is noise, which a few scores alone would underrate
+
+Scores = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantEffects:
+    """Estimated effects (their level is arbitrary, differences count) of every Variant with a score, and how sure they are."""
+
+    means: Mapping[str, float]
+    _kinds: Mapping[str, int] = field(default_factory=dict)  # Variants measured on equally many examples per segment are of one kind
+    _own: Sequence[float] = ()  # per kind: variance given the difficulties
+    _shared: Sequence[Sequence[float]] = ()  # between kinds: covariance that comes from not knowing the difficulties
+
+    def gap(self, ahead: str, behind: str) -> tuple[float, float]:
+        """(effect of ``ahead`` - effect of ``behind``, its standard error); (inf, 0) when ``behind`` has no score."""
+        if behind not in self.means:
+            return float("inf"), 0.0
+        if ahead == behind:
+            return 0.0, 0.0
+        a, b = self._kinds[ahead], self._kinds[behind]
+        variance = self._own[a] + self._own[b] + self._shared[a][a] + self._shared[b][b] - 2 * self._shared[a][b]
+        return self.means[ahead] - self.means[behind], sqrt(max(0.0, variance))
+
+
+def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
+    """The effects of all Variants with a score; empty without any."""
+    measured = {v: s for v, s in scores.items() if any(x is not None for x in s)}
+    if not measured:
+        return VariantEffects(means={})
+    ends = sorted({len(s) for s in measured.values()})
+    segments = [  # within a segment the same Variants have met every example
+        (a, b) for a, b in pairwise([0, *ends]) if any(x is not None for s in measured.values() for x in s[a:b])
+    ]
+    counts = {v: tuple(sum(x is not None for x in s[a:b]) for a, b in segments) for v, s in measured.items()}
+    sums = {v: [sum(x for x in s[a:b] if x is not None) for a, b in segments] for v, s in measured.items()}
+    noise, spread = _variances(measured)
+    return _solve(counts, sums, noise, spread)
+
+
+def _solve(counts: Mapping[str, tuple[int, ...]], sums: Mapping[str, Sequence[float]], noise: float, spread: float) -> VariantEffects:
+    """Effects given the two variances: the effects are eliminated first, which leaves one equation per segment."""
+    kinds = Counter(counts.values())
+    precision = {kind: sum(kind) / noise + 1 / spread for kind in kinds}
+    loads = {kind: [c / (noise * p) for c in kind] for kind, p in precision.items()}
+    n_segments = len(next(iter(kinds)))
+    matrix = [[0.0] * n_segments for _ in range(n_segments)]
+    for kind, n in kinds.items():
+        for k, c in enumerate(kind):
+            matrix[k][k] += n * c / noise
+            matrix[k] = [x - n * c * load / noise for x, load in zip(matrix[k], loads[kind], strict=True)]
+    right = [0.0] * n_segments
+    for v, kind in counts.items():
+        total = sum(sums[v])
+        right = [r + (s - load * total) / noise for r, s, load in zip(right, sums[v], loads[kind], strict=True)]
+    covariance = _inverse(matrix)
+    difficulty = [_dot(row, right) for row in covariance]
+    means = {v: sum(sums[v]) / (noise * precision[kind]) - _dot(loads[kind], difficulty) for v, kind in counts.items()}
+    turned = {kind: [_dot(row, load) for row in covariance] for kind, load in loads.items()}
+    number = {kind: i for i, kind in enumerate(kinds)}
+    return VariantEffects(
+        means=means,
+        _kinds={v: number[kind] for v, kind in counts.items()},
+        _own=[1 / p for p in precision.values()],
+        _shared=[[_dot(load, t) for t in turned.values()] for load in loads.values()],
+    )
+
+
+def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
+    """(noise, spread of the effects), both variances, by moments over the examples that two Variants or more have met.
+
+    Noise: what is left of the scores without example and Variant, all Variants together. Spread: the variance of the Variants' leads
+    over the others on the same examples, less what noise alone makes of it.
+    """
+    longest = max(len(s) for s in measured.values())
+    columns = [{v: x for v, s in measured.items() if i < len(s) and (x := s[i]) is not None} for i in range(longest)]
+    columns = [column for column in columns if len(column) > 1]
+    leads: dict[str, list[float]] = {v: [] for v in measured}
+    for column in columns:
+        level = sum(column.values()) / len(column)
+        for v, x in column.items():
+            leads[v].append(x - level)
+    compared = {v: lead for v, lead in leads.items() if lead}
+    if len(compared) < 2:
+        return 0.25, 0.25 / PRIOR_COUNT  # as of a coin
+    average = {v: sum(lead) / len(lead) for v, lead in compared.items()}
+    left = sum((x - average[v]) ** 2 for v, lead in compared.items() for x in lead)
+    n = sum(map(len, compared.values()))
+    free = max(1.0, n - len(columns) - len(compared) + 1)
+    whole = sum(x * x for lead in compared.values() for x in lead) / n
+    noise = max(LEAST_NOISE**2, (left + PRIOR_COUNT * whole) / (free + PRIOR_COUNT))
+    centre = sum(average.values()) / len(average)
+    between = sum((a - centre) ** 2 for a in average.values()) / (len(average) - 1)
+    by_chance = sum(noise / len(lead) for lead in compared.values()) / len(compared)
+    return noise, max(LEAST_SPREAD**2, between - by_chance)
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def _inverse(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
+    """By Gauss-Jordan with pivoting; the matrices here are small, symmetric and positive definite."""
+    n = len(matrix)
+    rows = [[*row, *(float(i == j) for j in range(n))] for i, row in enumerate(matrix)]
+    for i in range(n):
+        pivot = max(range(i, n), key=lambda r: abs(rows[r][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        scale = rows[i][i]
+        rows[i] = [x / scale for x in rows[i]]
+        for r in range(n):
+            if r != i and (factor := rows[r][i]):
+                rows[r] = [x - factor * y for x, y in zip(rows[r], rows[i], strict=True)]
+    return [row[n:] for row in rows]

@@ -1,0 +1,1 @@
+"""Strategy ``examples``: which few-shot examples to show. Start at ``search.py``."""

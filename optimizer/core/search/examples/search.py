@@ -1,0 +1,134 @@
+"""Strategy ``examples``: sets of few-shot examples made by likeness, coverage and difficulty first, then steps from the best of them.
+
+It asks no model itself, so it costs the dev examples of its proposals and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, pvariance
+
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.family.answer import parse_output
+from optimizer.core.family.rendering import clip_inputs, few_shot
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.examples.effects import ExampleEffects, Tried
+from optimizer.core.search.examples.sets import Chosen, Made, Pool, fitting, made_sets, make_pool, neighbours, showing, text_of, usable
+from optimizer.core.search.strategy import EXAMPLES, Proposal, SearchSetting
+
+FIXED = 3  # proposals beside ``n_candidates``: as many as bootstrap has
+UNKNOWN_NOISE = 0.05  # standard deviation of a score whose results are not told
+LEAST_NOISE = 0.01
+
+
+class ExampleSearch:
+    """At most ``n_candidates`` + 3 sets: half of them made, the others one step from the best, by what examples have added so far."""
+
+    def __init__(self, setting: SearchSetting) -> None:
+        self._setting = setting
+        self._max_examples = int(setting.definition["max_examples"])
+        self._left = int(setting.definition["n_candidates"]) + FIXED
+        self._n_made = -(-self._left // 2)
+        self._pool: Pool | None = None
+        self._made: list[Made] = []
+        self._told: dict[str, tuple[Variant, float | None, Sequence[ExampleResult]]] = {}
+        self._asked: set[str] = set()
+
+    def ask(self) -> Proposal | None:
+        if self._pool is None:
+            start = self._told.get(self._setting.start.id)
+            self._pool = pool_of(self._setting, start[2] if start else ())
+            self._made = [Made(name="none", chosen=()), *made_sets(self._pool, self._max_examples, seed=self._setting.seed)]
+        while self._left > 0 and self._n_made > 0 and self._made:
+            made = self._made.pop(0)
+            proposal = self._proposed(fitting(self._setting.start, self._pool, made.chosen, self._setting.fits), made=made.name)
+            if proposal is not None:
+                self._n_made -= 1
+                return proposal
+        return self._step() if self._left > 0 else None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        self._told[proposal.variant.id] = (proposal.variant, score, results)
+
+    def _proposed(self, chosen: Chosen, **params: object) -> Proposal | None:
+        assert self._pool is not None
+        variant = showing(self._setting.start, self._pool, chosen)
+        if variant.id in self._told or variant.id in self._asked or not self._setting.fits(variant):
+            return None
+        self._left -= 1
+        self._asked.add(variant.id)
+        return Proposal(variant=variant, proposer=EXAMPLES, params={**params, "n_examples": len(chosen)})
+
+    def _step(self) -> Proposal | None:
+        """The neighbour of the best set so far that may reach most."""
+        assert self._pool is not None
+        tried = self._tried(self._pool)
+        if not tried or not len(self._pool) or not self._max_examples:
+            return None
+        best = max(tried, key=lambda t: t.score)  # the first of equals
+        effects = ExampleEffects(self._pool.likeness, tried, noise=self._noise())
+        beside = dict.fromkeys(neighbours(best.chosen, len(self._pool), self._max_examples))
+        reach = {chosen: effects.reach(chosen) for chosen in beside}
+        for chosen in sorted(beside, key=lambda c: -reach[c]):
+            proposal = self._proposed(chosen, made="step", expected=round(reach[chosen], 4))
+            if proposal is not None:
+                return proposal
+        return None
+
+    def _tried(self, pool: Pool) -> list[Tried]:
+        """What differs from the start by examples only, and by such as the pool has."""
+        place = {_name(shot): i for i, shot in enumerate(pool.shots)}
+        bare = showing(self._setting.start, pool, ()).id
+        found = []
+        for variant, score, _ in self._told.values():
+            chosen = tuple(place.get(_name(shot), -1) for shot in variant.examples)
+            if score is not None and -1 not in chosen and showing(variant, pool, ()).id == bare:
+                found.append(Tried(chosen=chosen, score=score))
+        return found
+
+    def _noise(self) -> float:
+        """Of a mean score: differences to the first told, example by example, so that hard dev examples are no noise."""
+        tables = [{r.example: r.score for r in results if r.score is not None} for _, _, results in self._told.values() if results]
+        variances = []
+        for table in tables[1:]:
+            differences = [score - tables[0][example] for example, score in table.items() if example in tables[0]]
+            if len(differences) > 1:
+                variances.append(pvariance(differences) / len(differences))
+        return max(LEAST_NOISE, fmean(variances) ** 0.5) if variances else UNKNOWN_NOISE
+
+
+def pool_of(setting: SearchSetting, start: Sequence[ExampleResult]) -> Pool:
+    """The training examples that may be shown, and those of the start's own that are none of them, seen from the dev examples.
+
+    Args:
+        start: results of the setting's start, from which difficulty is told; empty: not known.
+    """
+    trained = [few_shot(setting.family, e) for e in usable(setting.train, setting.family, setting.start)]
+    shots = list({_name(shot): shot for shot in (*trained, *setting.start.examples)}.values())
+    scores = {r.example: r.score for r in start}
+    return make_pool(
+        shots,
+        [text_of(clip_inputs(setting.family, e.input)) for e in setting.dev],
+        [scores.get(e.id) for e in setting.dev],
+        labels=[_label(setting, shot) for shot in shots] if setting.family.output.parser == "label" else None,
+    )
+
+
+def made_for(setting: SearchSetting, start: Sequence[ExampleResult]) -> list[tuple[FewShot, ...]]:
+    """The made sets as a search over other things may offer them, the most promising first."""
+    pool = pool_of(setting, start)
+    sets = [
+        fitting(setting.start, pool, made.chosen, setting.fits)
+        for made in made_sets(pool, int(setting.definition["max_examples"]), seed=setting.seed)
+    ]
+    return [showing(setting.start, pool, chosen).examples for chosen in dict.fromkeys(sets) if chosen]
+
+
+def _label(setting: SearchSetting, shot: FewShot) -> str:
+    """A bootstrapped example may say its label in a sentence."""
+    return str(parse_output(setting.family.output, shot.output).value or shot.output)
+
+
+def _name(shot: FewShot) -> tuple[str, str]:
+    """An example's id, and its output: a bootstrapped one carries the model's own words."""
+    return shot.id, shot.output

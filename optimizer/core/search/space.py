@@ -1,0 +1,169 @@
+"""The dimensions of a search over settings: drawn from the declared space, and back from a point to a Variant."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.space_form import is_to_be_learned, space_faults
+from optimizer.core.family.variant import VARIABLE, Variant
+
+N_ORDERS = 6  # order 0 leaves the examples as they are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatRange:
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntRange:
+    name: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceDimension:
+    name: str
+    options: tuple[Any, ...]
+
+
+Dimension = FloatRange | IntRange | ChoiceDimension
+Point = Mapping[str, Any]  # dimension name -> value
+
+
+def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: int) -> tuple[Dimension, ...]:
+    """Dimensions that a search over settings may vary around ``start``.
+
+    ``examples: {max: 6, order: true}`` varies how many of the start's examples are kept and, with ``order``, their order.
+    ``instruction: {propose: true}`` is for strategies that write instructions, and no dimension here; nor is a predictor that is to be
+    learned, which strategy replay trains. A dimension with one possible value is left out.
+
+    Raises:
+        InvalidInput: names every entry that is no range, with its JSON pointer.
+    """
+    faults = space_faults(declared)
+    if faults:
+        raise InvalidInput("The declared space cannot be searched: " + "; ".join(f"{f.pointer}: {f.detail}" for f in faults), faults)
+    dimensions = [d for name, entry in declared.items() for d in _dimensions(name, entry, start, max_examples)]
+    return tuple(d for d in dimensions if not _is_fixed(d))
+
+
+def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any] | None:
+    """The point at which ``variant`` stands: where a search starts. None when it lies outside the space."""
+    point: dict[str, Any] = {}
+    for dimension in dimensions:
+        value = _value_of(variant, dimension.name)
+        if value is None or not _contains(dimension, value):
+            return None
+        point[dimension.name] = value
+    return point
+
+
+def apply_point(start: Variant, point: Point) -> Variant:
+    """``start`` with the point's settings; everything the point does not name stays as it is."""
+    model, policy, examples = dict(start.model), dict(start.policy), list(start.examples)
+    for name, value in point.items():
+        if name.startswith("policy."):
+            policy[name.removeprefix("policy.")] = value
+        elif name == "instruction":
+            start = with_instruction(start, value)
+        elif not name.startswith("examples"):
+            model["name" if name == "model" else name] = value
+    order = point.get("examples.order", 0)
+    if order:
+        random.Random(order).shuffle(examples)
+    kept = examples[: point.get("examples", len(examples))]
+    return replace(start, model=model, policy=policy, examples=tuple(kept))
+
+
+def neighbours(point: Point, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
+    """Points that differ from ``point`` in one dimension: what tells most about each setting when few may be tried."""
+    return [{**point, d.name: value} for d in dimensions for value in _beside(d, point[d.name])]
+
+
+def _beside(dimension: Dimension, value: Any) -> list[Any]:
+    if isinstance(dimension, ChoiceDimension):
+        return [option for option in dimension.options if option != value]
+    low, high = dimension.low, dimension.high
+    if isinstance(dimension, IntRange):
+        return [n for n in (int(value) - 1, int(value) + 1) if low <= n <= high]
+    return [value + step for step in ((low - value) / 2, (high - value) / 2) if step]
+
+
+def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_examples: int) -> list[Dimension]:
+    if name == "examples":
+        n = min(entry["max"], max_examples, len(start.examples))
+        counts: list[Dimension] = [IntRange(name="examples", low=0, high=n)]
+        return [*counts, IntRange(name="examples.order", low=0, high=N_ORDERS - 1)] if entry.get("order") and n > 1 else counts
+    ((form, value),) = entry.items()
+    if form == "choices":
+        return [ChoiceDimension(name=name, options=tuple(option for option in value if not is_to_be_learned(name, option)))]
+    if form == "float":
+        return [FloatRange(name=name, low=float(value[0]), high=float(value[1]))]
+    if form == "int":
+        return [IntRange(name=name, low=value[0], high=value[1])]
+    return []
+
+
+def _is_fixed(dimension: Dimension) -> bool:
+    if isinstance(dimension, ChoiceDimension):
+        return len(dimension.options) < 2
+    return dimension.low == dimension.high
+
+
+def _contains(dimension: Dimension, value: Any) -> bool:
+    if isinstance(dimension, ChoiceDimension):
+        return value in dimension.options
+    return isinstance(value, int | float) and dimension.low <= value <= dimension.high
+
+
+def _value_of(variant: Variant, name: str) -> Any:
+    if name == "examples":
+        return len(variant.examples)
+    if name == "examples.order":
+        return 0
+    if name == "instruction":
+        return instruction_of(variant)
+    if name.startswith("policy."):
+        return variant.policy.get(name.removeprefix("policy."))
+    return variant.model.get("name" if name == "model" else name)
+
+
+def instruction_of(variant: Variant) -> str | None:
+    """The first system message; None where there is none."""
+    return next((m["content"] for m in variant.messages if m["role"] == "system"), None)
+
+
+def with_instruction(variant: Variant, text: str) -> Variant:
+    """The first system message says ``text``; a variant without one gets it at the front."""
+    if instruction_of(variant) is None:
+        return replace(variant, messages=({"role": "system", "content": text}, *variant.messages))
+    at = next(i for i, m in enumerate(variant.messages) if m["role"] == "system")
+    return replace(variant, messages=(*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :]))
+
+
+def doc_of(variant: Variant) -> str:
+    """What a proposer is told that the model is told now: its instruction, or the message itself where there is none."""
+    told = instruction_of(variant)
+    return told if told is not None else VARIABLE.sub(r"[\1]", str(variant.messages[0]["content"]))
+
+
+def instruction_fault(before: Variant, written: Variant, seen: Collection[str], fits: Callable[[Variant], bool]) -> str | None:
+    """Why a written instruction makes no candidate, as a sentence; None where it does. ``seen``: ids of variants that were proposed before."""
+    text = instruction_of(written) or ""
+    if not text.strip():
+        return "the proposer wrote no instruction"
+    if written.id in seen:
+        return "this instruction was proposed before"
+    if set(VARIABLE.findall(text)) != set(VARIABLE.findall(instruction_of(before) or "")):
+        return "it names other variables than the instruction before it"
+    if not fits(written):
+        return "it makes a longer request than this study allows (max_request_bytes in its definition)"
+    return None

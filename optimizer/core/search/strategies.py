@@ -1,0 +1,219 @@
+"""Every strategy by name: the table of those built in, to which packages add by an entry point of group ``detent.strategies``.
+
+A new one is a row here and a module; what one is, says ``strategy.py``. docs/how-to/add-a-strategy-or-scorer.md shows one in a package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.registry import Added, Registry
+from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Aim
+from optimizer.core.search import strategy_calls as count
+from optimizer.core.search.strategy import (
+    COPRO,
+    DEFAULT_STRATEGY,
+    EXAMPLES,
+    GEPA,
+    JOINT,
+    MIPRO,
+    RACE,
+    RACED,
+    REPLAY,
+    SIMBA,
+    SearchSetting,
+    Strategy,
+    may_write,
+    unusable,
+)
+from optimizer.core.search.strategy_calls import Sizes
+from optimizer.core.search.study import CONFIRM, Definition
+
+Make = Callable[[SearchSetting], Strategy]
+ALL_AIMS: tuple[Aim, ...] = ("quality", "cost", "latency")
+QUALITY: tuple[Aim, ...] = ("quality",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyRecord:
+    """A strategy's properties, which are known before it is made.
+
+    Args:
+        make: its maker, or where that stands as ``module:name``, imported when a study first asks for it; None: nothing is made by this name.
+        name: a package's is that of its entry point.
+        does: in half a sentence, as in "strategy gepa: rewrites ...".
+        writes: whether a proposer model writes instructions: where ``if_allowed``, only in a space that allows it.
+        aims: what it can search for.
+        n_trials: the most Variants it proposes. For each, every dev example is asked about.
+        calls: of the whole search, where that is not ``n_trials`` times the dev examples.
+        proposals: calls of the proposer, given the number of training examples.
+        package: who adds it; empty for those built in.
+    """
+
+    make: str | Make | None
+    name: str = ""
+    does: str = ""
+    writes: Literal["never", "always", "if_allowed"] = "never"
+    aims: tuple[Aim, ...] = ALL_AIMS
+    n_trials: Callable[[Definition], int] = count.n_settings
+    calls: Callable[[Sizes], Spread] | None = None
+    proposals: Callable[[Definition, int], Spread] = count.one_proposal_each
+    package: str = ""
+
+    def calls_for(self, sizes: Sizes) -> Spread:
+        if self.calls is not None:
+            return self.calls(sizes)
+        n = self.n_trials(sizes.definition) * sizes.n_dev
+        return Spread(low=0, expected=n * 0.9, high=n)
+
+    def writes_in(self, space: Mapping[str, Any]) -> bool:
+        return self.writes == "always" or (self.writes == "if_allowed" and may_write(space))
+
+    def made(self, setting: SearchSetting) -> Strategy:
+        if self.make is None:
+            raise unusable(f"Strategy {self.name} stands alone and cannot be part of another.")
+        make: Make = resolve_name(self.make) if isinstance(self.make, str) else self.make
+        return make(setting)
+
+
+BUILT_IN = (
+    StrategyRecord(
+        name="bootstrap",
+        does="has the model answer training examples and shows it the good answers",
+        make="optimizer.adapters.search.dspy_programs:BootstrapSearch",
+        n_trials=count.n_bootstrapped,
+        calls=count.bootstrap_calls,
+    ),
+    StrategyRecord(
+        name=EXAMPLES,
+        does="chooses examples by likeness, coverage and difficulty",
+        make="optimizer.core.search.examples.search:ExampleSearch",
+        n_trials=count.n_bootstrapped,
+    ),
+    StrategyRecord(
+        name="settings",
+        does="searches what the space lets vary, by a tree of Parzen estimators",
+        make="optimizer.adapters.search.tpe:SettingsSearch",
+        calls=count.settings_calls,
+    ),
+    StrategyRecord(
+        name=RACE,
+        does=f"lets the candidates of {' and '.join(RACED)} meet the same examples, and asks those that are behind no more",
+        make=None,
+        aims=QUALITY,
+        n_trials=count.n_raced,
+        calls=count.race_calls,
+    ),
+    StrategyRecord(
+        name=GEPA,
+        does="has instructions rewritten after a look at what went wrong",
+        make="optimizer.adapters.search.gepa:GepaSearch",
+        writes="always",
+        aims=QUALITY,
+        n_trials=count.n_instructions,
+        calls=count.gepa_calls,
+    ),
+    StrategyRecord(
+        name=MIPRO,
+        does="has instructions written, and chooses them together with examples",
+        make="optimizer.adapters.search.joint:instructions_and_examples",
+        writes="always",
+        calls=count.joint_calls,
+        proposals=count.joint_proposals,
+    ),
+    StrategyRecord(
+        name=JOINT,
+        does="chooses instruction, examples and settings in one search",
+        make="optimizer.adapters.search.joint:everything_at_once",
+        writes="if_allowed",
+        calls=count.joint_calls,
+        proposals=count.joint_proposals,
+    ),
+    StrategyRecord(
+        name=COPRO,
+        does="has instructions written with a look at the scores of those before",
+        make="optimizer.adapters.search.copro:CoproSearch",
+        writes="always",
+        n_trials=count.n_instructions,
+    ),
+    StrategyRecord(
+        name=SIMBA,
+        does="has rules written from answers that differ",
+        make="optimizer.adapters.search.simba:SimbaSearch",
+        writes="always",
+        aims=QUALITY,
+        n_trials=count.n_instructions,
+        calls=count.simba_calls,
+        proposals=count.simba_proposals,
+    ),
+    StrategyRecord(
+        name=REPLAY,
+        does="finds the thresholds of a cascade or the knobs of a content pipeline",
+        make="optimizer.runtime.wiring:replay_search",
+        calls=count.replay_calls,
+    ),
+)
+
+
+def _of_package(added: Added, found: Any) -> StrategyRecord:
+    """What an entry point names: a maker, or a record that has one."""
+    record = found if isinstance(found, StrategyRecord) else StrategyRecord(make=found)
+    if not callable(record.make):
+        raise TypeError(
+            f"{added.place} is a {type(found).__name__}, not a function or class that takes a SearchSetting, nor a StrategyRecord"
+        )
+    return replace(record, name=added.name, package=added.package)
+
+
+STRATEGIES: Registry[StrategyRecord] = Registry(
+    "detent.strategies", "strategy", {one.name: one for one in BUILT_IN}, _of_package, reserved=(CONFIRM,)
+)
+
+
+def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> tuple[str, ...]:
+    """The names in ``a+b``, checked: InvalidInput for an unknown one, one that cannot be loaded, or one that has another aim (None: any).
+
+    Without ``load`` a package's strategy is known by its name alone, and none of its code is imported.
+    """
+    names = tuple(name.strip() for name in text.split("+"))
+    for name in names:
+        if name not in STRATEGIES:
+            refused = "".join(f" {sentence}" for sentence in STRATEGIES.refused)
+            known = ", ".join(STRATEGIES.names)
+            raise unusable(f"There is no strategy {name!r}. Known: {known}, and sequences such as {DEFAULT_STRATEGY}.{refused}")
+    if len(set(names)) != len(names):
+        raise unusable(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
+    if RACE in names and len(names) > 1:
+        raise unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
+    for record in records(names, load=load):
+        if aim is not None and aim not in record.aims:
+            raise unusable(f"Strategy {record.name} goes by {' and '.join(record.aims)} alone. For aim {aim} name {_with(aim)}.")
+    return names
+
+
+def _with(aim: Aim) -> str:
+    *others, last = (one.name for one in BUILT_IN if aim in one.aims and one.name not in (RACED[0], REPLAY))
+    return f"{DEFAULT_STRATEGY}, {', '.join(others)} or {last}"
+
+
+def records(names: Sequence[str], *, load: bool = True) -> list[StrategyRecord]:
+    """Of names that are known, without ``load`` of those built in; raises InvalidInput for one of a package that cannot be loaded."""
+    try:
+        return [STRATEGIES[name] for name in names if load or name in STRATEGIES.built_in]
+    except InvalidInput as broken:
+        raise unusable(broken.detail) from broken
+
+
+def writers_among(names: Sequence[str], *, load: bool = True) -> list[str]:
+    """Those that do nothing where nobody may write an instruction."""
+    return [record.name for record in records(names, load=load) if record.writes == "always"]
+
+
+def writes(names: Sequence[str], space: Mapping[str, Any]) -> bool:
+    """Whether a proposer is asked for instructions."""
+    return any(record.writes_in(space) for record in records(names))

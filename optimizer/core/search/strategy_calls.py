@@ -1,0 +1,116 @@
+"""How many calls and trials each strategy may take, and how many calls its proposer. ``strategies.py`` says which counts how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from optimizer.core.base.spread import Spread
+from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
+from optimizer.core.search.racing import FIRST, SHARE
+from optimizer.core.search.study import Definition
+
+SUMMARIES = 10  # that DSPy's proposer makes at most
+MET_IN_A_RACE = SHARE  # of the dev examples, by a contender on average
+BATCH, DRAWS, CANDIDATES = 8, 3, 3  # of a step of simba: training examples, answers to each, and new prompts that answer them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What a count goes by. ``per_answer``: the most calls that one example takes; ``n_tiers``: of the cascade whose thresholds are searched."""
+
+    definition: Definition
+    n_train: int
+    n_dev: int
+    n_champion_examples: int = 0
+    per_answer: int = 1
+    n_tiers: int = 0
+
+
+def n_bootstrapped(definition: Definition) -> int:
+    return definition.n_candidates + 3
+
+
+def n_settings(definition: Definition) -> int:
+    return definition.n_settings
+
+
+def n_instructions(definition: Definition) -> int:
+    return definition.n_instructions
+
+
+def n_raced(definition: Definition) -> int:
+    return n_bootstrapped(definition) + n_settings(definition)
+
+
+def settings_calls(sizes: Sizes) -> Spread:
+    n = sizes.definition.n_settings * sizes.n_dev
+    return Spread(low=0, expected=n * 0.8, high=n)
+
+
+def bootstrap_calls(sizes: Sizes) -> Spread:
+    evaluated = sizes.n_dev * _n_distinct(sizes)
+    return asked_for_examples(sizes.definition, sizes.n_train) + Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated)
+
+
+def gepa_calls(sizes: Sizes) -> Spread:
+    """A child that does no better on its few examples is not evaluated: expected of every other one."""
+    n, both = sizes.definition.n_instructions, 2 * REFLECTED_ON
+    return Spread(low=min(n, 1) * REFLECTED_ON, expected=n * (both + sizes.n_dev / 2), high=n * (both + sizes.n_dev))
+
+
+def simba_calls(sizes: Sizes) -> Spread:
+    """Each step draws several answers to a few training examples, lets new prompts answer the same, and proposes the best of these."""
+    n, batch = sizes.definition.n_instructions, min(BATCH, sizes.n_train)
+    return Spread(
+        low=min(n, 1) * batch * DRAWS,
+        expected=n * (batch * (DRAWS + CANDIDATES / 2) + sizes.n_dev / 2),
+        high=n * (batch * (DRAWS + CANDIDATES) + sizes.n_dev),
+    )
+
+
+def joint_calls(sizes: Sizes) -> Spread:
+    n = sizes.definition.n_settings * sizes.n_dev
+    return asked_for_examples(sizes.definition, sizes.n_train) + Spread(low=sizes.n_dev, expected=n * 0.9, high=n)
+
+
+def race_calls(sizes: Sizes) -> Spread:
+    """Each contender meets a few examples, some meet all; how many is the scores' to decide."""
+    n_contenders, n_dev = _n_distinct(sizes) + sizes.definition.n_settings, sizes.n_dev
+    met = Spread(low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev)
+    return asked_for_examples(sizes.definition, sizes.n_train) + met
+
+
+def replay_calls(sizes: Sizes) -> Spread:
+    """Every tier once on every example outside the holdout; on dev the journal answers what was asked of it then."""
+    asked = (sizes.n_train + sizes.n_dev) * sizes.n_tiers
+    again = max(0, sizes.per_answer - sizes.n_tiers)  # second samples, refinements and what else no tier is asked for beforehand
+    return Spread(low=asked, expected=asked, high=asked + sizes.definition.n_settings * sizes.n_dev * again)
+
+
+def asked_for_examples(definition: Definition, n_train: int) -> Spread:
+    rounds = definition.n_candidates + 1  # the unshuffled one and the shuffled ones ask the model for examples
+    most = rounds * n_train if definition.max_examples else 0
+    return Spread(low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=most)
+
+
+def one_proposal_each(definition: Definition, n_train: int) -> Spread:
+    n = definition.n_instructions
+    return Spread(low=0, expected=n, high=n)
+
+
+def simba_proposals(definition: Definition, n_train: int) -> Spread:
+    n = definition.n_instructions * CANDIDATES
+    return Spread(low=0, expected=n / 2, high=n)
+
+
+def joint_proposals(definition: Definition, n_train: int) -> Spread:
+    """DSPy's proposer also looks at the data in tens, sums up, and asks again where it cannot read an answer."""
+    n = definition.n_instructions + min(SUMMARIES, ceil(n_train / SUMMARISED)) + 1
+    return Spread(low=0, expected=n, high=2 * n)
+
+
+def _n_distinct(sizes: Sizes) -> int:
+    return (
+        sizes.definition.n_candidates + 2 + (0 if sizes.n_champion_examples == 0 else 1)
+    )  # the one without examples may be the champion itself

@@ -1,0 +1,184 @@
+"""A Study searches one Family on one Dataset; a Trial is one Variant evaluated in it; a Confirmation is its look at the holdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.values import Aim, Budget, Spend
+
+CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
+StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
+MOST_REPLAYED = 100_000
+KEEP = ("keep_saved", "keep_quality")  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
+UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
+ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
+StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
+TrialStatus = Literal[
+    "running", "complete", "dropped", "stopped"
+]  # dropped: too far behind in a race to be asked more; stopped: from outside
+TriggerKind = Literal["degradation", "feedback", "schedule"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """How large a study is; every count is fixed before the first call. A file in experiments/ writes the same names."""
+
+    n_train: int = 80
+    n_dev: int = 20
+    n_holdout: int = 100
+    n_candidates: int = (
+        8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones); examples has as many in all
+    )
+    n_settings: int = 8  # of settings; points of mipro and joint
+    n_replayed: int = 1000  # settings that replay tries on the training items, without a call
+    n_instructions: int = 6  # that a proposer may write; steps of simba
+    proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
+    max_examples: int = 4
+    threshold: float | None = None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
+    max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
+    space: Mapping[str, Any] | None = None  # None = the family's own
+    keep_saved: float | None = None  # of a content pipeline: the share of the time to save, at the best quality
+    keep_quality: float | None = None  # of a content pipeline: the mean quality to keep of what is processed in full, at the most saving
+
+    def space_over(self, declared: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The study's own space, else the family's."""
+        return declared if self.space is None else self.space
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], **defaults: Any) -> Definition:
+        """Checks names and ranges; raises InvalidInput with every fault at once."""
+        known = {f.name for f in fields(cls)}
+        faults = [
+            Fault(pointer=f"/definition/{name}", detail=f"unknown; known are {', '.join(sorted(known))}")
+            for name in values
+            if name not in known
+        ]
+        merged = {**defaults, **{k: v for k, v in values.items() if k in known and v is not None}}
+        for name, value in merged.items():
+            low = 1 if name in ("n_dev", "max_request_bytes") else 0
+            if name == "space":
+                wrong = None if isinstance(value, Mapping) else "needs names with ranges"
+            elif name == "proposer":
+                wrong = None if isinstance(value, str) and value else f"needs the name of a model, got {value!r}"
+            elif name == "n_replayed" and isinstance(value, int) and value > MOST_REPLAYED:
+                wrong = f"needs at most {MOST_REPLAYED:,}, got {value!r}"
+            elif name in KEEP:
+                wrong = None if _is_number(value) and 0 < value < 1 else f"needs a share between 0 and 1, such as 0.65, got {value!r}"
+            elif name == "threshold":
+                wrong = None if _is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
+            else:
+                wrong = (
+                    None
+                    if isinstance(value, int) and _is_number(value) and value >= low
+                    else f"needs a whole number of {low} or more, got {value!r}"
+                )
+            if wrong:
+                faults.append(Fault(pointer=f"/definition/{name}", detail=wrong))
+        if all(merged.get(name) is not None for name in KEEP):
+            faults.append(Fault(pointer=f"/definition/{KEEP[1]}", detail=f"stands beside {KEEP[0]}; keep one of the two"))
+        if faults:
+            raise InvalidInput("The study's definition is invalid: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults)
+        return cls(**merged)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Why a study started by itself: what it was, a sentence with figures, and the figures."""
+
+    kind: TriggerKind
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    id: str
+    family: str
+    strategy: str  # a name, or several joined by "+", each starting from the best so far
+    aim: Aim
+    status: StudyStatus
+    seed: int
+    budget: Budget
+    definition: Mapping[str, Any]  # n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples, space …
+    champion: str
+    created_at: datetime
+    created_by: str
+    outcome: StudyOutcome | None = None
+    winner: str | None = None
+    dataset: Mapping[str, Any] | None = None  # {"hash", "train": [ids], "dev": [ids], "holdout": [ids]}
+    scorer_version: str | None = None
+    confirmation: Mapping[str, Any] | None = None
+    spend: Spend = field(default_factory=Spend)
+    stop_requested: bool = False
+    error: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    simulated_clock: bool = False
+    mlflow_run_id: str | None = None
+    trigger: Trigger | None = None  # None: somebody asked for it
+    findings: Mapping[str, Any] | None = None  # what strategies measured beside the trials, such as {"confidence": [a TierFinding each]}
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it may call nobody: items are replayed, and every ``cost_usd`` is a share of the time that full processing takes."""
+        return self.budget.calls == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    study: str
+    number: int
+    variant: str
+    proposer: str  # "champion", or the strategy whose candidate it is
+    params: Mapping[str, Any]
+    status: TrialStatus
+    n: int = 0
+    n_errors: int = 0
+    score: float | None = None
+    cost_usd: float = 0.0
+    p95_ms: float | None = None
+    n_calls: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    mlflow_run_id: str | None = None
+
+    @property
+    def usd_per_example(self) -> float:
+        """Mean dollars; 0 before the first example."""
+        return self.cost_usd / self.n if self.n else 0.0
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials, the best first; of equal scores the champion, then the cheaper one, then the one tried first."""
+    measured = [t for t in trials if t.status == "complete" and t.score is not None]
+    return sorted(measured, key=lambda t: (-(t.score or 0.0), t.proposer != "champion", t.usd_per_example, t.number))
+
+
+def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
+    """What a trial shows of its study's aim beside the score, to be put after it; empty where the score is the aim.
+
+    ``is_replayed``: as the study says; its trials cost time and no dollars.
+    """
+    if aim == "quality" or not trial.n:
+        return ""
+    if aim == "cost" and is_replayed:
+        return f", {trial.usd_per_example:.1%} of the time"
+    if aim == "cost":
+        return f", ${trial.usd_per_example:.6f} a call"
+    return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"
+
+
+ENOUGH = "enough"  # among a study's findings: the caps that would let every part of it come to its end, where its own may not
+
+
+def budget_options(caps: Mapping[str, float]) -> str:
+    """``--budget-calls 1380 --budget-usd 0.5``."""
+    return " ".join(f"--budget-{name} {amount:.10g}" for name, amount in caps.items())

@@ -1,0 +1,305 @@
+"""Which Variant a unit is served, and the signed token that says so: pure, so that every replica and client agrees.
+
+The bucket is the contract's formula, over the unit as the client sent it; what is kept or signed is the unit's HMAC only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.phrasing import when
+from optimizer.core.serving.rollout import Champion, Rollout
+
+Role = Literal["champion", "candidate", "holdback"]
+Keys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
+Overrides = Mapping[str, tuple[str, datetime]]  # of one family: unit's HMAC -> (variant, until)
+
+ROLES: tuple[Role, ...] = ("champion", "candidate", "holdback")
+N_BUCKETS = 2**32
+TOKEN_VALID_DAYS = 30
+DEFAULT_COHORT_MINUTES = 60
+HOLDBACK_SHARE = 0.05
+HOLDBACK_PERIOD = timedelta(days=7)  # of the rollout clock
+HELD_BACK_FROM = math.floor((1 - HOLDBACK_SHARE) * N_BUCKETS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What one unit is served now. ``rollout`` and ``stage`` (a share) are None unless the unit stands in one of its arms."""
+
+    variant: str
+    role: Role
+    rollout: str | None = None
+    stage: float | None = None
+    counted: bool = True  # False for an override: a test, counted in no arm
+    unwatched: bool = False  # True when a rollout is deploying but its lease has run out: everybody gets the champion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdback:
+    """After a promotion: the units that stay on the champion before it, so that what the promotion did can still be seen."""
+
+    rollout: str  # the promoted one
+    variant: str  # the champion before it
+    salt: str
+    until: datetime  # real time
+    cohort_minutes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One Choice as a token carries it. ``issued_at`` is real time, ``cohort_start`` the rollout clock's; both in whole seconds."""
+
+    family: str
+    variant: str
+    role: Role
+    issued_at: datetime
+    rollout: str | None = None
+    stage: float | None = None
+    cohort_start: datetime | None = None
+    unit_hmac: str | None = None
+
+
+def bucket(salt: str, unit: str) -> int:
+    """First 4 bytes, big-endian, of SHA-256(UTF-8 of the salt + 0x00 + UTF-8 of the unit as sent): in [0, 2**32)."""
+    return int.from_bytes(hashlib.sha256(salt.encode() + b"\x00" + _utf8(unit)).digest()[:4], "big")
+
+
+def in_candidate(bucket: int, share: float) -> bool:
+    """True for the units below floor(share x 2**32), so that a larger share never moves a unit back to the champion."""
+    return bucket < math.floor(share * N_BUCKETS)
+
+
+def in_holdback(bucket: int) -> bool:
+    """True for the units that stay on the champion before a promotion: the last 5 % of the buckets, which no stage below 95 % gave the candidate."""
+    return bucket >= HELD_BACK_FROM
+
+
+def holdback_of(champion: Champion, latest: Rollout | None, clock_scale: float) -> Holdback | None:
+    """The holdback that a promotion brings for a week of the rollout clock; a new rollout or another champion ends it.
+
+    ``latest`` is the family's last rollout: once another one has been started, the promoted one no longer is.
+    """
+    until = held_back_until(latest, clock_scale) if latest is not None and latest.id == champion.rollout else None
+    if latest is None or until is None:
+        return None
+    minutes = cohort_minutes(latest.settings)
+    return Holdback(rollout=latest.id, variant=latest.champion, salt=latest.salt, until=until, cohort_minutes=minutes)
+
+
+def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
+    """Real time at which the week after this rollout's promotion is over; None when it was not promoted."""
+    if rollout.outcome != "promoted" or rollout.ended_at is None:
+        return None
+    return rollout.ended_at + HOLDBACK_PERIOD / clock_scale
+
+
+def unit_hmac(key: bytes, unit: str) -> str:
+    """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
+    return hmac.new(key, _utf8(unit), hashlib.sha256).hexdigest()
+
+
+def cohort_minutes(settings: Mapping[str, Any]) -> float:
+    """Of a rollout, by its frozen settings."""
+    return float(settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES)
+
+
+def cohort_start(at: datetime, cohort_minutes: float) -> datetime:
+    """``at`` floored to a multiple of ``cohort_minutes`` since 1970-01-01 UTC: all who were assigned in one cohort share it."""
+    seconds = max(1, round(cohort_minutes * 60))
+    return datetime.fromtimestamp(math.floor(at.timestamp()) // seconds * seconds, UTC)
+
+
+def overrides_by_family(rows: Iterable[tuple[str, str, str, datetime]]) -> dict[str, dict[str, tuple[str, datetime]]]:
+    """The store's (family, unit's HMAC, variant, until) as ``choose`` wants them."""
+    found: dict[str, dict[str, tuple[str, datetime]]] = {}
+    for family, unit, variant, until in rows:
+        found.setdefault(family, {})[unit] = (variant, until)
+    return found
+
+
+def choose(
+    *,
+    family: str,
+    unit: str | None,
+    unit_hmac: str | None,
+    champion: str,
+    rollout: Rollout | None,
+    overrides: Overrides,
+    now: datetime,
+    holdback: Holdback | None = None,
+    frozen: bool = False,
+) -> Choice:
+    """What a unit is served: the champion while the family is frozen; else its override; else the candidate when the lease of
+    the rollout holds and the unit is in the share; else, for a while after a promotion, the champion before it when the unit
+    is held back; else the champion.
+
+    A request without a unit gets the champion outside any arm, since nothing makes it stick. A rollout of another family, or
+    one that is not deploying, has no say. ``now`` is real time, as leases, overrides and the end of a holdback are.
+    """
+    if frozen:
+        return Choice(variant=champion, role="champion")
+    deploying = rollout if rollout is not None and rollout.family == family and rollout.status == "deploying" else None
+    override = overrides.get(unit_hmac) if unit_hmac is not None else None
+    if override is not None and override[1] > now:
+        return Choice(variant=override[0], role="champion" if override[0] == champion else "candidate", counted=False)
+    if deploying is None or deploying.share is None:
+        return _after_promotion(holdback, unit, champion, now)
+    if not leased(deploying, now):
+        return Choice(variant=champion, role="champion", unwatched=True)
+    if unit is None:
+        return Choice(variant=champion, role="champion")
+    candidate = in_candidate(bucket(deploying.salt, unit), deploying.share)
+    return Choice(
+        variant=deploying.candidate if candidate else champion,
+        role="candidate" if candidate else "champion",
+        rollout=deploying.id,
+        stage=deploying.share,
+    )
+
+
+def _after_promotion(holdback: Holdback | None, unit: str | None, champion: str, now: datetime) -> Choice:
+    if holdback is None or unit is None or now >= holdback.until:
+        return Choice(variant=champion, role="champion")
+    if in_holdback(bucket(holdback.salt, unit)):
+        return Choice(variant=holdback.variant, role="holdback", rollout=holdback.rollout)
+    return Choice(variant=champion, role="champion", rollout=holdback.rollout)
+
+
+def leased(rollout: Rollout, now: datetime) -> bool:
+    """True while a worker watches this rollout: its candidate may be served until ``lease_expires_at`` and not at it."""
+    return rollout.lease_expires_at is not None and rollout.lease_expires_at > now
+
+
+def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datetime | None = None) -> str | None:
+    """Which Variant the stage history gives ``unit`` at the real time ``at``, or the holdback after it; None when neither was served.
+
+    For events that carry rollout, variant, unit and time instead of a token.
+    """
+    for stage in rollout.stage_history:
+        if datetime.fromisoformat(stage["from"]) <= at and (stage["to"] is None or at < datetime.fromisoformat(stage["to"])):
+            return rollout.candidate if in_candidate(bucket(rollout.salt, unit), stage["share"]) else rollout.champion
+    if held_back_until is not None and rollout.ended_at is not None and rollout.ended_at <= at < held_back_until:
+        return rollout.champion if in_holdback(bucket(rollout.salt, unit)) else rollout.candidate
+    return None
+
+
+def sign_token(assignment: Assignment, keys: Keys) -> str:
+    """base64url(canonical JSON) + "." + base64url(HMAC-SHA-256 of that first part as ASCII), both unpadded, by the first key."""
+    key_id, secret = keys[0]
+    payload = {
+        "k": key_id,
+        "family": assignment.family,
+        "variant": assignment.variant,
+        "rollout": assignment.rollout,
+        "role": assignment.role,
+        "stage": assignment.stage,
+        "cohort_start": _seconds(assignment.cohort_start),
+        "unit_hmac": assignment.unit_hmac,
+        "issued_at": _seconds(assignment.issued_at),
+    }
+    body = _b64(canonical_json(payload))
+    return f"{body}.{_signature(body, secret)}"
+
+
+def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
+    """The Assignment that a token carries.
+
+    Raises:
+        InvalidInput: with member ``type``: malformed_token, unknown_key, forged_token or expired_token (30 days).
+    """
+    body, given = _split(token)
+    payload = _payload(body)
+    secret = dict(reversed(keys)).get(payload["k"])
+    if secret is None:
+        raise _refusal(
+            "unknown_key",
+            f"The assignment token is signed with key {payload['k']!r}, which this installation does not know. "
+            "Send a token of this installation, or put the old key at the end of DETENT_TOKEN_KEYS.",
+        )
+    if not hmac.compare_digest(given.encode(), _signature(body, secret).encode()):
+        raise _refusal("forged_token", "The signature of the assignment token does not fit its content. Send the token as it was served.")
+    assignment = _assignment(payload)
+    if now - assignment.issued_at > timedelta(days=TOKEN_VALID_DAYS):
+        raise _refusal(
+            "expired_token",
+            f"The assignment token was issued at {when(assignment.issued_at)} and was valid for {TOKEN_VALID_DAYS} days. "
+            "Fetch the prompt again and send the new token.",
+        )
+    return assignment
+
+
+def _split(token: str) -> tuple[str, str]:
+    if isinstance(token, str) and token.isascii() and token.count(".") == 1:
+        body, _, signature = token.partition(".")
+        if body and signature:
+            return body, signature
+    raise _malformed("two base64url parts joined by a dot are expected")
+
+
+def _payload(body: str) -> dict[str, Any]:
+    try:
+        payload = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        raise _malformed("its first part is no base64url of JSON") from None
+    if not isinstance(payload, dict) or not isinstance(payload.get("k"), str):
+        raise _malformed("its payload names no key (member k)")
+    return payload
+
+
+def _assignment(payload: Mapping[str, Any]) -> Assignment:
+    try:
+        issued_at = _time(payload["issued_at"])
+        if issued_at is None or payload["role"] not in ROLES:
+            raise ValueError
+        return Assignment(
+            family=payload["family"],
+            variant=payload["variant"],
+            role=payload["role"],
+            issued_at=issued_at,
+            rollout=payload["rollout"],
+            stage=payload["stage"],
+            cohort_start=_time(payload["cohort_start"]),
+            unit_hmac=payload["unit_hmac"],
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise _malformed("its payload is signed but lacks what an assignment needs") from None
+
+
+def _signature(body: str, secret: bytes) -> str:
+    return _b64(hmac.new(secret, body.encode(), hashlib.sha256).digest())
+
+
+def _utf8(unit: str) -> bytes:
+    return unit.encode(errors="surrogatepass")  # JSON can carry half a surrogate pair; it is a strange unit, not a crash
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _seconds(at: datetime | None) -> int | None:
+    return None if at is None else math.floor(at.timestamp())
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _malformed(why: str) -> InvalidInput:
+    return _refusal("malformed_token", f"This is no assignment token: {why}. Send the value of `assignment` unchanged.")
+
+
+def _refusal(type: str, detail: str) -> InvalidInput:
+    return InvalidInput(detail, type=type)

@@ -1,0 +1,102 @@
+"""To which arm an event belongs: by its token, by the interaction it names, or by unit, rollout and time, recomputed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from optimizer.core.base.phrasing import when
+from optimizer.core.feedback.events import Arm
+from optimizer.core.feedback.reported import EventRejected, Report
+from optimizer.core.serving.assignment import Assignment, Role, cohort_minutes, cohort_start, leased, variant_at
+from optimizer.core.serving.rollout import Rollout
+
+
+def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) -> Arm:
+    """``unit_hmac`` is of the unit that the event names beside its token, if it does. What it names must fit the token."""
+    if report.get("family") not in (None, assignment.family):
+        raise EventRejected(
+            "foreign_token",
+            f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}. Send each event with the "
+            "token of its own family.",
+        )
+    for name, sent, signed in (
+        ("variant", report.get("variant"), assignment.variant),
+        ("rollout", report.get("rollout"), assignment.rollout),
+        ("unit", unit_hmac, assignment.unit_hmac),
+    ):
+        if sent is not None and sent != signed:
+            raise EventRejected(
+                "assignment_mismatch",
+                f"The event names another {name} than its token was served for. Leave {name} out, or send its own token.",
+            )
+    return Arm(
+        family=assignment.family,
+        variant=assignment.variant,
+        rollout=assignment.rollout,
+        role=assignment.role,
+        stage=assignment.stage,
+        cohort_start=assignment.cohort_start,
+        unit_hmac=assignment.unit_hmac,
+    )
+
+
+def check_interaction(arm: Arm, of_interaction: Arm) -> None:
+    """An outcome must be of the arm that its interaction was served in."""
+    for name in ("variant", "rollout", "unit_hmac"):
+        sent, stored = getattr(arm, name), getattr(of_interaction, name)
+        if sent is not None and stored is not None and sent != stored:
+            word = "unit" if name == "unit_hmac" else name
+            raise EventRejected(
+                "assignment_mismatch",
+                f"The event belongs to another {word} than the interaction it names. Send the assignment of that interaction, or only its id.",
+            )
+
+
+def arm_of_unit(report: Report, unit_hmac: str, variants: Collection[str]) -> Arm:
+    """Outside a rollout: nobody was drawn, so a variant is taken at its word when the family has it."""
+    family, variant = report.get("family"), report.get("variant")
+    if variant is not None and variant not in variants:
+        raise EventRejected("unknown_variant", f"Family {family!r} has no variant {variant!r}; `detent variant list {family}` shows them.")
+    return Arm(family=family, variant=variant, unit_hmac=unit_hmac)
+
+
+def arm_of_rollout(
+    report: Report, rollout: Rollout | None, unit_hmac: str, *, now: datetime, clock_scale: float, held_back_until: datetime | None = None
+) -> Arm:
+    """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names.
+
+    A lease that has run out by ``now`` ends the open stage, as the history will say once a tick resumes it. After a
+    promotion units are held back until ``held_back_until`` (real time).
+    """
+    family, variant, at = report.get("family"), report.get("variant"), report.get("assigned_at")
+    if rollout is None or rollout.family != family:
+        raise EventRejected(
+            "assignment_mismatch", f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served."
+        )
+    lapsed_at = None if leased(rollout, now) else rollout.lease_expires_at
+    served = variant_at(rollout, report.get("unit"), at, held_back_until) if lapsed_at is None or at < lapsed_at else None
+    if served is None or served != variant:
+        what = "nobody was in an arm of it" if served is None else f"it gave this unit {served}"
+        raise EventRejected(
+            "assignment_mismatch",
+            f"Rollout {rollout.id} did not give this unit {variant} at {when(at)}: {what}. Send the token that was served.",
+        )
+    stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= at][-1]
+    assigned = datetime.fromisoformat(stage["clock_from"]) + (at - datetime.fromisoformat(stage["from"])) * clock_scale
+    promoted = rollout.ended_at is not None and rollout.ended_at <= at
+    role: Role = "champion"
+    if promoted and variant == rollout.champion:
+        role = "holdback"
+    elif not promoted and variant == rollout.candidate:
+        role = "candidate"
+    return Arm(
+        family=family,
+        variant=variant,
+        rollout=rollout.id,
+        role=role,
+        stage=None if promoted else stage["share"],
+        cohort_start=cohort_start(assigned, cohort_minutes(rollout.settings)),
+        unit_hmac=unit_hmac,
+        recomputed=True,
+    )

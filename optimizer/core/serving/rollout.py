@@ -1,0 +1,176 @@
+"""A Rollout, its Decisions and the Champions it makes, as values. ``transitions.py`` says what may happen to a Rollout next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from optimizer.core.base.errors import Refused
+
+Status = Literal["pending", "validating", "approved", "deploying", "deployed", "rolled_back", "failed"]
+RolloutOutcome = Literal["promoted", "worse", "guardrail", "inconclusive", "invalid", "cancelled", "champion_changed"]
+
+ACTIVE: tuple[Status, ...] = ("pending", "validating", "approved", "deploying")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One gradual exposure of a Candidate. All times are real time, apart from ``clock_from`` and ``clock_to`` in the stage
+    history: those are the rollout clock's, on which stages, cohorts and windows are measured.
+    """
+
+    id: str
+    family: str
+    candidate: str
+    champion: str  # the Variant that served when the rollout started, and to which it falls back
+    aim: str
+    ladder: tuple[float, ...]
+    salt: str
+    status: Status
+    stage: int  # index into ladder; -1 before the candidate was served
+    held: bool
+    version: int
+    settings: Mapping[str, Any]  # frozen with the rollout: margin, metric, gates, guardrails, windows …
+    stage_history: Sequence[Mapping[str, Any]]  # [{"share", "from", "to"|None, "clock_from", "clock_to"|None}]: which share held when
+    created_at: datetime
+    created_by: str
+    forced: bool = False
+    outcome: RolloutOutcome | None = None
+    reason: str | None = None
+    held_by: str | None = None  # the actor of the hold; the tick takes back only its own
+    study: str | None = None
+    lease_expires_at: datetime | None = None
+    stage_entered_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    simulated_clock: bool = False
+
+    @property
+    def share(self) -> float | None:
+        """Share of units that the candidate gets at this stage; None when it is not served."""
+        return self.ladder[self.stage] if self.status == "deploying" and self.stage >= 0 else None
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One link of a rollout's hash chain: what was decided, by whom, on which evidence, and what changed."""
+
+    rollout: str
+    seq: int
+    kind: str  # start, validate, approve, reject, deploy, lapse, advance, hold, resume, promote, rollback, end
+    at: datetime
+    actor: str
+    reason: str
+    forced: bool
+    content: Mapping[str, Any]  # inputs, rule, verdicts, state before and after
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """One reign. ``previous`` is the reign to fall back to: a champion rollback goes down this chain, never back up."""
+
+    family: str
+    seq: int
+    variant: str
+    since: datetime
+    why: str
+    by: str
+    forced: bool = False
+    until: datetime | None = None
+    previous: int | None = None
+    rollout: str | None = None
+
+
+def refuse_other_clock(rollout: Rollout, scale: float) -> None:
+    """A rollout that began on real time never goes on by scaled time, where its days would be minutes and its record would not say so.
+
+    Args:
+        scale: of the rollout clock of the process that wants to go on with it; 1 is real time.
+    Raises:
+        Refused: the rollout is not marked as simulated and the clock is scaled.
+    """
+    if scale != 1.0 and not rollout.simulated_clock:
+        raise Refused(
+            f"Rollout {rollout.id} of {rollout.family} began on real time, and this process runs the clock of rollouts {scale:g} times as fast. "
+            f"Run it under the profile that it began with (detent serve --profile dev, DETENT_CLOCK_SCALE unset), or end it: "
+            f"detent rollout rollback {rollout.family}.",
+            rollout=rollout.id,
+        )
+
+
+def identity(rollout: Rollout) -> dict[str, Any]:
+    """What stays the same from start to end, as plain JSON values."""
+    return {
+        "id": rollout.id,
+        "family": rollout.family,
+        "candidate": rollout.candidate,
+        "champion": rollout.champion,
+        "aim": rollout.aim,
+        "ladder": list(rollout.ladder),
+        "salt": rollout.salt,
+        "settings": dict(rollout.settings),
+        "study": rollout.study,
+        "simulated_clock": rollout.simulated_clock,
+        "created_at": iso(rollout.created_at),
+        "created_by": rollout.created_by,
+    }
+
+
+def state(rollout: Rollout) -> dict[str, Any]:
+    """What moves change, as plain JSON values. The lease is left out: a heartbeat is no decision."""
+    return {
+        "status": rollout.status,
+        "stage": rollout.stage,
+        "held": rollout.held,
+        "held_by": rollout.held_by,
+        "version": rollout.version,
+        "forced": rollout.forced,
+        "outcome": rollout.outcome,
+        "reason": rollout.reason,
+        "stage_history": [dict(s) for s in rollout.stage_history],
+        "stage_entered_at": iso_or_none(rollout.stage_entered_at),
+        "started_at": iso_or_none(rollout.started_at),
+        "ended_at": iso_or_none(rollout.ended_at),
+    }
+
+
+def from_record(fixed: Mapping[str, Any], changing: Mapping[str, Any]) -> Rollout:
+    """The inverse of ``identity`` and ``state``. Raises KeyError, TypeError or ValueError where one of them is damaged."""
+    times = {
+        k: None if changing[k] is None else datetime.fromisoformat(changing[k]) for k in ("stage_entered_at", "started_at", "ended_at")
+    }
+    return Rollout(
+        **{
+            **fixed,
+            **changing,
+            **times,
+            "ladder": tuple(fixed["ladder"]),
+            "created_at": datetime.fromisoformat(fixed["created_at"]),
+            "stage_history": tuple(changing["stage_history"]),
+        }
+    )
+
+
+def iso(at: datetime) -> str:
+    """RFC 3339 in UTC, always with microseconds, so that texts sort as the times do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def iso_or_none(at: datetime | None) -> str | None:
+    return None if at is None else iso(at)
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:g} %"
+
+
+def ladder_text(ladder: Sequence[float]) -> str:
+    return " > ".join(percent(share) for share in ladder)

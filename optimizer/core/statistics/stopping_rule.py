@@ -1,0 +1,110 @@
+"""What follows from the evidence after each closed block: invalid, roll back, advance, promote, inconclusive or hold, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, log
+from typing import Literal
+
+from optimizer.core.base.phrasing import count
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, margin_needed
+
+Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "hold"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a rollout stands when it is asked what comes next. Times are already judged, so that this is a pure question."""
+
+    ladder: tuple[float, ...]
+    stage: int  # index into ladder
+    peaks: Mapping[str, float]  # latched log e-values of the quality gate: ship3, ship2, ship1, roll
+    labelled_in_stage: int
+    min_labelled: int = 200
+    dwell_over: bool = True
+    min_duration_over: bool = True
+    held: bool = False  # by a person, or by a shared incident: no advance, everything else goes on
+    sample_ratio_alarm: bool = False
+    guardrail_alarm: str | None = None  # the sentence of the guardrail that alarmed
+    budget_spent: str | None = None  # which limit in time was reached, as a sentence
+    max_labelled: int | None = None  # labelled outcomes in all, after which missing evidence is no longer waited for
+    labelled: int = 0  # in all
+    waits_for: tuple[str, ...] = ()  # whatever else has to come before the next step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppingRule:
+    """``share`` = the candidate's share from now on; None where it stays as it is. Whatever is not a promotion never ships."""
+
+    action: Action
+    reason: str
+    share: float | None = None
+    missing: tuple[str, ...] = ()  # what stands between here and the next step
+
+
+def stopping_rule(standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL) -> StoppingRule:
+    """The rule, from the gravest finding to none. Silence is not consent: what is missing holds, and what never comes ends inconclusive."""
+    if standing.sample_ratio_alarm:
+        reason = "the arms' sizes do not fit the shares they were given, so no comparison between them is valid"
+        return StoppingRule(action="invalid", reason=reason, share=0.0)
+    if standing.guardrail_alarm is not None:
+        return StoppingRule(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
+    if standing.peaks["roll"] >= threshold(alpha_roll):
+        reason = f"the candidate is worse: evidence {shown(standing.peaks['roll'])}, {1 / alpha_roll:.1f} suffices"
+        return StoppingRule(action="roll_back", reason=reason, share=0.0)
+    missing = _missing(standing, alpha_ship)
+    if not missing:
+        return _onwards(standing)
+    spent = standing.budget_spent or _labels_spent(standing, alpha_ship)
+    if spent is not None:
+        reason = f"{spent}; still missing: {'; '.join(missing)}"
+        return StoppingRule(action="inconclusive", reason=reason, share=0.0, missing=missing)
+    return StoppingRule(action="hold", reason="; ".join(missing), missing=missing)
+
+
+def shown(log_e: float) -> str:
+    """An e-value as people write it: 0.31, 41.2, 1,569; its power of ten from a million on."""
+    if log_e >= log(1e6):
+        return f"10^{int(log_e / log(10) + 1e-9)}"
+    return f"{exp(log_e):.3g}" if log_e < log(99.95) else f"{exp(log_e):,.0f}"
+
+
+def _labels_spent(standing: Standing, alpha: float) -> str | None:
+    """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while only time is
+    missing, or the stage's first cohorts mature, a busy family goes on using labels that nobody asked for.
+    """
+    if standing.max_labelled is None or standing.labelled < standing.max_labelled:
+        return None
+    m = margin_needed(standing.ladder[standing.stage], is_last=standing.stage == len(standing.ladder) - 1)
+    if standing.peaks[f"ship{m}"] >= threshold(alpha) or standing.labelled_in_stage < standing.min_labelled:
+        return None
+    return f"{standing.labelled} labelled outcomes were used and {standing.max_labelled} are allowed"
+
+
+def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
+    is_last = standing.stage == len(standing.ladder) - 1
+    m = margin_needed(standing.ladder[standing.stage], is_last=is_last)
+    peak = standing.peaks[f"ship{m}"]
+    margins = "the margin" if m == 1 else f"{m} margins"
+    found = []
+    if standing.held:
+        found.append("the rollout is held")
+    if peak < threshold(alpha):
+        found.append(f"evidence against worse by {margins} is {shown(peak)}, {1 / alpha:.0f} is needed")
+    if standing.labelled_in_stage < standing.min_labelled:
+        found.append(f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, {standing.min_labelled} are needed")
+    if not standing.dwell_over:
+        found.append("the stage's minimum time is not over")
+    if is_last and not standing.min_duration_over:
+        found.append("the rollout's minimum duration is not over")
+    return (*found, *standing.waits_for)
+
+
+def _onwards(standing: Standing) -> StoppingRule:
+    if standing.stage == len(standing.ladder) - 1:
+        return StoppingRule(action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0)
+    share = standing.ladder[standing.stage + 1]
+    m = margin_needed(standing.ladder[standing.stage], is_last=False)
+    return StoppingRule(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)

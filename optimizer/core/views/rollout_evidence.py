@@ -1,0 +1,243 @@
+"""Turns an EvidenceState and the quality blocks of a Rollout into what people see (``rollout_view.py``). Pure; ``jobs/rollouts/rollout_view.py`` reads what goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from math import exp
+
+from optimizer.core.rollout.blocks import ARMS, ArmName
+from optimizer.core.rollout.evidence_state import GUARDRAILS, EvidenceState, StageCounts
+from optimizer.core.serving.assignment import HOLDBACK_SHARE
+from optimizer.core.serving.rollout import Decision, Rollout
+from optimizer.core.statistics.guardrails import ALPHA, Guardrail
+from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.interval import running_intervals
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import Block, Sums
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
+from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
+from optimizer.core.statistics.stopping_rule import shown
+from optimizer.core.views.rollout_status import (
+    ArmView,
+    EvidenceView,
+    GuardrailView,
+    Labels,
+    MeanDifference,
+    NextStep,
+    SilenceView,
+    StageView,
+    State,
+)
+
+LATE_ALERT = 0.01  # of one arm's feedback
+LARGEST = 600.0  # log of the largest e-value that is written as a number
+GATES = ("ship3", "ship2", "ship1", "sup", "roll")
+CLAIMS = {
+    "ship3": "worse by 3 margins or more",
+    "ship2": "worse by 2 margins or more",
+    "ship1": "worse by the margin or more",
+    "sup": "no gain",
+    "roll": "not worse",
+}
+NO_COUNTS = StageCounts()
+
+
+def gates_of(gate: QualityGate) -> tuple[EvidenceView, ...]:
+    return tuple(
+        _evidence(name, CLAIMS[name], gate.of(name).peak, gate.of(name).log_e, ALPHA_ROLL if name == "roll" else ALPHA_SHIP)
+        for name in GATES
+    )
+
+
+def guardrails_of(watch: EvidenceState) -> tuple[GuardrailView, ...]:
+    return tuple(_guardrail(watch.guardrails[kind]) for kind in GUARDRAILS if kind in watch.guardrails)
+
+
+def not_guarded(watch: EvidenceState) -> dict[str, str]:
+    """The guardrails that do not look, with the reason."""
+    missing = [kind for kind in ("latency", "cost") if kind not in watch.guardrails]
+    if watch.baseline is None:
+        return {kind: "the champion has too few reported requests to compare with, as far as they are summed up" for kind in missing}
+    return {kind: f"the champion's requests were reported without {kind}, or with none" for kind in missing}
+
+
+def verdict_of(gate: QualityGate) -> str:
+    """The strongest true sentence; silence about what is not shown."""
+    said = {e.name for e in gates_of(gate) if e.passed}
+    if "roll" in said:
+        return "The candidate is worse than the champion."
+    if gate.says_better:
+        return "The candidate is better than the champion."
+    for m in (1, 2, 3):
+        if f"ship{m}" in said:
+            return f"The candidate is not worse than the champion by {gate.margin * m:.3g} or more; whether it differs at all is open."
+    return "Nothing has been shown about quality."
+
+
+def difference_of(start: QualityGate, blocks: Sequence[Block]) -> MeanDifference:
+    """``blocks`` as closed."""
+    found = running_intervals(start, tuple(blocks))
+    interval = found[-1].interval if found else None
+    return MeanDifference(
+        observed=ArmTotals(blocks).observed, lower=interval.lower if interval else -1.0, upper=interval.upper if interval else 1.0
+    )
+
+
+class ArmTotals:
+    """Means per arm and the observed difference, block by block."""
+
+    def __init__(self, blocks: Iterable[Block] = ()) -> None:
+        self.candidate, self.champion = Sums(), Sums()
+        self._total = self._weight = 0.0
+        for block in blocks:
+            self.add(block)
+
+    def add(self, block: Block) -> None:
+        c, b = block.candidate.sums, block.champion.sums
+        self.candidate, self.champion = self.candidate + c, self.champion + b
+        if c.mean is not None and b.mean is not None:
+            weight = c.n * b.n / (c.n + b.n)
+            self._total, self._weight = self._total + weight * (c.mean - b.mean), self._weight + weight
+
+    @property
+    def observed(self) -> float | None:
+        """Candidate - champion within each block, weighed by n_c n_b / (n_c + n_b)."""
+        return self._total / self._weight if self._weight else None
+
+
+def arms_of(
+    rollout: Rollout, watch: EvidenceState, blocks: Sequence[Block], late: Mapping[ArmName, tuple[int, int]]
+) -> tuple[ArmView, ...]:
+    """``late``: arm > (late feedback, feedback of closed cohorts)."""
+    totals, found = ArmTotals(blocks), []
+    for arm in ARMS:
+        units = sum(c.units_c if arm == "candidate" else c.units_b for c in watch.stages.values())
+        labelled = sum(c.labelled_c if arm == "candidate" else c.labelled_b for c in watch.stages.values())
+        n_late, n_of = late.get(arm, (0, 0))
+        found.append(
+            ArmView(
+                arm=arm, variant=rollout.candidate if arm == "candidate" else rollout.champion, units=units, labelled=labelled,
+                label_rate=labelled / units if units else None, mean=getattr(totals, arm).mean, late=n_late,
+                late_of=n_of, late_share=n_late / n_of if n_of else None,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def late_alert(arms: Sequence[ArmView]) -> str | None:
+    """Above 1 % of one arm the window is too short for that arm, and what comes in time may be another kind of news."""
+    much = [a for a in arms if a.late_share is not None and a.late_share > LATE_ALERT]
+    if not much:
+        return None
+    which = " and ".join(f"{100 * (a.late_share or 0):.1f} % of the {a.arm}'s ({a.late} of {a.late_of})" for a in much)
+    return (
+        f"Feedback came after its cohort was closed: {which}. It is shown, not used. Where that is news of another kind, the comparison is off: "
+        "give the next rollout a longer rollout.feedback_window"
+    )
+
+
+def stages_of(rollout: Rollout, watch: EvidenceState, *, held_back: bool = False) -> tuple[StageView, ...]:
+    """The ladder; after a promotion also the holdback, in which only "not worse" is under attack.
+
+    Args:
+        held_back: some units still get the champion before.
+    """
+    found = []
+    for place, share in enumerate(rollout.ladder):
+        spans = [s for s in rollout.stage_history if s["share"] == share]
+        state: State = "ahead" if not spans else "now" if rollout.share == share else "done"
+        since, until = (spans[0]["from"], spans[-1]["to"]) if spans else (None, None)
+        times = [None if at is None else datetime.fromisoformat(at) for at in (since, until)]
+        counts = watch.stages.get(place, NO_COUNTS)
+        found.append(_stage(counts, share, state=state, asks=asked_at(rollout.ladder, place), since=times[0], until=times[1]))
+    if rollout.outcome == "promoted":
+        counts = watch.stages.get(len(rollout.ladder), NO_COUNTS)
+        state = "now" if held_back else "done"
+        found.append(_stage(counts, 1 - HOLDBACK_SHARE, state=state, asks="roll", since=rollout.ended_at, until=None))
+    return tuple(found)
+
+
+def _stage(c: StageCounts, share: float, *, state: State, asks: str, since: datetime | None, until: datetime | None) -> StageView:
+    units = c.units_c + c.units_b
+    claim = f"each unit is the candidate's with probability {share:g}"
+    return StageView(
+        share=share, state=state, asks=asks, since=since, until=until, units={"candidate": c.units_c, "champion": c.units_b},
+        labelled={"candidate": c.labelled_c, "champion": c.labelled_b}, candidate_share=c.units_c / units if units else None,
+        sample_ratio=_evidence("sample_ratio", claim, c.ratio_peak, c.ratio_peak, ALPHA_RATIO), rates_differ=c.rates_differ,
+    )  # fmt: skip
+
+
+def asked_at(ladder: Sequence[float], place: int) -> str:
+    return f"ship{margin_needed(ladder[place], is_last=place == len(ladder) - 1)}"
+
+
+def next_step_of(rollout: Rollout) -> NextStep | None:
+    if rollout.share is None:
+        return None
+    asks = asked_at(rollout.ladder, rollout.stage)
+    if rollout.stage + 1 < len(rollout.ladder):
+        return NextStep(act="advance", share=rollout.ladder[rollout.stage + 1], asks=asks)
+    return NextStep(act="promote", share=1.0, asks=asks)
+
+
+def labels_of(rollout: Rollout, gate: QualityGate) -> Labels:
+    return Labels(
+        used=gate.labelled,
+        in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
+        needed_in_stage=int(rollout.settings.get("min_labelled_per_stage", 200)),
+        waiting=gate.pending.n if gate.pending is not None else 0,
+        allowed=int(rollout.settings.get("max_labelled", 8000)),
+    )
+
+
+def silence_of(watch: EvidenceState) -> SilenceView:
+    s = watch.silence
+    return SilenceView(
+        since=s.since, found_at=s.found_at, fetches={"candidate": s.fetches_c, "champion": s.fetches_b},
+        reports={"candidate": s.reports_c, "champion": s.reports_b},
+    )  # fmt: skip
+
+
+def _guardrail(g: Guardrail) -> GuardrailView:
+    allowed = allowed_text(g.kind, g.margin)
+    e = _evidence(g.kind, f"at most {allowed} than the champion", g.evidence.peak, g.evidence.log_e, g.alpha)
+    return GuardrailView(
+        **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__}, margin=g.margin, allowed=allowed, n_candidate=g.n_candidate,
+        n_blocks=g.n_blocks, champion_mean=g.champion.mean, candidate_mean=g.candidate.mean,
+    )  # fmt: skip
+
+
+def allowed_text(kind: GuardrailKind, margin: float) -> str:
+    points = f"{100 * margin:.3g} point{'' if margin == 0.01 else 's'}"
+    return {"errors": f"{points} more errors", "latency": f"{points} more slow requests", "cost": f"{100 * (margin - 1):.3g} % more cost"}[
+        kind
+    ]
+
+
+def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> EvidenceView:
+    needed = threshold(alpha)
+    return EvidenceView(
+        name=name, claim=claim, e_value=exp(min(peak, LARGEST)), log_e=peak, log_e_now=now, threshold=1 / alpha,
+        share_of_way=min(1.0, max(0.0, peak / needed)), passed=peak >= needed, text=f"{shown(peak)} of {shown(needed)}",
+    )  # fmt: skip
+
+
+def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
+    """The evidence that a decision turned on, as ``ship3 41.2 of 20``; None where none was recorded, or none with a threshold did it."""
+    evidence = decision.content["inputs"].get("evidence")
+    before = decision.content["before"]
+    if evidence is None or before is None or before["stage"] < 0:
+        return None
+    log_e: Mapping[str, float] = evidence["log_e"]
+    name = asked_at(rollout.ladder, before["stage"])
+    if evidence["outcome"] == "worse":
+        name = "roll"
+    elif evidence["outcome"] == "guardrail":
+        alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]
+        if not alarmed:
+            return None
+        return f"{alarmed[0]} {shown(log_e[f'guardrail_{alarmed[0]}'])} of {shown(threshold(ALPHA[alarmed[0]]))}"
+    elif evidence["outcome"] == "invalid":
+        return None
+    return f"{name} {shown(log_e[name])} of {shown(threshold(ALPHA_ROLL if name == 'roll' else ALPHA_SHIP))}"

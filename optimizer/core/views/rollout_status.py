@@ -1,0 +1,174 @@
+"""What people see of a Rollout, as values: evidence against thresholds, arms, stages, what is waited for. ``rollout_evidence.py`` makes them.
+
+Nothing here decides. The word better is said only where the gate has refuted "not better" (``QualityGate.says_better``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from optimizer.core.forecast.forecast import RolloutForecast
+from optimizer.core.rollout.blocks import ArmName
+from optimizer.core.rollout.evidence_share import KeyShare
+from optimizer.core.serving.assignment import Holdback
+from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Champion
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP
+
+State = Literal["done", "now", "ahead"]
+WITHIN_BLOCKS = "compared within each block, so not the difference of the two means"  # wherever both are shown
+CONFIDENCE = 1 - ALPHA_SHIP - ALPHA_ROLL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceView:
+    """One game: the claim under attack, its largest e-value so far, and the one that refutes it."""
+
+    name: str  # ship3, ship2, ship1, sup, roll; errors, latency, cost
+    claim: str
+    e_value: float
+    log_e: float  # natural log of the same
+    log_e_now: float  # after the last block; a verdict is read from the largest
+    threshold: float
+    share_of_way: float  # in [0, 1], on the log scale
+    passed: bool
+    text: str  # "41.2 of 20"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailView(EvidenceView):
+    """``passed`` = alarmed. Means are recent ones, older outcomes weigh less; of cost they are shares of the cap."""
+
+    margin: float
+    allowed: str  # the margin in words
+    n_candidate: int
+    n_blocks: int
+    champion_mean: float
+    candidate_mean: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmView:
+    """Matured units of one arm. ``mean`` is of the units' outcomes, in [0, 1]; ``late`` counts feedback that is shown, not used."""
+
+    arm: ArmName
+    variant: str
+    units: int
+    labelled: int
+    label_rate: float | None
+    mean: float | None
+    late: int
+    late_of: int  # feedback of cohorts that are closed
+    late_share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanDifference:
+    """Candidate - champion, compared within each block, so that neither a growing share nor a moving day counts for it."""
+
+    observed: float | None
+    lower: float
+    upper: float
+    confidence: float = CONFIDENCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageView:
+    """One step of the ladder, or the holdback after it. ``asks`` names the evidence that lets it go on, of the holdback the one that would end it."""
+
+    share: float
+    state: State
+    asks: str
+    since: datetime | None  # real time
+    until: datetime | None
+    units: Mapping[ArmName, int]
+    labelled: Mapping[ArmName, int]
+    candidate_share: float | None  # of its units, as measured
+    sample_ratio: EvidenceView
+    rates_differ: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Labelled units of both arms. ``waiting``: matured, in a block that is too small to be used yet."""
+
+    used: int
+    in_stage: int
+    needed_in_stage: int
+    waiting: int
+    allowed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hours:
+    """On the rollout clock."""
+
+    running: float
+    least: float
+    allowed: float
+    window: float  # until a cohort's feedback counts as complete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceView:
+    """Reports per fetch since ``since``; ``found_at``: since when the candidate reports less than half as often."""
+
+    since: datetime | None
+    fetches: Mapping[ArmName, int]
+    reports: Mapping[ArmName, int]
+    found_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextStep:
+    act: Literal["advance", "promote"]
+    share: float
+    asks: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """An alert of this rollout that is open."""
+
+    kind: str
+    level: str
+    detail: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutView:
+    """``verdict`` says in words what the evidence allows to say. ``n_blocks`` and ``head`` tie it to the chain of blocks."""
+
+    verdict: str
+    n_blocks: int
+    head: str
+    metric: str
+    margin: float
+    gates: tuple[EvidenceView, ...]
+    guardrails: tuple[GuardrailView, ...]
+    not_guarded: Mapping[str, str]  # guardrail > why it does not look yet
+    difference: MeanDifference
+    arms: tuple[ArmView, ...]
+    left_out: int  # units served both variants because the rollout lapsed within their window
+    late_alert: str | None
+    stages: tuple[StageView, ...]
+    labels: Labels
+    hours: Hours
+    silence: SilenceView
+    waits_for: tuple[str, ...]
+    next_step: NextStep | None
+    lease_expires_at: datetime | None
+    served: bool
+    freeze: Freeze | None
+    holdback: Holdback | None
+    alerts: tuple[Said, ...]
+    looked_at: datetime | None  # when the tick last wrote what it knows
+    followed_by: Champion | None  # the reign after the one that the promotion began, where that is over
+    forecast: RolloutForecast | None = None
+    keys: tuple[KeyShare, ...] = ()  # who brought the labelled units, the largest share first
+    max_share_per_key: float = 1.0
+    beyond_exposures: int = 0  # units without a token that do not count, since their key reported too few exposures

@@ -1,0 +1,144 @@
+"""A Rollout told from its blocks: how evidence, means and guardrails came to be what they are. Pure, for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from optimizer.core.base.phrasing import count, span, when
+from optimizer.core.rollout.blocks import comparison_of
+from optimizer.core.rollout.evidence_state import EvidenceState, begin
+from optimizer.core.rollout.verification import Folded
+from optimizer.core.serving.rollout import Decision, Rollout, percent
+from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.interval import running_intervals
+from optimizer.core.statistics.outcomes import Block
+from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
+from optimizer.core.views.rollout_evidence import ArmTotals
+from optimizer.core.views.rollout_status import RolloutView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityPoint:
+    """After one quality block that was used: what was known with ``labelled`` outcomes of both arms."""
+
+    at: datetime  # real time at which the block closed
+    stage: int
+    labelled: int
+    log_e: Mapping[str, float]  # by game, after this block; not latched
+    candidate_mean: float | None
+    champion_mean: float | None
+    observed: float | None  # difference, compared within each block
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailPoint:
+    at: datetime
+    log_e: float
+    n_candidate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageMeans:
+    candidate: float | None
+    champion: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStory:
+    quality: tuple[QualityPoint, ...]
+    guardrails: Mapping[GuardrailKind, tuple[GuardrailPoint, ...]]
+    stages: Mapping[int, StageMeans]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReport:
+    """``problems``: what does not fit in the chains of blocks and decisions, as sentences; none where the record is whole."""
+
+    rollout: Rollout
+    view: RolloutView
+    decisions: tuple[Decision, ...]
+    history: RolloutStory
+    problems: tuple[str, ...]
+    made_at: datetime
+
+
+def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
+    """What ``evidence.fold`` gives, told; no block is kept but the few that compare outcomes."""
+    found: list[QualityPoint] = []
+    guardrails: dict[GuardrailKind, list[GuardrailPoint]] = {}
+    compared: list[Block] = []
+    sums = ArmTotals()
+    for one in folded:
+        if one.block.kind == "guardrails":
+            _add_guardrails(guardrails, one.before, one.after, one.block.closed_at)
+        comparison = comparison_of(one.block.content, "outcomes") if one.block.kind == "quality" else None
+        if comparison is None:
+            continue
+        compared.append(comparison)
+        sums.add(comparison)
+        if one.after.quality.labelled > one.before.quality.labelled:
+            found.append(_point(one.after.quality, sums, one.block.closed_at))
+    start = begin(rollout.settings).quality
+    intervals = {running.labelled: running.interval for running in running_intervals(start, tuple(compared))}
+    points = tuple(replace(p, lower=intervals[p.labelled].lower, upper=intervals[p.labelled].upper) for p in found)
+    stages = {stage: _stage_means(b for b in compared if b.stage == stage) for stage in sorted({b.stage for b in compared})}
+    return RolloutStory(quality=points, guardrails={kind: tuple(own) for kind, own in guardrails.items()}, stages=stages)
+
+
+def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> str:
+    """One sentence: what became of the candidate, or how it stands."""
+    candidate, family = rollout.candidate, rollout.family
+    if not rollout.stage_history:
+        stands = rollout.status if rollout.is_active else f"over ({rollout.outcome})"
+        return f"{candidate} was never served to users of {family}; the rollout is {stands}: {rollout.reason}."
+    took = f"after {span(view.hours.running)} and {count(_labelled(rollout, view, decisions), 'labelled outcome')}"
+    top = percent(rollout.stage_history[-1]["share"])
+    if rollout.outcome == "promoted":
+        became = f"{candidate} became the champion of {family} {took}, {_how(decisions)}."
+        after = view.followed_by
+        return became if after is None else f"{became} {after.variant} followed it at {when(after.since)}: {after.why.rstrip('.')}."
+    if not rollout.is_active:
+        return f"{candidate} was taken back at {top} of {family} {took}: {rollout.reason}. {rollout.champion} serves everybody."
+    held = ", held" if rollout.held else ""
+    return f"{candidate} is served to {top} of the units of {family}{held}, {took}."
+
+
+def _labelled(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> int:
+    """Outcomes used; of a promoted rollout those of its promotion, since later blocks are the holdback's."""
+    if rollout.outcome != "promoted":
+        return view.labels.used
+    evidence = [found for d in decisions if (found := d.content["inputs"].get("evidence")) is not None]
+    return int(evidence[-1]["labelled"]) if evidence else 0
+
+
+def _how(decisions: Sequence[Decision]) -> str:
+    forced = [d.kind for d in decisions if d.forced]
+    if not forced:
+        return "on evidence alone"
+    if forced == ["start"]:
+        return "every step on evidence; its start was forced by a person"
+    return f"forced by a person in {len(forced)} of its decisions ({', '.join(forced)})"
+
+
+def _point(gate: QualityGate, sums: ArmTotals, at: datetime) -> QualityPoint:
+    """Without its interval, which is worked out for all points together."""
+    names = [h.name for h in hypotheses(gate.margin)]
+    return QualityPoint(
+        at=at, stage=gate.stage, labelled=gate.labelled, log_e=dict(zip(names, (e.log_e for e in gate.evidence), strict=True)),
+        candidate_mean=sums.candidate.mean, champion_mean=sums.champion.mean, observed=sums.observed, lower=-1.0, upper=1.0,
+    )  # fmt: skip
+
+
+def _stage_means(blocks: Iterable[Block]) -> StageMeans:
+    totals = ArmTotals(blocks)
+    return StageMeans(candidate=totals.candidate.mean, champion=totals.champion.mean)
+
+
+def _add_guardrails(found: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, watch: EvidenceState, at: datetime) -> None:
+    for kind, guardrail in watch.guardrails.items():
+        if kind not in before.guardrails or guardrail.n_blocks > before.guardrails[kind].n_blocks:
+            found.setdefault(kind, []).append(GuardrailPoint(at=at, log_e=guardrail.evidence.log_e, n_candidate=guardrail.n_candidate))

@@ -1,0 +1,148 @@
+"""What came of a Study, in sentences: the first one of its report, the lift beside what selection promised, the cost, what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer.core.base.phrasing import count, dollars
+from optimizer.core.base.values import Aim, Spend
+from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
+from optimizer.core.search.proposal_sequence import chosen_on
+from optimizer.core.search.study import CONFIRM, UNFINISHED, Study, Trial, ranked
+
+SAME = 0.05  # costs and times that differ by less are not told apart
+_BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
+CALLED: Mapping[Aim, str] = {"quality": "improved", "cost": "cheaper", "latency": "quicker"}
+_BEAT: Mapping[Aim, str] = {"quality": "beat", "cost": "was cheaper, and not worse, than", "latency": "was quicker, and not worse, than"}
+
+
+def headline(study: Study, trials: Sequence[Trial]) -> str:
+    """One sentence: what became of the search, or how it stands."""
+    family, winner = study.family, study.winner
+    candidates = [t for t in trials if t.n and t.variant != study.champion]
+    tried, where = count(len(candidates), "candidate"), chosen_on(study)
+    if study.status == "failed":
+        return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
+    if study.strategy == CONFIRM and study.outcome in (None, "not_confirmed"):
+        return _look(study)
+    if study.status == "cancelled":
+        return f"The study of {family} was cancelled after {tried}; {_best(study, trials)}."
+    if study.status == "confirming":
+        how = f"{winner}, the best of {tried} on dev," if where == "dev" else f"what was proposed, from {winner} on,"
+        return f"The search of {family} is over; {how} is being confirmed on the sealed holdout."
+    if study.status == "queued" and not trials:
+        return f"The study of {family} is queued."
+    if study.status in UNFINISHED:
+        return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials)}."
+    if study.outcome == "nominated":
+        improves = float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
+        return (
+            f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated{_at_what(study, trials)}."
+            if improves
+            else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
+        )
+    if study.outcome == "not_confirmed" and study.confirmation is None:
+        return f"{winner}, the best of {tried}, beats the champion of {family} on {where}; the sealed holdout was not looked at."
+    if study.outcome == "not_confirmed":
+        what = f"was the best of {tried} on dev" if where == "dev" else f"of {tried} went as far as any"
+        return f"{winner} {what}, but the sealed holdout did not confirm it.{_missed(study)}"
+    if study.outcome == "budget_exhausted":
+        what = f"{winner} could be confirmed" if winner else "a candidate could be compared"
+        return f"The budget of the study of {family} ended before {what}."
+    if where != "dev" and not candidates:
+        return f"No improvement: nothing was proposed that is cheaper, and not worse, than the champion of {family}, so the holdout was not looked at."
+    return f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on {where}, so the holdout was not looked at."
+
+
+def _at_what(study: Study, trials: Sequence[Trial]) -> str:
+    """What a better score costs beside the champion, in dollars and time of a call, where both were measured and differ."""
+    by_variant = {t.variant: t for t in trials}
+    champion, winner = by_variant.get(study.champion), by_variant.get(study.winner or "")
+    if study.aim != "quality" or champion is None or winner is None:
+        return ""
+    times = {
+        "the time" if study.is_replayed else "the cost": (winner.usd_per_example, champion.usd_per_example),
+        "the p95 latency": (winner.p95_ms or 0.0, champion.p95_ms or 0.0),
+    }
+    told = [f"{a / b:.2g} times {what}" for what, (a, b) in times.items() if a and b and abs(a / b - 1) > SAME]
+    return f", at {' and '.join(told)}" if told else ""
+
+
+def _look(study: Study) -> str:
+    """Of a study that searched nothing."""
+    what = f"{study.winner}, nominated for {study.aim},"
+    if study.status in UNFINISHED:
+        return f"{what} is being confirmed on the sealed holdout of {study.family}."
+    if study.status == "cancelled":
+        return f"The confirmation of {study.winner} for {study.family} was cancelled."
+    return f"{what} was not confirmed by the sealed holdout of {study.family}.{_missed(study)}"
+
+
+def _missed(study: Study) -> str:
+    names = [g["name"] for g in missed((study.confirmation or {}).get("gates", ()))]
+    return f" Not met: {', '.join(names)}." if names else ""
+
+
+def lift_text(study: Study, looks_now: int | None) -> str | None:
+    """The lift on the sealed holdout with its interval, the selection lift beside it, and the looks; None without a confirmation.
+
+    Args:
+        looks_now: how many studies have looked at these holdout examples by now.
+    """
+    found: Mapping[str, Any] = study.confirmation or {}
+    if found.get("lift") is None or study.aim != "quality":
+        return str(found["summary"]) if found.get("summary") else None
+    on = count(int(found["n"]), "sealed holdout example")
+    sentence = (
+        f"Holdout lift {found['lift']:+.3f}, 95 % interval {found['lift_low']:+.3f} to {found['lift_high']:+.3f}, p {found['p']:.3g}: "
+        f"{found['champion_mean']:.3f} to {found['winner_mean']:.3f} on {on}."
+    )
+    if (selection := found.get("selection_lift")) is not None:
+        sentence += f" On dev, where it was chosen for being best, it led by {selection:+.3f}, a figure that flatters on average."
+    looks = found.get("looks")
+    if looks is not None:
+        confidence = f"confidence 1 − {looks} p = {confidence_of(found['p'], looks):.3f}"
+        times = (
+            "This was the first look at these examples" if looks == 1 else f"This was look {looks} at these examples, hence {confidence}"
+        )
+        later = f"; by now there have been {looks_now}" if looks_now is not None and looks_now > looks else ""
+        sentence += f" {times}{later}."
+    return sentence
+
+
+def cost_text(study: Study, spent: Mapping[str, Spend]) -> str:
+    """Calls and dollars of everything, against the caps."""
+    calls, usd = sum(s.n_calls for s in spent.values()), sum(s.usd for s in spent.values())
+    of_calls = f" of {study.budget.calls:,}" if study.budget.calls is not None else ""
+    of_usd = f" of {dollars(study.budget.usd)}" if study.budget.usd is not None else ""
+    free = f", {study.spend.n_from_journal:,} more answered from the journal" if study.spend.n_from_journal else ""
+    took = "So far it took" if study.status in UNFINISHED else "It took"
+    return f"{took} {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and {dollars(usd)}{of_usd}{free}."
+
+
+def next_step(study: Study) -> str:
+    """The command that goes on from here."""
+    family = study.family
+    if study.status in UNFINISHED:
+        return f"detent study show {study.id} (again), or: detent study cancel {study.id}"
+    if study.status in ("cancelled", "failed"):
+        return f"detent study resume {study.id}"
+    if study.outcome == "nominated" and study.winner:
+        return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
+    if study.outcome == "not_confirmed" and study.winner and study.confirmation is None:
+        return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
+    if study.outcome == "not_confirmed" and study.winner:
+        return f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family} {study.winner}"
+    return f"nothing was better; another search: detent study run {family} --dry-run"
+
+
+def _best(study: Study, trials: Sequence[Trial]) -> str:
+    if study.winner:
+        return f"best on dev so far: {study.winner}, not confirmed"
+    measured = ranked(trials)
+    if not measured:
+        return "none has met every dev example" if any(t.n for t in trials) else "nothing has been measured"
+    if measured[0].variant == study.champion:
+        return "nothing leads the champion on dev"
+    return f"{measured[0].variant} leads on dev, not confirmed"

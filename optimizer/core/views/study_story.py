@@ -1,0 +1,306 @@
+"""A Study told from its trials and dev results: what was tried, what led, on which examples, and at what cost. Pure, for the report.
+
+Nothing of the holdout comes in here but the confirmation that the Study keeps: sums, never an example.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import sqrt
+from statistics import fmean, pstdev, stdev
+from typing import TYPE_CHECKING, Literal
+
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import ExampleResult, Interval, Spend, measured
+from optimizer.core.content.search.sensitivity import KnobCurve
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.comparison import TIE
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import Study, Trial, ranked
+
+if TYPE_CHECKING:  # it needs numpy, which the api process never imports
+    from optimizer.core.search.cascade.curves import CascadeCurves
+
+N_CURVES = 6
+Z95 = 1.959964
+MIN_TRIALS = 10  # fewer say nothing about what a setting is worth
+
+Mark = Literal["champion", "winner", ""]
+Results = Mapping[str, Sequence[ExampleResult]]  # of the search, by variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialView:
+    """``calls`` and ``best`` are the search's up to and including this trial; ``lead`` is over the champion, on examples measured for both."""
+
+    trial: Trial
+    mark: Mark
+    calls: int
+    best: float | None
+    lead: float | None
+    ending: str  # why it went no further or cannot win; empty where neither is so
+    on_front: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyView:
+    """What one proposer tried. ``usd`` is of its trials alone, not of what it asked for itself."""
+
+    name: str
+    n_trials: int
+    n_calls: int
+    usd: float
+    best: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """After ``n`` common examples: the trial's mean in its band, and the champion's mean on the same ones."""
+
+    n: int
+    mean: float
+    band: Interval
+    champion: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningCurve:
+    trial: Trial
+    mark: Mark
+    points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One dev example on which both were measured; ``difference`` = other - champion."""
+
+    champion: ExampleResult
+    other: ExampleResult
+    difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """``trial`` against the champion, example by example: the winner, else the best of the others. ``cases``: largest gain first."""
+
+    trial: Trial
+    cases: tuple[Case, ...]
+    wins: int
+    ties: int
+    losses: int
+    n_unmeasured: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStory:
+    trials: tuple[TrialView, ...]
+    strategies: tuple[StrategyView, ...]
+    curves: tuple[LearningCurve, ...]
+    duel: Duel | None
+    n_unread: int  # answers of the trials that could not be read: they score 0
+    n_unmeasured: int  # examples of the trials without a score
+    cannot_tell: str | None  # why no setting can be called important; None where it can be tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyReport:
+    """``texts``: dev examples whose text may be shown, masked. ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now.
+
+    ``sensitivity``: of a policy's searched knobs, on the dev items; None in families of prompts. ``cascade``: of thresholds, on the training
+    examples; None for a study that asked no tiers.
+    """
+
+    study: Study
+    history: StudyStory
+    variants: Mapping[str, Variant]
+    texts: Mapping[str, Example]
+    outputs: Mapping[tuple[str, str], str]  # (variant, example) > what was answered, masked; only of ``texts``
+    spent: Mapping[str, Spend]
+    looks: int | None
+    made_at: datetime
+    sensitivity: Sequence[KnobCurve] | None = None
+    cascade: CascadeCurves | None = None
+
+
+def history_of(study: Study, trials: Sequence[Trial], results: Results) -> StudyStory:
+    """Everything that trials and their dev results tell."""
+    order = common_order(study, results)
+    scores = {variant: measured(rows) for variant, rows in results.items()}
+    champion = scores.get(study.champion, {})
+    n_dev = max((t.n for t in trials if t.status == "complete"), default=len(order))  # fewer than chosen where one was forgotten since
+    unmeasured = {variant: sum(r.score is None for r in rows) for variant, rows in results.items()}
+    seen = tuple(_trial_views(study, sorted(trials, key=lambda t: t.number), scores, unmeasured, n_dev))
+    others = [t for t in ranked(trials) if t.variant != study.champion]
+    first = [t for t in others if t.variant == study.winner]
+    shown = [*first, *(t for t in others if t.variant != study.winner)][:N_CURVES]
+    curves = (_curve(t, mark_of(study, t), order, champion, scores.get(t.variant, {})) for t in shown)
+    return StudyStory(
+        trials=seen,
+        strategies=tuple(_strategies(trials)),
+        curves=tuple(curve for curve in curves if curve.points),
+        duel=_duel(shown[0], results.get(study.champion, ()), results.get(shown[0].variant, ())) if shown and champion else None,
+        n_unread=sum(r.error is not None and r.score is not None for rows in results.values() for r in rows),
+        n_unmeasured=sum(r.score is None for rows in results.values() for r in rows),
+        cannot_tell=cannot_tell_importance(study, trials, scores),
+    )
+
+
+def common_order(study: Study, results: Results) -> tuple[str, ...]:
+    """Dev examples, those first that most variants met, so that every trial is a beginning; of equals as the dataset has them."""
+    met = Counter(r.example for rows in results.values() for r in rows)
+    dev = list((study.dataset or {}).get("dev", ()))
+    place = {example: n for n, example in enumerate(dev)}
+    return tuple(sorted(dev, key=lambda example: (-met[example], place[example])))
+
+
+def score_band(n: int, total: float, squares: float) -> Interval:
+    """95 % interval of a mean of ``n`` scores in [0, 1], honest for few: two scores of 0 and two of 1 are added first.
+
+    Args:
+        total, squares: sums of the scores and of their squares.
+    Source:
+        Agresti and Coull (1998), American Statistician 52(2), 119-126, "add two successes and two failures"; for scores of 0
+        and 1 it is theirs, for others its normal interval of the mean.
+    """
+    n, total, squares = n + 4, total + 2, squares + 2
+    mean = total / n
+    half = Z95 * sqrt(max(0.0, squares / n - mean * mean) / n)
+    return Interval(lower=max(0.0, mean - half), upper=min(1.0, mean + half))
+
+
+def lead(own: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+    """Mean difference on the examples measured for both; None without any."""
+    differences = [own[e] - other[e] for e in own if e in other]
+    return fmean(differences) if differences else None
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points (cost, score) that no other point beats in both, the cheapest first; equal ones are kept once."""
+    front: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not front or score > front[-1][1]:
+            front.append((cost, score))
+    return front
+
+
+def usd_per_example(trial: Trial) -> float | None:
+    return trial.cost_usd / trial.n if trial.n else None
+
+
+def _trial_views(
+    study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]], unmeasured: Mapping[str, int], n_dev: int
+) -> Iterable[TrialView]:
+    champion = scores.get(study.champion, {})
+    front = _front(trials)
+    calls, best = 0, None
+    for trial in trials:
+        calls += trial.n_calls
+        if trial.status == "complete" and trial.score is not None and trial.n >= n_dev:
+            best = trial.score if best is None else max(best, trial.score)
+        own = scores.get(trial.variant, {})
+        yield TrialView(
+            trial=trial, mark=mark_of(study, trial), calls=calls, best=best, lead=lead(own, champion) if trial.variant != study.champion else None,
+            ending=_ending(study, trial, len(champion.keys() - own.keys()), unmeasured.get(trial.variant, 0), n_dev), on_front=trial.number in front,
+        )  # fmt: skip
+
+
+def _ending(study: Study, trial: Trial, n_missing: int, n_unmeasured: int, n_dev: int) -> str:
+    """Why a trial went no further, or why its score cannot win: a missing score is never counted as a good one."""
+    if trial.status == "running":
+        return f"still running, {trial.n} of {n_dev} examples so far"
+    if trial.n and trial.score is None:
+        return "no example could be measured"
+    if trial.status == "complete" and trial.n >= n_dev:
+        errors = f"{count(n_missing, 'example')} that the champion has a score on could not be measured"
+        return f"cannot win: {errors}" if n_missing and trial.variant != study.champion else ""
+    after = f"after {trial.n} of {n_dev} examples"
+    if trial.status == "dropped":
+        return (
+            f"dropped {after}: {count(n_unmeasured, 'example')} could not be measured"
+            if n_unmeasured
+            else f"dropped {after}: too far behind to win"
+        )
+    return f"stopped {after}: {study.spend.search_cut or f'the study was {study.status}'}"
+
+
+def mark_of(study: Study, trial: Trial) -> Mark:
+    """What the trial's variant is to the study."""
+    return "champion" if trial.variant == study.champion else "winner" if trial.variant == study.winner else ""
+
+
+def _strategies(trials: Sequence[Trial]) -> Iterable[StrategyView]:
+    for name in dict.fromkeys(t.proposer for t in sorted(trials, key=lambda t: t.number)):
+        own = [t for t in trials if t.proposer == name]
+        best = ranked(own)
+        yield StrategyView(
+            name=name,
+            n_trials=len(own),
+            n_calls=sum(t.n_calls for t in own),
+            usd=sum(t.cost_usd for t in own),
+            best=best[0].score if best else None,
+        )
+
+
+def _curve(trial: Trial, mark: Mark, order: Iterable[str], champion: Mapping[str, float], own: Mapping[str, float]) -> LearningCurve:
+    points: list[CurvePoint] = []
+    total = squares = before = 0.0
+    for n, example in enumerate((e for e in order if e in own and e in champion), start=1):
+        total, squares, before = total + own[example], squares + own[example] ** 2, before + champion[example]
+        points.append(CurvePoint(n=n, mean=total / n, band=score_band(n, total, squares), champion=before / n))
+    return LearningCurve(trial=trial, mark=mark, points=tuple(points))
+
+
+def _duel(trial: Trial, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]) -> Duel | None:
+    before = {r.example: r for r in champion}
+    pairs = [(before[r.example], r) for r in other if r.example in before]
+    cases = [Case(champion=b, other=c, difference=c.score - b.score) for b, c in pairs if b.score is not None and c.score is not None]
+    if not cases:
+        return None
+    cases.sort(key=lambda case: (-case.difference, case.other.example))
+    wins, losses = sum(c.difference > TIE for c in cases), sum(c.difference < -TIE for c in cases)
+    return Duel(
+        trial=trial, cases=tuple(cases), wins=wins, ties=len(cases) - wins - losses, losses=losses, n_unmeasured=len(pairs) - len(cases)
+    )
+
+
+def _front(trials: Sequence[Trial]) -> set[int]:
+    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without one stand outside."""
+    measured = ranked(trials)
+    costs: dict[int, tuple[float, ...]] = {}
+    with_p95 = [t for t in measured if t.p95_ms is not None]
+    for t in with_p95 or measured:
+        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
+    return {n for n, own in costs.items() if not any(_beats(other, own) for other in costs.values())}
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def cannot_tell_importance(study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> str | None:
+    """Why no setting can be called important: too few trials, or scores that differ no more than the luck of the examples makes them.
+
+    ``scores``: variant -> example -> score.
+    """
+    complete = ranked(trials)
+    if len(complete) < MIN_TRIALS:
+        return f"{count(len(complete), 'measured trial')}, and fewer than {MIN_TRIALS} say nothing about what a setting is worth."
+    spread = pstdev([t.score or 0.0 for t in complete])
+    if spread == 0:
+        return f"all {len(complete)} measured trials have the same score."
+    champion = scores.get(study.champion, {})
+    noise = [error for t in complete if (error := _chance(champion, scores.get(t.variant, {}))) is not None]
+    if noise and spread <= sqrt(fmean(e * e for e in noise)):
+        return f"the trials' scores differ by no more (standard deviation {spread:.3f}) than the luck of the examples makes them."
+    return None
+
+
+def _chance(champion: Mapping[str, float], own: Mapping[str, float]) -> float | None:
+    """Standard error of one trial's score beside another's on the same examples: that of the paired difference, shared by both."""
+    differences = [own[e] - champion[e] for e in own if e in champion]
+    if len(differences) < 2 or not any(differences):
+        return None
+    return stdev(differences) / sqrt(2 * len(differences))

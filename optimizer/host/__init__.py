@@ -1,0 +1,1 @@
+"""The machine that Detent runs on: settings, run files, ports, logs. Below the adapters. Start at ``config.py``."""

@@ -1,0 +1,88 @@
+"""Logs: JSON lines with rotation under var/logs, one file per process; readable lines on a terminal; a request id on every line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from logging.handlers import RotatingFileHandler
+from typing import Any
+
+import structlog
+
+from optimizer.core.base.printable import printable_json, printable_lines
+from optimizer.host.config import Settings
+
+MAX_FILE_BYTES = 10 * 1024 * 1024
+N_OLD_FILES = 5
+NOISY = ("httpx", "httpcore", "alembic", "dbos", "LiteLLM", "dspy", "mlflow", "optuna", "urllib3", "uvicorn.access", "filelock")
+
+
+def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> None:
+    """Send this process's logs to var/logs/<process>.log, and to stderr where a person or a collector reads it.
+
+    Args:
+        process: name of the file and of the ``process`` member of every line.
+        terminal: False for commands whose stderr belongs to their own messages.
+    """
+    settings.log_dir().mkdir(parents=True, exist_ok=True)
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+    def name_process(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["process"] = process
+        return event
+
+    as_json = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[
+            name_process,
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+            _last(printable_json),
+        ],
+    )
+    for_people = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,  # rich's shows every local value, keys and texts among them, and takes seconds
+            ),
+            _last(printable_lines),
+        ],
+    )
+
+    file = RotatingFileHandler(
+        settings.log_dir() / f"{process}.log", maxBytes=MAX_FILE_BYTES, backupCount=N_OLD_FILES, encoding="utf-8", delay=True
+    )
+    file.setFormatter(as_json)
+    handlers: list[logging.Handler] = [file]
+    if terminal and (settings.log_json or sys.stderr.isatty()):
+        stream = logging.StreamHandler()
+        stream.setFormatter(as_json if settings.log_json else for_people)
+        handlers.append(stream)
+
+    root = logging.getLogger()
+    root.handlers[:] = handlers
+    root.setLevel(settings.log_level.upper())
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _last(change: Callable[[str], str]) -> Any:
+    """A processor behind the one that made a line of the event."""
+    return lambda _logger, _method, line: change(line)

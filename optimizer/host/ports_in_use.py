@@ -1,0 +1,109 @@
+"""Listening sockets: the wanted port, or the next free one with a word on who holds the wanted one."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+
+import psutil
+
+from optimizer.core.base.errors import Conflict
+
+N_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """A bound and listening socket; ``notice`` is a sentence when it is not the wanted port."""
+
+    socket: socket.socket
+    host: str
+    port: int
+    notice: str | None
+
+
+def listen(host: str, wanted: int, what: str) -> Listening:
+    """Bind ``wanted`` on ``host``, else the next free port (0: any).
+
+    Raises:
+        Conflict: the address is not this machine's, the port needs rights, or no port nearby is free.
+    """
+    notice = None
+    for port in range(wanted, min(wanted + N_TRIES, 65536)):
+        try:
+            bound = _bind(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise Conflict(f"{what} cannot listen on {host}:{port}: {error.strerror or error}. Choose another host or port.") from None
+            notice = notice or f"Port {wanted} is taken by {owner_of(wanted)}"
+            continue
+        actual = bound.getsockname()[1]
+        return Listening(socket=bound, host=host, port=actual, notice=f"{notice}; {what} uses {actual}." if notice else None)
+    raise Conflict(f"{notice}, and so are the {N_TRIES - 1} ports after it. Free one, or set another port for {what}.")
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether the port could be bound right now."""
+    try:
+        _bind(host, port).close()
+    except OSError:
+        return False
+    return True
+
+
+def owner_of(port: int) -> str:
+    """Who listens on the port, where the system tells."""
+    try:
+        for connection in psutil.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN and connection.pid and getattr(connection.laddr, "port", None) == port:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except (psutil.Error, OSError):
+        pass
+    return "another process (this system does not say which)"
+
+
+def listening_hosts(pid: int) -> set[str]:
+    """The addresses on which a process listens; empty where the system does not say."""
+    try:
+        listening = (c for c in psutil.Process(pid).net_connections(kind="inet") if c.status == psutil.CONN_LISTEN)
+        return {str(getattr(connection.laddr, "ip", "")) for connection in listening}
+    except (psutil.Error, OSError):
+        return set()
+
+
+@lru_cache(maxsize=4096)
+def is_loopback(host: str | None) -> bool:
+    """Whether a name or address is this machine's own and reached from nowhere else; None is the end of a Unix socket."""
+    if host is None or host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def reachable_host(host: str) -> str:
+    """The host to put into an address that is opened on this machine."""
+    if host in ("0.0.0.0", ""):
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(1024)
+    except OSError:
+        bound.close()
+        raise
+    return bound

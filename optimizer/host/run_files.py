@@ -1,0 +1,133 @@
+"""Files under var/run: who holds which lock, and under which address each running process answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import structlog
+
+from optimizer.core.base.errors import Refused
+from optimizer.host.config import Settings
+
+ANNOUNCE_AGAIN_S = 1.0
+PRIVATE = 0o077  # umask: no mode for others on what is written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningProcess:
+    """A process that announced itself and is alive. ``url`` is None for one that listens to nobody."""
+
+    name: str
+    pid: int
+    url: str | None
+    since: datetime
+
+
+def announce(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
+    """Write var/run/<name>.json in one step, once the process is READY: a reader sees all of it or nothing."""
+    started = psutil.Process().create_time()
+    write_whole(settings.run_dir() / f"{name}.json", {"pid": os.getpid(), "url": url, "created": started, **more})
+
+
+def announce_soon(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
+    """``announce``, where a full disk stops no process: it is tried again every second until there is room."""
+    try:
+        announce(settings, name, url, **more)
+    except OSError as error:
+        structlog.get_logger(name).warning("the address cannot be written, will try again", error=str(error))
+        again = threading.Timer(ANNOUNCE_AGAIN_S, announce_soon, (settings, name, url), more)
+        again.daemon = True
+        again.start()
+
+
+def withdraw(settings: Settings, name: str) -> None:
+    """Take the address away; a missing file is fine, and one that cannot be removed counts for nothing once its process has ended."""
+    with suppress(OSError):
+        (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)
+
+
+def find(settings: Settings, name: str) -> RunningProcess | None:
+    """Who announced ``name``, if that process still lives; the file of a killed process counts for nothing."""
+    try:
+        values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
+        pid, created = int(values["pid"]), float(values["created"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not lives(pid, created):
+        return None
+    return RunningProcess(name=name, pid=pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
+
+
+def lives(pid: int, created: float) -> bool:
+    """Whether the process that had this pid at that time (seconds since 1970) still runs, and the pid is nobody else's by now."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) <= 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def write_whole(path: Path, values: object) -> None:
+    """Write JSON in one step: a reader sees all of it or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(values), encoding="utf-8")
+    part.replace(path)
+
+
+def note(settings: Settings, name: str, member: str) -> Any:
+    """A further member that a living process announced, such as the profile of ``serve``; None without one."""
+    if find(settings, name) is None:
+        return None
+    return json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8")).get(member)
+
+
+class ProcessLock:
+    """A lock that one process of a home may hold, released by the system however that process ends."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        from filelock import FileLock  # here, because most processes only look for addresses
+
+        settings.run_dir().mkdir(parents=True, exist_ok=True)
+        self._settings = settings
+        self._lock = FileLock(settings.run_dir() / f"{name}.lock")
+        self._holder = settings.run_dir() / f"{name}.holder"
+
+    def acquire(self, timeout_s: float = 0.0) -> bool:
+        """True when this process holds the lock now; a negative timeout waits for ever."""
+        try:
+            self._lock.acquire(timeout=timeout_s, poll_interval=0.2)
+        except TimeoutError:
+            return False
+        self._holder.write_text(str(os.getpid()), encoding="utf-8")
+        return True
+
+    def acquire_or_refuse(self, what: str, advice: str) -> None:
+        """Raises Refused naming the holder: ``what`` says who is in the way, ``advice`` what to do."""
+        if not self.acquire():
+            raise Refused(f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder())
+
+    def holder(self) -> int | None:
+        """The pid that took the lock last; meaningful only while somebody holds it."""
+        try:
+            return int(self._holder.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def is_held(self) -> bool:
+        """Whether the process that took the lock last is still there; nothing is locked to find out."""
+        pid = self.holder()
+        return pid is not None and psutil.pid_exists(pid)
+
+    def release(self) -> None:
+        if self._lock.is_locked:
+            self._holder.unlink(missing_ok=True)
+            self._lock.release()

@@ -1,0 +1,57 @@
+"""Which homes have a running server of this user: so that ``detent`` finds it from any folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from optimizer.core.base.canonical import digest
+from optimizer.host.run_files import lives, write_whole
+
+
+def enter(home: Path) -> None:
+    """Says that this process serves ``home``. A folder that cannot be written costs the convenience, never the server."""
+    with suppress(OSError):
+        write_whole(_file(home), {"home": str(home), "pid": os.getpid(), "created": psutil.Process().create_time()})
+
+
+def leave(home: Path) -> None:
+    """Takes that back; a missing file is fine."""
+    with suppress(OSError):
+        _file(home).unlink(missing_ok=True)
+
+
+def running() -> list[Path]:
+    """Homes whose server lives, by name."""
+    found = []
+    try:
+        files = list(_folder().glob("*.json"))
+    except OSError:
+        return []
+    for file in files:
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            if lives(int(values["pid"]), float(values["created"])):
+                found.append(Path(values["home"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return sorted(found)
+
+
+def _folder() -> Path:
+    """A folder of this user alone: one that another user made under the common name is not trusted."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime) / "detent" if runtime else Path(tempfile.gettempdir()) / f"detent-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder
+
+
+def _file(home: Path) -> Path:
+    return _folder() / f"{digest(str(home).encode(errors='surrogateescape'))[:16]}.json"

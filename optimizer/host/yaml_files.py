@@ -1,0 +1,118 @@
+"""YAML files within bounds: how large one may be, and how much its aliases may stand for.
+
+An alias costs nothing while it is only read: both places share one value. Whoever walks over the values afterwards meets them once for each
+place, so ten lines of ten aliases each stand for ten thousand million values. They are counted on the nodes, each of which is looked at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.scanner import RoundTripScanner, Scanner, ScannerError
+
+from optimizer.core.base.errors import InvalidInput
+
+MAX_FILE_BYTES = 1024 * 1024
+MAX_VALUES = 100_000
+MAX_BRACKETS = 200  # inside one another
+ENDLESS = "this alias stands inside what it stands for, so the text would never end; write out what is meant"
+
+
+class YamlTooLarge(ValueError):
+    """A text of too many bytes, or one whose aliases stand for too many values; says what to do."""
+
+
+class _Shallow:
+    """A scanner that stops at brackets too deep: each one that is open costs it time at every token that follows."""
+
+    def fetch_flow_collection_start(self, *args: Any, **kwargs: Any) -> None:
+        scanner: Any = self
+        if scanner.flow_level >= MAX_BRACKETS:
+            said = f"more than {MAX_BRACKETS} brackets stand open inside one another; write it flatter"
+            raise ScannerError(None, None, said, scanner.reader.get_mark())
+        super().fetch_flow_collection_start(*args, **kwargs)  # type: ignore[misc]
+
+
+class _SafeScanner(_Shallow, Scanner):
+    pass
+
+
+class _LinesScanner(_Shallow, RoundTripScanner):
+    pass
+
+
+def safe_yaml(*, pure: bool = False) -> Any:
+    """A reader of plain data."""
+    yaml = YAML(typ="safe", pure=pure)
+    yaml.Scanner = _SafeScanner
+    return yaml
+
+
+def _with_lines() -> Any:
+    yaml = YAML()
+    yaml.Scanner = _LinesScanner
+    return yaml
+
+
+def read_text(file: Path) -> str:
+    """The file's text; of one that is too large no more is read than shows it.
+
+    Raises:
+        YamlTooLarge, OSError, UnicodeDecodeError
+    """
+    with file.open("rb") as opened:
+        data = opened.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise YamlTooLarge(f"the file has {file.stat().st_size:,} bytes, and {MAX_FILE_BYTES:,} are the most that is read; make it shorter")
+    return data.decode("utf-8")
+
+
+def check_aliases(root: Node | None) -> None:
+    """Raises YamlTooLarge for a document that stands for too many values once its aliases are written out."""
+    n = _size_of(root, {}) if root is not None else 0
+    if n > MAX_VALUES:
+        line = root.start_mark.line + 1 if root is not None and root.start_mark is not None else 1
+        raise YamlTooLarge(
+            f"with its aliases written out the document from line {line} on holds {_about(n)} values, and {MAX_VALUES:,} are the most that is read; "
+            "write out what is meant, without aliases of aliases"
+        )
+
+
+def _size_of(node: Node, sizes: dict[int, int]) -> int:
+    """Values that the node stands for."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 0  # not known yet: to come back here is to stand inside itself
+        inside = [one for pair in node.value for one in pair] if isinstance(node, MappingNode) else node.value
+        is_scalar = not isinstance(node, MappingNode | SequenceNode)
+        sizes[id(node)] = 1 if is_scalar else 1 + sum(_size_of(one, sizes) for one in inside)
+    elif not sizes[id(node)]:
+        raise YamlTooLarge(ENDLESS)
+    return sizes[id(node)]
+
+
+def _about(n: int) -> str:
+    return f"{n:,}" if n < 10**12 else f"some 10^{len(str(n)) - 1}"
+
+
+def load_file(path: Path, advice: str, *, with_lines: bool = False) -> Any:
+    """What a file of settings holds.
+
+    Args:
+        advice: ends the sentence of a fault: what to do.
+        with_lines: mappings and lists remember their lines.
+    Raises:
+        InvalidInput: it cannot be read, is no YAML, or goes beyond the bounds.
+    """
+    try:
+        text = read_text(path)
+        check_aliases(safe_yaml().compose(text))
+        return (_with_lines() if with_lines else safe_yaml()).load(text)
+    except RecursionError:
+        why = "its values are nested too deeply"
+    except (YAMLError, OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+    raise InvalidInput(f"{path} cannot be read: {why}. {advice}")

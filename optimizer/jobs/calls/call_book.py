@@ -1,0 +1,142 @@
+"""What the journal knows and is told of one study's calls: transactions, and the sums around them. Nothing is sent here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta
+
+from optimizer.core.base.errors import BudgetExhausted, ModelFailed
+from optimizer.core.base.values import Budget, Spend
+from optimizer.core.models.budget import Denied, HeldBack, charge_after_failure, may_spend
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Clock, JournalEntry, Store, Transaction
+
+SHARED_FOR = timedelta(days=30)  # how long an answer at temperature 0 serves other studies
+
+
+class CallBook:
+    """Reservations, ends and finds. What writes is returned as a function of the transaction, for threads and coroutines to run in their way.
+
+    Args:
+        price: of the model today; None where unknown.
+        The others are JournaledModel's.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        study: str | None,
+        family: str | None,
+        budget: Budget,
+        purpose: str,
+        price: ModelPrice | None,
+        held: Callable[[], HeldBack],
+        own_spend: OwnSpend | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._study = study
+        self._family = family
+        self._budget = budget
+        self._purpose = purpose
+        self._price = price
+        self._held = held
+        self._own = own_spend or OwnSpend()
+
+    def known(self, keys: Collection[str]) -> dict[str, ModelAnswer]:
+        """What the journal answers of these requests, by key."""
+        with self._store.read() as tx:
+            found = self._store.journal.find_all(tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR)
+        return {key: self._at_todays_price(answer) for key, answer in found.items()}
+
+    def entry(self, request: ModelRequest, key: str, attempt: int, reserve_usd: float) -> JournalEntry:
+        """One attempt as it is journaled before it is sent."""
+        return JournalEntry(
+            id=new_id("ca"),
+            key=key,
+            status="sent",
+            purpose=self._purpose,
+            model=request.model,
+            attempt=attempt,
+            reserved_usd=reserve_usd,
+            sent_at=self._clock.now(),
+            study=self._study,
+            family=self._family,
+            temperature=request.temperature,
+            request={
+                "messages": [dict(m) for m in request.messages],
+                "params": dict(request.params),
+                "revision": request.revision,
+                "sample": request.sample,
+            },
+        )
+
+    def reserve(self, entry: JournalEntry) -> Callable[[Transaction], ModelAnswer | Denied | None]:
+        """Journals the call if it fits. One transaction of the database's only writer at a time, so that no two calls see the same rest."""
+
+        def write(tx: Transaction) -> ModelAnswer | Denied | None:
+            found = self._find(tx, entry.key)
+            if found is not None:
+                return found
+            spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
+            decision = may_spend(self._budget, spend, entry.reserved_usd, self._held())
+            if isinstance(decision, Denied):
+                return decision
+            self._store.journal.send(tx, entry)
+            self._own.add(entry.reserved_usd)
+            return None
+
+        return write
+
+    def settle(self, entry: JournalEntry, answer: ModelAnswer) -> Callable[[Transaction], None]:
+        self._own.replace(entry.reserved_usd, answer.cost_usd)
+        at = self._clock.now()
+        return lambda tx: self._store.journal.settle(tx, entry.id, answer, at)
+
+    def fail(self, entry: JournalEntry, error: BaseException) -> Callable[[Transaction], None]:
+        """A fault of ours or an interrupt may have been sent, so it stays counted at its reserved price."""
+        reason, cost_usd = f"{type(error).__name__}: {error}", entry.reserved_usd
+        if isinstance(error, ModelFailed):
+            status, sent = error.members.get("status_of_model"), bool(error.members.get("sent", True))
+            reason = error.detail if error.said is None else f"{error.detail} It said: {error.said}"
+            cost_usd = charge_after_failure(error.kind, status, sent, entry.reserved_usd)
+        self._own.replace(entry.reserved_usd, cost_usd)
+        at = self._clock.now()
+        return lambda tx: self._store.journal.fail(tx, entry.id, reason, cost_usd, at)
+
+    def _find(self, tx: Transaction, key: str) -> ModelAnswer | None:
+        found = self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
+        return None if found is None else self._at_todays_price(found)
+
+    def _at_todays_price(self, answer: ModelAnswer) -> ModelAnswer:
+        """A journaled answer as it would cost now: compared with fresh ones, an old price would look like a saving or a loss."""
+        price = self._price
+        return answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
+
+
+def found_or_allowed(decision: ModelAnswer | Denied | None) -> ModelAnswer | None:
+    """The answer that another process settled meanwhile, or None: the call may be sent. Raises BudgetExhausted."""
+    if isinstance(decision, Denied):
+        raise BudgetExhausted(decision.reason)
+    return decision
+
+
+class OwnSpend:
+    """What calls outside a study have used; changed inside the store's writer and after answers."""
+
+    def __init__(self) -> None:
+        self.spend = Spend()
+        self._lock = threading.Lock()
+
+    def add(self, reserved_usd: float) -> None:
+        with self._lock:
+            self.spend = replace(self.spend, usd=self.spend.usd + reserved_usd, n_calls=self.spend.n_calls + 1)
+
+    def replace(self, reserved_usd: float, cost_usd: float) -> None:
+        with self._lock:
+            self.spend = replace(self.spend, usd=self.spend.usd - reserved_usd + cost_usd)

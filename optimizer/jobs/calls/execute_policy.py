@@ -1,0 +1,224 @@
+"""A policy carried out for a user who waits: calls are made, in parallel where the policy says so, until an answer may go out.
+
+What is decided stands in ``core/policy/steps.py``; here are time, waiting and faults.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.models.language import ModelRequest
+from optimizer.core.policy.assess import Situation, assess
+from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Reply, best, part_of, total_cost_usd
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.requests import Bases, bases_of, request_of_call
+from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
+from optimizer.jobs.calls.ask_model import Asked
+from optimizer.ports import LanguageModel
+
+AskOne = Callable[[str, Callable[[LanguageModel], ModelRequest]], Awaitable[Asked]]
+Score = Callable[[str], float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRequest:
+    """One request as it was rendered, and what it is beside its messages. ``draw`` in [0, 1) decides whether it is audited.
+
+    ``fewer`` holds the messages of those models that are shown fewer examples.
+    """
+
+    policy: Policy
+    rendered: ModelRequest
+    fewer: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    situation: Situation = field(default_factory=Situation)
+    draw: float = 1.0
+
+    @property
+    def bases(self) -> Bases:
+        return bases_of(self.policy, self.rendered, self.fewer)
+
+    @property
+    def plan(self) -> PolicyPlan:
+        predicted: tuple[float | None, ...] = ()
+        cascade, learned = self.policy.cascade, self.policy.signal.predicted
+        if cascade is not None and cascade.skip is not None:
+            predicted = tuple(learned.confidence_before(model, self.situation.input) for model in cascade.models[:-1])
+        return PolicyPlan(policy=self.policy, model=self.rendered.model, output=self.situation.output, predicted=predicted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """``attempt`` goes out; None: ``failure`` says why nothing does. ``attempts`` are all that were made until then, in order.
+
+    ``latency_ms`` is what the user waited. ``follow_up`` waits for what was still in work and makes the audit's calls; it returns
+    their attempts. None where there is nothing to follow. ``interrupted`` is what ended it besides a model's failure, such as a client that went.
+    """
+
+    attempt: Attempt | None
+    why: str
+    attempts: tuple[Attempt, ...]
+    latency_ms: float
+    failure: ModelFailed | None = None
+    interrupted: BaseException | None = None
+    follow_up: Callable[[], Awaitable[list[Attempt]]] | None = None
+
+    @property
+    def cost_usd(self) -> float:
+        return total_cost_usd(self.attempts)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models asked, in the order they were first asked."""
+        return tuple(dict.fromkeys(one.answered_by or one.call.model for one in self.attempts))
+
+    def parts(self) -> list[dict[str, Any]]:
+        """For the record, in the order they were made."""
+        return [part_of(one, taken=one is self.attempt) for one in self.attempts]
+
+    def tokens(self) -> Mapping[str, int]:
+        answers = [one.answer for one in self.attempts if one.answer is not None]
+        return {"input_tokens": sum(a.input_tokens for a in answers), "output_tokens": sum(a.output_tokens for a in answers)}
+
+
+async def execute_policy(wanted: PolicyRequest, ask: AskOne, *, ask_later: AskOne | None = None, score: Score | None = None) -> Executed:
+    """Runs a policy to its end. At most ``most_calls(policy)`` calls, and none begins after ``deadline_s``.
+
+    Args:
+        ask: a model by name, with its retries and fallbacks. Its ModelFailed is an attempt that failed.
+        ask_later: the same for calls that nobody waits for; None: ``ask``.
+        score: the gate's own function, where it names one; it runs beside the event loop.
+    Raises:
+        Whatever else ``ask`` raises with its first calls; afterwards it stands in ``interrupted``.
+    """
+    return await _Run(wanted, ask, ask_later or ask, score).run()
+
+
+class _Run:
+    def __init__(self, wanted: PolicyRequest, ask: AskOne, ask_later: AskOne, score: Score | None) -> None:
+        self._of, self._ask, self._ask_later = wanted, ask, ask_later
+        policy = wanted.policy
+        self._score = score if policy.own_scorer is not None else None
+        self._plan = wanted.plan
+        self._bases = wanted.bases
+        self._started = perf_counter()
+        self._past: list[Attempt] = []
+        self._pending: list[asyncio.Task[Reply]] = []
+        self._failure: ModelFailed | None = None
+        self._interrupted: BaseException | None = None
+
+    async def run(self) -> Executed:
+        machine = steps(self._plan)
+        try:
+            wanted = next(machine)
+            while True:
+                attempts = await self._attempts(wanted)
+                if attempts is None:
+                    return self._executed(self._ended())
+                wanted = machine.send(attempts)
+        except StopIteration as end:
+            return self._executed(end.value)
+
+    async def _attempts(self, wanted: Ask) -> list[Attempt] | None:
+        """What came of an Ask; None where the time is over, or the request, and what there is has to do."""
+        left_s = self._of.policy.deadline_s - (perf_counter() - self._started)
+        if left_s <= 0 and best(self._past) is not None:
+            return None
+        calls = [asyncio.ensure_future(self._reply(call, self._ask)) for call in wanted.calls]
+        try:
+            await asyncio.wait(calls, timeout=max(left_s, 0.001))
+            over = not all(call.done() for call in calls)
+            if over and best([*self._past, *self._assessed([c for c in calls if c.done()])]) is None:
+                await asyncio.wait(calls)  # nothing to give out yet: a late answer is better than none, and models have timeouts
+                over = False
+        except asyncio.CancelledError:
+            for call in calls:
+                call.cancel()
+            raise
+        done = self._assessed([call for call in calls if call.done()])
+        self._past += done
+        self._pending = [call for call in calls if not call.done()]
+        return None if over or self._interrupted is not None else done
+
+    def _assessed(self, calls: Sequence[asyncio.Task[Reply]]) -> list[Attempt]:
+        replies = []
+        for call in calls:
+            if call.cancelled():
+                continue
+            error = call.exception()
+            if error is None:
+                replies.append(call.result())
+            else:
+                self._interrupted = error
+        return assess(self._of.policy, self._of.situation, replies)
+
+    async def _reply(self, call: Call, ask: AskOne) -> Reply:
+        policy, base = self._of.policy, self._bases.of(call.model)
+        started = perf_counter()
+        try:
+            asked = await ask(call.model, lambda model: request_of_call(policy, base, call, revision=model.revision, model=model.name))
+        except ModelFailed as error:
+            self._failure = error
+            return Reply(call=call, error=f"{error.kind}: {error.detail}", latency_ms=(perf_counter() - started) * 1000)
+        except Busy as error:
+            if not self._past:
+                raise
+            return Reply(call=call, error=f"busy: {error.detail}", latency_ms=(perf_counter() - started) * 1000)
+        answered_by = asked.models[-1] if asked.models and asked.models[-1] != call.model else None
+        reply = Reply(call=call, answer=asked.answer, latency_ms=(perf_counter() - started) * 1000, answered_by=answered_by)
+        if self._score is None or call.purpose in ("sample", "audit"):
+            return reply
+        return replace(reply, score=await self._scored(asked.answer.text))
+
+    async def _scored(self, text: str) -> float | None:
+        assert self._score is not None
+        try:
+            return await asyncio.to_thread(self._score, text)
+        except Exception:  # the user's code: whatever it raises, this answer has no score, and goes out
+            return None
+
+    def _ended(self) -> Done:
+        why = "the request was ended" if self._interrupted is not None else f"{self._of.policy.deadline_s:g} s are over"
+        return Done(attempt=best(self._past), why=f"{why}; the best answer so far")
+
+    def _executed(self, done: Done) -> Executed:
+        if self._interrupted is not None and not self._past:
+            raise self._interrupted
+        failure = None if done.attempt is not None else self._failure or ModelFailed(f"No answer: {done.why}.", kind="unreachable")
+        return Executed(
+            attempt=done.attempt,
+            why=done.why,
+            attempts=tuple(self._past),
+            latency_ms=(perf_counter() - self._started) * 1000,
+            failure=failure,
+            interrupted=self._interrupted,
+            follow_up=self._follow_up if self._pending or self._audit(self._past) is not None else None,
+        )
+
+    @property
+    def _is_audited(self) -> bool:
+        return is_audited(self._plan, self._of.draw) and self._interrupted is None
+
+    def _audit(self, past: Sequence[Attempt]) -> Ask | None:
+        return audit(self._plan, past) if self._is_audited else None
+
+    async def _follow_up(self) -> list[Attempt]:
+        late: list[Attempt] = []
+        if self._pending:
+            await asyncio.wait(self._pending)
+            late = self._assessed_later(self._pending)
+        missing = self._audit([*self._past, *late])
+        if missing is None:
+            return late
+        calls = [asyncio.ensure_future(self._reply(call, self._ask_later)) for call in missing.calls]
+        await asyncio.wait(calls)
+        return late + self._assessed_later(calls)
+
+    def _assessed_later(self, calls: Sequence[asyncio.Task[Reply]]) -> list[Attempt]:
+        """What failed besides the models (a full queue, an end) is left out: it has asked nobody."""
+        replies = [call.result() for call in calls if not call.cancelled() and call.exception() is None]
+        return assess(self._of.policy, self._of.situation, replies)

@@ -1,0 +1,85 @@
+"""A policy carried out where nobody waits: a study or an evaluation scores the whole of it, call by call, with the requests that are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from math import fsum
+
+from optimizer.core.base.errors import InvalidInput, ModelFailed
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.assess import assess
+from optimizer.core.policy.attempts import Attempt, Call, Reply
+from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.requests import Bases, request_of_call
+from optimizer.core.policy.steps import steps, with_sample
+from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest, Score
+
+Complete = Callable[[str, Callable[[str], ModelRequest]], ModelAnswer]  # a model's name, and its request once its revision is known
+
+
+def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None = None) -> Executed:
+    """As ``execute_policy``, one call after the other, without deadline and audit.
+
+    ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest of them.
+
+    Args:
+        complete: asks one model, and only this one; its ModelFailed is an attempt that failed. What else it raises ends the run.
+        score: the gate's own function, where it names one.
+    """
+    policy = wanted.policy
+    bases = wanted.bases
+    failures: list[ModelFailed] = []
+    past: list[Attempt] = []
+    waited: list[float] = []
+    machine = steps(wanted.plan)
+    try:
+        ask = next(machine)
+        while True:
+            attempts = assess(policy, wanted.situation, [_reply(policy, bases, call, complete, failures, score) for call in ask.calls])
+            past += attempts
+            waited.append(max(one.latency_ms for one in attempts))
+            ask = machine.send(attempts)
+    except StopIteration as end:
+        done = end.value
+    missing = failures[-1] if failures else ModelFailed(f"No answer: {done.why}.", kind="unreachable")
+    return Executed(
+        attempt=done.attempt,
+        why=done.why,
+        attempts=tuple(past),
+        latency_ms=fsum(waited),
+        failure=None if done.attempt is not None else missing,
+    )
+
+
+def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:
+    """One tier's own answer with its confidence, which a cascade decides on; behind it the second sample where two are compared."""
+    bases = wanted.bases
+    replies = [_reply(wanted.policy, bases, call, complete, []) for call in _calls_of_tier(wanted.policy, tier)]
+    return assess(wanted.policy, wanted.situation, replies)
+
+
+def keys_of_tier(wanted: Iterable[PolicyRequest], tier: str, revision: str) -> set[str]:
+    """Keys of all that ``answers_of_tier`` asks, so that the journal is looked into once; what cannot be asked has none."""
+    keys = set[str]()
+    for one in wanted:
+        with suppress(InvalidInput):
+            base = one.bases.of(tier)
+            keys |= {request_of_call(one.policy, base, call, revision=revision).key for call in _calls_of_tier(one.policy, tier)}
+    return keys
+
+
+def _calls_of_tier(policy: Policy, tier: str) -> Sequence[Call]:
+    assert policy.cascade is not None
+    return with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
+
+
+def _reply(policy: Policy, bases: Bases, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None) -> Reply:
+    """What came of one call; its failure goes to ``failures`` as well."""
+    try:
+        answer = complete(call.model, lambda revision: request_of_call(policy, bases.of(call.model), call, revision=revision))
+    except ModelFailed as error:
+        failures.append(error)
+        return Reply(call=call, error=f"{error.kind}: {error.detail}")
+    own = None if score is None or call.purpose == "sample" else score(answer.text)
+    return Reply(call=call, answer=answer, latency_ms=answer.latency_ms, score=own)

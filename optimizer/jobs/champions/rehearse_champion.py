@@ -1,0 +1,130 @@
+"""Rehearses the way back: the champion before the present one is rendered and its model called once, so that it is known to work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+import structlog
+
+from optimizer.core.base.errors import Busy, DetentError
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import request_for
+from optimizer.core.serving.champion import beneath, reigning
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.dataset.build_dataset import as_served
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Alert, Clock, ModelSource, Store, Transaction
+
+ALERT = "way_back_broken"
+PURPOSE = "rehearsal"
+EVERY = timedelta(hours=24)
+EVERY_WHILE_BROKEN = timedelta(hours=1)
+LATEST_STUDIES = 5  # looked through for a nomination
+Rehearsal = Literal["works", "broken", "not possible", "nothing to go back to"]
+log = structlog.get_logger(__name__)
+
+
+def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
+    """Once a day, at once after a change of champion or a nomination, and every hour while the way back is broken."""
+    with store.read() as tx:
+        history = store.champions.history(tx, family.name)
+        last = store.minute_stats.watermark(tx, _name(family))
+        studies, _ = store.studies.page(tx, family=family.name, limit=LATEST_STUDIES)
+        is_broken = bool(_open_alerts(tx, store, family))
+    if not history or not kind_of(family).asks_models or (beneath(history) is None and not is_broken):
+        return False
+    if last is None or clock.now() - last >= (EVERY_WHILE_BROKEN if is_broken else EVERY):
+        return True
+    nominated = [study.finished_at for study in studies if study.outcome == "nominated" and study.finished_at is not None]
+    return any(at > last for at in (reigning(history).since, *nominated))
+
+
+def rehearse_champion(family: Family, *, store: Store, clock: Clock, models: ModelSource) -> Rehearsal:
+    """Renders the champion before this one with a released dev example and asks its model, past the answers in the journal.
+
+    A failure opens the alert ``way_back_broken``, and the next success closes it. The call stands in the journal outside any
+    study. Without a released dev example nothing can be rendered, which is logged only.
+    """
+    now = clock.now()
+    with store.read() as tx:
+        history = store.champions.history(tx, family.name)
+        below = beneath(history) if history else None
+        record = store.variants.get(tx, family.name, below.variant) if below is not None else None
+        example = _example(tx, store, family)
+    failure: str | None = None
+    if below is None:
+        outcome: Rehearsal = "nothing to go back to"
+    elif example is None:
+        outcome = "not possible"
+        log.info("way back not rehearsed", family=family.name, variant=below.variant, why="there is no released dev example to render")
+    else:
+        failure = "its content is not in the store" if record is None else _failure(family, record.variant, example, store, clock, models)
+        outcome = "works" if failure is None else "broken"
+    broken = _alert(family, below.variant, failure, now) if below is not None and failure is not None else None
+    store.write(lambda tx: _keep(tx, store, family, broken, now))
+    return outcome
+
+
+def _failure(family: Family, variant: Variant, example: Example, store: Store, clock: Clock, models: ModelSource) -> str | None:
+    """What went wrong, as a sentence; None when the model answered."""
+    try:
+        model = models.get(str(variant.model["name"]))
+        messages = render(variant, as_served(family, example).input, declared=family.inputs)
+        request = request_for(variant, messages, revision=model.revision)
+        unheard_of = replace(request, sample=f"{PURPOSE}:{new_id('ca')}")  # an answer in the journal would prove nothing
+        calls = JournaledModel(model, store=store, clock=clock, study=None, family=family.name, budget=Budget(), purpose=PURPOSE)
+        calls.complete(unheard_of)
+    except Busy:
+        raise  # the store could not take it: nothing is known about the variant
+    except DetentError as error:
+        return error.detail
+    except Exception as error:  # whatever it is, that champion would not answer either
+        log.exception("way back not rehearsed", family=family.name, variant=variant.id)
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _example(tx: Transaction, store: Store, family: Family) -> Example | None:
+    released_only = family.privacy.examples_from != "any"
+    examples = store.examples.of_split(tx, family.name, split="dev", released_only=released_only)
+    return min(examples, key=lambda example: example.id, default=None)
+
+
+def _alert(family: Family, variant: str, failure: str, at: datetime) -> Alert:
+    return Alert(
+        id=new_id("al"),
+        kind=ALERT,
+        level="critical",
+        family=family.name,
+        subject=variant,
+        opened_at=at,
+        detail=f"The way back of {family.name} is broken: {variant}, the champion before this one, was rendered and its model called as a "
+        f"rehearsal, and that failed: {failure.rstrip('.')}. Put that right; it is tried again every hour and this alert closes by itself. "
+        f"Until then `detent champion rollback {family.name}` would bring back a champion that does not answer.",
+    )
+
+
+def _keep(tx: Transaction, store: Store, family: Family, broken: Alert | None, now: datetime) -> None:
+    """The rehearsal's date, the new alert, and an end to those about what works again or is no longer the way back."""
+    store.minute_stats.set_watermark(tx, _name(family), now)
+    for alert in _open_alerts(tx, store, family):
+        if broken is None or alert.subject != broken.subject:
+            store.alerts.close(tx, ALERT, family.name, alert.subject, now)
+    if broken is not None and store.alerts.open(tx, broken):
+        log.warning("way back broken", family=family.name, variant=broken.subject, detail=broken.detail)
+
+
+def _open_alerts(tx: Transaction, store: Store, family: Family) -> Sequence[Alert]:
+    return store.alerts.all(tx, open_only=True, kind=ALERT, family=family.name)
+
+
+def _name(family: Family) -> str:
+    return f"{PURPOSE}/{family.name}"

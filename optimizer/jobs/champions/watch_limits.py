@@ -1,0 +1,96 @@
+"""Tells of champions that fail, are slow, cost too much or are asked no more, from the sums by minute alone; does nothing but alert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import cast
+
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.family import Family
+from optimizer.core.rollout.champion_limits import LOOK_BACK, ChampionLimits, Crossed, Figure, crossed, is_enough, silence
+from optimizer.core.serving.champion import beneath
+from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.keep_alerts import keep_alerts
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+OUT_OF_LIMITS = "champion_out_of_limits"
+RECENT = timedelta(minutes=15)  # which is all that is read of a family with enough requests
+
+
+def watch_limits(store: Store, clock: Clock, families: Mapping[str, Family], limits: ChampionLimits) -> list[Alert]:
+    """Keeps one open alert per figure that is beyond its limit; returns those that are new.
+
+    Everything is decided as of the last minute that is summed up: while the worker does not sum up, nothing is raised and nothing cleared.
+
+    Args:
+        limits: of the installation; ``constraints`` of a family say what latency and cost it may have.
+    """
+    return [alert for family in families.values() for alert in _watch(store, clock, family, _limits(family, limits))]
+
+
+def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -> list[Alert]:
+    with store.read() as tx:
+        until = store.minute_stats.watermark(tx, MINUTES)
+        champion = store.champions.current(tx, family.name)
+        if until is None or champion is None:
+            return []
+        told = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
+        wanted = _wanted(tx, store, family, champion, until, limits, told)
+        alerts = [_alert(tx, store, champion, one, clock.now()) for one in wanted]
+    if not alerts and not told:
+        return []
+    return store.write(lambda tx: keep_alerts(tx, store, OUT_OF_LIMITS, alerts, at=clock.now(), family=family.name))
+
+
+def _limits(family: Family, limits: ChampionLimits) -> ChampionLimits:
+    own = family.constraints
+    return replace(limits, p95_latency_ms=own.p95_latency_ms, cost_usd_per_call=own.cost_usd_per_call)
+
+
+def _wanted(
+    tx: Transaction, store: Store, family: Family, champion: Champion, until: datetime, limits: ChampionLimits, told: Sequence[Alert]
+) -> list[Crossed]:
+    rows = _rows(tx, store, family.name, until - RECENT)
+    if not is_enough(_own(rows, champion), is_open=bool(told)) or not _is_asked(rows, until):
+        rows = _rows(tx, store, family.name, until - LOOK_BACK)
+    open_figures = [figure for alert in told if (figure := _figure_of(alert, champion)) is not None]
+    quiet = silence(rows, until, limits)
+    return [*crossed(_own(rows, champion), until, limits, open_figures), *([quiet] if quiet is not None else [])]
+
+
+def _rows(tx: Transaction, store: Store, family: str, since: datetime) -> list[MinuteSums]:
+    return store.minute_stats.of_family(tx, family, since, source="")
+
+
+def _own(rows: Sequence[MinuteSums], champion: Champion) -> list[MinuteSums]:
+    """Of its reign; requests that name no variant are the champion's."""
+    return [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
+
+
+def _is_asked(rows: Sequence[MinuteSums], until: datetime) -> bool:
+    """In the last full minute; else it may be a silence, which is judged by the whole day."""
+    return any(row.minute >= until - timedelta(minutes=1) for row in rows)
+
+
+def _subject(figure: Figure, champion: Champion) -> str:
+    """An alert about a champion ends with its reign; that nobody asks is not about a variant."""
+    return figure if figure == "silence" else f"{champion.variant} {figure}"
+
+
+def _figure_of(alert: Alert, champion: Champion) -> Figure | None:
+    variant, _, figure = alert.subject.rpartition(" ")
+    return cast("Figure", figure) if variant == champion.variant else None
+
+
+def _alert(tx: Transaction, store: Store, champion: Champion, one: Crossed, now: datetime) -> Alert:
+    f = champion.family
+    back = beneath(store.champions.history(tx, f)) if one.figure != "silence" else None
+    way = f" The way back: detent champion rollback {f}" if back is not None else ""
+    detail = f"Champion {champion.variant} of {f}: {one.detail}. Look: detent feedback stats {f}.{way}"
+    return Alert(
+        id=new_id("al"), kind=OUT_OF_LIMITS, family=f, subject=_subject(one.figure, champion), level=one.level, opened_at=now, detail=detail
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Fixes which examples a study trains, selects and confirms on, by hash and before its first call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.dataset.examples import Example, class_of, select
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.rendering import clip_inputs
+from optimizer.core.search.cost_estimate import holdout_size
+from optimizer.core.search.study import Definition
+from optimizer.ports import Store, Transaction
+
+MIN_DEV = 2  # with fewer every comparison is a coin toss
+
+
+def build_dataset(family: Family, definition: Definition, store: Store) -> dict[str, Any]:
+    """{"hash", "train", "dev", "holdout"}: ids in the order in which they are used. Reads no holdout text.
+
+    Train holds only released examples, unless the family takes examples from anybody. The holdout is drawn from
+    examples that no study has looked at while there are enough of them, since every look costs confidence.
+
+    Raises:
+        DatasetTooSmall: fewer than two dev examples.
+    """
+    with store.read() as tx:
+        train = _classes(family, train_examples(family, store, tx))
+        dev = _classes(family, store.examples.of_split(tx, family.name, split="dev"))
+        holdout = _holdout(family, definition, store, tx)
+        counts = store.examples.counts(tx, family.name)
+    if len(dev) < MIN_DEV:
+        raise DatasetTooSmall(
+            f"Cannot search Family {family.name!r}: it has {len(dev)} dev examples, and a search needs at least {MIN_DEV}. "
+            f"Import more examples (detent import FILE --family {family.name}); one in five lands in dev.",
+            n_dev=len(dev),
+            n_required=MIN_DEV,
+            counts=dict(counts),
+        )
+    ids = {
+        "train": _chosen(family, train, definition.n_train),
+        "dev": _chosen(family, dev, definition.n_dev),
+        "holdout": _chosen(family, holdout, holdout_size(len(holdout), definition)),
+    }
+    return {"hash": digest(canonical_json({"family": family.name, **ids})), **ids}
+
+
+def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:
+    """Examples whose text may enter a prompt. A policy quotes nobody, so it may learn from all; words only from those that are released."""
+    is_any = family.privacy.examples_from == "any"
+    released_only = not is_any and kind_of(family).asks_models
+    examples = store.examples.of_split(tx, family.name, split="train", released_only=released_only)
+    return [replace(e, released=True) for e in examples] if is_any else examples
+
+
+def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> tuple[list[Example], list[Example]]:
+    """(train, dev) in the dataset's order, inputs cut as in serving. An example forgotten since is left out."""
+    with store.read() as tx:
+        train = train_examples(family, store, tx)
+        dev = store.examples.of_split(tx, family.name, split="dev")
+    return _in_order(family, train, dataset["train"]), _in_order(family, dev, dataset["dev"])
+
+
+def open_holdout(family: Family, dataset: Mapping[str, Any], study: str, store: Store, at: datetime) -> tuple[list[Example], int]:
+    """Confirmation only: the holdout's examples and how often any of them has been looked at, this look included."""
+    ids = list(dataset["holdout"])
+
+    def look(tx: Transaction) -> tuple[list[Example], int]:
+        return store.examples.sealed_holdout(tx, family.name, study, ids, at), store.examples.looks(tx, family.name, ids)
+
+    examples, looks = store.write(look)
+    return _in_order(family, examples, ids), max(1, looks)
+
+
+def as_served(family: Family, example: Example) -> Example:
+    """The example with its declared inputs only, cut as serving cuts them."""
+    return replace(example, input=clip_inputs(family, family.declared_inputs(example.input)))
+
+
+def _holdout(family: Family, definition: Definition, store: Store, tx: Transaction) -> list[tuple[str, str | None]]:
+    everything: list[tuple[str, str | None]] = list(store.examples.holdout_ids(tx, family.name))
+    wanted = holdout_size(len(everything), definition)
+    seen = store.examples.looked_at(tx, family.name)
+    fresh = [(id, label) for id, label in everything if id not in seen]
+    return fresh if len(fresh) >= wanted else everything
+
+
+def _classes(family: Family, examples: Sequence[Example]) -> list[tuple[str, str | None]]:
+    return [(e.id, class_of(e.expected, family.sample.balance)) for e in examples]
+
+
+def _chosen(family: Family, ids: Sequence[tuple[str, str | None]], n: int) -> list[str]:
+    return select(ids, n, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
+
+
+def _in_order(family: Family, examples: Sequence[Example], ids: Sequence[str]) -> list[Example]:
+    by_id = {e.id: e for e in examples}
+    return [as_served(family, by_id[id]) for id in ids if id in by_id]

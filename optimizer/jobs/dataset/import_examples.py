@@ -1,0 +1,158 @@
+"""Examples from a source into the store: each checked, masked, given its split for ever, and counted; nothing is dropped silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from optimizer.core.base.canonical import digest
+from optimizer.core.base.phrasing import count
+from optimizer.core.dataset.examples import Example, Split, make_example
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.masking import Masker, MaskTooSlow
+from optimizer.ports import Clock, SourceRow, Store
+
+BATCH = 500  # rows per transaction
+N_KEPT = 5  # rejected rows kept per reason
+N_SHOWN = 5  # of these said in a sentence
+CONFLICT = "the same input or id is there with another content"  # the first one stays, since a study may have used it
+N_REASONS = 20  # said one by one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What was taken, what was not, and why. ``reasons``: reason > number of rows; ``cases``: reason > the first rows it met."""
+
+    family: str
+    n_read: int
+    n_accepted: int
+    n_duplicate: int
+    n_rejected: int
+    reasons: Mapping[str, int]
+    cases: Mapping[str, Sequence[str]]
+    splits: Mapping[Split, int]  # of the whole family, after this import
+    n_gate: int  # holdout examples that the family's gates ask for
+    labels: Mapping[str, int]  # of a family of labels: rows of this source that have each, those without any included
+
+    @property
+    def n_holdout(self) -> int:
+        return self.splits.get("holdout", 0)
+
+    def sentences(self) -> list[str]:
+        """The report for a person, one sentence per fact."""
+        lines = [
+            f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted} taken, {self.n_duplicate} there already, {self.n_rejected} not taken."
+        ]
+        ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        for reason, n in ordered[:N_REASONS]:
+            lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
+        if len(ordered) > N_REASONS:
+            lines.append(f"  not taken, for {len(ordered) - N_REASONS} more reasons: {sum(n for _, n in ordered[N_REASONS:])}")
+        unused = [label for label, n in self.labels.items() if n == 0]
+        if unused:
+            lines.append(
+                f"  no row of this source has the label{'s' if len(unused) > 1 else ''} {', '.join(map(repr, unused))} of family.yaml"
+            )
+        total = sum(self.splits.values())
+        lines.append(
+            f"The family now has {count(total, 'example')}: {self.splits.get('train', 0)} train, {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
+        )
+        if self.n_holdout >= self.n_gate:
+            lines.append(f"The gates ask for {count(self.n_gate, 'holdout example')}: enough.")
+        else:
+            lines.append(
+                f"The gates ask for {count(self.n_gate, 'holdout example')} and there are {self.n_holdout}: about {round(self.n_gate / 0.18)} examples give "
+                f"so many. Until then a rollout has to be forced, or gates.n lowered in families/{self.family}/family.yaml."
+            )
+        return lines
+
+
+def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, clock: Clock, actor: str, curated: bool) -> ImportReport:
+    """Reads ``rows`` once, in batches of 500, each in a transaction of its own: an import that was broken off can be repeated.
+
+    Args:
+        curated: a person vouches for these texts, so they may become few-shot examples without a review.
+    Returns:
+        The report; a row that cannot be taken is counted there with its reason and stops nothing.
+    """
+    masker, kind = Masker(family.privacy.rules), kind_of(family)
+    n_read, seen = 0, Counter[str]()
+    reasons, cases = Counter[str](), dict[str, list[str]]()
+    labels = dict.fromkeys(family.output.labels or (), 0)
+
+    def reject(row: SourceRow, reason: str) -> None:
+        reasons[reason] += 1
+        cases.setdefault(reason, [])
+        if len(cases[reason]) < N_KEPT:
+            cases[reason].append(row.where)
+
+    for batch in _batches(rows):
+        n_read += len(batch)
+        examples: list[tuple[SourceRow, Example]] = []
+        for row in batch:
+            reason = row.rejected or kind.example_fault(family, row.input, row.expected)
+            if reason is not None:
+                reject(row, reason)
+                continue
+            try:
+                examples.append((row, _example(row, family, masker, clock, curated)))
+            except MaskTooSlow:
+                reject(row, "a mask of the family's own takes too long for its text")
+        for _, example in examples:
+            if (label := example.expected.get(family.output.field)) in labels:
+                labels[label] += 1
+        verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
+        for (row, _), verdict in zip(examples, verdicts, strict=True):
+            if verdict == "id_conflict":
+                reject(row, CONFLICT)
+            else:
+                seen[verdict] += 1
+    with store.read() as tx:
+        splits = store.examples.counts(tx, family.name)
+    report = ImportReport(
+        family=family.name,
+        n_read=n_read,
+        n_accepted=seen["accepted"],
+        n_duplicate=seen["duplicate"],
+        n_rejected=reasons.total(),
+        reasons=dict(reasons),
+        cases=cases,
+        splits=splits,
+        n_gate=family.rollout.gates.n,
+        labels=labels,
+    )
+    detail = {"n_read": n_read, "n_accepted": report.n_accepted, "n_duplicate": report.n_duplicate, "n_rejected": report.n_rejected}
+    store.write(
+        lambda tx: store.audit.add(
+            tx, at=clock.now(), actor=actor, action="import", family=family.name, subject="examples", detail={**detail, "curated": curated}
+        )
+    )
+    return report
+
+
+def _example(row: SourceRow, family: Family, masker: Masker, clock: Clock, curated: bool) -> Example:
+    return make_example(
+        family=family.name,
+        id=_nameless(row.id, masker, "ex_"),
+        group=_nameless(row.group, masker, "group_"),
+        input=masker.mask(kind_of(family).kept_of(row.input)),
+        expected=masker.mask(dict(row.expected)),
+        origin="curated" if curated else "import",
+        created_at=clock.now(),
+    )
+
+
+def _nameless(name: str | None, masker: Masker, prefix: str) -> str | None:
+    """An id or group as given; its hash where the family's masking would change it: equal names stay equal, and nobody is named."""
+    if name is None or masker.mask(str(name)) == str(name):
+        return name
+    return prefix + digest(str(name).encode(errors="surrogatepass"))[:24]
+
+
+def _batches(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch

@@ -1,0 +1,41 @@
+"""A person decides whether a correction from production may be quoted in prompts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.ports import Clock, Store, Transaction
+
+KIND = "release_example"  # of the review, which ingest_feedback.py opens
+Answer = Literal["release", "keep_back"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
+
+
+def release_example(review: str, answer: str, *, actor: str, store: Store, clock: Clock) -> dict[str, Any]:
+    """Answers the review and returns it; ``release`` makes its example quotable in the same transaction. Repeating it changes nothing.
+
+    Raises:
+        InvalidInput: another answer than release or keep_back, or a review of another kind.
+        NotFound: no such review, or its example was forgotten in between.
+        Conflict: answered differently before.
+    """
+    if answer not in ANSWERS:
+        raise InvalidInput(f"A review of an example is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
+    now = clock.now()
+
+    def change(tx: Transaction) -> dict[str, Any]:
+        asked = store.reviews.get(tx, review)
+        if asked is None:
+            raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
+        if asked["kind"] != KIND:
+            raise InvalidInput(f"Review {review} is about {asked['kind']}, not about an example.")
+        if asked["status"] == "open" and answer == "release":
+            store.examples.release(tx, asked["family"], asked["subject"], actor)
+        answered = store.reviews.answer(tx, review, answer, actor, now)
+        if asked["status"] == "open":
+            detail = {"review": review, "answer": answer}
+            store.audit.add(tx, at=now, actor=actor, action=KIND, family=asked["family"], subject=asked["subject"], detail=detail)
+        return answered
+
+    return store.write(change)

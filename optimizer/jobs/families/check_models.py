@@ -1,0 +1,43 @@
+"""Finds models that a family's file names and config/models.yaml does not: a fault of the family, wherever it is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optimizer.core.base.errors import Fault, InvalidFamily, NotFound
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.ports import ModelCatalogue
+
+
+def require_known_models(family: Family, models: ModelCatalogue) -> None:
+    """Raises InvalidFamily with every name that is unknown and where it stands; starts and asks no model."""
+    if (fault := unknown_models(family, models)) is not None:
+        raise fault
+
+
+def unknown_models(family: Family, models: ModelCatalogue) -> InvalidFamily | None:
+    """None where all are known."""
+    faults = [Fault(pointer=pointer, detail=why) for pointer, name in named_models(family) if (why := _unknown(name, models)) is not None]
+    if not faults:
+        return None
+    listed = "\n".join(f"  {fault.pointer}: {fault.detail}" for fault in faults)
+    return InvalidFamily(f"Cannot use the family {family.name}: its file names a model that cannot be asked.\n{listed}", faults)
+
+
+def named_models(family: Family) -> Iterator[tuple[str, str]]:
+    """(JSON pointer, name) of each model in the file; none of a family whose answers come from no model."""
+    if not kind_of(family).asks_models:
+        return
+    yield "/model/default", family.model.default
+    if family.model.proposer is not None:
+        yield "/model/proposer", family.model.proposer
+    yield from ((f"/model/tiers/{i}", name) for i, name in enumerate(family.model.tiers))
+
+
+def _unknown(name: str, models: ModelCatalogue) -> str | None:
+    try:
+        models.describe(name)
+    except NotFound as unknown:
+        return unknown.detail
+    return None

@@ -1,0 +1,94 @@
+"""Writes a new family's folder: family.yaml and examples.jsonl. Serving and importing are the caller's next steps."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.declaration.draft import FamilyDraft, NewFamily, draft_family
+from optimizer.core.declaration.read import parse_family
+
+HEAD = """\
+# Made by `detent family create`; yours to edit. Every key is explained in docs/reference/family.md of Detent.
+# A changed prompt belongs under a new version; `detent serve` notices within a second, and serves it only when you say so.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedFamily:
+    family_file: Path
+    examples_file: Path
+    content: NewFamily
+
+
+def create_family(draft: FamilyDraft, *, families_dir: Path, today: date) -> CreatedFamily:
+    """The files that were written; all of them or none.
+
+    Raises:
+        InvalidInput: prompt, columns and examples do not fit together, or the name is no family name.
+        Conflict: the folder exists.
+    """
+    folder = families_dir / draft.name
+    if folder.exists():
+        raise Conflict(f"There is a folder {folder} already. Choose another name, or remove the folder first.")
+    made = draft_family(draft, today=today)
+    _refuse_labels_written_twice(made)
+    parse_family(made.data)
+    part = families_dir / f".{draft.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    (part / "family.yaml").write_text(HEAD + as_yaml(made.data), encoding="utf-8")
+    lines = (json.dumps(example, ensure_ascii=False) for example in made.examples)
+    (part / "examples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    part.rename(folder)  # the reload sees a whole family or none
+    return CreatedFamily(family_file=folder / "family.yaml", examples_file=folder / "examples.jsonl", content=made)
+
+
+def _refuse_labels_written_twice(made: NewFamily) -> None:
+    twice = [pair for pair in made.look_alikes if pair.same]
+    if twice:
+        merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in twice)
+        raise InvalidInput(
+            f"Labels that differ in case or white space alone count as one when an answer is read: {'; '.join(pair.text for pair in twice)}. "
+            f"Say {merges}, or correct the sheet; nothing was written."
+        )
+
+
+def read_prompt(path: Path) -> str:
+    """The prompt's text; raises InvalidInput for a file that is missing, empty or no text."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InvalidInput(f"There is no prompt file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The prompt file {path} cannot be read as UTF-8 text: {error}.") from None
+    if not text.strip():
+        raise InvalidInput(f"The prompt file {path} is empty.")
+    return text
+
+
+def as_yaml(data: object) -> str:
+    """YAML for people: keys in their order, prompts as blocks of text."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
+
+    def blocks(value: object) -> object:
+        if isinstance(value, dict):
+            return {k: blocks(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [blocks(v) for v in value]
+        if not isinstance(value, str) or "\n" not in value:
+            return value
+        return LiteralScalarString(value) if value.strip() else DoubleQuotedScalarString(value)  # a block of nothing reads as a riddle
+
+    out = io.StringIO()
+    yaml = YAML()
+    yaml.width = 1000
+    yaml.allow_unicode = True
+    yaml.dump(blocks(data), out)
+    return out.getvalue()

@@ -1,0 +1,168 @@
+"""Stores a variant that a person made: from messages, or from another variant with changes. Nothing is served by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.errors import Fault, InvalidInput, NotFound, pointer_of
+from optimizer.core.dataset.examples import group_of
+from optimizer.core.declaration.policy_rules import own_function_faults
+from optimizer.core.family.family import Family
+from optimizer.core.family.generation_settings import model_faults, only_settings
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.rendering import PromptTooLong, render_open
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.wire import format_faults
+from optimizer.ports import Clock, Store, Transaction, VariantRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """The stored variant; ``new`` is False when the family held this content already, whoever made it."""
+
+    record: VariantRecord
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantDraft:
+    """What a person asks for. None = as in ``from_variant``, or as the family's file has it."""
+
+    messages: Sequence[Mapping[str, Any]] | None = None
+    from_variant: str | None = None
+    examples: Sequence[Mapping[str, Any]] | None = None  # {"id", "input", "output"}
+    model: Mapping[str, Any] | None = None  # laid over the settings that are there
+    policy: Mapping[str, Any] | None = None  # likewise
+    response_format: Mapping[str, Any] | None = None  # likewise as a whole; ``{}`` takes it out
+    note: str = ""
+
+
+def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> Created:
+    """Checks and stores the variant.
+
+    Raises:
+        InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, an example of
+            the sealed holdout or not released, a model setting that is none, or a function that the family's file does not name.
+        NotFound: the family has no variant ``from_variant``.
+    """
+    if draft.messages is None and draft.from_variant is None:
+        fault = Fault(pointer="/messages", detail="give messages, or from = a variant to change")
+        raise InvalidInput("Cannot make a variant of nothing: give messages, or from = a variant to change.", [fault])
+
+    def change(tx: Transaction) -> Created:
+        parent = _parent(tx, store, family, draft)
+        variant = _build(parent, draft)
+        _check_inputs(family, variant)
+        _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
+        at = clock.now()
+        record = VariantRecord(
+            family=family.name, variant=variant, source="person", created_at=at, created_by=actor, note=draft.note, parent=draft.from_variant
+        )  # fmt: skip
+        new = store.variants.add(tx, record)
+        if new:
+            detail = {"from": draft.from_variant, "note": draft.note}
+            store.audit.add(tx, at=at, actor=actor, action="variant.create", family=family.name, subject=variant.id, detail=detail)
+        return Created(record=store.variants.get(tx, family.name, variant.id) or record, new=new)
+
+    return store.write(change)
+
+
+def _parent(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> Variant:
+    if draft.from_variant is None:
+        return family.variant()
+    record = store.variants.get(tx, family.name, draft.from_variant)
+    if record is None:
+        raise NotFound(
+            f"Family {family.name!r} has no variant {draft.from_variant!r} to start from. See them with: detent variant list {family.name}.",
+            family=family.name, variant=draft.from_variant,
+        )  # fmt: skip
+    return record.variant
+
+
+def _build(parent: Variant, draft: VariantDraft) -> Variant:
+    _check_settings(draft)
+    content = parent.content()
+    if draft.messages is not None:
+        content["messages"] = [dict(m) for m in draft.messages]
+    if draft.examples is not None:
+        content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
+    given = dict(draft.model or {})
+    response_format = draft.response_format if draft.response_format is not None else given.pop("response_format", None)
+    if response_format is not None:
+        content["response_format"] = dict(response_format) or None
+    content["model"] = only_settings({**content["model"], **given})
+    content["policy"] = {**content["policy"], **(draft.policy or {})}
+    return _checked(Variant.from_content(content))
+
+
+def _check_settings(draft: VariantDraft) -> None:
+    """Raises InvalidInput for what a call must not take from a variant. ``response_format`` may stand among the model's settings too."""
+    model = dict(draft.model or {})
+    named = [(model.pop("response_format", None), "/model/response_format"), (draft.response_format, "/response_format")]
+    faults = model_faults(model)
+    for given, pointer in named:
+        faults += format_faults(given or None, pointer)
+    for i, message in enumerate(draft.messages or ()):
+        strange = [name for name in message if name not in ("role", "content", "name")]
+        faults += [
+            Fault(pointer=pointer_of(["messages", i, name]), detail=f"a message has role and content, not {name!r:.80}") for name in strange
+        ]
+    if faults:
+        raise InvalidInput("This is no servable variant: " + "; ".join(f.detail for f in faults) + ".", faults)
+
+
+def _checked(variant: Variant) -> Variant:
+    """Raises InvalidInput for values that have no canonical JSON, and so no id: infinite numbers, broken Unicode."""
+    try:
+        canonical_json(variant.content())
+    except (ValueError, TypeError) as broken:
+        fault = Fault(pointer="", detail=f"a value in it cannot be written as JSON: {broken}")
+        raise InvalidInput(f"This is no servable variant: {fault.detail}.", [fault]) from None
+    try:
+        render_open(variant)
+    except PromptTooLong:
+        raise
+    except InvalidInput:  # an example that does not fit these messages: said below, or where it is served
+        pass
+    return variant
+
+
+def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(example.get("id"), str) and isinstance(example.get("input"), Mapping) and isinstance(example.get("output"), str):
+        return example
+    detail = "an example needs id (text), input (an object with the family's inputs) and output (text, as the model should write it)"
+    raise InvalidInput(f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)])
+
+
+def _check_inputs(family: Family, variant: Variant) -> None:
+    known = ", ".join(family.inputs)
+    faults = [
+        Fault(pointer="/messages", detail=f"{{{{{name}}}}} is no input of {family.name}; its inputs: {known}")
+        for name in variant.variables
+        if name not in family.inputs
+    ]
+    faults += kind_of(family).variant_faults(family, variant)
+    faults += own_function_faults(variant.policy, family)
+    if faults:
+        raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
+
+
+def _check_examples(tx: Transaction, store: Store, family: Family, variant: Variant, *, quoted: set[str]) -> None:
+    """None of the sealed holdout, whatever id it comes under; and of those that this draft brings, none that a person has still to release."""
+    groups = [group_of(e.input, None) for e in variant.examples]
+    known = store.examples.standing(tx, family.name, ids=[e.id for e in variant.examples], groups=groups)
+    faults = []
+    for i, (example, group) in enumerate(zip(variant.examples, groups, strict=True)):
+        same = [one for one in known if one.id == example.id] or [one for one in known if one.group == group]
+        if any(one.split == "holdout" for one in known if one.id == example.id or one.group == group):
+            detail = f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose another one"
+        elif same and example.id in quoted and family.privacy.examples_from != "any" and not any(one.released for one in same):
+            detail = f"example {example.id!r} comes from production and nobody has released it; see detent review list"
+        else:
+            continue
+        faults.append(Fault(pointer=f"/examples/{i}", detail=detail))
+    if faults:
+        raise InvalidInput("This variant may not be made: " + "; ".join(f.detail for f in faults) + ".", faults)

@@ -1,0 +1,31 @@
+"""One look at every family, where the fault of one keeps no other from being looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import structlog
+
+from optimizer.core.family.family import Family
+
+Found = TypeVar("Found")
+log = structlog.get_logger(__name__)
+
+
+def each_family(families: Mapping[str, Family], look: Callable[[Family], Found | None]) -> list[Found]:
+    """What ``look`` returned besides None. Raises what kept a family from being looked at, once the others have been."""
+    found: list[Found] = []
+    broken: list[Exception] = []
+    for family in families.values():
+        try:
+            seen = look(family)
+        except Exception as error:
+            log.exception("family not looked at", family=family.name)
+            broken.append(error)
+            continue
+        if seen is not None:
+            found.append(seen)
+    if broken:
+        raise broken[0]
+    return found

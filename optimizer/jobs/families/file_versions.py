@@ -1,0 +1,46 @@
+"""What syncing and adopting a family's file have in common: its prompt versions as stored Variants, and the reign of one of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from optimizer.core.family.family import Family
+from optimizer.core.serving import champion as champions
+from optimizer.core.serving.rollout import Champion, Decision
+from optimizer.jobs.record_change import end_active_rollout, record_reign
+from optimizer.ports import Clock, Store, Transaction, VariantRecord
+
+FILE_ACTOR = "system:family-file"  # who reigns by the file alone: the first champion, and edits under serve_file_edits
+
+
+def store_file_version(tx: Transaction, store: Store, family: Family, version: str, at: datetime) -> tuple[VariantRecord, bool]:
+    """The version's Variant as a record with ``source: file``, and whether the store did not hold this content before."""
+    record = VariantRecord(
+        family=family.name,
+        variant=family.variant(version),
+        source="file",
+        created_at=at,
+        created_by=FILE_ACTOR,
+        note=family.prompt.versions[version].description,
+        file_version=version,
+    )
+    return record, store.variants.add(tx, record)
+
+
+def promote_file_version(
+    tx: Transaction,
+    store: Store,
+    family: Family,
+    variant: str,
+    *,
+    current: Champion,
+    at: datetime,
+    clock: Clock,
+    actor: str,
+    why: str,
+) -> tuple[Champion, Decision | None]:
+    """Lets a file's Variant reign in place of ``current``, forced; ends an active rollout. Raises Conflict when it reigns already."""
+    reign = champions.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True)
+    ended = end_active_rollout(tx, store, clock, family.name, at=at, actor=actor, why=why)
+    record_reign(tx, store, reign, action="champion.adopt")
+    return reign, ended

@@ -1,0 +1,1 @@
+"""Events in, summed up, and asked about: start at ``ingest_feedback.py``."""

@@ -1,0 +1,331 @@
+"""Everything that production reports comes in here: one request, one transaction, one answer that says what became of each event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput, KeyReused, shortened
+from optimizer.core.base.strict_json import is_within
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+from optimizer.core.family.masking import Masker, MaskTooSlow
+from optimizer.core.feedback.correction import check_correction, example_of
+from optimizer.core.feedback.events import NO_FAMILY, Arm
+from optimizer.core.feedback.reported import EventRejected, Report, check_texts, protect, read_report
+from optimizer.core.serving.access import EVERYTHING, Access
+from optimizer.core.serving.assignment import Assignment
+from optimizer.core.serving.attribution import arm_of_token
+from optimizer.jobs.dataset import release_example
+from optimizer.jobs.feedback.place_events import Placed, Placing, ReadEvent, arm_of_interaction, arms_reported, unknown_interaction
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Clock, Store, Transaction
+
+QUICK_CHARS = 10_000  # of all events of a request together
+FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
+LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
+MAX_DETAIL_CHARS = 2000  # of what is said of one event
+
+Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
+Rejection = dict[
+    str, Any
+]  # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of a single event
+
+
+class Turns:
+    """Readings of one process take turns, for each takes the processor for milliseconds; those who are served come between two of them."""
+
+    def __init__(self) -> None:
+        self._short, self.long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
+
+    @asynccontextmanager
+    async def short(self) -> AsyncIterator[None]:
+        """For what is read on the event loop."""
+        async with self._short:
+            await asyncio.sleep(0)  # what has become ready goes first
+            yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What taking events in needs. ``take`` and ``atake`` do the same, for threads and for asyncio.
+
+    Args:
+        verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
+        hmac_unit: unit as sent -> the only form in which it is stored.
+        access: what the sender's key may do; an event of another family, or of a source that needs a right, is rejected.
+        by_gateway: the events are the gateway's own records of what it answered.
+        text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
+        idempotency: under which the answer is kept, in the transaction of what it says.
+        turns: shared by all requests of the process.
+    """
+
+    store: Store
+    clock: Clock
+    families: Mapping[str, Family]
+    verify: Callable[[str], Assignment]
+    hmac_unit: Callable[[str], str]
+    actor: str
+    access: Access = EVERYTHING
+    by_gateway: bool = False
+    text_bytes: int | None = None
+    idempotency: Idempotency | None = None
+    turns: Turns = field(default_factory=Turns)
+
+    def request(self) -> IntakeRequest:
+        """For callers that read in one place and keep in another."""
+        return IntakeRequest(self)
+
+    def take(self, events: Sequence[Any]) -> dict[str, Any]:
+        """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail", "errors"?}]} after the commit.
+
+        Raises:
+            KeyReused: the idempotency key came with another body before.
+            Busy: the store takes no more now; nothing was kept.
+        """
+        request = self.request()
+        reads = request.read(events)
+        return self.store.write(lambda tx: request.keep(tx, reads), rows=len(events))
+
+    async def atake(self, events: Sequence[Any]) -> dict[str, Any]:
+        """Reading a few short events takes the event loop's time, reading long ones and waiting for the commit do not."""
+        request = self.request()
+        reads = await request.aread(events)
+        return await self.store.awrite(lambda tx: request.keep(tx, reads), rows=len(events))
+
+
+class IntakeRequest:
+    """One request on its way in: ``read`` does all that may be slow and only looks at the store, ``keep`` runs inside the writing transaction."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._in = intake
+        self._received_at: datetime = intake.clock.now()
+        self._maskers: dict[str, Masker] = {}
+        self._all_masks: Masker | None = None
+        self._rejected: list[Rejection] = []
+        self._alone = True
+
+    @property
+    def rejected(self) -> Sequence[Rejection]:
+        return self._rejected
+
+    # --- before the transaction -----------------------------------------------------------------------------------------
+
+    async def aread(self, events: Sequence[Any]) -> list[ReadEvent]:
+        if self.reads_quickly(events):
+            async with self._in.turns.short():
+                return self.read(events)
+        async with self._in.turns.long:
+            return await asyncio.to_thread(self.read, events)
+
+    def reads_quickly(self, events: Sequence[Any]) -> bool:
+        """Whether reading takes some milliseconds at most: few events and characters, none to be looked up, and no user's own expression to mask by."""
+        if len(events) > FEW or any(_names_interaction_only(raw) for raw in events):
+            return False
+        own = any(not isinstance(rule, str) for family in self._in.families.values() for rule in family.privacy.rules)
+        return not own and is_within(events, QUICK_CHARS)
+
+    def read(self, events: Sequence[Any]) -> list[ReadEvent]:
+        reads = []
+        self._alone = len(events) == 1
+        for index, raw in enumerate(events):
+            try:
+                reads.append(self._read(index, raw))
+            except EventRejected as error:
+                self._reject(index, error)
+        return self._with_families(reads) if any(not read.sent.family for read in reads) else reads
+
+    def read_of_no_family(self, event: Mapping[str, Any]) -> ReadEvent:
+        """The gateway's record of a model that was asked by its own name: without its texts, as no family says that they may be kept."""
+        report = protect(read_report(event, now=self._received_at, of_no_family=True), store="metadata", masker=Masker(()))
+        unit = report.get("unit")
+        return ReadEvent(
+            index=0, report=report, sent=Arm(family=NO_FAMILY, unit_hmac=self._in.hmac_unit(unit) if unit else None), by_token=True
+        )
+
+    def _with_families(self, reads: Sequence[ReadEvent]) -> list[ReadEvent]:
+        """Those that name nothing but an interaction get its family's checks and masks: that is too slow for inside the transaction."""
+        named = {read.report.get("interaction") for read in reads if not read.sent.family}
+        arms = arms_reported(reads)
+        with self._in.store.read() as tx:
+            for id, ones in self._in.store.events.interactions(tx, named).items():
+                arms.setdefault(id, {}).update({one.arm.family: one.arm for one in ones if self._in.access.may_see(one.arm.family)})
+        protected = []
+        for read in reads:
+            try:
+                protected.append(read if read.sent.family else self._of_interaction(read, arms))
+            except EventRejected as error:
+                self._reject(read.index, error)
+        return protected
+
+    def _of_interaction(self, read: ReadEvent, arms: Mapping[str, Mapping[str, Arm]]) -> ReadEvent:
+        arm = arm_of_interaction(read, arms)
+        if arm is None:
+            raise unknown_interaction(read)
+        return replace(read, report=self._protected(read.report, arm), read_for=arm.family)
+
+    def _read(self, index: int, raw: Any) -> ReadEvent:
+        report = read_report(raw, now=self._received_at)
+        if self._in.text_bytes is not None:
+            check_texts(report, self._in.text_bytes)
+        self._check_source(report)
+        get = report.get
+        unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None
+        if get("assignment") is not None:
+            sent = arm_of_token(report, self._verified(get("assignment")), unit_hmac)
+        else:
+            sent = Arm(family=get("family") or "", variant=get("variant"), rollout=get("rollout"), unit_hmac=unit_hmac)
+        if sent.family:
+            report = self._protected(report, sent)
+        return ReadEvent(index=index, report=report, sent=sent, by_token=get("assignment") is not None)
+
+    def _verified(self, token: str) -> Assignment:
+        try:
+            return self._in.verify(token)
+        except InvalidInput as error:
+            raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
+
+    def _check_source(self, report: Report) -> None:
+        source = report.get("source")
+        if source is not None and not self._in.access.may_send(source):
+            raise EventRejected(
+                "source_not_allowed",
+                f"The key {self._in.actor!r} may not send events of source {source!r}, whose word counts for more than a user's. "
+                f"`detent keys create NAME --role feedback --source {source}` makes a key that may.",
+            )
+
+    def _protected(self, report: Report, arm: Arm) -> Report:
+        """Checked against its family and without what may not be kept: nothing else is ever hashed, stored or logged."""
+        if not self._in.access.may_see(arm.family):
+            own = ", ".join(self._in.access.families or ())
+            raise EventRejected(
+                "family_not_allowed", f"The key {self._in.actor!r} sends events of {own} only, and this one is of {arm.family!r}."
+            )
+        family = self._family(arm.family)
+        check_correction(family, report)
+        conversation = report.get("conversation")
+        if conversation is not None and self._in.hmac_unit(conversation) == arm.unit_hmac:  # the unit is the conversation's key
+            report = replace(report, values={**report.values, "conversation": arm.unit_hmac})
+        try:
+            return protect(report, store=family.privacy.store, masker=self._masker(family))
+        except MaskTooSlow as error:
+            raise EventRejected("mask_too_slow", error.detail) from None
+
+    def _family(self, name: str) -> Family:
+        if name == NO_FAMILY:
+            raise EventRejected(
+                "unknown_family",
+                "That interaction is of a model that was asked by its own name: it belongs to no family, and no outcome counts for it.",
+            )
+        family = self._in.families.get(name)
+        if family is None:
+            raise EventRejected("unknown_family", f"There is no family {name!r} here; `detent family list` shows those that exist.")
+        return family
+
+    def _masker(self, family: Family) -> Masker:
+        if family.name not in self._maskers:
+            self._maskers[family.name] = Masker(family.privacy.rules)
+        return self._maskers[family.name]
+
+    def _reject(self, index: int, error: EventRejected) -> None:
+        """The answer is kept with its idempotency key and may quote the event, whose family need not be known: all masks apply."""
+        if self._all_masks is None:
+            self._all_masks = Masker([rule for family in self._in.families.values() for rule in family.privacy.rules])
+        rejection: Rejection = {"index": index, "type": error.type}
+        try:
+            rejection["detail"] = shortened(self._all_masks.mask(error.detail), MAX_DETAIL_CHARS)
+            if error.faults and self._alone:
+                rejection["errors"] = self._all_masks.mask(error.members["errors"])
+        except MaskTooSlow as slow:
+            rejection["detail"] = f"{slow.detail} What is wrong with the event may quote such a text, so it is not said here."
+        self._rejected.append(rejection)
+
+    # --- inside the transaction -----------------------------------------------------------------------------------------
+
+    def keep(self, tx: Transaction, reads: Sequence[ReadEvent]) -> dict[str, Any]:
+        before = self._answer_before(tx)
+        if before is not None:
+            return before
+        self._received_at = self._in.clock.now()  # not before it waited for its turn to write: a cohort may have been closed meanwhile
+        placed = self._place_all(tx, reads)
+        fresh, n_duplicates = self._new_ones(tx, placed)
+        self._add(tx, fresh)
+        answer = {"accepted": len(fresh), "duplicates": n_duplicates, "rejected": sorted(self._rejected, key=lambda r: r["index"])}
+        if self._in.idempotency is not None:
+            self._in.store.events.store_answer(tx, *self._in.idempotency, answer, self._received_at)
+        return answer
+
+    def _answer_before(self, tx: Transaction) -> dict[str, Any] | None:
+        if self._in.idempotency is None:
+            return None
+        scope, key, body_hash = self._in.idempotency
+        stored = self._in.store.events.stored_answer(tx, scope, key)
+        if stored is None:
+            return None
+        if stored[0] != body_hash:
+            raise KeyReused(f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key)
+        return dict(stored[1])
+
+    def _place_all(self, tx: Transaction, reads: Sequence[ReadEvent]) -> list[Placed]:
+        """Those that name nothing but an interaction come last: it may be reported in the same request."""
+        placing = Placing(self._in.store, tx, reads, self._received_at, self._in.clock.scale, self._in.access)
+        placed = []
+        for read in sorted(reads, key=lambda read: not read.sent.family):
+            try:
+                placed.append(placing.place(read, placing.arm_of(read)))
+            except EventRejected as error:
+                self._reject(read.index, error)
+        return sorted(placed, key=lambda one: one.index)
+
+    def _new_ones(self, tx: Transaction, placed: Sequence[Placed]) -> tuple[list[Placed], int]:
+        known = self._in.store.events.known(tx, {one.name for one in placed})
+        fresh, n_duplicates = [], 0
+        for one in placed:
+            if one.name not in known:
+                known[one.name] = one.content_hash
+                fresh.append(one)
+            elif known[one.name] == one.content_hash:
+                n_duplicates += 1
+            else:
+                self._reject(one.index, _conflict(one))
+        return fresh, n_duplicates
+
+    def _add(self, tx: Transaction, fresh: Sequence[Placed]) -> None:
+        at = self._received_at
+        interactions = [one.interaction(at, self._in.actor, by_gateway=self._in.by_gateway) for one in fresh if one.report.is_interaction]
+        self._in.store.events.add_interactions(tx, interactions)
+        self._in.store.events.add_feedback(tx, [one.feedback(at, self._in.actor) for one in fresh if one.report.is_feedback])
+        corrections = [one for one in fresh if one.report.get("expected") is not None]
+        examples = [example for one in corrections if (example := self._example(tx, one)) is not None]
+        for example, outcome in zip(examples, self._in.store.examples.add(tx, examples), strict=True):
+            if outcome == "accepted":
+                self._ask_for_release(tx, example)
+
+    def _example(self, tx: Transaction, one: Placed) -> Example | None:
+        event, input = one.feedback(self._received_at, self._in.actor), one.report.get("input")
+        if input is None and event.interaction is not None:
+            interaction = self._in.store.events.interaction(tx, event.interaction, one.arm.family)
+            input = interaction.input if interaction is not None else None
+        return example_of(self._in.families[one.arm.family], event, input)
+
+    def _ask_for_release(self, tx: Transaction, example: Example) -> None:
+        if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
+            return
+        payload = {"example": example.id, "split": example.split, "sent_by": self._in.actor}
+        self._in.store.reviews.open(tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at)
+
+
+def _names_interaction_only(raw: Any) -> bool:
+    return isinstance(raw, Mapping) and raw.get("interaction") is not None and raw.get("family") is None and raw.get("assignment") is None
+
+
+def _conflict(one: Placed) -> EventRejected:
+    return EventRejected(
+        "id_conflict",
+        f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a new event a new id; "
+        "an outcome names its interaction by `interaction`.",
+    )

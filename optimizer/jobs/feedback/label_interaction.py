@@ -1,0 +1,124 @@
+"""A person says what a production answer should have been, and that it may be used: only then does it become an example."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.base.errors import Fault, InvalidInput, NotFound
+from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.family.answer import Output, expected_text, parse_output
+from optimizer.core.family.family import Family
+from optimizer.core.family.masking import Masker
+from optimizer.core.feedback.events import Interaction
+from optimizer.jobs.dataset.release_example import ANSWERS
+from optimizer.ports import Clock, Store, Transaction
+
+KIND = "label_interaction"  # of the review, which collect_reviews.py opens
+MOST_LABELS = 20  # that an error lists; a family may have hundreds
+
+
+def label_interaction(
+    review: str,
+    answer: str,
+    *,
+    family: Family,
+    expected: Mapping[str, Any] | None = None,
+    as_answered: bool = False,
+    actor: str,
+    store: Store,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Answers the review and returns it; ``release`` makes a released example in the same transaction, split by hash as every other.
+
+    Args:
+        expected: what the output should have been, as the family's examples say it.
+        as_answered: the answer that was given was right. One of both is needed to release.
+    Raises:
+        InvalidInput: another answer, a review of another kind, or no expected output that the family can read.
+        NotFound: no such review, or its interaction was removed in between.
+        Conflict: answered differently before.
+    """
+    if answer not in ANSWERS:
+        raise InvalidInput(f"A review of an interaction is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
+    now = clock.now()
+
+    def change(tx: Transaction) -> dict[str, Any]:
+        asked = store.reviews.get(tx, review)
+        if asked is None:
+            raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
+        if asked["kind"] != KIND or asked["family"] != family.name:
+            raise InvalidInput(f"Review {review} is about {asked['kind']} of {asked['family']}, not about an interaction of {family.name}.")
+        detail = {"review": review, "answer": answer}
+        if asked["status"] == "open" and answer == "release":
+            interaction = store.events.interaction(tx, asked["subject"], family.name)
+            if interaction is None:
+                raise NotFound(
+                    f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back: detent review answer {review} keep_back"
+                )
+            example = _example(family, interaction, expected, as_answered, at=now)
+            store.examples.add(tx, [example])
+            store.examples.release(tx, family.name, example.id, actor)
+            detail |= {"example": example.id, "split": example.split}
+        answered = store.reviews.answer(tx, review, answer, actor, now)
+        if asked["status"] == "open":
+            store.audit.add(tx, at=now, actor=actor, action=KIND, family=family.name, subject=asked["subject"], detail=detail)
+        return answered
+
+    return store.write(change)
+
+
+def _example(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, at: datetime) -> Example:
+    given = interaction.input
+    missing = [name for name in family.inputs if given is None or name not in given]
+    if given is None or missing:
+        raise NotFound(f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer keep_back.")
+    return make_example(
+        id=f"ia_{interaction.id}",
+        family=family.name,
+        input=family.declared_inputs(given),
+        expected=Masker(family.privacy.rules).mask(_expected(family, interaction, expected, as_answered)),
+        origin="interaction",
+        released=True,
+        created_at=at,
+        unit_hmac=interaction.arm.unit_hmac,
+        interaction=interaction.id,
+    )
+
+
+def _expected(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool) -> dict[str, Any]:
+    field = family.output.field
+    if (expected is None) != as_answered:
+        detail = (
+            f"To release an answer say what its {field} should have been ({_to_type(family.output)}), or that it was right as it was given "
+            "(--as-answered), and not both."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
+    if expected is not None:
+        read = parse_output(family.output, expected_text(family.output, expected))
+        if read.error is not None:
+            said = expected_text(family.output, expected)
+            detail = (
+                f"The expected {field} {said!r} cannot be read by the family's own parser ({family.output.parser}): {read.error}. "
+                f"Say {_to_type(family.output, said)}."
+            )
+            raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
+        return dict(expected)
+    read = parse_output(family.output, interaction.output or "")
+    if read.error is not None:
+        detail = f"The answer cannot be read ({read.error}), so it cannot have been right. Say what it should have been: {_to_type(family.output)}."
+        raise InvalidInput(detail, [Fault(pointer="/as_answered", detail=detail)])
+    return {field: read.value}
+
+
+def _to_type(output: Output, said: str = "") -> str:
+    """``--expected`` with what may follow it: of labels the ones most like ``said`` first."""
+    if output.labels is None:
+        return {"json": "--expected 'JSON'", "list": "--expected '[\"TEXT\", ...]'"}.get(output.parser, "--expected TEXT")
+    folded = {label.casefold(): label for label in output.labels}
+    close = [folded[name] for name in difflib.get_close_matches(said.casefold(), folded, n=1)]
+    shown = list(dict.fromkeys([*close, *output.labels]))[:MOST_LABELS]
+    more = f", ... {len(output.labels)} in all: output.labels of its family.yaml" if len(output.labels) > len(shown) else ""
+    return f"--expected LABEL, known are {', '.join(shown)}{more}" + (f"; did you mean {close[0]}?" if close else "")

@@ -1,0 +1,155 @@
+"""Between reading and storing: which id and which arm an event has, as far as only the store can say. Part of ingest_feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.feedback.reported import EventRejected, Report, content_hash, feedback_of, interaction_of
+from optimizer.core.serving.access import Access
+from optimizer.core.serving.assignment import held_back_until
+from optimizer.core.serving.attribution import arm_of_rollout, arm_of_unit, check_interaction
+from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadEvent:
+    """One event after everything that may be slow. ``sent`` is the arm as its token or its own fields name it."""
+
+    index: int
+    report: Report
+    sent: Arm  # family "" when only the interaction can say
+    by_token: bool
+    read_for: str = ""  # the interaction's family, whose checks and masks the report has passed, where ``sent`` names none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One event with its id and the arm it counts in."""
+
+    index: int
+    report: Report
+    arm: Arm
+    id: str
+    content_hash: str
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.arm.family, self.id
+
+    def interaction(self, at: datetime, sent_by: str, *, by_gateway: bool) -> Interaction:
+        known = interaction_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+        return replace(known, sent_by=sent_by, by_gateway=by_gateway)
+
+    def feedback(self, at: datetime, sent_by: str) -> FeedbackEvent:
+        known = feedback_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
+        return replace(known, sent_by=sent_by)
+
+
+class Placing:
+    """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them.
+
+    To a key for named families, ``access``, those of others do not exist.
+    """
+
+    def __init__(
+        self, store: Store, tx: Transaction, reads: Iterable[ReadEvent], now: datetime, clock_scale: float, access: Access
+    ) -> None:
+        self._store = store
+        self._tx = tx
+        self._now = now
+        self._clock_scale = clock_scale
+        named = {id for read in reads if (id := read.report.get("interaction")) is not None}
+        found = store.events.interactions(tx, named) if named else {}
+        seen = {id: [one for one in ones if access.may_see(one.arm.family)] for id, ones in found.items()}
+        self._stored = {(one.arm.family, one.id) for ones in seen.values() for one in ones}
+        self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in seen.items()}
+        self._variants: dict[str, set[str]] = {}
+        self._rollouts: dict[str, tuple[Rollout | None, datetime | None]] = {}
+
+    def arm_of(self, read: ReadEvent) -> Arm:
+        served = arm_of_interaction(read, self._arms)
+        if served is not None and not read.sent.family and served.family != read.read_for:
+            raise unknown_interaction(read)  # it changed between reading and now: the report has the masks of another family
+        if served is not None:
+            check_interaction(read.sent, served)
+        if read.by_token:
+            return read.sent
+        if served is not None:
+            return served
+        if not read.sent.family or read.sent.unit_hmac is None:
+            raise unknown_interaction(read)
+        return self._arm_of_unit(read)
+
+    def place(self, read: ReadEvent, arm: Arm) -> Placed:
+        report, named = read.report, read.report.get("interaction")
+        id = report.get("id")
+        if id is None and named is not None and report.is_interaction:
+            if (arm.family, named) in self._stored and report.is_feedback:
+                report = replace(report, is_interaction=False)  # what was reported first of an interaction stays; the outcome counts
+            else:
+                id = named
+        if id is None:
+            id = new_id("in" if report.is_interaction else "fb")
+        if report.is_interaction:
+            self._arms.setdefault(id, {}).setdefault(arm.family, arm)
+        return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content_hash(report, read.sent))
+
+    def _arm_of_unit(self, read: ReadEvent) -> Arm:
+        family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac
+        assert unit_hmac is not None
+        if rollout is None:
+            if family not in self._variants:
+                self._variants[family] = self._store.variants.ids(self._tx, family)
+            return arm_of_unit(read.report, unit_hmac, self._variants[family])
+        if rollout not in self._rollouts:
+            found = self._store.rollouts.get(self._tx, rollout)
+            self._rollouts[rollout] = (found, self._held_back_until(found) if found is not None else None)
+        found, until = self._rollouts[rollout]
+        return arm_of_rollout(read.report, found, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until)
+
+    def _held_back_until(self, rollout: Rollout) -> datetime | None:
+        """A week after the promotion, unless another rollout or champion ended the holdback before."""
+        over = held_back_until(rollout, self._clock_scale)
+        if over is None:
+            return None
+        history = self._store.champions.history(self._tx, rollout.family)
+        following = self._store.rollouts.following(self._tx, rollout)
+        ends = [reign.until for reign in history if reign.rollout == rollout.id] + [following.created_at if following is not None else None]
+        return min([over, *(end for end in ends if end is not None)])
+
+
+def arms_reported(reads: Iterable[ReadEvent]) -> dict[str, dict[str, Arm]]:
+    """By id and family, the arms of the interactions that events of a request report under a family of their own."""
+    arms: dict[str, dict[str, Arm]] = {}
+    for read in reads:
+        id = read.report.get("id") or read.report.get("interaction")
+        if read.report.is_interaction and read.sent.family and id is not None:
+            arms.setdefault(id, {}).setdefault(read.sent.family, read.sent)
+    return arms
+
+
+def arm_of_interaction(read: ReadEvent, known: Mapping[str, Mapping[str, Arm]]) -> Arm | None:
+    """The arm of the interaction that an event names, of the event's family where it has one; None: it is not known.
+
+    Raises:
+        EventRejected: several families have an interaction of that id, and the event names none of them.
+    """
+    arms = known.get(read.report.get("interaction"), {})
+    if read.sent.family or len(arms) < 2:
+        return arms.get(read.sent.family) if read.sent.family else next(iter(arms.values()), None)
+    raise EventRejected(
+        "unknown_interaction",
+        f"Families {', '.join(sorted(arms))} all have an interaction {read.report.get('interaction')!r}; name the family.",
+    )
+
+
+def unknown_interaction(read: ReadEvent) -> EventRejected:
+    return EventRejected(
+        "unknown_interaction",
+        f"There is no interaction {read.report.get('interaction')!r} to take the arm from. Report it first, or send its assignment token.",
+    )

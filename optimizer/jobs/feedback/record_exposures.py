@@ -1,0 +1,82 @@
+"""Takes the counts of clients that decide in process: how many units each arm was shown to per window."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.feedback.event_kinds import moment
+from optimizer.ports import Clock, Exposure, Store, Transaction
+
+RESERVED = ("api", "gateway")  # these count for themselves
+LONGEST_WINDOW = timedelta(hours=1)
+FIELDS = ("family", "variant", "rollout", "stage", "from", "to", "exposed")
+MAX_NAME_CHARS = 512
+
+
+def record_exposures(
+    client: Any, windows: Sequence[Any], *, store: Store, clock: Clock, families: Collection[str], actor: str
+) -> dict[str, int]:
+    """Stores the windows and returns {"accepted", "duplicates"}; sending a window again changes nothing, a larger count replaces a smaller.
+
+    Raises:
+        InvalidInput: with every fault of the request; nothing is stored then.
+    """
+    now = clock.now()
+    faults = [] if _is_name(client) and client not in RESERVED else [_fault("/client", f"must be a name other than {', '.join(RESERVED)}")]
+    for i, window in enumerate(windows):
+        faults += [_fault(f"/windows/{i}{pointer}", detail) for pointer, detail in _problems(window, families, now)]
+    if faults:
+        raise InvalidInput("The counts were not taken: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:5]) + ".", faults)
+    rows = [_row(client, window) for window in windows]
+
+    def put(tx: Transaction) -> dict[str, int]:
+        changed = store.exposures.put(tx, rows, actor)
+        return {"accepted": sum(changed), "duplicates": len(changed) - sum(changed)}
+
+    return store.write(put, rows=len(rows))
+
+
+def _problems(window: Any, families: Collection[str], now: datetime) -> list[tuple[str, str]]:
+    if not isinstance(window, Mapping):
+        return [("", f"must be an object with {', '.join(FIELDS)}")]
+    found = [(f"/{name}", "is not a field of a window") for name in window if name not in FIELDS]
+    family = window.get("family")
+    if not isinstance(family, str) or family not in families:
+        found.append(("/family", f"is not the name of a family here: {family!r}"))
+    if not _is_name(window.get("variant")):
+        found.append(("/variant", "must be the id of a variant"))
+    if window.get("rollout") is not None and not _is_name(window["rollout"]):
+        found.append(("/rollout", "must be the id of a rollout, or null"))
+    stage, exposed = window.get("stage"), window.get("exposed")
+    if stage is not None and (isinstance(stage, bool) or not isinstance(stage, int | float) or not 0 <= stage <= 1):
+        found.append(("/stage", "must be a share from 0 to 1, or null"))
+    if isinstance(exposed, bool) or not isinstance(exposed, int) or not 0 <= exposed < 2**31:
+        found.append(("/exposed", "must be a whole number, 0 or larger"))
+    return found + _problems_of_time(moment(window.get("from")), moment(window.get("to")), now)
+
+
+def _problems_of_time(start: datetime | None, end: datetime | None, now: datetime) -> list[tuple[str, str]]:
+    wanted = "must be a time with its zone, such as 2026-11-20T08:30:00Z"
+    found = [(pointer, wanted) for pointer, at in (("/from", start), ("/to", end)) if at is None]
+    if start is not None and end is not None and not timedelta(0) < end - start <= LONGEST_WINDOW:
+        found.append(("/to", "must lie after from, by at most an hour"))
+    if start is not None and start > now + LONGEST_WINDOW:
+        found.append(("/from", "lies in the future; check the sender's clock"))
+    return found
+
+
+def _row(client: str, window: Mapping[str, Any]) -> Exposure:
+    start = moment(window["from"])
+    assert start is not None
+    return window["family"], window["variant"], window.get("rollout"), window.get("stage"), start, client, window["exposed"]
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARS and "\x00" not in value and value.isprintable()
+
+
+def _fault(pointer: str, detail: str) -> Fault:
+    return Fault(pointer=pointer, detail=detail)

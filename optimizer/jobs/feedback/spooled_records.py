@@ -1,0 +1,80 @@
+"""Records on their way through the spool: what the gateway could not put into the store at once, as JSON and back, and into the store at last.
+
+What is spooled is read, masked and checked already: a text that a family does not keep is not in the spool either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from optimizer.core.feedback.events import Arm, LaterParts
+from optimizer.core.feedback.fields import FIELDS
+from optimizer.core.feedback.reported import Report
+from optimizer.jobs.feedback.ingest_feedback import Intake, Rejection
+from optimizer.jobs.feedback.place_events import ReadEvent
+from optimizer.ports import Store, Transaction
+
+_TEXTS = ("input", "output", "tags", "conversation")
+
+
+def interaction_record(read: ReadEvent, actor: str) -> dict[str, Any]:
+    """An interaction whose arm its token says, and who asked for it."""
+    values = {name: _plain(value) for name, value in read.report.values.items() if name not in ("assignment", "unit")}
+    arm = {name: _plain(value) for name, value in asdict(read.sent).items()}
+    return {"actor": actor, "values": values, "arm": arm}
+
+
+def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record without its texts, for where there is no room for them."""
+    return {**record, "values": without_texts(record["values"])}
+
+
+def without_texts(interaction: Mapping[str, Any]) -> dict[str, Any]:
+    """What is reported of an interaction but its texts: who answered, how, how quickly and for how much remains."""
+    values = {name: value for name, value in interaction.items() if name not in _TEXTS}
+    parts = {"parts": [{n: v for n, v in part.items() if n != "output"} for part in values["parts"]]} if "parts" in values else {}
+    return {**values, **parts, "output": "", "tags": {"shortened": True}}
+
+
+def later_parts_record(row: LaterParts) -> dict[str, Any]:
+    return {"row": {name: _plain(value) for name, value in asdict(row).items()}}
+
+
+def keep_records(
+    tx: Transaction, records: Sequence[Mapping[str, Any]], store: Store, intake_of: Callable[[str], Intake]
+) -> Sequence[Rejection]:
+    """Puts them into the store; one that is there already changes nothing. ``intake_of``: actor -> how its interactions are taken in."""
+    rejected: list[Rejection] = []
+    for actor, some in groupby(records, lambda record: record.get("actor")):
+        if actor is None:
+            for one in some:
+                add_later_parts_once(tx, store, _later_parts(one["row"]))
+        else:
+            request = intake_of(actor).request()
+            request.keep(tx, [_read(index, one) for index, one in enumerate(some)])
+            rejected += request.rejected
+    return rejected
+
+
+def add_later_parts_once(tx: Transaction, store: Store, row: LaterParts) -> None:
+    if not store.events.later_parts(tx, row.family, {row.interaction}):
+        store.events.add_later_parts(tx, row)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _read(index: int, record: Mapping[str, Any]) -> ReadEvent:
+    values = {name: FIELDS[name].kind.check(value) for name, value in record["values"].items() if name in FIELDS}
+    cohort_start = record["arm"]["cohort_start"]
+    arm = {**record["arm"], "cohort_start": None if cohort_start is None else datetime.fromisoformat(cohort_start)}
+    return ReadEvent(index=index, report=Report(values=values, is_interaction=True, is_feedback=False), sent=Arm(**arm), by_token=True)
+
+
+def _later_parts(row: Mapping[str, Any]) -> LaterParts:
+    return LaterParts(**{**row, "received_at": datetime.fromisoformat(row["received_at"])})

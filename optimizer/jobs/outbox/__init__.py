@@ -1,0 +1,1 @@
+"""What MLflow and people are told: the mirror, alerts and their delivery. Start at ``mirror_outbox.py``."""

@@ -1,0 +1,197 @@
+"""Sends what waits in the outbox to the Tracker. The store is the truth: a Tracker that is away costs a backlog, never a result.
+
+``mirror_once`` is called by the worker's loop. An item only names its subject; the content is read from the store when it is sent,
+so that sending late or twice shows the latest state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import Study
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Alert, Clock, MovedAlias, OutboxItem, Store, StudyEvidence, Tracker, Transaction
+
+TOPICS = ("study", "rollout", "prompt")
+BATCH = 20
+FIRST_WAIT_S, LONGEST_WAIT_S = 5, 3600
+log = structlog.get_logger(__name__)
+
+
+def mirror_once(store: Store, tracker: Tracker | Callable[[], Tracker], clock: Clock, families: Mapping[str, Any] | Iterable[str]) -> int:
+    """Sends the due items and puts moved aliases back. Returns how many items were sent; raises nothing that a Tracker may raise.
+
+    Args:
+        tracker: a Tracker, or a function that opens one (so that a Tracker which cannot even be opened is only a backlog, too).
+        families: names, or Families by name (their descriptions are shown).
+    """
+    now = clock.now()
+    with store.read() as tx:
+        due = store.outbox.due(tx, now, BATCH, topics=TOPICS)
+    sent = 0
+    for item in due:
+        try:
+            _send(item, store, _opened(tracker), families)
+        except Exception as e:  # whatever MLflow raises: the item waits, and the rest of the backlog with it
+            _postpone(item, e, store, clock)
+            return sent
+        store.write(lambda tx, seq=item.seq: store.outbox.sent(tx, seq, clock.now()))  # type: ignore[misc]
+        sent += 1
+    if not due:
+        _restore_aliases(store, tracker, clock, families)
+    return sent
+
+
+def wait_s(attempts: int) -> int:
+    """Seconds until the next attempt after ``attempts`` failed ones: 5, 10, 20 … at most an hour."""
+    doublings = min(max(attempts - 1, 0), 12)
+    return min(LONGEST_WAIT_S, FIRST_WAIT_S * (1 << doublings))
+
+
+def wanted_aliases(store: Store, tx: Transaction, family: str) -> dict[str, str]:
+    """Which Variant each alias should name: champion, the one before it, and the candidate of an active rollout."""
+    champion = store.champions.current(tx, family)
+    if champion is None:
+        return {}
+    wanted = {"champion": champion.variant}
+    previous = next((c for c in store.champions.history(tx, family) if c.seq == champion.previous), None)
+    if previous is not None:
+        wanted["previous"] = previous.variant
+    rollout = store.rollouts.active(tx, family)
+    if rollout is not None:
+        wanted["candidate"] = rollout.candidate
+    return wanted
+
+
+def _send(item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str]) -> None:
+    family: str | None
+    if item.topic == "study":
+        family = _send_study(item.subject, store, tracker, families)
+    elif item.topic == "rollout":
+        family = _send_rollout(item.subject, store, tracker)
+    else:
+        family = str(item.payload.get("family") or item.subject)
+    if family is not None:
+        _send_prompts(family, store, tracker)
+
+
+def _send_study(id: str, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str]) -> str | None:
+    with store.read() as tx:
+        study = store.studies.get(tx, id)
+        if study is None:
+            return None
+        trials = store.studies.trials(tx, id)
+        evidence = _evidence(store, tx, study, {t.variant for t in trials})
+    described = families.get(study.family) if isinstance(families, Mapping) else None
+    run = tracker.mirror_study(study, trials, replace(evidence, description=str(getattr(described, "description", "") or "")))
+    if run is not None and run != study.mlflow_run_id:
+        store.write(lambda tx: store.studies.update(tx, id, mlflow_run_id=run))
+    return study.family if study.outcome == "nominated" else None
+
+
+def _evidence(store: Store, tx: Transaction, study: Study, tried: set[str]) -> StudyEvidence:
+    """Text of released train and dev examples only; of the confirmation the scores without what was written."""
+    dataset = study.dataset or {}
+    chosen = {*dataset.get("train", ()), *dataset.get("dev", ())}
+    released = [
+        *store.examples.of_split(tx, study.family, split="train", released_only=True),
+        *store.examples.of_split(tx, study.family, split="dev", released_only=True),
+    ]
+    examples = {e.id: e for e in released if e.id in chosen}
+    place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
+    results = {
+        variant: sorted(rows, key=lambda r: place.get(r.example, len(place)))
+        for variant, rows in store.studies.results(tx, study.id, "search").items()
+    }
+    confirmation = {
+        variant: [replace(r, output=None, error=None, call_key=None) for r in rows]
+        for variant, rows in store.studies.results(tx, study.id, "confirmation").items()
+    }
+    variants: dict[str, Variant] = {}
+    for id in {*tried, study.champion, study.winner} - {None}:
+        record = store.variants.get(tx, study.family, str(id))
+        if record is not None:
+            variants[record.variant.id] = record.variant
+    return StudyEvidence(variants=variants, results=results, examples=examples, confirmation=confirmation)
+
+
+def _send_rollout(id: str, store: Store, tracker: Tracker) -> str | None:
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, id)
+        decisions = store.rollouts.decisions(tx, id)
+    if rollout is None:
+        return None
+    tracker.mirror_rollout(rollout, decisions)
+    return rollout.family
+
+
+def _send_prompts(family: str, store: Store, tracker: Tracker) -> None:
+    """Every Variant that was nominated or served, each with the aliases that name it now."""
+    with store.read() as tx:
+        wanted = wanted_aliases(store, tx, family)
+        served = [c.variant for c in store.champions.history(tx, family)]
+        finished, _ = store.studies.page(tx, family=family, status="finished")
+        nominated = [s.winner for s in finished if s.outcome == "nominated" and s.winner]
+        records = [store.variants.get(tx, family, id) for id in dict.fromkeys([*served, *nominated, *wanted.values()])]
+    for record in records:
+        if record is None:
+            continue
+        tags = {"detent.family": family, "detent.source": record.source, "detent.study": record.study or ""}
+        aliases = [alias for alias, variant in wanted.items() if variant == record.variant.id]
+        tracker.mirror_prompt(family, record.variant, aliases, tags)
+    if wanted:
+        tracker.restore_aliases(family, wanted)  # a candidate that was neither nominated nor promoted loses its alias here
+
+
+def _restore_aliases(
+    store: Store, tracker: Tracker | Callable[[], Tracker], clock: Clock, families: Mapping[str, Any] | Iterable[str]
+) -> None:
+    """With nothing left to send, an alias that differs was moved by a person: it goes back, and an alert names the command meant."""
+    for family in families:
+        with store.read() as tx:
+            wanted = wanted_aliases(store, tx, family)
+            if not wanted or store.outbox.backlog(tx, topics=TOPICS):
+                continue
+        try:
+            moved = _opened(tracker).restore_aliases(family, wanted)
+        except Exception as e:
+            log.warning("mlflow_unreachable", family=family, error=str(e)[:500])
+            return
+        for alias in moved:
+            alert = _alert(alias, clock)
+            store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))  # type: ignore[misc]
+            log.warning("alias_moved", family=family, alias=alias.alias, found=alias.found, restored=alias.restored)
+
+
+def _alert(moved: MovedAlias, clock: Clock) -> Alert:
+    if moved.found is None:
+        meant = f"detent rollout status {moved.family}"
+    elif moved.alias == "previous":
+        meant = f"detent champion rollback {moved.family}"
+    else:
+        meant = f"detent rollout start {moved.family} --variant {moved.found}"
+    detail = (
+        f"In MLflow's Prompt Registry the alias {moved.alias!r} of detent-{moved.family} stood on {moved.found or 'nothing'}. What is served "
+        f"is decided by the store, so it was put back to {moved.restored or 'nothing'}. If you meant to change what is served: {meant}"
+    )
+    subject = f"{moved.alias} > {moved.found}"
+    return Alert(
+        id=new_id("al"), kind="alias_moved", detail=detail, level="warning", opened_at=clock.now(), family=moved.family, subject=subject
+    )
+
+
+def _postpone(item: OutboxItem, error: Exception, store: Store, clock: Clock) -> None:
+    again = clock.now() + timedelta(seconds=wait_s(item.attempts + 1))
+    reason = f"{type(error).__name__}: {error}"[:500]
+    store.write(lambda tx: store.outbox.failed(tx, item.seq, reason, again))
+    log.warning("mirror_postponed", topic=item.topic, subject=item.subject, attempts=item.attempts + 1, error=reason)
+
+
+def _opened(tracker: Tracker | Callable[[], Tracker]) -> Tracker:
+    return tracker() if callable(tracker) else tracker

@@ -1,0 +1,100 @@
+"""Tells people of alerts: a line in the log and a message per channel for each raise and each clear, at least once and in their order.
+
+Called by the worker's loop. Raises and clears stand in the outbox since the transaction that made them; here they are spread over the
+channels that are configured, each of which has a queue of its own and is tried again slowly while it takes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+
+from optimizer.jobs.outbox.mirror_outbox import wait_s
+from optimizer.ports import AlertChannel, AlertMessage, ChannelFailed, Clock, OutboxItem, Store, Transaction
+from optimizer.ports.alerts import ALERT_TOPIC, CHANNELS, channel_topic, message_of
+
+BATCH = 100  # raises and clears spread per round
+MOST_PER_ROUND = 20  # messages per channel and round
+LONGEST_WAIT_S = 3600.0
+LEVELS = ("info", "warning", "critical")
+log = structlog.get_logger("alerts")
+
+
+def send_alerts(store: Store, channels: Sequence[AlertChannel], clock: Clock, *, least: str = "info") -> int:
+    """Spreads what is new and sends what is due. Returns how many messages were taken; a channel that is away is only a backlog.
+
+    Args:
+        least: alerts below this level (info, warning, critical) go into the log alone.
+    """
+    _forget_unconfigured(store, {channel.name for channel in channels})
+    _spread(store, channels, clock, least)
+    return sum(_send_queue(store, channel, clock) for channel in channels)
+
+
+def messages_waiting(tx: Transaction, store: Store) -> dict[str, int]:
+    """Unsent messages by channel."""
+    return {name: store.outbox.backlog(tx, topics=(channel_topic(name),)) for name in CHANNELS}
+
+
+def _forget_unconfigured(store: Store, configured: set[str]) -> None:
+    """A channel without an address any more hears nothing, and what waited for it does not wait for ever."""
+    with store.read() as tx:
+        waiting = messages_waiting(tx, store)
+    for name, n in waiting.items():
+        if n and name not in configured:
+            store.write(lambda tx, name=name: store.outbox.discard(tx, channel_topic(name)))  # type: ignore[misc]
+            log.warning("alert_messages_discarded", channel=name, n=n, reason="the channel is no longer configured")
+
+
+def _spread(store: Store, channels: Sequence[AlertChannel], clock: Clock, least: str) -> None:
+    with store.read() as tx:
+        due = store.outbox.due(tx, clock.now(), BATCH, topics=(ALERT_TOPIC,))
+    for item in due:
+        message = message_of(item.payload)
+        _write_log(message)
+        hears = channels if LEVELS.index(message.alert.level) >= LEVELS.index(least) else ()
+
+        def hand_on(tx: Transaction, item: OutboxItem = item, hears: Sequence[AlertChannel] = hears) -> None:
+            for channel in hears:
+                store.outbox.add(tx, channel_topic(channel.name), item.subject, item.payload, clock.now())
+            store.outbox.sent(tx, item.seq, clock.now())
+
+        store.write(hand_on)
+
+
+def _write_log(message: AlertMessage) -> None:
+    alert = message.alert
+    write = log.error if alert.level == "critical" else log.warning if alert.level == "warning" else log.info
+    write = write if message.event == "raised" else log.info
+    write(
+        f"alert_{message.event}", alert=alert.id, kind=alert.kind, level_of_alert=alert.level, family=alert.family, subject=alert.subject,
+        detail=alert.detail, opened_at=alert.opened_at.isoformat(), closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
+    )  # fmt: skip
+
+
+def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:
+    """In order: while the oldest message waits for its next attempt, so do the others. One that is refused for good is logged and left out."""
+    topic = channel_topic(channel.name)
+    for n in range(MOST_PER_ROUND):
+        with store.read() as tx:
+            item = store.outbox.oldest(tx, topic)
+        if item is None or item.not_before > clock.now():
+            return n
+        try:
+            channel.send(message_of(item.payload))
+        except ChannelFailed as error:
+            if not error.is_refused:
+                _postpone(store, channel.name, item, error, clock)
+                return n
+            log.error("alert_message_refused", channel=channel.name, alert=item.subject, reason=str(error))
+        store.write(lambda tx, seq=item.seq: store.outbox.sent(tx, seq, clock.now()))  # type: ignore[misc]
+    return MOST_PER_ROUND
+
+
+def _postpone(store: Store, channel: str, item: OutboxItem, error: ChannelFailed, clock: Clock) -> None:
+    asked = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
+    again = clock.now() + timedelta(seconds=max(asked, wait_s(item.attempts + 1)))
+    store.write(lambda tx: store.outbox.failed(tx, item.seq, str(error), again))
+    log.warning("alert_postponed", channel=channel, alert=item.subject, attempts=item.attempts + 1, reason=str(error))

@@ -1,0 +1,57 @@
+"""Fixes the settings of a rollout as a start freezes them: what the family declares, filled in from what its champion did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.family.family import Family
+from optimizer.core.family.settings import RolloutSettings
+from optimizer.core.feedback.events import LabelSummary
+from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, frozen, holdout_ratios
+from optimizer.core.search.study import Study
+from optimizer.core.serving.rollout import Champion
+from optimizer.ports import Clock, Store, Transaction
+
+N_DELAYS = 2000  # of the newest outcomes
+
+
+def reigning(tx: Transaction, store: Store, family: str) -> Champion:
+    """The champion that a rollout compares with. Raises NotFound where there is none."""
+    champion = store.champions.current(tx, family)
+    if champion is None:
+        raise NotFound(
+            f"Family {family!r} has no champion to compare with. Serve a first one: detent family adopt {family} --confirm {family}."
+        )
+    return champion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionRecord:
+    """What was recorded of a family and its champion in the last LABEL_WINDOW_DAYS."""
+
+    champion: str
+    labels: Sequence[LabelSummary]
+    delays_hours: Sequence[float]  # of its newest outcomes, on the rollout clock
+
+
+def read_record(tx: Transaction, store: Store, family: str, clock: Clock) -> ChampionRecord:
+    """Reads a month of labels, for which no writer should wait. Raises NotFound where there is no champion."""
+    champion, since = reigning(tx, store, family).variant, clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
+    delays = store.observations.delays_s(tx, family, champion, since, N_DELAYS)
+    return ChampionRecord(
+        champion=champion,
+        labels=store.events.label_summary(tx, family, since),
+        delays_hours=[s / 3600 * clock.scale for s in delays],
+    )
+
+
+def fix_settings(family: Family, settings: RolloutSettings, record: ChampionRecord, *, study: Study | None) -> dict[str, Any]:
+    """``settings``: the family's, with what this start overrides. ``study``: whose confirmation speaks for the candidate."""
+    return frozen(
+        settings, champion=record.champion, labels=record.labels, delays_hours=record.delays_hours,
+        limits=family.constraints.model_dump(mode="json"), holdout_ratios=holdout_ratios(study),
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""Forecasts a rollout: before its start from settings and recorded traffic, while it runs from its evidence so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import inf
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.evaluation.gates import missed
+from optimizer.core.family.family import Family
+from optimizer.core.family.settings import Metric
+from optimizer.core.feedback.traffic import RecordedTraffic
+from optimizer.core.forecast.forecast import RolloutForecast, ended, forecast_rollout
+from optimizer.core.forecast.plan import Progress, lift_of, plan_of
+from optimizer.core.rollout import evidence_state
+from optimizer.core.rollout.cohorts import served_for
+from optimizer.core.rollout.start import chosen, gates_on_record, most_labelled
+from optimizer.core.search.study import Study
+from optimizer.core.serving.rollout import Rollout
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
+from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
+from optimizer.jobs.studies.confirming_study import confirming_study
+from optimizer.ports import Clock, Store, Transaction
+
+RECENT = timedelta(days=7)
+AT_MOST = timedelta(days=30)  # where the last seven days hold no labels
+
+
+def recorded_traffic(tx: Transaction, store: Store, family: str, metric: Metric, now: datetime) -> RecordedTraffic | None:
+    """Of the last seven days, or of thirty where those hold no label of the metric; None where nothing was reported at all."""
+    recent = store.traffic.recorded(tx, family, now - RECENT, now)
+    if recent is not None and recent.label_rate(metric.field, metric.source):
+        return recent
+    return store.traffic.recorded(tx, family, now - AT_MOST, now)
+
+
+def read_recent(family: Family, *, store: Store, clock: Clock) -> tuple[ChampionRecord, RecordedTraffic | None]:
+    """What the settings and the forecast of a start rest on, in a transaction of its own: it reads weeks of events, for which no writer
+    should wait. Raises NotFound where there is no champion.
+    """
+    with store.read() as tx:
+        record = read_record(tx, store, family.name, clock)
+        metric = family.rollout.metric or most_labelled(record.labels)
+        return record, recorded_traffic(tx, store, family.name, metric, clock.now())
+
+
+def forecast_start(
+    rollout: Rollout, *, traffic: RecordedTraffic | None, study: Study | None, forced: bool, clock: Clock
+) -> RolloutForecast:
+    """Of a rollout that has not begun. ``study``: the one whose confirmation speaks for the candidate."""
+    lift = lift_of(study.confirmation if study is not None else None, forced=forced)
+    return forecast_rollout(plan_of(rollout.settings, rollout.ladder, lift, clock_scale=clock.scale), traffic)
+
+
+def forecast_family(
+    family: Family,
+    variant: str | None = None,
+    *,
+    store: Store,
+    clock: Clock,
+    ladder: Sequence[float] | None = None,
+    margin: float | None = None,
+) -> RolloutForecast:
+    """As if ``variant`` were started now; without one, a candidate for which no confirmation speaks.
+
+    Raises:
+        NotFound: the family has no such variant, or no champion.
+        InvalidInput: ladder or margin out of range.
+    """
+    settings = chosen(family.rollout, ladder=ladder, margin=margin)
+    record, traffic = read_recent(family, store=store, clock=clock)
+    with store.read() as tx:
+        if variant is not None and store.variants.get(tx, family.name, variant) is None:
+            raise NotFound(f"Family {family.name!r} has no variant {variant!r}. See them with: detent variant list {family.name}.")
+        study = confirming_study(tx, store, family.name, variant) if variant is not None else None
+    aim = study.aim if study is not None else settings.gates.aim
+    forced = variant is not None and bool(missed(gates_on_record(study, variant=variant, champion=record.champion, aim=aim)))
+    lift = lift_of(study.confirmation if study is not None else None, forced=forced)
+    plan = plan_of(fix_settings(family, settings, record, study=study), settings.ladder, lift, clock_scale=clock.scale)
+    return forecast_rollout(plan, traffic)
+
+
+def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutForecast:
+    """What a rollout still needs, from its evidence so far. Raises NotFound."""
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, rollout_id)
+        if rollout is None:
+            raise NotFound(f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id)
+        if not rollout.is_active:
+            return ended(rollout.outcome)
+        study = store.studies.get(tx, rollout.study) if rollout.study is not None else None
+        progress = _progress(tx, store, rollout, clock.rollout_now())
+        metric = Metric.model_validate(rollout.settings["metric"])
+        traffic = recorded_traffic(tx, store, rollout.family, metric, clock.now())
+    lift = lift_of(study.confirmation if study is not None else None, forced=rollout.forced)
+    return forecast_rollout(plan_of(rollout.settings, rollout.ladder, lift, clock_scale=clock.scale), traffic, progress)
+
+
+def _progress(tx: Transaction, store: Store, rollout: Rollout, clock_now: datetime) -> Progress:
+    """Where the rollout stands after its last closed block; at its beginning where it is not served yet."""
+    if not rollout.stage_history:
+        return Progress()
+    stored = store.blocks.watch(tx, rollout.id)
+    gate = (evidence_state.from_text(stored.state).watch if stored is not None else evidence_state.begin(rollout.settings)).quality
+    passed = {m: gate.peaks[f"ship{m}"] >= threshold(ALPHA_SHIP) for m in NESTED}
+    return Progress(
+        stage=rollout.stage,
+        labelled=gate.labelled,
+        labelled_in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
+        grown={m: inf if passed[m] else gate.of(f"ship{m}").log_e for m in NESTED},
+        hours=_hours(served_for(rollout, clock_now)),
+        stage_hours=_hours(served_for(rollout, clock_now, share=rollout.ladder[rollout.stage])),
+        begun=True,
+    )
+
+
+def _hours(length: timedelta) -> float:
+    return max(0.0, length.total_seconds() / 3600)

@@ -1,0 +1,111 @@
+"""Freezes a family, or all of them, to their champions; and lets them go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.phrasing import when
+from optimizer.core.rollout.cohorts import Gap
+from optimizer.core.serving.freezes import ALERT, ALL, Freeze, scope_text, unfreeze_command
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_change import checked_reason, tell
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeReport:
+    """What a freeze or its end did, why, and how to take it back. ``family`` is None for all; ``changed`` is False where nothing was left to do."""
+
+    family: str | None
+    what: str
+    why: str
+    undo: str | None = None
+    next: str | None = None
+    changed: bool = True
+    freezes: tuple[Freeze, ...] = ()  # every freeze that holds from now on
+
+
+def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, clock: Clock) -> FreezeReport:
+    """From its commit on only the champion is served: leases of active rollouts end with it. ``family`` None: every family.
+
+    Raises:
+        NotFound: there is no such family.
+    """
+    why, scope = checked_reason(reason), family or ALL
+
+    def change(tx: Transaction) -> FreezeReport:
+        _require_family(tx, store, family)
+        earlier = next((one for one in store.freezes.all(tx) if one.scope == scope), None)
+        if earlier is not None:
+            what = f"{scope_text(scope)} is frozen already, by {earlier.by} since {when(earlier.since)}"
+            return _report(tx, store, family, what, earlier.reason, undo=earlier.undo, changed=False)
+        at = clock.now()
+        store.freezes.put(tx, scope, why, actor, at)
+        ended = _end_leases(tx, store, family, at)
+        detail = f"{scope_text(scope)} is frozen by {actor}: {why}. Only champions are served. To go on: {unfreeze_command(scope)}"
+        store.alerts.open(tx, Alert(id=new_id("al"), kind=ALERT, level="info", family=family, subject=scope, opened_at=at, detail=detail))
+        tell(tx, store, "freeze", family, family or "all", {"why": why, "leases_ended": ended}, actor=actor, at=at)
+        stands = f"; {', '.join(ended)} stand{'s' if len(ended) == 1 else ''} still, and nobody gets a candidate" if ended else ""
+        return _report(
+            tx, store, family, f"{scope_text(scope)} is frozen: only champions are served{stands}", why, undo=unfreeze_command(scope)
+        )
+
+    return store.write(change)
+
+
+def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store, clock: Clock) -> FreezeReport:
+    """Ends the freeze of this one scope; a family stays frozen while all are. Rollouts go on with the worker's next tick.
+
+    Raises:
+        NotFound: there is no such family.
+    """
+    why, scope = checked_reason(reason), family or ALL
+
+    def change(tx: Transaction) -> FreezeReport:
+        _require_family(tx, store, family)
+        if not store.freezes.remove(tx, scope):
+            return _report(tx, store, family, f"{scope_text(scope)} is not frozen" + (" by itself" if family else ""), why, changed=False)
+        at = clock.now()
+        store.alerts.close(tx, ALERT, family, scope, at)
+        tell(tx, store, "unfreeze", family, family or "all", {"why": why}, actor=actor, at=at)
+        undo = f"detent freeze {scope}".rstrip()
+        return _report(tx, store, family, f"the freeze of {scope_text(scope)} has ended", why, undo=undo)
+
+    return store.write(change)
+
+
+def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
+    """When this family, or all, were frozen and are no more, newest first: as long as the alerts of it were open."""
+    alerts = store.alerts.all(tx, open_only=False, kind=ALERT)
+    return [Gap(since=a.opened_at, until=a.closed_at) for a in alerts if a.family in (None, family) and a.closed_at is not None]
+
+
+def _require_family(tx: Transaction, store: Store, family: str | None) -> None:
+    if family is not None and store.champions.current(tx, family) is None:
+        raise NotFound(f"There is no family {family!r} with a champion. See the families with: detent family list.", family=family)
+
+
+def _end_leases(tx: Transaction, store: Store, family: str | None, at: datetime) -> list[str]:
+    """Ends the leases that hold beyond ``at``; returns their rollouts' ids. The stage resumes with the first tick after the freeze."""
+    ended = []
+    for rollout in store.rollouts.all_active(tx):
+        lease = rollout.lease_expires_at
+        if family in (None, rollout.family) and lease is not None and lease > at:
+            store.rollouts.renew_lease(tx, rollout.id, at)
+            ended.append(rollout.id)
+    return ended
+
+
+def _report(
+    tx: Transaction, store: Store, family: str | None, what: str, why: str, *, undo: str | None = None, changed: bool = True
+) -> FreezeReport:
+    """Names what is frozen beside the scope of this act, since a family may stand under two freezes."""
+    freezes = tuple(store.freezes.all(tx))
+    others = [one for one in freezes if one.scope != (family or ALL) and (family is None or one.scope == ALL)]
+    beside = f"; frozen beside it: {', '.join(scope_text(one.scope) for one in others)}" if others else ""
+    own = any(one.scope == (family or ALL) for one in freezes)
+    status = f"detent rollout status {family}" if family else "detent status"
+    following = others[0].undo if others and not own else status
+    return FreezeReport(family=family, what=what + beside, why=why, undo=undo, next=following, changed=changed, freezes=freezes)

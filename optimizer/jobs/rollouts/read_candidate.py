@@ -1,0 +1,37 @@
+"""Reads which candidate waits for its rollout, and the holdback that no rollout should end before its time."""
+
+from __future__ import annotations
+
+from optimizer.core.search.study import Study
+from optimizer.core.serving.assignment import Holdback, holdback_of
+from optimizer.ports import Clock, Store, Transaction
+
+
+def waiting_candidate(tx: Transaction, store: Store, family: str) -> Study | None:
+    """The last study that started by itself, where it nominated a candidate that no rollout has had against this champion."""
+    study = store.studies.last_triggered(tx, family)
+    if study is None or study.outcome != "nominated" or study.winner is None:
+        return None
+    champion = store.champions.current(tx, family)
+    if champion is None or champion.variant != study.champion:
+        return None
+    earlier = store.rollouts.last_against(tx, family, candidate=study.winner, champion=study.champion)
+    return study if earlier is None else None
+
+
+def unconfirmed_winner(tx: Transaction, store: Store, family: str) -> Study | None:
+    """The family's last study, where it started by itself, beat this champion on dev and was not to look at the holdout."""
+    page, _ = store.studies.page(tx, family=family, limit=1)
+    champion = store.champions.current(tx, family)
+    if not page or champion is None or page[0].champion != champion.variant:
+        return None
+    study = page[0]
+    is_open = study.trigger is not None and study.outcome == "not_confirmed" and study.winner is not None and study.confirmation is None
+    return study if is_open else None
+
+
+def current_holdback(tx: Transaction, store: Store, clock: Clock, family: str) -> Holdback | None:
+    """Of the family's last promotion, while its week is not over."""
+    champion = store.champions.current(tx, family)
+    holdback = holdback_of(champion, store.rollouts.latest(tx, family), clock.scale) if champion is not None else None
+    return holdback if holdback is not None and clock.now() < holdback.until else None

@@ -1,0 +1,130 @@
+"""Reads everything that people see of a rollout: the one reader for REST, command line and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of
+from optimizer.core.rollout.cohorts import closing_time
+from optimizer.core.rollout.evidence_share import shares
+from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
+from optimizer.core.rollout.next_action import next_action
+from optimizer.core.serving import champion as champions
+from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.freezes import is_frozen
+from optimizer.core.serving.rollout import Rollout
+from optimizer.core.statistics.outcomes import Block
+from optimizer.core.views import rollout_evidence
+from optimizer.core.views.rollout_status import Hours, RolloutView, Said
+from optimizer.jobs.rollouts.forecast_rollout import forecast_active
+from optimizer.jobs.rollouts.read_candidate import current_holdback
+from optimizer.ports import Clock, Store, Transaction
+
+LATE_DAYS = 7.0  # of the rollout clock: whose late feedback is counted; all of a rollout's would grow with its traffic
+OF_FAMILY = ("rollout_ended", "champion_worse")  # alerts whose subject is the family or its champion
+
+
+def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> RolloutView:
+    """The view as the stored blocks give it, without a forecast, which reads a week of traffic (``with_forecast`` adds it)."""
+    stored = store.blocks.watch(tx, rollout.id)
+    watch = from_text(stored.state).watch if stored is not None else begin(rollout.settings)
+    start = begin(rollout.settings).quality
+    blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
+    now, clock_now = clock.now(), clock.rollout_now()
+    freeze = is_frozen(store.freezes.all(tx), rollout.family)
+    held_back = current_holdback(tx, store, clock, rollout.family)
+    if held_back is not None and (held_back.rollout != rollout.id or freeze is not None):
+        held_back = None
+    arms = rollout_evidence.arms_of(rollout, watch, blocks, _late(tx, store, clock, rollout))
+    return RolloutView(
+        verdict=rollout_evidence.verdict_of(watch.quality),
+        n_blocks=watch.n_blocks,
+        head=watch.head,
+        metric="{field} by {source}".format(**rollout.settings["metric"]),
+        margin=watch.quality.margin,
+        gates=rollout_evidence.gates_of(watch.quality),
+        guardrails=rollout_evidence.guardrails_of(watch),
+        not_guarded=rollout_evidence.not_guarded(watch),
+        difference=rollout_evidence.difference_of(start, blocks),
+        arms=arms,
+        left_out=watch.n_left_out,
+        late_alert=rollout_evidence.late_alert(arms),
+        stages=rollout_evidence.stages_of(rollout, watch, held_back=held_back is not None),
+        labels=rollout_evidence.labels_of(rollout, watch.quality),
+        hours=_hours(rollout, clock_now),
+        silence=rollout_evidence.silence_of(watch),
+        waits_for=_waits_for(rollout, watch, now, clock_now),
+        next_step=rollout_evidence.next_step_of(rollout),
+        lease_expires_at=rollout.lease_expires_at,
+        served=rollout.share is not None and leased(rollout, now) and freeze is None,
+        freeze=freeze,
+        holdback=held_back,
+        alerts=_alerts(tx, store, rollout),
+        looked_at=stored.updated_at if stored is not None else None,
+        keys=shares(watch.by_key),
+        max_share_per_key=float(rollout.settings.get("max_share_per_key") or 1.0),
+        beyond_exposures=watch.n_beyond_exposures,
+        followed_by=champions.after_promotion(store.champions.history(tx, rollout.family), rollout.id),
+    )
+
+
+def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> RolloutView:
+    """The same with what an active rollout still needs, read in transactions of its own; without it where the rollout moved meanwhile."""
+    if not rollout.is_active:
+        return seen
+    forecast = forecast_active(rollout.id, store=store, clock=clock)
+    with store.read() as tx:
+        now = store.rollouts.get(tx, rollout.id)
+    return replace(seen, forecast=forecast) if now is not None and now.version == rollout.version else seen
+
+
+def comparisons(blocks: list[StoredBlock]) -> list[Block]:
+    """The quality blocks among them as the gate takes them."""
+    found = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
+    return [block for block in found if block is not None]
+
+
+def _waits_for(rollout: Rollout, watch: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
+    if rollout.status != "deploying":
+        return ()
+    return next_action(rollout, watch, at=now, clock_at=clock_now).waits_for
+
+
+def _hours(rollout: Rollout, clock_now: datetime) -> Hours:
+    settings, history = rollout.settings, rollout.stage_history
+    running = timedelta()
+    if history:
+        until = history[-1]["clock_to"]
+        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(history[0]["clock_from"])
+    return Hours(
+        running=running.total_seconds() / 3600,
+        least=float(settings.get("min_duration_hours", 24)),
+        allowed=24 * float(settings.get("max_days", 30)),
+        window=float(settings["feedback_window"]["hours"]),
+    )
+
+
+def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapping[ArmName, tuple[int, int]]:
+    """Arm > (feedback received after its cohort was closed, all feedback), of cohorts that closed within LATE_DAYS."""
+    if not rollout.stage_history:
+        return {}
+    now, clock_now = clock.now(), clock.rollout_now()
+    window = closing_time(rollout)
+    ended = rollout.stage_history[-1]["clock_to"]
+    until = min(clock_now, datetime.fromisoformat(ended)) if ended is not None else clock_now  # nothing is closed afterwards
+    last = until - window
+    return store.observations.late_feedback(
+        tx, rollout, last - timedelta(days=LATE_DAYS), last, lambda begun: now - (clock_now - begun - window) / clock.scale
+    )
+
+
+def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[Said, ...]:
+    latest = store.rollouts.latest(tx, rollout.family)
+    is_last = latest is None or latest.id == rollout.id
+    return tuple(
+        Said(kind=a.kind, level=a.level, detail=a.detail, opened_at=a.opened_at)
+        for a in store.alerts.all(tx, open_only=True, family=rollout.family)
+        if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
+    )

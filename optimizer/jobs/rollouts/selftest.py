@@ -1,0 +1,303 @@
+"""Self-test: replays a family's recorded traffic as A against A, and with an injected drop, through the code that runs rollouts.
+
+Only the world is exchanged: a clock that jumps from cohort to cohort, and reports whose units are dealt by a fresh salt per run. Blocks,
+gates, guardrails, ladder and decisions are those of ``watch_rollout.py``. No model is called and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Literal, cast
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.family import Family
+from optimizer.core.forecast.recorded import RecordedRollout, Recording
+from optimizer.core.forecast.selftest import ENDINGS, Cell, Run, SelftestReport, cell_of, summary_of
+from optimizer.core.rollout.blocks import ArmName, ReportedRequest
+from optimizer.core.rollout.cohorts import Cohort
+from optimizer.core.rollout.evidence_state import as_text
+from optimizer.core.rollout.start import chosen
+from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
+from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.rollouts.fix_settings import fix_settings, read_record
+from optimizer.jobs.rollouts.watch_rollout import SeenBlocks, look, move_of
+from optimizer.ports import Clock, Fetches, Store, StoredWatch, Transaction, UnitCount, UnitOutcomes
+
+PERIOD = timedelta(days=30)
+MAX_REQUESTS = 300_000  # the newest; older ones would only take memory
+TICK = timedelta(seconds=10)
+ACTOR = "system:selftest"
+PASSES: Mapping[str, Any] = {"name": "selftest", "verdict": "pass", "value": None, "required": None, "reason": "a replay, nobody is served"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelftestProgress:
+    done: int  # runs, of both kinds together
+    total: int
+    text: str
+
+
+def unwatched(progress: SelftestProgress) -> None:
+    """Nobody watches."""
+
+
+def run_selftest(
+    family: Family,
+    *,
+    store: Store,
+    clock: Clock,
+    runs: int = 100,
+    injected_drop: float = 0.2,
+    seed: int = 0,
+    margin: float | None = None,
+    minutes: float | None = None,
+    told: Callable[[SelftestProgress], None] = unwatched,
+) -> SelftestReport:
+    """``runs`` rollouts of the champion against itself, and as many of it against itself with a drop.
+
+    Args:
+        injected_drop: chance in (0, 1] that a success of the candidate's units counts as a failure.
+        minutes: real ones after which no new run begins; what was done counts.
+    Raises:
+        InvalidInput: an argument out of range.
+        NotFound: the family has no champion.
+    """
+    if runs < 1 or not 0 < injected_drop <= 1 or (minutes is not None and minutes <= 0):
+        raise InvalidInput("A self-test needs at least one run, a drop above 0 and up to 1, and minutes above 0.")
+    past = _read(family, store, clock, margin)
+    short = _too_little(past)
+    if short is not None:
+        return replace(past.report, verdict="cannot_tell", summary=f"Cannot tell: {short}.")
+    begun = clock.now()
+    equal: list[Run] = []
+    worse: list[Run] = []
+    for number in range(runs):
+        if minutes is not None and number and clock.now() - begun > timedelta(minutes=minutes):
+            break
+        rng = Random(f"{seed} {number}")
+        salt = f"{rng.getrandbits(128):032x}"
+        flipped = [n for n in range(len(past.recording.labels)) if rng.random() < injected_drop]
+        for found, flips in ((equal, ()), (worse, flipped)):
+            found.append(_run(past, RecordedRollout(past.recording, salt=salt, flipped=flips), salt))
+            told(SelftestProgress(done=len(equal) + len(worse), total=2 * runs, text=_so_far(equal, worse)))
+    mean = sum(label.value for label in past.recording.labels) / len(past.recording.labels)
+    cells: tuple[Cell, ...] = (
+        cell_of(equal, injected=0.0, drop=0.0),
+        cell_of(worse, injected=injected_drop, drop=mean * injected_drop),
+    )
+    stopped = f" Stopped after {len(equal)} of {runs} runs of each kind, as {minutes:g} minutes were over." if len(equal) < runs else ""
+    summary = summary_of(cells, margin=past.settings["margin"]) + stopped
+    return replace(past.report, summary=summary, seed=seed, cells=cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Past:
+    """What is replayed, and the settings that a rollout which started now would have."""
+
+    family: str
+    settings: dict[str, Any]
+    ladder: tuple[float, ...]
+    recording: Recording
+    usual: MinuteSums
+    clock_scale: float
+    report: SelftestReport
+
+
+def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _Past:
+    settings, now = chosen(family.rollout, ladder=None, margin=margin), clock.now()
+    with store.read() as tx:
+        fixed = fix_settings(family, settings, read_record(tx, store, family.name, clock), study=None)
+        recorded = store.traffic.recorded(tx, family.name, now - PERIOD, now)
+        since = now - PERIOD if recorded is None else recorded.since
+        if recorded is not None and recorded.n_requests > MAX_REQUESTS:
+            since = now - (now - since) * (MAX_REQUESTS / recorded.n_requests)
+        requests = store.traffic.requests(tx, family.name, since, now)
+        metric = fixed["metric"]
+        labels = store.traffic.labels(tx, family.name, since, now, field=metric["field"], source=metric["source"])
+    since = min([*(r.at for r in requests[:1]), *(label.at for label in labels[:1])], default=since)
+    recording = Recording(
+        requests, labels, cohort_minutes=fixed["cohort_minutes"], on_clock=_SimulatedClock(since, clock.scale, since).at_rollout
+    )
+    usual = MinuteSums(family=family.name, minute=since)
+    for request in requests:
+        usual.add_interaction(failed=request.failed, latency_ms=request.latency_ms, cost_usd=request.cost_usd)
+    report = SelftestReport(
+        verdict="done", summary="", since=since, until=now, n_requests=len(requests), n_units=len(recording.units),
+        n_labelled_units=len(recording.labels_of), margin=fixed["margin"],
+    )  # fmt: skip
+    return _Past(
+        family=family.name, settings=fixed, ladder=settings.ladder, recording=recording, usual=usual, clock_scale=clock.scale, report=report
+    )
+
+
+def _too_little(past: _Past) -> str | None:
+    """What no stage could be passed without."""
+    metric, needed = past.settings["metric"], past.settings["min_labelled_per_stage"]
+    if past.report.n_labelled_units < needed:
+        return (
+            f"{past.report.n_labelled_units:,} units with feedback ({metric['field']} by {metric['source']}) in {PERIOD.days} days; a stage "
+            f"needs {needed} labels"
+        )
+    history = past.settings["guardrails"]["min_history"]
+    if past.report.n_requests < history:
+        return f"{past.report.n_requests:,} reported requests in {PERIOD.days} days; the guardrails need {history} to know what is usual"
+    return None
+
+
+# --- one run ------------------------------------------------------------------------------------------------------------
+
+
+def _run(past: _Past, replay: RecordedRollout, salt: str) -> Run:
+    """From the first event on, looked at once per cohort, until it has ended or the last cohort of the record has matured."""
+    begun, end = past.report.since, past.report.until
+    assert begun is not None
+    assert end is not None
+    clock = _SimulatedClock(begun, past.clock_scale, begun)
+    world = _World(replay=replay, usual=past.usual)
+    rollout = _deployed(past, salt, clock)
+    cohort = max(TICK, timedelta(minutes=past.settings["cohort_minutes"]) / past.clock_scale)
+    last = end + timedelta(hours=past.settings["feedback_window"]["hours"]) / past.clock_scale + 2 * cohort
+    while rollout.is_active and clock.now() < last:
+        clock.pass_time(cohort)
+        rollout = _looked_at(rollout, world, clock)
+    gate = world.quality_labelled
+    started = datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
+    return Run(
+        ending=ENDINGS.get(rollout.outcome, "unfinished"),
+        labelled=gate,
+        hours=(clock.rollout_now() - started).total_seconds() / 3600,
+        stage=rollout.stage,
+        why=rollout.reason or "",
+    )
+
+
+def _looked_at(rollout: Rollout, world: _World, clock: _SimulatedClock) -> Rollout:
+    """As a tick does: looks until the present is reached or a move is made."""
+    while True:
+        step = look(None, cast(Store, world), clock, rollout, clock.now())
+        world.keep(step.seen)
+        if step.seen.more:
+            continue
+        return apply(rollout, move_of(step)).rollout if step.moves else rollout
+
+
+def _deployed(past: _Past, salt: str, clock: _SimulatedClock) -> Rollout:
+    """A rollout at its first stage, made by the same moves as any other."""
+    draft = Rollout(
+        id="selftest", family=past.family, candidate="A again", champion="A", aim="quality", ladder=past.ladder, salt=salt, status="pending",
+        stage=-1, held=False, version=0, settings=past.settings, stage_history=(), created_at=clock.now(), created_by=ACTOR,
+    )  # fmt: skip
+
+    def move(act: Act) -> TransitionRequest:
+        return TransitionRequest(act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=ACTOR, reason="self-test", gates=[PASSES])
+
+    rollout = start(draft, move("start"), forced=False).rollout
+    steps: tuple[Act, ...] = ("validate", "approve", "deploy")
+    for act in steps:
+        rollout = apply(rollout, move(act)).rollout
+    return rollout
+
+
+def _so_far(equal: list[Run], worse: list[Run]) -> str:
+    back, shipped = (sum(run.ending == ending for run in runs) for runs, ending in ((equal, "rolled_back"), (worse, "shipped")))
+    return f"equal rolled back {back} of {len(equal)}, worse shipped {shipped} of {len(worse)}"
+
+
+class _SimulatedClock:
+    """ports.Clock that jumps; the rollout clock runs ``scale`` times as fast, from ``anchor`` on."""
+
+    def __init__(self, at: datetime, scale: float, anchor: datetime) -> None:
+        self.scale = scale
+        self._at = at
+        self._anchor = anchor
+
+    def now(self) -> datetime:
+        return self._at
+
+    def rollout_now(self) -> datetime:
+        return self.at_rollout(self._at)
+
+    def at_rollout(self, at: datetime) -> datetime:
+        return self._anchor + (at - self._anchor) * self.scale
+
+    def pass_time(self, by: timedelta) -> None:
+        self._at += by
+
+
+@dataclass(slots=True, kw_only=True)
+class _World:
+    """What a look asks a Store for: observations from the replay, blocks and counts in memory, and what is usual."""
+
+    replay: RecordedRollout
+    usual: MinuteSums
+    watched: StoredWatch | None = None
+    counted: dict[tuple[int, str], UnitCount] = field(default_factory=dict)
+    quality_labelled: int = 0
+
+    @property
+    def blocks(self) -> _World:
+        return self
+
+    @property
+    def unit_counts(self) -> _World:
+        return self
+
+    @property
+    def observations(self) -> _World:
+        return self
+
+    @property
+    def minute_stats(self) -> _World:
+        return self
+
+    def keep(self, seen: SeenBlocks) -> None:
+        watch = seen.watched.watch
+        self.watched = StoredWatch(n_blocks=watch.n_blocks, state=as_text(seen.watched), updated_at=seen.at)
+        self.counted.update(seen.units)
+        self.quality_labelled = watch.quality.labelled
+
+    def watch(self, tx: Transaction, rollout: str) -> StoredWatch | None:
+        return self.watched
+
+    def get(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
+        return {unit: self.counted[stage, unit] for unit in units if (stage, unit) in self.counted}
+
+    def of_family(self, tx: Transaction, family: str, since: datetime, **which: str) -> list[MinuteSums]:
+        """All of the record, as the champion served it."""
+        return [self.usual]
+
+    def requests(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
+        return self.replay.requests(rollout, since, until)
+
+    def fetches(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
+        """None: who fetched and reported nothing left no trace to deal anew."""
+        return []
+
+    def cohort_units(
+        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, ArmName]:
+        return self.replay.cohort_units(rollout, stage, cohort_start, received_until)
+
+    def recomputed_units(
+        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> dict[str, set[str]]:
+        """None: what is dealt anew was really served."""
+        return {}
+
+    def outcomes(
+        self,
+        tx: Transaction,
+        rollout: Rollout,
+        cohort: Cohort,
+        units: Collection[str],
+        *,
+        field: Literal["success", "score"],
+        source: str,
+        received_since: datetime,
+        received_until: datetime,
+    ) -> UnitOutcomes:
+        return UnitOutcomes(means=self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until))

@@ -1,0 +1,226 @@
+"""Starts a rollout: fixes its settings, looks at the gates on record, and waits for approval."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, get_args
+
+from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, NotFound
+from optimizer.core.base.values import Aim
+from optimizer.core.evaluation.gates import IMPROVED, missed
+from optimizer.core.evaluation.suite import gates_of_suite
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.traffic import RecordedTraffic
+from optimizer.core.forecast.forecast import RolloutForecast
+from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record
+from optimizer.core.rollout.transitions import TransitionRequest, apply, start
+from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.core.serving.rollout import Decision, Rollout, ladder_text
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_transition
+from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, reigning
+from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
+from optimizer.jobs.rollouts.watch_rollout import ENDED
+from optimizer.jobs.studies.confirming_study import confirming_study
+from optimizer.ports import Clock, Store, Transaction
+
+AUTO_ACTOR = "system:auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a start did, or under ``dry_run`` would do: the rollout with its frozen settings, and the gates that speak for it."""
+
+    rollout: Rollout
+    gates: Sequence[Mapping[str, Any]]
+    forecast: RolloutForecast
+    report: ChangeReport
+    dry_run: bool = False
+
+
+def start_rollout(
+    family: Family,
+    variant: str,
+    *,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    confirm: str | None = None,
+    aim: Aim | None = None,
+    ladder: Sequence[float] | None = None,
+    margin: float | None = None,
+    dry_run: bool = False,
+    study: str | None = None,
+    reason: str | None = None,
+) -> Start:
+    """Makes a rollout of ``variant`` against the champion, in one transaction; ``dry_run`` only says what would happen.
+
+    Raises:
+        NotFound: the family has no such variant or no champion, or there is no such study.
+        InvalidInput: ladder, margin or aim out of range.
+        Conflict: the variant is the champion, another rollout is active, or the family is frozen.
+        GateNotMet: a gate has not passed, or the rollout would not end within its limits, and ``confirm`` is not the family's name.
+    """
+    if aim is not None and aim not in get_args(Aim):
+        raise InvalidInput(f"Unknown aim {aim!r}; known: {', '.join(get_args(Aim))}.")
+    record, traffic = read_recent(family, store=store, clock=clock)
+    request = _Request(
+        family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin, study=study,
+        reason=checked_reason(reason) if reason else "started by hand", record=record, traffic=traffic,
+    )  # fmt: skip
+    if dry_run:
+        with store.read() as tx:
+            draft = _draft(tx, store, clock, request)
+        return _as_start(draft.rollout, draft, dry_run=True)
+    made, decisions = store.write(lambda tx: _make(tx, store, clock, request))
+    for decision in decisions:
+        log_head(decision)
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    family: Family
+    variant: str
+    actor: str
+    confirm: str | None
+    aim: Aim | None
+    ladder: Sequence[float] | None
+    margin: float | None
+    study: str | None
+    reason: str
+    record: ChampionRecord
+    traffic: RecordedTraffic | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A rollout that nobody has stored yet."""
+
+    rollout: Rollout
+    gates: Sequence[Mapping[str, Any]]
+    forecast: RolloutForecast
+    request: _Request
+
+    @property
+    def missed(self) -> list[Mapping[str, Any]]:
+        return missed(self.gates)
+
+
+def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _Draft:
+    name, variant = request.family.name, request.variant
+    settings = chosen(request.family.rollout, ladder=request.ladder, margin=request.margin)
+    if store.variants.get(tx, name, variant) is None:
+        raise NotFound(
+            f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.", family=name, variant=variant
+        )
+    champion = reigning(tx, store, name)
+    if champion.variant == variant:
+        raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
+    if champion.variant != request.record.champion:
+        raise Conflict(
+            f"Cannot start a rollout of {variant}: {champion.variant} became the champion of {name} while it was prepared. Start it again.",
+            champion=champion.variant,
+        )
+    active = store.rollouts.active(tx, name)
+    if active is not None:
+        raise Conflict(
+            f"Cannot start a rollout of {variant}: {name} has rollout {active.id} of {active.candidate} ({active.status}). "
+            f"End that one first (detent rollout rollback {name}), or wait for it.",
+            rollout=active.id, rollout_status=active.status,
+        )  # fmt: skip
+    evidence = confirming_study(tx, store, name, variant, aim=request.aim, named=request.study)
+    aim = request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
+    now = clock.now()
+    since = now - timedelta(days=LABEL_WINDOW_DAYS)
+    if not store.observations.is_reported(tx, name, since):
+        raise Conflict(
+            f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days, so its guardrails would be "
+            'blind. Report every request with the assignment token it was served with: POST /v1/interactions {"assignment", "latency_ms", '
+            '"cost_usd", "error"}; docs/how-to/report-interactions.md shows how.',
+        )
+    rollout = Rollout(
+        id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
+        salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
+        settings=fix_settings(request.family, settings, request.record, study=evidence),
+        stage_history=(), created_at=now, created_by=request.actor,
+        study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
+    )  # fmt: skip
+    gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)
+    gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
+    gates += gates_of_suite(request.family, store.performance.batches(tx, name), variant, champion=champion.variant)
+    forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
+    gate = forecast.gate()
+    return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)
+
+
+def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tuple[Start, list[Decision]]:
+    require_unfrozen(store.freezes.all(tx), request.family.name, f"start a rollout of {request.variant}")
+    draft = _draft(tx, store, clock, request)
+    forced = bool(draft.missed)
+    if forced and request.confirm != request.family.name:
+        raise _refusal(draft)
+    store.rollouts.add(tx, draft.rollout)
+    store.alerts.close(
+        tx, ENDED, draft.rollout.family, draft.rollout.family, draft.rollout.created_at
+    )  # the next attempt says that it was seen
+
+    def move(act: Any, actor: str, reason: str) -> TransitionRequest:
+        now = draft.rollout.created_at
+        return TransitionRequest(
+            act=act, at=now, clock_at=clock.rollout_now(), actor=actor, reason=reason, confirm=request.confirm, gates=draft.gates
+        )
+
+    transitions = [start(draft.rollout, move("start", request.actor, request.reason), forced=forced)]
+    transitions.append(apply(transitions[-1].rollout, move("validate", request.actor, _gates_text(draft))))
+    if _approves_itself(draft):
+        why = f"approve: auto, every gate is met at confidence {IMPROVED:g} or more"
+        transitions.append(apply(transitions[-1].rollout, move("approve", AUTO_ACTOR, why)))
+    decisions = [record_transition(tx, store, t) for t in transitions]
+    return _as_start(transitions[-1].rollout, draft), decisions
+
+
+def _approves_itself(draft: _Draft) -> bool:
+    """Never for a forced start, and only on evidence that a report may call an improvement."""
+    sure = [(g["value"] or 0) >= IMPROVED for g in draft.gates if g["name"] in ("confidence", "quality")]
+    return draft.rollout.settings["approve"] == "auto" and not draft.missed and bool(sure) and all(sure)
+
+
+def _gates_text(draft: _Draft) -> str:
+    reasons = [str(g["reason"]) for g in draft.gates]
+    return "; ".join(reasons if draft.forecast.gate() is not None else [*reasons, draft.forecast.summary])
+
+
+def _refusal(draft: _Draft) -> GateNotMet:
+    name, variant = draft.request.family.name, draft.request.variant
+    why = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
+    wrong = f" (confirm was {draft.request.confirm!r})" if draft.request.confirm is not None else ""
+    evidence = any(g["name"] != "forecast" for g in draft.missed)
+    way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
+    return GateNotMet(
+        f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
+        f"as forced with confirm = {name}{wrong}: detent rollout start {name} {variant} --confirm {name}.",
+        gates=[dict(g) for g in draft.missed], confirm=name,
+    )  # fmt: skip
+
+
+def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Start:
+    name = rollout.family
+    margin = f"margin {rollout.settings['margin']:g} ({rollout.settings['margin_from']})"
+    plan = f"{rollout.candidate} against {rollout.champion}, ladder {ladder_text(rollout.ladder)} > 100 %, aim {rollout.aim}, {margin}"
+    forced = bool(draft.missed)
+    if dry_run:
+        what = f"would start a rollout of {plan}" + ("; refused unless confirmed, since not every gate is met" if forced else "")
+        following = f"detent rollout start {name} {rollout.candidate}" + (f" --confirm {name}" if forced else "")
+        report = ChangeReport(family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout)
+    else:
+        waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
+        following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
+        report = ChangeReport(
+            family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft), undo=f"detent rollout rollback {name}",
+            next=following, forced=forced, rollout=rollout,
+        )  # fmt: skip
+    return Start(rollout=rollout, gates=draft.gates, forecast=draft.forecast, report=report, dry_run=dry_run)

@@ -1,0 +1,224 @@
+"""The tick: the worker watches. Approved rollouts begin, lapsed ones go on, evidence moves the others and renews their leases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+import structlog
+
+from optimizer.core.base.errors import Busy, StaleVersion
+from optimizer.core.base.phrasing import when
+from optimizer.core.rollout.next_action import ACTOR
+from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, lapse_of
+from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.freezes import is_frozen
+from optimizer.core.serving.rollout import Decision, Rollout, refuse_other_clock
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_change import log_head, record_transition
+from optimizer.jobs.rollouts.freeze import ended_freezes
+from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
+from optimizer.jobs.rollouts.watch_rollout import MAX_STEPS, UNREADABLE, TickStep, keep, look
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+UNWATCHED = "rollout_unwatched"
+THAW_SECONDS = 60.0  # how long after a freeze the next tick may take before a rollout counts as unwatched
+Done = Literal["watched", "moved", "deployed", "resumed", "left", "failed"]
+log = structlog.get_logger("detent.tick")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickReport:
+    """What one tick did, by rollout id. ``overtaken``: somebody moved the rollout meanwhile; the next tick sees to it."""
+
+    at: datetime
+    done: dict[str, Done] = field(default_factory=dict)
+    overtaken: tuple[str, ...] = ()
+    holdbacks: Mapping[str, str] = field(default_factory=dict)  # by family
+
+
+def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
+    """Sees to every active rollout, each in its own transaction; two ticks at once, or one twice, do no harm.
+
+    ``at`` is max(last tick, clock), so that decisions never go back in time. A lease counts from the clock itself: a clock
+    that was once ahead must not keep an unwatched candidate alive.
+    """
+
+    def begin(tx: Transaction) -> tuple[datetime, list[str]]:
+        _, last = store.serving_version.read(tx)
+        at = max(last, clock.now()) if last is not None else clock.now()
+        store.serving_version.ticked(tx, at)
+        return at, [rollout.id for rollout in store.rollouts.all_active(tx)]
+
+    at, ids = store.write(begin)
+    done: dict[str, Done] = {}
+    overtaken = []
+    for id in ids:
+        try:
+            done[id] = _see_to(store, clock, id, at, lease_seconds)
+        except StaleVersion:
+            overtaken.append(id)
+    try:
+        holdbacks = watch_holdbacks(store, clock, at)
+    finally:
+        store.unit_counts.forget_idle()
+    return TickReport(at=at, done=done, overtaken=tuple(overtaken), holdbacks=holdbacks)
+
+
+def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    """What cannot be watched gets no lease, neither a new one nor one after a gap, and is soon not served."""
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, id)
+    if rollout is None:
+        return "left"
+    try:
+        refuse_other_clock(rollout, clock.scale)
+        if rollout.status != "deploying":
+            return _begin(store, clock, id, at, lease_seconds)
+        if leased(rollout, clock.now()):
+            return _watch(store, clock, id, at, lease_seconds)
+        resumed = _resume(store, clock, id, at, lease_seconds)
+        if (
+            resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved"
+        ):  # if it has to go, it was served while this looked
+            return "moved"
+        return resumed
+    except (StaleVersion, Busy):
+        raise
+    except Exception as error:  # whatever it is, the other rollouts must go on
+        log.exception("rollout not watched", rollout=id)
+        why, latest = str(error), clock.now() + timedelta(seconds=lease_seconds)
+        store.write(lambda tx: _give_up(tx, store, rollout, why, at, latest))
+        return "failed"
+
+
+def _give_up(tx: Transaction, store: Store, rollout: Rollout, why: str, at: datetime, latest: datetime) -> None:
+    """A lease that a clock has given which was ahead ends no later than a new one would."""
+    now_stored = store.rollouts.get(tx, rollout.id)
+    if now_stored is not None and now_stored.lease_expires_at is not None and now_stored.lease_expires_at > latest:
+        store.rollouts.renew_lease(tx, rollout.id, latest)
+    store.alerts.open(tx, _failed(rollout, why, at))
+
+
+def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    """Looks until the present is reached or a move is made."""
+    for _ in range(MAX_STEPS):
+        step = _look(store, clock, id, at)
+        if step is None:
+            return "left"
+        decision = store.write(lambda tx, step=step: keep(tx, store, clock, step, lease_seconds=lease_seconds))  # type: ignore[misc]
+        log_head(decision)
+        if decision is not None:
+            return "moved"
+        if not step.seen.more:
+            break
+    return "watched"
+
+
+def _look(store: Store, clock: Clock, id: str, at: datetime) -> TickStep | None:
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, id)
+        if rollout is None or rollout.status != "deploying" or is_frozen(store.freezes.all(tx), rollout.family):
+            return None
+        return look(tx, store, clock, rollout, at)
+
+
+def report_unwatched(store: Store, clock: Clock) -> list[str]:
+    """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids. For processes beside the worker.
+
+    Under a freeze no lease is renewed on purpose, which is nothing to alert about, nor is the short while until the tick after it.
+    """
+    now = clock.now()
+    with store.read() as tx:
+        freezes = store.freezes.all(tx)
+        deploying = [r for r in store.rollouts.all_active(tx) if r.status == "deploying" and is_frozen(freezes, r.family) is None]
+        lapsed = [r for r in deploying if not leased(r, now) and not _thaws(tx, store, r, now)]
+    for rollout in lapsed:
+        store.write(lambda tx, rollout=rollout: store.alerts.open(tx, _alert(rollout, clock.now())))  # type: ignore[misc]
+    return [rollout.id for rollout in lapsed]
+
+
+def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    def begin(tx: Transaction) -> Decision | None:
+        rollout = store.rollouts.get(tx, id)
+        if rollout is None or rollout.status != "approved" or rollout.held or is_frozen(store.freezes.all(tx), rollout.family):
+            return None
+        until = clock.now() + timedelta(seconds=lease_seconds)
+        return _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
+
+    decision = store.write(begin)
+    log_head(decision)
+    return "left" if decision is None else "deployed"
+
+
+def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    """Goes on after a gap, once a look has shown that this can be done: the gap has to be on record before the look that counts."""
+
+    def resume(tx: Transaction) -> Decision | None:
+        rollout = store.rollouts.get(tx, id)
+        if (
+            rollout is None
+            or rollout.status != "deploying"
+            or leased(rollout, clock.now())
+            or is_frozen(store.freezes.all(tx), rollout.family)
+        ):
+            return None
+        frozen_at = _freeze_before(tx, store, rollout)
+        cause = "the lease had run out" if frozen_at is None else f"the freeze from {when(frozen_at)} has ended"
+        until = clock.now() + timedelta(seconds=lease_seconds)
+        decision = _move(tx, store, rollout, "lapse", f"{cause}; the worker watches again", at, clock, until)
+        if frozen_at is None:
+            store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
+        store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
+        return decision
+
+    decision = store.write(resume) if _look(store, clock, id, at) is not None else None
+    log_head(decision)
+    return "left" if decision is None else "resumed"
+
+
+def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime | None:
+    """When the freeze began that ended this lease and is over; None when nobody watched."""
+    lapsed_at = rollout.lease_expires_at
+    if lapsed_at is None:
+        return None
+    return next((one.since for one in ended_freezes(tx, store, rollout.family) if one.since <= lapsed_at <= one.until), None)
+
+
+def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bool:
+    return any(now - one.until < timedelta(seconds=THAW_SECONDS) for one in ended_freezes(tx, store, rollout.family))
+
+
+def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:
+    clock_at = clock.rollout_now()
+    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=clock.now(), clock_at=clock_at, scale=clock.scale)
+    move = TransitionRequest(
+        act=act, at=at, clock_at=clock_at, actor=ACTOR, reason=reason, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at
+    )  # fmt: skip
+    transition = apply(rollout, move)
+    return record_transition(tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until)))
+
+
+def _failed(rollout: Rollout, why: str, at: datetime) -> Alert:
+    id, family = rollout.id, rollout.family
+    detail = (
+        f"Rollout {id} of {family} could not be watched: {why.rstrip('.')}. Its lease is not renewed, so everybody gets the champion within a "
+        f"minute. var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
+    )
+    return Alert(id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail)
+
+
+def _alert(rollout: Rollout, at: datetime) -> Alert:
+    since = when(rollout.lease_expires_at) if rollout.lease_expires_at else "its start"
+    return Alert(
+        id=new_id("al"),
+        kind=UNWATCHED,
+        level="critical",
+        family=rollout.family,
+        subject=rollout.id,
+        opened_at=at,
+        detail=f"Nobody watches rollout {rollout.id} of {rollout.family} since {since}: the worker does not tick, so everybody gets the "
+        "champion. Look at the worker (detent status), or end it: detent rollout rollback " + rollout.family,
+    )

@@ -1,0 +1,120 @@
+"""Checks a rollout's record: both hash chains, a replay of every decision from the stored blocks, and whatever else the store has seen of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.phrasing import count
+from optimizer.core.rollout.blocks import StoredBlock
+from optimizer.core.rollout.decision_log import RecordProblem, compare, replay, verify_chain
+from optimizer.core.rollout.evidence_state import begin
+from optimizer.core.rollout.verification import (
+    BlockChain,
+    CountedUnits,
+    Judged,
+    TakenBack,
+    against_audit,
+    against_champions,
+    against_outbox,
+    fold,
+    verify_watch,
+)
+from optimizer.core.serving.rollout import Decision, Rollout
+from optimizer.ports import Store, Transaction
+
+TELL_EVERY = 1000  # blocks
+Progress = Callable[[int, int], None]  # blocks read, and how many there should be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """``head`` is the last hash: compare it with the one in the log or in MLflow, since a whole chain can be rebuilt."""
+
+    rollout: str
+    n_decisions: int
+    n_blocks: int
+    head: str | None
+    problems: tuple[RecordProblem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def text(self) -> str:
+        if self.ok:
+            return f"{self.rollout}: {count(self.n_decisions, 'decision')} and {count(self.n_blocks, 'block')}, every link, every replayed state and all evidence fits. Head: {self.head}"
+        return f"{self.rollout}: {count(len(self.problems), 'problem')}\n" + "\n".join(f"  {p.detail}" for p in self.problems)
+
+
+def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -> VerifyReport:
+    """Reads the rollout with its decisions and names everything that does not fit; every block is read once.
+
+    Raises NotFound for an unknown rollout.
+    """
+    with store.read() as tx:
+        rollout = store.rollouts.get(tx, id)
+        if rollout is None:
+            raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
+        try:
+            decisions = store.rollouts.decisions(tx, id)
+        except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none
+            problem = RecordProblem(seq=None, detail=f"a decision cannot be read from the store: {broken}")
+            return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
+        replayed, problems = replay(decisions)
+        problems = [*verify_chain(decisions), *problems, *compare(replayed, rollout)]
+        chain, found = _blocks(tx, store, rollout, decisions if not problems else None, progress)
+        problems = [*chain.problems, *problems]
+        if not problems:  # of a broken record the rest would only repeat what is broken
+            problems = [
+                *against_audit(decisions, store.audit.of_subject(tx, id)),
+                *against_outbox(decisions, store.outbox.last(tx, "rollout", id)),
+                *found,
+            ]
+        problems += against_champions(rollout, store.champions.history(tx, rollout.family))
+    head = decisions[-1].hash if decisions else None
+    return VerifyReport(rollout=id, n_decisions=len(decisions), n_blocks=chain.n, head=head, problems=tuple(problems))
+
+
+def told(blocks: Iterable[StoredBlock], n: int, progress: Progress | None) -> Iterator[StoredBlock]:
+    """The same blocks; ``progress`` hears of every thousandth."""
+    for read, block in enumerate(blocks):
+        if progress is not None and read % TELL_EVERY == 0:
+            progress(read, n)
+        yield block
+
+
+def _blocks(
+    tx: Transaction, store: Store, rollout: Rollout, decisions: Sequence[Decision] | None, progress: Progress | None
+) -> tuple[BlockChain, list[RecordProblem]]:
+    """The chain of the blocks, and what does not fit to them; without decisions the chain alone."""
+    stored = store.blocks.watch(tx, rollout.id)
+    chain = BlockChain()
+    blocks = told(store.blocks.each(tx, rollout.id), stored.n_blocks if stored is not None else 0, progress)
+    if decisions is None:
+        deque(chain.read(blocks), maxlen=0)
+        return chain, []
+    judged, counted, watch = Judged(rollout, decisions), CountedUnits(), begin(rollout.settings)
+    taken_back = TakenBack(rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion))
+    judged.look(watch)
+    for folded in fold(rollout, blocks, chain):
+        watch = folded.after
+        counted.add(folded.block)
+        judged.look(watch)
+        taken_back.look(watch)
+    if chain.problems:
+        return chain, []
+    try:
+        n_matured, n_values = store.unit_counts.sums(tx, rollout.id)
+        units = counted.against(watch, n_matured=n_matured, n_values=n_values)
+    except ValueError as broken:
+        units = [RecordProblem(seq=None, detail=f"for what units were counted cannot be read from the store: {broken}")]
+    return chain, [
+        *judged.end(chain.n),
+        *taken_back.end(chain.n),
+        *verify_watch(watch, stored.state if stored is not None else None),
+        *units,
+    ]

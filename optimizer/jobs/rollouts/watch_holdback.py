@@ -1,0 +1,128 @@
+"""The week after a promotion: the new champion beside the one before it, which 5 % of the units still get.
+
+The same blocks and evidence as in the rollout go on. A guardrail takes the promotion back by itself; a drop in quality opens an
+alert that proposes it, since labels come late and a person should look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Literal
+
+import structlog
+
+from optimizer.core.base.errors import Conflict, Refused, StaleVersion
+from optimizer.core.rollout.cohorts import closing_time
+from optimizer.core.rollout.evidence_state import EvidenceState
+from optimizer.core.rollout.next_action import ACTOR, guardrail_alarm
+from optimizer.core.rollout.verification import holdback_evidence
+from optimizer.core.serving.assignment import held_back_until
+from optimizer.core.serving.freezes import is_frozen
+from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL
+from optimizer.core.statistics.stopping_rule import shown
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, keep_blocks, look_after_promotion
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+WORSE = "champion_worse"
+LAST_TICKS = timedelta(minutes=1)  # in which the last cohort of a holdback is closed
+Found = Literal["watched", "rolled_back", "overtaken", "failed"]
+log = structlog.get_logger(__name__)
+
+
+def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found]:
+    """What became of every family in the week after its promotion; ``at`` is the tick's real time.
+
+    Raises what kept a family from being watched, once the others have been.
+    """
+    with store.read() as tx:
+        freezes = store.freezes.all(tx)
+        reigning = store.champions.reigning(tx)
+        promoted = [(c, held_back(tx, store, clock, c)) for c in reigning if not is_frozen(freezes, c.family)]
+        over = _over(store.alerts.all(tx, open_only=True, kind=WORSE), reigning)
+    for alert in over:
+        store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
+    found: dict[str, Found] = {}
+    broken: list[Exception] = []
+    for champion, rollout in promoted:
+        if rollout is not None:
+            try:
+                found[champion.family] = _watch(store, clock, champion, rollout, at)
+            except (StaleVersion, Conflict):  # a person was faster; the next tick looks again
+                found[champion.family] = "overtaken"
+            except Refused as cannot:  # the clock went back
+                log.warning("holdback not watched", family=champion.family, why=cannot.detail)
+                found[champion.family] = "failed"
+            except Exception as error:
+                log.exception("holdback not watched", family=champion.family)
+                broken.append(error)
+    if broken:
+        raise broken[0]
+    return found
+
+
+def _over(alerts: Iterable[Alert], reigning: Iterable[Champion]) -> list[Alert]:
+    """Those about a champion that reigns no more."""
+    now = {champion.family: champion.variant for champion in reigning}
+    return [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
+
+
+def held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
+    """The rollout that promoted this champion, while what follows its promotion is still watched."""
+    rollout = store.rollouts.latest(tx, champion.family) if champion.rollout is not None else None
+    if rollout is None or rollout.id != champion.rollout:
+        return None
+    until = held_back_until(rollout, clock.scale)
+    return rollout if until is not None and clock.now() < until + closing_time(rollout) / clock.scale + LAST_TICKS else None
+
+
+def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at: datetime) -> Found:
+    for _ in range(MAX_STEPS):
+        with store.read() as tx:
+            seen = look_after_promotion(tx, store, clock, rollout, at)
+        store.write(lambda tx, seen=seen: keep_blocks(tx, store, seen))  # type: ignore[misc]
+        if not seen.more:
+            break
+    watch = seen.watched.watch
+    alarm = guardrail_alarm(rollout, watch, at=at)
+    if alarm is not None:
+        why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watch.n_blocks}, {watch.head[:12]})"
+        evidence = holdback_evidence(rollout, watch, alarm=alarm, at=at)
+        report = roll_back_champion(
+            champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant, evidence=evidence,
+            alert=_taken_back(champion, rollout, alarm, at),
+        )  # fmt: skip
+        log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
+        return "rolled_back"
+    worse = _worse(champion, rollout, watch, at)
+    if worse is not None:
+        store.write(lambda tx: store.alerts.open(tx, worse))
+    return "watched"
+
+
+def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
+    f = champion.family
+    detail = (
+        f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion} is champion of {f} again and "
+        f"serves everybody. Look: detent champion history {f}"
+    )
+    return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
+
+
+def _worse(champion: Champion, rollout: Rollout, watch: EvidenceState, at: datetime) -> Alert | None:
+    """The rollback process of the quality gate, which compares both arms of the same hours: drift common to both moves nothing."""
+    peak = watch.quality.of("roll").peak
+    if peak < threshold(ALPHA_ROLL):
+        return None
+    detail = (
+        f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units still get: evidence "
+        f"{shown(peak)}, {1 / ALPHA_ROLL:.1f} suffices. Look: detent rollout status {champion.family}. "
+        f"The way back: detent champion rollback {champion.family}"
+    )
+    return Alert(
+        id=new_id("al"), kind=WORSE, level="critical", family=champion.family, subject=champion.variant, opened_at=at, detail=detail
+    )  # fmt: skip

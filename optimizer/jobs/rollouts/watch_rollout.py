@@ -1,0 +1,350 @@
+"""Watches one deploying rollout: closes what is due into blocks, asks what follows, and writes both in one transaction.
+
+Reading happens before that transaction, so that nobody waits for it; the transaction is refused when the rollout or its blocks moved
+meanwhile, and the next tick looks again. Two ticks at once, or a crash in between, therefore leave one decision or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from optimizer.core.base.errors import Refused, StaleVersion
+from optimizer.core.base.phrasing import when
+from optimizer.core.rollout.baseline import ENOUGH, HISTORY, RECENT, Baseline, baseline_of
+from optimizer.core.rollout.blocks import (
+    GRACE_SECONDS,
+    ArmName,
+    BlockKind,
+    ReportedRequest,
+    StoredBlock,
+    UnitOutcome,
+    chained,
+    guardrail_content,
+    last_units,
+    may_count,
+    quality_content,
+    window_start,
+)
+from optimizer.core.rollout.cohorts import Cohort, Gap, due, gaps, stage_of
+from optimizer.core.rollout.evidence_share import Bounded, within_exposures
+from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin, from_text, limits_of, recomputed_name
+from optimizer.core.rollout.next_action import ACTOR, NextAction, next_action
+from optimizer.core.rollout.transitions import TransitionRequest, apply
+from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.freezes import is_frozen
+from optimizer.core.serving.rollout import Decision, Rollout
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_change import promote, record_transition
+from optimizer.jobs.rollouts.freeze import ended_freezes
+from optimizer.ports import Alert, Clock, Fetches, Store, StoredWatch, Transaction, UnitCount
+
+COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk by then
+BASELINE_AGE = timedelta(hours=24)
+MAX_STEPS = 200  # of one rollout in one tick, READ_AHEAD of guardrail blocks each
+READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
+UNITS_AHEAD = 50_000  # a step closes no further cohort once it has read so many units: it has to end well within a lease
+ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
+ENDED = "rollout_ended"
+UNREADABLE = "rollout_watch_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenBlocks:
+    """What one look closed; nothing of it is written yet."""
+
+    rollout: Rollout
+    n_before: int | None  # blocks that the look started from; None: the rollout had no watch yet
+    watched: StoredEvidence
+    blocks: tuple[StoredBlock, ...]
+    units: Mapping[tuple[int, str], UnitCount]
+    more: bool  # the look ended before the present
+    at: datetime
+    clock_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickStep:
+    """What one look saw of a deploying rollout, and what follows."""
+
+    seen: SeenBlocks
+    follows: NextAction
+
+    @property
+    def moves(self) -> bool:
+        """False where the evidence says wait, or is not whole yet."""
+        return self.follows.act != "wait" and not self.seen.more
+
+
+def look(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
+    """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
+    seen = _Look(tx, store, clock, rollout, at, gaps(rollout)).close(baseline=True)
+    return TickStep(seen=seen, follows=next_action(rollout, seen.watched.watch, at=seen.at, clock_at=seen.clock_at))
+
+
+def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> SeenBlocks:
+    """The same of the holdback: the promoted variant in the place of the candidate, no new baseline and nothing that follows."""
+    return _Look(tx, store, clock, rollout, at, [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]).close(baseline=False)
+
+
+def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_seconds: float) -> Decision | None:
+    """Writes the step and makes its move; renews the lease.
+
+    Raises:
+        StaleVersion: somebody was faster, or the lease ran out during the look: renewed, it would leave no gap on record.
+    """
+    looked_at = step.seen.rollout
+    rollout, now = store.rollouts.get(tx, looked_at.id), clock.now()
+    if rollout is None or rollout.version != looked_at.version:
+        raise StaleVersion(f"Rollout {looked_at.id} moved while it was looked at.", rollout=looked_at.id)
+    if is_frozen(store.freezes.all(tx), rollout.family):
+        return None
+    if not leased(rollout, now):
+        raise StaleVersion(f"The lease of rollout {rollout.id} ran out while it was looked at.", rollout=rollout.id)
+    lease_until = now + timedelta(seconds=lease_seconds)
+    keep_blocks(tx, store, step.seen)
+    if not step.moves:
+        store.rollouts.renew_lease(tx, rollout.id, lease_until)
+        _say(tx, store, rollout, step)
+        return None
+    transition = apply(replace(rollout, lease_expires_at=lease_until), move_of(step))
+    decision = record_transition(tx, store, transition)
+    promote(tx, store, transition)
+    _say(tx, store, transition.rollout, step)
+    return decision
+
+
+def keep_blocks(tx: Transaction, store: Store, seen: SeenBlocks) -> None:
+    """Raises StaleVersion when somebody was faster."""
+    id, watched = seen.rollout.id, seen.watched
+    stored = store.blocks.watch(tx, id)
+    if (stored.n_blocks if stored else None) != seen.n_before:
+        raise StaleVersion(f"The blocks of rollout {id} moved while it was looked at.", rollout=id)
+    store.blocks.add(tx, seen.blocks)
+    store.unit_counts.put(tx, id, watched.watch.n_blocks, seen.units)
+    store.blocks.put_watch(tx, id, StoredWatch(n_blocks=watched.watch.n_blocks, state=as_text(watched), updated_at=seen.at))
+
+
+def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime) -> Mapping[str, Any] | None:
+    """What the blocks closed so far say, for an operator's move; None before the first look."""
+    stored = store.blocks.watch(tx, rollout.id)
+    if stored is None or rollout.status != "deploying":
+        return None
+    return next_action(rollout, from_text(stored.state).watch, at=at, clock_at=clock_at).evidence
+
+
+class _Look:
+    """One look: each part appends blocks and folds them in before the next part reads what they set."""
+
+    def __init__(self, tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]) -> None:
+        """``apart``: when units of the rollout were served outside it."""
+        self._tx, self._store, self._rollout, self._at = tx, store, rollout, at
+        self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
+        stored = store.blocks.watch(tx, rollout.id)
+        self._n_before = stored.n_blocks if stored else None
+        self._watched = from_text(stored.state) if stored else StoredEvidence(watch=begin(rollout.settings))
+        self._blocks: list[StoredBlock] = []
+        self._units: dict[tuple[int, str], UnitCount] = {}
+        self._apart = apart
+        self._outside: dict[Gap, set[str]] = {}
+        self._more = False
+
+    def close(self, *, baseline: bool) -> SeenBlocks:
+        """Closes what is due; ``baseline``: freezes a new one where the last is old."""
+        if baseline:
+            self._baseline()
+        self._cohorts()
+        self._guardrails()
+        return SeenBlocks(
+            rollout=self._rollout, n_before=self._n_before, watched=self._watched, blocks=tuple(self._blocks), units=self._units,
+            more=self._more, at=self._at, clock_at=self._clock_now,
+        )  # fmt: skip
+
+    def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
+        watch = self._watched.watch
+        (block,) = chained(self._rollout.id, [(kind, content)], n_before=watch.n_blocks, head=watch.head, closed_at=self._at)
+        self._blocks.append(block)
+        self._watched = replace(self._watched, watch=after(watch, block, self._rollout.settings, self._rollout.ladder))
+
+    def _baseline(self) -> None:
+        known = self._watched.watch.baseline
+        if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
+            return
+        found = champion_baseline(self._store, self._tx, self._rollout.family, self._rollout.champion, self._now)
+        if found.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
+            self._close("baseline", replace(found, frozen_at=self._at).as_record())
+
+    # --- quality ----------------------------------------------------------------------------------------------------------
+
+    def _cohorts(self) -> None:
+        settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
+        n_units = 0
+        for cohort in due(self._rollout, closed=self._watched.cohorts, clock_now=settled):
+            if n_units >= UNITS_AHEAD:
+                self._more = True
+                return
+            n_units += self._cohort(cohort)
+            self._watched = replace(self._watched, cohorts={**self._watched.cohorts, cohort.stage: cohort.start})
+
+    def _cohort(self, cohort: Cohort) -> int:
+        """How many units it read."""
+        until = self._real(cohort.closes_at)
+        found = self._store.observations.cohort_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
+        counts = self._counts(cohort.stage, found)
+        fresh = {unit: arm for unit, arm in found.items() if counts[unit].cohort_start is None}
+        if not fresh:
+            return len(found)
+        bounded = self._bounded(cohort, fresh, until)
+        fresh = {unit: arm for unit, arm in fresh.items() if unit not in bounded.beyond}
+        for unit in fresh:
+            self._units[cohort.stage, unit] = replace(counts[unit], cohort_start=cohort.start)
+        both = self._served_both(cohort)
+        arms = {unit: arm for unit, arm in fresh.items() if unit not in both}
+        metric = self._rollout.settings["metric"]
+        outcomes = self._store.observations.outcomes(
+            self._tx,
+            self._rollout,
+            cohort,
+            arms,
+            field=metric["field"],
+            source=metric["source"],
+            received_since=self._real(cohort.start),
+            received_until=until,
+        )
+        units = [UnitOutcome(unit_hmac=unit, arm=arm, mean=outcomes.means.get(unit)) for unit, arm in sorted(arms.items())]
+        content = quality_content(
+            cohort, units, n_left_out=len(fresh) - len(arms), by_key=outcomes.by_key, recomputed=bounded.counted, beyond=bounded.beyond
+        )
+        self._close("quality", content)
+        return len(found)
+
+    def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> Bounded:
+        """What becomes of the units that came without a token."""
+        sent = self._store.observations.recomputed_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
+        units = {unit: (arm, sorted(sent[unit])) for unit, arm in fresh.items() if unit in sent}
+        if not units:
+            return Bounded()
+        of_variant: dict[str, ArmName] = {self._rollout.candidate: "candidate", self._rollout.champion: "champion"}
+        reported = {
+            (of_variant[variant], key): n
+            for (key, variant, share), n in self._store.exposures.reported(self._tx, self._rollout.id).items()
+            if variant in of_variant and stage_of(self._rollout.ladder, share) == cohort.stage
+        }
+        known = self._watched.watch.recomputed
+        which = {(arm, key) for arm, keys in units.values() for key in keys}
+        counted = {(arm, key): known.get(recomputed_name(cohort.stage, arm, key), 0) for arm, key in which}
+        return within_exposures(units, reported=reported, counted=counted)
+
+    def _served_both(self, cohort: Cohort) -> set[str]:
+        """Units that were served outside the rollout while it lapsed within their window: in neither arm any more.
+
+        A request that began in the gap may be reported a little after it.
+        """
+        begun, closes = self._real(cohort.start), self._real(cohort.closes_at)
+        found: set[str] = set()
+        for gap in self._apart:
+            if gap.since < closes and gap.until > begun:
+                if gap not in self._outside:  # many cohorts overlap one gap
+                    until = gap.until + timedelta(seconds=GRACE_SECONDS)
+                    self._outside[gap] = self._store.observations.outside(self._tx, self._rollout.family, gap.since, until)
+                found |= self._outside[gap]
+        return found
+
+    # --- guardrails -------------------------------------------------------------------------------------------------------
+
+    def _guardrails(self) -> None:
+        started = self._rollout.started_at
+        assert started is not None
+        since = self._watched.guardrails_until or window_start(started)
+        if self._now < since:
+            raise Refused(
+                f"the clock shows {when(self._now)}, and its requests are counted until {when(since)} already: the clock went back, "
+                "and what comes in until then would not be looked at. Set the clock, or wait until it is there again"
+            )
+        until = window_start(self._now - timedelta(seconds=GRACE_SECONDS))
+        if until <= since:
+            return
+        self._more = self._more or until - since > READ_AHEAD
+        until = min(until, since + READ_AHEAD)
+        requests = self._by_window(self._store.observations.requests(self._tx, self._rollout, since, until))
+        fetches: dict[tuple[datetime, int], list[Fetches]] = {}
+        for one in self._store.observations.fetches(self._tx, self._rollout, since, until):
+            fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
+        for begun, stage in sorted(requests.keys() | fetches.keys()):
+            self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
+        self._watched = replace(self._watched, guardrails_until=until)
+
+    def _window(self, begun: datetime, stage: int, requests: list[ReportedRequest], fetches: list[Fetches]) -> None:
+        minute = int(begun.timestamp()) // 60
+        counts = self._counts(stage, {r.unit_hmac for r in requests})
+        counted = {u for u, c in counts.items() if may_count(n_values=c.n_values, last_minute=c.last_minute, minute=minute)}
+        for unit in counted:
+            self._units[stage, unit] = replace(counts[unit], n_values=counts[unit].n_values + 1, last_minute=minute)
+        sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
+        for one in fetches:
+            sums[one.arm] += one.n
+        limits = limits_of(self._watched.watch, self._rollout.settings)
+        content = guardrail_content(
+            begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits, numbers=self._watched.numbers
+        )
+        self._close("guardrails", content)
+        self._watched = replace(self._watched, last_units=last_units(self._watched.last_units, requests))
+
+    def _by_window(self, requests: list[ReportedRequest]) -> dict[tuple[datetime, int], list[ReportedRequest]]:
+        found: dict[tuple[datetime, int], list[ReportedRequest]] = {}
+        for request in requests:
+            found.setdefault((window_start(request.started_at), request.stage), []).append(request)
+        return found
+
+    def _counts(self, stage: int, units: Any) -> dict[str, UnitCount]:
+        """What the units have been counted for, changes of this look included."""
+        unknown = [unit for unit in units if (stage, unit) not in self._units]
+        stored = self._store.unit_counts.get(self._tx, self._rollout.id, stage, unknown)
+        return {unit: self._units.get((stage, unit)) or stored.get(unit) or UnitCount() for unit in units}
+
+    def _real(self, clock_at: datetime) -> datetime:
+        """Real time of an instant of the rollout clock."""
+        return self._now - (self._clock_now - clock_at) / self._scale
+
+
+def move_of(step: TickStep) -> TransitionRequest:
+    """What follows from the step does to the rollout; it must not say wait."""
+    action = step.follows
+    assert action.act != "wait"
+    return TransitionRequest(
+        act=action.act, at=step.seen.at, clock_at=step.seen.clock_at, actor=ACTOR, reason=action.reason, outcome=action.outcome,
+        evidence=action.evidence,
+    )  # fmt: skip
+
+
+def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> None:
+    """Alerts that last as long as what they say, and one that the rollout has ended without being asked to."""
+    f, at = rollout.family, step.seen.at
+    are_open = {alert.kind for alert in store.alerts.all(tx, open_only=True, family=f, subject=rollout.id)}
+    texts = step.follows.alerts if rollout.is_active else {}
+    for over in are_open.intersection((*ALERT_KINDS, UNREADABLE)).difference(texts):
+        store.alerts.close(tx, over, f, rollout.id, at)
+    for kind in ALERT_KINDS:
+        if (text := texts.get(kind)) is None:
+            continue
+        detail = f"Rollout {rollout.id} of {f} does not go on: {text}. Look: detent rollout status {f}. Take it back: detent rollout rollback {f}"
+        store.alerts.open(tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=at, detail=detail))
+    if rollout.status == "rolled_back":
+        detail = (
+            f"Rollout {rollout.id} of {f} was rolled back ({rollout.outcome}): {rollout.reason}. {rollout.champion} serves everybody. "
+            f"Look: detent rollout log {f}"
+        )
+        store.alerts.open(tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail))
+
+
+def champion_baseline(store: Store, tx: Transaction, family: str, variant: str, now: datetime) -> Baseline:
+    """From the last 24 hours when they hold at least 500 of the variant's requests, else from the last 30 days.
+
+    ``now`` is real time. Requests of the last minute or two are not summed up yet and do not count.
+    """
+    recent = baseline_of(store.minute_stats.of_family(tx, family, now - RECENT, variant=variant, source=""), now=now)
+    if recent.n >= ENOUGH:
+        return recent
+    return baseline_of(store.minute_stats.of_family(tx, family, now - HISTORY, variant=variant, source=""), now=now)

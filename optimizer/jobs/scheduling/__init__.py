@@ -1,0 +1,1 @@
+"""Studies that start by themselves: start at ``trigger_studies.py``."""

@@ -1,0 +1,118 @@
+"""Hands what a study found that started by itself to a rollout. The gates and ``rollout.approve`` decide whether it is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from optimizer.core.base.errors import DetentError
+from optimizer.core.family.family import Family
+from optimizer.core.rollout.transitions import is_system
+from optimizer.core.search.study import Study
+from optimizer.core.serving.freezes import is_frozen
+from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.families.each_family import each_family
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.keep_alerts import keep_alerts
+from optimizer.jobs.rollouts.read_candidate import current_holdback, unconfirmed_winner, waiting_candidate
+from optimizer.jobs.rollouts.start_rollout import Start, start_rollout
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+APPROVAL = "approval_wanted"  # alert kind: such a rollout waits for a person
+WAITS = "candidate_waits"  # alert kind: nominated by a study that started by itself, and its rollout did not start
+UNCONFIRMED = "confirmation_wanted"  # alert kind: found by such a study, which was not to look at the holdout
+WAITING = ("pending", "validating")
+log = structlog.get_logger("detent.triggers")
+
+
+def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[Start]:
+    """Starts the rollouts that are due; never as forced, so one whose gates are not met waits for a person and an alert says so.
+
+    Of each family the last study counts that started by itself. Its nomination is handed on once: not against another champion than
+    the one it was compared with, and not again after a rollout of it has ended, however it ended. Safe to repeat.
+    """
+    try:
+        return each_family(families, lambda family: _hand_on(store, clock, family))
+    finally:
+        _tell_approvals(store, clock, families)
+
+
+def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
+    with store.read() as tx:
+        is_on = store.schedules.get(tx, family.name) is not None
+        study = waiting_candidate(tx, store, family.name) if is_on else None
+        waits = (
+            is_frozen(store.freezes.all(tx), family.name) is not None
+            or store.rollouts.active(tx, family.name) is not None
+            or current_holdback(tx, store, clock, family.name) is not None
+        )
+    _tell_unconfirmed(store, clock, family.name)
+    if study is None:
+        _tell(store, clock, family.name, [])
+        return None
+    if waits:
+        return None
+    assert study.winner is not None
+    assert study.trigger is not None
+    why = f"nominated by study {study.id}, which started by itself ({study.trigger.kind}: {study.trigger.reason})"
+    try:
+        started = start_rollout(
+            family, study.winner, actor=f"system:{study.trigger.kind}", store=store, clock=clock, study=study.id, reason=why[:2000]
+        )
+    except DetentError as problem:
+        detail = f"Study {study.id}, which started by itself, nominated {study.winner}; its rollout did not start. {problem.detail}"
+        alert = Alert(
+            id=new_id("al"), kind=WAITS, level="warning", family=family.name, subject=study.id, opened_at=clock.now(), detail=detail
+        )
+        _tell(store, clock, family.name, [alert])
+        return None
+    _tell(store, clock, family.name, [])
+    log.info("candidate handed on", family=family.name, study=study.id, rollout=started.rollout.id, status=started.rollout.status)
+    return started
+
+
+def _tell(store: Store, clock: Clock, family: str, waits: Sequence[Alert]) -> None:
+    store.write(lambda tx: keep_alerts(tx, store, WAITS, waits, at=clock.now(), family=family))
+
+
+def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
+    """A notice while the winner of a study that started by itself, and was not to look at the holdout, waits for a person who does."""
+
+    def write(tx: Transaction) -> None:
+        study = unconfirmed_winner(tx, store, family)
+        wanted = [] if study is None else [_unconfirmed(study, clock)]
+        keep_alerts(tx, store, UNCONFIRMED, wanted, at=clock.now(), family=family)
+
+    store.write(write)
+
+
+def _unconfirmed(study: Study, clock: Clock) -> Alert:
+    detail = (
+        f"Study {study.id} of {study.family}, which started by itself, found {study.winner}: it beats the champion on dev, and was not to look at "
+        f"the sealed holdout. What a look costs: detent study confirm {study.family} {study.winner} --dry-run."
+    )
+    at = clock.now()
+    return Alert(id=new_id("al"), kind=UNCONFIRMED, level="info", family=study.family, subject=study.id, opened_at=at, detail=detail)
+
+
+def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) -> None:
+    """A notice for each rollout that started by itself and waits for a person, by what is stored; nothing of families that are gone."""
+
+    def write(tx: Transaction) -> None:
+        asked = [rollout for rollout in store.rollouts.all_active(tx) if rollout.status in WAITING and is_system(rollout.created_by)]
+        keep_alerts(tx, store, APPROVAL, [_question(rollout, clock) for rollout in asked if rollout.study is not None], at=clock.now())
+        for waits in store.alerts.all(tx, open_only=True, kind=WAITS):
+            if waits.family not in families:
+                store.alerts.close(tx, WAITS, waits.family, waits.subject, clock.now())
+
+    store.write(write)
+
+
+def _question(rollout: Rollout, clock: Clock) -> Alert:
+    name = rollout.family
+    detail = (
+        f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which started by itself, nominated it. "
+        f"Look: detent variant diff {name} {rollout.candidate}; then detent rollout approve {name}, or detent rollout reject {name}."
+    )
+    return Alert(id=new_id("al"), kind=APPROVAL, level="info", family=name, subject=rollout.id, opened_at=clock.now(), detail=detail)

@@ -1,0 +1,144 @@
+"""Reads what one family's triggers say now, and what would keep a study from starting. Writes nothing and asks no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from optimizer.core.base.histogram import merge
+from optimizer.core.family.cron import next_fire
+from optimizer.core.family.family import Family
+from optimizer.core.scheduling.guards import Guard, kept_from_starting
+from optimizer.core.scheduling.schedule import ScheduleInForce, in_force
+from optimizer.core.scheduling.triggers import (
+    EVIDENCE_KINDS,
+    REFERENCE_DAYS,
+    WINDOW_HOURS,
+    Look,
+    Window,
+    all_off,
+    first_to_fire,
+    handled,
+    look_at_degradation,
+    look_at_feedback,
+    look_at_schedule,
+)
+from optimizer.core.search.study import CONFIRM, Study, Trigger
+from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.rollouts.read_candidate import current_holdback, waiting_candidate
+from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerReport:
+    """What one look found. ``trigger`` is what would start a study, ``held`` what keeps it from doing so."""
+
+    family: str
+    looks: Sequence[Look]
+    trigger: Trigger | None
+    held: Guard | None
+    next_at: datetime | None  # real time of the schedule's next study; None without one
+    schedule: ScheduleInForce
+
+
+def watermark_name(family: str) -> str:
+    """Under which the store keeps up to when the family's schedule has been looked at, on the rollout clock."""
+    return f"schedule:{family}"
+
+
+def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies: int) -> TriggerReport:
+    """Schedules and windows run on the rollout clock, which profile demo scales; the windows' edges are real time, as events are."""
+    now, clock_now = clock.now(), clock.rollout_now()
+    with store.read() as tx:
+        schedule = in_force(family, store.schedules.get(tx, family.name))
+        champion = store.champions.current(tx, family.name)
+        since = _looked_until(tx, store, family.name) or clock_now
+        looks = all_off(schedule.text)
+        if schedule.on:
+            looks = [
+                *_evidence(tx, store, family, champion, now, clock.scale),
+                look_at_schedule(schedule.cron, since=since, now=clock_now),
+            ]
+        held = kept_from_starting(
+            family,
+            unfinished=store.studies.unfinished(tx),
+            max_studies=max_studies,
+            freezes=store.freezes.all(tx),
+            rollout=store.rollouts.active(tx, family.name),
+            holdback=current_holdback(tx, store, clock, family.name),
+            nominated=waiting_candidate(tx, store, family.name),
+            counts={str(split): n for split, n in store.examples.counts(tx, family.name).items()},
+        )
+    trigger = first_to_fire(looks) if champion is not None else None
+    next_at = next_scheduled(schedule, clock)
+    return TriggerReport(family=family.name, looks=looks, trigger=trigger, held=held, next_at=next_at, schedule=schedule)
+
+
+def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
+    """When the schedule comes next, in real time; None where it is off."""
+    if not schedule.on or schedule.cron is None:
+        return None
+    clock_now = clock.rollout_now()
+    due = next_fire(schedule.cron, clock_now)
+    if due is None or clock.scale == 1.0:
+        return due
+    return clock.now() + (due - clock_now) / clock.scale
+
+
+def as_started(trigger: Trigger, clock_now: datetime) -> Trigger:
+    """The trigger with the time up to which it answers the schedule: kept with the study itself, so that a kill makes no second one."""
+    return replace(trigger, evidence={**trigger.evidence, "clock_at": clock_now.isoformat()})
+
+
+def _looked_until(tx: Transaction, store: Store, family: str) -> datetime | None:
+    looked, last = store.minute_stats.watermark(tx, watermark_name(family)), store.studies.last_triggered(tx, family)
+    if last is None or last.trigger is None or (at := last.trigger.evidence.get("clock_at")) is None:
+        return looked
+    started = datetime.fromisoformat(at)
+    return started if looked is None else max(looked, started)
+
+
+def _evidence(tx: Transaction, store: Store, family: Family, champion: Champion | None, now: datetime, scale: float) -> list[Look]:
+    """Degradation and feedback, of the reigning champion only, and only of what came after the family's last study began."""
+    triggers = family.triggers
+    feedback_hours = triggers.feedback.window_hours if triggers.feedback is not None else 0.0
+    page, _ = store.studies.page(tx, family=family.name)
+    latest = next((study for study in page if study.strategy != CONFIRM), None)  # one that searches nothing answers no evidence
+    answered = store.studies.last_triggered(tx, family.name, EVIDENCE_KINDS)
+
+    def window(hours: float) -> Window:
+        edges = [now - timedelta(hours=hours) / scale]
+        edges += [champion.since] if champion is not None else []
+        edges += [latest.created_at] if latest is not None else []
+        return _read(tx, store, family.name, champion, min(max(edges), now), now)
+
+    def look(kind: str) -> Look:
+        if kind == "feedback":
+            return look_at_feedback(triggers.feedback, window(feedback_hours))
+        if triggers.degradation is None:
+            return look_at_degradation(None, Window(since=now, until=now), Window(since=now, until=now))
+        recent = window(WINDOW_HOURS)
+        since = recent.since - timedelta(days=REFERENCE_DAYS) / scale
+        if champion is not None:
+            since = min(max(since, champion.since), recent.since)
+        return look_at_degradation(triggers.degradation, recent, _read(tx, store, family.name, champion, since, recent.since))
+
+    hours = {"degradation": WINDOW_HOURS, "feedback": feedback_hours}
+    return [_unless_answered(look(kind), answered, timedelta(hours=hours[kind]) / scale, now) for kind in EVIDENCE_KINDS]
+
+
+def _unless_answered(look: Look, answered: Study | None, length: timedelta, now: datetime) -> Look:
+    if answered is None or now >= answered.created_at + length:
+        return look
+    return handled(look, study=answered.id, since=answered.created_at, again_at=answered.created_at + length)
+
+
+def _read(tx: Transaction, store: Store, family: str, champion: Champion | None, since: datetime, until: datetime) -> Window:
+    """Outcomes by the events themselves, since a unit counts once; latency by the sums of full minutes."""
+    if champion is None or since >= until:
+        return Window(since=since, until=until)
+    rows = store.minute_stats.of_family(tx, family, since, variant=champion.variant, source="")
+    latency = merge(row.latency_histogram for row in rows if since <= row.minute < until)
+    outcomes = store.traffic.outcomes(tx, family, champion.variant, since, until)
+    return Window(since=since, until=until, outcomes=outcomes, latency_ms=latency)

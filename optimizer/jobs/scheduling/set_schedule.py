@@ -1,0 +1,125 @@
+"""Switches on that a family's studies start by themselves, when, and whether they may look at the holdout; and switches it off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optimizer.core.base.values import Aim
+from optimizer.core.family.family import Family
+from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule, check_stored, command_for, in_force
+from optimizer.jobs.record_change import checked_reason
+from optimizer.jobs.scheduling.look_at_triggers import watermark_name
+from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleReport:
+    """What a change of schedule did, why, and how to take it back; ``changed`` is False where it was so already."""
+
+    family: str
+    what: str
+    why: str
+    schedule: ScheduleInForce
+    undo: str | None = None
+    next: str | None = None
+    changed: bool = True
+
+
+Check = Callable[[ScheduleInForce], None]  # what holds before the change; raises where the sender saw another state
+
+
+def read_schedule(family: Family, *, store: Store) -> ScheduleInForce:
+    """What is in force now."""
+    with store.read() as tx:
+        return in_force(family, store.schedules.get(tx, family.name))
+
+
+def set_schedule(
+    family: Family,
+    *,
+    cron: str | None = None,
+    from_file: bool = True,
+    holdout: bool = False,
+    strategy: str | None = None,
+    aim: Aim | None = None,
+    reason: str | None,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    check: Check = lambda before: None,
+) -> ScheduleReport:
+    """From now on studies start by themselves, until ``unset_schedule``. A time before the change is not made up for.
+
+    Args:
+        cron: five fields in UTC, in place of the file's.
+        from_file: without ``cron``, whether the file's times hold; False = at no time, by triggers alone.
+        holdout: whether such studies may look at the sealed holdout; False = their winner waits for a person's ``study confirm``.
+        strategy, aim: of such a study; None = as the file says.
+        check: asked within the transaction, before anything is written.
+    Raises:
+        InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
+    """
+    wanted = StoredSchedule(
+        family=family.name, cron=cron, from_file=from_file and cron is None, holdout=holdout, strategy=strategy, aim=aim,
+        reason=checked_reason(reason), by=actor, since=clock.now(),
+    )  # fmt: skip
+    check_stored(family, wanted)
+
+    def change(tx: Transaction) -> ScheduleReport:
+        earlier = store.schedules.get(tx, family.name)
+        before = in_force(family, earlier)
+        check(before)
+        if earlier is not None and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier:
+            return _report(f"so it is already: {before.text}", earlier.reason, before, changed=False)
+        store.schedules.put(tx, wanted)
+        after = in_force(family, wanted)
+        _record(tx, store, clock, "schedule.set", before, after, actor=actor, why=wanted.reason)
+        return _report(f"studies start by themselves: {after.allows}", wanted.reason, after, undo=command_for(family.name, earlier))
+
+    return store.write(change)
+
+
+def unset_schedule(
+    family: Family, *, reason: str | None, actor: str, store: Store, clock: Clock, check: Check = lambda before: None
+) -> ScheduleReport:
+    """No study of the family starts by itself any more. Safe to repeat."""
+    why = checked_reason(reason)
+
+    def change(tx: Transaction) -> ScheduleReport:
+        earlier = store.schedules.get(tx, family.name)
+        before, after = in_force(family, earlier), in_force(family, None)
+        check(before)
+        if not store.schedules.remove(tx, family.name):
+            return _report("nothing starts by itself already", why, after, changed=False)
+        _record(tx, store, clock, "schedule.unset", before, after, actor=actor, why=why)
+        return _report("nothing starts by itself any more", why, after, undo=command_for(family.name, earlier))
+
+    return store.write(change)
+
+
+def _record(
+    tx: Transaction, store: Store, clock: Clock, action: str, before: ScheduleInForce, after: ScheduleInForce, *, actor: str, why: str
+) -> None:
+    """Audit; and where the times are others, those that passed before the change are over."""
+    if (after.on, after.cron) != (before.on, before.cron):
+        store.minute_stats.set_watermark(tx, watermark_name(after.family), clock.rollout_now())
+    detail: dict[str, Any] = {"why": why, "before": _shown(before), "after": _shown(after)}
+    store.audit.add(tx, at=clock.now(), actor=actor, action=action, family=after.family, subject=after.family, detail=detail)
+
+
+def _shown(schedule: ScheduleInForce) -> dict[str, Any]:
+    return {
+        "on": schedule.on,
+        "holdout": schedule.holdout,
+        "cron": schedule.cron,
+        "strategy": schedule.strategy,
+        "aim": schedule.aim,
+        "source": schedule.source,
+    }
+
+
+def _report(what: str, why: str, schedule: ScheduleInForce, *, undo: str | None = None, changed: bool = True) -> ScheduleReport:
+    then = f"detent family show {schedule.family}"
+    return ScheduleReport(family=schedule.family, what=what, why=why, schedule=schedule, undo=undo, next=then, changed=changed)

@@ -1,0 +1,183 @@
+"""Starts the studies that start by themselves: every five minutes a look at each family's triggers, under the guards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from optimizer.core.base.errors import BudgetTooSmall, Conflict, DetentError
+from optimizer.core.base.phrasing import when
+from optimizer.core.base.values import Aim, Budget
+from optimizer.core.family.family import Family
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits
+from optimizer.core.scheduling.schedule import asked_of
+from optimizer.core.search.study import Study, Trigger
+from optimizer.jobs.families.each_family import each_family
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.keep_alerts import keep_alerts
+from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, as_started, look_at_triggers, watermark_name
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.ports import Alert, Clock, ModelCatalogue, Store, Transaction
+
+STARTED = "study_started"  # alert kinds: a notice while such a study is under way
+NOT_STARTED = "study_not_started"  # something fires, and only a person can let it; subject: EXAMPLES or START
+EXAMPLES, START = "examples", "start"
+log = structlog.get_logger("detent.triggers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    """What only a person can change."""
+
+    about: str  # EXAMPLES or START
+    detail: str
+
+
+def trigger_studies(
+    store: Store,
+    clock: Clock,
+    families: Mapping[str, Family],
+    open_models: Callable[[], ModelCatalogue],
+    *,
+    max_studies: int,
+    usd_per_month: float | None = None,
+) -> list[Study]:
+    """One look at every family; returns the studies that it queued.
+
+    A scheduled time stays due while a guard holds it back, and makes one study however long that takes: after downtime too there
+    is one at most. Feedback that a study has answered starts no other.
+    """
+    try:
+        return each_family(families, lambda family: _look(store, clock, family, open_models, max_studies, usd_per_month))
+    finally:
+        _tell_started(store, clock.now(), families)
+
+
+def _look(
+    store: Store,
+    clock: Clock,
+    family: Family,
+    open_models: Callable[[], ModelCatalogue],
+    max_studies: int,
+    usd_per_month: float | None,
+) -> Study | None:
+    looked_at = clock.rollout_now()
+    report = look_at_triggers(family, store=store, clock=clock, max_studies=max_studies)
+    problem: _Problem | None = None
+    if report.held is not None and report.held.needs_person:
+        problem = _Problem(about=EXAMPLES, detail=report.held.reason)
+    elif report.held is None and report.trigger is not None:
+        trigger = as_started(report.trigger, looked_at)
+        strategy, aim = asked_of(family, report.schedule, trigger.kind)
+        try:
+            study = _start(
+                store, clock, family, trigger, open_models(), usd_per_month, strategy=strategy, aim=aim, holdout=report.schedule.holdout
+            )
+        except Conflict:  # somebody was faster, with a study or a freeze: the next look sees it
+            return None
+        except DetentError as refusal:  # a budget that cannot pay, a model that nobody knows: a person has to change it
+            where = f"What such a study may spend stands under budget in families/{family.name}/family.yaml (usd: {family.budget.usd:g})"
+            hint = f" {where}." if isinstance(refusal, BudgetTooSmall) else ""
+            problem = _Problem(about=START, detail=refusal.detail + hint)
+        else:
+            store.write(lambda tx: _close_not_started(tx, store, family.name, clock.now()))
+            log.info("study triggered", family=family.name, study=study.id, trigger=trigger.kind, reason=trigger.reason)
+            return study
+    _leave(store, clock, report, looked_at, problem)
+    return None
+
+
+def _start(
+    store: Store,
+    clock: Clock,
+    family: Family,
+    trigger: Trigger,
+    models: ModelCatalogue,
+    usd_per_month: float | None,
+    *,
+    strategy: str,
+    aim: Aim,
+    holdout: bool,
+) -> Study:
+    """Queued with the family's own budget, which the monthly limits may make smaller; with a seed that none of the
+    family's last hundred studies had, to try something new. Without ``holdout`` its dataset holds no sealed example.
+    """
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+    with store.read() as tx:
+        left = monthly_left(tx, store, clock, family.name, limits)
+        earlier, _ = store.studies.page(tx, family=family.name)
+    own = family.budget
+    study = create_study(
+        family,
+        strategy=strategy,
+        aim=aim,
+        budget=Budget(usd=own.usd if left.usd is None else min(own.usd, left.usd), calls=own.calls, minutes=own.minutes),
+        seed=max((one.seed + 1 for one in earlier), default=0) % 2**32,
+        actor=f"system:{trigger.kind}",
+        store=store,
+        clock=clock,
+        models=models,
+        definition={} if holdout else {"n_holdout": 0},
+        trigger=trigger,
+        usd_per_month=usd_per_month,
+    )
+    assert isinstance(study, Study)
+    return study
+
+
+def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetime, problem: _Problem | None) -> None:
+    """Nothing starts. A time of the schedule stays due while waiting helps; where it does not, it passes, and somebody is told."""
+    is_due = any(look.kind == "schedule" and look.state == "fires" for look in report.looks)
+    now = clock.now()
+
+    def write(tx: Transaction) -> None:
+        if not is_due or problem is not None:
+            store.minute_stats.set_watermark(tx, watermark_name(report.family), looked_at)
+        if problem is None or problem.about != EXAMPLES:
+            store.alerts.close(tx, NOT_STARTED, report.family, EXAMPLES, now)
+        if all(look.state == "off" for look in report.looks):
+            _close_not_started(tx, store, report.family, now)
+        if problem is not None and report.trigger is not None:
+            _say_not_started(tx, store, report, report.trigger, problem, now)
+
+    store.write(write)
+
+
+def _say_not_started(tx: Transaction, store: Store, report: TriggerReport, trigger: Trigger, problem: _Problem, now: datetime) -> None:
+    """Once: not again every five minutes, and always with what keeps it from starting now."""
+    again = f" Tried again at {when(report.next_at)}." if report.next_at is not None and trigger.kind == "schedule" else ""
+    detail = f"A study of {report.family} would start by itself ({trigger.kind}: {trigger.reason}), and cannot. {problem.detail.rstrip('.')}.{again}"
+    alert = Alert(
+        id=new_id("al"), kind=NOT_STARTED, level="warning", family=report.family, subject=problem.about, opened_at=now, detail=detail
+    )
+    if not store.alerts.reword(tx, alert) and store.alerts.open(tx, alert):
+        log.warning("study not started", family=report.family, detail=detail)
+
+
+def _close_not_started(tx: Transaction, store: Store, family: str, now: datetime) -> None:
+    keep_alerts(tx, store, NOT_STARTED, [], at=now, family=family)
+
+
+def _tell_started(store: Store, now: datetime, families: Mapping[str, Family]) -> None:
+    """A notice for each study under way that started by itself, by what is stored; what families wait for that are gone is over."""
+
+    def write(tx: Transaction) -> None:
+        notices = [_notice(study, study.trigger, now) for study in store.studies.unfinished(tx) if study.trigger is not None]
+        keep_alerts(tx, store, STARTED, notices, at=now)
+        for told in store.alerts.all(tx, open_only=True, kind=NOT_STARTED):
+            if told.family is not None and told.family not in families:
+                _close_not_started(tx, store, told.family, now)
+
+    store.write(write)
+
+
+def _notice(study: Study, trigger: Trigger, now: datetime) -> Alert:
+    detail = (
+        f"Study {study.id} of {study.family} started by itself ({trigger.kind}): {trigger.reason}. "
+        f"Look: detent study show {study.id}. Stop it: detent study cancel {study.id}."
+    )
+    return Alert(id=new_id("al"), kind=STARTED, level="info", family=study.family, subject=study.id, opened_at=now, detail=detail)

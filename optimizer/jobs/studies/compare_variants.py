@@ -1,0 +1,101 @@
+"""Puts variants of a family side by side on the same dev examples, outside a study. Writes nothing but the journal of its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.search import cost_estimate
+from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid, variant_grid
+from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.studies.evaluate_variant import drawn_examples, opener
+from optimizer.jobs.studies.evaluation import Evaluator
+from optimizer.jobs.studies.nominate import TO_SPARE
+from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
+
+DEFAULT_N = 50
+SPLIT: Literal["dev"] = "dev"  # train examples stand in prompts, and the holdout is sealed
+
+
+def compare_variants(
+    family: Family,
+    variants: Sequence[Variant],
+    *,
+    n: int = DEFAULT_N,
+    budget: Budget,
+    store: Store,
+    clock: Clock,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+) -> VariantGrid:
+    """All of ``variants`` on at most ``n`` dev examples, drawn by hash and balanced as the family asks; one after the other.
+
+    Args:
+        budget: without a cap of its own, as many calls as ``estimate_comparison`` says and half as many for retries.
+    Raises:
+        InvalidInput: fewer than two variants, one named twice, more than ten, a policy without a prompt, or n below 1.
+        DatasetTooSmall: there is no dev example.
+        BudgetExhausted: the budget ran out; what was answered stays in the journal.
+        ModelFailed: not one example was answered by one of them.
+    """
+    require_known_models(family, models)
+    _check(family, variants, n)
+    examples, spent = drawn_examples(family, SPLIT, n, store), OwnSpend()
+    if budget.usd is None and budget.calls is None:
+        calls, _ = cost_estimate.estimate_evaluation(variants, examples, family, models.price)
+        budget = replace(budget, calls=int(TO_SPARE * calls.high))
+    evaluator = Evaluator(family, scorer_for(family), opener(family, budget, store, clock, models, spent))
+    results = []
+    for variant in variants:
+        try:
+            found = evaluator.evaluate(variant, examples)
+        except BudgetExhausted as exhausted:
+            kept = "What was answered is kept: the same command with a higher cap goes on from there"
+            raise BudgetExhausted(f"{exhausted} {kept} (--dry-run says how much it takes).") from None
+        if all(r.output is None for r in found):
+            raise ModelFailed(
+                f"{variant.id} got no answer to any of {len(found)} examples. First failure: {found[0].error}", kind="unreachable"
+            )
+        results.append(found)
+    priced = all(models.price(name) is not None for one in variants for name in cost_estimate.models_of(one, {}))
+    usd = spent.spend.usd if priced else None
+    return variant_grid(family.name, SPLIT, variants, examples, results, n_calls=spent.spend.n_calls, spent_usd=usd)
+
+
+def estimate_comparison(
+    family: Family, variants: Sequence[Variant], *, n: int = DEFAULT_N, store: Store, models: ModelCatalogue
+) -> dict[str, Any]:
+    """What ``compare_variants`` would ask at most: ``n`` examples, ``calls`` and ``usd`` (None: no known price) as Spreads, and the models asked.
+
+    Asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``compare_variants`` does, NotFound for an unknown model.
+    """
+    require_known_models(family, models)
+    _check(family, variants, n)
+    examples = drawn_examples(family, SPLIT, n, store)
+    names = sorted({name for one in variants for name in cost_estimate.models_of(one, {})})
+    for name in names:
+        models.describe(name)
+    calls, usd = cost_estimate.estimate_evaluation(variants, examples, family, models.price)
+    return {"variants": [one.id for one in variants], "split": SPLIT, "n": len(examples), "models": names, "calls": calls, "usd": usd}
+
+
+def _check(family: Family, variants: Sequence[Variant], n: int) -> None:
+    ids = [one.id for one in variants]
+    if len(ids) < 2 or len(set(ids)) < len(ids):
+        twice = next((id for id in ids if ids.count(id) > 1), None)
+        raise InvalidInput("Name two variants or more to compare" + (f"; {twice} is named twice." if twice else "."))
+    if len(ids) > MOST_VARIANTS:
+        raise InvalidInput(f"At most {MOST_VARIANTS} variants stand side by side, not {len(ids)}. A study compares more: detent study run.")
+    if without := [one.id for one in variants if not one.messages]:
+        raise InvalidInput(
+            f"{without[0]} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored by replay."
+        )
+    if n < 1:
+        raise InvalidInput(f"A comparison needs at least one example, not {n}.")

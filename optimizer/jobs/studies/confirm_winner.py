@@ -1,0 +1,308 @@
+"""The one look at the sealed holdout: champion and winner on the same examples, tested, and judged by the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optimizer.core.base.errors import BudgetExhausted
+from optimizer.core.base.values import ExampleResult, p95
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.comparison import TIE, Comparison, compare_scores
+from optimizer.core.evaluation.gates import (
+    IMPROVED,
+    ConfirmationEvidence,
+    GateResult,
+    GateSettings,
+    all_passed,
+    as_record,
+    confidence_of,
+    evaluate_gates,
+    quality_level,
+    quality_margin,
+    unmeasured_gate,
+)
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.objective import MIN_TIMED
+from optimizer.core.search.proposal_sequence import SequenceTest, in_words, with_sequence
+from optimizer.core.search.saving import Saving, saving_of
+from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
+from optimizer.core.views.study_headline import CALLED
+from optimizer.jobs.dataset.build_dataset import open_holdout
+from optimizer.jobs.studies.context import StopFlag, StudyRun
+from optimizer.jobs.studies.evaluation import Measures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """``winner``: of several variants the boldest that passed, else the first."""
+
+    winner: str
+    outcome: Literal["nominated", "not_confirmed"]
+    record: dict[str, Any]  # the confirmation as stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """One variant beside the champion: scores and groups where both were measured, and what the champion scored where only it was."""
+
+    variant: str
+    champion: Sequence[ExampleResult]
+    results: Sequence[ExampleResult]
+    pairs: Sequence[tuple[float, float, str]]  # score of champion and variant, group
+    lost: Sequence[tuple[float, float, str]]
+    n: int  # examples opened
+
+    def scores(self, *, with_lost: bool = False) -> tuple[list[float], list[float], list[str]]:
+        rows = [*self.pairs, *(self.lost if with_lost else ())]
+        return [b for b, _, _ in rows], [c for _, c, _ in rows], [group for _, _, group in rows]
+
+
+def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag) -> Confirmed:
+    """Records the look, asks what the journal does not hold, tests and judges.
+
+    The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties, losses,
+    improvement, risk, margin, for aims cost and latency what is saved with its p, the test of quality with its bound, dollars per call and
+    p95 of both, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
+
+    Args:
+        variants: one; or several in a sequence frozen before this look. Then "quality is lower by the margin or more" is tested in that order,
+            each at the whole level; the first that fails ends it, and the last that passed is judged by the other gates. A bad variant is
+            accepted only if the first bad one passes its own test, so the level needs no correction (Maurer, Hothorn, Lehmacher 1995).
+    """
+    stop.check_cancelled()
+    examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
+    evaluator = run.evaluator(purpose="confirmation", stop=stop)
+    settings, steps = gate_settings(run.family), list[SequenceTest]()
+    kept: _Compared | None = None
+    try:
+        for variant in variants:
+            compared = _compare(run, evaluator, variant, examples)
+            passed = False
+            if len(variants) > 1 and compared.pairs:
+                steps.append(_step(compared, settings, looks))
+                passed = steps[-1].passed
+            if kept is None or passed:
+                kept = compared
+            if not passed:
+                break
+    except BudgetExhausted:
+        if kept is None:
+            raise  # else the sequence ends here, which no test has to pay for
+    finally:
+        run.n_from_journal += evaluator.n_from_journal
+    assert kept is not None
+    if not kept.pairs:
+        return Confirmed(winner=kept.variant, outcome="not_confirmed", record=_nothing_scored(len(examples), looks))
+    return _confirmed(run, kept, steps, settings, looks)
+
+
+def _compare(run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> _Compared:
+    champion, results = _evaluate(run, evaluator, (run.champion, variant), examples)
+    rows = [(b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None]
+    return _Compared(
+        variant=variant.id, champion=champion, results=results, n=len(examples),
+        pairs=[(b, c, group) for b, c, group in rows if c is not None],
+        lost=[(b, 0.0, group) for b, c, group in rows if c is None],
+    )  # fmt: skip
+
+
+def _step(compared: _Compared, settings: GateSettings, looks: int) -> SequenceTest:
+    """Examples that only the champion could answer count as lost: leaving them out would hide failures."""
+    before, after, groups = compared.scores(with_lost=True)
+    test = _not_lower(before, after, groups, settings, looks)
+    lift = (sum(after) - sum(before)) / len(before)
+    return SequenceTest(variant=compared.variant, p=test.p, lift=lift, passed=confidence_of(test.p, looks) >= settings.confidence - TIE)
+
+
+def _not_lower(before: Sequence[float], after: Sequence[float], groups: Sequence[str], settings: GateSettings, looks: int) -> NotLower:
+    margin = quality_margin(sum(before) / len(before), settings.margin)
+    return not_lower(before, after, margin=margin, level=quality_level(settings, looks), groups=groups)
+
+
+def _confirmed(run: StudyRun, kept: _Compared, steps: Sequence[SequenceTest], settings: GateSettings, looks: int) -> Confirmed:
+    seed, saving = run.study.seed, saving_of(run.study.aim, kept.champion, kept.results, run.study.seed, is_replayed=run.is_replayed)
+    before, after, groups = kept.scores()
+    comparison = compare_scores(before, after, seed=seed)
+    quality = None
+    if saving is not None:
+        quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps)
+    gates = _gates(comparison, before, after, saving, quality, settings, looks)
+    if kept.lost and all_passed(gates):
+        gates = _with_losses(kept, gates, saving, steps, settings, looks, seed)
+    outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
+    record = _record(
+        comparison, gates, looks=looks, margin=quality_margin(comparison.champion_mean, settings.margin), n_unscored=kept.n - comparison.n
+    )
+    if saving is not None and quality is not None:
+        level = quality_level(settings, looks)
+        record |= {
+            "confidence": confidence_of(max(saving.p, quality.p), looks), "saving": saving.share, "saving_p": saving.p, "saving_n": saving.n,
+            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality.p, "quality_test": quality.test,
+            "quality_n": quality.n, "quality_level": level, "loss_at_most": largest_loss(before, after, level=level, groups=groups),
+        }  # fmt: skip
+    if steps:
+        record["sequence"] = [step.as_data() for step in steps]
+    return Confirmed(
+        winner=kept.variant,
+        outcome=outcome,
+        record={
+            **record,
+            **_figures("champion", kept.champion),
+            **_figures("winner", kept.results),
+            "selection_lift": _selection_lift(run, kept.variant),
+            "summary": _summary(comparison, saving, gates, looks, record, steps),
+        },
+    )
+
+
+def _with_losses(
+    kept: _Compared,
+    gates: tuple[GateResult, ...],
+    saving: Saving | None,
+    steps: Sequence[SequenceTest],
+    settings: GateSettings,
+    looks: int,
+    seed: int,
+) -> tuple[GateResult, ...]:
+    """The gates, and one that is not met where they would not be if all that the winner left unanswered were lost."""
+    before, after, groups = kept.scores(with_lost=True)
+    quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if saving is not None else None
+    worst = _gates(compare_scores(before, after, seed=seed), before, after, saving, quality, settings, looks)
+    return gates if all_passed(worst) else (*gates, unmeasured_gate(len(kept.lost), worst))
+
+
+def gate_settings(family: Family) -> GateSettings:
+    """The family's gates, with its rollout's explicit margin."""
+    gates = family.rollout.gates
+    return GateSettings(
+        improvement=gates.improvement, confidence=gates.confidence, max_risk=gates.max_risk, n=gates.n, margin=family.rollout.margin
+    )
+
+
+def _evaluate(run: StudyRun, evaluator: Measures, arms: tuple[Variant, Variant], examples: Sequence[Example]) -> list[list[ExampleResult]]:
+    """Results of both in the order of the examples; each is written down also where the evaluation is interrupted.
+
+    One variant after the other, so that the examples of each come in a row while a model's prefix cache is warm. Where latency is compared
+    in turns, and each in front every other time: what is slow for a while is then slow for both.
+    """
+    with run.store.read() as tx:
+        stored = [run.store.studies.results(tx, run.study.id, "confirmation", arm.id).get(arm.id, []) for arm in arms]
+    known = {(arm.id, r.example): r for arm, rows in zip(arms, stored, strict=True) for r in rows}
+    pairs = [(arm, example) for arm in arms for example in examples]
+    if run.study.aim == "latency":
+        pairs = [(arm, example) for i, example in enumerate(examples) for arm in (arms if i % 2 == 0 else arms[::-1])]
+    new: dict[str, list[ExampleResult]] = {arm.id: [] for arm in arms}
+    try:
+        evaluator.measure_all(
+            [(a, e) for a, e in pairs if (a.id, e.id) not in known],
+            lambda variant, result: new[variant.id].append(result),
+            in_turns=run.study.aim == "latency",
+        )
+    finally:
+        for id, results in new.items():
+            if results:
+                _put(run, id, results)
+    known |= {(id, r.example): r for id, results in new.items() for r in results}
+    return [[known[arm.id, e.id] for e in examples] for arm in arms]
+
+
+def _put(run: StudyRun, variant: str, results: Sequence[ExampleResult]) -> None:
+    run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant, results))
+
+
+def _gates(
+    comparison: Comparison,
+    before: Sequence[float],
+    after: Sequence[float],
+    saving: Saving | None,
+    quality: NotLower | None,
+    settings: GateSettings,
+    looks: int,
+) -> tuple[GateResult, ...]:
+    mean, drops = comparison.champion_mean, [c - b for b, c in zip(before, after, strict=True)]
+    if saving is None:
+        evidence = ConfirmationEvidence(
+            champion=mean, candidate=comparison.candidate_mean, champion_quality=mean, p=comparison.p, looks=looks, drops=drops
+        )
+        return evaluate_gates(evidence, settings)
+    if saving.champion is None or saving.winner is None:
+        return (saving.unmeasured,)
+    evidence = ConfirmationEvidence(
+        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=mean, p=saving.p, n_aim=saving.n, looks=looks,
+        drops=drops, not_lower=quality,
+    )  # fmt: skip
+    return evaluate_gates(evidence, settings)
+
+
+def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
+    """Dollars per call and p95 of the fresh calls, which a rollout's guardrails allow for; None where nothing was measured."""
+    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
+    mean = sum(r.cost_usd for r in results) / len(results) if results else None
+    return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
+
+
+def _selection_lift(run: StudyRun, winner: str) -> float | None:
+    """The winner's lead on dev, where it was chosen for being best."""
+    with run.store.read() as tx:
+        results = run.store.studies.results(tx, run.study.id, "search")
+    champion = {r.example: r.score for r in results.get(run.champion.id, [])}
+    pairs = [(champion.get(r.example), r.score) for r in results.get(winner, [])]
+    leads = [c - b for b, c in pairs if b is not None and c is not None]
+    return sum(leads) / len(leads) if leads else None
+
+
+def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, margin: float, n_unscored: int) -> dict[str, Any]:
+    values = {g.name: g.value for g in gates}
+    return {
+        "n": comparison.n,
+        "n_unscored": n_unscored,
+        "champion_mean": comparison.champion_mean,
+        "winner_mean": comparison.candidate_mean,
+        "lift": comparison.lift,
+        "lift_low": comparison.interval.lower,
+        "lift_high": comparison.interval.upper,
+        "p": comparison.p,
+        "test": comparison.test,
+        "looks": looks,
+        "confidence": confidence_of(comparison.p, looks),
+        "improvement": values.get("improvement"),
+        "risk": values.get("risk"),
+        "margin": margin,
+        "wins": comparison.wins,
+        "ties": comparison.ties,
+        "losses": comparison.losses,
+        "gates": [as_record(g) for g in gates],
+    }
+
+
+def _summary(
+    comparison: Comparison,
+    saving: Saving | None,
+    gates: Sequence[GateResult],
+    looks: int,
+    record: Mapping[str, Any],
+    steps: Sequence[SequenceTest],
+) -> str:
+    low, high = comparison.interval.lower, comparison.interval.upper
+    figures = (
+        f"{comparison.champion_mean:.3f} to {comparison.candidate_mean:.3f} on {comparison.n} holdout examples "
+        f"(lift {comparison.lift:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p {comparison.p:.3g}, look {looks})"
+    )
+    if saving is not None:
+        figures = f"{saving.text}; score {figures}; with {1 - record['quality_level']:.1%} confidence less than {record['loss_at_most']:.3f} is lost"
+    told = f" {in_words(steps)}" if steps else ""
+    failed = [g.reason for g in gates if g.verdict.value != "pass"]
+    if failed:
+        return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}.{told}"
+    called = CALLED["quality" if saving is None else saving.aim]
+    word = called.capitalize() if record["confidence"] >= IMPROVED else f"Nominated, not yet called {called}"
+    return f"{word}: {figures}.{told}"
+
+
+def _nothing_scored(n: int, looks: int) -> dict[str, Any]:
+    reason = "the holdout is empty" if n == 0 else f"on none of the {n} holdout examples both variants could be scored"
+    gate = {"name": "n", "verdict": "fail", "value": 0, "required": 1, "reason": reason}
+    return {"n": 0, "n_unscored": n, "looks": looks, "gates": [gate], "summary": f"Not confirmed: {reason}."}

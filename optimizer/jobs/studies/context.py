@@ -1,0 +1,234 @@
+"""What every step of one study's run shares: the study, its family, its examples, its evaluator, and what it tells the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache, cached_property
+from typing import Any
+
+from optimizer.core.base.errors import ModelFailed, NotFound, StudyStopped
+from optimizer.core.base.values import Spend
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.evaluation.trivial_baselines import Classify
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import HeldBack
+from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
+from optimizer.core.search.cost_estimate import calls_per_answer
+from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
+from optimizer.core.search.study import Definition, Study, Trial
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.studies.evaluation import Measures
+from optimizer.jobs.studies.kinds.kind import study_kind
+from optimizer.jobs.studies.progress import ProgressCallback, StudyProgress
+from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
+
+STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
+CALLS_FOR_A_PACE = 10
+TIER_NUMBERS = ("score", "cost_usd", "own_usd", "latency_ms", "confidence")  # of a tier's answer that a study keeps
+
+
+def nobody_waits() -> bool:
+    return False
+
+
+class StopFlag:
+    """Read before every call: why nothing more may be asked, or None. The store is asked at most twice a second."""
+
+    def __init__(self, store: Store, clock: Clock, study: str, deadline: Callable[[], datetime | None] = lambda: None) -> None:
+        self._store, self._clock, self._study, self._deadline = store, clock, study, deadline
+        self._read_at: datetime | None = None
+        self.cancelled = False
+
+    def __call__(self) -> str | None:
+        now = self._clock.now()
+        if not self.cancelled and (self._read_at is None or (now - self._read_at).total_seconds() >= STOP_CACHE_S):
+            self._read_at = now
+            with self._store.read() as tx:
+                study = self._store.studies.get(tx, self._study)
+            self.cancelled = study is not None and study.stop_requested
+        if self.cancelled:
+            return f"Study {self._study} was cancelled."
+        deadline = self._deadline()
+        if deadline is None or now < deadline:
+            return None
+        return f"Study {self._study} has used its time, but for what its end needs."
+
+    def check_cancelled(self) -> None:
+        """Raises StudyStopped, for places between calls. Time is no reason there: what the journal answers takes none."""
+        reason = self()
+        if self.cancelled:
+            raise StudyStopped(reason or "")
+
+
+@dataclass(kw_only=True)
+class StudyRun:
+    """One run of one study in this process. Mutable: ``study`` follows the store, ``fresh_ms`` what calls take."""
+
+    study: Study
+    family: Family
+    definition: Definition
+    champion: Variant
+    train: list[Example]
+    dev: list[Example]
+    store: Store
+    clock: Clock
+    models: ModelSource
+    scorer: Scorer
+    strategies: StrategyMaker
+    classify: Classify
+    progress: ProgressCallback
+    n_trials_most: int
+    longest_bytes: int
+    own: dict[str, Any] = field(default_factory=dict)  # request key -> answer that this study asked for before this run
+    fresh_ms: list[float] = field(default_factory=list)
+    users_wait: Callable[[], bool] = nobody_waits  # asked by a study that started by itself, before each call
+    n_trials: int = 0
+    best_score: float | None = None
+    champion_score: float | None = None
+    n_from_journal: int = 0
+    search_cut: str | None = None  # as in Spend
+    remark: str | None = None  # as in Spend
+    last_call_event_at: datetime | None = None
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether policies are replayed on recorded items: no call, no dollar, no limit of a request."""
+        return not kind_of(self.family).asks_models
+
+    @property
+    def space(self) -> Mapping[str, Any]:
+        """The study's own, else the family's."""
+        return self.definition.space_over(self.family.space)
+
+    @property
+    def searched_tiers(self) -> tuple[str, ...]:
+        return searched_tiers(proposers_of(self.study.strategy), self.family)
+
+    @cached_property
+    def calls_per_answer(self) -> int:
+        """The most calls that one example takes: 0 where policies are replayed."""
+        return 0 if self.is_replayed else calls_per_answer(self.champion, self.space, self.searched_tiers)
+
+    @cached_property
+    def concurrency(self) -> int:
+        """Calls of the champion's model worth having in flight at once; asking may start an embedded model."""
+        if self.is_replayed:
+            return 1
+        return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
+
+    def evaluator(self, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack) -> Measures:
+        """An Evaluator whose calls count for this study and this purpose; what ``held`` says must be left over afterwards.
+
+        Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
+        """
+        return study_kind(self.family).evaluator(self, purpose=purpose, stop=stop, held=held)
+
+    def proposer(self, evaluator: Measures, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
+        """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``, and so of the trial after it."""
+        name = self.definition.proposer or str(self.champion.model.get("name"))
+
+        @cache  # at the first proposal: asking for a model may start it
+        def journaled() -> JournaledModel:
+            return self.journaled(name, purpose=PROPOSER, stop=stop, held=held)
+
+        def propose(messages: Sequence[Mapping[str, Any]], draw: str) -> str:
+            calls = journaled()
+            answer = calls.complete(proposal_request(name, calls.model.revision, messages, sample=draw))
+            evaluator.counted_proposal(answer)
+            if answer.finish_reason == "length" or answer.output_tokens >= PROPOSAL_TOKENS:
+                raise ModelFailed(f"The proposer's answer was cut off after {answer.output_tokens} tokens.", kind="malformed")
+            return answer.text
+
+        return propose
+
+    def journaled(self, name: str, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> JournaledModel:
+        model = self.models.get(name)
+        return JournaledModel(
+            model,
+            store=self.store,
+            clock=self.clock,
+            study=self.study.id,
+            family=self.family.name,
+            budget=self.study.budget,
+            purpose=purpose,
+            stop=stop,
+            held=held,
+            users_wait=self.users_wait if self.study.trigger is not None else nobody_waits,
+        )
+
+    def spend(self, tx: Transaction) -> Spend:
+        spend = self.store.journal.spend(tx, self.study.id)
+        return replace(spend, n_from_journal=self.n_from_journal, search_cut=self.search_cut, remark=self.remark)
+
+    def keep_remark(self, text: str) -> None:
+        self.remark = text
+        self.tell("call", text)
+
+    def keep_finding(self, name: str, values: Any) -> None:
+        self.store.write(lambda tx: self.update(tx, findings={**(self.study.findings or {}), name: values}))
+
+    def tier_rows(self, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report."""
+        rows = evaluator.tier_rows(variant, examples)
+        numbers = [
+            {**row, "tiers": {tier: {name: found[name] for name in TIER_NUMBERS} for tier, found in row["tiers"].items()}} for row in rows
+        ]
+        answers = TierAnswers(tiers=tuple(variant.policy.get("tiers") or ()), rows=numbers)
+        if answers.tiers and rows:
+            self.store.write(lambda tx: self.store.studies.put_tier_answers(tx, self.study.id, answers))
+        return rows
+
+    def update(self, tx: Transaction, **changes: Any) -> None:
+        """Changes the study's row, its spend included, and lets the mirror know."""
+        self.study = self.store.studies.update(tx, self.study.id, spend=self.spend(tx), **changes)
+        self.store.outbox.add(tx, "study", self.study.id, {}, self.clock.now())
+
+    def seconds_per_call(self) -> float | None:
+        """What a fresh call took on average, without the slowest, which may have woken the model; None before there is a pace."""
+        if len(self.fresh_ms) < CALLS_FOR_A_PACE:
+            return None
+        return (sum(self.fresh_ms) - max(self.fresh_ms)) / (len(self.fresh_ms) - 1) / 1000
+
+    def tell(self, kind: Any, text: str, *, trial: Trial | None = None, eta_s: float | None = None) -> None:
+        with self.store.read() as tx:
+            spend = self.store.journal.spend(tx, self.study.id)
+        self.progress(
+            StudyProgress(
+                kind=kind,
+                study=self.study.id,
+                family=self.family.name,
+                text=text,
+                n_trials=self.n_trials,
+                n_trials_most=self.n_trials_most,
+                n_calls=spend.n_calls,
+                n_calls_budget=self.study.budget.calls,
+                usd=spend.usd,
+                best_score=self.best_score,
+                champion_score=self.champion_score,
+                eta_s=eta_s,
+                trial=trial,
+            )
+        )
+
+    def called(self, latency_ms: float | None) -> None:
+        """At most two events a second: enough for a progress line, no load on the store."""
+        if latency_ms is not None:
+            self.fresh_ms.append(latency_ms)
+        now = self.clock.now()
+        if self.last_call_event_at is None or (now - self.last_call_event_at).total_seconds() >= STOP_CACHE_S:
+            self.last_call_event_at = now
+            self.tell("call", "asking the model")
+
+
+def variant_of(store: Store, family: str, id: str) -> Variant:
+    """A stored Variant; raises NotFound."""
+    with store.read() as tx:
+        record = store.variants.get(tx, family, id)
+    if record is None:
+        raise NotFound(f"Family {family!r} has no variant {id!r}; `detent variant list {family}` shows those that exist.")
+    return record.variant

@@ -1,0 +1,154 @@
+"""Creates a study: checks strategy, space and budget, fixes its dataset, and queues it. Or, as a dry run, says what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.base.values import Aim, Budget
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.variant import Variant
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
+from optimizer.core.search.cost_estimate import CostEstimate
+from optimizer.core.search.space import parse_space
+from optimizer.core.search.strategies import check_strategy
+from optimizer.core.search.strategy import check_kind
+from optimizer.core.search.study import ENOUGH, Definition, Study, Trigger
+from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.studies.kinds.kind import AskedStudy, study_kind
+from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+
+DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
+
+
+def create_study(
+    family: Family,
+    *,
+    strategy: str | None = None,
+    aim: Aim | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    definition: Mapping[str, Any] | None = None,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+    dry_run: bool = False,
+    trigger: Trigger | None = None,
+    usd_per_month: float | None = None,
+) -> Study | CostEstimate:
+    """The queued study, or with ``dry_run`` its Estimate (which writes and spends nothing).
+
+    Args:
+        aim: None: as its kind has it.
+        trigger: why it starts by itself; None when somebody asks for it.
+        usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
+    Raises:
+        InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a definition or space that cannot be read, a budget that is no budget.
+        InvalidFamily: the family's file names a model that is in no models file. NotFound: the champion does, or the definition.
+        Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
+        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
+            where it is set, a model without a known price is not asked.
+    """
+    if not 0 <= seed < 2**32:
+        raise InvalidInput(f"A seed is a whole number from 0 to 4294967295, not {seed}.")
+    if not dry_run:
+        with store.read() as tx:
+            require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+    with store.read() as tx:
+        caps = under(monthly_left(tx, store, clock, family.name, limits), _checked(budget or DEFAULT_BUDGET))
+    kind = study_kind(family)
+    aim = aim or kind.aim(family, definition or {}, store)
+    asked = _asked(family, strategy or kind_of(family).default_strategy, aim, caps, definition or {}, store, models)
+    plan = kind.plan(asked, store, models)
+    if dry_run:
+        return plan.estimate
+    now = clock.now()
+    study = Study(
+        id=new_id("st"),
+        family=family.name,
+        strategy="+".join(asked.names),
+        aim=aim,
+        status="queued",
+        seed=seed,
+        budget=plan.budget,
+        definition={k: v for k, v in asdict(asked.definition).items() if v is not None},
+        champion=asked.champion_id,
+        created_at=now,
+        created_by=actor,
+        dataset=plan.dataset,
+        simulated_clock=clock.scale != 1.0,
+        trigger=trigger,
+        findings={ENOUGH: plan.estimate.enough} if plan.estimate.enough else None,
+    )
+
+    def add(tx: Transaction) -> Study:
+        under(monthly_left(tx, store, clock, family.name, limits), study.budget)  # another study may have begun meanwhile
+        store.studies.add(tx, study)
+        detail: dict[str, Any] = {"strategy": study.strategy, "budget": asdict(study.budget), "seed": seed, "dataset": plan.dataset["hash"]}
+        if trigger is not None:
+            detail |= {"trigger": trigger.kind, "reason": trigger.reason}
+        store.audit.add(tx, at=now, actor=actor, action="study_create", family=family.name, subject=study.id, detail=detail)
+        return study
+
+    return store.write(add)
+
+
+def _asked(
+    family: Family, strategy: str, aim: Aim, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue
+) -> AskedStudy:
+    names = check_strategy(strategy, aim)
+    check_kind(names, family, aim)
+    require_known_models(family, models)
+    definition = parse_definition(family, values, names)
+    champion_id, champion = _champion(family, store)
+    space = definition.space_over(family.space)
+    parse_space(space, champion, max_examples=definition.max_examples)
+    return AskedStudy(
+        family=family,
+        strategy=strategy,
+        names=names,
+        aim=aim,
+        budget=budget,
+        values=values,
+        definition=definition,
+        space=space,
+        champion_id=champion_id,
+        champion=champion,
+    )
+
+
+def parse_definition(family: Family, values: Mapping[str, Any], strategies: Sequence[str] = ()) -> Definition:
+    """The definition with the family's own defaults: gates.n holdout examples, its proposer, at most the examples its space allows."""
+    most = family.space.get("examples", {}).get("max")
+    proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
+    definition = Definition.parse(values, **kind_of(family).study_sizes(family, strategies), **proposer)
+    return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
+
+
+def _checked(budget: Budget) -> Budget:
+    for name, value in asdict(budget).items():
+        if value is not None and not (value >= 0 and value < float("inf")):
+            raise InvalidInput(
+                f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of that kind."
+            )
+    return budget
+
+
+def _champion(family: Family, store: Store) -> tuple[str, Variant]:
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+        record = store.variants.get(tx, family.name, champion.variant) if champion else None
+    if champion is None or record is None:
+        raise Conflict(
+            f"Family {family.name!r} has no champion to search from yet. The first is made from its file when the server or worker starts; "
+            f"see `detent family validate {family.name}`."
+        )
+    return champion.variant, record.variant

@@ -1,0 +1,458 @@
+"""Variant x examples -> ExampleResults: the one way in which search, confirmation and evaluation batches measure."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+from optimizer.core.base.errors import InvalidInput, ModelFailed
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import Message, Variant
+from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
+from optimizer.core.policy.assess import Situation, own_score, what_is_read
+from optimizer.core.policy.attempts import total_cost_usd
+from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.search.prefix_queue import Rows
+from optimizer.jobs.calls.ask_together import Together
+from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
+from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
+
+
+class _NotYet(Exception):
+    """A tier is wanted whose turn has not come."""
+
+
+CallOutcome = ModelAnswer | Executed | ModelFailed | InvalidInput | _NotYet
+PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
+PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
+
+
+class Completes(Protocol):
+    """A model behind the journal and a budget."""
+
+    @property
+    def takes_coroutines(self) -> bool: ...
+    @property
+    def concurrency(self) -> int:
+        """Calls worth having in flight at once now: an embedded model may get another process while a study runs."""
+
+    def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer: ...
+    async def acomplete(self, request: ModelRequest) -> ModelAnswer: ...
+    def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
+
+
+class Measures(Protocol):
+    """What searches and confirmations need of an evaluator: this one, or ``replay_evaluation.ReplayEvaluator`` of policy families."""
+
+    fresh_by_variant: Counter[str]
+    dearest_usd: float
+
+    @property
+    def n_fresh(self) -> int: ...
+    @property
+    def n_from_journal(self) -> int: ...
+    def text(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
+    def measure_all(
+        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+    ) -> None: ...
+    def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
+    def counted_proposal(self, answer: ModelAnswer) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """A named model as an evaluation uses it."""
+
+    calls: Completes
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One pair with what is asked for it, or why nothing can be."""
+
+    variant: Variant
+    example: Example
+    request: ModelRequest | InvalidInput
+    key: str = ""  # of the request; empty where a policy decides what is asked
+    policy: Policy | None = None  # that asks more than one call, or may
+
+
+class Evaluator:
+    """Asks, scores and remembers. Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
+
+    Args:
+        open_model: name in config/models.yaml -> the model behind journal and budget.
+        on_call: told after every answer: the latency in ms of one asked freshly, None for one from the journal.
+        own: request key -> answer that the same study asked for in an earlier run: its latency counts as measured.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        scorer: Scorer,
+        open_model: Callable[[str], OpenModel],
+        *,
+        on_call: Callable[[float | None], None] = lambda latency_ms: None,
+        own: Mapping[str, ModelAnswer] | None = None,
+    ) -> None:
+        self.family = family
+        self.scorer = scorer
+        self._open_model = open_model
+        self._on_call = on_call
+        self._models: dict[str, OpenModel] = {}
+        self._policies: dict[str, Policy] = {}  # by variant
+        self._asked = dict(own or {})  # by request key: answers asked for here, not found
+        self._found: set[str] = set()  # request keys that others' answers were found for
+        self._looked_up: dict[str, ModelAnswer | None] = {}  # by request key: what the journal held of the tiers' answers; None: nothing
+        self._of_tiers: dict[str, ModelAnswer] = {}  # by request key: what tiers answered while others' turn had not come
+        self._lock = threading.Lock()
+        self.fresh_by_variant: Counter[str] = Counter()
+        self.dearest_usd = 0.0  # what the dearest answer so far cost
+
+    @property
+    def n_fresh(self) -> int:
+        return self.fresh_by_variant.total()
+
+    @property
+    def n_from_journal(self) -> int:
+        """Requests that somebody else had asked before."""
+        return len(self._found)
+
+    def model(self, variant: Variant) -> OpenModel:
+        return self._opened(str(variant.model["name"]))
+
+    def _opened(self, name: str) -> OpenModel:
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = self._open_model(name)
+            return self._models[name]
+
+    def ask(self, variant: Variant, example: Example, draw: int = 0) -> tuple[ModelAnswer, str]:
+        """(answer, request key). Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
+        request = self._request(variant, example, draw)
+        key = request.key
+        return self._counted(variant, key, self.model(variant).calls.complete(request)), key
+
+    def text(self, variant: Variant, example: Example, draw: int = 0) -> str:
+        """The model's text, as strategies ask for it."""
+        return self.ask(variant, example, draw)[0].text
+
+    def evaluate(
+        self,
+        variant: Variant,
+        examples: Sequence[Example],
+        *,
+        known: Mapping[str, ExampleResult] | None = None,
+        keep: Callable[[ExampleResult], None] = lambda result: None,
+    ) -> list[ExampleResult]:
+        """One result per example, in order. ``known`` results are used again; every new one goes to ``keep`` as soon as it is there."""
+        results = dict(known or {})
+
+        def kept(_: Variant, result: ExampleResult) -> None:
+            results[result.example] = result
+            keep(result)
+
+        self.measure_all([(variant, example) for example in examples if example.id not in results], kept)
+        return [results[example.id] for example in examples]
+
+    def measure_all(
+        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+    ) -> None:
+        """In order, so that the examples of one variant come in a row while a model's prefix cache is warm; as many at once as the models take.
+
+        Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing; several threads call it.
+
+        Args:
+            in_turns: the order is kept also where a model has several processes, each of which would else follow one variant.
+        """
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            questions = [self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]]
+            if in_turns:
+                self._measure_some(questions, keep, in_turns)
+                continue
+            self._measure_some([question for question in questions if question.policy is None], keep)
+            policies = (question for question in questions if question.policy is not None)
+            for own in _grouped(policies, lambda question: question.variant.id).values():
+                self._measure_tier_by_tier(own, keep)
+
+    def _measure_tier_by_tier(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]) -> None:
+        """One variant's examples, each through one tier before any goes to the next: in turns, prompts would take each other's place in a prefix cache."""
+        for tier in range(_n_tiers(questions[0])):
+            questions = self._measure_some(questions, keep, up_to=tier)
+
+    def _measure_some(
+        self,
+        questions: Sequence[_Question],
+        keep: Callable[[Variant, ExampleResult], None],
+        in_turns: bool = False,
+        up_to: int | None = None,
+    ) -> list[_Question]:
+        """Those that want a tier behind ``up_to`` are returned, and what was answered for them is remembered."""
+        known, later = self._known(questions), list[_Question]()
+
+        def done(question: _Question, answer: CallOutcome) -> None:
+            if isinstance(answer, _NotYet):
+                later.append(question)
+            else:
+                keep(question.variant, self._result(question, answer))
+
+        answered = partial(self._answer, up_to=up_to)
+
+        by_model = _grouped((question for question in questions if question.key and question.key not in known), _model_of)
+        places = {name: min(self.model(own[0].variant).calls.concurrency, len(own)) for name, own in by_model.items()}
+        policies = [question for question in questions if question.policy is not None]
+        n_policies = min(len(policies), max((self._places_of(question) for question in policies), default=0))
+        if max([*places.values(), n_policies], default=1) <= 1:
+            for question in questions:
+                done(question, known.get(question.key) or answered(question))
+            return later
+        with Together(done, n_threads=max(1, sum(places.values()) + n_policies)) as batch:
+            for name, own in by_model.items():
+                if self.model(own[0].variant).calls.takes_coroutines:
+                    batch.by_coroutines(own, self._aanswer, n_at_once=places[name])
+                else:
+                    rows = Rows(("" if in_turns else question.variant.id, question) for question in own)
+                    batch.by_threads(rows, answered, n_at_once=places[name])
+            if policies:
+                rows = Rows(("" if in_turns else question.variant.id, question) for question in policies)
+                batch.by_threads(rows, answered, n_at_once=n_policies)
+            for question in questions:
+                if question.policy is None and (not question.key or question.key in known):
+                    done(question, known.get(question.key) or answered(question))
+        return later
+
+    def _places_of(self, question: _Question) -> int:
+        """Calls worth having in flight for a policy's question: what the slowest of its models takes."""
+        policy = question.policy
+        tiers = policy.cascade.models if policy is not None and policy.cascade is not None else (str(question.variant.model["name"]),)
+        return min(self._opened(tier).calls.concurrency for tier in tiers)
+
+    def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
+        """What the journals of the models hold already, looked up at once."""
+        known: dict[str, ModelAnswer] = {}
+        for own in _grouped((question for question in questions if question.key), _model_of).values():
+            known |= self.model(own[0].variant).calls.known({question.key for question in own})
+        return known
+
+    def _answer(self, question: _Question, *, up_to: int | None = None) -> CallOutcome:
+        """The model's answer, or why there is none; BudgetExhausted and StudyStopped pass through."""
+        if isinstance(question.request, InvalidInput):
+            return question.request
+        if question.policy is not None:
+            return self._executed(question, question.policy, question.request, up_to)
+        try:
+            return self.model(question.variant).calls.complete(question.request, looked_up=True)
+        except (ModelFailed, InvalidInput) as failure:
+            return failure
+
+    async def _aanswer(self, question: _Question) -> CallOutcome:
+        """``_answer`` as a coroutine."""
+        if isinstance(question.request, InvalidInput):
+            return question.request
+        try:
+            return await self.model(question.variant).calls.acomplete(question.request)
+        except (ModelFailed, InvalidInput) as failure:
+            return failure
+
+    def _result(self, question: _Question, answer: CallOutcome) -> ExampleResult:
+        """A failed call or a broken example has no score; an answer that cannot be read scores 0, since the model did answer."""
+        variant, example = question.variant, question.example
+        try:
+            if isinstance(answer, Executed):
+                return self._of_policy(example, answer)
+            if not isinstance(answer, ModelAnswer):
+                raise answer
+            self._counted(variant, question.key, answer)
+            score = self.scorer.score(example.expected, answer.text, example.input)
+        except (ModelFailed, InvalidInput) as failure:
+            return ExampleResult(example=example.id, score=None, output=None, error=failure.detail)
+        fresh = self._asked.get(question.key)
+        return ExampleResult(
+            example=example.id,
+            score=score.value,
+            output=answer.text,
+            error=score.error,
+            cost_usd=answer.cost_usd,
+            latency_ms=fresh.latency_ms if fresh else None,
+            from_journal=fresh is None,
+            call_key=question.key,
+        )
+
+    def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """What every tier of the variant's policy answers, in rows of ``TierRecords.from_rows``; a tier that failed is left out of its row.
+
+        Beside its figures each tier has ``read``, what a predictor reads of request and answer, and ``own_usd``, what this answer cost without a
+        second sample.
+
+        One tier after the other, so that a model's prefix cache stays warm; as many examples at once as it takes. The last tier first: the
+        champion, which was asked just before, nearly always is that one.
+        """
+        policy = parse_policy(variant.policy)
+        rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
+        readable = ((row, example, self._readable(variant, example, policy)) for row, example in zip(rows, examples, strict=True))
+        asked = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
+        for tier in reversed(policy.cascade.models) if policy.cascade is not None and asked else ():
+            opened = self._opened(tier)
+            keys = keys_of_tier((wanted for _, _, wanted in asked), tier, opened.revision)
+            self._looked_up |= {**dict.fromkeys(keys), **opened.calls.known(keys)}
+            answer = partial(self._tier_answer, variant, tier)
+            with ThreadPoolExecutor(max_workers=min(opened.calls.concurrency, len(asked))) as pool:
+                for (row, _, _), answered in zip(asked, pool.map(answer, asked), strict=True):
+                    if answered is not None:
+                        row["tiers"][tier] = answered
+        return rows
+
+    def _readable(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest | None:
+        """None where the example's input cannot be put into the prompt."""
+        try:
+            return self._wanted(variant, example, policy, self._request(variant, example))
+        except InvalidInput:
+            return None
+
+    def _tier_answer(self, variant: Variant, tier: str, asked: tuple[Any, Example, PolicyRequest]) -> dict[str, Any] | None:
+        _, example, wanted = asked
+        try:
+            found, *others = answers_of_tier(wanted, tier, self._completes(variant))
+            score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
+        except InvalidInput:
+            return None
+        if score is None or found.answer is None:
+            return None
+        usd = total_cost_usd([found, *others])
+        measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
+        return {**measured, "own_usd": found.cost_usd, "read": what_is_read(wanted.situation, found.answer)}
+
+    def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
+        """``later``: tiers that may not be asked yet; what the others answer is remembered for the next time, when they may be."""
+
+        def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
+            opened = self._opened(model)
+            own = request_for_revision(opened.revision)
+            if (remembered := self._of_tiers.get(own.key)) is not None:
+                return remembered
+            known = self._looked_up.get(own.key)
+            if known is None and model in (later or ()):
+                raise _NotYet
+            answer = self._counted(variant, own.key, known or opened.calls.complete(own, looked_up=own.key in self._looked_up))
+            if own.key in self._asked:  # asked by this study: its latency counts
+                answer = replace(answer, from_journal=False)
+            if later is not None:
+                self._of_tiers[own.key] = answer
+            return answer
+
+        return complete
+
+    def _executed(
+        self, question: _Question, policy: Policy, rendered: ModelRequest, up_to: int | None
+    ) -> Executed | InvalidInput | _NotYet:
+        """The policy carried out. BudgetExhausted and StudyStopped pass through."""
+        score = None
+        wanted = self._wanted(question.variant, question.example, policy, rendered)
+        if policy.own_scorer is not None:
+            try:
+                score = partial(own_score, self.scorer.judge_of(policy.own_scorer), wanted.situation)
+            except InvalidInput as fault:
+                return fault
+        later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
+        try:
+            return run_policy(wanted, self._completes(question.variant, later), score=score)
+        except _NotYet as wanted_too_early:
+            return wanted_too_early
+
+    def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
+        """What the policy would answer, at the price of all its calls."""
+        if executed.attempt is None:
+            failure = executed.failure.detail if executed.failure is not None else executed.why
+            return ExampleResult(example=example.id, score=None, output=None, error=failure, cost_usd=executed.cost_usd)
+        score = self.scorer.score(example.expected, executed.attempt.text, example.input)
+        answers = [one.answer for one in executed.attempts if one.answer is not None]
+        found = any(answer.from_journal for answer in answers)
+        return ExampleResult(
+            example=example.id,
+            score=score.value,
+            output=executed.attempt.text,
+            error=score.error,
+            cost_usd=executed.cost_usd,
+            latency_ms=None if found else executed.latency_ms,
+            from_journal=all(answer.from_journal for answer in answers),
+            n_retries=sum(one.call.purpose in ("gate", "retry") for one in executed.attempts),
+        )
+
+    def _question(self, variant: Variant, example: Example) -> _Question:
+        try:
+            request = self._request(variant, example)
+            policy = self._policy_of(variant)
+        except InvalidInput as fault:
+            return _Question(variant=variant, example=example, request=fault)
+        if policy is not None:
+            return _Question(variant=variant, example=example, request=request, policy=policy)
+        return _Question(variant=variant, example=example, request=request, key=request.key)
+
+    def _policy_of(self, variant: Variant) -> Policy | None:
+        """Read once for all examples; None where a request is one call of one model. Raises InvalidInput."""
+        if not variant.policy:
+            return None
+        policy = self._policies.get(variant.id)
+        if policy is None:
+            policy = self._policies[variant.id] = parse_policy(variant.policy)
+        return None if policy.is_plain else policy
+
+    def _wanted(self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest) -> PolicyRequest:
+        return PolicyRequest(
+            policy=policy,
+            rendered=rendered,
+            fewer=messages_of_fewer(policy.examples, variant, lambda shown: self._messages(shown, example)),
+            situation=Situation(output=self.family.output, input=example.input),
+        )
+
+    def _messages(self, variant: Variant, example: Example) -> list[Message]:
+        return render(variant, example.input, declared=self.family.inputs)
+
+    def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
+        messages = self._messages(variant, example)
+        return request_for(variant, messages, revision=self.model(variant).revision, example=example.id, draw=draw)
+
+    def counted_proposal(self, answer: ModelAnswer) -> None:
+        """A proposer's answer is no variant's, and yet one of the calls."""
+        if not answer.from_journal:
+            with self._lock:
+                self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+                self.fresh_by_variant[PROPOSALS] += 1
+        self._on_call(None)  # of another pace than the calls that an end is reckoned by
+
+    def _counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
+        with self._lock:
+            self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+            if not answer.from_journal:
+                self._asked[key] = answer
+                self.fresh_by_variant[variant.id] += 1
+            elif key not in self._asked:
+                self._found.add(key)
+        self._on_call(None if answer.from_journal else answer.latency_ms)
+        return answer
+
+
+def _grouped(questions: Iterable[_Question], by: Callable[[_Question], str]) -> dict[str, list[_Question]]:
+    groups: dict[str, list[_Question]] = {}
+    for question in questions:
+        groups.setdefault(by(question), []).append(question)
+    return groups
+
+
+def _model_of(question: _Question) -> str:
+    return str(question.variant.model["name"])
+
+
+def _n_tiers(question: _Question) -> int:
+    return len(question.policy.cascade.models) if question.policy is not None and question.policy.cascade is not None else 1

@@ -1,0 +1,231 @@
+"""A study of prompts: models are asked under a budget, so it is priced to the last call before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Aim, Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.declaration.policy_rules import space_policy_faults
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.models.budget import HeldBack, require_a_proposal, require_bounded
+from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
+from optimizer.core.search.call_estimate import expected_calls, trials_of
+from optimizer.core.search.cascade.learned import replay_faults
+from optimizer.core.search.cost_estimate import (
+    asks_again,
+    calls_per_answer,
+    confirmation_calls,
+    confirmation_usd,
+    estimate_study,
+    longest_allowed,
+    longest_inputs,
+    longest_of,
+    models_of,
+    request_bytes,
+    search_budget,
+)
+from optimizer.core.search.objective import MIN_TIMED
+from optimizer.core.search.strategies import writes
+from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
+from optimizer.core.search.study import KEEP, Definition, Study
+from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyKind, StudyPlan
+from optimizer.ports import ModelCatalogue, ModelFacts, Store
+
+if TYPE_CHECKING:
+    from optimizer.jobs.studies.context import StopFlag, StudyRun
+
+EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
+EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
+REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider nobody has measured here yet
+
+
+class PromptStudy:
+    def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
+        return "quality"
+
+    def plan(self, asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+        return _plan(asked, store, models)
+
+    def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
+        """Its calls go through the journal; what ``held`` says must be left over afterwards."""
+
+        def open_model(name: str) -> OpenModel:
+            calls = run.journaled(name, purpose=purpose, stop=stop, held=held)
+            return OpenModel(calls=calls, revision=calls.model.revision)
+
+        return Evaluator(run.family, run.scorer, open_model, on_call=run.called, own=run.own)
+
+    def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
+        return None
+
+
+def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+    family, names, aim, budget, definition = asked.family, asked.names, asked.aim, asked.budget, asked.definition
+    champion, space = asked.champion, asked.space
+    if kept := [name for name in KEEP if getattr(definition, name) is not None]:
+        detail = f"{kept[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave it out."
+        raise InvalidInput(detail, [Fault(pointer=f"/definition/{kept[0]}", detail=detail)])
+    if faults := list(space_policy_faults(definition.space or {}, family, "/definition")):
+        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults) + ".", faults)
+    if REPLAY in names and (faults := replay_faults(space, "/definition")):
+        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
+    model = str(champion.model["name"])
+    facts, price = models.describe(model), models.price(model)
+    tiers = searched_tiers(names, family)
+    for name in models_of(champion, space, tiers):
+        limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
+        require_bounded(name, models.price(name), limit, budget)
+        if aim == "cost":
+            comes_from, instead = _source_of(name, champion, family, tiers)
+            require_price(name, models.price(name), is_free_allowed=name != model, comes_from=comes_from, instead=instead)
+    is_written = writes(names, space)
+    if is_written:
+        _check_proposer(family, definition.proposer or model, space, budget, models)
+    elif asked.values.get("proposer") is not None:
+        detail = f"Nobody writes an instruction in a study of strategy {asked.strategy} over this space, so no proposer is asked. Leave it out, or name gepa, mipro, copro or simba."
+        raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
+    dataset = build_dataset(family, definition, store)
+    train, dev = load_examples(family, dataset, store)
+    if is_written and names != (COPRO,) and not any(example.released for example in train):  # copro shows its proposer no example
+        raise DatasetTooSmall(
+            f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only, and none of {len(train)} is. "
+            f"Release some: detent review list --family {family.name}, or import with --curated what somebody vouches for."
+        )
+    if aim == "latency" and len(dev) < MIN_TIMED:
+        raise DatasetTooSmall(
+            f"Cannot search {family.name!r} for latency: {count(len(dev), 'dev example')} of {definition.n_dev} asked for, and fewer than {MIN_TIMED} timed calls say nothing. "
+            "Ask for more in the definition (n_dev), or import more.",
+            n_dev=len(dev),
+            n_required=MIN_TIMED,
+        )
+    per_answer = calls_per_answer(champion, space, tiers)
+    inputs = longest_inputs(family, [*train, *dev])
+    longest = longest_allowed(champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space))
+    n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer)
+    typical = _typical_bytes(champion, train, dev, family, definition)
+    max_tokens = int(champion.model.get("max_tokens") or 0)
+    seconds = _seconds_per_call(facts, typical, max_tokens) if (known := _measured_seconds(family, model, store)) is None else known
+    concurrency = facts.concurrency if not facts.embedded else facts.processes if isinstance(facts.processes, int) else 1
+    parts = expected_calls(
+        names,
+        definition,
+        n_train=len(train),
+        n_dev=len(dev),
+        n_holdout=len(dataset["holdout"]),
+        n_champion_examples=len(champion.examples),
+        is_written=is_written,
+        per_answer=per_answer,
+        n_tiers=len(tiers),
+    )
+    estimate = estimate_study(
+        parts,
+        budget=budget,
+        n_trials=trials_of(names, definition),
+        n_confirmation=n_confirmation,
+        longest_bytes=longest,
+        typical_bytes=typical,
+        max_tokens=max_tokens,
+        price=price,
+        reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price, tiers=tiers),
+        seconds_per_call=seconds,
+        concurrency=concurrency,
+        proposals_price=models.price(definition.proposer or model) if is_written else None,
+    )
+    left = search_budget(
+        budget,
+        n_confirmation=n_confirmation,
+        reserved_usd=estimate.reserved_usd,
+        n_dev=len(dev),
+        seconds_per_call=None if known is None else known.expected / concurrency,
+    )
+    if is_written:
+        proposer = definition.proposer or model
+        require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, left)
+    writer = [definition.proposer or model] if is_written else []
+    named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer]))
+    return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named))
+
+
+def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget: Budget, models: ModelCatalogue) -> None:
+    """Raises InvalidInput where nobody may write instructions, NotFound for an unknown model, BudgetTooSmall for one without a bounded price under a cap."""
+    if not may_write(space):
+        detail = (
+            f"The space of {family.name!r} lets nobody write its instruction. Allow it in family.yaml or the study's definition: "
+            "space: {instruction: {propose: true}}."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/definition/space", detail=detail)])
+    models.describe(name)
+    require_bounded(name, models.price(name), PROPOSAL_TOKENS, budget)
+
+
+def _source_of(model: str, champion: Variant, family: Family, tiers: Sequence[str]) -> tuple[str, str]:
+    """What names the model in a study, and what to do there in place of giving it a price."""
+    if model in models_of(champion, {}):
+        return f"the serving champion {champion.id}", serve_another(model, family)
+    if model in tiers:
+        return "model.tiers of the family's file", "take it out of model.tiers"
+    return "the space", "leave it out of the space"
+
+
+def serve_another(model: str, family: Family) -> str:
+    """How a champion that asks ``model`` is followed by one that does not."""
+    adopt = f"detent family adopt {family.name} --confirm {family.name}"
+    if family.model.default == model:
+        return f"name another model.default in the family's file, then: {adopt}"
+    return f"serve the file's {family.model.default!r} first{', without model.tiers' if len(family.model.tiers) > 1 else ''}: {adopt}"
+
+
+def require_price(model: str, price: ModelPrice | None, *, is_free_allowed: bool, comes_from: str, instead: str) -> None:
+    """Raises InvalidInput where cost is the aim and cannot be told, or the champion's model leaves nothing to save."""
+    if price is None or (not is_free_allowed and price.input_usd_per_mtok + price.output_usd_per_mtok <= 0):
+        why = "has no price" if price is None else "costs nothing"
+        detail = f"Model {model!r} of {comes_from} {why}, so there are no dollars to save with it. Give it a price in config/models.yaml, or {instead}."
+        raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
+
+
+def _typical_bytes(champion: Variant, train: Sequence[Example], dev: Sequence[Example], family: Family, definition: Definition) -> float:
+    """A request of middle length with half of the examples a candidate may carry."""
+    n = min(len(train), (definition.max_examples + 1) // 2)
+    shots = tuple(FewShot(id=e.id, input=e.input, output="x" * 20) for e in train[:n])
+    sizes = sorted(
+        request_bytes(render(champion, e.input, declared=family.inputs)) for e in dev[:50] if set(champion.variables) <= set(e.input)
+    )
+    middle = float(sizes[len(sizes) // 2]) if sizes else 1000.0
+    inputs = {name: "" for name in champion.variables}
+    try:
+        with_examples = longest_of(replace(champion, examples=(*champion.examples, *shots)), inputs) - longest_of(champion, inputs)
+    except InvalidInput:  # an example that may not stand in a prompt; the search leaves it out
+        with_examples = int(n * middle)
+    return middle + with_examples
+
+
+def _measured_seconds(family: Family, model: str, store: Store) -> Spread | None:
+    """What calls took in this family's last study, by the journal; None without one."""
+    with store.read() as tx:
+        studies, _ = store.studies.page(tx, family=family.name, limit=5)
+        for study in studies:
+            times = [ms / 1000 for ms in store.journal.latencies(tx, study.id, model)]
+            if len(times) >= 20:
+                return Spread(low=times[len(times) // 4], expected=sum(times) / len(times), high=times[len(times) * 3 // 4] * 1.5)
+    return None
+
+
+def _seconds_per_call(facts: ModelFacts, typical_bytes: float, max_tokens: int) -> Spread:
+    if not facts.embedded:
+        return REMOTE_SECONDS
+    reading = typical_bytes / EMBEDDED_PROMPT_BYTES_PER_S
+    writing = max_tokens / EMBEDDED_OUTPUT_TOKENS_PER_S
+    return Spread(low=reading * 0.2, expected=reading * 0.5 + writing * 0.3, high=reading + writing)  # shared prefixes are read once
+
+
+PROMPT: StudyKind = PromptStudy()

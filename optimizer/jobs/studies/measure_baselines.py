@@ -1,0 +1,56 @@
+"""Measures the trivial baselines of a study, on the dev rows that its trials were scored on; no sealed row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from optimizer.core.base.values import measured
+from optimizer.core.evaluation.label_report import read_labels
+from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial
+from optimizer.core.search.study import CONFIRM
+from optimizer.jobs.studies.context import StudyRun
+
+
+def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
+    """As plain values, beside the winner, else the champion; None where answers are no model's (policies), or nothing was searched."""
+    if run.is_replayed or run.study.strategy == CONFIRM or not run.dev:
+        return None
+    variant = run.study.winner or run.champion.id
+    with run.store.read() as tx:
+        results = run.store.studies.results(tx, run.study.id, "search")
+    by_variant = {id: dict(measured(found)) for id, found in results.items()}
+    found = measure_trivial(
+        run.family,
+        run.train,
+        run.dev,
+        run.scorer,
+        classify=run.classify,
+        variant=variant,
+        scores=by_variant.get(variant, {}),
+        bare=_bare(run, by_variant),
+    )
+    return found.as_data()
+
+
+def _bare(run: StudyRun, by_variant: Mapping[str, Mapping[str, float]]) -> Mapping[str, float] | str:
+    """The champion's prompt without examples, as far as the search met every dev row with it."""
+    id = bare_prompt(run.champion).id
+    found = by_variant.get(id, {})
+    whole = {e.id: found[e.id] for e in run.dev if e.id in found}
+    return (
+        whole if len(whole) == len(run.dev) else f"{id}, the champion's prompt without examples, did not meet every dev row in this search"
+    )
+
+
+def measure_labels(run: StudyRun) -> dict[str, Any] | None:
+    """A LabelReport of the champion and of the winner as plain values, by variant: sums only, so that they outlast the answers. None where there is nothing to tell."""
+    if run.is_replayed or run.study.strategy == CONFIRM or run.family.output.parser != "label":
+        return None
+    with run.store.read() as tx:
+        results = run.store.studies.results(tx, run.study.id, "search")
+    expected = {example.id: example.expected for example in run.dev}
+    named = dict.fromkeys([run.champion.id, run.study.winner or run.champion.id])
+    reports = {variant: read_labels(run.family.output, expected, results.get(variant, ())) for variant in named}
+    return {variant: asdict(report) for variant, report in reports.items() if report is not None and report.n} or None

@@ -1,0 +1,225 @@
+"""Nominates a Variant of a study as the candidate of a rollout.
+
+What the study itself has confirmed is nominated as it stands. Any other point of its search, or the same one for another aim, needs a look
+at the sealed holdout of its own: a study that searches nothing and only confirms, with all that makes studies safe (budget, journal,
+resume, one at a time).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from math import inf
+
+from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, InvalidInput, NotFound
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import Aim, Budget
+from optimizer.core.evaluation.gates import missed
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import require_bounded
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
+from optimizer.core.search.cost_estimate import asks_again, calls_per_answer, longest_allowed, longest_inputs, models_of, usd_of
+from optimizer.core.search.strategy import check_aim
+from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
+from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.studies.confirming_study import standing_look
+from optimizer.jobs.studies.context import variant_of
+from optimizer.jobs.studies.kinds.prompt import require_price, serve_another
+from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+
+TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do calls that a kill loses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookPrice:
+    """What one more look costs: calls, at most so many calls and dollars with retries (None: a model has no price), which look at the holdout it is."""
+
+    study: str | None  # whose search found the variant; None where a person named it
+    variant: str
+    aim: Aim
+    n_calls: int
+    n_calls_at_most: int
+    usd_at_most: float | None
+    look: int
+
+
+def nominate(
+    study_id: str,
+    *,
+    variant: str,
+    aim: Aim,
+    family: Family,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+    dry_run: bool = False,
+    usd_per_month: float | None = None,
+) -> Study | LookPrice:
+    """The study that speaks for ``variant``: one that confirms it, or has confirmed it, for ``aim`` against the champion of today, else a new one.
+
+    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another. With ``dry_run`` the Price of
+    a new one, which writes and spends nothing.
+
+    Raises:
+        NotFound: no such study, or the variant is none of its trials.
+        Conflict: the study or another of the family has not ended, the family is frozen, or the variant is its champion.
+        GateNotMet: the variant has been confirmed for this aim, and a gate is not met.
+        InvalidInput: the variant has not been measured on every dev example of the study, or cost is the aim and a model has no price.
+        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
+    """
+    with store.read() as tx:
+        study = store.studies.get(tx, study_id)
+        trials = store.studies.trials(tx, study_id) if study else []
+        results = store.studies.results(tx, study_id, "search", variant).get(variant, [])
+        standing = standing_look(tx, store, family.name, variant, aim)
+    if study is None:
+        raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
+    if standing is not None:
+        return as_confirmed(standing, variant)
+    if study.status in UNFINISHED:
+        raise Conflict(f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status)
+    if variant == study.winner and aim == study.aim and study.confirmation:
+        return as_confirmed(study, variant)
+    trial = next((t for t in trials if t.variant == variant), None)
+    if trial is None and not (study.strategy == CONFIRM and variant == study.winner):
+        raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
+    if trial is not None and (trial.status != "complete" or any(r.score is None for r in results)):
+        raise InvalidInput(
+            f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be nominated."
+        )
+    definition = Definition.parse(study.definition)
+    if definition.n_holdout == 0:  # it was not to look; whoever nominates lets it
+        definition = replace(definition, n_holdout=family.rollout.gates.n)
+    planned = plan_look(
+        family, variant, aim, definition, seed=study.seed, searched=study.id, actor=actor, store=store, clock=clock, models=models,
+        usd_per_month=usd_per_month,
+    )  # fmt: skip
+    return planned.price if dry_run else queue_look(planned, store, clock, family)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLook:
+    """A study that searches nothing, and what it costs."""
+
+    study: Study
+    price: LookPrice
+    limits: MonthlyLimits
+
+
+def as_confirmed(study: Study, variant: str) -> Study:
+    """The study, where it has not ended or its gates are met. Raises GateNotMet."""
+    if study.status not in UNFINISHED and study.outcome != "nominated":
+        failed = [g["name"] for g in missed((study.confirmation or {}).get("gates", []))]
+        raise GateNotMet(
+            f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}. A person may start it as forced: "
+            f"detent rollout start {study.family} {variant} --confirm {study.family}.",
+            gates=failed,
+        )
+    return study
+
+
+def _arms(family: Family, variant: str, store: Store) -> tuple[Variant, Variant]:
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+    if champion is None:
+        raise Conflict(f"{family.name} has no champion to compare with.")
+    if champion.variant == variant:
+        raise Conflict(f"{variant} is the champion of {family.name} already.")
+    return variant_of(store, family.name, champion.variant), variant_of(store, family.name, variant)
+
+
+def plan_look(
+    family: Family,
+    variant: str,
+    aim: Aim,
+    definition: Definition,
+    *,
+    seed: int,
+    searched: str | None,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+    usd_per_month: float | None,
+) -> PlannedLook:
+    """Champion and candidate as they are: each priced by its own model and output limit. ``searched``: the study that found it, if one did."""
+    require_known_models(family, models)
+    arms = _arms(family, variant, store)
+    check_aim(family, aim)
+    dataset = build_dataset(family, definition, store)
+    n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n
+    if n_holdout < needed:
+        raise DatasetTooSmall(
+            f"Cannot confirm {arms[1].id}: {family.name} has {count(n_holdout, 'holdout example')} for it, and its gates ask for {needed}. Import more "
+            f"examples, or ask for less (rollout.gates.n).",
+            n_holdout=n_holdout,
+            n_required=needed,
+        )
+    train, dev = load_examples(family, dataset, store)
+    inputs = longest_inputs(family, [*train, *dev])
+    usd = 0.0  # infinite where a price is not known
+    with store.read() as tx:
+        look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
+        limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+        left = monthly_left(tx, store, clock, family.name, limits)
+    n_calls, asked = 0, []
+    for arm in arms if kind_of(family).asks_models else ():  # a replay costs nothing
+        per_answer, dearest = calls_per_answer(arm, {}), 0.0
+        n_calls += n_holdout * per_answer
+        longest = longest_allowed(arm, inputs, definition, is_written=False, is_asked_again=asks_again(arm, {}))
+        for name in models_of(arm, {}):
+            price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
+            if aim == "cost":
+                is_champion = arm is arms[0]
+                require_price(
+                    name,
+                    price,
+                    is_free_allowed=name != arms[0].model["name"],
+                    comes_from=f"the serving champion {arm.id}" if is_champion else f"the variant {arm.id}",
+                    instead=serve_another(name, family) if is_champion else "nominate a variant without it",
+                )
+            asked.append((name, price, limit))
+            dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
+        usd += TO_SPARE * n_holdout * per_answer * dearest
+    calls = int(TO_SPARE * n_calls)
+    budget = under(left, Budget(calls=calls, usd=usd if usd < inf else None))
+    for one in asked:
+        require_bounded(*one, budget)
+    study = Study(
+        id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=seed, budget=budget,
+        definition={k: v for k, v in asdict(definition).items() if v is not None}, champion=arms[0].id, winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
+        simulated_clock=clock.scale != 1.0,
+    )  # fmt: skip
+    price_of_look = LookPrice(
+        study=searched,
+        variant=arms[1].id,
+        aim=aim,
+        n_calls=n_calls,
+        n_calls_at_most=calls,
+        usd_at_most=budget.usd,
+        look=look,
+    )
+    return PlannedLook(study=study, price=price_of_look, limits=limits)
+
+
+def queue_look(planned: PlannedLook, store: Store, clock: Clock, family: Family) -> Study:
+    """Stored, for the worker or the one who asks. Raises Conflict where the family is frozen or has a study."""
+    study = planned.study
+
+    def add(tx: Transaction) -> Study:
+        require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
+        under(monthly_left(tx, store, clock, family.name, planned.limits), study.budget)  # another study may have begun meanwhile
+        store.studies.add(tx, study)
+        detail = {**asdict(planned.price), "budget": asdict(study.budget)}
+        store.audit.add(
+            tx, at=study.created_at, actor=study.created_by, action="study_nominate", family=family.name, subject=study.id, detail=detail
+        )
+        return study
+
+    return store.write(add)

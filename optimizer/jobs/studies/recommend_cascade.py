@@ -1,0 +1,159 @@
+"""Recommends the thresholds of a cascade from what production recorded, audits included. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.search.cascade.advice import CascadeAdvice, advise
+from optimizer.core.search.cascade.production import AuditCount, Production, ServedRequest, read_production
+from optimizer.ports import Clock, Store, Transaction, VariantRecord
+
+MOST_RECORDS = 20_000
+MAX_HOURS = 90 * 24
+THRESHOLDS = ("accept", "accept.2", "accept.3", "refine", "skip", "audit_share", "fall_back", "deadline_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeRecommendation:
+    """Advice, and what stands behind it.
+
+    ``variants``: those whose requests were read; they differ from the champion in thresholds alone, so their tiers give the same answers.
+    ``n_older``: requests of the range that were not read, all received before ``oldest_at``. ``n_records``: those of ``n_read`` that are records.
+    """
+
+    family: str
+    champion: str
+    variants: Sequence[str]
+    hours: float
+    n_read: int
+    n_older: int
+    oldest_at: datetime | None
+    n_records: int
+    references: Mapping[str, int]
+    left_out: Mapping[str, int]
+    audits: AuditCount
+    advice: CascadeAdvice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRequests:
+    """What was read: the champion with its ``policy``, and the requests, the newest first. ``n_older``: of the range, but not read."""
+
+    champion: str
+    policy: Policy
+    requests: Sequence[ServedRequest]
+    n_older: int
+
+
+def recommend_cascade(
+    family: Family, *, scorer: Scorer, store: Store, clock: Clock, hours: float, most: int = MOST_RECORDS
+) -> CascadeRecommendation:
+    """Estimates of the served thresholds, and those that the records speak for.
+
+    Args, errors: as for ``served_requests``.
+    """
+    served = served_requests(family, store=store, clock=clock, hours=hours, most=most)
+    production = production_of(served, family, scorer)
+    read = [request.interaction for request in served.requests]
+    return CascadeRecommendation(
+        family=family.name,
+        champion=served.champion,
+        variants=sorted({str(one.arm.variant) for one in read}),
+        hours=hours,
+        n_read=len(read),
+        n_older=served.n_older,
+        oldest_at=read[-1].received_at if read else None,
+        n_records=len(production.records),
+        references=production.references,
+        left_out=production.left_out,
+        audits=production.counted,
+        advice=advise(production, served.policy, explicit_margin=family.rollout.margin),
+    )
+
+
+def served_requests(family: Family, *, store: Store, clock: Clock, hours: float, most: int = MOST_RECORDS) -> RecordedRequests:
+    """Requests that the champion's cascade answered, and those of variants that differ from it in thresholds alone.
+
+    Args:
+        hours: how far back requests count, in (0, 2160].
+        most: requests read at most, the newest of them.
+    Raises:
+        InvalidInput: the hours are out of range, or the champion has no cascade that could be replayed.
+        Conflict: the family has no champion yet.
+    """
+    if not 0 < hours <= MAX_HOURS:
+        raise InvalidInput(f"Requests of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
+    since = clock.now() - timedelta(hours=hours)
+    with store.read() as tx:
+        champion = _champion(family, store, tx)
+        policy = _cascade_of(family, champion.variant)
+        same = _answers(champion.variant)
+        alike = {r.variant.id: r.variant for r in store.variants.of_family(tx, family.name) if _answers(r.variant) == same}
+        read = store.events.made_of_parts(tx, family.name, alike, since=since, limit=most)
+        n = len(read) if len(read) < most else store.events.n_made_of_parts(tx, family.name, alike, since=since)
+        ids = [one.id for one in read]
+        later = store.events.later_parts(tx, family.name, ids)
+        expected = store.events.corrections(tx, family.name, ids)
+    policies = {id: parse_policy(alike[id].policy) for id in {str(one.arm.variant) for one in read}}
+    requests = [
+        ServedRequest(
+            interaction=one,
+            policy=policies[str(one.arm.variant)],
+            later=later[one.id].parts if one.id in later else (),
+            expected=expected.get(one.id),
+        )
+        for one in read
+    ]
+    return RecordedRequests(champion=champion.variant.id, policy=policy, requests=requests, n_older=n - len(read))
+
+
+def production_of(served: RecordedRequests, family: Family, scorer: Scorer) -> Production:
+    """The requests as records, scored by the family's own scorer."""
+
+    def score(expected: Mapping[str, Any], text: str, input: Mapping[str, Any] | None) -> float | None:
+        try:
+            return scorer.score(expected, text, input).value
+        except InvalidInput:  # a correction of a time when the family's output had another name
+            return None
+
+    assert served.policy.cascade is not None
+    return read_production(served.requests, tiers=served.policy.cascade.models, output=family.output, score=score)
+
+
+def _champion(family: Family, store: Store, tx: Transaction) -> VariantRecord:
+    champion = store.champions.current(tx, family.name)
+    record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
+    if record is None:
+        raise Conflict(f"Family {family.name!r} has no champion yet, so nothing of it was served. Start the server or the worker once.")
+    return record
+
+
+def _cascade_of(family: Family, champion: Variant) -> Policy:
+    policy = parse_policy(champion.policy)
+    if policy.cascade is None:
+        raise InvalidInput(
+            f"The champion of family {family.name!r} has no cascade, so no request has asked its tiers in turn. A study finds the thresholds of "
+            f"one: detent study run {family.name} --strategy replay --aim cost --dry-run."
+        )
+    if policy.votes is not None:
+        raise InvalidInput(
+            f"The champion of family {family.name!r} lets its models vote before it asks the last tier, and thresholds of accept play no part in "
+            "that. Take votes.models out of a variant's policy to use a cascade's thresholds."
+        )
+    return policy
+
+
+def _answers(variant: Variant) -> bytes:
+    """Equal for variants whose tiers give the same answers, as sure of them: they differ in thresholds alone."""
+    content = variant.content()
+    policy = {name: value for name, value in variant.policy.items() if name not in THRESHOLDS and value is not None}
+    return canonical_json({**content, "policy": policy})

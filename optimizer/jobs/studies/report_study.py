@@ -1,0 +1,108 @@
+"""Reads a whole study for its report: trials, dev results, what it spent, and the texts that may be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+from optimizer.core.family.masking import Masker
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.study import Study
+from optimizer.core.views.study_story import StudyReport, history_of
+from optimizer.jobs.studies.cascade_of_study import curves_of_study
+from optimizer.jobs.studies.kinds.kind import study_kind
+from optimizer.ports import Clock, Store, Transaction
+
+HIDDEN = "(text not shown)"
+Mask = Callable[[Any], Any]
+
+
+def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) -> StudyReport:
+    """Of the holdout it reads the study's confirmation, which holds sums, and never a result of one example.
+
+    Args:
+        family: the study's, for its rules of privacy; without them no text of an example is shown.
+    Raises:
+        NotFound: no such study.
+    """
+    with store.read() as tx:
+        study = store.studies.get(tx, id)
+        if study is None:
+            raise NotFound(f"There is no study {id!r}. See them with: detent study list.", study=id)
+        trials = store.studies.trials(tx, id)
+        results = store.studies.results(tx, id, "search")
+        spent = store.journal.spend_by_purpose(tx, id)
+        holdout = (study.dataset or {}).get("holdout", ())
+        looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
+        mask = _mask_of(family)
+        texts = _texts(study, mask, store, tx)
+        variants = _variants(study, {t.variant for t in trials}, mask, store, tx)
+        cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
+    history = history_of(study, trials, results)
+    compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
+    answers = ((variant, r) for variant in compared for r in results[variant])
+    return StudyReport(
+        study=study,
+        history=history,
+        variants=variants,
+        texts=texts,
+        outputs={(v, r.example): mask(r.output) for v, r in answers if mask is not None and r.example in texts and r.output is not None},
+        spent=spent,
+        looks=looks,
+        made_at=clock.now(),
+        cascade=cascade,
+        sensitivity=study_kind(family).sensitivity(study, family, variants, store) if family is not None else None,
+    )
+
+
+def _mask_of(family: Family | None) -> Mask | None:
+    """What is done to texts of examples before they are shown; None where they may not be, for only metadata is kept or no rule is known.
+
+    They were masked before they were written; a rule may have come later.
+    """
+    if family is None or family.privacy.store == "metadata":
+        return None
+    return Masker(family.privacy.rules).mask
+
+
+def _texts(study: Study, mask: Mask | None, store: Store, tx: Transaction) -> dict[str, Example]:
+    """Released dev examples of the study, by id."""
+    if mask is None:
+        return {}
+    chosen = set((study.dataset or {}).get("dev", ()))
+    released = store.examples.of_split(tx, study.family, split="dev", released_only=True)
+    return {e.id: replace(e, input=mask(e.input), expected=mask(e.expected)) for e in released if e.id in chosen}
+
+
+def _variants(study: Study, tried: set[str], mask: Mask | None, store: Store, tx: Transaction) -> dict[str, Variant]:
+    """By the id under which they are stored: what is masked here may have another content."""
+    ids = sorted({*tried, study.champion, *([study.winner] if study.winner else [])})
+    records = [store.variants.get(tx, study.family, id) for id in ids]
+    found = {id: record.variant for id, record in zip(ids, records, strict=True) if record is not None}
+    released = _released(found.values(), study, store, tx)
+    return {id: _shown(variant, mask, released) for id, variant in found.items()}
+
+
+def _released(variants: Iterable[Variant], study: Study, store: Store, tx: Transaction) -> set[str]:
+    """Ids of the few-shot examples whose text somebody released; with ``examples_from: any`` a study also serves others, unseen."""
+    used = {e.id for variant in variants for e in variant.examples}
+    standing = store.examples.standing(tx, study.family, ids=sorted(used), groups=())
+    return {one.id for one in standing if one.released and one.split != "holdout"}
+
+
+def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:
+    """Its few-shot examples masked, or without their text where nobody released it."""
+    shows = {id: mask for id in released} if mask is not None else {}
+    return replace(variant, examples=tuple(_few_shot(e, shows.get(e.id, _hidden)) for e in variant.examples))
+
+
+def _few_shot(example: FewShot, mask: Mask) -> FewShot:
+    return replace(example, input=mask(example.input), output=mask(example.output))
+
+
+def _hidden(value: Any) -> Any:
+    return dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN

@@ -1,0 +1,179 @@
+"""The search of a study: the champion as trial 0, then what the strategies propose, evaluated on the dev examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Literal
+
+from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.models.budget import HeldBack
+from optimizer.core.search.call_estimate import calls_for_a_race
+from optimizer.core.search.cost_estimate import longest_inputs, longest_of
+from optimizer.core.search.objective import MIN_TIMED
+from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
+from optimizer.core.search.race_strategy import Heat, RacedSearch
+from optimizer.core.search.strategies import check_strategy
+from optimizer.core.search.strategy import RACE, RACED, REPLAY, Proposal, Propose, SearchSetting, Sequential
+from optimizer.jobs.studies.context import StopFlag, StudyRun
+from optimizer.jobs.studies.evaluation import Measures
+from optimizer.jobs.studies.search_trials import Trials
+
+Ended = Literal["complete", "budget", "time", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What a search found: the best candidate that beats the champion, or None, and why the search ended.
+
+    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows, and then it is the first of them.
+    """
+
+    winner: str | None
+    ended: Ended
+    reason: str
+    n_candidates: int  # compared with the champion
+
+
+@dataclass(kw_only=True)
+class Reserve:
+    """Calls that must be left over: those of the confirmation, each at the longest allowed request, and while a race goes on those of its end.
+
+    Mutable: the race says how many these are.
+    """
+
+    n_confirmation: int
+    usd_per_call: float
+    n_last: int = 0
+
+    @property
+    def n_calls(self) -> int:
+        return self.n_confirmation + self.n_last
+
+    def held(self, dearest_usd: float) -> HeldBack:
+        """``dearest_usd``: what the dearest answer so far cost. The race's end goes by that; its calls are checked against the cap all the same."""
+        usd = self.n_confirmation * self.usd_per_call
+        if self.n_last:
+            usd += self.n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call  # one in flight counts at its highest price
+        what_for = "the confirmation and the end of the race" if self.n_last else "the confirmation"
+        return HeldBack(usd=usd, n_calls=self.n_calls, what_for=what_for)
+
+
+def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResult:
+    """Evaluates until the strategies, the budget or the time are at their end; what was found so far stays usable.
+
+    Run again after a kill it takes the same way, answered by the journal; a call that failed is made again, and what it answers then counts.
+
+    Args:
+        stop: its deadline leaves time for what ``reserve`` holds at the moment.
+    Raises:
+        ModelFailed: the model answered none of the champion's examples, so that nothing can be compared.
+    """
+    evaluator: Measures = run.evaluator(purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
+    trials = Trials(run)
+    names = check_strategy(run.study.strategy)
+    ended: Ended = "complete"
+    reason = "The strategies have nothing left to try."
+    try:
+        setting = _setting(run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)))
+        if RACE in names:
+            _race(run, trials, evaluator, setting, reserve, stop)
+        else:
+            _evaluate_in_full(run, trials, evaluator, Sequential(names, setting, run.strategies), stop)
+    except BudgetExhausted as exhausted:
+        ended, reason = "budget", str(exhausted)
+    except StudyStopped as stopped:
+        ended, reason = ("cancelled" if stop.cancelled else "time"), str(stopped)
+    finally:
+        run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
+    if ended == "complete":
+        trials.drop()
+    run.search_cut = reason if ended in ("budget", "time") else None
+    winner = _first_in_sequence(run, trials) if is_sequenced(run, names) else trials.winner()
+    return SearchResult(winner=winner, ended=ended, reason=reason, n_candidates=trials.n_candidates)
+
+
+def is_sequenced(run: StudyRun, names: Sequence[str]) -> bool:
+    """Whether proposals come with predictions from cross-fitted rows, so that the holdout tests them in sequence."""
+    return tuple(names) == (REPLAY,) and run.study.aim == "cost" and not run.is_replayed
+
+
+def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
+    """Freezes the order in which the holdout will test the proposals, and names the first; None where none is worth a look."""
+    sequence = ordered(trials.predicted(), worth=run.family.rollout.gates.improvement)
+    run.keep_finding(SEQUENCE, frozen(sequence))
+    return sequence[0].variant if sequence else None
+
+
+def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSetting:
+    inputs = longest_inputs(run.family, [*run.train, *run.dev])
+    return SearchSetting(
+        family=run.family,
+        start=run.champion,
+        train=run.train,
+        dev=run.dev,
+        scorer=run.scorer,
+        seed=run.study.seed,
+        aim=run.study.aim,
+        definition=asdict(run.definition),
+        answer=evaluator.text,
+        propose=propose,
+        tier_rows=partial(run.tier_rows, evaluator),
+        remark=run.keep_remark,
+        study=run.study.id,
+        keep_finding=run.keep_finding,
+        fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,
+    )
+
+
+def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Measures, search: Sequential, stop: StopFlag) -> None:
+    """Every proposal on every dev example."""
+    proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
+    while proposal is not None:
+        stop.check_cancelled()
+        (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
+        objective = trials.objective()
+        assert objective is not None  # the champion is the first
+        if proposal.variant.id == run.champion.id:
+            _require_timed(run, results)
+        search.tell(proposal, objective.told(results), results)
+        proposal = search.ask()
+
+
+def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
+    """Before anything is spent on candidates. Raises Conflict where latency is the aim and the champion's cannot be told."""
+    n_timed = sum(r.latency_ms is not None for r in champion)
+    if run.study.aim == "latency" and n_timed < MIN_TIMED:
+        raise Conflict(
+            f"Latency cannot be compared: only {n_timed} of the champion's {len(champion)} dev examples were asked by this study, and fewer than "
+            f"{MIN_TIMED} say nothing. The others are answered by the journal for thirty days, which takes no time. Import more examples, or search "
+            f"for cost: detent study run {run.family.name} --aim cost --dry-run."
+        )
+
+
+def _race(run: StudyRun, trials: Trials, evaluator: Measures, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:
+    """Heats until the race is decided. Cut short by budget or time, leader and champion still meet every example: calls were left over for that."""
+    proposers = [lambda start, name=name: run.strategies(name, replace(setting, start=start)) for name in RACED]
+    calls = calls_for_a_race(
+        run.study.budget.calls, run.definition, n_train=len(run.train), n_dev=len(run.dev), n_confirmation=reserve.n_confirmation
+    )
+    race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed, calls=calls)
+    try:
+        while heats := race.heats():
+            stop.check_cancelled()
+            reserve.n_last = race.n_last
+            _run_heats(run, race, heats, trials, evaluator)
+    except (BudgetExhausted, StudyStopped):
+        reserve.n_last = 0
+        if not stop.cancelled:
+            _run_heats(run, race, race.last(), trials, evaluator)
+        raise
+
+
+def _run_heats(run: StudyRun, race: RacedSearch, heats: Sequence[Heat], trials: Trials, evaluator: Measures) -> None:
+    dev = {example.id: example for example in run.dev}
+    parts = [(heat.proposal, [dev[id] for id in heat.turn.examples]) for heat in heats]
+    for heat, results in zip(heats, trials.evaluate(evaluator, parts), strict=True):
+        race.tell(heat, results)

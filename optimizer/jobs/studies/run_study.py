@@ -1,0 +1,312 @@
+"""Runs one study from wherever it stands: dataset, search, confirmation, finish. May be killed and run again at any point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from optimizer.core.base.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
+from optimizer.core.base.phrasing import count
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.label_report import FINDING as LABELS
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.evaluation.trivial_baselines import FINDING, Classify
+from optimizer.core.family.family import Family
+from optimizer.core.family.kind import kind_of
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.call_estimate import trials_of
+from optimizer.core.search.cost_estimate import (
+    asks_again,
+    confirmation_calls,
+    confirmation_usd,
+    longest_allowed,
+    longest_inputs,
+    search_budget,
+)
+from optimizer.core.search.proposal_sequence import chosen_on, read_frozen
+from optimizer.core.search.strategies import check_strategy, writes
+from optimizer.core.search.strategy import StrategyMaker, proposers_of
+from optimizer.core.search.study import CONFIRM, ENDED, Definition, Study
+from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.studies.confirm_winner import confirm_winner
+from optimizer.jobs.studies.context import StopFlag, StudyRun, nobody_waits, variant_of
+from optimizer.jobs.studies.measure_baselines import measure_baselines, measure_labels
+from optimizer.jobs.studies.progress import ProgressCallback, unwatched
+from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
+from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
+
+log = structlog.get_logger("detent.study")
+
+
+def run_study(
+    study_id: str,
+    *,
+    store: Store,
+    clock: Clock,
+    families: FamilySource,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+    strategies: StrategyMaker,
+    classify: Classify,
+    progress: ProgressCallback = unwatched,
+    users_wait: Callable[[], bool] = nobody_waits,
+) -> Study:
+    """The whole job. A study that has ended is returned as it is; one that was interrupted goes on from the journal.
+
+    What a user caused (a model that does not answer, a family that is gone) ends the study as failed with its sentence.
+    ``users_wait`` says whether a user's call is under way: a study that started by itself asks a model only while it says no.
+    Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run again.
+    """
+    study = _get(store, study_id)
+    if study.status in ENDED:
+        return study
+    try:
+        family = families.families.get(study.family)
+        if family is None:
+            raise NotFound(f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family validate`.")
+        run = _begin(study, family, store, clock, models, scorer_for, strategies, classify, progress, users_wait)
+        return run.study if run.study.status in ENDED else _search_and_confirm(run)
+    except Busy:
+        raise  # the store is away for a while, which says nothing about the study: it stays as it is and can go on
+    except DetentError as problem:
+        return fail_study(store, clock, study_id, problem.detail)
+    except Exception as problem:
+        fail_study(store, clock, study_id, f"Unexpected {type(problem).__name__}: {problem}. The log of the worker shows where.")
+        raise
+
+
+def _begin(
+    study: Study,
+    family: Family,
+    store: Store,
+    clock: Clock,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+    strategies: StrategyMaker,
+    classify: Classify,
+    progress: ProgressCallback,
+    users_wait: Callable[[], bool],
+) -> StudyRun:
+    """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs.
+
+    A study that was cancelled in between is left as it is.
+    """
+    definition = Definition.parse(study.definition)
+    dataset = study.dataset or build_dataset(family, definition, store)
+    scorer = scorer_for(family)
+    now = clock.now()
+
+    def begin(tx: Transaction) -> Study:
+        now_stored = store.studies.get(tx, study.id) or study
+        if now_stored.status in ENDED:
+            return now_stored
+        _require_same_scorer(now_stored, scorer)
+        n_lost = store.journal.mark_lost(tx, study.id, now)
+        if n_lost:
+            log.warning("calls_lost", study=study.id, n_lost=n_lost)
+        changes: dict[str, Any] = {"dataset": dataset, "scorer_version": scorer.version}
+        changes["status"] = "confirming" if _has_a_winner(tx, store, now_stored) else "running"
+        changes |= {"started_at": now_stored.started_at or now, "outcome": None, "error": None, "finished_at": None}
+        store.outbox.add(tx, "study", study.id, {}, now)
+        return store.studies.update(tx, study.id, **changes)
+
+    study = store.write(begin)
+    champion = variant_of(store, family.name, study.champion)
+    train, dev = load_examples(family, dataset, store)
+    with store.read() as tx:
+        own = store.journal.answers(tx, study.id)
+    return StudyRun(
+        study=study,
+        family=family,
+        definition=definition,
+        champion=champion,
+        train=train,
+        dev=dev,
+        store=store,
+        clock=clock,
+        models=models,
+        scorer=scorer,
+        strategies=strategies,
+        classify=classify,
+        progress=progress,
+        users_wait=users_wait,
+        n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
+        longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev]),
+        own=own,
+        fresh_ms=[answer.latency_ms for answer in own.values()],
+        search_cut=study.spend.search_cut,
+        remark=study.spend.remark,
+    )
+
+
+def _longest_bytes(study: Study, family: Family, definition: Definition, champion: Variant, seen: Sequence[Example]) -> int:
+    """Of the longest request that a candidate may make; 0 where none is made."""
+    if not kind_of(family).asks_models:
+        return 0
+    names, space = proposers_of(study.strategy), definition.space_over(family.space)
+    inputs, again = longest_inputs(family, seen), asks_again(champion, space)
+    return longest_allowed(champion, inputs, definition, is_written=writes(names, space), is_asked_again=again)
+
+
+def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:
+    """Whether the search is over, or there is none. Once its winner has looked at the holdout no other may: that would be a look nobody counts."""
+    looked = study.winner is not None and bool(store.examples.looked_at(tx, study.family, study.id))
+    return study.winner is not None and (study.status == "confirming" or study.strategy == CONFIRM or looked)
+
+
+def _require_same_scorer(study: Study, scorer: Scorer) -> None:
+    if study.scorer_version not in (None, scorer.version):
+        raise Conflict(
+            f"The scorer of {study.family} changed from {study.scorer_version} to {scorer.version} while study {study.id} was interrupted, and "
+            "scores of two scorers are never compared. Put the scorer back and resume the study, or search again: "
+            f"detent study run {study.family} (what was asked at temperature 0 is answered from the journal)."
+        )
+
+
+def _search_and_confirm(run: StudyRun) -> Study:
+    n_holdout = len((run.study.dataset or {}).get("holdout", ()))
+    n_confirmation = confirmation_calls(n_holdout, run.calls_per_answer)
+    if run.study.status != "confirming":
+        sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_holdout} holdout examples"
+        run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
+        reserve = Reserve(n_confirmation=n_confirmation, usd_per_call=_usd_per_call(run, n_confirmation))
+        stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, reserve.n_calls))
+        found = run_search(run, reserve=reserve, stop=stop)
+        log.info("search_ended", study=run.study.id, ended=found.ended, reason=found.reason, winner=found.winner)
+        if found.ended == "cancelled":
+            return _finish(run, f"Cancelled. {_best_so_far(found)}", status="cancelled", winner=found.winner)
+        if found.winner is None:
+            return _finish_without_winner(run, found)
+        winner = found.winner
+        if run.definition.n_holdout == 0:
+            text = f"{winner} beats the champion on {chosen_on(run.study)}. The sealed holdout was not looked at, as this study was not to."
+            return _finish(run, text, status="finished", outcome="not_confirmed", winner=winner)
+        run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
+    assert run.study.winner is not None
+    return _confirm(run, run.study.winner, n_holdout)
+
+
+def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
+    sequence = read_frozen(run.study.findings) or [winner]
+    why = "was nominated" if run.study.strategy == CONFIRM else f"beats the champion on {chosen_on(run.study)}"
+    if len(sequence) > 1:
+        why = f"is the safest of {count(len(sequence), 'proposal')} whose order is frozen"
+    run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
+    stop = StopFlag(run.store, run.clock, run.study.id)
+    try:
+        confirmed = confirm_winner(run, [variant_of(run.store, run.family.name, one) for one in sequence], stop=stop)
+    except StudyStopped:
+        return _finish(run, f"Cancelled during the confirmation of {winner}.", status="cancelled")
+    except BudgetExhausted as exhausted:
+        return _finish(run, f"Not confirmed: {exhausted}", status="finished", outcome="budget_exhausted")
+    return _finish(
+        run,
+        confirmed.record["summary"],
+        status="finished",
+        outcome=confirmed.outcome,
+        winner=confirmed.winner,
+        confirmation=confirmed.record,
+    )
+
+
+def _finish_without_winner(run: StudyRun, found: SearchResult) -> Study:
+    """Nothing beat the champion; if not one candidate could be paid for, that is what the outcome says."""
+    if found.n_candidates == 0 and found.ended in ("budget", "time"):
+        return _finish(run, f"Nothing could be compared: {found.reason}", status="finished", outcome="budget_exhausted")
+    text = (
+        f"None of {count(found.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout was not looked at."
+    )
+    if found.n_candidates == 0 and run.remark:
+        text = "Nothing was proposed, so the holdout was not looked at."
+    if run.remark:
+        text = f"{text} {run.remark}"
+    return _finish(run, text, status="finished", outcome="no_improvement")
+
+
+def _usd_per_call(run: StudyRun, n_confirmation: int) -> float:
+    """The most that a call of the confirmation may cost. Raises BudgetTooSmall when it leaves nothing for the search, before any call."""
+    if run.is_replayed:
+        return 0.0
+    space = run.space
+
+    def price_of(model: str) -> ModelPrice | None:
+        return run.models.get(model).price
+
+    usd = confirmation_usd(run.champion, space, n_calls=1, longest_bytes=run.longest_bytes, price_of=price_of, tiers=run.searched_tiers)
+    reserved = None if usd is None else usd * n_confirmation
+    search_budget(run.study.budget, n_confirmation=n_confirmation, reserved_usd=reserved, n_dev=len(run.dev), seconds_per_call=None)
+    return usd or 0.0
+
+
+def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
+    """When the search must end so that the calls held back still fit, at the pace of the calls so far; downtime counts as time."""
+    minutes, started = run.study.budget.minutes, run.study.started_at
+    if minutes is None or started is None:
+        return None
+    reserved_s = n_reserved * (run.seconds_per_call() or 0.0) / run.concurrency
+    return started + timedelta(minutes=minutes) - timedelta(seconds=reserved_s)
+
+
+def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
+    """The last write: outcome, trivial baselines, labels, audit and outbox in one transaction."""
+    try:
+        trivial = measure_baselines(run)
+    except Exception:  # a family's own metric may raise anything; what the study found is paid for and stays
+        log.exception("trivial_baselines_not_measured", study=run.study.id)
+        trivial = None
+    measured = {FINDING: trivial, LABELS: measure_labels(run)}
+    if found := {name: values for name, values in measured.items() if values is not None}:
+        changes["findings"] = {**(run.study.findings or {}), **found}
+    now = run.clock.now()
+
+    def finish(tx: Transaction) -> None:
+        run.update(tx, finished_at=now, **changes)
+        detail = {"outcome": run.study.outcome, "winner": run.study.winner, "spend": asdict(run.study.spend)}
+        run.store.audit.add(
+            tx,
+            at=now,
+            actor=f"study:{run.study.id}",
+            action=f"study_{run.study.status}",
+            family=run.family.name,
+            subject=run.study.id,
+            detail=detail,
+        )
+
+    run.store.write(finish)
+    run.tell("finished", text)
+    return run.study
+
+
+def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
+    """Ends a study that cannot go on, so that nobody takes it up for ever; one that has ended is left as it is."""
+    now = clock.now()
+
+    def fail(tx: Transaction) -> Study:
+        ended = store.studies.get(tx, study_id)
+        if ended is not None and ended.status in ENDED:
+            return ended
+        store.outbox.add(tx, "study", study_id, {}, now)
+        spend = store.journal.spend(tx, study_id)
+        if ended is not None:  # of its own knowledge the journal has only calls and dollars
+            spend = replace(spend, search_cut=ended.spend.search_cut, remark=ended.spend.remark, n_from_journal=ended.spend.n_from_journal)
+        return store.studies.update(tx, study_id, status="failed", error=reason, finished_at=now, spend=spend)
+
+    log.error("study_failed", study=study_id, reason=reason)
+    return store.write(fail)
+
+
+def _best_so_far(found: SearchResult) -> str:
+    return f"Best on dev so far: {found.winner}, not confirmed." if found.winner else "Nothing better than the champion had been found."
+
+
+def _get(store: Store, study_id: str) -> Study:
+    with store.read() as tx:
+        study = store.studies.get(tx, study_id)
+    if study is None:
+        raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
+    return study

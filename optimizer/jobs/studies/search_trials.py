@@ -1,0 +1,245 @@
+"""The trials of a search: the results of each Variant on the dev examples that it has met, written down as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStopped
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.comparison import TIE
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.cost_estimate import confirmation_calls
+from optimizer.core.search.objective import Objective
+from optimizer.core.search.proposal_sequence import LOSS, SAVED, PredictedLoss
+from optimizer.core.search.strategy import RACE, Proposal
+from optimizer.core.search.strategy_calls import MET_IN_A_RACE
+from optimizer.core.search.study import Trial, aimed_at
+from optimizer.jobs.studies.context import StudyRun
+from optimizer.jobs.studies.evaluation import Measures
+from optimizer.ports import Transaction, VariantRecord
+
+Part = tuple[Proposal, Sequence[Example]]
+
+
+@dataclass(kw_only=True)
+class _Entry:
+    """One trial of this run and its results so far, by example."""
+
+    number: int
+    proposal: Proposal
+    results: dict[str, ExampleResult] = field(default_factory=dict)
+    trial: Trial | None = None  # as written
+
+    @property
+    def variant(self) -> Variant:
+        return self.proposal.variant
+
+    @property
+    def usd(self) -> float:
+        """Mean dollars of an example; 0 before the first."""
+        return sum(r.cost_usd for r in self.results.values()) / len(self.results) if self.results else 0.0
+
+
+class Trials:
+    """Evaluates proposals and writes them down: results, trial, variant, spend and outbox in one transaction each."""
+
+    def __init__(self, run: StudyRun) -> None:
+        self._run = run
+        self._entries: dict[str, _Entry] = {}  # by variant, in order of trial
+        with run.store.read() as tx:
+            stored = run.store.studies.results(tx, run.study.id, "search")
+            dev = {example.id for example in run.dev}  # of those chosen one may have been forgotten since
+            self._known = {variant: {r.example: r for r in results if r.example in dev} for variant, results in stored.items()}
+            self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
+        self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
+        self._started_at = run.clock.now()
+
+    @property
+    def n_candidates(self) -> int:
+        """Compared with the champion, on however many examples."""
+        return max(0, sum(bool(entry.results) for entry in self._entries.values()) - 1)
+
+    def evaluate(self, evaluator: Measures, parts: Sequence[Part]) -> list[list[ExampleResult]]:
+        """Results per part, in order of its examples; what a proposal was evaluated on before is not evaluated again.
+
+        ``parts``: proposals, each once, with the examples of dev that it meets; all of them are asked at once where the model allows it.
+        """
+        entries = [self._entry(proposal) for proposal, _ in parts]
+        new: dict[str, list[ExampleResult]] = {entry.variant.id: [] for entry in entries}
+        pairs = [
+            (entry.variant, example)
+            for entry, (_, examples) in zip(entries, parts, strict=True)
+            for example in examples
+            if example.id not in entry.results
+        ]
+        try:
+            evaluator.measure_all(pairs, lambda variant, result: new[variant.id].append(result))
+        except (BudgetExhausted, StudyStopped):
+            self._write_all(evaluator, entries, new)
+            raise
+        for entry in entries:
+            if entry.number == 0:
+                _require_answers([*entry.results.values(), *new[entry.variant.id]])
+        self._write_all(evaluator, entries, new)
+        results = [[entry.results[e.id] for e in examples] for entry, (_, examples) in zip(entries, parts, strict=True)]
+        for entry in entries:
+            self._report(evaluator, entry)
+        return results
+
+    def drop(self) -> None:
+        """The race is decided: those that have not met every example are out of it."""
+        for entry in self._entries.values():
+            if entry.trial is not None and entry.trial.status != "complete":
+                entry.trial = replace(entry.trial, status="dropped", finished_at=entry.trial.finished_at or self._run.clock.now())
+                self._put(entry, [])
+
+    def objective(self) -> Objective | None:
+        """How results compare with the champion's; None before it has any."""
+        champion = next((list(entry.results.values()) for entry in self._entries.values() if entry.number == 0), None)
+        return Objective(aim=self._run.study.aim, champion=champion, margin=self._run.family.rollout.margin) if champion else None
+
+    def winner(self) -> str | None:
+        """Of the variants that met every dev example the one that gains most over the champion; of equals the cheaper, then the first.
+
+        None while the champion has not met them all. A variant without a score where the champion has one cannot win.
+        """
+        complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
+        objective = self.objective()
+        if objective is None or not complete or complete[0].number != 0:
+            return None
+        best: _Entry | None = None
+        most = 0.0
+        for entry in complete[1:]:
+            gain = objective.gain(list(entry.results.values()))
+            if gain is None:
+                continue
+            if gain > most + TIE or (best is not None and gain >= most - TIE and entry.usd < best.usd):
+                best, most = entry, max(gain, most)
+        return best.variant.id if best is not None else None
+
+    def predicted(self) -> list[PredictedLoss]:
+        """What the proposals are predicted to do, of those that met every dev example and have a score wherever the champion has one."""
+        complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
+        if not complete or complete[0].number != 0:
+            return []
+        scored = {r.example for r in complete[0].results.values() if r.score is not None}
+        return [
+            PredictedLoss(variant=entry.variant.id, saved=float(entry.proposal.params[SAVED]), loss=float(entry.proposal.params[LOSS]))
+            for entry in complete[1:]
+            if SAVED in entry.proposal.params and all(entry.results[example].score is not None for example in scored)
+        ]
+
+    def _is_complete(self, entry: _Entry) -> bool:
+        return all(example.id in entry.results for example in self._run.dev)
+
+    def _entry(self, proposal: Proposal) -> _Entry:
+        id = proposal.variant.id
+        if id not in self._entries:
+            self._entries[id] = _Entry(number=len(self._entries), proposal=proposal, results=self._known.get(id, {}))
+        return self._entries[id]
+
+    def _write_all(self, evaluator: Measures, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]) -> None:
+        """What the proposers asked since the last time counts for the first of ``entries``."""
+        own = {entry.variant.id: evaluator.fresh_by_variant[entry.variant.id] - self._counted[entry.variant.id] for entry in entries}
+        n_proposers = evaluator.n_fresh - self._counted.total() - sum(own.values())
+        self._counted = evaluator.fresh_by_variant.copy()
+        for entry in entries:
+            self._write(evaluator, entry, new[entry.variant.id], own[entry.variant.id] + n_proposers)
+            n_proposers = 0
+        self._started_at = self._run.clock.now()
+
+    def _write(self, evaluator: Measures, entry: _Entry, new: Sequence[ExampleResult], n_calls: int) -> None:
+        run = self._run
+        run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
+        entry.results |= {r.example: r for r in new}
+        if not entry.results and n_calls == 0:
+            return  # cut short before its first answer
+        results, before = list(entry.results.values()), entry.trial or self._written.get(entry.number)
+        if before is not None and before.variant != entry.variant.id:
+            before = None  # of another search
+        if before is not None and before.n >= len(results) and not new:
+            entry.trial = before  # replayed after a kill: its calls and times are those of the first run
+            return
+        entry.trial = Trial(
+            study=run.study.id,
+            number=entry.number,
+            variant=entry.variant.id,
+            proposer=entry.proposal.proposer,
+            params=entry.proposal.params,
+            status="complete" if self._is_complete(entry) else "running",
+            n=len(results),
+            n_errors=sum(r.error is not None for r in results),
+            score=mean_score(results),
+            cost_usd=sum(r.cost_usd for r in results),
+            p95_ms=p95_ms(results),
+            n_calls=(before.n_calls if before else 0) + n_calls,
+            started_at=before.started_at if before else self._started_at,
+            finished_at=run.clock.now() if self._is_complete(entry) else None,
+        )
+        self._put(entry, new)
+
+    def _put(self, entry: _Entry, new: Sequence[ExampleResult]) -> None:
+        run, trial = self._run, entry.trial
+        assert trial is not None
+
+        def write(tx: Transaction) -> None:
+            run.store.variants.add(tx, self._record(entry.variant))
+            if new:
+                run.store.studies.put_results(tx, run.study.id, "search", trial.variant, new)
+            run.store.studies.put_trial(tx, trial)
+            run.update(tx)
+
+        run.store.write(write)
+
+    def _record(self, variant: Variant) -> VariantRecord:
+        run = self._run
+        return VariantRecord(
+            family=run.family.name,
+            variant=variant,
+            source="study",
+            created_at=run.clock.now(),
+            created_by=f"study:{run.study.id}",
+            parent=run.study.champion if variant.id != run.study.champion else None,
+            study=run.study.id,
+        )
+
+    def _report(self, evaluator: Measures, entry: _Entry) -> None:
+        run, trial = self._run, entry.trial
+        assert trial is not None
+        whole = trial.n >= len(run.dev)
+        run.n_trials = len(self._entries)
+        if trial.number == 0:
+            run.champion_score = trial.score
+        if whole and trial.score is not None and (run.best_score is None or trial.score > run.best_score):
+            run.best_score = trial.score
+        score = "no score" if trial.score is None else f"{trial.score:.3f}"
+        n = count(trial.n, "dev example") if whole else f"{trial.n} of {len(run.dev)} dev examples"
+        n += aimed_at(run.study.aim, trial, is_replayed=run.study.is_replayed)
+        run.tell("trial", f"trial {trial.number} ({trial.proposer}): {score} on {n}", trial=trial, eta_s=self._eta_s(evaluator))
+
+    def _eta_s(self, evaluator: Measures) -> float | None:
+        """Seconds left at the pace so far, confirmation included; None before there is one."""
+        run, per_call = self._run, self._run.seconds_per_call()
+        if per_call is None:
+            return None
+        if run.study.strategy == RACE:
+            n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
+        else:
+            n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
+        n_confirmation = confirmation_calls(len((run.study.dataset or {}).get("holdout", ())), run.calls_per_answer)
+        if run.study.budget.calls is not None:
+            n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))
+        return (n_left + n_confirmation) * per_call / run.concurrency
+
+
+def _require_answers(results: Sequence[ExampleResult]) -> None:
+    if mean_score(results) is None:
+        reason = next((r.error for r in results if r.error), "no example")
+        raise ModelFailed(
+            f"The model answered none of the champion's {len(results)} dev examples, so nothing can be compared. First failure: {reason}",
+            kind="unreachable",
+        )

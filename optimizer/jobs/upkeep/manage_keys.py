@@ -1,0 +1,217 @@
+"""Makes keys, ends them, and gives them new secrets. A secret leaves here once and is kept only as its hash."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
+from optimizer.core.base.phrasing import when
+from optimizer.core.serving.access import Access, hash_of
+from optimizer.ports import Clock, KeyRecord, Store, Transaction
+
+MAX_NAME_CHARS = 100
+GRACE = timedelta(hours=24)
+FIRST = "it is the first key: from now on every request needs one"
+MOST_GRACE = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyReport:
+    """What became of a key. ``secret`` is set where a new one was made, and never again."""
+
+    name: str
+    what: str
+    why: str
+    undo: str
+    changed: bool
+    key: Mapping[str, Any]
+    secret: str | None = None
+    next: str = ""
+
+
+def create_key(name: str, access: Access, *, actor: str, store: Store, clock: Clock, families: Collection[str]) -> KeyReport:
+    """Makes a key that holds ``access``.
+
+    Raises:
+        InvalidInput: the name cannot stand in decisions, or a family is unknown.
+        Conflict: the name was given before, also to a key that was revoked.
+    """
+    _check(name, access, families)
+    secret, now = _new_secret(), clock.now()
+
+    def change(tx: Transaction) -> KeyReport:
+        earlier = store.api_keys.all(tx)
+        if any(key.name == name for key in earlier):
+            raise Conflict(f"There is a key named {name!r} already, valid or revoked. Choose another name: decisions carry it for ever.")
+        store.api_keys.add(tx, name, access, hash_of(secret), now)
+        _tell(tx, store, "key.create", name, shown_access(access), actor=actor, at=now)
+        return KeyReport(
+            name=name,
+            what=f"Key {name} made with role {' and '.join(access.roles)}",
+            why="" if earlier else FIRST,
+            undo=f"detent keys revoke {name}" + ("" if earlier else " --reopen"),
+            changed=True,
+            key=shown(_require(tx, store, name)),
+            secret=secret,
+            next="send it as `Authorization: Bearer SECRET`; the command line sends DETENT_API_KEY",
+        )
+
+    return store.write(change)
+
+
+def revoke_key(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
+    """Ends a key and every secret of it at once. Safe to repeat; raises NotFound for a name that no key has."""
+    now = clock.now()
+
+    def change(tx: Transaction) -> KeyReport:
+        changed = _require(tx, store, name).revoked_at is None
+        if changed:
+            store.api_keys.revoke(tx, name, now)
+            _tell(tx, store, "key.revoke", name, {}, actor=actor, at=now)
+        what = f"Key {name} is revoked; it opens nothing any more" if changed else f"Key {name} was revoked before; nothing changed"
+        undo = "none: a revoked key stays revoked. Make another one: detent keys create NAME"
+        return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=shown(_require(tx, store, name)))
+
+    return store.write(change)
+
+
+def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_reachable: bool) -> KeyReport:
+    """Takes back that the first key was made: requests from this machine need none again.
+
+    Args:
+        is_reachable: whether others than this machine reach the server.
+    Raises:
+        NotFound: no key has this name.
+        Conflict: there are other keys, also revoked ones: somebody relies on the door being shut.
+        Refused: others than this machine reach the server.
+    """
+    now = clock.now()
+
+    def change(tx: Transaction) -> KeyReport:
+        key = _require(tx, store, name)
+        if others := [one.name for one in store.api_keys.all(tx) if one.name != name]:
+            raise Conflict(
+                f"There are other keys ({', '.join(others[:5])}), so requests go on needing one. To end this key alone: detent keys revoke {name}"
+            )
+        if is_reachable:
+            raise Refused(
+                "Others than this machine reach the server, and without a key everybody would be let in. Serve on 127.0.0.1 first."
+            )
+        store.api_keys.remove(tx, name)
+        _tell(tx, store, "key.remove", name, shown_access(key.access), actor=actor, at=now)
+        what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"
+        return KeyReport(name=name, what=what, why="", undo="detent keys create NAME", changed=True, key=shown(key))
+
+    return store.write(change)
+
+
+def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store, clock: Clock) -> KeyReport:
+    """Gives a key a new secret; the one before it opens until ``grace`` is over, and the one before that no more.
+
+    Raises:
+        InvalidInput: a grace below 0 or above 90 days.
+        NotFound, Conflict: there is no such key, or it was revoked or has expired.
+    """
+    if not timedelta() <= grace <= MOST_GRACE:
+        detail = f"needs 0 to {MOST_GRACE.days} days"
+        raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.", [Fault(pointer="/grace_s", detail=detail)])
+    secret, now = _new_secret(), clock.now()
+    until = now + grace
+    old = f"the old one opens until {when(until)}" if grace else "the old one opens nothing any more"
+    undo = (
+        f"detent keys rotate {name} --undo, until then"
+        if grace
+        else f"none: the old secret is gone. For another one: detent keys rotate {name}"
+    )
+
+    def change(tx: Transaction) -> KeyReport:
+        key = _require_valid(tx, store, name, now)
+        store.api_keys.replace_secret(tx, name, hash_of(secret), key.secret_hash if grace else None, until if grace else None)
+        _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
+        return KeyReport(
+            name=name, what=f"Key {name} has a new secret; {old}", why="", undo=undo, changed=True,
+            key=shown(_require(tx, store, name)), secret=secret, next="give the new secret to what uses the key",
+        )  # fmt: skip
+
+    return store.write(change)
+
+
+def undo_rotation(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
+    """The secret before the last rotation is the key's again, and the newer one ends at once; possible while the old one opens."""
+    now = clock.now()
+
+    def change(tx: Transaction) -> KeyReport:
+        key = _require_valid(tx, store, name, now)
+        if key.previous_hash is None or key.previous_until is None or key.previous_until <= now:
+            raise Conflict(f"Key {name!r} has no older secret that still opens, so no rotation can be undone. detent keys rotate {name}")
+        store.api_keys.replace_secret(tx, name, key.previous_hash, None, None)
+        _tell(tx, store, "key.rotate_undo", name, {}, actor=actor, at=now)
+        what = f"Key {name} has its older secret again; the newer one opens nothing any more"
+        undo = f"detent keys rotate {name}"
+        return KeyReport(name=name, what=what, why="", undo=undo, changed=True, key=shown(_require(tx, store, name)))
+
+    return store.write(change)
+
+
+def shown(key: KeyRecord) -> dict[str, Any]:
+    """A key as people see it: never a hash."""
+    return {
+        "name": key.name,
+        **shown_access(key.access),
+        "created_at": key.created_at,
+        "revoked_at": key.revoked_at,
+        "old_secret_until": key.previous_until,
+    }
+
+
+def shown_access(access: Access) -> dict[str, Any]:
+    return {
+        "roles": list(access.roles),
+        "sources": list(access.sources),
+        "families": None if access.families is None else list(access.families),
+        "expires_at": access.expires_at.isoformat() if access.expires_at is not None else None,
+        "limits": access.limits.as_record(),
+    }
+
+
+def _new_secret() -> str:
+    return f"dk_{secrets.token_urlsafe(32)}"
+
+
+def _check(name: str, access: Access, families: Collection[str]) -> None:
+    faults = []
+    if not name.strip() or name.startswith("local:") or len(name) > MAX_NAME_CHARS or not name.isprintable():
+        detail = (
+            f"needs 1 to {MAX_NAME_CHARS} printable characters, and none that begin with `local:`, which stands for people at this machine"
+        )
+        faults.append(Fault(pointer="/name", detail=detail))
+    unknown = sorted(set(access.families or ()) - set(families))
+    if unknown:
+        known = ", ".join(sorted(families)) or "none"
+        faults.append(Fault(pointer="/families", detail=f"there is no family {', '.join(map(repr, unknown))}; families here: {known}"))
+    if faults:
+        raise InvalidInput("The key cannot be made: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults)
+
+
+def _require(tx: Transaction, store: Store, name: str) -> KeyRecord:
+    key = store.api_keys.get(tx, name)
+    if key is None:
+        raise NotFound(f"There is no key named {name!r}. See them with: detent keys list.")
+    return key
+
+
+def _require_valid(tx: Transaction, store: Store, name: str, now: datetime) -> KeyRecord:
+    key = _require(tx, store, name)
+    over = "was revoked" if key.revoked_at is not None else "has expired"
+    if key.revoked_at is not None or (key.access.expires_at is not None and key.access.expires_at <= now):
+        raise Conflict(f"Key {name!r} {over}, and a new secret would open nothing. Make another one: detent keys create NAME.")
+    return key
+
+
+def _tell(tx: Transaction, store: Store, action: str, name: str, detail: Mapping[str, Any], *, actor: str, at: datetime) -> None:
+    store.audit.add(tx, at=at, actor=actor, action=action, family=None, subject=name, detail=detail)
+    store.serving_version.bump(tx)

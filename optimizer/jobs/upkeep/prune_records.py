@@ -1,0 +1,86 @@
+"""Deletes what is older than its retention, in small batches, so that nobody else waits long for the store. Sums, blocks and decisions stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from optimizer.jobs.upkeep.read_retention import Retention
+from optimizer.ports import Clock, Store
+
+BATCH = 500  # rows per transaction
+ACTOR = "worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How many rows of one kind (and family) went, or would. ``held_by`` says why older ones stay; "" where none do."""
+
+    rows: str
+    family: str | None
+    n: int
+    before: datetime
+    retain_days: int
+    held_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """``more``: it was ended before everything due had gone."""
+
+    pruned: tuple[Pruned, ...]
+    more: bool
+
+
+def what_would_go(store: Store, kept: Sequence[Retention]) -> PruneReport:
+    """What ``prune_records`` would delete now; deletes nothing."""
+    with store.read() as tx:
+        return PruneReport(pruned=tuple(_pruned(retention, retention.count(tx)) for retention in kept), more=False)
+
+
+def prune_records(
+    store: Store,
+    clock: Clock,
+    kept: Sequence[Retention],
+    *,
+    actor: str = ACTOR,
+    pause: Callable[[], bool] = lambda: False,
+    batch: int = BATCH,
+) -> PruneReport:
+    """Deletes what is due. It cannot be undone, but from a backup; the audit says what went.
+
+    A run that is killed has deleted whole batches, and the next one goes on.
+
+    Args:
+        pause: called after every full batch; True ends the pruning, which goes on at the next call.
+    """
+    pruned: list[Pruned] = []
+    for retention in kept:
+        n, more = 0, True
+        while more:
+            found = retention.prune(batch)
+            n, more = n + found, found == batch
+            if more and pause():
+                return PruneReport(pruned=(*pruned, _told(store, clock, actor, _pruned(retention, n))), more=True)
+        pruned.append(_told(store, clock, actor, _pruned(retention, n)))
+    return PruneReport(pruned=tuple(pruned), more=False)
+
+
+def _pruned(retention: Retention, n: int) -> Pruned:
+    until = retention.cut
+    return Pruned(
+        rows=retention.rows, family=retention.family or None, n=n, before=until.before, retain_days=retention.days, held_by=until.held_by
+    )  # fmt: skip
+
+
+def _told(store: Store, clock: Clock, actor: str, pruned: Pruned) -> Pruned:
+    """The same; the audit says what went, where something did."""
+    if pruned.n:
+        detail = {"n": pruned.n, "before": pruned.before.isoformat(), "retain_days": pruned.retain_days, "undo": "none, but from a backup"}
+        store.write(
+            lambda tx: store.audit.add(
+                tx, at=clock.now(), actor=actor, action="prune", family=pruned.family, subject=pruned.rows, detail=detail
+            )
+        )
+    return pruned

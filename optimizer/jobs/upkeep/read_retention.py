@@ -1,0 +1,146 @@
+"""What is kept for a time only, family by family: until when, and what holds some of it longer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import get_args
+
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.events import NO_FAMILY
+from optimizer.core.feedback.retention import Cut, Hold, cut, key_days
+from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.feedback.roll_up_minutes import HISTORY
+from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.rollouts.watch_holdback import held_back
+from optimizer.ports import Clock, Outbox, PipelineStats, Store, Transaction
+from optimizer.ports.retention import OldRows
+
+SENT_DAYS = 30  # messages that MLflow and the alert channels have taken
+OF_EVENTS: tuple[OldRows, ...] = ("feedback_events", "later_parts", "interactions", "examples", "reviews", "model_calls")
+OF_STUDIES: tuple[OldRows, ...] = ("texts_of_model_calls", "outputs_of_studies", "tier_answers", "confidences_of_studies")
+assert {*OF_EVENTS, *OF_STUDIES, "idempotency_keys"} == set(get_args(OldRows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Rows of one kind (and family; None: of none) and until when they go. ``prune`` deletes up to so many in one transaction."""
+
+    rows: str
+    family: str | None
+    days: int
+    cut: Cut
+    count: Callable[[Transaction], int]
+    prune: Callable[[int], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpruned:
+    """A family of which everything stays, since its file does not say for how long it may be kept."""
+
+    family: str
+    why: str
+
+
+def retentions(
+    store: Store, clock: Clock, families: Mapping[str, Family], problems: Iterable[str] = (), *, pipeline_days: int = 0
+) -> tuple[list[Retention], list[Unpruned]]:
+    """Everything that is pruned by age, and the families that are left alone.
+
+    Args:
+        problems: families whose file cannot be used: their last good version may say fewer days than the file means.
+        pipeline_days: of the content pipeline's records; 0: for ever.
+    """
+    broken = set(problems)
+    sure = {name: family for name, family in families.items() if name not in broken}
+    with store.read() as tx:
+        found = [one for family in sure.values() for one in _of_family(tx, store, clock, family)]
+        found += _of_no_family(store, clock, sure.values(), pipeline_days)
+        unpruned = [
+            Unpruned(family=name, why="its file cannot be used" if name in broken else "it has no file")
+            for name in sorted({*store.retained.families(tx), *broken} - sure.keys())
+        ]
+    return found, unpruned
+
+
+def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> list[Retention]:
+    days, watched = family.privacy.retain_days, _watched(tx, store, clock, family.name)
+    events = cut(clock.now(), days, [*_of_rollout(watched), *_unread(tx, store, clock, family.name)])
+    studies = cut(clock.now(), days, _of_its_study(tx, store, watched))
+    kinds = [(rows, events) for rows in OF_EVENTS] + [(rows, studies) for rows in OF_STUDIES]
+    if any(study.family == family.name for study in store.studies.unfinished(tx)):
+        kinds = [(rows, until) for rows, until in kinds if rows != "examples"]  # the study was given them, by id
+    return [_retention(store, rows, family.name, days, until) for rows, until in kinds]
+
+
+def _of_no_family(store: Store, clock: Clock, families: Iterable[Family], pipeline_days: int) -> list[Retention]:
+    kept = [family.privacy.retain_days for family in families]
+    days, strictest = key_days(kept), min(kept, default=SENT_DAYS)
+    found = [
+        _retention(store, "idempotency_keys", None, days, cut(clock.now(), days)),
+        _retention(store, "interactions", NO_FAMILY, strictest, cut(clock.now(), strictest)),
+        _by_age(store, "outbox", store.outbox, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
+    ]
+    if pipeline_days:
+        found.append(_by_age(store, "pipeline_records", store.pipeline_stats, pipeline_days, cut(clock.now(), pipeline_days)))
+    return found
+
+
+def _by_age(store: Store, rows: str, table: Outbox | PipelineStats, days: int, until: Cut) -> Retention:
+    return Retention(
+        rows=rows,
+        family=None,
+        days=days,
+        cut=until,
+        count=lambda tx: table.n_old(tx, until.before),
+        prune=lambda most: store.write(lambda tx: table.prune(tx, until.before, most), rows=most),
+    )
+
+
+def _retention(store: Store, rows: OldRows, family: str | None, days: int, until: Cut) -> Retention:
+    return Retention(
+        rows=rows,
+        family=family,
+        days=days,
+        cut=until,
+        count=lambda tx: store.retained.n_old(tx, rows, family, until.before),
+        prune=partial(_prune, store, rows, family, until),
+    )
+
+
+def _prune(store: Store, rows: OldRows, family: str | None, until: Cut, most: int) -> int:
+    """They are found in a reading transaction, in which nobody waits, and removed by their keys."""
+    with store.read() as tx:
+        keys = store.retained.old(tx, rows, family, until.before, most)
+    return store.write(lambda tx: store.retained.remove(tx, rows, family, keys), rows=len(keys)) if keys else 0
+
+
+def _watched(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Rollout]:
+    """The rollouts whose evidence is still being read: the active one, and the one whose promotion is compared with its holdback."""
+    champion = store.champions.current(tx, family)
+    found = store.rollouts.active(tx, family), held_back(tx, store, clock, champion) if champion is not None else None
+    return [rollout for rollout in found if rollout is not None]
+
+
+def _of_rollout(watched: Iterable[Rollout]) -> list[Hold]:
+    return [Hold(since=rollout.created_at, why=f"rollout {rollout.id} is not through") for rollout in watched]
+
+
+def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> list[Hold]:
+    studies = [store.studies.get(tx, rollout.study) for rollout in watched if rollout.study is not None]
+    return [
+        Hold(since=study.finished_at, why=f"the rollout of study {study.id}'s winner is not through")
+        for study in studies
+        if study is not None and study.finished_at is not None
+    ]
+
+
+def _unread(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Hold]:
+    """What has not been summed up, or read by the champion's watch, yet: after long without a worker."""
+    summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
+    found = [Hold(since=summed, why="what came later is not summed up yet")]
+    reign = store.drift_detectors.get(tx, family)
+    if reign is not None and not reign.watch.alarmed:
+        found.append(Hold(since=reign.read_until, why="the watch on the champion has not read what came later"))
+    return found

@@ -1,0 +1,82 @@
+"""The command line's way to a running server: problem documents come back as the errors they were."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from optimizer.core.base import errors
+from optimizer.core.base.errors import DetentError, NotAuthenticated
+from optimizer.host import run_files
+from optimizer.host.config import Settings
+
+BY_SLUG: Mapping[str, type[DetentError]] = {
+    kind.slug: kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DetentError)
+}
+
+
+class ApiClient:
+    """One server. Raises the DetentError that the server's problem document names."""
+
+    def __init__(self, url: str, api_key: str | None = None, *, timeout_s: float = 60.0) -> None:
+        self.url = url
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
+
+    @classmethod
+    def of_running_server(cls, settings: Settings) -> ApiClient | None:
+        """The server of this home, if one announced itself, lives, and answers /health."""
+        found = run_files.find(settings, "api")
+        if found is None or found.url is None:
+            return None
+        try:
+            answer = httpx.get(f"{found.url}/health", timeout=2.0, trust_env=False)
+        except httpx.HTTPError:
+            return None
+        return cls(found.url, settings.api_key) if answer.is_success else None
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Members that are None are left out: the server's defaults hold."""
+        return self._ask("POST", path, json={k: v for k, v in body.items() if v is not None})
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Replaces whatever is there now: a command has not shown it before, so there is no state that it was decided on."""
+        return self._ask("PUT", path, json=dict(body), headers={"If-Match": "*"})
+
+    def delete(self, path: str, **query: Any) -> Any:
+        return self._ask("DELETE", path, params={k: v for k, v in query.items() if v is not None})
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise DetentError(
+                f"The server at {self.url} did not answer {method} {path}: {error or type(error).__name__}. "
+                "Look at `detent status` and at var/logs/api.log; the command may or may not have been carried out."
+            ) from None
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        raise problem(answer)
+
+
+def problem(answer: httpx.Response) -> DetentError:
+    """The error behind an answer: its class by the last word of ``type``, its members as they were sent."""
+    try:
+        document = dict(answer.json())
+    except ValueError:
+        return DetentError(f"The server answered {answer.status_code} without saying why. Look at var/logs/api.log.")
+    slug = str(document.pop("type", "")).rstrip("/").rsplit("/", 1)[-1]
+    detail = str(document.pop("detail", document.get("title", "The server refused without saying why.")))
+    members = {k: v for k, v in document.items() if k not in ("title", "status", "instance")}
+    kind = BY_SLUG.get(slug, DetentError)
+    if kind is NotAuthenticated:
+        detail += " The command line sends the key in DETENT_API_KEY."
+    made = DetentError.__new__(kind)
+    DetentError.__init__(made, detail, **members)
+    return made

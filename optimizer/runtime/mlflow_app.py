@@ -1,0 +1,136 @@
+"""MLflow's server behind a door of ours: the local MLflow shows what Detent keeps, and has no keys of its own.
+
+Out of the box it creates experiments whose files land in any folder, calls any address by its webhooks and its gateway, and runs an
+assistant's commands. Here a request may read, search, and set tags and aliases; everything else is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from optimizer.adapters.mlflow.connection import making_tables
+from optimizer.core.serving.local_door import SAFE_METHODS, hosts_of, refusal
+from optimizer.host.config import Settings, load_settings
+from optimizer.runtime.mlflow_server import allowed_hosts
+
+HOST = "127.0.0.1"  # whatever the API listens on
+_CHANGES = re.compile(
+    r"/(?:ajax-)?api/[23]\.0/mlflow/(?:"
+    r"(?:experiments|runs|logged-models|datasets|traces|issues)/search|experiments/search-datasets|registered-models/get-latest-versions"
+    r"|traces/(?:metrics|batchGetInfos|calculate-filter-correlation)"
+    r"|runs/(?:set-tag|delete-tag)|experiments/(?:set|delete)-experiment-tag"
+    r"|registered-models/(?:alias|set-tag|delete-tag)|model-versions/(?:set-tag|delete-tag))|/graphql"
+)
+# MLflow's pages keep in the browser whether they report their use and whether they say so: here they do neither.
+_QUIET = (
+    "<script>try{localStorage.setItem('mlflow.settings.telemetry.enabled_v1','false');"
+    "localStorage.setItem('mlflow.telemetry.info.alert.dismissed_v1','true')}catch{}</script>"
+)
+_MARKS = ("POST", "PATCH", "DELETE")
+_REACHES_OUT = re.compile(r"/gateway|/assistant|/mcp")
+
+
+class MlflowDoor:
+    """ASGI middleware: requests of programs and pages of this machine, to what reads and marks."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], page: bytes | None = None) -> None:
+        """``page``: the one page of MLflow's interface; None: MLflow sends its own."""
+        self._app, self._hosts, self._page = app, hosts, page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            why = self._why_not(scope)
+            if why is not None:
+                await _refuse(send, why)
+            elif self._page is not None and (scope["method"], scope["path"]) == ("GET", "/"):
+                await _answer(send, 200, b"text/html; charset=utf-8", self._page)
+            else:
+                await self._app(scope, receive, send)
+
+    def _why_not(self, scope: Scope) -> str | None:
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        why = refusal(scope["method"], headers, self._hosts, http_version=scope["http_version"])
+        if why is not None:
+            return f"The local MLflow has no keys: {why}."
+        path = scope["path"]
+        marks = scope["method"] in _MARKS and _CHANGES.fullmatch(path) is not None
+        if not (scope["method"] in SAFE_METHODS or marks) or _REACHES_OUT.search(path):
+            return (
+                f"The local MLflow shows what Detent keeps: it can be searched, and tags and aliases set, but not {scope['method']} {path[:200]}. "
+                "For experiments of your own run an MLflow of your own; DETENT_MLFLOW_TRACKING_URI sends studies there too."
+            )
+        return None
+
+
+async def _refuse(send: Send, why: str) -> None:
+    body = json.dumps({"error_code": "PERMISSION_DENIED", "message": why}).encode()
+    await _answer(send, 403, b"application/json", body)
+
+
+async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-cache")]
+    headers += [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def quiet_page(static_folder: Path) -> bytes | None:
+    """MLflow's page, told before it runs that it reports nothing of its use; None where this MLflow brings none of that form."""
+    file = static_folder / "index.html"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return text.replace("<head>", f"<head>{_QUIET}", 1).encode() if "<head>" in text else None
+
+
+def set_environment(settings: Settings) -> str:
+    """What MLflow's application reads when it is imported, as `mlflow server` sets it. Returns the store's address."""
+    from mlflow.server import constants
+
+    folder = settings.mlflow_dir()
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    os.environ |= {
+        constants.BACKEND_STORE_URI_ENV_VAR: store,
+        constants.REGISTRY_STORE_URI_ENV_VAR: store,
+        constants.ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: str(folder / "artifacts"),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(sorted(hosts(settings))),
+        "MLFLOW_SERVER_X_FRAME_OPTIONS": "DENY",
+    }
+    return store
+
+
+def hosts(settings: Settings) -> frozenset[str]:
+    """Exact names with their port, and those of mlflow/server.yaml."""
+    return hosts_of(settings.mlflow_port, (HOST, "localhost")) | allowed_hosts(settings)
+
+
+def main(fd: int | None = None) -> None:
+    """``fd``: a listening socket to serve on; None: bind the settings' port."""
+    import uvicorn
+
+    settings = load_settings()
+    store = set_environment(settings)
+    from mlflow.server import app as pages
+    from mlflow.server.handlers import initialize_backend_stores
+
+    with making_tables(settings.mlflow_dir() / "mlflow.db"):  # the worker opens the same file to send what it has
+        initialize_backend_stores(store, store, "mlflow-artifacts:/")
+    from mlflow.server.fastapi_app import app
+
+    door = MlflowDoor(app, hosts(settings), quiet_page(Path(str(pages.static_folder))))
+    config = uvicorn.Config(door, host=HOST, port=settings.mlflow_port, log_level="warning", access_log=False, proxy_headers=False)
+    bound = [socket.socket(fileno=fd)] if fd is not None else None
+    uvicorn.Server(config).run(sockets=bound)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[2]) if sys.argv[1:2] == ["--fd"] else None)

@@ -1,0 +1,179 @@
+"""Studies as DBOS workflows: the workflow's id is the study's, so that one study runs once, and again after a kill -9."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from optimizer.core.base.errors import Busy
+from optimizer.core.search.study import Study
+from optimizer.core.serving.freezes import may_run
+from optimizer.host.config import Settings
+from optimizer.jobs.studies import run_study as job
+from optimizer.ports import Clock, FamilySource, ModelSource, Store
+from optimizer.runtime import wiring
+
+log = structlog.get_logger(__name__)
+
+EXECUTOR = "detent-worker"  # fixed: the next worker takes up what this one left
+VERSION = "1"  # fixed: a new release takes up the studies of the one before it
+KEEP_FINISHED = timedelta(days=1)
+MOST_RECOVERIES = 50  # a study that kills its worker so often is ended, or it would do so for ever
+RECOVERY_WAIT_S = 60.0  # how long a workflow may be pending at DBOS without running here
+
+
+class StudyWorkflows:
+    """Begins queued studies, at most ``max_studies`` at once, and takes up those that a dead worker left."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock, families: FamilySource) -> None:
+        from dbos import DBOS
+
+        self._settings, self._store, self._clock, self._families = settings, store, clock, families
+        self._running: set[str] = set()
+        self._pending_since: dict[str, float] = {}  # workflow id > monotonic seconds
+        self._lock = threading.Lock()
+        self._models: ModelSource | None = None
+        database = settings.var() / "dbos.sqlite"
+        DBOS(
+            config={
+                "name": "detent",
+                "system_database_url": f"sqlite:///{database}",
+                "application_version": VERSION,
+                "executor_id": EXECUTOR,
+                "log_level": "WARNING",
+                "enable_otlp": False,
+            }
+        )
+
+        @DBOS.workflow(name="run_study", max_recovery_attempts=MOST_RECOVERIES)  # type: ignore[untyped-decorator]
+        def run_study(study_id: str) -> str:
+            return self._run(study_id)
+
+        self._workflow = run_study
+        DBOS.launch()
+        for handler in list(logging.getLogger("dbos").handlers):
+            logging.getLogger("dbos").removeHandler(handler)  # our own handlers write its warnings already
+        self._dbos = DBOS
+
+    def take_up(self, unfinished: Sequence[Study]) -> None:
+        """Start workflows for studies that nobody runs, oldest first. A freeze leaves queued ones waiting."""
+        with self._store.read() as tx:
+            freezes = self._store.freezes.all(tx)
+        for study in (one for one in unfinished if may_run(one, freezes)):
+            with self._lock:
+                if study.id in self._running:
+                    continue
+                if len(self._running) >= self._settings.max_studies:
+                    return
+            self._start(study)
+
+    def purge(self) -> None:
+        """Forget finished workflows: the studies table is what people read."""
+        before = datetime.now(UTC) - KEEP_FINISHED
+        done = self._dbos.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            completed_before=before.isoformat(),
+            load_input=False,
+        )
+        if done:
+            self._dbos.delete_workflows([workflow.workflow_id for workflow in done])
+            log.info("workflows purged", n=len(done))
+
+    def _start(self, study: Study) -> None:
+        from dbos import SetWorkflowID
+
+        workflow_id = self._free_id(study)
+        if workflow_id is None:
+            return
+        with self._lock:
+            self._running.add(study.id)
+        try:
+            with SetWorkflowID(workflow_id):
+                self._dbos.start_workflow(self._workflow, study.id)
+        except BaseException:
+            with self._lock:
+                self._running.discard(study.id)
+            raise
+
+    def _free_id(self, study: Study) -> str | None:
+        """The study's id, or with ``.2``, ``.3`` … when an earlier workflow of it ended and the study goes on.
+
+        None while DBOS has one pending, which its recovery at launch takes up, and for a study that is ended here because
+        it killed its worker too often.
+        """
+        attempt = 1
+        while True:
+            candidate = study.id if attempt == 1 else f"{study.id}.{attempt}"
+            status = self._dbos.get_workflow_status(candidate)
+            if status is None:
+                return candidate
+            if status.status in ("PENDING", "ENQUEUED") and not self._is_stuck(candidate):
+                return None
+            attempt += 1
+            is_last = self._dbos.get_workflow_status(f"{study.id}.{attempt}") is None
+            if is_last and status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED" and study.status != "queued":
+                job.fail_study(
+                    self._store,
+                    self._clock,
+                    study.id,
+                    f"The worker died {MOST_RECOVERIES} times while it ran this study; var/logs/worker.log shows how. "
+                    f"When the cause is gone: detent study resume {study.id}",
+                )
+                return None
+
+    def _is_stuck(self, workflow_id: str) -> bool:
+        """Whether DBOS has long said that a workflow is pending which nobody here runs; it is then given up for a new one."""
+        since = self._pending_since.setdefault(workflow_id, time.monotonic())
+        if time.monotonic() - since < RECOVERY_WAIT_S:
+            return False
+        log.warning("workflow stuck", workflow=workflow_id)
+        self._dbos.cancel_workflow(workflow_id)
+        return True
+
+    def _run(self, study_id: str) -> str:
+        """The whole study; returns how it ended."""
+        with self._lock:
+            self._running.add(study_id)
+        log.info("study runs", study=study_id)
+        try:
+            if self._must_wait(study_id):  # DBOS takes up at launch what a dead worker had begun, frozen or not
+                return "waiting"
+            study = job.run_study(
+                study_id,
+                store=self._store,
+                clock=self._clock,
+                families=self._families,
+                models=self._open_models(),
+                scorer_for=wiring.scorers(self._settings),
+                strategies=wiring.strategy_for,
+                classify=wiring.classify,
+                users_wait=lambda: wiring.users_wait(self._settings),
+            )
+            log.info("study ended", study=study_id, status=study.status, outcome=study.outcome)
+            return study.status
+        except Busy as busy:
+            log.warning("study waits for the store", study=study_id, detail=busy.detail)
+            return "waiting"  # the next look around takes it up again
+        except Exception as error:
+            log.exception("study failed", study=study_id)
+            job.fail_study(self._store, self._clock, study_id, str(error))  # it may not even have begun: a models file that cannot be read
+            return "failed"
+        finally:
+            with self._lock:
+                self._running.discard(study_id)
+
+    def _must_wait(self, study_id: str) -> bool:
+        with self._store.read() as tx:
+            study = self._store.studies.get(tx, study_id)
+            return study is not None and not may_run(study, self._store.freezes.all(tx))
+
+    def _open_models(self) -> ModelSource:
+        with self._lock:
+            if self._models is None:
+                self._models = wiring.open_models(self._settings)
+            return self._models

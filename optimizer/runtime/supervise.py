@@ -1,0 +1,257 @@
+"""``detent serve``: starts api, gateway, worker and mlflow, starts them again when they die, and ends them with itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import structlog
+
+from optimizer.core.base.errors import Refused
+from optimizer.host import run_files, user_homes
+from optimizer.host.config import Settings
+from optimizer.host.ports_in_use import Listening, is_loopback, listen, reachable_host
+
+log = structlog.get_logger(__name__)
+
+FIRST_WAIT_S = 0.5
+STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait
+POLL_S = 0.1
+NEWS_S = 2.0  # how often what began or ended by itself is asked for
+ENDING_ORDER = (("api",), ("gateway", "worker", "mlflow"))  # no new requests first, then what they needed
+END_WAIT_S = 6.0
+TURN_WAIT_S = 8.0  # at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
+
+Report = Callable[[str], None]
+Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
+
+
+@dataclass(kw_only=True)
+class Child:
+    """One process under supervision and what is known about it."""
+
+    name: str
+    listening: Listening | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0  # monotonic seconds
+    next_start_at: float = 0.0
+    n_restarts: int = 0
+    wait_s: float = FIRST_WAIT_S
+    is_ready: bool = False
+    has_alert: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+def next_wait_s(current_s: float, lived_s: float, longest_s: float) -> float:
+    """How long to wait before the start after the next: twice as long each time, from the beginning after a stable run."""
+    return FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else min(current_s * 2, longest_s)
+
+
+def refuse_open_door(host: str, has_keys: bool) -> None:
+    """Raises Refused for an address that others can reach while nobody needs a key."""
+    if not is_loopback(host) and not has_keys:
+        raise Refused(
+            f"Without keys the server listens on this machine only, and host is {host}. "
+            "Make a key first: detent keys create NAME --role operate. Or leave host at 127.0.0.1."
+        )
+
+
+class Supervisor:
+    """The loop. ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts; ``news`` is asked now and then."""
+
+    def __init__(
+        self, settings: Settings, *, report: Report, alarm: Alarm, mlflow: bool = True, news: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
+        self._news_due = 0.0  # monotonic seconds
+        self._end = threading.Event()
+        self._ending_signals = 0
+        self._began_at = time.monotonic()
+        self._children = [self._listening_child("api", settings.host, settings.port)]
+        self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
+        self._children.append(Child(name="worker"))
+        if mlflow and settings.mlflow_tracking_uri is None:
+            self._children.append(self._mlflow_child())
+
+    def run(self) -> None:
+        """Until SIGTERM, SIGINT or ``stop()``; all children have ended when this returns."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, self._on_signal)
+        run_files.announce(self._settings, "serve", self.url("api"), profile=self._settings.profile)
+        user_homes.enter(self._settings.home)
+        try:
+            while not self._end.is_set():
+                for child in self._children:
+                    self._look_after(child)
+                self._tell_news()
+                self._end.wait(POLL_S)
+        finally:
+            self._end_all()
+            user_homes.leave(self._settings.home)
+            run_files.withdraw(self._settings, "serve")
+
+    def stop(self) -> None:
+        self._end.set()
+
+    def _tell_news(self) -> None:
+        if time.monotonic() >= self._news_due:
+            self._news_due = time.monotonic() + NEWS_S
+            try:
+                for sentence in self._news():
+                    self._report(sentence)
+            except Exception:  # what is only told must not end what serves
+                log.exception("news could not be told")
+
+    def url(self, name: str) -> str | None:
+        """The address of a child, known before it is ready; None for one that listens to nobody."""
+        listening = next((c.listening for c in self._children if c.name == name), None)
+        return f"http://{reachable_host(listening.host)}:{listening.port}" if listening else None
+
+    def pids(self) -> dict[str, int]:
+        return {c.name: c.process.pid for c in self._children if c.process is not None and c.is_alive}
+
+    def _listening_child(self, name: str, host: str, port: int) -> Child:
+        listening = listen(host, port, name)
+        if listening.notice:
+            self._report(listening.notice)
+        return Child(name=name, listening=listening)
+
+    def _mlflow_child(self) -> Child:
+        """The port is held from here on: MLflow takes long to start, and who bound it meanwhile would be taken for it."""
+        child = self._listening_child("mlflow", "127.0.0.1", self._settings.mlflow_port)  # it has no keys, whatever host says
+        assert child.listening is not None
+        child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
+        return child
+
+    def _look_after(self, child: Child) -> None:
+        now = time.monotonic()
+        if child.process is None:
+            if now >= child.next_start_at and self._is_its_turn(child, now):
+                self._start(child)
+        elif not child.is_alive:
+            self._bury(child, now)
+        elif not child.is_ready:
+            found = run_files.find(self._settings, child.name)
+            if found is not None and found.pid == child.process.pid:
+                child.is_ready = True
+                self._report(f"{child.name} is ready" + (f" at {found.url}" if found.url else "") + f" (pid {found.pid})")
+        elif child.has_alert and now - child.started_at >= STABLE_AFTER_S:
+            child.has_alert = False
+            self._alarm(child.name, "")
+
+    def _is_its_turn(self, child: Child, now: float) -> bool:
+        """First the api, then gateway and worker, MLflow last. Only at the very start: a restart waits for nobody."""
+        if child.n_restarts or child.name == "api":
+            return True
+        before = [c for c in self._children if c.name == "api" or child.name == "mlflow"]
+        waited_s = now - self._began_at
+        return all(c.is_ready for c in before if c is not child) or waited_s >= (2 if child.name == "mlflow" else 1) * TURN_WAIT_S
+
+    def _start(self, child: Child) -> None:
+        run_files.withdraw(self._settings, child.name)
+        command = [sys.executable, "-m", "optimizer.processes", child.name]
+        passed: Sequence[int] = ()
+        if child.listening is not None and child.listening.socket.fileno() >= 0:
+            passed = (child.listening.socket.fileno(),)
+            command += ["--fd", str(passed[0])]
+        with _output(self._settings.log_dir() / f"{child.name}.out") as sink:
+            child.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # its closing is how the child learns that we are gone
+                stdout=None if self._settings.log_json else sink,
+                stderr=None if self._settings.log_json else sink,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
+                pass_fds=passed,
+                env={**os.environ, **self._environment(), **child.environment},
+            )
+        child.started_at = time.monotonic()
+        child.is_ready = False
+        log.info("started", child=child.name, pid=child.process.pid)
+
+    def _environment(self) -> dict[str, str]:
+        port = next(c.listening.port for c in self._children if c.name == "api" and c.listening)
+        return {
+            "DETENT_HOME": str(self._settings.home),
+            "DETENT_PROFILE": self._settings.profile,
+            "DETENT_HOST": self._settings.host,
+            "DETENT_PORT": str(port),
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def _bury(self, child: Child, now: float) -> None:
+        assert child.process is not None
+        pid, code = child.process.pid, child.process.returncode
+        _kill_group(pid)  # what it had started must not outlive it
+        lived_s = now - child.started_at
+        run_files.withdraw(self._settings, child.name)
+        child.wait_s = FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else child.wait_s
+        child.process, child.next_start_at = None, now + child.wait_s
+        child.n_restarts += 1
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        where = self._settings.log_dir() / f"{child.name}.log"
+        sentence = f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s; it starts again in {child.wait_s:g} s. Its log: {where}"
+        child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)
+        self._report(sentence)
+        log.warning("restart", child=child.name, pid=pid, exit_code=code, lived_s=round(lived_s, 1), n_restarts=child.n_restarts)
+        child.has_alert = True
+        self._alarm(child.name, sentence)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._ending_signals += 1
+        self._end.set()
+        if self._ending_signals > 1:
+            self._kill_all()
+
+    def _end_all(self) -> None:
+        self._report("Ending: " + ", ".join(self.pids()) + ".")
+        for names in ENDING_ORDER:
+            group = [c for c in self._children if c.name in names]
+            for child in group:
+                if child.process is not None and child.is_alive:
+                    child.process.terminate()
+            until = time.monotonic() + END_WAIT_S
+            while time.monotonic() < until and any(c.is_alive for c in group):
+                time.sleep(POLL_S / 2)
+        self._kill_all()
+        for child in self._children:
+            if child.process is not None:
+                child.process.wait()
+            run_files.withdraw(self._settings, child.name)
+            if child.listening is not None:
+                child.listening.socket.close()
+        self._report("Everything has ended.")
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            if child.process is not None:
+                _kill_group(child.process.pid)
+
+
+def _output(path: Path) -> IO[bytes]:
+    """Where a child's own output goes; nowhere while the disk takes no file, for then it is needed most."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return open(os.devnull, "ab")
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return

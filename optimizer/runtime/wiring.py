@@ -1,0 +1,337 @@
+"""The one place where adapters meet ports. Everything heavy is imported inside the function that needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from optimizer.core.base.registry import find_with
+from optimizer.host.config import Settings
+from optimizer.host.run_files import write_whole
+
+if TYPE_CHECKING:
+    from optimizer.adapters.files.family_files import FamilyFiles
+    from optimizer.adapters.files.secrets import Secrets
+    from optimizer.adapters.files.sources import Source
+    from optimizer.adapters.files.spool import Spool
+    from optimizer.adapters.models.language_models import Models
+    from optimizer.adapters.models.model_settings import ModelSettings
+    from optimizer.adapters.models.user_calls import UserCalls
+    from optimizer.core.base.registry import Added
+    from optimizer.core.content.policy.files import PipelineFiles
+    from optimizer.core.content.policy.flags import Flags
+    from optimizer.core.content.records.targets import Target
+    from optimizer.core.content.search.recommend import Recommendation
+    from optimizer.core.declaration.draft import Sheet
+    from optimizer.core.evaluation.scoring import Judge, Scorer
+    from optimizer.core.family.family import Family
+    from optimizer.core.search.strategy import SearchSetting, Strategy
+    from optimizer.core.views.rollout_story import RolloutReport
+    from optimizer.core.views.study_story import StudyReport
+    from optimizer.core.views.variant_grid import VariantGrid
+    from optimizer.jobs.families.sync_families import FamilySync
+    from optimizer.ports import AlertChannel, Clock, FamilySource, Store, Tracker
+
+USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
+
+
+def open_store(settings: Settings) -> Store:
+    """The store as this process reads and writes it; nothing is opened before the first use."""
+    from optimizer.adapters.store import Database
+
+    return cast("Store", Database(settings.db_url()))
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Where this gateway puts records that the store does not take at once; each gateway of a home has one of its own."""
+    from optimizer.adapters.files.spool import claim
+
+    return claim(settings.var() / "spool")
+
+
+def user_calls(settings: Settings) -> UserCalls:
+    """What a process that answers users marks their calls with."""
+    from optimizer.adapters.models.user_calls import UserCalls
+
+    return UserCalls(settings.run_dir() / USER_CALLS)
+
+
+def users_wait(settings: Settings) -> bool:
+    """Whether a user of this home waits for a model now."""
+    from optimizer.adapters.models import user_calls as calls
+
+    return calls.users_wait(settings.run_dir() / USER_CALLS)
+
+
+def migrate_store(settings: Settings) -> None:
+    """Bring the tables to this version, one process at a time; makes the file where there is none."""
+    from filelock import FileLock
+
+    from optimizer.adapters.store import Database
+
+    settings.run_dir().mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.run_dir() / "migrate.lock", timeout=120):
+        store = Database(settings.db_url())
+        try:
+            store.migrate()
+        finally:
+            store.close()
+
+
+def open_clock(settings: Settings) -> Clock:
+    """Real time, and beside it the clock of rollouts, which all processes of a home scale from the same moment."""
+    from optimizer.adapters.clock import SystemClock
+
+    anchor = clock_anchor(settings, datetime.now(UTC)) if settings.simulated_clock else None
+    return SystemClock(scale=settings.clock_scale, anchor=anchor)
+
+
+def clock_anchor(settings: Settings, now: datetime) -> datetime:
+    """The moment at which scaled and real time were equal: kept in var/clock.json, so that restarts and processes agree.
+
+    With another scale than last time the anchor moves such that rollout time goes on from where it was and never jumps back.
+    """
+    from filelock import FileLock
+
+    settings.run_dir().mkdir(parents=True, exist_ok=True)
+    path = settings.var() / "clock.json"
+    with FileLock(settings.run_dir() / "clock.lock", timeout=10):
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if kept is not None and kept["scale"] == settings.clock_scale:
+            return datetime.fromisoformat(kept["anchor"])
+        anchor = now
+        if kept is not None:
+            ahead = (kept["scale"] - 1) * (now - datetime.fromisoformat(kept["anchor"]))
+            anchor = now - ahead / (settings.clock_scale - 1)
+        write_whole(path, {"scale": settings.clock_scale, "anchor": anchor.isoformat()})
+        return anchor
+
+
+def load_families(settings: Settings) -> FamilyFiles:
+    """The families' files, read once; the profile's ``family_overrides`` lie over each."""
+    from optimizer.adapters.files.family_files import FamilyFiles
+
+    files = FamilyFiles(settings.families_dir, settings.var() / "last_good", settings.family_overrides)
+    files.load()
+    return files
+
+
+def sync_families(settings: Settings, families: FamilySource, store: Store, clock: Clock) -> list[FamilySync]:
+    """Tell the store what the family files hold, under the profile's rule for edited files."""
+    from optimizer.jobs.families import sync_families as job
+
+    return job.sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
+
+
+def open_source(
+    source: str, family: Family, columns: Mapping[str, str] | None = None, *, encoding: str | None = None, delimiter: str | None = None
+) -> Source:
+    """A file or ``installed-docs``, opened as rows for the import job."""
+    from optimizer.adapters.files import sources
+
+    return sources.open_source(source, family, columns, encoding=encoding, delimiter=delimiter)
+
+
+def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
+    """A CSV file or JSON lines; of examples their inputs and expected fields, flattened."""
+    from optimizer.adapters.files import example_files as files
+    from optimizer.adapters.files.table_files import open_table
+    from optimizer.core.base.errors import InvalidInput
+    from optimizer.core.declaration.draft import Sheet
+
+    if files.kind_of(path) == "csv":
+        table = open_table(path, encoding=encoding, delimiter=delimiter)
+        read = list(table.rows())
+        return Sheet(
+            columns=table.columns,
+            rows=tuple((where, row) for where, row, _ in read if row is not None),
+            refused=tuple((where, why) for where, _, why in read if why is not None),
+        )
+    rows: list[tuple[str, dict[str, Any]]] = []
+    for where, record, why in files.read_json_lines(path):
+        if record is None:
+            raise InvalidInput(f"{path}, {where}: {why}.")
+        rows.append((where, {**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})}))
+    names = dict.fromkeys(name for _, row in rows for name in row if name not in ("input", "expected"))
+    return Sheet(columns=tuple(names), rows=tuple(rows))
+
+
+def read_pipeline_files(path: Path) -> PipelineFiles:
+    """The content pipeline's own files: all of a folder, or one."""
+    from optimizer.adapters.files.content_files import read_file, read_folder
+
+    return read_folder(path) if path.is_dir() else read_file(path)
+
+
+def load_flags() -> Flags:
+    """The content pipeline's flags of this process's environment. Raises InvalidInput naming every variable that cannot be read."""
+    import os
+
+    from optimizer.core.content.policy.flags import read_flags
+
+    return read_flags(os.environ)
+
+
+def load_targets(settings: Settings) -> Mapping[str, Target]:
+    """The levels of the content pipeline's figures: monitoring.yaml's where there is one, else the built-in ones.
+
+    Raises:
+        InvalidInput: every fault of the file, with its line.
+    """
+    from optimizer.adapters.files.content_files import read_levels
+    from optimizer.core.content.records.targets import TARGETS
+
+    return {**TARGETS, **read_levels(settings.monitoring_file)} if settings.monitoring_file.is_file() else TARGETS
+
+
+def open_channels(settings: Settings) -> list[AlertChannel]:
+    """The alert channels that have an address; nothing is connected before the first message."""
+    from optimizer.adapters import webhooks
+
+    installation = f"Detent, profile {settings.profile}"
+    found: list[AlertChannel] = []
+    if settings.alert_slack_webhook is not None:
+        found.append(webhooks.slack(settings.alert_slack_webhook, installation))
+    if settings.alert_discord_webhook is not None:
+        found.append(webhooks.discord(settings.alert_discord_webhook, installation))
+    return found
+
+
+def write_optimal_config(folder: Path, found: Recommendation) -> Path:
+    """optimal_config.yaml of a recommendation, in the pipeline's own format."""
+    from optimizer.adapters.files.content_files import write_folder
+    from optimizer.core.content.policy.files import PipelineFiles
+
+    (path,) = write_folder(folder, PipelineFiles(policy=found.policy, evidence=found.evidence), optimal=True)
+    return path
+
+
+def open_models(settings: Settings) -> Models:
+    """The models that config/models.yaml names. No model is loaded before the first call."""
+    from optimizer.adapters.models.language_models import Models
+
+    return Models(settings.models_file, settings.run_dir())
+
+
+def loaded_models(settings: Settings) -> Mapping[str, str] | None:
+    """The models that the running gateway read at its start, with a digest of each one's settings; None where none runs."""
+    from optimizer.host.run_files import note
+
+    return cast("Mapping[str, str] | None", note(settings, "gateway", "models"))
+
+
+def listed_model(litellm_id: str) -> ModelSettings:
+    """A model as LiteLLM's own table lists it, for estimates; nobody is asked and no key is needed."""
+    from optimizer.adapters.models.model_settings import ModelSettings
+
+    return ModelSettings(litellm=litellm_id)
+
+
+def open_scorer(family: Family, settings: Settings) -> Scorer:
+    """The family's scorer; its user's own metrics are looked for in the home folder last."""
+    from optimizer.adapters.text_metrics import build_scorer
+
+    return build_scorer(family, settings.home)
+
+
+def open_metric(dotted: str, family: Family, settings: Settings) -> Judge:
+    """A function that the family's file gives to a gate, (example, output) -> 0..1; raises InvalidInput where it may not or cannot be loaded."""
+    from optimizer.adapters.text_metrics import own_metric
+
+    return own_metric(dotted, family, settings.home)
+
+
+def scorers(settings: Settings) -> Callable[[Family], Scorer]:
+    """``open_scorer`` with the settings filled in, as jobs take it."""
+    return lambda family: open_scorer(family, settings)
+
+
+def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
+    """A label for each text that is asked about, learnt without a model."""
+    from optimizer.adapters.predictors.text_classifier import classify
+
+    return classify(texts, labels, asked)
+
+
+def open_tracker(settings: Settings) -> Tracker:
+    """MLflow at the configured address, else in the home's own database file."""
+    from optimizer.adapters.mlflow.tracking import MlflowTracker
+
+    return MlflowTracker(settings.tracking_uri(), None if settings.mlflow_tracking_uri else settings.mlflow_dir() / "artifacts")
+
+
+def rollout_page(report: RolloutReport) -> str:
+    """A rollout's report as one HTML page that needs no network."""
+    from optimizer.adapters.reports import rollout_report
+
+    return rollout_report.rollout_page(report)
+
+
+def study_page(report: StudyReport) -> str:
+    """A study's report as one HTML page that needs no network."""
+    from optimizer.adapters.reports import study_report
+
+    return study_report.study_page(report)
+
+
+def grid_page(grid: VariantGrid) -> str:
+    """Variants side by side as one HTML page that needs no network."""
+    from optimizer.adapters.reports import variant_grid as variant_grid_page
+
+    return variant_grid_page.grid_page(grid)
+
+
+def html_page(title: str, parts: Iterable[str]) -> str:
+    """Parts that are HTML already as one page in the reports' style, which needs no network."""
+    from optimizer.adapters.reports import page as report_page
+
+    return report_page.document(title, parts)
+
+
+def open_secrets(settings: Settings) -> Secrets:
+    """Keys of tokens and of units' HMACs, made under var/keys (mode 600) where there are none."""
+    from optimizer.adapters.files.secrets import Secrets
+
+    return Secrets.load(settings.var() / "keys", settings.token_keys)
+
+
+def strategy_for(name: str, setting: SearchSetting) -> Strategy:
+    """The strategy of one word of a study; raises InvalidInput for an unknown one."""
+    from optimizer.core.search.strategies import STRATEGIES, check_strategy
+
+    (known,) = check_strategy(name)
+    return STRATEGIES[known].made(setting)
+
+
+def replay_search(setting: SearchSetting) -> Strategy:
+    """Thresholds of a cascade where the family has a prompt, else knobs of its policy."""
+    from optimizer.core.family.kind import kind_of
+
+    if kind_of(setting.family).asks_models:
+        from optimizer.adapters.predictors.learning import learn_confidence
+        from optimizer.core.search.cascade.strategy import CascadeSearch
+
+        return CascadeSearch(setting, learn_confidence)
+    from optimizer.adapters.predictors.content_learning import learn_score
+    from optimizer.adapters.search.replay import ReplaySearch
+
+    return ReplaySearch(setting, learn_score)
+
+
+def find_packages() -> None:
+    """Looks at what installed packages add, once per process: for one that answers requests, before the first."""
+    from optimizer.host import packages
+
+    packages.look()
+
+
+def _added_by_packages(group: str) -> Sequence[Added]:
+    from optimizer.host import packages
+
+    return packages.added(group)
+
+
+find_with(_added_by_packages)

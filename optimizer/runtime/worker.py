@@ -1,0 +1,286 @@
+"""The worker: exactly one per database. Ticks, studies as DBOS workflows, the mirror to MLflow, roll-ups, the watch on champions.
+
+Each duty has a thread of its own, so that the tick goes on while a search computes or MLflow hangs. DBOS keeps which
+studies were begun: after a kill -9 the next worker's launch takes them up again, and the study's journal answers what was
+already asked. Heavy libraries are imported when the first study or mirror needs them, after the first tick.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+
+import structlog
+
+from optimizer.core.family.family import Family
+from optimizer.core.rollout.champion_limits import ChampionLimits
+from optimizer.host import run_files
+from optimizer.host.config import Settings
+from optimizer.jobs.champions.rehearse_champion import is_due, rehearse_champion
+from optimizer.jobs.champions.watch_champion import watch_champion
+from optimizer.jobs.champions.watch_limits import watch_limits
+from optimizer.jobs.content.keep_environment_override import keep_environment_override
+from optimizer.jobs.content.watch_pipeline import watch_pipeline
+from optimizer.jobs.families.each_family import each_family
+from optimizer.jobs.feedback import collect_reviews
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once
+from optimizer.jobs.outbox.send_alerts import send_alerts
+from optimizer.jobs.rollouts.tick import tick
+from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
+from optimizer.jobs.scheduling.trigger_studies import trigger_studies
+from optimizer.jobs.upkeep.prune_records import prune_records
+from optimizer.jobs.upkeep.read_retention import retentions
+from optimizer.ports import Alert, ModelSource, Tracker
+from optimizer.runtime import wiring
+from optimizer.runtime.study_workflows import StudyWorkflows
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 1.0  # how often queued studies and changed family files are looked for
+MIRROR_SECONDS = 2.0
+ALERTS_SECONDS = 2.0
+PIPELINE_SECONDS = 60.0
+MLFLOW_AFTER_SECONDS = 10.0  # to load MLflow takes three seconds of CPU, which a service that has just begun needs for its users
+ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
+ROLL_UP_SECONDS = 60.0
+MINUTES_SECONDS = 20.0
+CHAMPIONS_SECONDS = 60.0
+TRIGGERS_SECONDS = 300.0
+REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
+REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
+PURGE_SECONDS = 3600.0
+PRUNE_SECONDS = 24 * 3600.0
+PRUNE_PAUSE_S = 0.05  # between two batches, for whoever else writes
+FAILED = "worker_duty_failed"
+
+
+class Worker:
+    """Holds the lock for as long as it lives; ``run`` returns after SIGTERM, SIGINT or ``stop()``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = run_files.ProcessLock(settings, "worker")
+        self._end = threading.Event()
+        self._tracker: Tracker | None = None
+        self._models: ModelSource | None = None
+        self._mlflow_from = time.monotonic() + MLFLOW_AFTER_SECONDS
+        self._aliases_due = 0.0  # monotonic seconds
+        self._under_way: set[str] = set()  # studies, at the last look
+        self._handing_on = threading.Lock()  # two duties do it: now and then, and when a study has ended
+
+    def run(
+        self, *, wait: bool = True, on_wait: Callable[[int | None], None] | None = None, on_ready: Callable[[], None] | None = None
+    ) -> None:
+        """Do the worker's duties until told to end.
+
+        Args:
+            wait: stand by until the lock is free; False raises Refused naming the holder.
+            on_wait: told once, with the holder's pid, before standing by.
+            on_ready: told once the lock is held and the duties have begun.
+        """
+        self._listen_to_signals()
+        if not self._take_lock(wait, on_wait):
+            return
+        self._store = wiring.open_store(self._settings)
+        self._clock = wiring.open_clock(self._settings)
+        self._families = wiring.load_families(self._settings)
+        self._targets = wiring.load_targets(self._settings)
+        self._flags = wiring.load_flags()
+        self._channels = wiring.open_channels(self._settings)
+        alarms = self._settings.alarms
+        self._limits = ChampionLimits(error_share=alarms.error_share, silence_minutes=alarms.silence_minutes)
+        duties = [
+            self._thread("tick", self._tick, self._settings.tick_seconds),
+            self._thread("mirror", self._mirror, MIRROR_SECONDS),
+            self._thread("alerts", self._send_alerts, ALERTS_SECONDS),
+            self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
+            self._thread("prune", self._prune, PRUNE_SECONDS),
+            self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
+            self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
+            self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
+            self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
+            self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
+            self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
+        ]
+        run_files.announce(self._settings, "worker")
+        if on_ready is not None:
+            on_ready()
+        self._studies = StudyWorkflows(self._settings, self._store, self._clock, self._families)
+        duties.append(self._thread("studies", self._look_around, LOOK_SECONDS))
+        duties.append(self._thread("purge", self._studies.purge, PURGE_SECONDS))
+        while not self._end.wait(0.5):
+            pass
+        for duty in duties:
+            duty.join(timeout=2)
+        self._store.close()
+        run_files.withdraw(self._settings, "worker")
+        self._lock.release()
+
+    def stop(self) -> None:
+        self._end.set()
+
+    def _listen_to_signals(self) -> None:
+        def end(number: int, _frame: FrameType | None) -> None:
+            log.info("ending", signal=number)
+            self._end.set()
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, end)
+            signal.signal(signal.SIGINT, end)
+
+    def _take_lock(self, wait: bool, on_wait: Callable[[int | None], None] | None) -> bool:
+        if not wait:
+            self._lock.acquire_or_refuse(
+                "Another worker serves this database", "There is exactly one; `detent worker --wait` stands by until it has ended."
+            )
+            return True
+        if self._lock.acquire():
+            return True
+        log.info("standing by", holder=self._lock.holder())
+        if on_wait is not None:
+            on_wait(self._lock.holder())
+        while not self._end.is_set():
+            if self._lock.acquire(timeout_s=0.5):
+                return True
+        return False
+
+    def _thread(self, name: str, duty: Callable[[], None], every_s: float) -> threading.Thread:
+        """Runs ``duty`` now and then every so often. What it raises is logged, alerted until it works again, and does not end the others."""
+
+        def loop() -> None:
+            may_be_open = True  # an alert: of this duty, or left by a worker before
+            while not self._end.is_set():
+                began = time.monotonic()
+                try:
+                    duty()
+                    if may_be_open:
+                        self._store.write(lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC)))
+                        may_be_open = False
+                except Exception as error:  # one bad round must not stop the leases of everybody
+                    log.exception("duty failed", duty=name)
+                    self._alert(name, error)
+                    may_be_open = True
+                self._end.wait(max(0.05, every_s - (time.monotonic() - began)))
+
+        thread = threading.Thread(target=loop, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _alert(self, duty: str, error: Exception) -> None:
+        alert = Alert(
+            id=new_id("al"),
+            kind=FAILED,
+            subject=duty,
+            level="warning",
+            opened_at=datetime.now(UTC),
+            detail=f"The worker's duty {duty!r} failed: {error}. It goes on trying; var/logs/worker.log has the whole story.",
+        )
+        try:
+            self._store.write(lambda tx: self._store.alerts.open(tx, alert))
+        except Exception:
+            log.exception("alert not written", duty=duty)
+
+    def _tick(self) -> None:
+        report = tick(self._store, self._clock, self._settings.lease_seconds)
+        if report.done or report.overtaken:
+            log.debug("tick", at=report.at, done=report.done, overtaken=report.overtaken)
+
+    def _look_around(self) -> None:
+        if self._families.changed():
+            self._families.load()
+            for sync in wiring.sync_families(self._settings, self._families, self._store, self._clock):
+                log.info("family synced", family=sync.family, champion=sync.champion, edited=sync.edited, promoted=sync.promoted)
+        with self._store.read() as tx:
+            unfinished = self._store.studies.unfinished(tx)
+        self._studies.take_up(unfinished)
+        ended, self._under_way = self._under_way - {study.id for study in unfinished}, {study.id for study in unfinished}
+        if ended:
+            self._hand_on()
+
+    def _mirror(self) -> None:
+        """Everything that is due, then the aliases now and then. MLflow is opened only when there is something to say to it, and not at once."""
+        if self._tracker is None and time.monotonic() < self._mlflow_from:
+            return
+        now = self._clock.now()
+        with self._store.read() as tx:
+            is_due = bool(self._store.outbox.due(tx, now, 1, topics=TOPICS))
+        if not is_due and (self._tracker is None or time.monotonic() < self._aliases_due):
+            return
+        mirror_once(self._store, self._open_tracker, self._clock, self._families.families)
+        self._aliases_due = time.monotonic() + ALIASES_SECONDS
+
+    def _open_tracker(self) -> Tracker:
+        if self._tracker is None:
+            self._tracker = wiring.open_tracker(self._settings)
+        return self._tracker
+
+    def _send_alerts(self) -> None:
+        send_alerts(self._store, self._channels, self._clock, least=self._settings.alert_level)
+
+    def _watch_pipeline(self) -> None:
+        keep_environment_override(self._store, self._clock, list(self._families.families.values()), self._flags)
+        watch_pipeline(self._store, self._clock, self._targets)
+
+    def _prune(self) -> None:
+        files = self._families
+        kept, unpruned = retentions(
+            self._store, self._clock, dict(files.families), files.problems, pipeline_days=self._settings.pipeline_retain_days
+        )
+        for left in unpruned:
+            log.warning("not pruned", family=left.family, why=left.why)
+        for pruned in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).pruned:
+            log.info("pruned", rows=pruned.rows, family=pruned.family, n=pruned.n)
+
+    def _roll_up(self) -> None:
+        roll_up_performance(store=self._store, clock=self._clock)
+
+    def _roll_up_minutes(self) -> None:
+        roll_up_minutes(self._store, self._clock)
+        watch_limits(self._store, self._clock, dict(self._families.families), self._limits)
+
+    def _watch_champions(self) -> None:
+        watch_champion(self._store, self._clock, self._families.families)
+
+    def _trigger(self) -> None:
+        """Candidates first: while a rollout is under way no study starts by itself."""
+        try:
+            self._hand_on()
+        finally:
+            trigger_studies(
+                self._store,
+                self._clock,
+                dict(self._families.families),
+                self._open_models,
+                max_studies=self._settings.max_studies,
+                usd_per_month=self._settings.usd_per_month,
+            )
+
+    def _hand_on(self) -> None:
+        with self._handing_on:
+            hand_on_candidates(self._store, self._clock, dict(self._families.families))
+
+    def _rehearse(self) -> None:
+        def rehearse(family: Family) -> None:
+            if is_due(family, store=self._store, clock=self._clock):
+                outcome = rehearse_champion(family, store=self._store, clock=self._clock, models=self._open_models())
+                log.info("way back rehearsed", family=family.name, outcome=outcome)
+
+        each_family(dict(self._families.families), rehearse)
+
+    def _collect_reviews(self) -> None:
+        def collect(family: Family) -> None:
+            if collect_reviews.is_due(family, store=self._store, clock=self._clock):
+                collect_reviews.collect_reviews(family, store=self._store, clock=self._clock)
+
+        each_family(dict(self._families.families), collect)
+
+    def _open_models(self) -> ModelSource:
+        if self._models is None:
+            self._models = wiring.open_models(self._settings)
+        return self._models

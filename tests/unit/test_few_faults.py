@@ -1,0 +1,69 @@
+"""A body in which everything is wrong is answered with few faults: making each holds up who is served meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from api.gateway.chat_body import ChatBody
+from api.schemas import BudgetBody, ExposuresBody, FreezeBody, KeyBody, RenderBody, VariantBody
+from bench.siege.worst_texts import LIMITS
+from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
+from optimizer.core.content.records.record import read_record
+from tests.strategies import NOW
+
+N = LIMITS.values
+MEMBERS = {f"k{i}": 1 for i in range(N)}
+CHAT = {"model": "m", "messages": []}
+
+
+def errors_of(model: type[BaseModel], body: dict[str, Any]) -> list[Any]:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(body)
+    return caught.value.errors()
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (FreezeBody, MEMBERS),
+        (BudgetBody, MEMBERS),
+        (ChatBody, {**CHAT, "detent": MEMBERS}),
+        (RenderBody, {"variables": {}, "history": [0] * N}),
+        (ExposuresBody, {"client": "c", "windows": [[]] * N}),
+        (ChatBody, {**CHAT, "messages": [None] * N}),
+        (ChatBody, {**CHAT, "tools": ["x"] * N}),
+        (KeyBody, {"name": "k", "roles": [0] * N}),
+        (KeyBody, {"name": "k", "roles": ["serve"], "sources": [0] * N}),
+    ],
+)
+def test_however_much_is_wrong_few_faults_are_made(model: type[BaseModel], body: dict[str, Any]) -> None:
+    assert len(errors_of(model, body)) <= MAX_ALIKE + 1
+
+
+def test_lists_of_objects_with_members_of_their_own_are_bounded() -> None:
+    assert len(errors_of(VariantBody, {"from": "v", "examples": [{}] * N})) <= 3 * 1000 + 1
+
+
+def test_what_is_wrong_is_named_and_counted() -> None:
+    (unknown,) = errors_of(FreezeBody, {"reason": "r", **MEMBERS})
+    assert unknown["msg"] == f"Value error, {N:,} members are not known, such as k0, k1, k2, k3, k4; known are family, reason"
+    (wrong,) = errors_of(RenderBody, {"variables": {}, "history": [{}, *[0] * 100]})
+    assert wrong["msg"] == "Value error, 100 entries are no objects, such as those at 1, 2, 3, 4, 5 (counted from 0)"
+
+
+def test_a_few_are_named_each_with_its_place() -> None:
+    assert [one["loc"] for one in errors_of(FreezeBody, {"famliy": "f", "raeson": "r"})] == [("famliy",), ("raeson",)]
+    assert [one["loc"] for one in errors_of(RenderBody, {"variables": {}, "history": [0, {}, 1]})] == [("history", 0), ("history", 2)]
+
+
+def test_a_member_under_its_other_name_is_known() -> None:
+    assert "from_" not in errors_of(VariantBody, {"from": "v", **MEMBERS})[0]["msg"]
+
+
+def test_of_a_records_unknown_members_some_are_named_and_the_others_counted() -> None:
+    with pytest.raises(InvalidInput, match=rf"and {N - MAX_ALIKE:,} more are no members of a record\.") as caught:
+        read_record({"processing_type": "full", **MEMBERS}, id="r", received_at=NOW)
+    assert len(caught.value.faults) == MAX_ALIKE + 1

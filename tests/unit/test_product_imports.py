@@ -1,0 +1,101 @@
+"""Who imports whom: the product uses each of its modules, and none of them leans on the tests or the benchmarks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import resolve_name
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("optimizer", "api")
+PLACE = re.compile(rf"(?:{'|'.join(PRODUCT)})(?:\.\w+)+:\w+")
+MIGRATIONS = "optimizer.adapters.store.migrations"
+STARTED = {
+    "optimizer.cli": "console script `detent`",
+    "optimizer.demo.command": "entry point of the group detent.commands, by optimizer/cli/entry_points.py",
+    "optimizer.processes": "python -m, by optimizer/runtime/supervise.py: api, gateway, worker, mlflow",
+    "optimizer.runtime.mlflow_app": "python -m, by optimizer/runtime/mlflow_server.py",
+    "optimizer.adapters.models.embedded_server": "python -m, by optimizer/adapters/models/embedded_pool.py",
+    "optimizer.templates": "the files of `detent init`, read through importlib.resources",
+    f"{MIGRATIONS}.env": "Alembic runs it by its path",
+    **{f"{MIGRATIONS}.versions.{file.stem}": "Alembic runs it by its path" for file in ROOT.glob("optimizer/**/versions/r[0-9]*.py")},
+}
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """The product's modules and packages by their dotted names."""
+    found = {}
+    for file in (file for package in PRODUCT for file in (root / package).rglob("*.py")):
+        parts = file.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+def imported(name: str, file: Path) -> Iterator[str]:
+    """Dotted names, wherever in the file the import stands. Of ``from a import b`` both ``a`` and ``a.b``, which may be a module; of the
+    place of a strategy's maker, a text such as ``a.b:c``, its module.
+    """
+    package = name if file.stem == "__init__" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = resolve_name("." * node.level + (node.module or ""), package)
+            yield source
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and PLACE.fullmatch(node.value):
+            yield node.value.partition(":")[0]
+
+
+@cache
+def imports(root: Path = ROOT) -> dict[str, set[str]]:
+    """What each module of the product imports."""
+    return {name: set(imported(name, file)) for name, file in modules(root).items()}
+
+
+def reached(by_module: dict[str, set[str]], started: set[str]) -> set[str]:
+    """The modules that are loaded when all of ``started`` run to their ends; a module's packages are loaded before it."""
+    found, waiting = set[str](), set(started)
+    while waiting:
+        name = waiting.pop()
+        if name in by_module and name not in found:
+            found.add(name)
+            waiting |= by_module[name] | {name.rpartition(".")[0]}
+    return found
+
+
+def test_each_module_of_the_product_is_imported_on_the_way_from_what_is_started_by_name() -> None:
+    assert sorted(imports().keys() - reached(imports(), set(STARTED))) == []
+
+
+def test_what_is_said_to_be_started_by_name_exists_and_nothing_imports_it() -> None:
+    assert sorted(STARTED.keys() - imports().keys()) == []
+    assert [(other, name) for name in STARTED for other in imports() if name in imports()[other] and not other.startswith(f"{name}.")] == []
+
+
+def test_no_module_of_the_product_imports_tests_or_benchmarks() -> None:
+    theirs = {"tests", "bench", *(path.stem for path in (ROOT / "bench").iterdir() if path.suffix == ".py" or path.is_dir())}
+    assert sorted((name, other) for name, others in imports().items() for other in others if other.split(".")[0] in theirs) == []
+
+
+def test_an_unused_module_would_be_found_and_one_that_is_used_would_not(tmp_path: Path) -> None:
+    files = {
+        "optimizer/__init__.py": "",
+        "optimizer/cli.py": "def run():\n    from optimizer.jobs import search\n",
+        "optimizer/jobs/__init__.py": "",
+        "optimizer/jobs/search.py": "import optimizer.core.scoring as scoring\nfrom . import beside\n",
+        "optimizer/jobs/beside.py": "from tests import clock\n",
+        "optimizer/core/__init__.py": "",
+        "optimizer/core/scoring.py": "",
+        "optimizer/core/one.py": "from optimizer.core import other\n",
+        "optimizer/core/other.py": "import optimizer.core.one\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = imports(tmp_path)
+    assert found.keys() - reached(found, {"optimizer.cli"}) == {"optimizer.core.one", "optimizer.core.other"}
+    assert "tests" in found["optimizer.jobs.beside"]
