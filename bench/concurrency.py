@@ -66,17 +66,18 @@ async def serve() -> None:
 def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | None) -> dict[str, Any]:
     """One case in this process."""
     from optimizer.adapters.clock import SystemClock
-    from optimizer.adapters.database import Database
-    from optimizer.adapters.openai_wire import OpenAICompatible
-    from optimizer.core.dataset import make_example
-    from optimizer.core.errors import StudyStopped
-    from optimizer.core.family import parse_family
-    from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest
-    from optimizer.core.scoring import CORE_METRICS, Scorer
-    from optimizer.core.study import Budget, Study
-    from optimizer.jobs.call_model import JournaledModel
-    from optimizer.jobs.evaluation import Evaluator, OpenModel
-    from optimizer.jobs.study_run import StopFlag
+    from optimizer.adapters.models.openai_compatible import OpenAICompatible
+    from optimizer.adapters.store import Database
+    from optimizer.core.base.errors import StudyStopped
+    from optimizer.core.base.values import Budget
+    from optimizer.core.dataset.examples import make_example
+    from optimizer.core.declaration.read import parse_family
+    from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+    from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+    from optimizer.core.search.study import Study
+    from optimizer.jobs.calls.call_model import JournaledModel
+    from optimizer.jobs.studies.context import StopFlag
+    from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
 
     class Threaded:
         """The same model without coroutines."""
@@ -114,7 +115,7 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
             budget=study.budget, purpose="search", stop=StopFlag(store, clock, study.id),
         )  # fmt: skip
         scorer = Scorer(family.output, family.metrics, list(CORE_METRICS.values()))
-        evaluator = Evaluator(family, scorer, lambda name: OpenModel(calls=calls, revision=remote.revision, concurrency=at_once))
+        evaluator = Evaluator(family, scorer, lambda name: OpenModel(calls=calls, revision=remote.revision))
         evaluator.evaluate(family.variant(), examples[:at_once])  # connections, threads and plans are made
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         cancelled: list[float] = []

@@ -19,13 +19,14 @@ from common import RESULTS, ROOT, SHARED, Cell, write_result
 from learned.cascade_rows import Pair, at_threshold, best_threshold, random_mixing, read
 from learned.confidence_page import page
 
-from optimizer.adapters.confidence_learning import RECORDED, log_loss_gain
-from optimizer.adapters.confidence_learning import RECORDED_FEATURES as SEEN
-from optimizer.adapters.confidence_measures import area, brier, calibration_error, group_draws, measured, reliability
-from optimizer.adapters.confidence_training import GramRecipe, Recipe, Trained, TrainingRow, train
-from optimizer.core.policy.learned import beats
-from optimizer.core.policy.predictor_parts import logistic
-from optimizer.core.policy.request_features import FEATURES
+from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
+from optimizer.adapters.predictors.learning import RECORDED_FEATURES as SEEN
+from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
+from optimizer.adapters.predictors.training import Trained, TrainingRow, train
+from optimizer.core.predictor.parts import logistic
+from optimizer.core.predictor.request_features import FEATURES
+from optimizer.core.search.cascade.learned import beats
 
 DATA = SHARED / "data" / "cascade_logs"
 PAGE = ROOT / "docs" / "reference" / "confidence-measured.md"

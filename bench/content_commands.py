@@ -27,7 +27,7 @@ from content_quality import PAGE
 from learned.content_commands_page import BAND, BAR
 from learned.content_page import page
 
-from optimizer.core.dataset import Split, split_of
+from optimizer.core.dataset.examples import Split, split_of
 
 DATA = SHARED / "data" / "content_quality"
 WISHES = (*(("--keep-saved", saved) for saved in ("0.65", "0.70", "0.75", "0.80")), ("--keep-quality", "0.70"))

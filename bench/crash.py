@@ -70,7 +70,7 @@ class Installation:
 
     def running(self, name: str) -> int | None:
         """The process behind a name from its first moment on, also before it is ready: a kill may come at any time."""
-        words = ["-m", "optimizer.adapters.embedded_server"] if name == "embedded" else ["-m", "optimizer.processes", name]
+        words = ["-m", "optimizer.adapters.models.embedded_server"] if name == "embedded" else ["-m", "optimizer.processes", name]
         return next((p.pid for p in self._descendants() if p.cmdline()[1 : 1 + len(words)] == words), None)
 
     def ready(self, name: str) -> bool:

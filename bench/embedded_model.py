@@ -24,8 +24,8 @@ import httpx
 import psutil
 from common import Cell, write_result
 
-from optimizer.adapters.embedded_server import N_CTX, PROMPT_CACHE_MIB
-from optimizer.adapters.model_files import weights_file
+from optimizer.adapters.models.embedded_files import weights_file
+from optimizer.adapters.models.embedded_server import N_CTX, PROMPT_CACHE_MIB
 
 SERVER = """
 import json, sys, xllamacpp

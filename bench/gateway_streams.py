@@ -23,8 +23,8 @@ import httpx
 import psutil
 from common import ROOT, Cell, write_result
 
-from optimizer import wiring
-from optimizer.config import load_settings
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 from tests.faulty_provider import faulty_provider
 from tests.gateway_world import family, make_home
 

@@ -22,14 +22,15 @@ from typing import Any
 
 from common import Cell, ratio_interval, write_result
 
-from optimizer.adapters import mlflow_fields as fields
-from optimizer.adapters.database import Database
-from optimizer.adapters.mlflow_connection import connect
-from optimizer.adapters.mlflow_tracking import MlflowTracker
-from optimizer.core.dataset import Example, make_example
-from optimizer.core.study import Budget, ExampleResult, Study, Trial
-from optimizer.core.variant import Variant
-from optimizer.jobs.mirror_outbox import mirror_once
+from optimizer.adapters.mlflow import fields
+from optimizer.adapters.mlflow.connection import connect
+from optimizer.adapters.mlflow.tracking import MlflowTracker
+from optimizer.adapters.store import Database
+from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import Study, Trial
+from optimizer.jobs.outbox.mirror_outbox import mirror_once
 from optimizer.ports import VariantRecord
 
 FAMILY = "sentiment"

@@ -18,8 +18,8 @@ from math import comb, log, sqrt
 
 from common import ROOT, Cell, write_result
 
-from optimizer.core.comparison import paired_log_e
-from optimizer.core.gates import quality_margin
+from optimizer.core.evaluation.comparison import paired_log_e
+from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.statistics.exact_pairs import exact_p
 from optimizer.core.statistics.noninferiority import gaffke_p
 

@@ -26,22 +26,23 @@ from common import Cell, ratio_interval, write_result
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from api.chat import answer
-from api.chat_answer import Answered, Call
-from api.model_side import ModelSide
-from api.policy_answer import answer_by_policy
-from api.reader import Reader
-from api.routes.serving import Served
-from optimizer.adapters.language_models import Models
-from optimizer.adapters.model_settings import ModelSettings
-from optimizer.adapters.spool import Spool
-from optimizer.core.family import Family, parse_family
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest, request_for
-from optimizer.core.policy.answer_features import FEATURES as OF_ANSWER
-from optimizer.core.policy.confidence import FORMAT
+from api.gateway.chat import answer
+from api.gateway.chat_answer import Answered, AnsweredCall
+from api.gateway.model_side import ModelSide
+from api.gateway.policy_answer import answer_by_policy
+from api.gateway.reader import Reader
+from api.served import Served
+from optimizer.adapters.files.spool import Spool
+from optimizer.adapters.models.language_models import Models
+from optimizer.adapters.models.model_settings import ModelSettings
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import clip_inputs, render
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest, request_for
 from optimizer.core.policy.policy import Policy, parse_policy
-from optimizer.core.policy.request_features import FEATURES as OF_REQUEST
-from optimizer.core.rendering import clip_inputs, render
+from optimizer.core.predictor.answer_features import FEATURES as OF_ANSWER
+from optimizer.core.predictor.predictor import FORMAT
+from optimizer.core.predictor.request_features import FEATURES as OF_REQUEST
 
 AT_ONCE = 64
 MODEL_S = 0.005
@@ -132,13 +133,13 @@ def family() -> Family:
 _ids = count()
 
 
-def call_of(definition: Family) -> Call:
+def call_of(definition: Family) -> AnsweredCall:
     """The request as the gateway makes it of a parsed body."""
     variant = definition.variant()
     variables = clip_inputs(definition, {"document": DOCUMENT})
     request = request_for(variant, render(variant, variables), revision="")
     served = Served(family=cast(Any, ServedFamily(name=definition.name, definition=definition)), choice=cast(Any, None), token="")
-    return Call(id=f"in_{next(_ids)}", served=served, variant=variant, request=request, input=variables, sticky=False)
+    return AnsweredCall(id=f"in_{next(_ids)}", served=served, variant=variant, request=request, input=variables, sticky=False)
 
 
 async def one(side: ModelSide, definition: Family, policy: Policy | None) -> Answered:

@@ -26,7 +26,7 @@ from recorded.schedules import raced_search
 from recorded.tables import Arm, Table
 from recorded.trials import deal, report, without_differences
 
-from optimizer.core.selftest import wilson_interval
+from optimizer.core.statistics.wilson import wilson_interval
 
 PAGE = ROOT / "docs" / "reference" / "search-tables-measured.md"
 PUBLISHED = "continuous rejects, CR-A"

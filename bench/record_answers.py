@@ -24,10 +24,10 @@ from recorded.grid import POOL, GridVariant, grid
 from recorded.tables import Answer, AnswerFile, plan_of
 from recorded.tasks import TASKS, Task
 
-from optimizer.core.dataset import Example
-from optimizer.core.language import ModelAnswer, ModelRequest, request_for
-from optimizer.core.rendering import render
-from optimizer.core.scoring import Scorer
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.rendering import render
+from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
 
 TELL_EVERY_S = 20.0
 
@@ -53,7 +53,7 @@ def main() -> int:
     if not data.is_dir():
         print(f"Skipped: the rows are not at {data}. Set DETENT_SHARED to the folder that holds data/.")
         return 0
-    from optimizer.adapters.embedded_model import EmbeddedModel
+    from optimizer.adapters.models.embedded_model import EmbeddedModel
     from optimizer.adapters.text_metrics import build_scorer
 
     folder = recorded_folder()

@@ -28,18 +28,20 @@ from typing import Any
 from common import RESULTS, SHARED, Cell, write_result
 from recorded.tasks import TOPICS
 
-from optimizer import wiring
-from optimizer.config import Settings, load_settings
-from optimizer.core.champion import first
-from optimizer.core.comparison import bootstrap_interval
-from optimizer.core.dataset import Example
-from optimizer.core.family import Family, parse_family
-from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.core.study import Budget, Study
-from optimizer.jobs.call_model import JournaledModel
-from optimizer.jobs.create_study import create_study
-from optimizer.jobs.run_study import run_study
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.family.family import Family
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.search.study import Study
+from optimizer.core.serving.champion import first
+from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.run_study import run_study
 from optimizer.ports import Clock, Store, VariantRecord
+from optimizer.runtime import wiring
 
 BAR = 0.05
 MAX_CHARS = 600
@@ -262,7 +264,7 @@ def _dspy(bench: Bench, family: Family, study: Study, rows: Mapping[str, Sequenc
     import dspy
     from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
-    from optimizer.adapters.dspy_programs import silence_dspy
+    from optimizer.adapters.search.dspy_programs import silence_dspy
 
     silence_dspy()
     started = time.monotonic()

@@ -32,10 +32,10 @@ from live.setup import Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
 from recorded import without_model
 from recorded.tasks import TASKS, Task
 
-from optimizer import wiring
-from optimizer.config import load_settings
-from optimizer.core.comparison import bootstrap_interval
-from optimizer.core.racing import ContinuousRejects
+from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.search.racing import ContinuousRejects
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 
 SIZES = {
     "full": Sizes(train=60, dev=30, holdout=100, candidates=8),

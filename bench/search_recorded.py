@@ -28,8 +28,8 @@ from recorded.tasks import TASKS
 from recorded.trials import Reported, curves, deal, paired_interval, report, without_differences
 from recorded.without_model import RECORDED, with_stored_section
 
-from optimizer.core.racing import ExpectedGain, Halving, SignedRank
-from optimizer.core.selftest import wilson_interval
+from optimizer.core.search.racing import ExpectedGain, Halving, SignedRank
+from optimizer.core.statistics.wilson import wilson_interval
 
 LEAST_VARIANTS, LEAST_EXAMPLES = 30, 100
 SHARES = (1 / 24, 1 / 12, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0)  # of the calls of DSPy's random search

@@ -23,17 +23,18 @@ from typing import Any
 from common import Cell, write_result
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.adapters.database import Database
-from optimizer.core.dataset import Example, make_example
-from optimizer.core.family import Family, parse_family
-from optimizer.core.language import ModelAnswer, ModelPrice, ModelRequest, request_for
-from optimizer.core.rendering import render
-from optimizer.core.scoring import CORE_METRICS, Scorer
-from optimizer.core.study import Budget
-from optimizer.core.variant import Variant
-from optimizer.jobs.call_model import JournaledModel
-from optimizer.jobs.evaluation import Evaluator, OpenModel
+from optimizer.adapters.store import Database
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest, request_for
+from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
 from optimizer.ports import JournalEntry
 
 TOPICS = ("biology", "physics", "music")
@@ -95,7 +96,7 @@ class Bench:
             InstantModel(concurrency), store=store, clock=SystemClock(), study="st_measured", family="topics", budget=Budget(usd=1e6),
             purpose="search",
         )  # fmt: skip
-        return Evaluator(self.family, self.scorer, lambda name: OpenModel(calls=calls, revision="1", concurrency=concurrency))
+        return Evaluator(self.family, self.scorer, lambda name: OpenModel(calls=calls, revision="1"))
 
     def store(self, name: str) -> Database:
         store = Database(f"sqlite:///{self.folder / name}.db")

@@ -32,14 +32,13 @@ import numpy as np
 from common import Cell, ratio_interval, write_result
 from sqlalchemy import create_engine, event, insert
 
-from optimizer.adapters.database import Database
-from optimizer.adapters.database.engine import table
-from optimizer.adapters.database.tables import FEEDBACK_EVENTS, INTERACTIONS, CohortBlockRow, RolloutUnitsRow
-from optimizer.core.baseline import Baseline
-from optimizer.core.blocks import SECONDS, chained
-from optimizer.core.rollout import Champion, Rollout, iso
-from optimizer.core.watch import Watched, after, as_text, begin, from_text
-from optimizer.jobs.renew_leases import tick
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, CohortBlockRow, RolloutUnitsRow
+from optimizer.core.rollout.baseline import Baseline
+from optimizer.core.rollout.blocks import SECONDS, chained
+from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin, from_text
+from optimizer.core.serving.rollout import Champion, Rollout, iso
+from optimizer.jobs.rollouts.tick import tick
 from optimizer.ports import Store, StoredWatch
 
 FAMILY, ROLLOUT, SHARE = "sentiment", "ro_measured", 0.10
@@ -161,8 +160,8 @@ def build(n: int, folder: Path) -> Stored:
     for target, rows in (
         (INTERACTIONS, history(n - n_feedback, n_units, is_feedback=False)),
         (FEEDBACK_EVENTS, history(n_feedback, n_units, is_feedback=True)),
-        (table(RolloutUnitsRow), unit_rows(n_units, n_blocks)),
-        (table(CohortBlockRow), block_rows(n_blocks)),
+        (RolloutUnitsRow.__table__, unit_rows(n_units, n_blocks)),
+        (CohortBlockRow.__table__, block_rows(n_blocks)),
     ):
         with engine.begin() as connection:
             for index in target.indexes:
@@ -204,7 +203,7 @@ def _put_rollout(store: Database, tx: Any, n_blocks: int) -> None:
     watch = begin(SETTINGS)
     (block,) = chained(ROLLOUT, [("baseline", usual.as_record())], n_before=n_blocks, head=watch.head, closed_at=NOW)
     store.blocks.add(tx, [block])
-    watched = Watched(
+    watched = StoredEvidence(
         watch=after(watch, block, SETTINGS, rollout.ladder),
         cohorts={0: cohort_of(NOW) - 2 * COHORT},
         guardrails_until=NOW - timedelta(seconds=40),

@@ -22,11 +22,11 @@ from recorded.without_model import LIVE, RECORDED, with_section
 from search_live import LIVE as LIVE_TASKS
 from search_live import SIZES
 
-from optimizer import wiring
-from optimizer.config import load_settings
-from optimizer.core.comparison import bootstrap_interval
-from optimizer.core.dataset import Example
-from optimizer.core.trivial_baselines import Classify, trivial_scores
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.evaluation.trivial_baselines import Classify, trivial_scores
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 
 SEEDS = (1, 2, 3)
 N_EXAMPLES = 100  # a family, as bench/record_answers.py asks them

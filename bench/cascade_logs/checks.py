@@ -13,12 +13,12 @@ from cascade_logs.measures import ALLOWED, STRONG, cell_of, ending
 from cascade_logs.resampling import hardest_case
 from cascade_logs.rules import MARGIN
 from cascade_logs.tables import Logs
-from optimizer.core.policy.cascade import CascadeSetting, replay, replay_many
-from optimizer.core.policy.descent import best_thresholds, setting_of
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.sweep import Limit, curve
-from optimizer.core.policy.threshold_search import LeastCost, search
-from optimizer.core.selftest import wilson_interval
+from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import CascadeSetting, replay, replay_many
+from optimizer.core.search.cascade.sweep import Limit, curve
+from optimizer.core.search.cascade.thresholds import LeastCost, search
+from optimizer.core.statistics.wilson import wilson_interval
 
 N_BRUTE = 40  # records of a brute-force search of three tiers: some 40 x 40 settings
 

@@ -12,10 +12,10 @@ from common import Cell
 from cascade_logs.resampling import Draws, chain_draws, pair_draws
 from cascade_logs.rules import MARGIN, OURS, Judged, Learned, best_on, judge, judged_by_rule, thresholds_of
 from cascade_logs.tables import Logs
-from optimizer.core.policy.cascade import replay
-from optimizer.core.policy.threshold_search import LeastCost, search
-from optimizer.core.policy.weighted import LOSSES, figure
-from optimizer.core.selftest import wilson_interval
+from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.thresholds import LeastCost, search
+from optimizer.core.search.cascade.weighted import LOSSES, figure
+from optimizer.core.statistics.wilson import wilson_interval
 
 CHEAP, STRONG = "gpt-4o-mini", "gpt-4o"
 CHAINS = (("llama3.1-8b", CHEAP, STRONG), (CHEAP, "llama3.1-70b", "llama3.1-405b"))

@@ -23,7 +23,7 @@ a loss and half a win added; while no difference at all has been seen it is the 
 PAIR = """
 ## gpt-4o-mini > gpt-4o
 
-*Plain*: mean + 1.28 standard errors at each threshold, then the cheapest that fits. *Best on dev*: the cheapest threshold with a loss of at most one point on the dev rows themselves, which nobody can know beforehand; below
+*Plain*: mean + 1.28 standard errors at each threshold, then the cheapest that fits. *Best on dev*: the cheapest threshold with a loss of at most one point on the dev rows themselves, which cannot be known beforehand; below
 ours where ours loses more than a point there. *Above a point*: share of {n} draws in which the true loss is above one point: training rows drawn with replacement from train and dev together, that pool being the truth.
 
 | set | dev rows | saved | plain | best on dev | loss on dev | above a point: ours | plain | expected |

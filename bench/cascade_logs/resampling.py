@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cascade_logs.chain_choice import choose_chain
 from cascade_logs.rules import MARGIN, OURS, thresholds_of
 from cascade_logs.tables import Logs
-from optimizer.core.policy.cascade import replay
-from optimizer.core.policy.chain_choice import choose_chain
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.sweep import NEVER, curve
-from optimizer.core.policy.threshold_search import LeastCost, search
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.sweep import NEVER, curve
+from optimizer.core.search.cascade.thresholds import LeastCost, search
 
 RULES = (OURS, "score test in sequence", "plain bound", "expected")
 SLACK = 1e-12

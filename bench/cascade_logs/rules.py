@@ -26,8 +26,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from cascade_logs.tables import Logs
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.sweep import NEVER, Curve, curve, last_in_sequence
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.sweep import NEVER, LossCurve, curve, last_in_sequence
 
 MARGIN = 0.01
 PLAIN_ACCEPT = 0.95  # the default that users start from
@@ -72,12 +72,12 @@ def thresholds_of(pair: TierRecords, *, before_call: bool = False) -> dict[str, 
     return {rule: float(swept.threshold[at]) if swept.cost_usd[at] < strong else NEVER for rule, at in places.items()}
 
 
-def plain_upper(n: int, swept: Curve, squares: Array) -> Array:
+def plain_upper(n: int, swept: LossCurve, squares: Array) -> Array:
     """What a plain implementation does: mean + 1.28 standard errors of the observed differences at each threshold, and then the best of them."""
     return swept.loss + NormalDist().inv_cdf(0.9) * np.sqrt(np.maximum(squares - swept.loss**2, 0) / n)
 
 
-def score_test_p(n: int, swept: Curve, squares: Array) -> Array:
+def score_test_p(n: int, swept: LossCurve, squares: Array) -> Array:
     """One-sided p of "the loss is a point or more" for differences of -1, 0, 1. Source: Tango (1998), Statistics in Medicine 17, 891-908."""
     lost, won = (squares + swept.loss) * n / 2, (squares - swept.loss) * n / 2
     b = -lost - won + (2 * n - lost + won) * MARGIN
@@ -87,7 +87,7 @@ def score_test_p(n: int, swept: Curve, squares: Array) -> Array:
     return p
 
 
-def _squares(pair: TierRecords, swept: Curve) -> Array:
+def _squares(pair: TierRecords, swept: LossCurve) -> Array:
     """Mean squared difference of the records answered by the cheap model, per threshold."""
     order = np.argsort(-pair.confidence[:, 0], kind="stable")
     summed = np.concatenate(([0.0], np.cumsum((pair.score[:, 1] - pair.score[:, 0])[order] ** 2)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from common import SHARED
 
-from optimizer.core.policy.records import TierRecords
+from optimizer.core.search.cascade.records import TierRecords
 
 FOLDER = SHARED / "data" / "cascade_logs"
 CONFIDENT_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa", "rlc_gsm8k", "rlc_truthfulqa")

@@ -8,10 +8,10 @@ import numpy as np
 
 from fixed_pool.pools import Array
 from fixed_pool.rejects import Rule
-from optimizer.core import racing
+from optimizer.core.search import racing
 
 
-def through_race(make: Callable[[int], racing.Rule]) -> Rule:
+def through_race(make: Callable[[int], racing.RaceRule]) -> Rule:
     """``make`` says the rule for so many calls: a race of its own for each budget."""
 
     def run(scores: Array, budgets: Sequence[int]) -> Array:
@@ -20,12 +20,12 @@ def through_race(make: Callable[[int], racing.Rule]) -> Rule:
     return run
 
 
-def cut_short(rule: racing.Rule) -> Rule:
+def cut_short(rule: racing.RaceRule) -> Rule:
     """A rule that knows no budget: one race, its leader looked at when each of the budgets is used up or the race has ended."""
     return lambda scores, budgets: np.array([_raced(one, rule, budgets) for one in scores]).T
 
 
-def _raced(scores: Array, rule: racing.Rule, budgets: Sequence[int]) -> list[int]:
+def _raced(scores: Array, rule: racing.RaceRule, budgets: Sequence[int]) -> list[int]:
     names = [f"{example}" for example in range(scores.shape[1])]
     race = racing.Race(names, rule, seed=0)
     column = {example: i for i, example in enumerate(race.order)}

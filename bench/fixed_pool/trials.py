@@ -14,7 +14,7 @@ from common import Cell
 
 from fixed_pool import models, product, rejects
 from fixed_pool.pools import MEANS, Pool, draw
-from optimizer.core.racing import ContinuousRejects, ExpectedGain, Halving, SignedRank
+from optimizer.core.search.racing import ContinuousRejects, ExpectedGain, Halving, SignedRank
 
 WIDTH = 8  # calls that expected gain gives out at once
 SHARES = (0.10, 0.20, 0.33, 0.50)  # of the calls of evaluating everybody in full
@@ -71,7 +71,10 @@ def measure(pool: Pool, part: str, kept: Path, n_draws: int | None = None) -> Me
 
 def code_digest() -> str:
     """Of the modules that decide what is measured: another rule is measured anew."""
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(str(models.__file__)).parents[2] / "optimizer" / "core" / "racing.py"]
+    files = [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        Path(str(models.__file__)).parents[2] / "optimizer" / "core" / "search" / "racing.py",
+    ]
     return sha256(b"".join(path.read_bytes() for path in files if path.name != "page.py")).hexdigest()
 
 

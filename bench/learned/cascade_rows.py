@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.core.policy.answer_features import logit
-from optimizer.core.policy.request_features import request_features
+from optimizer.core.predictor.answer_features import logit
+from optimizer.core.predictor.request_features import request_features
 
 LOSS = 0.01  # one point of quality
 CHEAP_USD, STRONG_USD = 0.24, 24.7  # per million tokens, Mixtral 8x7B and GPT-4 Turbo, as RouteLLM's paper sets them (Ong et al. 2024)

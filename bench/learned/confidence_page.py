@@ -41,7 +41,7 @@ QUERY = """
 ## Features of the query alone
 
 No confidence is recorded in these sets, so the query is routed before any call, to Mixtral 8x7B or to GPT-4 Turbo, at the prices that RouteLLM's paper sets: $.24 and $24.70 per million tokens, both taken to write as many. Threshold as above.
-*At a point of dev*: the best threshold on dev itself, which nobody knows beforehand: how good the order is. {verdict}
+*At a point of dev*: the best threshold on dev itself, which is not known beforehand: how good the order is. {verdict}
 """
 
 

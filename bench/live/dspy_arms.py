@@ -15,10 +15,10 @@ import dspy
 from dspy.lm15 import Message, Response, Usage
 
 from live.setup import MAX_EXAMPLES, Counted, Found, Setup, written
-from optimizer.core.dataset import Example
-from optimizer.core.parsing import expected_text
-from optimizer.core.rendering import clip_inputs
-from optimizer.core.variant import FewShot
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.answer import expected_text
+from optimizer.core.family.rendering import clip_inputs
+from optimizer.core.family.variant import FewShot
 
 KEY, ANSWER = "row", "answer"
 NEVER = 10**9  # errors before DSPy gives up
@@ -188,7 +188,7 @@ def silence() -> None:
     """DSPy's optimizers print and log every failed example."""
     import logging
 
-    from optimizer.adapters.dspy_programs import silence_dspy
+    from optimizer.adapters.search.dspy_programs import silence_dspy
 
     silence_dspy()
     logging.getLogger("gepa").setLevel(logging.CRITICAL)

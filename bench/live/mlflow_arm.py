@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 from live.setup import Counted, Found, Setup, written
-from optimizer.core.dataset import Example
+from optimizer.core.dataset.examples import Example
 
 
 def optimize_prompts(setup: Setup) -> Found:
@@ -48,7 +48,7 @@ def optimize_prompts(setup: Setup) -> Found:
 
 
 def _expected(setup: Setup, example: Example) -> str:
-    from optimizer.core.parsing import expected_text
+    from optimizer.core.family.answer import expected_text
 
     return expected_text(setup.family.output, example.expected)
 

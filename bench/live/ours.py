@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from live.setup import MAX_EXAMPLES, Found, Setup
-from optimizer import wiring
-from optimizer.core.champion import first
-from optimizer.core.study import Budget, Study
-from optimizer.jobs.create_study import create_study
-from optimizer.jobs.run_study import run_study
+from optimizer.core.base.values import Budget
+from optimizer.core.search.study import Study
+from optimizer.core.serving.champion import first
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.run_study import run_study
 from optimizer.ports import VariantRecord
+from optimizer.runtime import wiring
 
 TELL_EVERY_S = 20.0
 
@@ -65,8 +66,8 @@ def _study(setup: Setup, strategy: str) -> Study:
         if setup.store.champions.current(tx, setup.family.name) is None:
             record = VariantRecord(family=setup.family.name, variant=champion, source="file", created_at=now, created_by="bench")
             setup.store.variants.add(tx, record)
-            crowned = first(family=setup.family.name, variant=champion.id, at=now, by="bench", why="the bare prompt")
-            setup.store.champions.put(tx, crowned)
+            promoted = first(family=setup.family.name, variant=champion.id, at=now, by="bench", why="the bare prompt")
+            setup.store.champions.put(tx, promoted)
 
     setup.store.write(fill)
     made = create_study(

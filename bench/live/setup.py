@@ -11,14 +11,15 @@ from typing import Any
 
 from recorded.tasks import Task
 
-from optimizer.core.dataset import Example
-from optimizer.core.family import Family, parse_family
-from optimizer.core.language import ModelAnswer, request_for
-from optimizer.core.rendering import render
-from optimizer.core.scoring import Scorer
-from optimizer.core.study import Budget
-from optimizer.core.variant import FewShot, Variant
-from optimizer.jobs.call_model import JournaledModel
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import Example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.models.language import ModelAnswer, request_for
+from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.ports import Clock, Store
 
 MAX_EXAMPLES = 4

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from optimizer.core.dataset import Example
-from optimizer.core.rendering import few_shot
-from optimizer.core.space import apply_point
-from optimizer.core.variant import Variant
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.rendering import few_shot
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.space import apply_point
 from recorded.tasks import Task
 
 POOL = 80  # training examples to choose from

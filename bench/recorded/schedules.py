@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
 
-from optimizer.core.raced_search import RacedSearch
-from optimizer.core.racing import Race, Rule
-from optimizer.core.strategy import Proposal
-from optimizer.core.study import ExampleResult
-from optimizer.core.variant import Variant
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.race_strategy import RacedSearch
+from optimizer.core.search.racing import Race, RaceRule
+from optimizer.core.search.strategy import Proposal
 from recorded.tables import Arm
 
 DSPY_CANDIDATES = 19  # BootstrapFewShotWithRandomSearch: 16 drawn ones, and its three fixed ones
@@ -158,8 +158,8 @@ def _proposal(arm: int) -> Proposal:
     return Proposal(variant=Variant(messages=({"role": "user", "content": f"{arm}"},), model={"name": "table"}), proposer="table")
 
 
-def racing(rule: Rule, n_candidates: int | None = None) -> Schedule:
-    """A Rule of ``optimizer/core/racing.py`` with all candidates at the start."""
+def racing(rule: RaceRule, n_candidates: int | None = None) -> Schedule:
+    """A Rule of ``optimizer/core/search/racing.py`` with all candidates at the start."""
 
     def run(problem: Problem) -> Trace:
         names = [f"{arm}" for arm in range(len(problem.arms))[:n_candidates]]

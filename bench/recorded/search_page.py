@@ -17,8 +17,8 @@ bootstrap) are over these splits, so they speak of these tasks and this model, n
 
 **Measured with the rule that strategy `race` had before** [0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md), and not run again since; [the rules on recorded tables](search-tables-measured.md) has the present one.
 
-Ours is strategy `race` (`optimizer/core/raced_search.py`) with the rule `ExpectedGain` of `optimizer/core/racing.py`, at the calls with which it has also paid for the last examples of leader and champion; [0011](../adr/0011-the-next-example-goes-where-it-may-change-the-winner.md) says why. Its contenders come as a study's proposers make them: choices of examples
-with the champion's instruction, then instructions beside the examples of whoever leads, 11 or 14 of the 32 variants; *all variants in one race* has no such order. *DSPy's random search*: the schedule of BootstrapFewShotWithRandomSearch with its own
+Ours is strategy `race` (`optimizer/core/search/race_strategy.py`) with the rule `ExpectedGain` of `optimizer/core/search/racing.py`, at the calls with which it has also paid for the last examples of leader and champion; [0011](../adr/0011-the-next-example-goes-where-it-may-change-the-winner.md) says why. Its contenders come as a study's proposers make them: choices of examples
+with the champion's instruction, then instructions beside the examples of the leader, 11 or 14 of the 32 variants; *all variants in one race* has no such order. *DSPy's random search*: the schedule of BootstrapFewShotWithRandomSearch with its own
 settings, 19 candidates each on all examples, drawn from all 32 variants (its calls for bootstrapping are not counted against it). By itself that optimizer varies examples only: *random search over examples* asks the eight choices with the champion's instruction, and has then no more to ask. *Random search* goes on to all variants, the champion somewhere among them. *Optuna*: TPE over instruction and choice of examples, without
 and with its WilcoxonPruner. Successive halving and the signed-rank race are the other two rules of `racing.py`.
 """
@@ -47,7 +47,7 @@ NONE = "Nowhere in these tables.\n"
 BIAS = """
 ## What a study reports
 
-A study searches, and its winner is looked at once on the held-out examples, through the product's own gates (`core/gates.py`; the gate on n asks for as many as are held out). *Shuffled*: each example's scores are dealt out among the variants by
+A study searches, and its winner is looked at once on the held-out examples, through the product's own gates (`core/evaluation/gates.py`; the gate on n asks for as many as are held out). *Shuffled*: each example's scores are dealt out among the variants by
 chance, so that none is better than another; then at most .05 of the studies may report an improvement. *Leads on dev*: what a tool would report that believes the score it selected on.
 
 | family | scores | reports an improvement | 95 % interval | leads on dev |

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from optimizer.core.dataset import Example, make_example, select
-from optimizer.core.family import Family, parse_family
-from optimizer.core.rendering import clip_inputs
+from optimizer.core.dataset.examples import Example, make_example, select
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import clip_inputs
 
 MAX_CHARS = 600  # as the families of the demo cut their documents
 RECORDED_AT = datetime(2026, 11, 20, tzinfo=UTC)

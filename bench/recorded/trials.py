@@ -6,8 +6,9 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from optimizer.core.comparison import Interval, bootstrap_interval, compare_scores
-from optimizer.core.gates import IMPROVED, Evidence, GateSettings, all_passed, confidence_of, evaluate_gates
+from optimizer.core.base.values import Interval
+from optimizer.core.evaluation.comparison import bootstrap_interval, compare_scores
+from optimizer.core.evaluation.gates import IMPROVED, ConfirmationEvidence, GateSettings, all_passed, confidence_of, evaluate_gates
 from recorded.schedules import Problem, Schedule, Trace
 from recorded.tables import Table
 
@@ -72,7 +73,7 @@ def report(dealt: Dealt, schedule: Schedule) -> Reported:
         return Reported()
     before, after = ([dealt.problem.arms[arm].scores[i] for i in dealt.held] for arm in (0, winner))
     comparison = compare_scores(before, after, seed=dealt.problem.seed)
-    evidence = Evidence(
+    evidence = ConfirmationEvidence(
         champion=comparison.champion_mean,
         candidate=comparison.candidate_mean,
         champion_quality=comparison.champion_mean,

@@ -14,9 +14,9 @@ import httpx
 import psutil
 
 from bench.siege.one_request import FAMILY_MASKED
-from optimizer import wiring
-from optimizer.config import Settings
-from optimizer.core.access import access_of, hash_of
+from optimizer.core.serving.access import access_of, hash_of
+from optimizer.host.config import Settings
+from optimizer.runtime import wiring
 from tests.faulty_provider import faulty_provider
 from tests.gateway_world import make_home
 from tests.running_server import CHILDREN, Server

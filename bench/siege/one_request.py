@@ -14,15 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fastapi.testclient import TestClient
 
-from api.gateway import create_gateway
+from api.gateway.app import create_gateway
 from bench.siege.worst_texts import ANSWERS, COMPLETIONS, FILES, body_of
-from optimizer import wiring
 from optimizer.adapters.clock import SystemClock
-from optimizer.config import Settings
-from optimizer.core.errors import DetentError
-from optimizer.core.family import Output
-from optimizer.core.parsing import parse_output
-from optimizer.jobs.import_examples import import_examples
+from optimizer.core.base.errors import DetentError
+from optimizer.core.family.answer import Output, parse_output
+from optimizer.host.config import Settings
+from optimizer.jobs.dataset.import_examples import import_examples
+from optimizer.runtime import wiring
 from tests.api_world import FAMILY, make_home, serving
 from tests.faulty_provider import faulty_provider
 

@@ -8,6 +8,7 @@ from typing import Any
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reliability.md"
 LOAD = "load: "  # begins the cases of the second part
+FILE = "file: "  # begins those of the first that are no bodies of requests
 
 HEAD = """# Under siege
 
@@ -41,12 +42,13 @@ def page(result: Mapping[str, Any]) -> str:
     cells = result["cells"]
     load = [cell for cell in cells if cell["case"].startswith(LOAD)]
     begun = next(cell for cell in load if cell["unit"] == "minutes")
-    bodies = max(int(cell["case"].rsplit("(", 1)[1].split(" ")[0].replace(",", "")) for cell in cells if cell not in load)
+    texts = [cell for cell in cells if cell not in load]
+    bodies = max(int(cell["case"].rsplit("(", 1)[1].split(" ")[0].replace(",", "")) for cell in texts if not cell["case"].startswith(FILE))
     head = HEAD.format(
         commit=result["commit"], machine=result["machine"], verdict=_verdict(cells), minutes=begun["ours"], turns=begun["n"], body_mb=bodies / 1e6
     )  # fmt: skip
     rows = ["| measured | figure | bar | of |", "| --- | --- | --- | --- |", *map(_load_row, load)]
-    return head + "\n".join(rows) + "\n" + TEXTS + "\n".join(_text_rows([c for c in cells if c not in load])) + "\n"
+    return head + "\n".join(rows) + "\n" + TEXTS + "\n".join(_text_rows(texts)) + "\n"
 
 
 def is_kept(cell: Mapping[str, Any]) -> bool:

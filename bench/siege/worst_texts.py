@@ -9,9 +9,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from optimizer.config import Limits
+from optimizer.core.models.wire import MESSAGE
+from optimizer.host.config import ServerLimits
 
-LIMITS = Limits()
+LIMITS = ServerLimits()
 ROOM = 1000  # bytes of a body around its text
 JSON_LINES = "application/x-ndjson"
 
@@ -45,24 +46,37 @@ ENTRANCES: dict[str, tuple[str, Callable[[], Any]]] = {  # case -> (path, what m
     "feedback: a row of account heads": ("/v1/feedback", lambda: _event(_filled("aa11 ", EVENTS))),
     "feedback: addresses that end in a dot": ("/v1/feedback", lambda: _event(_filled("x@a.", EVENTS))),
     "feedback: unknown fields": ("/v1/feedback", lambda: _members(LIMITS.events_values - 2)),
-    "feedback: a thousand events of unknown fields": ("/v1/feedback", lambda: [_members(198)] * 1000),
+    "feedback: a thousand events of unknown fields": ("/v1/feedback", lambda: [_members(LIMITS.events_values // 1000 - 2)] * 1000),
     "feedback: lists of nothing": ("/v1/feedback", lambda: [[]] * (EVENTS // 4)),
+    "feedback: names that no one sent before": (
+        "/v1/feedback",
+        lambda: [{f"{i}k{j}": 1 for j in range(LIMITS.events_values // 1000 - 2)} for i in range(1000)],
+    ),
+    "feedback: commas and quotes in a text": ("/v1/feedback", lambda: _event(_filled('",', EVENTS * 2 // 3))),
+    "feedback: backslashes": ("/v1/feedback", lambda: _event(_filled("\\", EVENTS // 2) + ",")),
     "feedback: nested brackets": ("/v1/feedback", lambda: "[" * (EVENTS - ROOM)),
     "import: lines that are no JSON": ("/v1/interactions/import", lambda: "x\n" * 60_000),
+    "import: more lines than a minute takes": ("/v1/interactions/import", lambda: "x\n" * ((EVENTS - ROOM) // 2)),
     "import: blank lines": ("/v1/interactions/import", lambda: "\n" * (EVENTS - ROOM)),
     "render: unknown variables": (RENDER, lambda: {"variables": _members(LIMITS.values - 5)}),
     "render: a variable of brackets": (RENDER, lambda: {"variables": {"text": _filled("[", TEXT)}}),
     "render: a variable of templates": (RENDER, lambda: {"variables": {"text": _filled("{{text}}", TEXT)}}),
+    "render: a history of numbers": (RENDER, lambda: {"variables": {"text": "x"}, "history": [0] * (LIMITS.values - 5)}),
     "render: a history of nothing": (RENDER, lambda: {"variables": {"text": "x"}, "history": [{}] * (LIMITS.values - 5)}),
     "chat: a row of 1-1-1": (COMPLETIONS, lambda: _said(_filled("1-", CHAT))),
     "chat: a table of numbers": (COMPLETIONS, lambda: _said(_filled("1234567 7654321 ", CHAT))),
     "chat: words that would command": (COMPLETIONS, lambda: _said(_filled("ignore previous instructions ", CHAT))),
     "chat: turns of nothing": (COMPLETIONS, lambda: _chat(messages=[{}] * (LIMITS.values - 5))),
+    "chat: turns of numbers": (COMPLETIONS, lambda: _chat(messages=[0] * (LIMITS.values - 5))),
+    "chat: turns of everything wrong": (COMPLETIONS, lambda: _chat(messages=[dict.fromkeys(MESSAGE, 0)] * (LIMITS.values // 12))),
+    "chat: unknown fields of ours": (COMPLETIONS, lambda: _chat(detent=_members(LIMITS.values - 9))),
     "chat: unknown variables": (COMPLETIONS, lambda: _chat(detent={"variables": _members(LIMITS.values - 9)})),
     "chat: unknown fields": (COMPLETIONS, lambda: _chat(**_members(LIMITS.values - 9))),
     "chat: nested brackets": (COMPLETIONS, lambda: "[" * (CHAT - ROOM)),
     "variants: unknown knobs": ("/v1/families/triage/variants", lambda: {"from": "v", "policy": _members(LIMITS.values - 5)}),
     "freeze: unknown members": ("/v1/freeze", lambda: _members(LIMITS.values - 5)),
+    "keys: roles of numbers": ("/v1/keys", lambda: {"name": "k", "roles": [0] * (LIMITS.values - 5)}),
+    "variants: examples of nothing": ("/v1/families/triage/variants", lambda: {"from": "v", "examples": [{}] * (LIMITS.values // 2 - 5)}),
     "freeze: a long name above faults": ("/v1/freeze", lambda: {"n" * (OTHER // 2): {f"k{i}": "\0" for i in range(6000)}}),
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from common import Cell
 
-from optimizer.core.blocks import SECONDS, may_count
+from optimizer.core.rollout.blocks import SECONDS, may_count
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from simulations.guardrail_alarms import HOPELESS

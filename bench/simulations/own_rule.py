@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rules.ramps import Ending
 
-from optimizer.core.statistics.decision import Standing, decide
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
 from simulations.tally import BASE, DELTA, as_block
 
 LADDER = (0.10, 0.25, 0.50, 0.75)
@@ -41,7 +41,7 @@ class OwnRule:
             ladder=self.ladder, stage=self.stage, peaks=self.gate.peaks, labelled_in_stage=in_stage, labelled=seen,
             max_labelled=self.labels, waits_for=waits_for,
         )  # fmt: skip
-        found = decide(standing).action
+        found = stopping_rule(standing).action
         if found == "advance":
             self.stage += 1
         return ENDINGS.get(found)

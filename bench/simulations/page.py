@@ -76,7 +76,7 @@ With so few users most rollouts end inconclusive: the forecast says so before th
 WHOLE = """
 ## Whole rollouts: gate, guardrails and integrity checks at once
 
-Five requests a second, each from another unit, 40 labels an hour; guardrail blocks of ten seconds and quality blocks of an hour through `watch.after`, decisions by `judge`, exactly as in the tick, with the product's alphas.
+Five requests a second, each from another unit, 40 labels an hour; guardrail blocks of ten seconds and quality blocks of an hour through `evidence_state.after`, decisions by `next_action`, exactly as in the tick, with the product's alphas.
 The safe rollout gets the same traffic for 80 hours and looks every hour at success, errors, latency and cost, each one-sided at .05 without a margin. It sees small harm to quality sooner, since it
 puts half of all users on the candidate after a quarter of its time; what it does not see, it ships. Units: those that got the candidate until it ended.
 """

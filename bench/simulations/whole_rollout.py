@@ -1,7 +1,7 @@
 """Whole rollouts: the quality gate, the guardrails and the integrity checks at once, by the very functions that the tick calls.
 
 Requests come at a steady rate, each from another unit; a few of them are labelled. Every ten seconds a guardrail block closes, every hour
-a quality block. ``watch.after`` folds them, ``judge`` says what follows. GrowthBook's safe rollout gets traffic of the same kind.
+a quality block. ``evidence_state.after`` folds them, ``next_action`` says what follows. GrowthBook's safe rollout gets traffic of the same kind.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from common import Cell
 from rules.totals import Difference, gbstats_one_sided, pooled
 
-from optimizer.core import watch as folding
-from optimizer.core.blocks import FIRST_PREVIOUS_HASH, SECONDS, BlockKind, StoredBlock
-from optimizer.core.judgement import guardrail_alarm, judge
-from optimizer.core.rollout import Rollout, iso
+from optimizer.core.rollout import evidence_state as folding
+from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, BlockKind, StoredBlock
+from optimizer.core.rollout.next_action import guardrail_alarm, next_action
+from optimizer.core.serving.rollout import Rollout, iso
 from optimizer.core.statistics.outcomes import Outcomes
 from simulations.guardrail_alarms import CAP, HOPELESS, SIGMA, exceeding
 from simulations.own_ramps import CLOCK_LABELS
@@ -63,7 +63,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def rollout_at(stage: int) -> Rollout:
-    """A rollout that started at ``START`` and stands at a stage; what ``judge`` reads of it."""
+    """A rollout that started at ``START`` and stands at a stage; what ``next_action`` reads of it."""
     spans = [
         {"share": share, "from": iso(START), "to": iso(START), "clock_from": iso(START), "clock_to": iso(START)}
         for share in LADDER[: stage + 1]
@@ -126,7 +126,7 @@ def quality_block(rng: np.random.Generator, truth: Truth, stage: int, hour: int)
     return content, n_c
 
 
-def first_watch() -> folding.Watch:
+def first_watch() -> folding.EvidenceState:
     baseline = {
         "error_rate": 0.01, "latency_exceed": 0.05, "latency_limit_ms": 1000.0, "cost_cap_usd": 1.0,
         "cost_mean": float(USUAL_COST.mean()), "cost_variance": float(USUAL_COST.var()),
@@ -135,7 +135,7 @@ def first_watch() -> folding.Watch:
     return replace(start, compared=tuple(range(len(LADDER))))  # hopeless guardrails are not simulated to their end, and hold up nobody
 
 
-def run_whole(rng: np.random.Generator, truth: Truth, start: folding.Watch) -> tuple[str, int, float]:
+def run_whole(rng: np.random.Generator, truth: Truth, start: folding.EvidenceState) -> tuple[str, int, float]:
     """How it ended, labels used, and units that got the candidate until then."""
     watch, stage, units = start, 0, 0.0
     for hour in range(MAX_HOURS):
@@ -154,7 +154,7 @@ def run_whole(rng: np.random.Generator, truth: Truth, start: folding.Watch) -> t
         content, _ = quality_block(rng, truth, stage, hour)
         watch = folding.after(watch, stored("quality", content), SETTINGS, LADDER)
         now = START + timedelta(hours=hour + 1)
-        found = judge(rollout, watch, at=now, clock_at=now)
+        found = next_action(rollout, watch, at=now, clock_at=now)
         if found.act == "advance":
             stage += 1
         elif found.act == "promote":

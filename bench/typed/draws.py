@@ -17,21 +17,23 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from optimizer import wiring
-from optimizer.config import load_settings
-from optimizer.core.champion import first
-from optimizer.core.dataset import make_example
-from optimizer.core.family import Family, parse_family
-from optimizer.core.language import ModelAnswer, ModelRequest
-from optimizer.core.policy.cascade import CascadeSetting, replay
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
-from optimizer.core.policy.records import TierRecords
-from optimizer.core.policy.threshold_search import Found, LeastCost, search
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.replay import CascadeSetting, replay
+from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, search
+from optimizer.core.search.study import Study
+from optimizer.core.serving.champion import first
 from optimizer.core.statistics.exact_pairs import exact_p
-from optimizer.core.study import Budget, Study
-from optimizer.jobs.create_study import create_study
-from optimizer.jobs.run_study import run_study
+from optimizer.host.config import load_settings
+from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.run_study import run_study
 from optimizer.ports import VariantRecord
+from optimizer.runtime import wiring
 
 CHEAP, STRONG = "gpt-4o-mini", "gpt-4o"
 MARGIN, CONFIDENCE = 0.05, 0.9
@@ -201,7 +203,7 @@ class Table:
                 return self._true(CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)))[0]
         return 0.0
 
-    def _truth(self, found: Found) -> tuple[float, float]:
+    def _truth(self, found: FoundThresholds) -> tuple[float, float]:
         return self._true(found.setting)
 
     def _true(self, setting: CascadeSetting | None) -> tuple[float, float]:
