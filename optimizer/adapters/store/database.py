@@ -10,7 +10,8 @@ from typing import NoReturn, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from optimizer.adapters.store.engine import FileWatch, explain, open_engine, shown
+from optimizer.adapters.store.engine import FileWatch, explain, is_read_only, open_engine, shown
+from optimizer.adapters.store.readers import Readers
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
 from optimizer.adapters.store.repositories.blocks import BlockTables
@@ -45,9 +46,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._readers = open_engine(url, "read")
+        self._readers = Readers(open_engine(url, "read"))
         self._writing = open_engine(url, "write")
-        self._generation = 0  # of readers
         self._read_watch = FileWatch(url)
         self._write_watch = FileWatch(url)
         self._writer = Writer(self._writing, self._guard_write, self._renew)
@@ -83,17 +83,13 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot: what it sees does not change while it is open. Never waits for a writer."""
         if self._read_watch.changed():
-            self._renew_readers()
-        generation = self._generation
+            self._readers.renew()
         try:
-            with self._readers.connect() as connection:
-                with connection.begin():
-                    yield connection
-                if generation != self._generation:
-                    connection.invalidate()  # its pool is gone, which would keep it open for as long as Python likes
+            with self._readers.connection() as connection:
+                yield connection
         except SQLAlchemyError as error:
             if isinstance(error, OperationalError):
-                self._renew_readers()  # whatever was wrong with this connection, the next read gets a new one
+                self._readers.renew()  # whatever was wrong with this connection, the next read gets a new one
             self._raise(error)
 
     def write(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
@@ -127,16 +123,19 @@ class Database:
         """Writes what waits, then lets go of every connection. Later writes raise errors.Busy."""
         self._writer.close()
         self._writing.dispose()
-        self._readers.dispose()
+        self._readers.close()
 
-    def _renew(self) -> None:
-        """Readers too: SQLite shares the memory beside the file within a process, and where one opened it to read only, no other may write."""
-        self._writing.dispose()
-        self._renew_readers()
+    def _renew(self, error: BaseException) -> None:
+        """A connection that was made while the file could only be read stays so for ever.
 
-    def _renew_readers(self) -> None:
-        self._generation += 1
-        self._readers.dispose()
+        SQLite shares the memory beside the file within a process: where one connection opened it to read only, no other
+        may write until all of them are closed at one moment, those that read too.
+        """
+        if is_read_only(error):
+            self._readers.renew_with(self._writing.dispose)
+        else:
+            self._writing.dispose()
+            self._readers.renew()
 
     def _guard_write(self) -> None:
         """Run around each group. A commit into a file that has been deleted or replaced must not be acknowledged."""

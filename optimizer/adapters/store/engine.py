@@ -241,6 +241,12 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     return Busy(f"The store cannot be used: {why}.", retry_after_s=2, said=f"{where}: {cause}")
 
 
+def is_read_only(error: BaseException) -> bool:
+    """SQLite may read the file and not write it."""
+    cause = getattr(error, "orig", None)
+    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith("SQLITE_READONLY")
+
+
 class FileWatch:
     """Notices that the SQLite file was deleted or replaced under open connections, where writes would vanish with the old file."""
 

@@ -47,9 +47,9 @@ class _Outcome:
 
 
 class Writer:
-    """A bounded queue and the thread that empties it. ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` after a failure."""
+    """A bounded queue and the thread that empties it. ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` hears each failure."""
 
-    def __init__(self, engine: Engine, guard: Callable[[], None], renew: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, guard: Callable[[], None], renew: Callable[[BaseException], None]) -> None:
         self._engine = engine
         self._renew = renew
         self._guard = guard
@@ -119,13 +119,14 @@ class Writer:
                     outcomes.append(attempt(connection, job))
             self._guard()
         except BaseException as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
-            self._renew()
+            self._renew(error)
             for job in group:
                 with suppress(InvalidStateError):  # withdrawn by its caller at this very moment
                     job.future.set_exception(error)
             return
-        if any(isinstance(outcome.error, OperationalError) for outcome in outcomes):
-            self._renew()  # a connection made while the file could only be read stays so for ever: the next group takes a new one
+        failed = next((outcome.error for outcome in outcomes if isinstance(outcome.error, OperationalError)), None)
+        if failed is not None:
+            self._renew(failed)
         for outcome in outcomes:
             outcome.tell()
 
