@@ -15,9 +15,9 @@ from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
 from api.http.forwarding import Gateway
 from api.serving import ServingState, no_family
+from optimizer.content.core.policy.flags import Flags
+from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.base.errors import InvalidFamily
-from optimizer.core.content.policy.flags import Flags
-from optimizer.core.content.records.targets import TARGETS, Target
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import unit_hmac, verify_token

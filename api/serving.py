@@ -13,8 +13,8 @@ import structlog
 
 from api.access.auth import Keys
 from api.prompt import EnvironmentOverride, ServedFamily
+from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import Busy, NotFound
-from optimizer.core.content.policy.flags import Flags
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import Keys as TokenKeys

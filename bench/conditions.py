@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from common import Cell, ratio_interval, write_result
 
-from optimizer.core.content.policy.conditions import Condition, InvalidCondition, compile_condition
+from optimizer.content.core.policy.conditions import Condition, InvalidCondition, compile_condition
 
 NAMES = ("duration_seconds", "overall_quality", "content_type", "language", "is_live", "n_words", "größe")
 TEXT = "duration_seconds < 60 and overall_quality < 0.5"

@@ -21,11 +21,11 @@ from learned.content_page import page
 from learned.content_rows import CURVE, POINTS, Content, full_share, kept, kept_together, quality_draws, quality_of, read, saved_at
 from scipy.stats import spearmanr
 
-from optimizer.adapters.predictors.content_learning import FEW_STATISTICS
 from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
 from optimizer.adapters.predictors.training import TrainingRow, fit, group_folds, out_of_fold
-from optimizer.core.content.policy.learned_knob import TEXT, ContentScore
-from optimizer.core.content.policy.text_statistics import text_statistics
+from optimizer.content.adapters.score_learning import FEW_STATISTICS
+from optimizer.content.core.policy.learned_knob import TEXT, ContentScore
+from optimizer.content.core.policy.text_statistics import text_statistics
 from optimizer.core.predictor.predictor import Predictor
 
 DATA = SHARED / "data" / "content_quality"

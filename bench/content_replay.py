@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from common import Cell, write_result
 
-from optimizer.core.content.policy.pipeline import parse_pipeline
-from optimizer.core.content.policy.presets import PRESETS
-from optimizer.core.content.policy.route import CONTENT_TYPES, MODES
-from optimizer.core.content.records.fields import FIELDS
-from optimizer.core.content.search.replay import Records, outcome, read_columns, replay
-from optimizer.core.content.search.sensitivity import sweep
+from optimizer.content.core.policy.pipeline import parse_pipeline
+from optimizer.content.core.policy.presets import PRESETS
+from optimizer.content.core.policy.route import CONTENT_TYPES, MODES
+from optimizer.content.core.records.fields import FIELDS
+from optimizer.content.core.search.replay import Records, outcome, read_columns, replay
+from optimizer.content.core.search.sensitivity import sweep
 
 BALANCED = PRESETS["balanced"].policy
 SCALES = {"duration_seconds": 900, "word_count": 700, "sentence_count": 25, "transcript_length": 4000, "view_count": 5000, "age_days": 60}

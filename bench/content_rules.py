@@ -28,10 +28,10 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 
-from optimizer.core.content.policy.pipeline import parse_pipeline
-from optimizer.core.content.policy.presets import PRESETS
-from optimizer.core.content.search.recommend import search
-from optimizer.core.content.search.replay import Records, outcome, read_columns, subset, ways
+from optimizer.content.core.policy.pipeline import parse_pipeline
+from optimizer.content.core.policy.presets import PRESETS
+from optimizer.content.core.search.recommend import search
+from optimizer.content.core.search.replay import Records, outcome, read_columns, subset, ways
 
 FOLDER = SHARED / "data" / "content_quality"
 LIGHT = 0.15

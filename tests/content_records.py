@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from optimizer.core.content.policy import filter
-from optimizer.core.content.policy.route import CONTENT_TYPES, MODES
-from optimizer.core.content.records.fields import CHECKPOINTS, FIELDS
+from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.route import CONTENT_TYPES, MODES
+from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
 
 GOOD: dict[str, Any] = {
     "content_type": "news",

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from optimizer.content.core.search.score import PROCESSED_QUALITY
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Aim, Budget
-from optimizer.core.content.search.score import PROCESSED_QUALITY
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer

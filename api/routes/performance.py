@@ -12,11 +12,11 @@ from api.http.bodies import StrictRequest, check_media_type
 from api.idempotency import KEY_HEADER, idempotency_of
 from api.routing import guarded, router
 from api.services import Services, Shared
+from optimizer.content.core.records.record import MAX_NAME_CHARS, MAX_REASON_CHARS, MAX_TIME_S, PROCESSING_TYPES
+from optimizer.content.jobs.record_performance import record_performance
+from optimizer.content.jobs.report_performance import PerformanceReport
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.content.records.record import MAX_NAME_CHARS, MAX_REASON_CHARS, MAX_TIME_S, PROCESSING_TYPES
-from optimizer.jobs.content.record_performance import record_performance
-from optimizer.jobs.content.report_performance import PerformanceReport
 from optimizer.ports import Transaction
 
 SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.adapters.predictors.measures import group_draws
-from optimizer.core.content.policy.text_statistics import text_statistics
+from optimizer.content.core.policy.text_statistics import text_statistics
 
 LIGHT_COST = 0.15  # of full processing
 POINTS = (0.65, 0.70, 0.75, 0.80)  # time saved

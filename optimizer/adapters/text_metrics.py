@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.content.search.score import PROCESSED_QUALITY
 from optimizer.core.declaration.policy_rules import own_function_unknown
 from optimizer.core.declaration.read import invalid_family
 from optimizer.core.evaluation.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
@@ -48,10 +48,11 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
 def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetric:
     if name in CORE_METRICS:
         return CORE_METRICS[name]
-    if name == PROCESSED_QUALITY.name:
-        return PROCESSED_QUALITY
     if name in _ROUGE:
         return ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name])))
+    if name in METRICS.built_in:
+        built_in: ScoringMetric = resolve_name(METRICS.built_in[name].place)
+        return built_in
     return _own_metric(name, user_folder) if "." in name else _metric_of_package(name, family.output.parser)
 
 

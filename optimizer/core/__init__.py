@@ -2,5 +2,5 @@
 
 The rooms stand in the order of the story, and a lower one imports no higher one (`[tool.importlinter]` in pyproject.toml):
 base, statistics, dataset, family, evaluation, models, predictor, policy, feedback, search, serving, rollout, forecast, scheduling,
-content, declaration, views. Start with ``family/family.py`` (what a user declares), ``family/variant.py`` and ``family/rendering.py``.
+declaration, views. Start with ``family/family.py`` (what a user declares), ``family/variant.py`` and ``family/rendering.py``.
 """

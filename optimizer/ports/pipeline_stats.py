@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.content.records.record import PipelineRecord, PipelineSums
+from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums
 from optimizer.ports.transaction import Transaction
 
 Grouping = Literal["hour", "processing_type", "content_type", "exit_checkpoint", "exit_reason"]

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from optimizer.adapters.models.language_models import Models
     from optimizer.adapters.models.model_settings import ModelSettings
     from optimizer.adapters.models.user_calls import UserCalls
+    from optimizer.content.core.policy.files import PipelineFiles
+    from optimizer.content.core.policy.flags import Flags
+    from optimizer.content.core.records.targets import Target
+    from optimizer.content.core.search.recommend import Recommendation
     from optimizer.core.base.registry import Added
-    from optimizer.core.content.policy.files import PipelineFiles
-    from optimizer.core.content.policy.flags import Flags
-    from optimizer.core.content.records.targets import Target
-    from optimizer.core.content.search.recommend import Recommendation
     from optimizer.core.declaration.draft import Sheet
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
@@ -161,7 +161,7 @@ def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None
 
 def read_pipeline_files(path: Path) -> PipelineFiles:
     """The content pipeline's own files: all of a folder, or one."""
-    from optimizer.adapters.files.content_files import read_file, read_folder
+    from optimizer.content.adapters.content_files import read_file, read_folder
 
     return read_folder(path) if path.is_dir() else read_file(path)
 
@@ -170,7 +170,7 @@ def load_flags() -> Flags:
     """The content pipeline's flags of this process's environment. Raises InvalidInput naming every variable that cannot be read."""
     import os
 
-    from optimizer.core.content.policy.flags import read_flags
+    from optimizer.content.core.policy.flags import read_flags
 
     return read_flags(os.environ)
 
@@ -181,8 +181,8 @@ def load_targets(settings: Settings) -> Mapping[str, Target]:
     Raises:
         InvalidInput: every fault of the file, with its line.
     """
-    from optimizer.adapters.files.content_files import read_levels
-    from optimizer.core.content.records.targets import TARGETS
+    from optimizer.content.adapters.content_files import read_levels
+    from optimizer.content.core.records.targets import TARGETS
 
     return {**TARGETS, **read_levels(settings.monitoring_file)} if settings.monitoring_file.is_file() else TARGETS
 
@@ -202,8 +202,8 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
 
 def write_optimal_config(folder: Path, found: Recommendation) -> Path:
     """optimal_config.yaml of a recommendation, in the pipeline's own format."""
-    from optimizer.adapters.files.content_files import write_folder
-    from optimizer.core.content.policy.files import PipelineFiles
+    from optimizer.content.adapters.content_files import write_folder
+    from optimizer.content.core.policy.files import PipelineFiles
 
     (path,) = write_folder(folder, PipelineFiles(policy=found.policy, evidence=found.evidence), optimal=True)
     return path
@@ -315,8 +315,8 @@ def replay_search(setting: SearchSetting) -> Strategy:
         from optimizer.core.search.cascade.strategy import CascadeSearch
 
         return CascadeSearch(setting, learn_confidence)
-    from optimizer.adapters.predictors.content_learning import learn_score
-    from optimizer.adapters.search.replay import ReplaySearch
+    from optimizer.content.adapters.replay_search import ReplaySearch
+    from optimizer.content.adapters.score_learning import learn_score
 
     return ReplaySearch(setting, learn_score)
 

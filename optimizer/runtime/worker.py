@@ -16,6 +16,8 @@ from types import FrameType
 
 import structlog
 
+from optimizer.content.jobs.keep_environment_override import keep_environment_override
+from optimizer.content.jobs.watch_pipeline import watch_pipeline
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.host import run_files
@@ -23,8 +25,6 @@ from optimizer.host.config import Settings
 from optimizer.jobs.champions.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
-from optimizer.jobs.content.keep_environment_override import keep_environment_override
-from optimizer.jobs.content.watch_pipeline import watch_pipeline
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance

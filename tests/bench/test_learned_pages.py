@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 cascade_rows = importlib.import_module("learned.cascade_rows")
 content_rows = importlib.import_module("learned.content_rows")
 content_rules = importlib.import_module("learned.content_rules")
-statistics = importlib.import_module("optimizer.core.content.policy.text_statistics").text_statistics
+statistics = importlib.import_module("optimizer.content.core.policy.text_statistics").text_statistics
 PAGES = {
     ("confidence",): ("learned.confidence_page", "confidence-measured.md"),
     ("content_quality", "content_commands"): ("learned.content_page", "content-quality-measured.md"),

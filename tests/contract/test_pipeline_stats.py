@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from optimizer.adapters.store import Database
-from optimizer.core.content.records.record import PipelineRecord, PipelineSums, hour_of, sums_of
-from optimizer.core.content.records.report import total
+from optimizer.content.core.records.report import total
+from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums, hour_of, sums_of
 from tests.stores import NOW, minutes
 
 

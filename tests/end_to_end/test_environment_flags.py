@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from optimizer.cli.app import run
+from optimizer.content.core.policy.flags import Flags, read_flags
+from optimizer.content.jobs.keep_environment_override import OVERRIDDEN, keep_environment_override
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.content.policy.flags import Flags, read_flags
 from optimizer.host.config import Settings
-from optimizer.jobs.content.keep_environment_override import OVERRIDDEN, keep_environment_override
 from optimizer.runtime import wiring
 from tests.api_world import World, make_home, serving
 

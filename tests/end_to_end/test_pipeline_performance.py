@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from optimizer.core.content.records.record import hour_of, read_record
+from optimizer.content.core.records.record import read_record
+from optimizer.core.feedback.pipeline_record import hour_of
 from tests.api_world import World, make_home, serving
 from tests.unit.test_error_shape import assert_problem
 

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.content.policy.conditions import InvalidCondition, compile_condition
+from optimizer.content.core.policy.conditions import InvalidCondition, compile_condition
 from tests.examples import n_examples
 
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files, write_optimal
+from optimizer.content.core.policy.pipeline import BY_NAME, parse_pipeline
+from optimizer.content.core.records.fields import CHECKPOINTS
+from optimizer.content.core.records.targets import Target
+from optimizer.content.core.search.replay import outcome, read_columns, rows_to_columns, ways
+from optimizer.content.core.search.sensitivity import sweep
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.content.policy import filter
-from optimizer.core.content.policy.files import PipelineFiles, read_files, write_files, write_optimal
-from optimizer.core.content.policy.pipeline import BY_NAME, parse_pipeline
-from optimizer.core.content.records.fields import CHECKPOINTS
-from optimizer.core.content.records.targets import Target
-from optimizer.core.content.search.replay import outcome, read_columns, rows_to_columns, ways
-from optimizer.core.content.search.sensitivity import sweep
 from tests.content_records import policies, records, shares
 from tests.examples import n_examples
 

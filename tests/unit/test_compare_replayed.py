@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from optimizer.content.core.search.compare_replayed import ReplayedComparison, compare_replayed
+from optimizer.content.core.search.replay import Records, read_columns, rows_to_columns
+from optimizer.content.jobs.compare_thresholds import Configuration, compare_thresholds
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.content.search.compare_replayed import ReplayedComparison, compare_replayed
-from optimizer.core.content.search.replay import Records, read_columns, rows_to_columns
-from optimizer.jobs.content.compare_thresholds import Configuration, compare_thresholds
 from tests.study_world import World
 from tests.unit.test_policy_studies import items, pipeline_family
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer.core.content.policy.condition_text import MAX_DEPTH, MAX_TERMS, MAX_VALUES
-from optimizer.core.content.policy.condition_tokens import MAX_LENGTH
-from optimizer.core.content.policy.conditions import InvalidCondition, compile_condition
+from optimizer.content.core.policy.condition_text import MAX_DEPTH, MAX_TERMS, MAX_VALUES
+from optimizer.content.core.policy.condition_tokens import MAX_LENGTH
+from optimizer.content.core.policy.conditions import InvalidCondition, compile_condition
 
 NAMES = ("duration_seconds", "overall_quality", "content_type", "language", "is_live", "größe")
 RECORD = {"duration_seconds": 45, "overall_quality": 0.4, "content_type": "news", "language": "de", "is_live": True, "größe": 7}

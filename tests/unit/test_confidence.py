@@ -139,7 +139,7 @@ def test_the_hash_changes_with_the_content_and_only_with_it():
 def test_a_prediction_loads_no_numerical_library():
     program = (
         "import sys; import optimizer.core.predictor.predictor, optimizer.core.predictor.request_features, "
-        "optimizer.core.predictor.answer_features, optimizer.core.content.policy.learned_knob; "
+        "optimizer.core.predictor.answer_features, optimizer.content.core.policy.learned_knob; "
         "sys.exit(', '.join({'numpy', 'scipy', 'sklearn'} & set(sys.modules)) or None)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

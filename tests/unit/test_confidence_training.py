@@ -10,8 +10,8 @@ import pytest
 from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
 from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
 from optimizer.adapters.predictors.training import TrainingRow, group_folds, log_loss, out_of_fold, squared_error, train, train_score
+from optimizer.content.core.policy.learned_knob import ContentScore
 from optimizer.core.base.errors import DatasetTooSmall
-from optimizer.core.content.policy.learned_knob import ContentScore
 from optimizer.core.predictor.predictor import Predictor
 
 LINEAR = Recipe(name="linear", model="linear", features=("x",))

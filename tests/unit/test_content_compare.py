@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from optimizer.content.core.search.compare import AbArm, MeanWithError, compare, measured, rule
 from optimizer.core.base.errors import DatasetTooSmall
-from optimizer.core.content.search.compare import AbArm, MeanWithError, compare, measured, rule
 
 
 def arm(name: str, quality: float, time_saved: float, *, error: float = 0.001, n: int = 500) -> AbArm:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from optimizer.content.core.policy.flags import read_flags
+from optimizer.content.core.policy.pipeline import decide
+from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.content.policy.flags import read_flags
-from optimizer.core.content.policy.pipeline import decide
-from optimizer.core.content.records.targets import TARGETS, Target
 from tests.content_records import GOOD
 
 

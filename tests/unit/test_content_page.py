@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from optimizer.content.core.policy.files import FILES, read_files
+from optimizer.content.core.policy.flags import METRICS, SWITCHES, THRESHOLDS
+from optimizer.content.core.policy.pipeline import KNOBS, PER_TYPE, PRIORITY
+from optimizer.content.core.policy.presets import PRESETS
+from optimizer.content.core.policy.route import CONTENT_TYPES
+from optimizer.content.core.policy.timing import TIMES
+from optimizer.content.core.records.fields import FIELDS, Field
+from optimizer.content.core.records.targets import TARGETS
 from optimizer.core.base.knob import Knob
-from optimizer.core.content.policy.files import FILES, read_files
-from optimizer.core.content.policy.flags import METRICS, SWITCHES, THRESHOLDS
-from optimizer.core.content.policy.pipeline import KNOBS, PER_TYPE, PRIORITY
-from optimizer.core.content.policy.presets import PRESETS
-from optimizer.core.content.policy.route import CONTENT_TYPES
-from optimizer.core.content.policy.timing import TIMES
-from optimizer.core.content.records.fields import FIELDS, Field
-from optimizer.core.content.records.targets import TARGETS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "content-pipeline.md").read_text(encoding="utf-8")
 

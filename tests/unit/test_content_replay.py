@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from optimizer.content.core.policy.files import read_files
+from optimizer.content.core.policy.pipeline import KNOBS, parse_pipeline
+from optimizer.content.core.policy.presets import PRESETS
+from optimizer.content.core.policy.timing import TimeModel
+from optimizer.content.core.search.recommend import MIN_FULL, Recommendation, recommend
+from optimizer.content.core.search.replay import outcome, read_columns, replay, rows_to_columns
+from optimizer.content.core.search.score import processed_quality
+from optimizer.content.core.search.sensitivity import curve, sweep, values_to_try
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.content.policy.files import read_files
-from optimizer.core.content.policy.pipeline import KNOBS, parse_pipeline
-from optimizer.core.content.policy.presets import PRESETS
-from optimizer.core.content.policy.timing import TimeModel
-from optimizer.core.content.search.recommend import MIN_FULL, Recommendation, recommend
-from optimizer.core.content.search.replay import outcome, read_columns, replay, rows_to_columns
-from optimizer.core.content.search.score import processed_quality
-from optimizer.core.content.search.sensitivity import curve, sweep, values_to_try
 
 CHECKPOINTS = ("post_download", "post_transcription", "post_quality_filtering", "post_analysis")
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from optimizer.content.core.declared import slot_faults
+from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files
+from optimizer.content.core.policy.pipeline import parse_pipeline
+from optimizer.content.core.search.replay import read_columns, rows_to_columns, ways
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.content.declared import slot_faults
-from optimizer.core.content.policy.files import PipelineFiles, read_files, write_files
-from optimizer.core.content.policy.pipeline import parse_pipeline
-from optimizer.core.content.search.replay import read_columns, rows_to_columns, ways
 from optimizer.core.family.policy_text import shown_policy
 
 LINE = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}

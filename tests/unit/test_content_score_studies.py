@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.predictors import content_learning
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.study.run import StudyRequest
 from optimizer.cli.study.score import score_lines
+from optimizer.content.adapters import score_learning
+from optimizer.content.core.policy import learned_knob as content_score
+from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
+from optimizer.content.core.search.score_strategy import KNOBS, POINTS, whole_groups
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.content.policy import learned_knob as content_score
-from optimizer.core.content.search.learned_score import CHARACTERS, FINDING, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
-from optimizer.core.content.search.score_strategy import KNOBS, POINTS, whole_groups
 from optimizer.core.dataset.examples import Example
 from optimizer.core.predictor.predictor import Predictor
 from optimizer.core.search.cost_estimate import replay_estimate
-from optimizer.core.search.study import Definition
+from optimizer.core.search.study import CONTENT_SCORE, Definition
 from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import START, World
 from tests.unit.test_policy_studies import NoModels, pipeline_family
@@ -62,7 +62,7 @@ def items(split: str, share: float, text_of: Callable[[random.Random, float], st
     return found
 
 
-LEARN = content_learning.learn_score
+LEARN = score_learning.learn_score
 LEARNED: dict[tuple[tuple[JudgedItem, ...], Method, int], LearnedScore] = {}
 
 
@@ -82,7 +82,7 @@ def each_text_and_score_is_learned_from_once() -> Iterator[None]:
     read = cache(content_score.text_statistics)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(content_score, "text_statistics", lambda text, title: dict(read(text, title)))
-        patch.setattr(content_learning, "learn_score", learned_once)
+        patch.setattr(score_learning, "learn_score", learned_once)
         yield
 
 
@@ -98,7 +98,7 @@ def ended(world: World, **asked: Any) -> Any:
 
 
 def finding(study: Any) -> Any:
-    return study.findings[FINDING]
+    return study.findings[CONTENT_SCORE]
 
 
 def policy_of(world: World, variant: str) -> Any:
@@ -214,7 +214,7 @@ def test_what_a_predictor_was_not_trained_on_has_no_group_in_common_with_what_it
 
 
 def test_two_runs_learn_the_same(kept: tuple[World, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content_learning, "learn_score", LEARN)
+    monkeypatch.setattr(score_learning, "learn_score", LEARN)
     again = ended(world_of(tmp_path), keep_saved=0.65)
     one, other = ([(p["score"], p["why"], p["on_dev"]) for p in finding(study)["points"]] for study in (kept[1], again))
     assert one == other

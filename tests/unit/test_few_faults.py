@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from api.gateway.chat_body import ChatBody
 from api.schemas import BudgetBody, ExposuresBody, FreezeBody, KeyBody, RenderBody, VariantBody
 from bench.siege.worst_texts import LIMITS
+from optimizer.content.core.records.record import read_record
 from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
-from optimizer.core.content.records.record import read_record
 from tests.strategies import NOW
 
 N = LIMITS.values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.core.content.search.pareto_front import Replayed, candidates, pareto
+from optimizer.content.core.search.pareto_front import Replayed, candidates, pareto
 from optimizer.core.family.variant import Variant
 
 

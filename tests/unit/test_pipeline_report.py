@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from optimizer.content.core.records.record import read_record
+from optimizer.content.core.records.report import checkpoints, content_types, overall, standings, total, trends, worst
+from optimizer.content.core.records.targets import TARGETS
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.content.records.record import PipelineRecord, PipelineSums, read_record, sums_of
-from optimizer.core.content.records.report import checkpoints, content_types, overall, standings, total, trends, worst
-from optimizer.core.content.records.targets import TARGETS
+from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums, sums_of
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.files.content_files import read_levels
 from optimizer.adapters.store import Database
+from optimizer.content.adapters.content_files import read_levels
+from optimizer.content.core.records.limits import MIN_ITEMS, Level, Reading, level_of, out_of_range
+from optimizer.content.core.records.targets import TARGETS, Target
+from optimizer.content.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.content.records.limits import MIN_ITEMS, Level, Reading, level_of, out_of_range
-from optimizer.core.content.records.record import PipelineRecord
-from optimizer.core.content.records.targets import TARGETS, Target
-from optimizer.jobs.content.watch_pipeline import OUT_OF_RANGE, watch_pipeline
+from optimizer.core.feedback.pipeline_record import PipelineRecord
 from tests.clock import Clock
 from tests.stores import NOW, new_database
 

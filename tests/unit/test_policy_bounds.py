@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from optimizer.content.core.records.item import item_fault
+from optimizer.content.core.search.score import processed_quality
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.content.records.item import item_fault
-from optimizer.core.content.search.score import processed_quality
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cost_estimate import asks_again, calls_per_answer
 from optimizer.core.search.strategy import check_kind

@@ -19,9 +19,9 @@ from ruamel.yaml import YAML
 from api.gateway.app import create_gateway
 from optimizer.adapters.files.family_files import parse_family_text
 from optimizer.adapters.mlflow.prompts import PromptRegistry
+from optimizer.content.core.policy.presets import PRESETS
+from optimizer.content.core.records.fields import FIELDS
 from optimizer.core.base.errors import InvalidFamily, InvalidInput, NotFound
-from optimizer.core.content.policy.presets import PRESETS
-from optimizer.core.content.records.fields import FIELDS
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import render, render_open
 from optimizer.core.family.variant import FewShot, Variant

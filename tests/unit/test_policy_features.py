@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.content.policy import text_statistics as statistics
-from optimizer.core.content.policy.text_statistics import text_statistics
+from optimizer.content.core.policy import text_statistics as statistics
+from optimizer.content.core.policy.text_statistics import text_statistics
 from optimizer.core.predictor import answer_features as answers
 from optimizer.core.predictor import request_features as requests
 from optimizer.core.predictor.answer_features import agreement, answer_features

@@ -133,9 +133,9 @@ def test_the_report_says_what_each_knob_does_to_the_dev_items(world: World) -> N
     study = ended(world)
     report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
     assert report.sensitivity is not None
-    curves = {curve.knob: curve for curve in report.sensitivity}
-    assert set(curves) == {"filter.min_coherence", "filter.checks_needed", "route.news"}
-    saved = [point.outcome.time_saved_share for point in curves["filter.min_coherence"].points]
+    effects = {effect.knob: effect for effect in report.sensitivity}
+    assert set(effects) == {"filter.min_coherence", "filter.checks_needed", "route.news"}
+    saved = [one.time_saved_share for one in effects["filter.min_coherence"].values]
     assert saved == sorted(saved)
     assert saved[0] < saved[-1]
     page = study_page(report)

@@ -15,11 +15,11 @@ from sqlalchemy import event, select, text
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories.retention import STUDIES
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.content.records.record import PipelineRecord
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import LaterParts
+from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.content.core.records.fields import CHECKPOINTS
+from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.content.records.fields import CHECKPOINTS
-from optimizer.core.content.records.record import PipelineRecord
-from optimizer.jobs.content.recommend_thresholds import recommend_thresholds
+from optimizer.core.feedback.pipeline_record import PipelineRecord
 from tests.study_world import START, World
 from tests.unit.test_policy_studies import items, pipeline_family
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.files.content_files import read_levels
 from optimizer.adapters.files.family_files import FamilyFiles, parse_family_text
 from optimizer.adapters.files.family_positions import read_yaml
 from optimizer.adapters.models.model_settings import read_models
 from optimizer.cli.study.run import read_definition
+from optimizer.content.adapters.content_files import read_levels
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.host.config import load_settings
 from optimizer.host.yaml_files import MAX_BRACKETS, MAX_FILE_BYTES, MAX_VALUES, load_file, read_text

@@ -21,12 +21,11 @@ from optimizer.adapters.reports.study_sensitivity import sensitivity
 from optimizer.adapters.reports.study_thresholds import thresholds
 from optimizer.core.base.phrasing import count, dollars, when
 from optimizer.core.base.values import Spend
-from optimizer.core.content.search.learned_score import FINDING as CONTENT_SCORE
 from optimizer.core.evaluation.label_report import FINDING as LABELS
 from optimizer.core.evaluation.trivial_baselines import FINDING, heading, said
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.strategy import without_turn
-from optimizer.core.search.study import CONFIRM, ENOUGH, UNFINISHED, Study, budget_options
+from optimizer.core.search.study import CONFIRM, CONTENT_SCORE, ENOUGH, UNFINISHED, Study, budget_options
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyReport, TrialView, usd_per_example
 from optimizer.core.views.variant_text import variant_diff, variant_text

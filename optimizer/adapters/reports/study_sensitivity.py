@@ -6,29 +6,26 @@ from collections.abc import Sequence
 from html import escape
 
 from optimizer.adapters.reports.page import number_cell, share_cell, table
-from optimizer.core.content.policy.pipeline import knob_of
-from optimizer.core.content.search.sensitivity import KnobCurve, Point
+from optimizer.core.views.study_story import KnobEffect, KnobValue
 
 COLUMNS = ("Value", "Time saved", "In full", "Mean quality of these", "n")
 
 
-def sensitivity(curves: Sequence[KnobCurve]) -> str:
+def sensitivity(effects: Sequence[KnobEffect]) -> str:
     """One table per knob that does anything to these items; the others are named."""
-    flat = [curve.knob for curve in curves if curve.is_flat]
-    drawn = "".join(_table(curve) for curve in curves if not curve.is_flat)
+    flat = [effect.knob for effect in effects if effect.is_flat]
+    drawn = "".join(_table(effect) for effect in effects if not effect.is_flat)
     none = f"<p>Without effect on these items, whatever its value: {escape(', '.join(flat))}.</p>" if flat else ""
     text = "Measured by replay on the study's dev items, one knob at a time around the winner, or the champion where nothing won."
     return f"<p>{text}</p>{drawn}{none}"
 
 
-def _table(curve: KnobCurve) -> str:
-    knob = knob_of(curve.knob)
-    meaning = f"<p>{escape(knob.meaning)}</p>" if knob is not None else ""
-    return f"<h3><code>{escape(curve.knob)}</code></h3>{meaning}{table(COLUMNS, map(_row, curve.points))}"
+def _table(effect: KnobEffect) -> str:
+    return f"<h3><code>{escape(effect.knob)}</code></h3><p>{escape(effect.meaning)}</p>{table(COLUMNS, map(_row, effect.values))}"
 
 
-def _row(point: Point) -> tuple[str, ...]:
-    value, found = point.value, point.outcome
+def _row(found: KnobValue) -> tuple[str, ...]:
+    value = found.value
     shown = f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     return (
         escape(shown),

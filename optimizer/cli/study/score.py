@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import CONTENT_SCORE, Study
 
 _HEAD = f"  {'on dev':<26}{'items':>6}{'saved':>9}  {'quality of what is in full':<30}{'in full':>8}  decided by"
 
 
 def score_lines(study: Study) -> Iterator[str]:
     """Empty where no score was asked for."""
-    from optimizer.core.content.search.learned_score import FINDING
-
-    found = (study.findings or {}).get(FINDING)
+    found = (study.findings or {}).get(CONTENT_SCORE)
     if not found:
         return
     for point in found["points"]:

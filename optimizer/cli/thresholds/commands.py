@@ -57,7 +57,7 @@ def recommend(
 
         recommend_cascade(session, family, hours=hours, as_json=as_json)
         return
-    from optimizer.jobs.content.recommend_thresholds import recommend_thresholds
+    from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
     from optimizer.runtime import wiring
 
     found = recommend_thresholds(declared, store=session.store, clock=session.clock, hours=hours)

@@ -16,9 +16,9 @@ from optimizer.core.base.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.content.search.compare import AbDifference
-    from optimizer.core.content.search.replay import ReplayedShares
-    from optimizer.jobs.content.compare_thresholds import Configuration
+    from optimizer.content.core.search.compare import AbDifference
+    from optimizer.content.core.search.replay import ReplayedShares
+    from optimizer.content.jobs.compare_thresholds import Configuration
 
 COLUMNS = {
     "what": "Configuration",
@@ -47,7 +47,7 @@ def compare(
     Example: detent thresholds compare content_pipeline --conservative champion --aggressive config/optimal_config.yaml
     """
     pass
-    from optimizer.jobs.content.compare_thresholds import compare_thresholds, require_pipeline
+    from optimizer.content.jobs.compare_thresholds import compare_thresholds, require_pipeline
 
     session = Session()
     declared = session.family(family)
@@ -96,8 +96,8 @@ def configuration(session: Session, family: str, name: str) -> Configuration:
         NotFound: a variant or a file that is not there.
         InvalidInput: the name means nothing, or the file is none of the pipeline's.
     """
-    from optimizer.core.content.policy.presets import PRESETS
-    from optimizer.jobs.content.compare_thresholds import Configuration
+    from optimizer.content.core.policy.presets import PRESETS
+    from optimizer.content.jobs.compare_thresholds import Configuration
     from optimizer.runtime import wiring
 
     if name in ("champion", "candidate") or name.startswith("v_"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KindName = Literal["prompt", "policy"]
 KINDS: Mapping[str, str] = {  # ``kind`` in family.yaml -> where its answers stand: by name, since they know rooms above this one
     "prompt": "optimizer.core.declaration.prompt_kind:PROMPT",
-    "policy": "optimizer.core.content.kind:POLICY",
+    "policy": "optimizer.content.core.kind:POLICY",
 }
 
 

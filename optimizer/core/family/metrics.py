@@ -22,7 +22,8 @@ class MetricRecord:
         judge: a package's function ({"input", "expected"}, parsed output) -> [0, 1]; None for one that is built in.
         parsers: whose outputs it can judge.
         usual_for: the parser whose outputs it judges where a family names no metric.
-        name, place, package: a package's are those of its entry point and distribution.
+        name, package: a package's are those of its entry point and distribution.
+        place: where its code stands, as ``module:name``; empty for those that the scorer itself knows.
     """
 
     judge: Callable[[Mapping[str, Any], Any], float] | None = None
@@ -47,7 +48,7 @@ BUILT_IN = (
     MetricRecord(name="exact_match", usual_for="json"),
     MetricRecord(name="list_f1", parsers=("list",), usual_for="list"),
     MetricRecord(name="json_valid", parsers=("json",)),
-    MetricRecord(name="processed_quality", parsers=("json",)),
+    MetricRecord(name="processed_quality", parsers=("json",), place="optimizer.content.core.search.score:PROCESSED_QUALITY"),
 )
 USUAL: Mapping[str, str] = {one.usual_for: one.name for one in BUILT_IN if one.usual_for is not None}
 

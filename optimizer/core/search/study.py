@@ -14,6 +14,7 @@ CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes anoth
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
 MOST_REPLAYED = 100_000
 KEEP = ("keep_saved", "keep_quality")  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
+CONTENT_SCORE = "content_score"  # among a study's findings: what a learned score of a content pipeline does, by content type
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, Interval, Spend, measured
-from optimizer.core.content.search.sensitivity import KnobCurve
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
@@ -106,6 +105,27 @@ class StudyStory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnobValue:
+    """What a policy does with the dev items at one value of a knob. Shares are of all items, ``quality`` is the mean of the ``n_judged``."""
+
+    value: object
+    time_saved_share: float
+    full_share: float
+    quality: float | None
+    n_judged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnobEffect:
+    """What a knob does, all else as it is. ``is_flat``: no value changed what happens to any item."""
+
+    knob: str
+    meaning: str
+    values: tuple[KnobValue, ...]
+    is_flat: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StudyReport:
     """``texts``: dev examples whose text may be shown, masked. ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now.
 
@@ -121,7 +141,7 @@ class StudyReport:
     spent: Mapping[str, Spend]
     looks: int | None
     made_at: datetime
-    sensitivity: Sequence[KnobCurve] | None = None
+    sensitivity: Sequence[KnobEffect] | None = None
     cascade: CascadeCurves | None = None
 
 

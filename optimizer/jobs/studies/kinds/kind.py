@@ -17,13 +17,13 @@ from optimizer.core.search.study import Definition, Study
 from optimizer.ports import ModelCatalogue, Store
 
 if TYPE_CHECKING:
-    from optimizer.core.content.search.sensitivity import KnobCurve
+    from optimizer.core.views.study_story import KnobEffect
     from optimizer.jobs.studies.context import StopFlag, StudyRun
     from optimizer.jobs.studies.evaluation import Measures
 
 STUDY_KINDS: Mapping[str, str] = {  # as ``KINDS``: by name, since the content pipeline's jobs know those of studies
     "prompt": "optimizer.jobs.studies.kinds.prompt:PROMPT",
-    "policy": "optimizer.jobs.content.replayed_study:REPLAYED",
+    "policy": "optimizer.content.jobs.replayed_study:REPLAYED",
 }
 
 
@@ -62,7 +62,7 @@ class StudyKind(Protocol):
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Measures:
         """Who evaluates Variants; what it spends counts for this study and this purpose."""
 
-    def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> list[KnobCurve] | None:
+    def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> list[KnobEffect] | None:
         """What each knob that may vary does around the winner; None where only calls could tell."""
 
 

@@ -1,0 +1,108 @@
+"""The content pipeline's configuration files in a folder: read with the line of every fault, and written back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from optimizer.adapters.files.family_positions import SourceFile, read_yaml
+from optimizer.content.core.policy.file_reading import FILES, MONITORING, OPTIMAL
+from optimizer.content.core.policy.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
+from optimizer.content.core.records.targets import TARGETS, Target
+from optimizer.core.base.errors import Fault, InvalidInput, NotFound
+from optimizer.host.yaml_files import YamlTooLarge, read_text
+
+
+def read_folder(folder: Path) -> PipelineFiles:
+    """What the pipeline's files in a folder say; other files there are passed over.
+
+    Raises:
+        NotFound: none of the files is there.
+        InvalidInput: every fault of every file at once, with file, line and JSON pointer.
+    """
+    found = [folder / name for name in FILES if (folder / name).is_file()]
+    if not found:
+        raise NotFound(f"There is none of the pipeline's files in {folder}. Expected at least one of {', '.join(FILES)}.")
+    return _read(found)
+
+
+def read_file(file: Path) -> PipelineFiles:
+    """What one of the pipeline's files says, under its own name.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: the name is none of the five, or every fault of the file at once.
+    """
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.")
+    if file.name not in FILES:
+        raise InvalidInput(f"{file} is none of the pipeline's files; they are named {', '.join(FILES)}.")
+    return _read([file])
+
+
+def read_levels(file: Path) -> Mapping[str, Target]:
+    """The levels of a monitoring.yaml of any name, by figure.
+
+    Raises:
+        InvalidInput: every fault, with its line; among them figures that nothing here measures.
+    """
+    levels = _read([file], as_name=MONITORING).monitoring
+    unknown = [name for name in levels if name not in TARGETS]
+    if unknown:
+        raise InvalidInput(
+            f"{file} sets levels for {', '.join(unknown)}, and nothing is known of that here. It may set {', '.join(TARGETS)}."
+        )
+    return levels
+
+
+def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles:
+    """``as_name``: what a single file is read as, whatever it is called."""
+    sources: dict[str, SourceFile] = {}
+    faults: list[Fault] = []
+    for file in files:
+        name = as_name or file.name
+        try:
+            sources[name] = read_yaml(read_text(file))
+        except YamlTooLarge as error:
+            faults.append(Fault(pointer="", detail=str(error), file=name, line=1))
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(Fault(pointer="", detail=f"the file cannot be read ({error}); save it as UTF-8, readable", file=name, line=1))
+            continue
+        faults += [replace(fault, file=name) for fault in sources[name].faults]
+    content = PipelineFiles()
+    try:
+        content = read_files({name: source.data for name, source in sources.items() if source.data is not None})
+    except InvalidInput as error:
+        faults += [f if f.line or f.file not in sources else replace(f, line=sources[f.file].line_of(f.pointer)) for f in error.faults]
+    if faults:
+        order = {name: i for i, name in enumerate(FILES)}
+        raise invalid_files(sorted(faults, key=lambda f: (order.get(f.file or "", 9), f.line or 0)))
+    return content
+
+
+def write_folder(folder: Path, content: PipelineFiles, *, optimal: bool = False) -> list[Path]:
+    """Writes the files, over those that are there; ``optimal``: optimal_config.yaml instead. Returns what was written."""
+    files: Mapping[str, Any] = {OPTIMAL: write_optimal(content)} if optimal else write_files(content)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, data in files.items():
+        (folder / name).write_text(to_yaml(data), encoding="utf-8")
+        written.append(folder / name)
+    return written
+
+
+def to_yaml(data: Mapping[str, Any]) -> str:
+    """Plain data as YAML 1.2, keys in the order given."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 140
+    out = StringIO()
+    yaml.dump(data, out)
+    return out.getvalue()

@@ -1,0 +1,101 @@
+"""Strategy ``replay`` for policy families: thousands of settings replayed on the recorded training items, the best few proposed.
+
+Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers, no model call. The study
+then evaluates what is proposed on dev, and the sealed holdout decides as for any candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.adapters.search.tpe import dimensions_of, distribution
+from optimizer.content.core.policy.pipeline import parse_pipeline
+from optimizer.content.core.search.learned_score import LearnScore
+from optimizer.content.core.search.pareto_front import Replayed, candidates
+from optimizer.content.core.search.replay import Records, outcome, read_columns, rows_to_columns
+from optimizer.content.core.search.score_strategy import ScoreSearch, asks_for_score
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.evaluation.gates import quality_margin
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.space import Point, apply_point, point_of
+from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
+from optimizer.core.search.study import KEEP
+
+
+class ReplaySearch:
+    """Deterministic given the seed and the records; it learns nothing from what it is told.
+
+    Args:
+        learn: trains a score of content; asked where a saving or a quality is to be kept, or the space names a score without data.
+    """
+
+    def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
+        self._setting = setting
+        self._learn = learn
+        self._left: list[Proposal] | None = None
+
+    def ask(self) -> Proposal | None:
+        if self._left is None:
+            self._left = self._proposals()
+        return self._left.pop(0) if self._left else None
+
+    def _proposals(self) -> list[Proposal]:
+        """Policies with a learned score where one is asked for; a wish to keep something leaves no other."""
+        scored = ScoreSearch(self._setting, self._learn).proposals() if asks_for_score(self._setting) else []
+        if any(self._setting.definition.get(name) is not None for name in KEEP):
+            return scored
+        found = self._found()
+        return [
+            *scored,
+            *(
+                Proposal(variant=one.variant, proposer=REPLAY, params={"score_on_train": one.score, "time_share_on_train": one.cost})
+                for one in found
+            ),
+        ]
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        pass
+
+    def _found(self) -> list[Replayed]:
+        setting = self._setting
+        measured = [e for e in setting.train if e.expected.get("quality") is not None]
+        if not measured:
+            setting.remark("Nothing was replayed: of no training item it is known what it turned out to be worth (expected.quality).")
+            return []
+        records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
+        start = replayed(records, setting.start)
+        margin = quality_margin(start.score, setting.family.rollout.margin)
+        return candidates(self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"]))
+
+    def _drawn(self, records: Records) -> list[Replayed]:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        setting = self._setting
+        dimensions = dimensions_of(setting)
+        if not dimensions:
+            setting.remark(
+                "Nothing was replayed: the space lets no knob vary. Name some in family.yaml, such as policy.filter.min_overall."
+            )
+            return []
+        distributions = {d.name: distribution(d) for d in dimensions}
+        study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=setting.seed))
+        if (start := point_of(setting.start, dimensions)) is not None:
+            study.enqueue_trial(start)
+        found: dict[str, Replayed] = {}
+        for _ in range(int(setting.definition["n_replayed"])):
+            trial = study.ask(distributions)
+            one = replayed(records, self._at(trial.params))
+            study.tell(trial, [one.score, one.cost])
+            found.setdefault(one.variant.id, one)
+        return list(found.values())
+
+    def _at(self, point: Point) -> Variant:
+        return apply_point(self._setting.start, point)
+
+
+def replayed(records: Records, variant: Variant) -> Replayed:
+    """Mean score and mean share of the time of full processing. Every record's quality is known."""
+    found = outcome(records, parse_pipeline(variant.policy))
+    assert found.score is not None
+    return Replayed(variant=variant, score=found.score, cost=1 - found.time_saved_share)

@@ -1,0 +1,228 @@
+"""Reading the pipeline's configuration files: their keys as knobs, each fault with the place it stands at."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer.content.core.policy import filter, route
+from optimizer.content.core.policy.learned_knob import SCORE
+from optimizer.content.core.policy.pipeline import read_policy
+from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
+from optimizer.content.core.records.targets import LEVELS, TARGETS, Target
+from optimizer.core.base.errors import Fault, pointer_of
+
+FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml"
+MONITORING, OPTIMAL = "monitoring.yaml", "optimal_config.yaml"
+FILES = (FILTER, ROUTING, EXITS, MONITORING, OPTIMAL)
+THRESHOLDS = ("min_overall", "min_coherence", *(knob for knob, _ in filter.MINIMA.values()))
+CHECKS: Mapping[str, str] = {"min_words": "min_words", "min_sentences": "min_sentences", "needed": "checks_needed"}  # key -> knob
+OVERALL = "overall_metrics"  # monitoring.yaml may hold its figures below this key
+_ALIKE = 0.8  # of two keys: nearer ones are taken for a typing error
+
+Path = tuple[Any, ...]
+
+
+class KnobReader:
+    """Collects knobs with the place each came from, so that a fault of a knob is told where it stands in its file."""
+
+    def __init__(self) -> None:
+        self.policy: dict[str, Any] = {}
+        self.monitoring: dict[str, Target] = {}
+        self.evidence: dict[str, Any] = {}
+        self.beside: dict[str, dict[str, Any]] = {}
+        self.faults: list[Fault] = []
+        self.places: dict[str, tuple[str, Path]] = {}
+        self._shown = ""  # the file that is being read, as faults name it
+
+    def file(self, shown: str, at: Path, name: str, data: Any) -> None:
+        """One file; ``at`` is where its content stands, which is not the top inside optimal_config.yaml."""
+        self._shown = shown
+        content = self.mapping(at, data)
+        match name:
+            case "quality_filtering.yaml":
+                self._filter(at, content)
+            case "content_routing.yaml":
+                self._routing(at, content)
+            case "early_exit.yaml":
+                self._exits(at, content)
+            case "monitoring.yaml":
+                self._monitoring(at, content)
+            case _:
+                self._optimal(content)
+
+    def fault(self, shown: str, path: Path, detail: str) -> None:
+        self.faults.append(Fault(pointer=pointer_of(path), detail=detail, file=shown))
+
+    def mapping(self, path: Path, value: Any) -> Mapping[str, Any]:
+        """The value as a mapping; nothing, for a key with nothing behind it; a fault for anything else."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.fault(self._shown, path, f"here stands {value!r}, where a mapping of keys should stand")
+            return {}
+        return {str(key): inner for key, inner in value.items()}
+
+    def knob(self, name: str, content: Mapping[str, Any], key: str, at: Path) -> None:
+        """Takes ``content[key]`` as the knob's value, where it is there."""
+        if content.get(key) is None:
+            return
+        if name in self.policy:
+            self.fault(self._shown, (*at, key), f"this says again what {pointer_of(self.places[name][1])} says; keep one of the two")
+            return
+        self.policy[name] = content[key]
+        self.places[name] = (self._shown, (*at, key))
+
+    def rest(self, name: str, at: Path, content: Mapping[str, Any], known: Sequence[str], to: Path, *, strict: bool = False) -> None:
+        """What is left beside the known keys: kept under ``to``, or a fault where it looks like one of them (``strict``: always)."""
+        for key, value in content.items():
+            if key in known:
+                continue
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.0 if strict else _ALIKE)
+            if close:
+                hint = (
+                    f"did you mean {close[0]!r}?"
+                    if difflib.get_close_matches(key, close, cutoff=0.6)
+                    else f"known here: {', '.join(known)}"
+                )
+                self.fault(self._shown, (*at, key), f"unknown key {key!r}; {hint}")
+            else:
+                put(self.beside.setdefault(name, {}), (*to, key), copy.deepcopy(value))
+
+    def type_names(self, at: Path, content: Mapping[str, Any]) -> list[str]:
+        for name in content:
+            if not route.is_type_name(name):
+                why = f"{name!r} cannot be a content type: use letters, digits, _ and -, a letter first, and none of {', '.join(route.RESERVED)}"
+                self.fault(self._shown, (*at, name), why)
+        return [name for name in content if route.is_type_name(name)]
+
+    def _filter(self, at: Path, content: Mapping[str, Any]) -> None:
+        self.knob("filter.enabled", content, "enabled", at)
+        self.knob(SCORE, content, SCORE, at)
+        self._thresholds(at, content, "")
+        types = self.mapping((*at, "content_types"), content.get("content_types"))
+        for name in self.type_names((*at, "content_types"), types):
+            inner_at = (*at, "content_types", name)
+            inner = self.mapping(inner_at, types[name])
+            self._thresholds(inner_at, inner, f".{name}")
+            self.rest(FILTER, inner_at, inner, ("thresholds", "checks"), ("content_types", name))
+        self.rest(FILTER, at, content, ("enabled", SCORE, "thresholds", "checks", "content_types"), ())
+
+    def _thresholds(self, at: Path, content: Mapping[str, Any], suffix: str) -> None:
+        for part, names in (("thresholds", {name: name for name in THRESHOLDS}), ("checks", CHECKS)):
+            inner = self.mapping((*at, part), content.get(part))
+            for key, knob in names.items():
+                self.knob(f"filter.{knob}{suffix}", inner, key, (*at, part))
+            self.rest(FILTER, (*at, part), inner, tuple(names), (), strict=True)
+
+    def _routing(self, at: Path, content: Mapping[str, Any]) -> None:
+        self.knob("route.enabled", content, "enabled", at)
+        default = self.mapping((*at, "default_routing"), content.get("default_routing"))
+        self.knob("route.default", default, "default_mode", (*at, "default_routing"))
+        self.rest(ROUTING, (*at, "default_routing"), default, ("default_mode",), ("default_routing",))
+        for part in ("content_types", "custom_types"):
+            listed = content.get(part)
+            types = self.mapping((*at, part), None if listed == [] else listed)
+            for name in self.type_names((*at, part), types):
+                inner_at = (*at, part, name)
+                inner = self.mapping(inner_at, types[name])
+                self.knob(f"route.{name}", inner, "processing_mode", inner_at)
+                self.knob(f"route.{name}.priority", inner, "priority", inner_at)
+                self.rest(ROUTING, inner_at, inner, ("priority", "processing_mode"), (part_of(name), name))
+        self.rest(ROUTING, at, content, ("enabled", "content_types", "custom_types", "default_routing"), ())
+
+    def _exits(self, at: Path, content: Mapping[str, Any]) -> None:
+        self.knob("exit.enabled", content, "enabled", at)
+        self._exit_rules(at, content, "", ())
+        overrides = self.mapping((*at, "content_type_overrides"), content.get("content_type_overrides"))
+        for name in self.type_names((*at, "content_type_overrides"), overrides):
+            inner_at = (*at, "content_type_overrides", name)
+            inner = self.mapping(inner_at, overrides[name])
+            self.knob(f"exit.min_confidence.{name}", inner, "min_exit_confidence", inner_at)
+            self._exit_rules(inner_at, inner, f".{name}", ("content_type_overrides", name))
+            self.rest(EXITS, inner_at, inner, ("min_exit_confidence", "global", "checkpoints"), ("content_type_overrides", name))
+        self.rest(EXITS, at, content, ("enabled", "global", "checkpoints", "content_type_overrides"), ())
+
+    def _exit_rules(self, at: Path, content: Mapping[str, Any], suffix: str, to: Path) -> None:
+        for_all = self.mapping((*at, "global"), content.get("global"))
+        self.knob(f"exit.min_confidence{suffix}", for_all, "min_exit_confidence", (*at, "global"))
+        self.rest(EXITS, (*at, "global"), for_all, ("min_exit_confidence",), (*to, "global"))
+        checkpoints = self.mapping((*at, "checkpoints"), content.get("checkpoints"))
+        for name, given in checkpoints.items():
+            inner_at = (*at, "checkpoints", name)
+            checkpoint = OTHER_NAMES.get(name, name)
+            if checkpoint not in CHECKPOINTS:
+                close = difflib.get_close_matches(name, [*CHECKPOINTS, *OTHER_NAMES], n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"they are {', '.join(CHECKPOINTS)}"
+                self.fault(self._shown, inner_at, f"there is no checkpoint {name!r}; {hint}")
+                continue
+            inner = self.mapping(inner_at, given)
+            for key in ("enabled", "min_confidence"):
+                self.knob(f"exit.{checkpoint}.{key}{suffix}", inner, key, inner_at)
+            for key in ("conditions", "exit_conditions"):
+                self.knob(f"exit.{checkpoint}.conditions{suffix}", inner, key, inner_at)
+            known = ("enabled", "min_confidence", "conditions", "exit_conditions")
+            self.rest(EXITS, inner_at, inner, known, (*to, "checkpoints", checkpoint))
+
+    def _monitoring(self, at: Path, content: Mapping[str, Any]) -> None:
+        nested = self.mapping((*at, OVERALL), content.get(OVERALL))
+        if OVERALL in content:
+            self.beside.setdefault(MONITORING, {})[OVERALL] = {}
+        own = {key: value for key, value in content.items() if key != OVERALL and _is_figure(key, value)}
+        for figures, figures_at in ((nested, (*at, OVERALL)), (own, at)):
+            for name, levels in figures.items():
+                self._target((*figures_at, name), name, self.mapping((*figures_at, name), levels))
+        self.rest(MONITORING, at, {k: v for k, v in content.items() if k not in own}, (OVERALL, *TARGETS), ())
+
+    def _target(self, at: Path, name: str, levels: Mapping[str, Any]) -> None:
+        self.rest(MONITORING, at, levels, LEVELS, (), strict=True)
+        given: dict[str, float] = {}
+        for level in LEVELS:
+            value = levels.get(level)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                self.fault(self._shown, (*at, level), f"a level is a number from 0 to 1, not {value!r}")
+            else:
+                given[level] = float(value)
+        target = Target(**given)
+        if problem := target.fault():
+            self.fault(self._shown, at, problem)
+        if name in self.monitoring:
+            self.fault(self._shown, at, f"{name} stands at the top and below {OVERALL}; keep one of the two")
+        self.monitoring[name] = target
+
+    def _optimal(self, content: Mapping[str, Any]) -> None:
+        sections = {key: name for name in (FILTER, ROUTING, EXITS) for key in (name, name.removesuffix(".yaml"))}
+        for key, value in content.items():
+            if key in sections:
+                self.file(OPTIMAL, (key,), sections[key], value)
+        self.evidence = dict(self.mapping(("evidence",), content.get("evidence")))
+        self.rest(OPTIMAL, (), content, (*sections, "evidence"), (), strict=True)
+
+    def check_policy(self) -> None:
+        """Values out of range and conditions that cannot be read, told where they stand."""
+        for fault in read_policy(self.policy)[1]:
+            knob, _, inner = fault.pointer.removeprefix("/").partition("/")
+            shown, path = self.places[knob]
+            self.fault(shown, path, fault.detail)
+            if inner:
+                self.faults[-1] = Fault(pointer=f"{pointer_of(path)}/{inner}", detail=fault.detail, file=shown)
+
+
+def _is_figure(key: str, value: Any) -> bool:
+    return key in TARGETS or (isinstance(value, Mapping) and any(level in value for level in LEVELS))
+
+
+def part_of(content_type: str) -> str:
+    """Where content_routing.yaml lists the type."""
+    return "content_types" if content_type in route.CONTENT_TYPES else "custom_types"
+
+
+def put(target: dict[str, Any], path: Path, value: Any) -> None:
+    """Sets the value at a path of keys, making the mappings on the way."""
+    for key in path[:-1]:
+        target = target.setdefault(key, {})
+    target[path[-1]] = value

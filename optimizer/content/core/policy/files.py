@@ -1,0 +1,124 @@
+"""The pipeline's own configuration files as plain mappings, read into a flat policy and written back without loss.
+
+Keys that say nothing about a decision (what to store after an exit, what to log) are kept beside the policy and written back as they
+were. A key that looks like a mistyped one is a fault. ``optimizer/content/adapters/content_files.py`` reads and writes the YAML.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from optimizer.content.core.policy.file_reading import (
+    CHECKS,
+    EXITS,
+    FILES,
+    FILTER,
+    MONITORING,
+    OPTIMAL,
+    OVERALL,
+    ROUTING,
+    KnobReader,
+    Path,
+    part_of,
+    put,
+)
+from optimizer.content.core.policy.learned_knob import SCORE
+from optimizer.content.core.records.targets import Target
+from optimizer.core.base.errors import Fault, InvalidInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineFiles:
+    """What the files say: the flat policy, the alert levels by figure, the evidence of a recommendation, and by file what no knob means."""
+
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    monitoring: Mapping[str, Target] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def read_files(files: Mapping[str, Any]) -> PipelineFiles:
+    """What the parsed files say; any of the five may be missing.
+
+    Args:
+        files: by file name, the plain data of its YAML.
+    Raises:
+        InvalidInput: every fault of every file at once, with file and JSON pointer; a condition's with its position.
+    """
+    reader = KnobReader()
+    for name, data in files.items():
+        if name not in FILES:
+            close = difflib.get_close_matches(name, FILES, n=1)
+            reader.fault(
+                name,
+                (),
+                "this is none of the pipeline's files; " + (f"did you mean {close[0]}?" if close else f"they are {', '.join(FILES)}"),
+            )
+        else:
+            reader.file(name, (), name, data)
+    twice = [name for name in (FILTER, ROUTING, EXITS) if name in files and OPTIMAL in files]
+    for name in twice:
+        reader.fault(name, (), f"{OPTIMAL} stands beside it and holds the same settings; import one of the two")
+    reader.check_policy()
+    if reader.faults:
+        raise invalid_files(reader.faults)
+    return PipelineFiles(policy=reader.policy, monitoring=reader.monitoring, evidence=reader.evidence, beside=reader.beside)
+
+
+def write_files(content: PipelineFiles) -> dict[str, dict[str, Any]]:
+    """Plain data by file name: the first three, and monitoring.yaml where there are levels. ``read_files`` gives the same content again."""
+    files: dict[str, dict[str, Any]] = {name: copy.deepcopy(dict(content.beside.get(name, {}))) for name in (FILTER, ROUTING, EXITS)}
+    for knob, value in content.policy.items():
+        name, path = _place_of(knob, value)
+        put(files[name], path, list(value) if isinstance(value, tuple) else copy.deepcopy(value))
+    monitoring = copy.deepcopy(dict(content.beside.get(MONITORING, {})))
+    for figure, target in content.monitoring.items():
+        levels = {level: value for level, value in asdict(target).items() if value is not None}
+        put(monitoring, (OVERALL, figure) if OVERALL in monitoring else (figure,), levels)
+    return {**files, MONITORING: monitoring} if monitoring else files
+
+
+def write_optimal(content: PipelineFiles) -> dict[str, Any]:
+    """optimal_config.yaml: the first three files under their names, and the evidence."""
+    files = write_files(content)
+    return {**{name: files[name] for name in (FILTER, ROUTING, EXITS)}, "evidence": copy.deepcopy(dict(content.evidence))}
+
+
+def invalid_files(faults: Sequence[Fault]) -> InvalidInput:
+    """One error for all faults, each in a line of its own with its file."""
+    lines = [f"  {':'.join(str(p) for p in (f.file, f.line) if p is not None)} {f.pointer or '/'}: {f.detail}" for f in faults]
+    many = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return InvalidInput(f"Cannot import the pipeline's files, because they have {many}:\n" + "\n".join(lines), faults)
+
+
+def _place_of(knob: str, value: Any) -> tuple[str, Path]:
+    """The file and the path in it where a knob's value is written."""
+    part, *names = knob.split(".")
+    if part == SCORE:
+        return FILTER, (SCORE,)
+    if part == "filter":
+        name, *of_type = names
+        to: Path = ("content_types", of_type[0]) if of_type else ()
+        if name == "enabled":
+            return FILTER, ("enabled",)
+        key = next((key for key, known in CHECKS.items() if known == name), None)
+        return FILTER, (*to, "checks", key) if key is not None else (*to, "thresholds", name)
+    if part == "route":
+        if names == ["enabled"]:
+            return ROUTING, ("enabled",)
+        if names == ["default"]:
+            return ROUTING, ("default_routing", "default_mode")
+        return ROUTING, (part_of(names[0]), names[0], "priority" if len(names) > 1 else "processing_mode")
+    if names == ["enabled"]:
+        return EXITS, ("enabled",)
+    if names[0] == "min_confidence":
+        return EXITS, (*(("content_type_overrides", names[1]) if len(names) > 1 else ()), "global", "min_exit_confidence")
+    checkpoint, name, *of_type = names
+    to = ("content_type_overrides", of_type[0]) if of_type else ()
+    if name == "conditions" and any(isinstance(entry, Mapping) for entry in value):
+        name = "exit_conditions"
+    return EXITS, (*to, "checkpoints", checkpoint, name)

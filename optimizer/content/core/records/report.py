@@ -1,0 +1,175 @@
+"""How a content pipeline does, from the sums of what it reported: overall, by content type, checkpoint and hour, and beside its targets.
+
+Shares are None where nothing was measured. A record counts as bypassed when the quality filter sent it the light way
+(``lightweight``), as an early exit when a checkpoint gave it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from optimizer.content.core.records.fields import CHECKPOINTS
+from optimizer.content.core.records.record import PROCESSING_TYPES, UNNAMED
+from optimizer.content.core.records.targets import TARGETS, Target
+from optimizer.core.feedback.pipeline_record import PipelineSums
+
+N_REASONS = 10  # the most frequent ones, per checkpoint
+Status = Literal["ok", "warning", "critical", "no data"]
+STATUS: Mapping[str, Status] = {"green": "ok", "yellow": "warning", "red": "critical"}
+
+ByType = Mapping[str, PipelineSums]  # by processing type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overall:
+    """What the pipeline did with all of some records. Rates and ``avg_time_savings`` are shares from 0 to 1.
+
+    ``bypass_rate`` is of all records, ``early_exit_rate`` of those that were not bypassed: of what went on, how much was given up.
+    ``quality_score_avg`` is that of what was processed in full, which is what the knobs are for; ``quality_score_avg_all`` is that of
+    whatever came in. ``total_time_saved_hours`` counts records that say both how long they took and what share that saved.
+    """
+
+    total_processed: int
+    quality_bypassed: int
+    early_exits: int
+    full_processing: int
+    bypass_rate: float | None
+    early_exit_rate: float | None
+    avg_time_savings: float | None
+    total_time_saved_hours: float
+    quality_score_avg: float | None
+    quality_score_avg_all: float | None
+    avg_processing_time_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Early exits at one checkpoint; ``exit_rate`` is their share of all records, ``share_of_exits`` of all early exits."""
+
+    exits: int
+    exit_rate: float | None
+    share_of_exits: float | None
+    avg_confidence: float | None
+    avg_time_savings: float | None
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStanding:
+    """One figure beside its levels. ``status``: critical below ``critical_low``, warning below ``warning_low`` or above ``warning_high``."""
+
+    value: float | None
+    status: Status
+    target: float | None
+    warning_low: float | None
+    critical_low: float | None
+    warning_high: float | None
+
+
+def overall(by_type: ByType) -> Overall:
+    full, light, exits = (by_type.get(kind, PipelineSums()) for kind in PROCESSING_TYPES)
+    both = total(by_type.values())
+    return Overall(
+        total_processed=both.n,
+        quality_bypassed=light.n,
+        early_exits=exits.n,
+        full_processing=full.n,
+        bypass_rate=_mean(light.n, both.n),
+        early_exit_rate=_mean(exits.n, both.n - light.n),
+        avg_time_savings=_mean(both.saved_share_sum, both.n_saved),
+        total_time_saved_hours=round(both.saved_time_sum_s / 3600, 6),
+        quality_score_avg=_mean(full.quality_sum, full.n_quality),
+        quality_score_avg_all=_mean(both.quality_sum, both.n_quality),
+        avg_processing_time_s=_mean(both.time_sum_s, both.n_time),
+    )
+
+
+def breakdown(by_type: ByType) -> dict[str, dict[str, Any]]:
+    """Each of the three ways through the pipeline."""
+    n = total(by_type.values()).n
+    return {kind: _way(by_type.get(kind, PipelineSums()), n) for kind in PROCESSING_TYPES}
+
+
+def content_types(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[str, dict[str, Any]]:
+    """``overall`` of each content type, from sums by (content type, processing type)."""
+    return {name: asdict(overall(by_type)) for name, by_type in _nested(sums).items()}
+
+
+def checkpoints(sums: Mapping[tuple[Any, ...], PipelineSums], n_records: int) -> dict[str, Checkpoint]:
+    """From sums of early exits by (checkpoint, reason): the four checkpoints in their order, then others by name."""
+    by_checkpoint = _nested(sums)
+    n_exits = total(sums.values()).n
+    names = [*CHECKPOINTS, *sorted(name for name in by_checkpoint if name not in CHECKPOINTS)]
+    found = {}
+    for name in names:
+        by_reason = by_checkpoint.get(name, {})
+        here = total(by_reason.values())
+        most = sorted(by_reason.items(), key=lambda pair: (-pair[1].n, pair[0]))[:N_REASONS]
+        found[name or UNNAMED] = Checkpoint(
+            exits=here.n,
+            exit_rate=_mean(here.n, n_records),
+            share_of_exits=_mean(here.n, n_exits),
+            avg_confidence=_mean(here.confidence_sum, here.n_confidence),
+            avg_time_savings=_mean(here.saved_share_sum, here.n_saved),
+            reasons={reason or UNNAMED: sums.n for reason, sums in most},
+        )
+    return found
+
+
+def trends(sums: Mapping[tuple[Any, ...], PipelineSums]) -> list[dict[str, Any]]:
+    """``overall`` of each hour in which anything was reported, oldest first, from sums by (hour, processing type)."""
+    by_hour: dict[datetime, dict[str, PipelineSums]] = _nested(sums)
+    return [{"hour": hour, **asdict(overall(by_type))} for hour, by_type in sorted(by_hour.items())]
+
+
+def standings(found: Overall, targets: Mapping[str, Target] = TARGETS) -> dict[str, TargetStanding]:
+    """The figures that have targets, each with its status."""
+    return {name: _standing(getattr(found, name), target) for name, target in targets.items()}
+
+
+def worst(found: Mapping[str, TargetStanding]) -> Status:
+    """The status of them all: the worst there is; no data only where none has any."""
+    order: tuple[Status, ...] = ("critical", "warning", "ok")
+    return next((status for status in order if any(one.status == status for one in found.values())), "no data")
+
+
+def total(sums: Iterable[PipelineSums]) -> PipelineSums:
+    found = PipelineSums()
+    for one in sums:
+        found = found + one
+    return found
+
+
+def _standing(value: float | None, target: Target) -> TargetStanding:
+    return TargetStanding(
+        value=value,
+        status="no data" if value is None else STATUS[target.colour(value)],
+        target=target.target,
+        warning_low=target.warning_low,
+        critical_low=target.critical_low,
+        warning_high=target.warning_high,
+    )
+
+
+def _way(sums: PipelineSums, n: int) -> dict[str, Any]:
+    return {
+        "count": sums.n,
+        "share": _mean(sums.n, n),
+        "avg_quality": _mean(sums.quality_sum, sums.n_quality),
+        "avg_processing_time_s": _mean(sums.time_sum_s, sums.n_time),
+        "avg_time_savings": _mean(sums.saved_share_sum, sums.n_saved),
+    }
+
+
+def _nested(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[Any, dict[Any, PipelineSums]]:
+    found: dict[Any, dict[Any, PipelineSums]] = {}
+    for (outer, inner), one in sums.items():
+        found.setdefault(outer, {})[inner] = one
+    return found
+
+
+def _mean(amount: float, n: int) -> float | None:
+    return round(amount / n, 6) if n else None

@@ -1,0 +1,189 @@
+"""What a learned score of content is trained on, what its training gives, and what it does with items it has not seen.
+
+Training needs scikit-learn and so lies in ``content/adapters/score_learning.py``; what is decided with it is decided here and in ``score_strategy.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from optimizer.content.core.policy.learned_knob import SCORE
+from optimizer.content.core.policy.pipeline import Pipeline, parse_pipeline
+from optimizer.content.core.policy.route import is_type_name
+from optimizer.content.core.search.replay import Records, ReplayedShares, Ways, read_columns, rows_to_columns, subset, summary, ways
+from optimizer.core.dataset.examples import Example
+
+LEAST_ROWS = 100  # of a type before a predictor of its own is learned and measured
+LEAST_OF_LENGTH = 10  # below LEAST_ROWS the length alone scores; below this nothing does
+N_DRAWS = 1000
+SEED = 11  # of the bootstrap
+Method = Literal["characters and statistics", "25 statistics", "length"]
+CHARACTERS: Method = "characters and statistics"
+PLAIN: Method = "25 statistics"
+LENGTH: Method = "length"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedItem:
+    """One text whose worth is known. ``row`` is its place in the records; items of one ``group`` are never on both sides of a fold."""
+
+    row: int
+    text: str
+    title: str
+    quality: float
+    group: str
+    released: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedScore:
+    """``predictor`` as data; ``out_of_fold``: for each item in order the score of a predictor that saw neither it nor its group."""
+
+    predictor: Mapping[str, Any]
+    out_of_fold: tuple[float, ...]
+
+
+class LearnScore(Protocol):
+    def __call__(self, items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int) -> LearnedScore:
+        """The same for the same arguments. Raises DatasetTooSmall where the items stand in fewer than five groups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeResult:
+    """What a policy does with the items of one content type (``all``: of every one). ``low`` and ``high``: 95 %, bootstrap over groups; None: too few."""
+
+    type: str
+    n: int
+    n_full: int
+    saved: float
+    quality: float | None
+    low: float | None
+    high: float | None
+    decided_by: str
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def items_by_type(examples: Sequence[Example]) -> dict[str, list[JudgedItem]]:
+    """Texts whose quality is known, by content type; types that no knob could name are left out."""
+    found: dict[str, list[JudgedItem]] = {}
+    for row, example in enumerate(examples):
+        name, text = str(example.input.get("content_type") or ""), example.input.get("text")
+        if not (isinstance(text, str) and text and is_type_name(name)):
+            continue
+        item = JudgedItem(
+            row=row,
+            text=text,
+            title=str(example.input.get("title") or ""),
+            quality=float(example.expected["quality"]),
+            group=group_of(example),
+            released=example.released,
+        )
+        found.setdefault(name, []).append(item)
+    return found
+
+
+def group_of(example: Example) -> str:
+    """Its group; where none was given, items of one title belong together: answers to one question are marked against one another."""
+    title = example.input.get("title")
+    return f"title {title}" if title and example.group.startswith("in_") else example.group
+
+
+def records_of(examples: Sequence[Example]) -> Records:
+    return read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in examples]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fates:
+    """Where each record goes if its score passes, if it does not, and if it has none."""
+
+    passed: Ways
+    failed: Ways
+    unscored: Ways
+
+    def of(self, passes: Any) -> Ways:
+        """``passes``: a column, 1 passed, 0 failed, NaN for records without a score."""
+        import numpy as np
+
+        unknown = np.isnan(passes)
+
+        def chosen(a: Any, b: Any, c: Any) -> Any:
+            return np.where(unknown, c, np.where(passes == 1, a, b))
+
+        a, b, c = self.passed, self.failed, self.unscored
+        return Ways(
+            exits={name: chosen(a.exits[name], b.exits[name], c.exits[name]) for name in a.exits},
+            lightweight=chosen(a.lightweight, b.lightweight, c.lightweight),
+            full=chosen(a.full, b.full, c.full),
+        )
+
+
+def fates(records: Records, policy: Mapping[str, Any], types: Sequence[str]) -> Fates:
+    """What a score of these content types decides under the rest of a policy; worked out once for all thresholds."""
+    rest = {name: value for name, value in policy.items() if name != SCORE}  # a score that serves now is no part of the next one
+    modes = {mode: {f"route.{name}": mode for name in types} for mode in ("full", "lightweight", "quality_check")}
+    passed, failed, unscored = (ways(records, parse_pipeline({**rest, **routes})) for routes in modes.values())
+    return Fates(passed=passed, failed=failed, unscored=unscored)
+
+
+def checked(types: Sequence[str]) -> dict[str, str]:
+    """The routes under which a score decides."""
+    return {f"route.{name}": "quality_check" for name in types}
+
+
+def results_by_type(examples: Sequence[Example], policy: Mapping[str, Any], methods: Mapping[str, str]) -> list[TypeResult]:
+    """What the policy does with these items, all together and by type, as it would be served.
+
+    Args:
+        methods: what scores a type, by its name; the filter decides about the others.
+    """
+    import numpy as np
+
+    records, pipeline = records_of(examples), parse_pipeline(policy)
+    went, groups = ways(records, pipeline), [group_of(e) for e in examples]
+    found = [_result("all", records, went, groups, "")]
+    for code, name in enumerate(records.types):
+        chosen = records.codes == code
+        its = [groups[i] for i in np.flatnonzero(chosen)]
+        found.append(_result(name, subset(records, chosen), _subset(went, chosen), its, _decided_by(name, pipeline, methods)))
+    return found
+
+
+def _decided_by(name: str, pipeline: Pipeline, methods: Mapping[str, str]) -> str:
+    mode = pipeline.mode(name)
+    return methods.get(name, "filter, not trained") if mode == "quality_check" else f"route {mode}"
+
+
+def _result(name: str, records: Records, went: Ways, groups: Sequence[str], decided_by: str) -> TypeResult:
+    import numpy as np
+
+    did: ReplayedShares = summary(records, went)
+    draws = quality_draws(records.quality, went.full, groups)
+    known = draws[~np.isnan(draws)]
+    few = did.n_judged < 2 or not len(known)
+    low, high = (None, None) if few else (float(each) for each in np.quantile(known, [0.025, 0.975]))
+    return TypeResult(
+        type=name, n=did.n, n_full=did.n_full, saved=did.time_saved_share, quality=did.quality, low=low, high=high, decided_by=decided_by
+    )  # fmt: skip
+
+
+def _subset(went: Ways, chosen: Any) -> Ways:
+    return Ways(
+        exits={name: column[chosen] for name, column in went.exits.items()}, lightweight=went.lightweight[chosen], full=went.full[chosen]
+    )
+
+
+def quality_draws(quality: Any, full: Any, groups: Sequence[str]) -> Any:
+    """Mean quality of what is processed in full in 1,000 samples of whole groups (Efron 1979); the same samples for the same groups."""
+    import numpy as np
+
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    judged = np.asarray(full, dtype=bool) & ~np.isnan(quality)
+    worth = np.bincount(codes, weights=np.where(judged, quality, 0.0), minlength=len(names))
+    counts = np.bincount(codes, weights=judged, minlength=len(names))
+    drawn = np.random.default_rng(SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), size=N_DRAWS)
+    n = drawn @ counts
+    return np.where(n > 0, (drawn @ worth) / np.where(n > 0, n, 1), np.nan)

@@ -1,0 +1,266 @@
+"""Recommended thresholds from collected records: a search by replay, confirmed on records that it did not see."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.files import PipelineFiles, write_optimal
+from optimizer.content.core.policy.pipeline import parse_pipeline
+from optimizer.content.core.policy.presets import PRESETS
+from optimizer.content.core.policy.route import MODES, is_type_name
+from optimizer.content.core.policy.timing import TIMES, TimeModel
+from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
+from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns, rows_to_columns, subset
+from optimizer.content.core.search.sensitivity import values_to_try
+from optimizer.core.base.errors import DatasetTooSmall
+
+MIN_ITEMS = 100
+MIN_TYPES = 3
+MIN_OF_TYPE = 30  # records of a content type before it gets numbers of its own
+MIN_FULL = 10  # judged records behind a mean quality that may win
+N_VALUES = 13
+TOLERANCE = 0.02  # of the time saved: what was just enough on one half may miss a little on the other
+N_DRAWN = 400
+N_POLISHED = 4
+PASSES = 3  # over all knobs; a pass that changes nothing ends the search
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The policy, and what it did on records that were kept back, beside what the one before did there.
+
+    ``is_better``: on the kept records it saves what was asked for, and its quality is not below the present one's.
+    """
+
+    policy: Mapping[str, Any]
+    changed: Mapping[str, Any]
+    before: ReplayedShares
+    after: ReplayedShares
+    is_better: bool
+    evidence: Mapping[str, Any]
+
+    @property
+    def optimal_config(self) -> dict[str, Any]:
+        """Plain data of optimal_config.yaml."""
+        return write_optimal(PipelineFiles(policy=self.policy, evidence=self.evidence))
+
+
+def record_of(reported: Mapping[str, Any]) -> dict[str, Any]:
+    """A collected outcome, as ``POST /api/performance/record`` has it, as a record that can be replayed.
+
+    ``quality_score`` is what the item turned out to be worth; where no quality of the filter was reported, it is that too.
+    """
+    record = dict(reported)
+    score = reported.get("quality_score")
+    if score is not None:
+        record.setdefault("quality", score)
+        if all(reported.get(part) is None for part in filter.WEIGHTS):
+            record.setdefault("overall_quality", score)
+    return record
+
+
+def recommend(
+    collected: Sequence[Mapping[str, Any]],
+    *,
+    present: Mapping[str, Any] | None = None,
+    time_saved: tuple[float, float] = (0.65, 0.80),
+    times: TimeModel = TIMES,
+    seed: int = 1,
+) -> Recommendation:
+    """Thresholds and routes with the best quality of what is processed in full, where so much of the time is saved.
+
+    Searched on every second record of each content type; only knobs whose value the records carry are varied. A setting is judged by its mean quality less one standard error, so that a few lucky items do not win.
+    The other half of the records says what it is worth.
+
+    Args:
+        collected: one mapping per item: the fields of a record, ``quality`` or ``quality_score``, ``exit_checkpoint``.
+        present: the policy that is in force; None: the balanced preset.
+        time_saved: least and most share of the time of full processing, in [0, 1]. The most keeps the search from a handful of items
+            that happen to be excellent.
+        seed: of the settings drawn; the same records and seed give the same policy.
+    Raises:
+        DatasetTooSmall: names everything that is missing: items, content types, quality.
+    """
+    rows = [record_of(row) for row in collected]
+    require_enough(rows)
+    n_exits = {c: sum(_checkpoint_of(row) == c for row in rows) for c in CHECKPOINTS}
+    seen_exits = tuple(c for c, n in n_exits.items() if n)
+    policy = dict(PRESETS["balanced"].policy if present is None else present)
+    records = read_columns(rows_to_columns(rows))
+    seen, kept = _halves(records)
+    found, n_tried = search(seen, policy, time_saved, times, seed=seed, checkpoints=seen_exits)
+    before, after = (outcome(kept, parse_pipeline(one), times) for one in (policy, found))
+    is_better = (
+        after.time_saved_share >= time_saved[0] - TOLERANCE
+        and after.quality is not None
+        and (before.quality is None or after.quality >= before.quality)
+    )
+    changed = {knob: value for knob, value in found.items() if policy.get(knob) != value}
+    own_score = any(row.get("quality") is None for row in collected) and "overall_quality" in records.recorded
+    evidence = {
+        "n_items": len(rows),
+        "n_searched_on": seen.n,
+        "n_kept_back": kept.n,
+        "n_settings_tried": n_tried,
+        "items_by_content_type": {name: int((records.codes == i).sum()) for i, name in enumerate(records.types)},
+        "exits_by_checkpoint": n_exits,
+        "checkpoints_not_seen": [c for c in CHECKPOINTS if c not in seen_exits],
+        "time_saved_wanted": list(time_saved),
+        "changed": changed,
+        "not_varied": sorted(f"filter.{knob}" for knob, name in filter.FIELD_OF.items() if name not in records.recorded),
+        "before": _shown(before),
+        "after": _shown(after),
+        "is_better": is_better,
+        "note": _note(own_score),
+    }
+    return Recommendation(policy=found, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence)
+
+
+def require_enough(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises DatasetTooSmall unless there are 100 items with a quality and 3 content types."""
+    types = {str(row["content_type"]) for row in rows if row.get("content_type")}
+    n_judged = sum(row.get("quality") is not None for row in rows)
+    missing = []
+    if n_judged < MIN_ITEMS:
+        missing.append(f"{MIN_ITEMS - n_judged} more items with a measured quality ({n_judged} of {MIN_ITEMS})")
+    if len(types) < MIN_TYPES:
+        shown = ", ".join(sorted(types)) or "none"
+        missing.append(f"{MIN_TYPES - len(types)} more content types ({len(types)} of {MIN_TYPES}: {shown})")
+    if missing:
+        raise DatasetTooSmall(
+            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the pipeline as it is.",
+            missing=missing,
+            n_items=n_judged,
+            n_required=MIN_ITEMS,
+        )
+
+
+def _checkpoint_of(row: Mapping[str, Any]) -> str | None:
+    named = row.get("exit_checkpoint")
+    return OTHER_NAMES.get(str(named), str(named)) if named else None
+
+
+def _halves(records: Records) -> tuple[Records, Records]:
+    """Every second record of each content type, in the order given, and the others."""
+    import numpy as np
+
+    order = np.argsort(records.codes, kind="stable")
+    first = np.zeros(records.n, dtype=bool)
+    first[order[::2]] = True
+    return subset(records, first), subset(records, ~first)
+
+
+def search(
+    records: Records,
+    start: Mapping[str, Any],
+    band: tuple[float, float],
+    times: TimeModel = TIMES,
+    *,
+    n_drawn: int = N_DRAWN,
+    seed: int = 1,
+    checkpoints: Sequence[str] = CHECKPOINTS,
+) -> tuple[dict[str, Any], int]:
+    """The best policy found on these records, and how many settings were tried.
+
+    Settings are drawn at random; from the best of them and from ``start`` each knob in turn takes its best value with all others as
+    they are, until nothing improves. What is found looks better on these records than it is: measure it on others, as ``recommend`` does.
+
+    Args:
+        band: least and most share of the time that is to be saved, in [0, 1].
+        checkpoints: whose exits are varied; those of the others stay as ``start`` has them.
+    """
+    coordinates = dict(_coordinates(records, start, checkpoints))
+    known = parse_pipeline(start)  # its conditions and its score, which no coordinate changes, are read once and not at every setting
+    tried: dict[str, tuple[float, float]] = {}
+
+    def key(policy: Mapping[str, Any]) -> tuple[float, float]:
+        name = repr(sorted((knob, policy.get(knob)) for knob in coordinates))
+        if name not in tried:
+            tried[name] = _key(outcome(records, replace(known, policy=policy), times), band)
+        return tried[name]
+
+    drawn = sorted(_drawn(start, coordinates, n_drawn, random.Random(seed)), key=key, reverse=True)
+    found = [_polished(one, coordinates, key) for one in [dict(start), *drawn[:N_POLISHED]]]
+    return max(found, key=key), len(tried)
+
+
+def _drawn(start: Mapping[str, Any], coordinates: Mapping[str, list[Any]], n: int, rng: random.Random) -> list[dict[str, Any]]:
+    """Settings around ``start``: knobs for all types half of the time anew, those of single types less often, so that most rules stay simple."""
+    own = {knob for knob in coordinates if knob.startswith("filter.") and knob.count(".") > 1}
+    return [
+        {**start, **{knob: rng.choice(values) for knob, values in coordinates.items() if rng.random() < (0.2 if knob in own else 0.5)}}
+        for _ in range(n)
+    ]
+
+
+def _polished(
+    policy: dict[str, Any], coordinates: Mapping[str, list[Any]], key: Callable[[Mapping[str, Any]], tuple[float, float]]
+) -> dict[str, Any]:
+    best = policy
+    for _ in range(PASSES):
+        before = key(best)
+        for knob, values in coordinates.items():
+            best = max([best, *({**best, knob: value} for value in values)], key=key)  # the first of equals: what is there stays
+        if key(best) == before:
+            break
+    return best
+
+
+def _key(found: ReplayedShares, band: tuple[float, float]) -> tuple[float, float]:
+    """First how far the time saved lies outside the band, then quality less one standard error."""
+    outside = max(0.0, band[0] - found.time_saved_share, found.time_saved_share - band[1])
+    if found.quality is None or found.quality_error is None or found.n_judged < MIN_FULL:
+        return -1.0 - outside, 0.0
+    return -outside, round(found.quality - found.quality_error, 9)
+
+
+def _coordinates(records: Records, start: Mapping[str, Any], checkpoints: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+    """Knobs to vary with their values; those of single content types where there are enough records of one."""
+    import numpy as np
+
+    counts = np.bincount(records.codes, minlength=len(records.types))
+    many = [(i, name) for i, name in enumerate(records.types) if is_type_name(name) and counts[i] >= MIN_OF_TYPE]
+    for _, name in many:
+        yield f"route.{name}", list(MODES)
+    yield "filter.checks_needed", values_to_try(records, "filter.checks_needed")
+    for knob in _exit_knobs(checkpoints):
+        now = start.get(knob, start.get("exit.min_confidence", 0.80))
+        yield knob, sorted({0.70, 0.75, 0.80, 0.85, 0.90, 0.95, float(now)})
+    for knob in (f"filter.{name}" for name in filter.FIELD_OF):
+        values = values_to_try(records, knob, N_VALUES)
+        if values:
+            yield knob, values
+            for i, name in many:
+                yield f"{knob}.{name}", values_to_try(subset(records, records.codes == i), knob, N_VALUES)
+
+
+def _exit_knobs(checkpoints: Sequence[str]) -> list[str]:
+    """One number for all checkpoints, or one each where the others are to stay as they are."""
+    return ["exit.min_confidence"] if set(checkpoints) == set(CHECKPOINTS) else [f"exit.{c}.min_confidence" for c in checkpoints]
+
+
+def _shown(found: ReplayedShares) -> dict[str, Any]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 4)
+
+    not_bypassed = 1 - found.lightweight_share  # rates as the pipeline's own report has them
+    return {
+        "time_saved": rounded(found.time_saved_share),
+        "quality": rounded(found.quality),
+        "quality_standard_error": rounded(found.quality_error),
+        "n_judged": found.n_judged,
+        "bypass_rate": rounded(found.lightweight_share),
+        "early_exit_rate": rounded(found.early_exit_share / not_bypassed if not_bypassed > 0 else None),
+        "full_share": rounded(found.full_share),
+    }
+
+
+def _note(own_score: bool) -> str:
+    note = "before and after are measured on the items kept back, by replay; times of early exits are a model"
+    if own_score:
+        return f"{note}; of items that were only reported the quality is the pipeline's own score, which the thresholds are compared with: that says nothing about how good that score is"
+    return note

@@ -1,0 +1,324 @@
+"""Replay: what a policy would have done with recorded items, for thousands of settings without running the pipeline once.
+
+The same definitions that decide about one record (``pipeline.py``), on numpy columns. numpy is imported inside, so that whoever only
+decides never loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import sqrt
+from typing import Any
+
+from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.learned_knob import ContentScore
+from optimizer.content.core.policy.pipeline import Pipeline, parse_pipeline
+from optimizer.content.core.policy.timing import TIMES, TimeModel
+from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
+from optimizer.content.core.search.score import WORTH
+from optimizer.core.base.errors import Fault, InvalidInput
+
+MAX_KEPT = 256  # columns of bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedShares:
+    """What a setting does with a set of records. Shares are of all records, by weight.
+
+    Attributes:
+        bypass_share: what is not processed in full, light way and early exits together.
+        exit_shares: by checkpoint.
+        time_saved_share: of the time that processing all of them in full takes.
+        quality: mean quality of what is processed in full; None where nothing is, or its quality was not measured.
+        quality_error: its standard error; None below two measured records.
+        n_full: records that are processed in full.
+        n_judged: records behind ``quality``.
+    """
+
+    n: int
+    full_share: float
+    lightweight_share: float
+    early_exit_share: float
+    exit_shares: Mapping[str, float]
+    time_saved_share: float
+    quality: float | None
+    quality_error: float | None
+    n_full: int
+    n_judged: int
+
+    @property
+    def bypass_share(self) -> float:
+        return self.lightweight_share + self.early_exit_share
+
+    @property
+    def score(self) -> float | None:
+        """What a study scores (``score.py``): also what is not processed in full counts. None where something that is was not measured."""
+        if self.n_judged < self.n_full:
+            return None
+        return self.full_share * (self.quality or 0.0) + WORTH * (1 - self.full_share)
+
+
+@dataclass(slots=True)
+class Records:
+    """Recorded items as columns, made once by ``read_columns`` and replayed many times: what conditions say of them is kept."""
+
+    n: int
+    values: Mapping[str, Any]  # every number, a column of NaN where it was never recorded; texts where they were
+    recorded: frozenset[str]  # fields with at least one value
+    types: tuple[str, ...]
+    codes: Any  # per record, the place of its content type in ``types``
+    weights: Any  # None: all alike
+    quality: Any  # NaN where not measured
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def holds(self, condition: Any) -> Any:
+        """Column of bools: where the condition holds."""
+        import numpy as np
+
+        return self.kept(condition.text, lambda: np.broadcast_to(np.asarray(condition.column(self.values), dtype=bool), (self.n,)))
+
+    def of_types(self, chosen: tuple[bool, ...]) -> Any:
+        """Column of bools: whose content type is chosen (in the order of ``types``)."""
+        import numpy as np
+
+        return self.kept(chosen, lambda: np.asarray(chosen, dtype=bool)[self.codes])
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made once; a search that writes conditions of its own does not fill the memory."""
+        if key not in self._kept:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[key] = make()
+        return self._kept[key]
+
+
+def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
+    """Columns by field name, beside them ``quality`` (0 to 1, what the item turned out to be worth) and ``weight``; None is not measured.
+
+    Raises:
+        InvalidInput: columns of different lengths, no column at all, or values that are no numbers.
+    """
+    import numpy as np
+
+    lengths = {name: len(column) for name, column in columns.items()}
+    if not lengths or len(set(lengths.values())) != 1:
+        shown = ", ".join(f"{name}: {n}" for name, n in lengths.items()) or "there is none"
+        raise InvalidInput(f"The records cannot be replayed: every column needs the same number of values ({shown}).")
+    n = next(iter(lengths.values()))
+    faults: list[Fault] = []
+
+    def numbers(name: str) -> Any:
+        try:
+            return np.asarray(columns[name], dtype=float)
+        except (TypeError, ValueError):
+            faults.append(Fault(pointer=f"/{name}", detail=f"the column {name} holds something that is no number"))
+            return np.full(n, np.nan)
+
+    missing = np.full(n, np.nan)
+    values: dict[str, Any] = {}
+    for one in FIELDS:
+        if one.kind != "text":
+            values[one.name] = numbers(one.name) if one.name in columns else missing
+        elif one.name in columns:
+            values[one.name] = _texts(columns[one.name])
+    weights = numbers("weight") if "weight" in columns else None
+    quality = numbers("quality") if "quality" in columns else missing
+    if faults:
+        raise InvalidInput("The records cannot be replayed: " + "; ".join(f.detail for f in faults) + ".", faults)
+    values["duration_seconds"] = np.where(np.isnan(values["duration_seconds"]), values["duration"], values["duration_seconds"])
+    values["duration"] = values["duration_seconds"]
+    overall = filter.overall_of(values)
+    values["overall_quality"] = np.where(np.isnan(overall), values["overall_quality"], overall)
+    named = np.asarray([str(name or "") for name in columns.get("content_type", [""] * n)], dtype=str)
+    types, codes = np.unique(named, return_inverse=True)
+    recorded = frozenset(name for name, column in values.items() if column.dtype.kind != "f" or (column == column).any())
+    return Records(
+        n=n, values=values, recorded=recorded, types=tuple(map(str, types)), codes=codes, weights=weights, quality=quality
+    )  # fmt: skip
+
+
+def rows_to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows as columns: the fields, quality and weight; None where a row does not have one."""
+    names = [one.name for one in FIELDS] + ["quality", "weight"]
+    return {name: [row.get(name) for row in rows] for name in names if name == "content_type" or any(name in row for row in rows)}
+
+
+def subset(records: Records, chosen: Any) -> Records:
+    """The records where ``chosen`` (a column of bools) is true; types keep their places."""
+    return Records(
+        n=int(chosen.sum()),
+        values={name: column[chosen] for name, column in records.values.items()},
+        recorded=records.recorded,
+        types=records.types,
+        codes=records.codes[chosen],
+        weights=None if records.weights is None else records.weights[chosen],
+        quality=records.quality[chosen],
+    )
+
+
+def replay(
+    columns: Mapping[str, Sequence[Any]] | Records, settings: Sequence[Mapping[str, Any] | Pipeline], *, times: TimeModel = TIMES
+) -> list[ReplayedShares]:
+    """One Outcome per setting, each a flat policy.
+
+    Raises:
+        InvalidInput: a setting or the columns cannot be read.
+    """
+    records = columns if isinstance(columns, Records) else read_columns(columns)
+    pipelines = (one if isinstance(one, Pipeline) else parse_pipeline(one, at=f"/{i}") for i, one in enumerate(settings))
+    return [outcome(records, pipeline, times) for pipeline in pipelines]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """Where each record goes: columns of bools, of which exactly one is true for each record."""
+
+    exits: Mapping[str, Any]
+    lightweight: Any
+    full: Any
+
+
+def ways(records: Records, pipeline: Pipeline) -> Ways:
+    """Where the policy sends each record."""
+    exits: dict[str, Any] = {}
+    gone: Any = None
+    for checkpoint in CHECKPOINTS[:3]:
+        exits[checkpoint] = _fresh(_exits(records, pipeline, checkpoint), gone)
+        gone = exits[checkpoint] if gone is None else gone | exits[checkpoint]
+    light = _light(records, pipeline) & ~gone
+    gone = gone | light
+    exits["post_analysis"] = _fresh(_exits(records, pipeline, "post_analysis"), gone)
+    return Ways(exits=exits, lightweight=light, full=~(gone | exits["post_analysis"]))
+
+
+def outcome(records: Records, pipeline: Pipeline, times: TimeModel = TIMES) -> ReplayedShares:
+    """What one setting does with the records."""
+    found = ways(records, pipeline)
+    return summary(records, found, times)
+
+
+def summary(records: Records, found: Ways, times: TimeModel = TIMES) -> ReplayedShares:
+    """Shares, time saved and quality of records that go these ways."""
+    import numpy as np
+
+    total = float(records.n if records.weights is None else records.weights.sum())
+
+    def share(column: Any) -> float:
+        return float(np.count_nonzero(column) if records.weights is None else records.weights[column].sum()) / total if total else 0.0
+
+    exits = {checkpoint: share(column) for checkpoint, column in found.exits.items()}
+    light, full = share(found.lightweight), share(found.full)
+    spent = full * times.full + light * times.lightweight + sum(exits[c] * times.exits[c] for c in exits)
+    quality, error, n_judged = _mean(records, found.full)
+    return ReplayedShares(
+        n=records.n,
+        full_share=full,
+        lightweight_share=light,
+        early_exit_share=sum(exits.values()),
+        exit_shares=exits,
+        time_saved_share=1 - spent / times.full,
+        quality=quality,
+        quality_error=error,
+        n_full=int(np.count_nonzero(found.full)),
+        n_judged=n_judged,
+    )
+
+
+def _mean(records: Records, chosen: Any) -> tuple[float | None, float | None, int]:
+    """Weighted mean of the measured quality, its standard error, and how many were measured."""
+    import numpy as np
+
+    quality = records.quality[chosen]
+    measured = ~np.isnan(quality)
+    quality = quality[measured]
+    n = len(quality)
+    if not n:
+        return None, None, 0
+    if records.weights is None:
+        error = float(quality.std(ddof=1)) / sqrt(n) if n > 1 else None
+        return float(quality.mean()), error, n
+    weights = records.weights[chosen][measured]
+    total = float(weights.sum())
+    if total <= 0:
+        return None, None, 0
+    mean = float(weights @ quality) / total
+    error = sqrt(float((weights**2) @ (quality - mean) ** 2)) / total if n > 1 else None
+    return mean, error, n
+
+
+def _light(records: Records, pipeline: Pipeline) -> Any:
+    modes = [pipeline.mode(name) for name in records.types]
+    light = records.of_types(tuple(mode == "lightweight" for mode in modes))
+    if "quality_check" not in modes or not pipeline.get("filter.enabled"):
+        return light
+    per_type = [pipeline.thresholds(name) for name in records.types]
+    thresholds = {knob: _by_record(records, [own[knob] for own in per_type]) for knob in per_type[0]}
+    bypassed = filter.is_bypassed(records.values, thresholds)
+    if pipeline.score is not None:
+        bypassed = _by_score(records, pipeline.score, bypassed)
+    return light | (records.of_types(tuple(mode == "quality_check" for mode in modes)) & bypassed)
+
+
+def _by_score(records: Records, score: ContentScore, bypassed: Any) -> Any:
+    """Where the score knows an item it decides, elsewhere the filter."""
+    import numpy as np
+
+    key = ("score", *((name, one.predictor.hash) for name, one in sorted(score.types.items())))
+    scores = records.kept(key, lambda: scores_of(records, score))
+    full_from = _by_record(records, [score.types[name].full_from if name in score.types else np.nan for name in records.types])
+    return np.where(np.isnan(scores), bypassed, scores < full_from)
+
+
+def scores_of(records: Records, score: ContentScore) -> Any:
+    """The learned score of each record; NaN where its type is unknown to the score, or it has no text."""
+    import numpy as np
+
+    nothing = [None] * records.n
+    texts, titles = (records.values.get(name, nothing) for name in ("text", "title"))
+    found = np.full(records.n, np.nan)
+    for i, (text, title) in enumerate(zip(texts, titles, strict=True)):
+        scored = score.score(records.types[records.codes[i]], str(text), str(title or "")) if text else None
+        found[i] = np.nan if scored is None else scored
+    return found
+
+
+def _by_record(records: Records, per_type: Sequence[float]) -> Any:
+    """One number where all types share it, else a column."""
+    import numpy as np
+
+    return per_type[0] if len(set(per_type)) == 1 else np.asarray(per_type, dtype=float)[records.codes]
+
+
+def _exits(records: Records, pipeline: Pipeline, checkpoint: str) -> Any:
+    """Column of bools: where a condition that counts holds; types with the same conditions are taken together."""
+    import numpy as np
+
+    groups: dict[tuple[str, ...], list[int]] = {}
+    conditions: dict[tuple[str, ...], list[Any]] = {}
+    for place, name in enumerate(records.types):
+        exits = pipeline.exits(checkpoint, name)
+        texts = tuple(one.condition.text for one in exits)
+        groups.setdefault(texts, []).append(place)
+        conditions[texts] = [one.condition for one in exits]
+    found = np.zeros(records.n, dtype=bool)
+    for texts, places in groups.items():
+        if not texts:
+            continue
+        held = [records.holds(one) for one in conditions[texts]]
+        any_holds = records.kept(("any", *texts), partial(np.logical_or.reduce, held))
+        found |= any_holds if len(groups) == 1 else any_holds & records.of_types(tuple(i in places for i in range(len(records.types))))
+    return found
+
+
+def _fresh(column: Any, gone: Any) -> Any:
+    return column if gone is None else column & ~gone
+
+
+def _texts(column: Sequence[Any]) -> Any:
+    """As texts where every one is there; with None in between otherwise, which conditions take for missing."""
+    import numpy as np
+
+    texts = [str(text) if text else None for text in column]
+    return np.asarray(texts, dtype=object if None in texts else str)

@@ -1,0 +1,348 @@
+"""The part of strategy ``replay`` that learns a score of content and finds its thresholds, for a saving or a quality that is to be kept.
+
+Everything is chosen on training items by scores from predictors that saw neither the item nor its group. Beside the learned score always stand
+25 plain statistics; they serve wherever the score is not better for sure. Dev items are looked at once the choice is made, and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from optimizer.content.core.policy.learned_knob import LEARNED, SCORE, read_text
+from optimizer.content.core.policy.pipeline import parse_pipeline
+from optimizer.content.core.search.learned_score import (
+    CHARACTERS,
+    LEAST_OF_LENGTH,
+    LEAST_ROWS,
+    LENGTH,
+    PLAIN,
+    JudgedItem,
+    LearnedScore,
+    LearnScore,
+    Method,
+    checked,
+    fates,
+    group_of,
+    items_by_type,
+    quality_draws,
+    records_of,
+    results_by_type,
+)
+from optimizer.content.core.search.recommend import search
+from optimizer.content.core.search.replay import ReplayedShares, outcome, summary
+from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.base.phrasing import count
+from optimizer.core.family.space_form import SCORE as SCORE_SLOT
+from optimizer.core.family.space_form import is_to_be_learned
+from optimizer.core.family.variant import Variant
+from optimizer.core.predictor.predictor import Predictor
+from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
+from optimizer.core.search.study import CONTENT_SCORE, KEEP
+
+MOST_SAVED = 0.80  # beyond it a handful of items is processed in full, which may be good by luck
+POINTS = (0.65, 0.70, 0.75, 0.80)  # of time saved, where a space asks for a score and nobody names a point
+MOST_ROWS = 2000  # of a type: more hardly help, and take longer
+SAME_SAVING = 0.005  # savings so near are compared by their quality
+KNOBS = "filter and routes"
+NO_TEXT = "no training item has a text (input.text), a content type and a known quality"
+SHARES = tuple(k / 500 for k in range(501))  # of a type's items processed in full
+NO_TRANSFER = (
+    "No transfer to other forums: the score was trained and measured on these items' own sources. It says nothing about other forums, sources or "
+    "content types; a type that was not trained goes by the filter."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to score: by type the method and what was learned. ``passes`` of ``at`` is by scores out of fold."""
+
+    name: Method
+    methods: Mapping[str, Method]
+    learned: Mapping[str, LearnedScore]
+    scores: Any  # per training record, out of fold; NaN without one
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """A way at one share of full processing, cross-fitted on training items."""
+
+    way: Way
+    share: float
+    outcome: ReplayedShares
+    full: Any  # per training record, whether it is processed in full
+    quality: Any
+    groups: Sequence[str]
+
+    @cached_property
+    def draws(self) -> Any:
+        """Bootstrap of its mean quality."""
+        return quality_draws(self.quality, self.full, self.groups)
+
+    @property
+    def surely(self) -> float:
+        """Mean quality less one standard error, so that a few lucky items do not win; -1 where nothing is processed in full."""
+        return -1.0 if self.outcome.quality is None else self.outcome.quality - float(np.nanstd(self.draws))
+
+
+def asks_for_score(setting: SearchSetting) -> bool:
+    """Whether a saving or a quality is to be kept, or the space names a score without data."""
+    choices = (setting.space.get(SCORE_SLOT) or {}).get("choices") or ()
+    asked = any(setting.definition.get(name) is not None for name in KEEP)
+    return asked or any(is_to_be_learned(SCORE_SLOT, choice) for choice in choices)
+
+
+class ScoreSearch:
+    """Proposes policies with a learned score: one for what is to be kept, or one for each of four savings where nobody said."""
+
+    def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
+        self._setting = setting
+        self._learn = learn
+        self._train, self._dev = ([e for e in part if e.expected.get("quality") is not None] for part in (setting.train, setting.dev))
+        self._not_trained: dict[str, str] = {}
+        self._curves: dict[str, list[Point]] = {}
+
+    def proposals(self) -> list[Proposal]:
+        """Empty where nothing can be learned or the wish cannot be met; a remark then says why."""
+        if off := [knob for knob in ("filter.enabled", "route.enabled") if self._setting.start.policy.get(knob) is False]:
+            return self._refused(f"{' and '.join(off)} of the champion is off, so that a score would decide nothing. Switch it on first")
+        self._items = items = items_by_type(self._train)
+        if not items:
+            return self._by_knobs() if self._is_kept else self._refused(NO_TEXT)
+        ways = self._ways(items)
+        if not ways:
+            return self._refused("; ".join(f"{name}: {why}" for name, why in self._not_trained.items()))
+        self._records, self._groups = records_of(self._train), [group_of(e) for e in self._train]
+        self._fates = fates(self._records, self._setting.start.policy, tuple(ways[0].methods))  # every way knows the same types
+        chosen = [found for wish in self._wishes() if (found := self._chosen(ways, *wish)) is not None]
+        if chosen:
+            self._keep(ways, chosen)
+        return [self._proposal(point) for point in chosen]
+
+    @property
+    def _is_kept(self) -> bool:
+        return any(self._setting.definition.get(name) is not None for name in KEEP)
+
+    def _by_knobs(self) -> list[Proposal]:
+        """Without texts: filter and routes searched on training items inside a band of time saved, as ``thresholds recommend`` does."""
+        ((saved, quality),) = self._wishes()
+        records, policy = records_of(self._train), self._setting.start.policy
+        for low in [saved] if saved is not None else [percent / 100 for percent in range(75, -1, -5)]:
+            found, _ = search(records, policy, (low, min(1.0, low + 0.05)), checkpoints=())
+            did = outcome(records, parse_pipeline(found))
+            surely = -1.0 if did.quality is None else did.quality - (did.quality_error or 1.0)
+            if did.time_saved_share >= low - 1e-9 and surely >= (quality or 0.0):
+                return [self._knobs_proposed(found, did)]
+        wish = f"{saved:.0%} of the time saved" if saved is not None else f"a quality of {quality:g}"
+        return self._refused(f"{NO_TEXT}; and no setting of filter and routes keeps {wish} on the training items")
+
+    def _knobs_proposed(self, policy: Mapping[str, Any], did: ReplayedShares) -> Proposal:
+        variant = replace(self._setting.start, policy=dict(policy))
+        why = f"{KNOBS} serve, since {NO_TEXT}: on the training items they were fitted to they save {did.time_saved_share:.1%} of the time at a mean quality of {did.quality:.3f}."
+        on_dev = [one.as_data() for one in results_by_type(self._dev, policy, {})] if self._dev else []
+        point = {"variant": variant.id, "score": KNOBS, "why": why, "n_train": len(self._train), "on_dev": {KNOBS: on_dev}}
+        self._setting.keep_finding(CONTENT_SCORE, {"points": [point], "not_trained": [], "note": NO_TRANSFER})
+        self._setting.remark(why)
+        return Proposal(variant=variant, proposer=REPLAY, params={"score": KNOBS, "saved_on_train": did.time_saved_share})
+
+    def _refused(self, why: str) -> list[Proposal]:
+        self._setting.remark(f"No score was learned: {why}.")
+        return []
+
+    def _wishes(self) -> list[tuple[float | None, float | None]]:
+        saved, quality = (self._setting.definition.get(name) for name in KEEP)
+        return [(saved, quality)] if saved is not None or quality is not None else [(point, None) for point in POINTS]
+
+    def _ways(self, items: Mapping[str, Sequence[JudgedItem]]) -> list[Way]:
+        """The plain way, and the one by characters where any type has items enough whose words may be learned from."""
+        learned: dict[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]] = {}
+        for name, its in sorted(items.items()):
+            for method, used in self._methods(name, its):
+                told = {"study": self._setting.study, "type": name}
+                try:
+                    learned[name, method] = used, self._learn(used, method, trained_on=told, seed=self._setting.seed)
+                except DatasetTooSmall as error:
+                    self._not_trained[name] = error.detail.rstrip(".")
+        methods = {method for _, method in learned}
+        return [self._way(name, learned) for name in (PLAIN, CHARACTERS) if name in methods or (name == PLAIN and methods)]
+
+    def _methods(self, name: str, items: Sequence[JudgedItem]) -> list[tuple[Method, Sequence[JudgedItem]]]:
+        if len(items) < LEAST_OF_LENGTH:
+            self._not_trained[name] = f"{count(len(items), 'item')} with text and quality, and {LEAST_OF_LENGTH} are needed"
+            return []
+        if len(items) < LEAST_ROWS:
+            return [(LENGTH, items)]
+        released = whole_groups(items, of=[item for item in items if item.released], most=MOST_ROWS)
+        if len(released) < LEAST_ROWS:
+            return [(PLAIN, whole_groups(items, of=items, most=MOST_ROWS))]
+        return [(PLAIN, released), (CHARACTERS, released)]
+
+    def _way(self, name: Method, learned: Mapping[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]]) -> Way:
+        scores = np.full(len(self._train), np.nan)
+        methods: dict[str, Method] = {}
+        for of_type, method in learned:  # a type's last method is the richest
+            if method != CHARACTERS or name == CHARACTERS:
+                methods[of_type] = method
+        for of_type, method in methods.items():
+            used, one = learned[of_type, method]
+            scores[[item.row for item in used]] = one.out_of_fold
+            others = {item.row: item for item in self._items[of_type]}
+            for item in used:
+                del others[item.row]
+            predictor = Predictor.from_data(one.predictor)
+            for row, item in others.items():  # it was trained on none of their groups
+                scores[row] = predictor.predict(*read_text(item.text, item.title))
+        return Way(name=name, methods=methods, learned={t: learned[t, m][1] for t, m in methods.items()}, scores=scores)
+
+    def _at(self, way: Way, share: float) -> Point:
+        """Without its bootstrap, which only what is compared needs."""
+        passes = np.full(len(self._train), np.nan)
+        for name, full_from in self._thresholds(way, share).items():
+            its = self._of_type(name) & ~np.isnan(way.scores)
+            passes[its] = way.scores[its] >= full_from
+        went = self._fates.of(passes)
+        return Point(
+            way=way, share=share, outcome=summary(self._records, went), full=went.full, quality=self._records.quality, groups=self._groups
+        )
+
+    def _of_type(self, name: str) -> Any:
+        return self._records.codes == self._records.types.index(name)
+
+    def _thresholds(self, way: Way, share: float) -> dict[str, float]:
+        """The same share of each type: quality is marked within its type, so that types are not compared."""
+        found = {}
+        for name in way.methods:
+            scores = way.scores[self._of_type(name)]
+            known = scores[~np.isnan(scores)]
+            found[name] = float(np.quantile(known, 1 - share)) if share > 0 else float(known.max()) + 1.0
+        return found
+
+    def _curve(self, way: Way) -> list[Point]:
+        """Every share, the largest first, which saves least."""
+        if way.name not in self._curves:
+            self._curves[way.name] = [self._at(way, share) for share in reversed(SHARES)]
+        return self._curves[way.name]
+
+    def _saving(self, way: Way, saved: float) -> Point | None:
+        """The largest share that saves at least this much; None where not even none at all does."""
+        return next((point for point in self._curve(way) if point.outcome.time_saved_share >= saved - 1e-9), None)
+
+    def _chosen(self, ways: Sequence[Way], saved: float | None, quality: float | None) -> Point | None:
+        if saved is not None:
+            return self._for_saving(ways, saved)
+        assert quality is not None
+        return self._for_quality(ways, quality)
+
+    def _for_saving(self, ways: Sequence[Way], saved: float) -> Point | None:
+        """The best quality at this saving."""
+        found = [point for way in ways if (point := self._saving(way, saved)) is not None]
+        if found:
+            return simpler(found)
+        most = max(self._curve(way)[-1].outcome.time_saved_share for way in ways)
+        self._refused(f"{saved:.0%} of the time cannot be saved: with no scored item in full it is {most:.1%}. Ask for less")
+        return None
+
+    def _for_quality(self, ways: Sequence[Way], quality: float) -> Point | None:
+        """The most that is saved, up to 80 %, with this quality kept less one standard error."""
+        found = [point for way in ways if (point := self._with_quality(way, quality)) is not None]
+        if found:
+            most = max(point.outcome.time_saved_share for point in found)
+            return simpler([point for point in found if point.outcome.time_saved_share >= most - SAME_SAVING])
+        told = ", ".join(_reached(point) for way in ways if (point := self._saving(way, MOST_SAVED)) is not None)
+        at_most = f"at {MOST_SAVED:.0%} saved: {told}" if told else f"{MOST_SAVED:.0%} cannot be saved"
+        self._refused(
+            f"a quality of {quality:g} cannot be kept for sure at any saving up to {MOST_SAVED:.0%} ({at_most}). Ask for less, or import more items"
+        )
+        return None
+
+    def _with_quality(self, way: Way, quality: float) -> Point | None:
+        most = self._saving(way, MOST_SAVED)
+        up_to = self._curve(way).index(most) + 1 if most is not None else len(SHARES)
+        within = reversed(self._curve(way)[:up_to])
+        return next((point for point in within if (point.outcome.quality or 0.0) >= quality and point.surely >= quality), None)
+
+    def _policy(self, point: Point) -> dict[str, Any]:
+        full_from = self._thresholds(point.way, point.share)
+        types = {
+            name: {"predictor": dict(one.predictor), "full_from": round(full_from[name], 6)}
+            for name, one in sorted(point.way.learned.items())
+        }
+        return {**self._setting.start.policy, **checked(tuple(types)), SCORE: {"kind": LEARNED, "types": types}}
+
+    def _variant(self, point: Point) -> Variant:
+        return replace(self._setting.start, policy=self._policy(point))
+
+    def _proposal(self, point: Point) -> Proposal:
+        told = {"score": point.way.name, "saved_on_train": point.outcome.time_saved_share, "quality_on_train": point.outcome.quality}
+        return Proposal(variant=self._variant(point), proposer=REPLAY, params=told)
+
+    def _keep(self, ways: Sequence[Way], chosen: Sequence[Point]) -> None:
+        points = [self._as_data(point, ways) for point in chosen]
+        untrained = [{"type": name, "why": why} for name, why in sorted(self._not_trained.items())]
+        self._setting.keep_finding(CONTENT_SCORE, {"points": points, "not_trained": untrained, "note": NO_TRANSFER})
+        self._setting.remark(" ".join(point["why"] for point in points))
+
+    def _as_data(self, point: Point, ways: Sequence[Way]) -> dict[str, Any]:
+        """What was chosen and why, and what each way to score does on dev with thresholds of train for the same saving."""
+        beside = [p for way in ways if (p := point if way is point.way else self._saving(way, point.outcome.time_saved_share)) is not None]
+        return {
+            "variant": self._variant(point).id,
+            "score": point.way.name,
+            "why": _why(point, beside),
+            "n_train": len(self._train),
+            "on_train": {p.way.name: {"saved": p.outcome.time_saved_share, "quality": p.outcome.quality, "n_full": p.outcome.n_full} for p in beside},
+            "on_dev": {
+                p.way.name: [one.as_data() for one in results_by_type(self._dev, self._policy(p), p.way.methods)] if self._dev else [] for p in beside
+            },
+        }  # fmt: skip
+
+
+def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most: int) -> list[JudgedItem]:
+    """Those ``of`` the items whose group is among them whole, at most so many: what is left of the items then has groups of its own.
+
+    A predictor may score what is left, since it saw no item of their groups.
+    """
+    in_all = Counter(item.group for item in items)
+    in_these = Counter(item.group for item in of)
+    taken, n_taken = set(), 0
+    for group, n in in_these.items():
+        if n == in_all[group] and n_taken + n <= most:
+            taken.add(group)
+            n_taken += n
+    return [item for item in of if item.group in taken]
+
+
+def simpler(points: Sequence[Point]) -> Point:
+    """The plain statistics unless the learned score is better for sure: the 95 % interval of what it is better by lies above 0."""
+    plain = next((point for point in points if point.way.name == PLAIN), None)
+    rich = next((point for point in points if point.way.name != PLAIN), None)
+    if plain is None or rich is None:
+        return next(point for point in points)
+    return rich if _better_by(rich, plain)[1] > 0 else plain
+
+
+def _reached(point: Point) -> str:
+    quality = point.outcome.quality
+    return f"{point.way.name} {'nothing in full' if quality is None else f'{quality:.3f}, less a standard error of {quality - point.surely:.3f}'}"
+
+
+def _better_by(rich: Point, plain: Point) -> tuple[float, float, float]:
+    apart = rich.draws - plain.draws
+    low, high = (float(each) for each in np.nanquantile(apart, [0.025, 0.975]))
+    return (rich.outcome.quality or 0.0) - (plain.outcome.quality or 0.0), low, high
+
+
+def _why(point: Point, beside: Sequence[Point]) -> str:
+    quality = "not known" if point.outcome.quality is None else f"{point.outcome.quality:.3f}"
+    said = f"{point.way.name} serves: on training items it has not seen it saves {point.outcome.time_saved_share:.1%} of the time at a mean quality of {quality}"
+    rich, plain = (next((p for p in beside if (p.way.name == PLAIN) is is_plain), None) for is_plain in (False, True))
+    if rich is None or plain is None:
+        return f"{said}; {CHARACTERS} were not tried: words are learned from released items alone, {LEAST_ROWS} of a type (detent import --curated releases what you vouch for)."
+    better, low, high = _better_by(rich, plain)
+    verdict = "better for sure" if low > 0 else "not better for sure, so the simpler one serves"
+    return f"{said}. There {CHARACTERS} are {better:+.3f} ({low:+.3f} to {high:+.3f}) beside {PLAIN}: {verdict}."

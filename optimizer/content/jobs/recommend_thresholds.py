@@ -1,0 +1,48 @@
+"""Recommends the knobs of a content pipeline from what was collected: reported items and training examples. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from optimizer.content.core.search.recommend import Recommendation, recommend
+from optimizer.content.jobs.compare_thresholds import require_pipeline
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.pipeline_record import PipelineRecord
+from optimizer.ports import Clock, Store
+
+MOST_RECORDS = 100_000
+MAX_HOURS = 90 * 24
+
+
+def recommend_thresholds(family: Family, *, store: Store, clock: Clock, hours: float) -> Recommendation:
+    """What a search by replay finds beside the champion's policy, judged on records that it did not see.
+
+    Args:
+        hours: how far back reported items count; training examples count whatever their age. The holdout stays sealed.
+    Raises:
+        InvalidInput: the family is no policy, or the hours are out of range.
+        Conflict: the family has no champion yet.
+        DatasetTooSmall: names everything that is missing.
+    """
+    require_pipeline(family)
+    if not 0 < hours <= MAX_HOURS:
+        raise InvalidInput(f"Reported items of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
+    since = clock.now() - timedelta(hours=hours)
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+        record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
+        reported = store.pipeline_stats.records(tx, since, MOST_RECORDS)
+        examples = store.examples.of_split(tx, family.name, split="train")
+    if record is None:
+        raise Conflict(
+            f"Family {family.name!r} has no champion yet, so there is nothing to compare with. Start the server or the worker once."
+        )
+    collected = [*({**e.input, "quality": e.expected.get("quality")} for e in examples), *map(_reported, reported)]
+    return recommend(collected, present=record.variant.policy)
+
+
+def _reported(record: PipelineRecord) -> Mapping[str, Any]:
+    return {"content_type": record.content_type, "quality_score": record.quality_score, "exit_checkpoint": record.exit_checkpoint}

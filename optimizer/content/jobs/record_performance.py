@@ -1,0 +1,44 @@
+"""Takes what a content pipeline reports about one item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optimizer.content.core.records.record import read_record
+from optimizer.core.base.errors import KeyReused
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Clock, Store, Transaction
+
+
+async def record_performance(
+    values: Mapping[str, Any], *, store: Store, clock: Clock, keep_it: bool = True, idempotency: tuple[str, str, str] | None = None
+) -> dict[str, Any]:
+    """Keeps one record and adds it to the sums of its hour; returns the answer once both are on disk.
+
+    Args:
+        values: as ``core.pipeline_record.read_record`` takes them.
+        keep_it: False where ENABLE_DASHBOARD_METRICS is off: the record is checked, and the answer says that it was not kept.
+        idempotency: who sends, key, and hash of what was sent; the same again gets the first answer and counts once.
+    Raises:
+        InvalidInput: names every fault.
+        KeyReused: the idempotency key came with other values before.
+    """
+    record = read_record(values, id=new_id("pr"), received_at=clock.now())
+    if not keep_it:
+        return {"status": "not recorded", "processing_type": record.processing_type}
+    answer = {"status": "recorded", "processing_type": record.processing_type}
+
+    def keep(tx: Transaction) -> dict[str, Any]:
+        if idempotency is not None:
+            scope, key, sent = idempotency
+            before = store.events.stored_answer(tx, scope, key)
+            if before is not None and before[0] != sent:
+                raise KeyReused(f"Idempotency-Key {key!r} came with another record before. Send a new key with a new record.", key=key)
+            if before is not None:
+                return dict(before[1])
+            store.events.store_answer(tx, scope, key, sent, answer, record.received_at)
+        store.pipeline_stats.add(tx, [record])
+        return answer
+
+    return await store.awrite(keep, rows=2)

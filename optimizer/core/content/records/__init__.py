@@ -1,1 +1,0 @@
-"""What the pipeline reports about its items, and how it does. Start at ``record.py``."""

@@ -1,0 +1,78 @@
+"""One item that a content pipeline has dealt with, and many of them summed up: the values that the store keeps and counts by hour.
+
+They stand here and not with the pipeline (``optimizer/content``), since the store has one schema and is read by those who know no pipeline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Literal
+
+ProcessingType = Literal["full", "lightweight", "early_exit"]
+WIDEST_SAVING = 0.999  # beyond, the time of full processing cannot be told from what was spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineRecord:
+    """``None``: not measured. ``exit_checkpoint`` and ``exit_reason`` are "" where the item was not given up early, or nobody said where."""
+
+    id: str
+    received_at: datetime
+    processing_type: ProcessingType
+    content_type: str
+    quality_score: float | None = None  # from 0 to 1
+    processing_time_s: float | None = None
+    exit_checkpoint: str = ""
+    exit_reason: str = ""
+    exit_confidence: float | None = None  # from 0 to 1
+    time_saved_share: float | None = None  # of the time of full processing
+
+    @property
+    def time_saved_s(self) -> float | None:
+        """What full processing would have taken beyond what was spent: t p / (1 - p) for a saving of p; None where that cannot be told."""
+        spent, share = self.processing_time_s, self.time_saved_share
+        return None if spent is None or share is None or share > WIDEST_SAVING else spent * share / (1 - share)
+
+
+@dataclass(slots=True, kw_only=True)
+class PipelineSums:
+    """Records added up; each sum stands beside the number of records that had the value."""
+
+    n: int = 0
+    n_quality: int = 0
+    quality_sum: float = 0.0
+    n_time: int = 0
+    time_sum_s: float = 0.0
+    n_saved: int = 0
+    saved_share_sum: float = 0.0
+    n_saved_time: int = 0
+    saved_time_sum_s: float = 0.0
+    n_confidence: int = 0
+    confidence_sum: float = 0.0
+
+    def __add__(self, other: PipelineSums) -> PipelineSums:
+        return PipelineSums(**{name: getattr(self, name) + getattr(other, name) for name in SUMS})
+
+
+SUMS = tuple(field.name for field in fields(PipelineSums))
+
+
+def sums_of(record: PipelineRecord) -> PipelineSums:
+    """One record as sums."""
+
+    def counted(value: float | None) -> tuple[int, float]:
+        return (0, 0.0) if value is None else (1, value)
+
+    sums = PipelineSums(n=1)
+    sums.n_quality, sums.quality_sum = counted(record.quality_score)
+    sums.n_time, sums.time_sum_s = counted(record.processing_time_s)
+    sums.n_saved, sums.saved_share_sum = counted(record.time_saved_share)
+    sums.n_saved_time, sums.saved_time_sum_s = counted(record.time_saved_s)
+    sums.n_confidence, sums.confidence_sum = counted(record.exit_confidence)
+    return sums
+
+
+def hour_of(at: datetime) -> datetime:
+    """The start of its hour."""
+    return at.replace(minute=0, second=0, microsecond=0)
