@@ -102,6 +102,7 @@ def test_a_home_of_before_the_first_release_is_refused_with_the_way_out_and_its_
     assert refused.code == 1
     said = " ".join(f"{refused.err} {refused.out}".split())
     assert "go on with the version that made it, or start a new home (`detent init DIR`) and import the sheets again" in said
+    assert max(stream.count("import the sheets again") for stream in (refused.err, refused.out)) == 1
     assert {path.name: path.read_bytes() for path in settings.var().glob("detent.db*")} == before
     assert run_files.find(settings, "serve") is None
 

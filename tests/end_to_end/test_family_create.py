@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 
 from optimizer.cli.app import app, exit_code
 from optimizer.core.base.errors import DetentError
+from optimizer.core.declaration import draft
+from optimizer.jobs.families import create_family as job
 
 LABELS = ["card"] * 30 + ["refund"] * 20
 ROWS = "".join(f"message {n},{label}\n" for n, label in enumerate(LABELS))
@@ -51,6 +54,20 @@ def made(tmp_path: Path) -> list[dict[str, Any]]:
 
 def test_every_label_is_shown_with_its_rows(detent: Detent) -> None:
     assert "Labels, with their rows: card 30, refund 20." in create(detent).stderr
+
+
+def test_the_sheet_is_read_as_a_family_once(detent: Detent, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafted: list[str] = []
+
+    def counted(asked: draft.FamilyDraft, *, today: date) -> draft.NewFamily:
+        drafted.append(asked.name)
+        return draft_family(asked, today=today)
+
+    draft_family = draft.draft_family
+    for module in (draft, job):
+        monkeypatch.setattr(module, "draft_family", counted)
+    assert create(detent).exit_code == 0
+    assert drafted == ["triage"]
 
 
 def test_a_label_that_looks_like_another_is_a_question_before_anything_is_kept(detent: Detent, tmp_path: Path) -> None:

@@ -554,6 +554,17 @@ class TestCorrections:
         assert here.send({"assignment": token(), "expected": {"summary": "better"}})["accepted"] == 1
         assert here.examples() == []
 
+    @pytest.mark.parametrize("more", [{}, {"input": {"document": "x"}}], ids=["alone", "with its input"])
+    def test_a_label_that_the_family_does_not_have_is_refused_and_not_quoted(self, here: Installation, more: dict[str, Any]) -> None:
+        output = here.families[FAMILY].output.model_copy(update={"parser": "label", "labels": ("billing", "technical")})
+        here.families = {FAMILY: here.families[FAMILY].model_copy(update={"output": output})}
+        answer = here.send(
+            {"assignment": token(), "expected": {"summary": "bilding"}, **more}, {"assignment": token(), "expected": {"summary": "billing"}}
+        )
+        (refused,) = answer["rejected"]
+        assert (answer["accepted"], refused["index"], refused["type"]) == (1, 0, "malformed")
+        assert refused["detail"] == f"/expected has as 'summary' no label of family {FAMILY!r}; did you mean 'billing'?"
+
     def test_no_review_shows_the_holdout(self, here: Installation) -> None:
         here.send({"assignment": token(), "input": {"document": document("holdout")}, "expected": {"summary": "better"}})
         with here.store.read() as tx:

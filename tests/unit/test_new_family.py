@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from optimizer.core.base.errors import Conflict, InvalidInput
-from optimizer.core.declaration.draft import FamilyDraft, draft_family, messages_of, tell_parser
+from optimizer.core.declaration.draft import FamilyDraft, NewFamily, draft_family, messages_of, tell_parser
 from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.create_family import as_yaml, create_family, read_prompt
 
@@ -113,6 +113,18 @@ def test_an_existing_folder_is_never_touched(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="already"):
         create_family(draft(), families_dir=tmp_path, today=TODAY)
     assert list((tmp_path / "triage").iterdir()) == []
+
+
+def test_what_a_check_of_the_draft_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
+    seen = []
+
+    def check(made: NewFamily) -> None:
+        seen.append(made.data["name"])
+        raise InvalidInput("a slip")
+
+    with pytest.raises(InvalidInput, match="a slip"):
+        create_family(draft(), families_dir=tmp_path, today=TODAY, check=check)
+    assert (seen, list(tmp_path.iterdir())) == (["triage"], [])
 
 
 def test_a_name_that_is_no_family_name_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.search.study import Study, Trial, ranked
-from optimizer.core.views.study_headline import cost_text, headline, lift_text
+from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -168,6 +168,13 @@ CONFIRMED = {
 )
 def test_the_first_sentence_says_what_became_of_the_study(changes: dict[str, Any], says: str) -> None:
     assert says in headline(study(**changes), [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)])
+
+
+def test_a_winner_that_only_lacks_holdout_examples_names_the_forced_start() -> None:
+    few, weak = {"name": "n", "verdict": "fail"}, {"name": "confidence", "verdict": "fail"}
+    said = {len(gates): next_step(study(outcome="not_confirmed", confirmation={"gates": gates})) for gates in ([few], [few, weak])}
+    assert "detent rollout start f v_new --confirm f" in said[1]
+    assert "--confirm" not in said[2]
 
 
 def test_a_better_score_says_what_it_costs_beside_the_champion() -> None:

@@ -48,10 +48,11 @@ def doctor(as_json: Json = False) -> None:
 
 
 def _checked(session: Session) -> list[Finding]:
-    """All findings; without settings the rest could only repeat why there are none."""
+    """All findings, each fault once; without settings the rest could only repeat why there are none."""
     findings: list[Finding] = []
     for check in CHECKS:
-        found = _careful(check, session)
+        said = {f.detail for f in findings if f.verdict == "fault"}  # one store that cannot be read stops several checks
+        found = [f for f in _careful(check, session) if f.detail not in said]
         findings += found
         if check is _settings and any(f.verdict == "fault" for f in found):
             break

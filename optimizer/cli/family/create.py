@@ -64,9 +64,10 @@ def create(
     )  # fmt: skip
     if sys.stdin.isatty() and not as_json:
         draft = _asked(draft, today, keep_labels=keep_labels)
-    elif not keep_labels:
-        _refuse_slips(draft, today)
-    made = create_family(draft, families_dir=session.settings.families_dir, today=today)
+        keep_labels = True  # the slips among them have been merged
+    made = create_family(
+        draft, families_dir=session.settings.families_dir, today=today, check=(lambda made: None) if keep_labels else _refuse_slips
+    )
     session.families.load()
     declared = session.family(family)
     source = wiring.open_source(str(made.examples_file), declared)
@@ -112,16 +113,14 @@ def _asked(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
     return replace(draft, merge=merge)
 
 
-def _refuse_slips(draft: FamilyDraft, today: Any) -> None:
+def _refuse_slips(made: NewFamily) -> None:
     """Where no person can be asked: an example that was taken keeps its label for good, so a likely slip is decided before."""
-    from optimizer.core.declaration.draft import draft_family
-
-    pairs = draft_family(draft, today=today).look_alikes
+    pairs = made.look_alikes
     if pairs:
         merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs)
         keep = "" if any(pair.same for pair in pairs) else "no, they are meant: --keep-labels; "
         raise InvalidInput(
-            f"Cannot make family {draft.name!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes: {merges}; {keep}"
+            f"Cannot make family {made.data['name']!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes: {merges}; {keep}"
             "or correct the sheet. Nothing was written."
         )
 

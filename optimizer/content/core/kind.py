@@ -38,7 +38,9 @@ class PolicyKind:
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
         return item_fault(input, expected, known=family.inputs, worth=family.output.field)
 
-    def check_correction(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:
+        if input is None:
+            return
         if (fault := self.example_fault(family, family.declared_inputs(input), expected)) is not None:
             raise InvalidInput(f"No item of family {family.name!r} can be learned from: {fault}.", [Fault(pointer="/input", detail=fault)])
 

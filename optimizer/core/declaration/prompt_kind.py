@@ -81,8 +81,13 @@ class PromptKind:
             return f"the expected {family.output.field} does not pass the family's own parser ({family.output.parser})"
         return None
 
-    def check_correction(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        missing = [name for name in family.inputs if name not in input]
+    def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:
+        field, labels = family.output.field, family.output.labels
+        if labels and parse_output(family.output, expected_text(family.output, expected)).error:
+            meant = did_you_mean(str(expected[field]), labels)  # what was said is not quoted: it may name a person
+            detail = f"has as {field!r} no label of family {family.name!r}{meant}"
+            raise InvalidInput(f"/expected {detail}" + ("" if meant else "."), [Fault(pointer="/expected", detail=detail)])
+        missing = [name for name in family.inputs if input is not None and name not in input]
         if missing:
             detail = f"has no {', '.join(missing)}, which family {family.name!r} needs to learn from a correction"
             raise InvalidInput(f"/input {detail}.", [Fault(pointer="/input", detail=detail)])

@@ -49,8 +49,8 @@ class FamilyKind(Protocol):
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
         """Why an imported row cannot be an example, in words that many rows share and that quote no value; None where it can."""
 
-    def check_correction(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        """Raises InvalidInput where nothing can be learned from what somebody corrected; the family's output is there."""
+    def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:
+        """Raises InvalidInput where nothing can be learned from a correction. It has the family's output; ``input`` None: sent without one."""
 
     def kept_of(self, input: Mapping[str, Any]) -> dict[str, Any]:
         """What of an example's input is stored."""

@@ -80,8 +80,12 @@ def _look(study: Study) -> str:
 
 
 def _missed(study: Study) -> str:
-    names = [g["name"] for g in missed((study.confirmation or {}).get("gates", ()))]
+    names = _names_missed(study)
     return f" Not met: {', '.join(names)}." if names else ""
+
+
+def _names_missed(study: Study) -> list[str]:
+    return [g["name"] for g in missed((study.confirmation or {}).get("gates", ()))]
 
 
 def lift_text(study: Study, looks_now: int | None) -> str | None:
@@ -132,6 +136,9 @@ def next_step(study: Study) -> str:
         return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
     if study.outcome == "not_confirmed" and study.winner and study.confirmation is None:
         return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
+    if study.outcome == "not_confirmed" and study.winner and _names_missed(study) == ["n"]:
+        forced = f"detent rollout start {family} {study.winner} --confirm {family}"
+        return f"only the number of holdout examples falls short: import more and search again, or a person starts it as forced: {forced}"
     if study.outcome == "not_confirmed" and study.winner:
         return f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family} {study.winner}"
     return f"nothing was better; another search: detent study run {family} --dry-run"

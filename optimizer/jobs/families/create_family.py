@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -26,9 +27,13 @@ class CreatedFamily:
     content: NewFamily
 
 
-def create_family(draft: FamilyDraft, *, families_dir: Path, today: date) -> CreatedFamily:
+def create_family(
+    draft: FamilyDraft, *, families_dir: Path, today: date, check: Callable[[NewFamily], None] = lambda made: None
+) -> CreatedFamily:
     """The files that were written; all of them or none.
 
+    Args:
+        check: asked before anything is written; raises where a person has to decide something first.
     Raises:
         InvalidInput: prompt, columns and examples do not fit together, or the name is no family name.
         Conflict: the folder exists.
@@ -37,6 +42,7 @@ def create_family(draft: FamilyDraft, *, families_dir: Path, today: date) -> Cre
     if folder.exists():
         raise Conflict(f"There is a folder {folder} already. Choose another name, or remove the folder first.")
     made = draft_family(draft, today=today)
+    check(made)
     _refuse_labels_written_twice(made)
     parse_family(made.data)
     part = families_dir / f".{draft.name}.part"
