@@ -10,6 +10,7 @@ from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Au
 from optimizer.ports.api_keys import ApiKeys, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
+from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
 from optimizer.ports.models import AnswersCoroutines, DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
@@ -40,6 +41,7 @@ __all__ = [
     "DeltaSink",
     "DriftDetectors",
     "Events",
+    "EvidenceSource",
     "ExampleStanding",
     "Examples",
     "Exposure",

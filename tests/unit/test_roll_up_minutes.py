@@ -17,6 +17,7 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.rollout.baseline import UNKNOWN_RATE, Baseline
 from optimizer.core.serving.rollout import iso
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, NAME, roll_up_minutes
+from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import champion_baseline
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, new_database
@@ -125,7 +126,7 @@ class TestBaseline:
         roll_up_minutes(database, Clock(now))
         assert variant is not None
         with database.read() as tx:
-            return champion_baseline(database, tx, FAMILY, variant, now)
+            return champion_baseline(StoreEvidence(database, tx), FAMILY, variant, now)
 
     def test_limits_are_edges_and_the_shares_above_them_are_those_of_the_requests(self, database: Database) -> None:
         latencies = [float(100 + i) for i in range(1000)]

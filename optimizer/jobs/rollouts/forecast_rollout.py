@@ -20,9 +20,10 @@ from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import Rollout
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
+from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
 from optimizer.jobs.studies.confirming_study import confirming_study
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, EvidenceSource, Store, Transaction
 
 RECENT = timedelta(days=7)
 AT_MOST = timedelta(days=30)  # where the last seven days hold no labels
@@ -91,18 +92,18 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
         if not rollout.is_active:
             return ended(rollout.outcome)
         study = store.studies.get(tx, rollout.study) if rollout.study is not None else None
-        progress = _progress(tx, store, rollout, clock.rollout_now())
+        progress = _progress(StoreEvidence(store, tx), rollout, clock.rollout_now())
         metric = Metric.model_validate(rollout.settings["metric"])
         traffic = recorded_traffic(tx, store, rollout.family, metric, clock.now())
     lift = lift_of(study.confirmation if study is not None else None, forced=rollout.forced)
     return forecast_rollout(plan_of(rollout.settings, rollout.ladder, lift, clock_scale=clock.scale), traffic, progress)
 
 
-def _progress(tx: Transaction, store: Store, rollout: Rollout, clock_now: datetime) -> Progress:
+def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -> Progress:
     """Where the rollout stands after its last closed block; at its beginning where it is not served yet."""
     if not rollout.stage_history:
         return Progress()
-    stored = store.blocks.watch(tx, rollout.id)
+    stored = evidence.watch(rollout.id)
     gate = (evidence_state.from_text(stored.state).watch if stored is not None else evidence_state.begin(rollout.settings)).quality
     passed = {m: gate.peaks[f"ship{m}"] >= threshold(ALPHA_SHIP) for m in NESTED}
     return Progress(

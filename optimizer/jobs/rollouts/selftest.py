@@ -6,26 +6,24 @@ gates, guardrails, ladder and decisions are those of ``watch_rollout.py``. No mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Literal, cast
+from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.family import Family
 from optimizer.core.forecast.recorded import RecordedRollout, Recording
 from optimizer.core.forecast.selftest import ENDINGS, Cell, Run, SelftestReport, cell_of, summary_of
-from optimizer.core.rollout.blocks import ArmName, ReportedRequest
-from optimizer.core.rollout.cohorts import Cohort
-from optimizer.core.rollout.evidence_state import as_text
 from optimizer.core.rollout.start import chosen
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence
 from optimizer.jobs.rollouts.fix_settings import fix_settings, read_record
-from optimizer.jobs.rollouts.watch_rollout import SeenBlocks, look, move_of
-from optimizer.ports import Clock, Fetches, Store, StoredWatch, Transaction, UnitCount, UnitOutcomes
+from optimizer.jobs.rollouts.watch_rollout import look, move_of
+from optimizer.ports import Clock, Store
 
 PERIOD = timedelta(days=30)
 MAX_REQUESTS = 300_000  # the newest; older ones would only take memory
@@ -157,14 +155,14 @@ def _run(past: _Past, replay: RecordedRollout, salt: str) -> Run:
     assert begun is not None
     assert end is not None
     clock = _SimulatedClock(begun, past.clock_scale, begun)
-    world = _World(replay=replay, usual=past.usual)
+    evidence = RecordedEvidence(replay=replay, usual=past.usual)
     rollout = _deployed(past, salt, clock)
     cohort = max(TICK, timedelta(minutes=past.settings["cohort_minutes"]) / past.clock_scale)
     last = end + timedelta(hours=past.settings["feedback_window"]["hours"]) / past.clock_scale + 2 * cohort
     while rollout.is_active and clock.now() < last:
         clock.pass_time(cohort)
-        rollout = _looked_at(rollout, world, clock)
-    gate = world.quality_labelled
+        rollout = _looked_at(rollout, evidence, clock)
+    gate = evidence.quality_labelled
     started = datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     return Run(
         ending=ENDINGS.get(rollout.outcome, "unfinished"),
@@ -175,11 +173,11 @@ def _run(past: _Past, replay: RecordedRollout, salt: str) -> Run:
     )
 
 
-def _looked_at(rollout: Rollout, world: _World, clock: _SimulatedClock) -> Rollout:
+def _looked_at(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedClock) -> Rollout:
     """As a tick does: looks until the present is reached or a move is made."""
     while True:
-        step = look(None, cast(Store, world), clock, rollout, clock.now())
-        world.keep(step.seen)
+        step = look(evidence, clock, rollout, clock.now())
+        evidence.keep(step.seen.watched, step.seen.units, step.seen.at)
         if step.seen.more:
             continue
         return apply(rollout, move_of(step)).rollout if step.moves else rollout
@@ -226,78 +224,3 @@ class _SimulatedClock:
 
     def pass_time(self, by: timedelta) -> None:
         self._at += by
-
-
-@dataclass(slots=True, kw_only=True)
-class _World:
-    """What a look asks a Store for: observations from the replay, blocks and counts in memory, and what is usual."""
-
-    replay: RecordedRollout
-    usual: MinuteSums
-    watched: StoredWatch | None = None
-    counted: dict[tuple[int, str], UnitCount] = field(default_factory=dict)
-    quality_labelled: int = 0
-
-    @property
-    def blocks(self) -> _World:
-        return self
-
-    @property
-    def unit_counts(self) -> _World:
-        return self
-
-    @property
-    def observations(self) -> _World:
-        return self
-
-    @property
-    def minute_stats(self) -> _World:
-        return self
-
-    def keep(self, seen: SeenBlocks) -> None:
-        watch = seen.watched.watch
-        self.watched = StoredWatch(n_blocks=watch.n_blocks, state=as_text(seen.watched), updated_at=seen.at)
-        self.counted.update(seen.units)
-        self.quality_labelled = watch.quality.labelled
-
-    def watch(self, tx: Transaction, rollout: str) -> StoredWatch | None:
-        return self.watched
-
-    def get(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
-        return {unit: self.counted[stage, unit] for unit in units if (stage, unit) in self.counted}
-
-    def of_family(self, tx: Transaction, family: str, since: datetime, **which: str) -> list[MinuteSums]:
-        """All of the record, as the champion served it."""
-        return [self.usual]
-
-    def requests(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
-        return self.replay.requests(rollout, since, until)
-
-    def fetches(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
-        """None: who fetched and reported nothing left no trace to deal anew."""
-        return []
-
-    def cohort_units(
-        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
-    ) -> dict[str, ArmName]:
-        return self.replay.cohort_units(rollout, stage, cohort_start, received_until)
-
-    def recomputed_units(
-        self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
-    ) -> dict[str, set[str]]:
-        """None: what is dealt anew was really served."""
-        return {}
-
-    def outcomes(
-        self,
-        tx: Transaction,
-        rollout: Rollout,
-        cohort: Cohort,
-        units: Collection[str],
-        *,
-        field: Literal["success", "score"],
-        source: str,
-        received_since: datetime,
-        received_until: datetime,
-    ) -> UnitOutcomes:
-        return UnitOutcomes(means=self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until))

@@ -38,8 +38,9 @@ from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
+from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
-from optimizer.ports import Alert, Clock, Fetches, Store, StoredWatch, Transaction, UnitCount
+from optimizer.ports import Alert, Clock, EvidenceSource, Fetches, Store, StoredWatch, Transaction, UnitCount
 
 COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk by then
 BASELINE_AGE = timedelta(hours=24)
@@ -78,15 +79,16 @@ class TickStep:
         return self.follows.act != "wait" and not self.seen.more
 
 
-def look(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
+def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
     """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
-    seen = _Look(tx, store, clock, rollout, at, gaps(rollout)).close(baseline=True)
+    seen = _Look(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
     return TickStep(seen=seen, follows=next_action(rollout, seen.watched.watch, at=seen.at, clock_at=seen.clock_at))
 
 
 def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> SeenBlocks:
     """The same of the holdback: the promoted variant in the place of the candidate, no new baseline and nothing that follows."""
-    return _Look(tx, store, clock, rollout, at, [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]).close(baseline=False)
+    apart = [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]
+    return _Look(StoreEvidence(store, tx), clock, rollout, at, apart).close(baseline=False)
 
 
 def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_seconds: float) -> Decision | None:
@@ -138,11 +140,11 @@ def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetim
 class _Look:
     """One look: each part appends blocks and folds them in before the next part reads what they set."""
 
-    def __init__(self, tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]) -> None:
+    def __init__(self, evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]) -> None:
         """``apart``: when units of the rollout were served outside it."""
-        self._tx, self._store, self._rollout, self._at = tx, store, rollout, at
+        self._evidence, self._rollout, self._at = evidence, rollout, at
         self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
-        stored = store.blocks.watch(tx, rollout.id)
+        stored = evidence.watch(rollout.id)
         self._n_before = stored.n_blocks if stored else None
         self._watched = from_text(stored.state) if stored else StoredEvidence(watch=begin(rollout.settings))
         self._blocks: list[StoredBlock] = []
@@ -172,7 +174,7 @@ class _Look:
         known = self._watched.watch.baseline
         if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
             return
-        found = champion_baseline(self._store, self._tx, self._rollout.family, self._rollout.champion, self._now)
+        found = champion_baseline(self._evidence, self._rollout.family, self._rollout.champion, self._now)
         if found.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
             self._close("baseline", replace(found, frozen_at=self._at).as_record())
 
@@ -191,7 +193,7 @@ class _Look:
     def _cohort(self, cohort: Cohort) -> int:
         """How many units it read."""
         until = self._real(cohort.closes_at)
-        found = self._store.observations.cohort_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
+        found = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, until)
         counts = self._counts(cohort.stage, found)
         fresh = {unit: arm for unit, arm in found.items() if counts[unit].cohort_start is None}
         if not fresh:
@@ -203,8 +205,7 @@ class _Look:
         both = self._served_both(cohort)
         arms = {unit: arm for unit, arm in fresh.items() if unit not in both}
         metric = self._rollout.settings["metric"]
-        outcomes = self._store.observations.outcomes(
-            self._tx,
+        outcomes = self._evidence.outcomes(
             self._rollout,
             cohort,
             arms,
@@ -222,14 +223,14 @@ class _Look:
 
     def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> Bounded:
         """What becomes of the units that came without a token."""
-        sent = self._store.observations.recomputed_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
+        sent = self._evidence.recomputed_units(self._rollout, cohort.stage, cohort.start, until)
         units = {unit: (arm, sorted(sent[unit])) for unit, arm in fresh.items() if unit in sent}
         if not units:
             return Bounded()
         of_variant: dict[str, ArmName] = {self._rollout.candidate: "candidate", self._rollout.champion: "champion"}
         reported = {
             (of_variant[variant], key): n
-            for (key, variant, share), n in self._store.exposures.reported(self._tx, self._rollout.id).items()
+            for (key, variant, share), n in self._evidence.exposures(self._rollout.id).items()
             if variant in of_variant and stage_of(self._rollout.ladder, share) == cohort.stage
         }
         known = self._watched.watch.recomputed
@@ -248,7 +249,7 @@ class _Look:
             if gap.since < closes and gap.until > begun:
                 if gap not in self._outside:  # many cohorts overlap one gap
                     until = gap.until + timedelta(seconds=GRACE_SECONDS)
-                    self._outside[gap] = self._store.observations.outside(self._tx, self._rollout.family, gap.since, until)
+                    self._outside[gap] = self._evidence.outside(self._rollout.family, gap.since, until)
                 found |= self._outside[gap]
         return found
 
@@ -268,9 +269,9 @@ class _Look:
             return
         self._more = self._more or until - since > READ_AHEAD
         until = min(until, since + READ_AHEAD)
-        requests = self._by_window(self._store.observations.requests(self._tx, self._rollout, since, until))
+        requests = self._by_window(self._evidence.requests(self._rollout, since, until))
         fetches: dict[tuple[datetime, int], list[Fetches]] = {}
-        for one in self._store.observations.fetches(self._tx, self._rollout, since, until):
+        for one in self._evidence.fetches(self._rollout, since, until):
             fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
         for begun, stage in sorted(requests.keys() | fetches.keys()):
             self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
@@ -301,7 +302,7 @@ class _Look:
     def _counts(self, stage: int, units: Any) -> dict[str, UnitCount]:
         """What the units have been counted for, changes of this look included."""
         unknown = [unit for unit in units if (stage, unit) not in self._units]
-        stored = self._store.unit_counts.get(self._tx, self._rollout.id, stage, unknown)
+        stored = self._evidence.unit_counts(self._rollout.id, stage, unknown)
         return {unit: self._units.get((stage, unit)) or stored.get(unit) or UnitCount() for unit in units}
 
     def _real(self, clock_at: datetime) -> datetime:
@@ -339,12 +340,12 @@ def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> Non
         store.alerts.open(tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail))
 
 
-def champion_baseline(store: Store, tx: Transaction, family: str, variant: str, now: datetime) -> Baseline:
+def champion_baseline(evidence: EvidenceSource, family: str, variant: str, now: datetime) -> Baseline:
     """From the last 24 hours when they hold at least 500 of the variant's requests, else from the last 30 days.
 
     ``now`` is real time. Requests of the last minute or two are not summed up yet and do not count.
     """
-    recent = baseline_of(store.minute_stats.of_family(tx, family, now - RECENT, variant=variant, source=""), now=now)
+    recent = baseline_of(evidence.minute_sums(family, variant, now - RECENT), now=now)
     if recent.n >= ENOUGH:
         return recent
-    return baseline_of(store.minute_stats.of_family(tx, family, now - HISTORY, variant=variant, source=""), now=now)
+    return baseline_of(evidence.minute_sums(family, variant, now - HISTORY), now=now)

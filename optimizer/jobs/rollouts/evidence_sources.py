@@ -1,0 +1,113 @@
+"""The two sources that a look at a rollout reads from: the store, and a recording that a self-test replays."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.forecast.recorded import RecordedRollout
+from optimizer.core.rollout.blocks import ArmName, ReportedRequest
+from optimizer.core.rollout.cohorts import Cohort
+from optimizer.core.rollout.evidence_state import StoredEvidence, as_text
+from optimizer.core.serving.rollout import Rollout
+from optimizer.ports import Fetches, Store, StoredWatch, Transaction, UnitCount, UnitOutcomes
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEvidence:
+    """EvidenceSource of what was served and reported, within one transaction."""
+
+    store: Store
+    tx: Transaction
+
+    def watch(self, rollout: str) -> StoredWatch | None:
+        return self.store.blocks.watch(self.tx, rollout)
+
+    def unit_counts(self, rollout: str, stage: int, units: Collection[str]) -> Mapping[str, UnitCount]:
+        return self.store.unit_counts.get(self.tx, rollout, stage, units)
+
+    def minute_sums(self, family: str, variant: str, since: datetime) -> list[MinuteSums]:
+        return self.store.minute_stats.of_family(self.tx, family, since, variant=variant, source="")
+
+    def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
+        return self.store.observations.requests(self.tx, rollout, since, until)
+
+    def fetches(self, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
+        return self.store.observations.fetches(self.tx, rollout, since, until)
+
+    def cohort_units(self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime) -> Mapping[str, ArmName]:
+        return self.store.observations.cohort_units(self.tx, rollout, stage, cohort_start, received_until)
+
+    def recomputed_units(
+        self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> Mapping[str, Collection[str]]:
+        return self.store.observations.recomputed_units(self.tx, rollout, stage, cohort_start, received_until)
+
+    def exposures(self, rollout: str) -> Mapping[tuple[str, str, float | None], int]:
+        return self.store.exposures.reported(self.tx, rollout)
+
+    def outcomes(self, rollout: Rollout, cohort: Cohort, units: Collection[str], **which: Any) -> UnitOutcomes:
+        return self.store.observations.outcomes(self.tx, rollout, cohort, units, **which)
+
+    def outside(self, family: str, since: datetime, until: datetime) -> set[str]:
+        return self.store.observations.outside(self.tx, family, since, until)
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordedEvidence:
+    """EvidenceSource of a recording dealt anew: what looks keep stays in memory, and ``usual`` is what the champion was like."""
+
+    replay: RecordedRollout
+    usual: MinuteSums
+    watched: StoredWatch | None = None
+    counted: dict[tuple[int, str], UnitCount] = field(default_factory=dict)
+    quality_labelled: int = 0
+
+    def keep(self, watched: StoredEvidence, units: Mapping[tuple[int, str], UnitCount], at: datetime) -> None:
+        """What a look has closed, for the next one."""
+        watch = watched.watch
+        self.watched = StoredWatch(n_blocks=watch.n_blocks, state=as_text(watched), updated_at=at)
+        self.counted.update(units)
+        self.quality_labelled = watch.quality.labelled
+
+    def watch(self, rollout: str) -> StoredWatch | None:
+        return self.watched
+
+    def unit_counts(self, rollout: str, stage: int, units: Collection[str]) -> Mapping[str, UnitCount]:
+        return {unit: self.counted[stage, unit] for unit in units if (stage, unit) in self.counted}
+
+    def minute_sums(self, family: str, variant: str, since: datetime) -> list[MinuteSums]:
+        """All of the record, as the champion served it."""
+        return [self.usual]
+
+    def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
+        return self.replay.requests(rollout, since, until)
+
+    def fetches(self, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
+        """None: a unit that fetched and reported nothing left no trace to deal anew."""
+        return []
+
+    def cohort_units(self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime) -> Mapping[str, ArmName]:
+        return self.replay.cohort_units(rollout, stage, cohort_start, received_until)
+
+    def recomputed_units(
+        self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> Mapping[str, Collection[str]]:
+        """None: what is dealt anew was really served."""
+        return {}
+
+    def exposures(self, rollout: str) -> Mapping[tuple[str, str, float | None], int]:
+        return {}
+
+    def outcomes(
+        self, rollout: Rollout, cohort: Cohort, units: Collection[str], *, received_since: datetime, received_until: datetime, **_: str
+    ) -> UnitOutcomes:
+        """Of the one field and source that the recording holds."""
+        return UnitOutcomes(means=self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until))
+
+    def outside(self, family: str, since: datetime, until: datetime) -> set[str]:
+        """None: a replay is served without a gap."""
+        return set()
