@@ -10,8 +10,8 @@ from api.gateway.chat_answer import Answered, AnsweredCall, storable
 from api.gateway.model_side import ModelSide
 from api.gateway.reader import Reader
 from optimizer.core.base.errors import Busy, ModelFailed
-from optimizer.core.family.answer import Output
 from optimizer.core.family.family import Family
+from optimizer.core.family.fields import Output
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.attempts import Attempt

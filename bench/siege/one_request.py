@@ -18,7 +18,8 @@ from api.gateway.app import create_gateway
 from bench.siege.worst_texts import ANSWERS, COMPLETIONS, FILES, body_of
 from optimizer.adapters.clock import SystemClock
 from optimizer.core.base.errors import DetentError
-from optimizer.core.family.answer import Output, parse_output
+from optimizer.core.family.answer import parse_output
+from optimizer.core.family.fields import Output
 from optimizer.host.config import Settings
 from optimizer.jobs.dataset.import_examples import import_examples
 from optimizer.runtime import wiring

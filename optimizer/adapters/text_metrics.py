@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -18,6 +18,7 @@ from optimizer.core.declaration.read import invalid_family
 from optimizer.core.evaluation.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS, unknown_metric
+from optimizer.core.family.parsers import parser_of
 
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # F-measure, Porter stemmer; Lin (2004)
 _ROUGE_VERSION = "1"
@@ -33,6 +34,11 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
     """
     metrics: list[ScoringMetric] = []
     faults: list[Fault] = []
+    parser = None
+    try:
+        parser = parser_of(family.output)
+    except InvalidInput as unusable:
+        faults.append(Fault(pointer="/output/parser", detail=unusable.detail))
     for name in family.metrics:
         try:
             metrics.append(_metric(name, family, user_folder))
@@ -40,9 +46,11 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
             faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=unusable.detail))
         except Exception as error:  # importing the user's module runs the user's code: whatever it raises is reported with the others
             faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=_why_not(name, error, user_folder)))
-    if faults:
+    if parser is None or faults:
         raise invalid_family(f"family {family.name!r}", faults)
-    return Scorer(family.output, family.metrics, metrics, judge_of=lambda dotted: own_metric(dotted, family, user_folder))
+    judge_of = partial(own_metric, family=family, user_folder=user_folder)
+    parser_version = _version_of(parser.package, parser.place) if parser.package else ""
+    return Scorer(family.output, family.metrics, metrics, judge_of=judge_of, parser_version=parser_version)
 
 
 def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetric:
@@ -107,10 +115,14 @@ def _metric_of_package(name: str, parser: str) -> ScoringMetric:
     record = METRICS[name]
     if (misfit := record.misfit(parser)) is not None:
         raise InvalidInput(misfit)
-    version = [record.package]
-    with suppress(OSError):  # inside an archive: the distribution's version alone
-        version.append(_digest_of(record.place.partition(":")[0]))
-    return ScoringMetric(name=name, version=" ".join(version), judge=record.judge)
+    return ScoringMetric(name=name, version=_version_of(record.package, record.place), judge=record.judge)
+
+
+def _version_of(package: str, place: str) -> str:
+    """Of what a package adds: that of its distribution with its module's source; inside an archive the distribution's alone."""
+    with suppress(OSError):
+        return f"{package} {_digest_of(place.partition(':')[0])}"
+    return package
 
 
 def _digest_of(module: str) -> str:

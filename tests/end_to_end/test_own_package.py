@@ -1,4 +1,4 @@
-"""The package of docs/how-to/add-a-strategy-or-scorer.md, built as it stands there and installed beside Detent: a study with its strategy and its scorer."""
+"""The package of docs/how-to/add-a-strategy-or-scorer.md, built as it stands there and installed beside Detent: a study with its strategy, its scorer and its parser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-strategy-or-scorer.md"
 FILES = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FREE = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
-SCORED = {**TOPIC_FAMILY, "scorer": {"likeness": 1.0}}
+SCORED = {**TOPIC_FAMILY, "output": {"field": "topic", "parser": "last_line"}, "scorer": {"likeness": 1.0}}
 
 
 def topic(body: dict[str, Any]) -> str:
@@ -49,7 +49,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(tmp_path: Path) -> Iterator[Path]:
     """A project whose family is scored by a built-in metric so far: this process has not the package."""
     with provider() as model:
-        model.answer = lambda body: (200, {}, json.dumps(chat_answer(topic(body))).encode())
+        model.answer = lambda body: (200, {}, json.dumps(chat_answer(f"Let me see.\n{topic(body)}")).encode())
         models = {"fake": {"openai_compatible": model.url, "model": "m", "price": FREE, "max_output_tokens": 8}}
         settings = make_home(tmp_path, {"topics": json.dumps(TOPIC_FAMILY)}, models)
         store = wiring.open_store(settings)
@@ -90,6 +90,7 @@ def test_a_study_runs_with_the_strategy_and_the_scorer_of_an_installed_package(
     assert study["winner"] == trials[2]["variant"]
     assert trials[2]["score"] == 1.0
     assert 0 < trials[0]["score"] < 1, "likeness gives parts of a point where a built-in metric for labels gives none"
+    assert detent("variant", "export", "topics", "--format", "plain").stdout.startswith("system: Name the topic.")
 
 
 def test_doctor_and_the_error_of_an_unknown_name_list_what_the_package_adds(
@@ -97,6 +98,8 @@ def test_doctor_and_the_error_of_an_unknown_name_list_what_the_package_adds(
 ) -> None:
     said = detent("doctor").stdout
     assert "packages   strategy openings of detent-openings 1.0, detent_openings:openings" in said
+    assert "packages   parser last_line of detent-openings 1.0, detent_openings:last_line" in said
     assert "packages   metric likeness of detent-openings 1.0, detent_openings:likeness" in said
+    assert "packages   exporter plain of detent-openings 1.0, detent_openings:plain" in said
     unknown = detent("study", "run", "topics", "--strategy", "magic")
     assert (unknown.returncode, "simba, replay, openings, and sequences" in unknown.stderr) == (2, True)

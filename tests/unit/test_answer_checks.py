@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family.answer import Output
+from optimizer.core.family.fields import Output
 from optimizer.core.policy.answer_checks import CheckedAnswer
 from optimizer.core.policy.validator import CHECKS, ask_again, issues_in
 

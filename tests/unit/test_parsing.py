@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.answer import Output, expected_text, parse_output
+from optimizer.core.family.answer import expected_text, parse_output
+from optimizer.core.family.fields import Output
 
 TOPICS = Output(field="topic", parser="label", labels=("physics", "astrophysics", "machine learning", "learning", "C++", "C"))
 ENTITIES = Output(

@@ -14,10 +14,16 @@ from optimizer.core.base import registry
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.base.registry import Added
 from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.family import Family
+from optimizer.core.family.fields import Output
 from optimizer.core.family.metrics import MetricRecord
+from optimizer.core.family.parsers import ParserRecord
 from optimizer.core.search.strategies import STRATEGIES, StrategyRecord, check_strategy, writes
+from optimizer.jobs.families.export_variant import export_variant
+from optimizer.ports import VariantRecord
 from optimizer.runtime import wiring
+from tests.study_world import START
 
 
 def broken() -> Any:
@@ -113,6 +119,12 @@ def labels(scorer: dict[str, float], **more: Any) -> Family:
     return parse_family({"name": "triage", "inputs": {"x": {}}, "output": output, "prompt": prompt, "scorer": scorer, **more})
 
 
+def read_by(output: dict[str, Any]) -> Family:
+    """A family whose answers a package reads, and whose file names no metric."""
+    prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
+    return parse_family({"name": "triage", "inputs": {"x": {}}, "output": {"field": "team", **output}, "prompt": prompt})
+
+
 def half(example: Any, output: Any) -> float:
     return 0.5
 
@@ -157,6 +169,66 @@ def test_a_package_that_is_gone_is_missed_where_answers_are_scored(install: Call
     install()
     with pytest.raises(InvalidFamily, match="there is no metric 'half'"):
         build_scorer(family)
+
+
+def said(text: str, output: Output) -> Any:
+    if text == "boom":
+        raise ZeroDivisionError("by nothing")
+    if "=" not in text:
+        raise ValueError("nothing is said")
+    return text.partition("=")[2]
+
+
+def test_a_packages_parser_reads_answers_and_writes_those_of_examples(install: Callable[..., None]) -> None:
+    record = ParserRecord(read=said, write=lambda value: f"said={value}")
+    install(replace(added("said", record), place="tests.study_world:said"), group="detent.parsers")
+    family = read_by({"parser": "said", "labels": ["billing", "support"]})
+    assert family.metrics == {"exact_match": 1.0}
+    assert parse_output(family.output, "said=billing").value == "billing"
+    assert expected_text(family.output, {"team": "billing"}) == "said=billing"
+    assert build_scorer(family).score({"team": "billing"}, "said=Billing").value == 1.0
+    assert build_scorer(family).score({"team": "billing"}, "billing").error == "nothing is said"
+    broken_by = "the parser said of detent-hills 1.2 failed: ZeroDivisionError: by nothing"
+    assert parse_output(family.output, "boom").error == broken_by
+
+
+def test_a_packages_parser_is_a_version_of_the_scorer_and_a_built_in_one_is_as_before(install: Callable[..., None]) -> None:
+    def version(package: str, place: str = "tests.clock:said") -> str:
+        importlib.import_module(place.partition(":")[0])
+        install(replace(added("said", said, package=package), place=place), group="detent.parsers")
+        return build_scorer(read_by({"parser": "said"})).version
+
+    assert version("detent-said 1.0") == version("detent-said 1.0")
+    assert len({version("detent-said 1.0"), version("detent-said 1.1"), version("detent-said 1.0", "tests.stores:said")}) == 3
+    assert build_scorer(labels({"label_match": 1.0})).version == "s_0fd15a8c7dff"
+
+
+def test_a_packages_parser_that_cannot_be_imported_stops_studies_and_no_serving(install: Callable[..., None]) -> None:
+    install(added("said", load=broken), group="detent.parsers")
+    family = read_by({"parser": "said"})
+    with pytest.raises(InvalidFamily, match=r"parser 'said' of the package detent-hills 1\.2 could not be loaded"):
+        build_scorer(family)
+    assert "could not be loaded" in str(parse_output(family.output, "said=billing").error)
+
+
+def test_an_unknown_parser_is_answered_with_those_of_packages_and_with_what_was_refused(install: Callable[..., None]) -> None:
+    install(added("said", said), added("label", said), group="detent.parsers")
+    with pytest.raises(
+        InvalidFamily, match=r"no parser 'magic'; known are text, label, json, list, said .*'label' of the package detent-hills"
+    ):
+        read_by({"parser": "magic"})
+
+
+def test_a_package_adds_a_format_of_exports(install: Callable[..., None]) -> None:
+    variant = labels({}).variant()
+    record = VariantRecord(family="triage", variant=variant, source="file", created_at=START, created_by="ada")
+    install(added("roles", lambda family, one: f"{family.name}: {one.variant.messages[0]['role']}"), group="detent.exporters")
+    assert export_variant(labels({}), record, "roles") == "triage: user"
+    with pytest.raises(InvalidInput, match="Known: messages, yaml, dspy, mlflow, langchain, roles"):
+        export_variant(labels({}), record, "magic")
+    install(added("roles", lambda family, one: one.nothing), group="detent.exporters")
+    with pytest.raises(InvalidInput, match=rf"exporter roles of detent-hills 1.2 failed on {variant.id} \(AttributeError"):
+        export_variant(labels({}), record, "roles")
 
 
 def test_a_family_is_read_though_the_strategy_of_its_schedule_cannot_be_imported_and_its_name_is_checked(

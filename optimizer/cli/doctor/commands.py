@@ -294,11 +294,13 @@ def _mlflow(session: Session) -> Iterator[Finding]:
 def _packages(session: Session) -> Iterator[Finding]:
     """What installed packages add, each of it loaded."""
     from optimizer.core.family.metrics import METRICS
+    from optimizer.core.family.parsers import PARSERS
     from optimizer.core.search.strategies import STRATEGIES
+    from optimizer.jobs.families.export_variant import EXPORTERS
     from optimizer.runtime import wiring
 
     wiring.find_packages()
-    for registry in (STRATEGIES, METRICS):
+    for registry in (STRATEGIES, PARSERS, METRICS, EXPORTERS):
         for name, added in registry.added.items():
             try:
                 registry[name]

@@ -33,7 +33,7 @@ def create(
     examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
     input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
     output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
-    parser: Annotated[str | None, typer.Option(help="text, label, json or list; default: told by the examples.")] = None,
+    parser: Annotated[str | None, typer.Option(help="text, label, json, list or that of a package; default: told by the examples.")] = None,
     model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
     description: Annotated[str, typer.Option(help="One sentence.")] = "",
     f_string: Annotated[

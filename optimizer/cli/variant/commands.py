@@ -155,7 +155,7 @@ def create(
 def export(
     family: FamilyName,
     variant: VariantId = "champion",
-    format: Annotated[str, typer.Option(help="messages, yaml, dspy, mlflow or langchain.")] = "messages",
+    format: Annotated[str, typer.Option(help="messages, yaml, dspy, mlflow, langchain or that of a package.")] = "messages",
     as_json: Json = False,
 ) -> None:
     """Print a variant for use elsewhere; yaml is the block to commit to family.yaml.

@@ -14,11 +14,11 @@ from typing import Any
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.dataset.labels import LookAlike, look_alikes
+from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.variant import VARIABLE
 
 MAX_LABELS = 30
 MAX_LABEL_CHARS = 60
-PARSERS = ("text", "label", "json", "list")
 PYTHON_QUOTES = re.compile(  # around a whole prompt: a literal with its prefix, or in triple quotes
     r"""\A\s*(?:\w+\s*=\s*\(?\s*)?(?:[fFrR]{1,2}(\"{3}|'{3}|"|')|(\"{3}|'{3})).*(?:\1|\2)[\s)]*\Z""", re.DOTALL
 )
@@ -95,7 +95,7 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
             detail = f"there is no column {source!r} for {name}; the columns are {_names(draft.columns)}. Say --{option} {name}=COLUMN"
             faults.append(Fault(pointer=f"/{option}/{name}", detail=detail))
     if draft.parser is not None and draft.parser not in PARSERS:
-        faults.append(Fault(pointer="/parser", detail=f"there is no parser {draft.parser!r}; known are {', '.join(PARSERS)}"))
+        faults.append(Fault(pointer="/parser", detail=unknown_parser(draft.parser)))
     if faults:
         raise InvalidInput(f"Cannot make family {draft.name!r}: " + "; ".join(f.detail for f in faults) + ".", faults)
     skipped = [n for n, r in enumerate(draft.rows) if not all(_filled(r.get(c)) for c in (*by_field.values(), column))]

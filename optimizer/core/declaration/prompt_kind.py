@@ -12,7 +12,7 @@ from optimizer.core.declaration.policy_rules import declared_faults, policy_faul
 from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.family import Family, PromptVersion
 from optimizer.core.family.kind import FamilyKind
-from optimizer.core.family.metrics import USUAL
+from optimizer.core.family.metrics import usual_metric
 from optimizer.core.family.space_form import DEFAULT_SPACE
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.strategy import DEFAULT_STRATEGY, REPLAY
@@ -55,7 +55,7 @@ class PromptKind:
         return faults + [replace(fault, pointer=f"/policy{fault.pointer}") for fault in policy_faults(variant.policy)]
 
     def default_metrics(self, family: Family) -> Mapping[str, float]:
-        return {USUAL[family.output.parser]: 1.0}
+        return {usual_metric(family.output.parser): 1.0}
 
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
         missing = [name for name in family.inputs if input.get(name) in (None, "")]

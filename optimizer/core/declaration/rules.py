@@ -9,6 +9,7 @@ from typing import Any
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.family.kind import declared_kind
 from optimizer.core.family.metrics import METRICS, unknown_metric
+from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.space_form import DEFAULT_SPACE, space_faults
 from optimizer.core.family.variant import ROLES, VARIABLE
 
@@ -47,9 +48,12 @@ def _inputs(data: Mapping[str, Any]) -> Iterator[Fault]:
 def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
     output = _mapping(data, "output")
     parser, labels, schema = output.get("parser", "text"), output.get("labels"), output.get("schema")
+    if isinstance(parser, str) and parser not in PARSERS:
+        yield Fault(pointer="/output/parser", detail=unknown_parser(parser))
+    is_built_in = isinstance(parser, str) and parser in PARSERS.built_in  # a package's parser is given labels and schema to use as it likes
     if parser == "label" and not labels:
         yield Fault(pointer="/output/labels", detail="the parser 'label' needs the labels it may find; list them: labels: [yes, no]")
-    if parser != "label" and labels is not None:
+    if is_built_in and parser != "label" and labels is not None:
         yield Fault(
             pointer="/output/labels", detail=f"labels belong to the parser 'label', and this one is {parser!r}; remove one of the two"
         )
@@ -62,7 +66,7 @@ def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
             )
     if parser == "json" and schema is None:
         yield Fault(pointer="/output/schema", detail="the parser 'json' needs a JSON Schema; the smallest is schema: {type: object}")
-    if parser != "json" and schema is not None:
+    if is_built_in and parser != "json" and schema is not None:
         yield Fault(
             pointer="/output/schema", detail=f"a schema belongs to the parser 'json', and this one is {parser!r}; remove one of the two"
         )

@@ -10,7 +10,9 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.answer import PARSER_VERSION, Output, Parsed, expected_value, parse_output
+from optimizer.core.family.answer import Parsed, expected_value, parse_output
+from optimizer.core.family.fields import Output
+from optimizer.core.family.parsers import PARSER_VERSION
 
 Compare = Callable[[Any, Any], float]  # (expected value, parsed value) -> [0, 1]
 Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", "expected"}, parsed value) -> [0, 1]
@@ -48,6 +50,9 @@ class Scorer:
     Attributes:
         version: ``s_`` and 12 hex digits over metric names, weights, versions and the way outputs are read.
         judge_of: loads a function of the user's own by its dotted path, for gates; raises InvalidInput where it cannot.
+
+    Args:
+        parser_version: of a package's parser; empty for those built in.
     """
 
     def __init__(
@@ -56,8 +61,10 @@ class Scorer:
         weights: Mapping[str, float],
         metrics: Sequence[ScoringMetric],
         judge_of: Callable[[str], Judge] = _no_judge,
+        parser_version: str = "",
     ) -> None:
         self._output = output
+        self._parser_version = parser_version
         self.judge_of = judge_of
         self._weights = dict(weights)
         self._metrics = {m.name: m for m in metrics}
@@ -83,7 +90,8 @@ class Scorer:
 
     def _identity(self) -> Any:
         metrics = {name: [weight, self._metrics[name].version] for name, weight in self._weights.items()}
-        return [metrics, self._output.model_dump(mode="json", by_alias=True), PARSER_VERSION]
+        read_by = [PARSER_VERSION, self._parser_version] if self._parser_version else PARSER_VERSION
+        return [metrics, self._output.model_dump(mode="json", by_alias=True), read_by]
 
 
 def _measure(metric: ScoringMetric, wanted: Any, example: Mapping[str, Any], parsed: Parsed) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from optimizer.core.base.errors import Fault, NotFound
-from optimizer.core.family.answer import InputField, Output
+from optimizer.core.family.fields import InputField, Output
 from optimizer.core.family.kind import KindName, kind_of
 from optimizer.core.family.settings import (
     Cache,

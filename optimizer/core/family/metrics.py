@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.base.registry import Added, Registry
-
-PARSERS = ("text", "label", "json", "list")
+from optimizer.core.family.parsers import PARSERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +19,14 @@ class MetricRecord:
 
     Args:
         judge: a package's function ({"input", "expected"}, parsed output) -> [0, 1]; None for one that is built in.
-        parsers: whose outputs it can judge.
+        parsers: whose outputs it can judge; None: of all.
         usual_for: the parser whose outputs it judges where a family names no metric.
         name, package: a package's are those of its entry point and distribution.
         place: where its code stands, as ``module:name``; empty for those that the scorer itself knows.
     """
 
     judge: Callable[[Mapping[str, Any], Any], float] | None = None
-    parsers: tuple[str, ...] = PARSERS
+    parsers: tuple[str, ...] | None = None
     usual_for: str | None = None
     name: str = ""
     place: str = ""
@@ -35,7 +34,7 @@ class MetricRecord:
 
     def misfit(self, parser: str) -> str | None:
         """Why it cannot judge outputs of this parser, as a sentence without its full stop; None where it can."""
-        if parser in self.parsers:
+        if self.parsers is None or parser in self.parsers:
             return None
         return f"{self.name} judges outputs of parser {' or '.join(self.parsers)}, and this family's parser is {parser!r}; choose another metric"
 
@@ -50,7 +49,12 @@ BUILT_IN = (
     MetricRecord(name="json_valid", parsers=("json",)),
     MetricRecord(name="processed_quality", parsers=("json",), place="optimizer.content.core.search.score:PROCESSED_QUALITY"),
 )
-USUAL: Mapping[str, str] = {one.usual_for: one.name for one in BUILT_IN if one.usual_for is not None}
+_USUAL: Mapping[str, str] = {one.usual_for: one.name for one in BUILT_IN if one.usual_for is not None}
+
+
+def usual_metric(parser: str) -> str:
+    """What scores outputs of this parser where a family names no metric."""
+    return _USUAL.get(parser, "exact_match")
 
 
 def _of_package(added: Added, found: Any) -> MetricRecord:
@@ -58,8 +62,8 @@ def _of_package(added: Added, found: Any) -> MetricRecord:
     record = found if isinstance(found, MetricRecord) else MetricRecord(judge=found)
     if not callable(record.judge):
         raise TypeError(f"it is a {type(found).__name__}, not a function (example, output) -> float, nor a MetricRecord with one")
-    if unknown := sorted(set(record.parsers) - set(PARSERS)):
-        raise ValueError(f"it judges outputs of parser {' and '.join(unknown)}, and the parsers are {', '.join(PARSERS)}")
+    if unknown := sorted(name for name in record.parsers or () if name not in PARSERS):
+        raise ValueError(f"it judges outputs of parser {' and '.join(unknown)}, and the parsers are {', '.join(PARSERS.names)}")
     return replace(record, name=added.name, place=added.place, package=added.package)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.core.family.answer import Output, parse_output
+from optimizer.core.family.answer import parse_output
+from optimizer.core.family.fields import Output
 from optimizer.core.family.rendering import value_text
 
 MATERIAL_WORDS = 25  # an input of that many words is something to find answers in
@@ -111,7 +112,7 @@ def is_cut_off(answered: CheckedAnswer) -> bool:
     """The provider says that the limit was reached, and the answer is neither readable as declared nor at the end of a sentence."""
     if answered.finish_reason != "length":
         return False
-    if answered.output.parser in ("label", "json"):
+    if answered.output.parser not in ("text", "list"):
         return parse_output(answered.output, answered.text).error is not None
     return not answered.text.rstrip().endswith(_ENDS)
 

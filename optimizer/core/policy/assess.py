@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.evaluation.scoring import Judge
-from optimizer.core.family.answer import Output, parse_output
+from optimizer.core.family.answer import parse_output
+from optimizer.core.family.fields import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.answer_checks import CheckedAnswer
 from optimizer.core.policy.attempts import Attempt, Reply

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from optimizer.core.family.answer import Output
+from optimizer.core.family.fields import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Purpose, best, rank
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import REFINE_NOTE

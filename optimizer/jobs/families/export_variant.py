@@ -1,13 +1,18 @@
-"""Exports a Variant for use elsewhere: as messages, as a block of family.yaml, or for DSPy, MLflow and LangChain."""
+"""Exports a Variant for use elsewhere: as messages, as a block of family.yaml, or for DSPy, MLflow and LangChain.
+
+Packages add formats by an entry point of group ``detent.exporters``.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.registry import Added, Registry
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render_open
 from optimizer.core.family.variant import VARIABLE, Message, Variant
@@ -15,25 +20,40 @@ from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.ports import VariantRecord
 
 _FILE_NAMES = {"name": "default", "temperature": "temperature", "max_tokens": "max_tokens", "stop": "stop"}
-_OF_PROMPTS = ("dspy", "mlflow", "langchain")
+Write = Callable[[Family, VariantRecord], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterRecord:
+    """A format of ``detent variant export``.
+
+    Args:
+        write: (family, the Variant as it is stored) -> the text of the export.
+        needs_prompt: it holds a prompt, so that a Variant that is only a policy has no such export.
+        name, package: a package's are those of its entry point and distribution.
+    """
+
+    write: Write
+    needs_prompt: bool = False
+    name: str = ""
+    package: str = ""
 
 
 def export_variant(family: Family, record: VariantRecord, format: str = "messages") -> str:
-    """The text of the export, made from the same rendering that scoring and serving use. Raises InvalidInput for an unknown format."""
-    writers: Mapping[str, Callable[[Family, VariantRecord], str]] = {
-        "messages": _messages,
-        "yaml": _yaml,
-        "dspy": _dspy,
-        "mlflow": _mlflow,
-        "langchain": _langchain,
-    }
-    if format not in writers:
-        raise InvalidInput(f"There is no export format {format!r}. Known: {', '.join(writers)}.")
-    if format in _OF_PROMPTS and not record.variant.messages:
+    """The text of the export, made from the same rendering that scoring and serving use.
+
+    Raises:
+        InvalidInput: the format is unknown, needs a prompt that the Variant has not, or is a package's that cannot be loaded or fails.
+    """
+    if format not in EXPORTERS:
+        refused = "".join(f" {sentence}" for sentence in EXPORTERS.refused)
+        raise InvalidInput(f"There is no export format {format!r}. Known: {', '.join(EXPORTERS.names)}.{refused}")
+    exporter = EXPORTERS[format]
+    if exporter.needs_prompt and not record.variant.messages:
         raise InvalidInput(
             f"Format {format} holds a prompt, and {record.variant.id} of family {family.name} has none, only a policy. Use --format yaml or messages."
         )
-    return writers[format](family, record)
+    return exporter.write(family, record)
 
 
 def _messages(family: Family, record: VariantRecord) -> str:
@@ -143,3 +163,33 @@ def _title(name: str) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+BUILT_IN = (
+    ExporterRecord(name="messages", write=_messages),
+    ExporterRecord(name="yaml", write=_yaml),
+    ExporterRecord(name="dspy", write=_dspy, needs_prompt=True),
+    ExporterRecord(name="mlflow", write=_mlflow, needs_prompt=True),
+    ExporterRecord(name="langchain", write=_langchain, needs_prompt=True),
+)
+
+
+def _of_package(added: Added, found: Any) -> ExporterRecord:
+    """What an entry point names: a function that writes, or a record that has one."""
+    record = found if isinstance(found, ExporterRecord) else ExporterRecord(write=found)
+    if not callable(record.write):
+        raise TypeError(f"it is a {type(found).__name__}, not a function (family, record) -> str, nor an ExporterRecord with one")
+
+    def write(family: Family, variant: VariantRecord) -> str:
+        try:
+            return record.write(family, variant)
+        except Exception as error:
+            raise InvalidInput(
+                f"The exporter {added.name} of {added.package} failed on {variant.variant.id} ({type(error).__name__}: {error}). "
+                f"Repair or update that package, or name another format."
+            ) from error
+
+    return replace(record, write=write, name=added.name, package=added.package)
+
+
+EXPORTERS: Registry[ExporterRecord] = Registry("detent.exporters", "exporter", {one.name: one for one in BUILT_IN}, _of_package)

@@ -1,0 +1,27 @@
+"""What a family is given and what it answers, as its file declares both."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict
+
+from optimizer.core.family.settings import Declared, Word
+
+
+class InputField(Declared):
+    """One value that an application sends; longer texts are cut to ``max_chars`` before they are rendered."""
+
+    type: Literal["text", "number", "boolean", "json"] = "text"
+    max_chars: Annotated[int, Strict(), Field(ge=1)] | None = None
+
+
+class Output(Declared):
+    """How the model's answer is read, by a name of ``parsers.py``. ``field`` names it in an Example's ``expected``; ``json_schema`` is ``schema`` in
+    the file.
+    """
+
+    field: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "output"
+    parser: str = "text"
+    labels: tuple[Word, ...] | None = None
+    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
