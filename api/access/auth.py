@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from optimizer.core.base.errors import NotAuthenticated
-from optimizer.core.serving import access as rights
+from optimizer.core.serving import access
 from optimizer.core.serving.access import EVERYTHING, Access, Role, hash_of
 from optimizer.ports import KeyRecord
 
@@ -80,11 +80,11 @@ def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, ac
 
 
 def require(caller: Caller, role: Role) -> None:
-    rights.require(caller.access, role, actor=caller.actor)
+    access.require(caller.access, role, actor=caller.actor)
 
 
 def require_family(caller: Caller, family: str | None) -> None:
-    rights.require_family(caller.access, family, actor=caller.actor)
+    access.require_family(caller.access, family, actor=caller.actor)
 
 
 def family_asked(caller: Caller, family: str | None) -> str | None:

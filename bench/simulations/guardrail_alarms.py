@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 from common import Cell
 
-from optimizer.core.statistics.guardrails import Guardrail, Kind
+from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from simulations.tally import REFERENCE, Tally, plain_cell, progress, share_cell
 
@@ -28,7 +28,7 @@ P95, CAP = NORMAL.inv_cdf(0.95), exp(SIGMA["cost"] * NORMAL.inv_cdf(0.995))
 class Traffic:
     """Requests per second, and what each arm's requests show at block t: rates of y = 1, or factors of cost."""
 
-    kind: Kind
+    kind: GuardrailKind
     rps: float
     champion: Callable[[int], float]
     candidate: Callable[[int], float]
@@ -87,7 +87,7 @@ def exceeding(factor: float) -> float:
     return 1 - NORMAL.cdf(P95 - log(factor) / SIGMA["latency"])
 
 
-REFERENCE_C: dict[str, tuple[Kind, float, dict[float, tuple[float, float | None]]]] = {  # rps: (median seconds, share alarmed)
+REFERENCE_C: dict[str, tuple[GuardrailKind, float, dict[float, tuple[float, float | None]]]] = {  # rps: (median seconds, share alarmed)
     "errors 1 to 5 %": ("errors", 0.05, {1: (inf, 0.19), 5: (760, 0.95), 20: (200, None)}),
     "errors 1 to 10 %": ("errors", 0.10, {1: (740, 0.92), 5: (150, None), 20: (40, None)}),
     "errors 1 to 30 %": ("errors", 0.30, {1: (130, None), 5: (30, None), 20: (10, None)}),
@@ -101,7 +101,7 @@ REFERENCE_C: dict[str, tuple[Kind, float, dict[float, tuple[float, float | None]
 }
 
 
-def traffic_of(kind: Kind, level: float, rps: float) -> Traffic:
+def traffic_of(kind: GuardrailKind, level: float, rps: float) -> Traffic:
     usual = {"errors": 0.01, "latency": 0.05, "cost": 1.0}[kind]
     bad = exceeding(level) if kind == "latency" else level
     return Traffic(kind=kind, rps=rps, champion=lambda t: usual, candidate=lambda t: bad)
@@ -123,7 +123,7 @@ def table_c(runs: int, seed: int) -> list[Cell]:
     return cells + false_alarms(runs, seed)
 
 
-def alarm_cells(case: str, found: list[Alarm], median: float, alarmed: float | None, kind: Kind) -> list[Cell]:
+def alarm_cells(case: str, found: list[Alarm], median: float, alarmed: float | None, kind: GuardrailKind) -> list[Cell]:
     seconds = sorted(a.seconds for a in found)
     n, ours, late = len(found), seconds[len(found) // 2], seconds[int(0.9 * len(found))]
     spread = int(0.98 * sqrt(n))  # ranks of a 95 % interval of the median

@@ -15,7 +15,7 @@ import numpy as np
 from common import Cell
 from rules.totals import Difference, gbstats_one_sided, pooled
 
-from optimizer.core.rollout import evidence_state as folding
+from optimizer.core.rollout import evidence_state
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, BlockKind, StoredBlock
 from optimizer.core.rollout.next_action import guardrail_alarm, next_action
 from optimizer.core.serving.rollout import Rollout, iso
@@ -126,16 +126,16 @@ def quality_block(rng: np.random.Generator, truth: Truth, stage: int, hour: int)
     return content, n_c
 
 
-def first_watch() -> folding.EvidenceState:
+def first_watch() -> evidence_state.EvidenceState:
     baseline = {
         "error_rate": 0.01, "latency_exceed": 0.05, "latency_limit_ms": 1000.0, "cost_cap_usd": 1.0,
         "cost_mean": float(USUAL_COST.mean()), "cost_variance": float(USUAL_COST.var()),
     }  # fmt: skip
-    start = folding.after(folding.begin(SETTINGS), stored("baseline", baseline), SETTINGS, LADDER)
+    start = evidence_state.after(evidence_state.begin(SETTINGS), stored("baseline", baseline), SETTINGS, LADDER)
     return replace(start, compared=tuple(range(len(LADDER))))  # hopeless guardrails are not simulated to their end, and hold up nobody
 
 
-def run_whole(rng: np.random.Generator, truth: Truth, start: folding.EvidenceState) -> tuple[str, int, float]:
+def run_whole(rng: np.random.Generator, truth: Truth, start: evidence_state.EvidenceState) -> tuple[str, int, float]:
     """How it ended, labels used, and units that got the candidate until then."""
     watch, stage, units = start, 0, 0.0
     for hour in range(MAX_HOURS):
@@ -148,11 +148,11 @@ def run_whole(rng: np.random.Generator, truth: Truth, start: folding.EvidenceSta
             watch = replace(watch, guardrails=watched)
             content = guardrail_block(rng, truth, stage, second)
             units += content["reports"]["candidate"]
-            watch = folding.after(watch, stored("guardrails", content), SETTINGS, LADDER)
+            watch = evidence_state.after(watch, stored("guardrails", content), SETTINGS, LADDER)
             if guardrail_alarm(rollout, watch, at=START + timedelta(seconds=second)) is not None:
                 return "roll_back", watch.quality.labelled, units
         content, _ = quality_block(rng, truth, stage, hour)
-        watch = folding.after(watch, stored("quality", content), SETTINGS, LADDER)
+        watch = evidence_state.after(watch, stored("quality", content), SETTINGS, LADDER)
         now = START + timedelta(hours=hour + 1)
         found = next_action(rollout, watch, at=now, clock_at=now)
         if found.act == "advance":

@@ -12,7 +12,7 @@ import structlog
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput
 from optimizer.core.rollout.decision_log import next_decision
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
-from optimizer.core.serving import champion as champions
+from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
 from optimizer.ports import Clock, Store, Transaction
 
@@ -100,7 +100,7 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
             f"{current.variant if current else 'nobody'}. Start a new rollout against the present champion.",
             rollout=rollout.id,
         )
-    reign = champions.succeed(
+    reign = champion.succeed(
         current, variant=transition.champion_change, at=move.at, by=move.actor, why=f"promoted: {move.reason}", forced=transition.forced,
         rollout=rollout.id,
     )  # fmt: skip

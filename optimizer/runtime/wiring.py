@@ -61,9 +61,9 @@ def user_calls(settings: Settings) -> UserCalls:
 
 def users_wait(settings: Settings) -> bool:
     """Whether a user of this home waits for a model now."""
-    from optimizer.adapters.models import user_calls as calls
+    from optimizer.adapters.models import user_calls
 
-    return calls.users_wait(settings.run_dir() / USER_CALLS)
+    return user_calls.users_wait(settings.run_dir() / USER_CALLS)
 
 
 def migrate_store(settings: Settings) -> None:
@@ -121,9 +121,9 @@ def load_families(settings: Settings) -> FamilyFiles:
 
 def sync_families(settings: Settings, families: FamilySource, store: Store, clock: Clock) -> list[FamilySync]:
     """Tell the store what the family files hold, under the profile's rule for edited files."""
-    from optimizer.jobs.families import sync_families as job
+    from optimizer.jobs.families.sync_families import sync_families
 
-    return job.sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
+    return sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
 
 
 def open_source(
@@ -137,12 +137,12 @@ def open_source(
 
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
     """A CSV file or JSON lines; of examples their inputs and expected fields, flattened."""
-    from optimizer.adapters.files import example_files as files
+    from optimizer.adapters.files import example_files
     from optimizer.adapters.files.table_files import open_table
     from optimizer.core.base.errors import InvalidInput
     from optimizer.core.declaration.draft import Sheet
 
-    if files.kind_of(path) == "csv":
+    if example_files.kind_of(path) == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
         read = list(table.rows())
         return Sheet(
@@ -151,7 +151,7 @@ def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None
             refused=tuple((where, why) for where, _, why in read if why is not None),
         )
     rows: list[tuple[str, dict[str, Any]]] = []
-    for where, record, why in files.read_json_lines(path):
+    for where, record, why in example_files.read_json_lines(path):
         if record is None:
             raise InvalidInput(f"{path}, {where}: {why}.")
         rows.append((where, {**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})}))

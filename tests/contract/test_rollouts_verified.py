@@ -15,9 +15,9 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories import blocks as blocks_on_database
-from optimizer.core.rollout import next_action as actions
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chained
 from optimizer.core.rollout.evidence_state import after_all, as_text, begin, from_text
+from optimizer.core.rollout.next_action import NextAction, next_action
 from optimizer.core.rollout.verification import BlockChain, Judged, fold
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
@@ -297,9 +297,9 @@ def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -
 
 
 def test_a_record_stays_whole_when_a_later_version_puts_its_sentences_better(ended: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = actions.next_action
+    found = next_action
 
-    def reworded(*args: Any, **kwargs: Any) -> actions.NextAction:
+    def reworded(*args: Any, **kwargs: Any) -> NextAction:
         made = found(*args, **kwargs)
         return replace(made, reason="put better", evidence={**made.evidence, "reason": "put better"})
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from optimizer.adapters.store import Database
-from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from tests.clock import Clock

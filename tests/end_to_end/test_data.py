@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.prune_records import BATCH
 from optimizer.runtime import wiring
 from tests import command_line

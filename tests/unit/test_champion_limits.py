@@ -17,7 +17,7 @@ from optimizer.core.feedback.events import Interaction
 from optimizer.core.rollout.champion_limits import ChampionLimits, Crossed, Figure, crossed, is_enough, silence
 from optimizer.core.serving.champion import first, succeed
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
-from optimizer.jobs.feedback.roll_up_minutes import NAME, roll_up_minutes
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.ports import Alert
 from tests.clock import Clock
 from tests.ingestion import family
@@ -292,7 +292,7 @@ def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store: D
     real, asked = store.minute_stats.of_family, list[timedelta]()
 
     def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:
-        watermark = store.minute_stats.watermark(tx, NAME)
+        watermark = store.minute_stats.watermark(tx, MINUTES)
         assert watermark is not None
         asked.append(watermark - since)
         return real(tx, name, since, **options)

@@ -18,7 +18,7 @@ from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.study.run import StudyRequest
 from optimizer.cli.study.score import score_lines
 from optimizer.content.adapters import score_learning
-from optimizer.content.core.policy import learned_knob as content_score
+from optimizer.content.core.policy import learned_knob
 from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
 from optimizer.content.core.search.score_strategy import KNOBS, POINTS, whole_groups
 from optimizer.core.base.errors import InvalidInput
@@ -79,9 +79,9 @@ def learned_once(items: Sequence[JudgedItem], method: Method, *, trained_on: Map
 @pytest.fixture(scope="module", autouse=True)
 def each_text_and_score_is_learned_from_once() -> Iterator[None]:
     """Most of these studies have the same items, and differ in what is asked of them."""
-    read = cache(content_score.text_statistics)
+    read = cache(learned_knob.text_statistics)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content_score, "text_statistics", lambda text, title: dict(read(text, title)))
+        patch.setattr(learned_knob, "text_statistics", lambda text, title: dict(read(text, title)))
         patch.setattr(score_learning, "learn_score", learned_once)
         yield
 

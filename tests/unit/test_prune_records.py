@@ -22,7 +22,7 @@ from optimizer.core.feedback.events import LaterParts
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.host.config import load_settings
-from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.prune_records import PruneReport, prune_records, what_would_go
 from optimizer.jobs.upkeep.read_retention import SENT_DAYS, Retention, retentions
 from optimizer.ports import TierAnswers, WatchedReign

@@ -16,7 +16,7 @@ from optimizer.core.base.histogram import bucket_of, edge
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.rollout.baseline import UNKNOWN_RATE, Baseline
 from optimizer.core.serving.rollout import iso
-from optimizer.jobs.feedback.roll_up_minutes import HISTORY, NAME, roll_up_minutes
+from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES, roll_up_minutes
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import champion_baseline
 from tests.clock import Clock
@@ -118,7 +118,7 @@ class TestRollUp:
         roll_up_minutes(database, Clock(minutes(5)))
         other.close()
         with database.read() as tx:
-            assert database.minute_stats.watermark(tx, NAME) == minutes(4)
+            assert database.minute_stats.watermark(tx, MINUTES) == minutes(4)
 
 
 class TestBaseline:

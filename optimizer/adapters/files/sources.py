@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optimizer.adapters.files import example_files as files
+from optimizer.adapters.files import example_files
 from optimizer.adapters.files.table_files import Table, open_table
 from optimizer.core.base.errors import InvalidInput, NotYet
 from optimizer.core.family.family import Family
@@ -24,7 +24,7 @@ class Source:
 
     curated: bool  # released for few-shot examples unless the person says otherwise
     rows: Iterator[SourceRow] | None = None
-    events: Iterator[files.Record] | None = None
+    events: Iterator[example_files.Record] | None = None
     columns: Mapping[str, str] | None = None  # of a table: field > the column it is taken from
     not_read: Sequence[str] = ()  # columns of a table that no field takes
     n_rows: int | None = None  # where it is known beforehand
@@ -46,15 +46,15 @@ def open_source(
     if source == INSTALLED_DOCS:
         return Source(curated=True, rows=_installed_docs(family))
     path = Path(source).expanduser()
-    kind = files.kind_of(path)
+    kind = example_files.kind_of(path)
     if kind == "dialogs":
         raise NotYet(f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be imported.")
     if kind == "feedback":
-        return Source(curated=False, events=files.read_json_lines(path))
+        return Source(curated=False, events=example_files.read_json_lines(path))
     if kind == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
         names = list(table.columns)
-        mapping = files.column_mapping(
+        mapping = example_files.column_mapping(
             names, list(family.inputs), family.output.field, columns or {}, may_lack=kind_of(family).may_lack_inputs
         )
         used = {*mapping.values(), *OWN_COLUMNS}
@@ -84,7 +84,7 @@ def _installed_docs(family: Family) -> Iterator[SourceRow]:
 
 
 def _json_rows(path: Path) -> Iterator[SourceRow]:
-    for where, record, why in files.read_json_lines(path):
+    for where, record, why in example_files.read_json_lines(path):
         if record is None:
             yield SourceRow(where=where, rejected=why)
         elif not isinstance(record.get("input"), dict) or not isinstance(record.get("expected"), dict):
@@ -112,8 +112,8 @@ def _cell(text: str | None, type: str) -> Any:
         return text
     if not text.strip():
         return None  # an empty cell holds no number
-    return files.json_or_text(text)
+    return example_files.json_or_text(text)
 
 
 def _expected(text: str | None, parser: str) -> Any:
-    return text if text is None or parser in ("text", "label") else files.json_or_text(text)
+    return text if text is None or parser in ("text", "label") else example_files.json_or_text(text)

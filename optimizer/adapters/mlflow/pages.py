@@ -14,7 +14,7 @@ from typing import Any
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import Interval, measured
-from optimizer.core.evaluation.label_report import FINDING as LABELS
+from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study, Trial, ranked

@@ -21,7 +21,7 @@ from optimizer.adapters.reports.study_sensitivity import sensitivity
 from optimizer.adapters.reports.study_thresholds import thresholds
 from optimizer.core.base.phrasing import count, dollars, when
 from optimizer.core.base.values import Spend
-from optimizer.core.evaluation.label_report import FINDING as LABELS
+from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import FINDING, heading, said
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.strategy import without_turn

@@ -13,7 +13,7 @@ from optimizer.core.family.fields import Output
 
 NO_LABEL = "(no label)"  # the answer held none of the family's labels
 N_CONFUSED = 5
-FINDING = "labels"  # among a study's findings: variant > LabelReport on dev
+LABELS = "labels"  # among a study's findings: variant > LabelReport on dev
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

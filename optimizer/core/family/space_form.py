@@ -16,7 +16,7 @@ DEFAULT_SPACE: Mapping[str, Mapping[str, Any]] = {
 
 POLICY = "policy."
 CONFIDENCE = "policy.confidence"
-SCORE = "policy.score"
+SCORE_SLOT = "policy.score"
 _RANGES = ("float", "int", "choices")
 FORMS: Mapping[str, tuple[str, ...]] = {
     "instruction": ("propose", "choices"),
@@ -44,7 +44,7 @@ def varied_knobs(space: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_to_be_learned(slot: str, option: Any) -> bool:
     """Whether an option is a predictor or a score without data: strategy replay is to train it."""
-    if slot == SCORE:
+    if slot == SCORE_SLOT:
         return isinstance(option, Mapping) and option.get("kind") == "learned" and not option.get("types")
     return (
         slot == CONFIDENCE

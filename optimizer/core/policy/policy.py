@@ -9,8 +9,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import Knob
-from optimizer.core.policy import context, tiers, validator, votes
-from optimizer.core.policy import refinement as gate
+from optimizer.core.policy import context, refinement, tiers, validator, votes
 from optimizer.core.policy.context import Context, read_context
 from optimizer.core.policy.refinement import Refinement, read_gate
 from optimizer.core.policy.shown_examples import EXAMPLES, read_examples
@@ -29,7 +28,7 @@ DEADLINE = Knob(
     default=DEFAULT_DEADLINE_S,
     meaning="Seconds after which nothing more is asked for a request and its best answer so far goes out; raising it: slower, better.",
 )
-KNOBS: tuple[Knob, ...] = (*tiers.KNOBS, *votes.KNOBS, *gate.KNOBS, *validator.KNOBS, *context.KNOBS, EXAMPLES, DEADLINE)
+KNOBS: tuple[Knob, ...] = (*tiers.KNOBS, *votes.KNOBS, *refinement.KNOBS, *validator.KNOBS, *context.KNOBS, EXAMPLES, DEADLINE)
 _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 
@@ -59,7 +58,7 @@ class Policy:
     @property
     def own_scorer(self) -> str | None:
         """Dotted path of the user's function that the gate scores with; None where it has none."""
-        return self.gate.scorer if self.gate is not None and self.gate.scorer not in gate.SCORERS else None
+        return self.gate.scorer if self.gate is not None and self.gate.scorer not in refinement.SCORERS else None
 
     @property
     def needs_confidence(self) -> bool:

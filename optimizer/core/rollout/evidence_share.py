@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from optimizer.core.rollout.blocks import ArmName
 
-DECIMALS = 4  # of a unit
+SHARE_DECIMALS = 4  # of a unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ def labelled_by_key(units: Iterable[Sequence[str]]) -> dict[str, float]:
     for keys in units:
         for key, n in Counter(keys).items():
             found[key] = found.get(key, 0.0) + n / len(keys)
-    return {key: round(n, DECIMALS) for key, n in sorted(found.items())}
+    return {key: round(n, SHARE_DECIMALS) for key, n in sorted(found.items())}
 
 
 def shares(by_key: Mapping[str, float]) -> tuple[KeyShare, ...]:

@@ -14,10 +14,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, GuardrailLimits, StoredBlock, comparison_of
-from optimizer.core.rollout.evidence_share import DECIMALS as SHARE_DECIMALS
+from optimizer.core.rollout.evidence_share import SHARE_DECIMALS
 from optimizer.core.rollout.start import assumed_mean
-from optimizer.core.statistics.guardrails import Guardrail
-from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
 from optimizer.core.statistics.hard_stop import FailureRun
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e

@@ -12,7 +12,7 @@ from optimizer.core.rollout.evidence_share import too_much
 from optimizer.core.rollout.evidence_state import EvidenceState, Minute
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.block_evalue import clip_rate
-from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Sums
 from optimizer.core.statistics.projection import divergence

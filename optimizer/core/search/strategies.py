@@ -14,7 +14,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.registry import Added, Registry
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Aim
-from optimizer.core.search import strategy_calls as count
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.strategy import (
     COPRO,
     DEFAULT_STRATEGY,
@@ -60,9 +60,9 @@ class StrategyRecord:
     does: str = ""
     writes: Literal["never", "always", "if_allowed"] = "never"
     aims: tuple[Aim, ...] = ALL_AIMS
-    n_trials: Callable[[Definition], int] = count.n_settings
+    n_trials: Callable[[Definition], int] = strategy_calls.n_settings
     calls: Callable[[Sizes], Spread] | None = None
-    proposals: Callable[[Definition, int], Spread] = count.one_proposal_each
+    proposals: Callable[[Definition, int], Spread] = strategy_calls.one_proposal_each
     package: str = ""
 
     def calls_for(self, sizes: Sizes) -> Spread:
@@ -86,28 +86,28 @@ BUILT_IN = (
         name="bootstrap",
         does="has the model answer training examples and shows it the good answers",
         make="optimizer.adapters.search.dspy_programs:BootstrapSearch",
-        n_trials=count.n_bootstrapped,
-        calls=count.bootstrap_calls,
+        n_trials=strategy_calls.n_bootstrapped,
+        calls=strategy_calls.bootstrap_calls,
     ),
     StrategyRecord(
         name=EXAMPLES,
         does="chooses examples by likeness, coverage and difficulty",
         make="optimizer.core.search.examples.search:ExampleSearch",
-        n_trials=count.n_bootstrapped,
+        n_trials=strategy_calls.n_bootstrapped,
     ),
     StrategyRecord(
         name="settings",
         does="searches what the space lets vary, by a tree of Parzen estimators",
         make="optimizer.adapters.search.tpe:SettingsSearch",
-        calls=count.settings_calls,
+        calls=strategy_calls.settings_calls,
     ),
     StrategyRecord(
         name=RACE,
         does=f"lets the candidates of {' and '.join(RACED)} meet the same examples, and asks those that are behind no more",
         make=None,
         aims=QUALITY,
-        n_trials=count.n_raced,
-        calls=count.race_calls,
+        n_trials=strategy_calls.n_raced,
+        calls=strategy_calls.race_calls,
     ),
     StrategyRecord(
         name=GEPA,
@@ -115,31 +115,31 @@ BUILT_IN = (
         make="optimizer.adapters.search.gepa:GepaSearch",
         writes="always",
         aims=QUALITY,
-        n_trials=count.n_instructions,
-        calls=count.gepa_calls,
+        n_trials=strategy_calls.n_instructions,
+        calls=strategy_calls.gepa_calls,
     ),
     StrategyRecord(
         name=MIPRO,
         does="has instructions written, and chooses them together with examples",
         make="optimizer.adapters.search.joint:instructions_and_examples",
         writes="always",
-        calls=count.joint_calls,
-        proposals=count.joint_proposals,
+        calls=strategy_calls.joint_calls,
+        proposals=strategy_calls.joint_proposals,
     ),
     StrategyRecord(
         name=JOINT,
         does="chooses instruction, examples and settings in one search",
         make="optimizer.adapters.search.joint:everything_at_once",
         writes="if_allowed",
-        calls=count.joint_calls,
-        proposals=count.joint_proposals,
+        calls=strategy_calls.joint_calls,
+        proposals=strategy_calls.joint_proposals,
     ),
     StrategyRecord(
         name=COPRO,
         does="has instructions written with a look at the scores of those before",
         make="optimizer.adapters.search.copro:CoproSearch",
         writes="always",
-        n_trials=count.n_instructions,
+        n_trials=strategy_calls.n_instructions,
     ),
     StrategyRecord(
         name=SIMBA,
@@ -147,15 +147,15 @@ BUILT_IN = (
         make="optimizer.adapters.search.simba:SimbaSearch",
         writes="always",
         aims=QUALITY,
-        n_trials=count.n_instructions,
-        calls=count.simba_calls,
-        proposals=count.simba_proposals,
+        n_trials=strategy_calls.n_instructions,
+        calls=strategy_calls.simba_calls,
+        proposals=strategy_calls.simba_proposals,
     ),
     StrategyRecord(
         name=REPLAY,
         does="finds the thresholds of a cascade or the knobs of a content pipeline",
         make="optimizer.runtime.wiring:replay_search",
-        calls=count.replay_calls,
+        calls=strategy_calls.replay_calls,
     ),
 )
 

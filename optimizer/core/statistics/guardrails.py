@@ -15,11 +15,11 @@ from optimizer.core.statistics.mixture import Evidence, threshold
 from optimizer.core.statistics.outcomes import Block, gather
 from optimizer.core.statistics.plug_in import PlugIn
 
-Kind = Literal["errors", "latency", "cost"]
+GuardrailKind = Literal["errors", "latency", "cost"]
 
-ALPHA: dict[Kind, float] = {"errors": 0.008, "latency": 0.006, "cost": 0.006}  # together .02
-MARGIN: dict[Kind, float] = {"errors": 0.01, "latency": 0.025, "cost": 1.10}
-GAPS: dict[Kind, tuple[float, ...]] = {  # beyond the margin; cost: factors of the allowed ratio
+ALPHA: dict[GuardrailKind, float] = {"errors": 0.008, "latency": 0.006, "cost": 0.006}  # together .02
+MARGIN: dict[GuardrailKind, float] = {"errors": 0.01, "latency": 0.025, "cost": 1.10}
+GAPS: dict[GuardrailKind, tuple[float, ...]] = {  # beyond the margin; cost: factors of the allowed ratio
     "errors": (0.02, 0.07, 0.19, 0.49),
     "latency": (0.035, 0.095, 0.275),
     "cost": (1.3 / 1.1, 1.7 / 1.1, 2.5 / 1.1),
@@ -34,7 +34,7 @@ class Guardrail:
     ``margin``: absolute for errors and latency; for cost the allowed ratio of the means, >= 1.
     """
 
-    kind: Kind
+    kind: GuardrailKind
     margin: float
     alpha: float
     champion: PlugIn
@@ -47,7 +47,7 @@ class Guardrail:
     @classmethod
     def start(
         cls,
-        kind: Kind,
+        kind: GuardrailKind,
         *,
         champion_mean: float,
         champion_variance: float | None = None,

@@ -10,8 +10,7 @@ from optimizer.core.rollout.blocks import ARMS, ArmName
 from optimizer.core.rollout.evidence_state import GUARDRAILS, EvidenceState, StageCounts
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.serving.rollout import Decision, Rollout
-from optimizer.core.statistics.guardrails import ALPHA, Guardrail
-from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.guardrails import ALPHA, Guardrail, GuardrailKind
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Block, Sums

@@ -11,7 +11,7 @@ from optimizer.core.rollout.blocks import comparison_of
 from optimizer.core.rollout.evidence_state import EvidenceState, begin
 from optimizer.core.rollout.verification import Folded
 from optimizer.core.serving.rollout import Decision, Rollout, percent
-from optimizer.core.statistics.guardrails import Kind as GuardrailKind
+from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses

@@ -12,7 +12,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import LOOK_BACK, ChampionLimits, Crossed, Figure, crossed, is_enough, silence
 from optimizer.core.serving.champion import beneath
 from optimizer.core.serving.rollout import Champion
-from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.ports import Alert, Clock, Store, Transaction

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.family.family import Family
 from optimizer.core.search.cost_estimate import models_of
-from optimizer.core.serving import champion as champions
+from optimizer.core.serving import champion
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.families.file_versions import promote_file_version, store_file_version
@@ -48,7 +48,7 @@ def adopt_file_version(
         if current is not None and current.variant != wanted and confirm != name:
             raise _unconfirmed(name, version, wanted)
         if current is None:
-            reign = champions.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
+            reign = champion.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
             record_reign(tx, store, reign, action="champion.first")
             return None, reign, None
         reign, ended = promote_file_version(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from optimizer.core.family.family import Family
-from optimizer.core.serving import champion as champions
+from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.record_change import end_active_rollout, record_reign
 from optimizer.ports import Clock, Store, Transaction, VariantRecord
@@ -40,7 +40,7 @@ def promote_file_version(
     why: str,
 ) -> tuple[Champion, Decision | None]:
     """Lets a file's Variant reign in place of ``current``, forced; ends an active rollout. Raises Conflict when it reigns already."""
-    reign = champions.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True)
+    reign = champion.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True)
     ended = end_active_rollout(tx, store, clock, family.name, at=at, actor=actor, why=why)
     record_reign(tx, store, reign, action="champion.adopt")
     return reign, ended

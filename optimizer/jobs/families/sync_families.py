@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimizer.core.family.family import Family
-from optimizer.core.serving import champion as champions
+from optimizer.core.serving import champion
 from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.families.file_versions import FILE_ACTOR, promote_file_version, store_file_version
@@ -84,7 +84,7 @@ def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_fil
     current = store.champions.current(tx, family.name)
     if current is None:
         why = f"version {family.prompt.current} of the file: the store had no champion"
-        record_reign(tx, store, champions.first(family=family.name, variant=wanted, at=at, by=FILE_ACTOR, why=why), action="champion.first")
+        record_reign(tx, store, champion.first(family=family.name, variant=wanted, at=at, by=FILE_ACTOR, why=why), action="champion.first")
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), promoted=True), None
     if current.variant == wanted:
         return FamilySync(family=family.name, champion=wanted, added=tuple(added)), None

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.ports import Clock, Store, Transaction
 
-NAME = "minute_stats"  # of the watermark: every minute before it is summed up
+MINUTES = "minute_stats"  # of the watermark: every minute before it is summed up
 SETTLED = timedelta(seconds=60)  # after its end nothing more is received in a minute: events are stamped before they are committed
 HISTORY = timedelta(days=30)
 CHUNK = timedelta(minutes=15)
@@ -28,18 +28,18 @@ def roll_up_minutes(store: Store, clock: Clock) -> datetime | None:
 
         store.write(lambda tx, rows=rows, end=end: _keep(tx, store, rows, end), rows=len(rows) + 1)  # type: ignore[misc]
     with store.read() as tx:
-        return store.minute_stats.watermark(tx, NAME)
+        return store.minute_stats.watermark(tx, MINUTES)
 
 
 def _keep(tx: Transaction, store: Store, rows: Sequence[MinuteSums], end: datetime) -> None:
     store.minute_stats.put(tx, rows)
-    store.minute_stats.set_watermark(tx, NAME, end)
+    store.minute_stats.set_watermark(tx, MINUTES, end)
 
 
 def _next(store: Store, until: datetime) -> tuple[datetime, datetime] | None:
     """The next stretch to sum up, from the first event after the watermark on; None when everything is."""
     with store.read() as tx:
-        done = store.minute_stats.watermark(tx, NAME)
+        done = store.minute_stats.watermark(tx, MINUTES)
         if done is not None and done > until:  # the clock went back: what comes in now is summed up again, with what is there
             return until, until
         since = done if done is not None else minute_of(until - HISTORY)

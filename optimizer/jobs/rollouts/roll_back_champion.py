@@ -7,7 +7,7 @@ from typing import Any
 
 from optimizer.core.base.errors import NotFound
 from optimizer.core.rollout.verification import ROLLBACK
-from optimizer.core.serving import champion as champions
+from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Decision
 from optimizer.jobs.record_change import ChangeReport, checked_reason, end_active_rollout, log_head, record_reign
 from optimizer.ports import Alert, Clock, Store, Transaction
@@ -40,8 +40,8 @@ def roll_back_champion(
         if not history:
             raise NotFound(f"Family {family!r} has no champion. See the families with: detent family list.", family=family)
         at = clock.now()
-        reign = champions.fall_back(history, expect=expect, at=at, by=actor, why=f"champion rollback: {why}")
-        before = champions.reigning(history)
+        reign = champion.fall_back(history, expect=expect, at=at, by=actor, why=f"champion rollback: {why}")
+        before = champion.reigning(history)
         ended = end_active_rollout(tx, store, clock, family, at=at, actor=actor, why=reign.why)
         record_reign(tx, store, reign, action=ROLLBACK, evidence=evidence)
         if alert is not None:

@@ -11,7 +11,7 @@ from optimizer.core.rollout.cohorts import closing_time
 from optimizer.core.rollout.evidence_share import shares
 from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
-from optimizer.core.serving import champion as champions
+from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import leased
 from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Rollout
@@ -66,7 +66,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         keys=shares(watch.by_key),
         max_share_per_key=float(rollout.settings.get("max_share_per_key") or 1.0),
         beyond_exposures=watch.n_beyond_exposures,
-        followed_by=champions.after_promotion(store.champions.history(tx, rollout.family), rollout.id),
+        followed_by=champion.after_promotion(store.champions.history(tx, rollout.family), rollout.id),
     )
 
 

@@ -12,7 +12,7 @@ import structlog
 from optimizer.core.base.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.label_report import FINDING as LABELS
+from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import FINDING, Classify
 from optimizer.core.family.family import Family

@@ -11,8 +11,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.feedback.retention import Cut, Hold, cut, key_days
 from optimizer.core.serving.rollout import Rollout
-from optimizer.jobs.feedback.roll_up_minutes import HISTORY
-from optimizer.jobs.feedback.roll_up_minutes import NAME as MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
 from optimizer.jobs.rollouts.watch_holdback import held_back
 from optimizer.ports import Clock, Outbox, PipelineStats, Store, Transaction
 from optimizer.ports.retention import OldRows

@@ -38,8 +38,7 @@ from optimizer.content.core.search.recommend import search
 from optimizer.content.core.search.replay import ReplayedShares, outcome, summary
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
-from optimizer.core.family.space_form import SCORE as SCORE_SLOT
-from optimizer.core.family.space_form import is_to_be_learned
+from optimizer.core.family.space_form import SCORE_SLOT, is_to_be_learned
 from optimizer.core.family.variant import Variant
 from optimizer.core.predictor.predictor import Predictor
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
