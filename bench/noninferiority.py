@@ -17,6 +17,7 @@ from functools import cache
 from math import comb, log, sqrt
 
 from common import ROOT, Cell, write_result
+from pages import in_columns
 
 from optimizer.core.evaluation.comparison import paired_log_e
 from optimizer.core.evaluation.gates import quality_margin
@@ -47,6 +48,7 @@ def main() -> int:
     return 1 if missed else 0
 
 
+@in_columns
 def page(result: dict[str, object]) -> str:
     cells: list[dict[str, object]] = result["cells"]  # type: ignore[assignment]
     rows = [f"| {c['case']} | {c['n']} | {c['ours']:.3f} | {'–' if c['other'] is None else format(c['other'], '.3f')} |\n" for c in cells]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pages import in_columns
+
 KEY = "gpt-4o-mini > gpt-4o"
 OURS = "confident"
 DRAWN = (OURS, "score test in sequence", "plain bound", "expected")
@@ -111,6 +113,7 @@ Confident rule: saved on dev (best on dev), points lost on dev with 95 % interva
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any]) -> str:
     cells = result["cells"]
     by_case = {cell["case"]: cell for cell in cells}

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pages import in_columns
+
 OURS = "continuous rejects, ours"
 HEAD = """# Which rule spends calls best, measured on recorded tables
 
@@ -78,6 +80,7 @@ READING = """
 Cells = Sequence[Mapping[str, Any]]
 
 
+@in_columns
 def page(result: Mapping[str, Any]) -> str:
     cells = [c for c in result["cells"] if not c["case"].startswith(("agreed", "shuffled"))]
     agreed = next(c for c in result["cells"] if c["case"].startswith("agreed"))

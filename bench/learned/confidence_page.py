@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pages import in_columns
 from simulations.page import table
 
 HEAD = """# Learned confidence, measured
@@ -45,6 +46,7 @@ No confidence is recorded in these sets, so the query is routed before any call,
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any]) -> str:
     cells = result["cells"]
     pairs: dict[str, dict[str, Mapping[str, Any]]] = {}

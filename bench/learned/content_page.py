@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pages import in_columns
 from simulations.page import table
 
 from learned.content_commands_page import section
@@ -63,6 +64,7 @@ a given type is not known without marks of that type, so a type that was not tra
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any], commands: Mapping[str, Any]) -> str:
     """``commands``: what bench/content_commands.py found."""
     cells = {cell["case"]: cell for cell in result["cells"]}

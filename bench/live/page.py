@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pages import in_columns
+
 from live.setup import Outcome, Sizes
 
 NOT_RUN = "not run"
@@ -20,6 +22,7 @@ FORMER_RULE = """
 Cells = Mapping[tuple[str, str, int], Outcome]  # task, arm, seed
 
 
+@in_columns
 def page(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int], sizes: Sizes, **made: str | None) -> str:
     head = HEAD.format(train=sizes.train, dev=sizes.dev, holdout=sizes.holdout, error=0.5 / sizes.holdout**0.5, **made)
     former = any(arm == "race" and outcome.rule is None for (_, arm, _), outcome in cells.items())

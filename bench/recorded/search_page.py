@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pages import in_columns
+
 OURS = "ours"
 DSPY = "DSPy's random search"
 HEAD = """# The search, measured
@@ -61,6 +63,7 @@ The lift of the winner over the champion, on the examples it was selected on and
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any], families: Sequence[str]) -> str:
     """The page; families without cells are shown as not recorded."""
     cells = result["cells"]

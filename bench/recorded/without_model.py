@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common import RESULTS
+from pages import in_columns
 
 RECORDED, LIVE = "recorded", "live"
 TITLE = "\n## Without a model\n"
@@ -28,6 +29,7 @@ def with_stored_section(page: str, kind: str) -> str:
     return with_section(page, json.loads((RESULTS / "trivial_baselines.json").read_text(encoding="utf-8")), kind)
 
 
+@in_columns
 def with_section(page: str, result: Mapping[str, Any], kind: str) -> str:
     """The page with this section as its last."""
     return page.split(TITLE)[0] + section(result, kind, page)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pages import in_columns
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "reliability.md"
 LOAD = "load: "  # begins the cases of the second part
 FILE = "file: "  # begins those of the first that are no bodies of requests
@@ -38,6 +40,7 @@ The gateway answers chats; `answer` is what a model says and a parser reads; `fi
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any]) -> str:
     cells = result["cells"]
     load = [cell for cell in cells if cell["case"].startswith(LOAD)]

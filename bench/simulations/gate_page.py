@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pages import in_columns
+
 from simulations.page import OURS, table
 
 HEAD = """# The gates on real logs
@@ -37,6 +39,7 @@ and a chi-square test at the same level (valid at one).
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any]) -> str:
     ends: dict[str, dict[str, dict[str, float]]] = {OURS: {}}
     n = max(c["n"] for c in result["cells"] if c["case"].startswith("Cookie Cats"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common import RESULTS
+from pages import in_columns
 
 from simulations.page import beside
 
@@ -25,6 +26,7 @@ swings between .70 and .90 by the day. *Reference table*: wrong ends that anothe
 """
 
 
+@in_columns
 def with_limits(page: str, result: Mapping[str, Any]) -> str:
     """The page with these sections as its last."""
     return page.split(SILENT.split("Made by")[0])[0] + limits(result)

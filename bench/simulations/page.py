@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pages import in_columns
+
 OURS = "**Detent**"
 LEAST_LABELS = {
     "-20 roll": "290",
@@ -108,6 +110,7 @@ The product lowers its reference by the dip of the weakest weekday: fewer false 
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any]) -> str:
     cells = result["cells"]
     n = max(c["n"] for c in cells if c["case"].startswith("B"))

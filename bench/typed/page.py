@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pages import in_columns
+
 SAVING_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa")
 SHARE_OF_CORE = 0.9
 
@@ -28,6 +30,7 @@ Rows of a table that are drawn again are the same question; what a table does no
 """
 
 
+@in_columns
 def page(result: Mapping[str, Any]) -> str:
     by_case = {cell["case"]: cell for cell in result["cells"]}
     names = list(dict.fromkeys(case.split(":")[0] for case in by_case))
