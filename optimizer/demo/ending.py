@@ -14,7 +14,7 @@ from optimizer.cli.study.run import read_definition
 from optimizer.core.family.family import Family
 from optimizer.core.search.study import Study
 from optimizer.demo.answering import Answering
-from optimizer.demo.page import page_parts
+from optimizer.demo.page import demo_page
 from optimizer.demo.place import Place
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.rollouts import DemoRollouts
@@ -23,7 +23,6 @@ from optimizer.demo.servers import Servers
 from optimizer.demo.stories import Story
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.ports import Clock, Store
-from optimizer.runtime import wiring
 
 MIRRORED_WITHIN_S = 60.0
 
@@ -58,8 +57,7 @@ def say_ending(
     nexts = next_commands(home + _command(), _command(), study.id)
     page = place.settings.var() / "reports" / "demo.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    parts = page_parts(stories, nexts, took=screen.elapsed(), model=answering.words)
-    page.write_text(wiring.html_page("Detent: what the demo showed", parts), encoding="utf-8")
+    page.write_text(demo_page(stories, nexts, took=screen.elapsed(), model=answering.words), encoding="utf-8")
     screen.say("The same as a page, with pictures:", "bold")
     screen.say(f"  {page}")
     screen.say("Next:", "bold")

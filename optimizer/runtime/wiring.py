@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -284,11 +284,11 @@ def grid_page(grid: VariantGrid) -> str:
     return variant_grid_page.grid_page(grid)
 
 
-def html_page(title: str, parts: Iterable[str]) -> str:
-    """Parts that are HTML already as one page in the reports' style, which needs no network."""
-    from optimizer.adapters.reports import page as report_page
+def html_page(template: str, **values: Any) -> str:
+    """A template of the reports with these values, as one HTML page that needs no network."""
+    from optimizer.adapters.reports.page import page
 
-    return report_page.document(title, parts)
+    return page(template, **values)
 
 
 def open_secrets(settings: Settings) -> Secrets:

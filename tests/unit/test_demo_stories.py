@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study
-from optimizer.demo.page import page_parts
+from optimizer.demo.page import demo_page
 from optimizer.demo.plain import in_words
 from optimizer.demo.stories import Bar, Story, better_prompt, careless_edit, exit_code, same_for_less
 
@@ -101,7 +101,7 @@ def test_the_page_tells_the_three_stories_their_intervals_and_the_next_commands(
         ("detent study report st_1 --open", "all"),
         ("detent family create", "own"),
     ]
-    page = "".join(page_parts(all_stories(), nexts, took="8:31", model="a small model"))
+    page = demo_page(all_stories(), nexts, took="8:31", model="a small model")
     assert page.count('class="story"') == 3
     assert "All came out as announced." in page
     assert "measured in 8:31 minutes, with a small model." in page
@@ -111,7 +111,7 @@ def test_the_page_tells_the_three_stories_their_intervals_and_the_next_commands(
 
 
 def test_the_page_names_what_did_not_come_out_and_shows_other_people_s_words_as_text() -> None:
-    page = "".join(page_parts([better(), careless_edit(rollout="", why="<script>")], [], took="8:31", model="a small model"))
+    page = demo_page([better(), careless_edit(rollout="", why="<script>")], [], took="8:31", model="a small model")
     assert "1 of 2 came out as announced." in page
     assert "not as announced" in page
     assert "<script>" not in page

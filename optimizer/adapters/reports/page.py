@@ -1,50 +1,48 @@
-"""What every report has: one HTML page that loads nothing, its sections and tables, and how numbers stand in them.
+"""Pages and their parts from the templates in ``templates/``, in which every value is escaped unless it is ``Markup``.
 
-Everything given here is HTML already, unless its name says text: callers escape what people wrote.
+A page extends ``base.html``: one HTML file that loads nothing, its style inside. How numbers stand in a page is said
+once, by the filters below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from importlib import resources
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from optimizer.core.base.phrasing import count, dollars, threshold, when
+from optimizer.core.serving.rollout import percent
+
+UNKNOWN = "–"
 
 
-def document(title_text: str, parts: Iterable[str]) -> str:
-    """The whole page, its style inside."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{escape(title_text)}</title><style>{_style()}</style></head>'
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
-    )
+def page(template: str, **values: Any) -> str:
+    """The text of ``templates/<template>``. Raises jinja2.UndefinedError where it names a value that is not among these."""
+    return _environment().get_template(template).render(values)
 
 
-def section(title_text: str, content: str) -> str:
-    return f"<section><h2>{escape(title_text)}</h2>{content}</section>"
+def part(template: str, **values: Any) -> Markup:
+    """The same, to be put into a page."""
+    return Markup(page(template, **values))
 
 
-def fact_list(found: Mapping[str, str]) -> str:
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{text}</dd>' for name, text in found.items())}</dl>"
+def share(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{100 * value:.1f} %"
 
 
-def note_list(texts: Sequence[str]) -> str:
-    """What a reader has to know before believing the rest; nothing where there is nothing."""
-    return f'<ul class="notes">{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul>' if texts else ""
+def number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Scrolls sideways by itself where it is wider than the page."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def whole(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:,.0f}"
 
 
-def share_cell(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def number_cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def usd(value: float | None) -> str:
+    return UNKNOWN if value is None else dollars(value)
 
 
 def cut(text: str, limit: int) -> str:
@@ -52,5 +50,29 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
-def _style() -> str:
-    return (resources.files("optimizer.adapters.reports") / "page.css").read_text(encoding="utf-8")
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("optimizer.adapters.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {"share": share, "number": number, "whole": whole, "cut": cut, "percent": percent}
+    made.filters |= {"dollars": usd, "significant": _significant, "threshold": threshold, "when": _when, "capital": _capital}
+    made.globals |= {"count": count}
+    return made
+
+
+def _significant(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4g}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _when(at: datetime | None) -> str:
+    return UNKNOWN if at is None else when(at)

@@ -1,16 +1,19 @@
-"""Small plots as HTML with inline SVG: lines that stretch with the page, text that does not.
+"""Small plots as HTML with inline SVG: lines that stretch with the page, text that does not. ``templates/plot.html`` is their markup.
 
-Made by hand: plotly's script alone weighs 4.6 MB, too much for a page that is mailed and kept per rollout, and this one also prints.
-The SVG holds only shapes and is stretched (``preserveAspectRatio="none"``, strokes keep their width); ticks and labels are HTML beside it, placed
-in percent, so that they are as readable on a telephone as on a wide screen.
+Made by hand: the script of a plotting library weighs megabytes, too much for a page that is mailed and kept per rollout, and this one also
+prints. The SVG holds only shapes and is stretched (``preserveAspectRatio="none"``, strokes keep their width); ticks and labels are HTML
+beside it, placed in percent, so that they are as readable on a telephone as on a wide screen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from math import ceil, floor, log10
+
+from markupsafe import Markup
+
+from optimizer.adapters.reports.page import part
 
 SIZE = 1000.0  # units of the view box in both directions
 MAX_POINTS = 500  # of one line; beyond, the highest and lowest of each stretch stay
@@ -51,7 +54,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """``about`` is shown under the pointer; it is text."""
+    """``about`` is shown under the pointer."""
 
     x: float
     y: float
@@ -60,10 +63,21 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What a colour or a stroke stands for; ``kind`` holds CSS classes, "" for the colour of text."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
     """``x`` and ``y``: the ranges shown; what lies outside is cut off at the edge. ``marks``: vertical lines."""
 
-    title: str  # HTML
+    title: str
+    value: str = ""  # below the title: what came out
+    reached: bool = False  # whether ``value`` is the end of what the plot shows
+    keys: Sequence[Key] = ()
     about: str  # what it shows, for who cannot see it
     x: tuple[float, float]
     y: tuple[float, float]
@@ -78,24 +92,33 @@ class Plot:
     tall: bool = False
 
 
-def figure(plot: Plot) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shape:
+    kind: str
+    path: str
+    about: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """A tick's text and its place from the left or the top; ``edge``: CSS class of one that would reach over the end."""
+
+    text: str
+    place: str
+    edge: str = ""
+
+
+def figure(plot: Plot) -> Markup:
     """The plot as one ``<figure>``."""
-    shapes = [_grid(plot, tick.at) for tick in plot.y_ticks if _inside(tick.at, plot.y)]
-    shapes += [_band(plot, band) for band in plot.bands]
-    shapes += [f'<path class="mark" d="M{_x(plot, at):.1f} 0V{SIZE:.0f}"/>' for at in plot.marks]
-    shapes += [f'<path class="{rule.kind}" d="M0 {_y(plot, rule.y):.1f}H{SIZE:.0f}"/>' for rule in plot.rules]
-    shapes += [_line(plot, line) for line in plot.lines if line.points]
+    shapes = [_Shape(kind="grid", path=f"M0 {_y(plot, tick.at):.1f}H{SIZE:.0f}") for tick in plot.y_ticks if _inside(tick.at, plot.y)]
+    shapes += [_band(plot, band) for band in plot.bands if band.points]
+    shapes += [_Shape(kind="mark", path=f"M{_x(plot, at):.1f} 0V{SIZE:.0f}") for at in plot.marks]
+    shapes += [_Shape(kind=rule.kind, path=f"M0 {_y(plot, rule.y):.1f}H{SIZE:.0f}") for rule in plot.rules]
+    shapes += [shape for line in plot.lines if line.points for shape in _line(plot, line)]
     shapes += [_dot(plot, dot) for dot in plot.dots]
-    y_ticks = "".join(
-        f'<span style="top:{_y(plot, t.at) / SIZE:.2%}">{escape(t.text)}</span>' for t in plot.y_ticks if _inside(t.at, plot.y)
-    )
-    x_ticks = "".join(_x_tick(plot, t) for t in plot.x_ticks if _inside(t.at, plot.x))
-    tall = " tall" if plot.tall else ""
-    return (
-        f'<figure class="plot{tall}"><figcaption>{plot.title}</figcaption><div class="y">{y_ticks}</div>'
-        f'<svg viewBox="0 0 {SIZE:.0f} {SIZE:.0f}" preserveAspectRatio="none" role="img" aria-label="{escape(plot.about)}">{"".join(shapes)}</svg>'
-        f'<div class="x">{x_ticks}</div><div class="label">{escape(plot.x_label)}</div></figure>'
-    )
+    y_ticks = [_Placed(text=t.text, place=f"{_y(plot, t.at) / SIZE:.2%}") for t in plot.y_ticks if _inside(t.at, plot.y)]
+    x_ticks = [_x_tick(plot, t) for t in plot.x_ticks if _inside(t.at, plot.x)]
+    return part("plot.html", plot=plot, shapes=shapes, x_ticks=x_ticks, y_ticks=y_ticks, size=f"{SIZE:.0f}")
 
 
 def nice_ticks(low: float, high: float, n: int = 3) -> list[float]:
@@ -139,17 +162,16 @@ def thinned(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def _line(plot: Plot, line: Line) -> str:
+def _line(plot: Plot, line: Line) -> list[_Shape]:
     points = [(_x(plot, x), _y(plot, y)) for x, y in thinned(line.points)]
     path = _steps(points) if line.steps else "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    area = f'<path class="{line.kind} area" d="{path}V{SIZE:.0f}H{points[0][0]:.1f}Z"/>' if line.filled else ""
-    return f'{area}<path class="{line.kind} line" d="{path}"/>'
+    area = [_Shape(kind=f"{line.kind} area", path=f"{path}V{SIZE:.0f}H{points[0][0]:.1f}Z")] if line.filled else []
+    return [*area, _Shape(kind=f"{line.kind} line", path=path)]
 
 
-def _dot(plot: Plot, dot: Dot) -> str:
+def _dot(plot: Plot, dot: Dot) -> _Shape:
     """A line without length and with round ends: a circle would be stretched."""
-    title = f"<title>{escape(dot.about)}</title>"
-    return f'<path class="{dot.kind} dot" d="M{_x(plot, dot.x):.1f} {_y(plot, dot.y):.1f}h0">{title}</path>'
+    return _Shape(kind=f"{dot.kind} dot", path=f"M{_x(plot, dot.x):.1f} {_y(plot, dot.y):.1f}h0", about=dot.about)
 
 
 def _steps(points: Iterable[Point]) -> str:
@@ -157,23 +179,16 @@ def _steps(points: Iterable[Point]) -> str:
     return f"M{first[0]:.1f} {first[1]:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in rest)
 
 
-def _band(plot: Plot, band: Band) -> str:
-    if not band.points:
-        return ""
+def _band(plot: Plot, band: Band) -> _Shape:
     upper = [(_x(plot, x), _y(plot, high)) for x, _, high in band.points]
     lower = [(_x(plot, x), _y(plot, low)) for x, low, _ in band.points]
     back = "".join(f"V{y:.1f}H{x:.1f}" for x, y in lower[-2::-1])
-    return f'<path class="{band.kind}" d="{_steps(upper)}{back}Z"/>'
+    return _Shape(kind=band.kind, path=f"{_steps(upper)}{back}Z")
 
 
-def _grid(plot: Plot, at: float) -> str:
-    return f'<path class="grid" d="M0 {_y(plot, at):.1f}H{SIZE:.0f}"/>'
-
-
-def _x_tick(plot: Plot, tick: Tick) -> str:
+def _x_tick(plot: Plot, tick: Tick) -> _Placed:
     share = _x(plot, tick.at) / SIZE
-    edge = " first" if share < 0.04 else " last" if share > 0.96 else ""
-    return f'<span class="tick{edge}" style="left:{share:.2%}">{escape(tick.text)}</span>'
+    return _Placed(text=tick.text, place=f"{share:.2%}", edge=" first" if share < 0.04 else " last" if share > 0.96 else "")
 
 
 def _x(plot: Plot, x: float) -> float:

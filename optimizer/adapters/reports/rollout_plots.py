@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from html import escape
 from itertools import pairwise
 from math import ceil, floor, log, log10
+
+from markupsafe import Markup
 
 from optimizer.adapters.reports.plots import (
     Band,
     GuideLine,
+    Key,
     Line,
     Plot,
     Point,
@@ -39,7 +41,7 @@ def asked(name: str) -> str:
     return f"not worse by {ASKED[name]}" if name in ASKED else "nothing; a drop is watched for"
 
 
-def timeline(report: RolloutReport) -> str:
+def timeline(report: RolloutReport) -> Markup:
     """The candidate's share in steps; after the end 100 % or none."""
     rollout = report.rollout
     points: list[Point] = []
@@ -55,14 +57,14 @@ def timeline(report: RolloutReport) -> str:
     ticks, unit = hour_ticks(end)
     return figure(
         Plot(
-            title=_title("Share of units served the candidate", _ending(report)), about="share of units served the candidate over time",
+            title="Share of units served the candidate", value=_ending(report), about="share of units served the candidate over time",
             x=(0.0, end), y=(0.0, 1.05), x_ticks=ticks, y_ticks=_share_ticks(rollout.ladder), x_label=f"{unit} since the start, real time",
             lines=[Line(points=points, kind="candidate", steps=True, filled=True)], tall=True,
         )
     )  # fmt: skip
 
 
-def games(report: RolloutReport) -> list[str]:
+def games(report: RolloutReport) -> list[Markup]:
     """One plot per game, all with the same axes."""
     points = report.history.quality
     y = _powers(value for p in points for value in p.log_e.values())
@@ -71,7 +73,7 @@ def games(report: RolloutReport) -> list[str]:
     return [
         figure(
             Plot(
-                title=_title(_capital(CLAIMS[gate.name]), _standing(gate), reached=gate.passed), about=f"evidence against: {gate.claim}", x=(0.0, end), y=y,
+                title=_capital(CLAIMS[gate.name]), value=_standing(gate), reached=gate.passed, about=f"evidence against: {gate.claim}", x=(0.0, end), y=y,
                 x_ticks=count_ticks(end), y_ticks=_power_ticks(y), x_label=LABELS, rules=[GuideLine(y=log10(gate.threshold))], marks=marks,
                 lines=[Line(points=[(0.0, 0.0), *((float(p.labelled), _log10(p.log_e[gate.name])) for p in points)], kind="evidence")],
             )
@@ -80,24 +82,24 @@ def games(report: RolloutReport) -> list[str]:
     ]  # fmt: skip
 
 
-def means(report: RolloutReport) -> str:
+def means(report: RolloutReport) -> Markup:
     points = report.history.quality
     candidate = [(float(p.labelled), p.candidate_mean) for p in points if p.candidate_mean is not None]
     champion = [(float(p.labelled), p.champion_mean) for p in points if p.champion_mean is not None]
     shown = [y for _, y in candidate + champion]
     low, high = max(0.0, min(shown) - 0.05), min(1.0, max(shown) + 0.05)
     end = float(points[-1].labelled)
-    keys = '<span class="key candidate">candidate</span><span class="key champion">champion</span>'
+    keys = [Key(kind="candidate", text="candidate"), Key(kind="champion", text="champion")]
     return figure(
         Plot(
-            title=f"<b>Running mean per arm</b><span class='value'>{keys}</span>", about="running mean of the outcomes of both arms",
+            title="Running mean per arm", keys=keys, about="running mean of the outcomes of both arms",
             x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
             x_label=LABELS, lines=[Line(points=champion, kind="champion"), Line(points=candidate, kind="candidate")], tall=True,
         )
     )  # fmt: skip
 
 
-def difference(report: RolloutReport) -> str:
+def difference(report: RolloutReport) -> Markup:
     """The observed difference in its interval, of which the widest beginnings are cut off."""
     points, margin = report.history.quality, report.view.margin
     end, last = float(points[-1].labelled), points[-1]
@@ -106,10 +108,10 @@ def difference(report: RolloutReport) -> str:
         1.0,
         max([3 * margin, *(1.6 * abs(edge) for edge in (last.lower, last.upper) if abs(edge) < 1), *(abs(y) for _, y in observed[-1:])]),
     )
-    keys = '<span class="key">observed</span><span class="key interval">92 % interval</span><span class="key dashed">− margin</span>'
+    keys = [Key(kind="", text="observed"), Key(kind="interval", text="92 % interval"), Key(kind="dashed", text="− margin")]
     return figure(
         Plot(
-            title=f"<b>Candidate − champion, in points</b><span class='value'>{keys}</span>", about="difference of the means with its interval",
+            title="Candidate − champion, in points", keys=keys, about="difference of the means with its interval",
             x=(0.0, end), y=(-reach, reach), x_ticks=count_ticks(end),
             y_ticks=[Tick(at=at, text=f"{100 * at:+.3g}" if at else "0") for at in nice_ticks(-reach, reach)], x_label=LABELS,
             bands=[Band(points=[(0.0, -1.0, 1.0), *((float(p.labelled), p.lower, p.upper) for p in points)])],
@@ -118,7 +120,7 @@ def difference(report: RolloutReport) -> str:
     )  # fmt: skip
 
 
-def guardrails(report: RolloutReport) -> list[str]:
+def guardrails(report: RolloutReport) -> list[Markup]:
     """One plot per guardrail that has looked at anything."""
     found = {kind: points for kind, points in report.history.guardrails.items() if points}
     if not found:
@@ -136,7 +138,7 @@ def guardrails(report: RolloutReport) -> list[str]:
         drawn.append(
             figure(
                 Plot(
-                    title=_title(f"{_capital(guardrail.name)}: at most {guardrail.allowed}", value, reached=guardrail.passed),
+                    title=f"{_capital(guardrail.name)}: at most {guardrail.allowed}", value=value, reached=guardrail.passed,
                     about=f"evidence of the guardrail on {guardrail.name} over time", x=(0.0, end), y=y, x_ticks=ticks, y_ticks=_power_ticks(y),
                     x_label=f"{unit} since the start, real time", rules=[GuideLine(y=log10(guardrail.threshold))], lines=[Line(points=line, kind="evidence")],
                 )
@@ -151,11 +153,6 @@ def _standing(evidence: EvidenceView) -> str:
         return f"largest {evidence.text}"
     meaning = {"roll": "the candidate is worse", "sup": "the candidate is better"}.get(evidence.name, "ruled out")
     return f"{evidence.text}: {meaning if evidence.name in CLAIMS else 'alarm'}"
-
-
-def _title(name: str, value: str, *, reached: bool = False) -> str:
-    mark = " reached" if reached else ""
-    return f'<b>{escape(name)}</b><span class="value{mark}">{escape(value)}</span>'
 
 
 def _ending(report: RolloutReport) -> str:

@@ -1,21 +1,37 @@
-"""The plots of a study's report: trials in their order, learning curves, wins and losses by example, quality against what it costs."""
+"""The plots of a study's report: trials in their order, learning curves, wins and losses by example, quality against cost, confidences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from optimizer.adapters.reports.plots import Band, Dot, GuideLine, Line, Plot, Point, Tick, count_ticks, figure, nice_ticks, score_ticks
+from markupsafe import Markup
+
+from optimizer.adapters.reports.plots import (
+    Band,
+    Dot,
+    GuideLine,
+    Key,
+    Line,
+    Plot,
+    Point,
+    Tick,
+    count_ticks,
+    figure,
+    nice_ticks,
+    score_ticks,
+)
 from optimizer.core.base.phrasing import dollars
+from optimizer.core.search.cascade.learned import Bin, Quality, TierFinding
 from optimizer.core.search.study import Trial
 from optimizer.core.views.study_story import Duel, LearningCurve, StudyReport, TrialView, pareto_front, usd_per_example
 
 ROOM = 0.05  # of an axis, beyond the outermost points
-KINDS = {"champion": "champion", "winner": "candidate", "": "others"}
+KINDS = {"champion": "champion", "winner": "candidate", "": "others"}  # CSS classes
+CONFIDENCES = {"recorded": "champion", "learned": "candidate"}
 Cost = Callable[[Trial], float | None]
 
 
-def trials(report: StudyReport) -> str:
+def trials(report: StudyReport) -> Markup:
     """Dev score of every measured trial against the calls that the search had made by then, or against its number where nothing was asked."""
     seen = [t for t in report.history.trials if t.trial.score is not None]
     by_calls = bool(seen) and seen[-1].calls > 0
@@ -27,7 +43,7 @@ def trials(report: StudyReport) -> str:
     low, high = _range([t.trial.score or 0.0 for t in seen])
     return figure(
         Plot(
-            title=f"<b>Dev score of every trial</b><span class='value'>{_keys(seen)}<span class='key'>best so far</span></span>",
+            title="Dev score of every trial", keys=[*_keys(seen), Key(kind="", text="best so far")],
             about="dev score of every trial in the order in which they were tried, and the best so far",
             x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
             x_label="calls of each trial and those numbered before it" if by_calls else "trial; the journal answered every call",
@@ -36,7 +52,7 @@ def trials(report: StudyReport) -> str:
     )  # fmt: skip
 
 
-def curves(report: StudyReport) -> list[str]:
+def curves(report: StudyReport) -> list[Markup]:
     """A plot per trial, all with the same axes: its running mean in its band, the champion's on the same examples."""
     found = report.history.curves
     end = max((c.points[-1].n for c in found), default=0)
@@ -45,7 +61,7 @@ def curves(report: StudyReport) -> list[str]:
     return [_curve(c, (low, high), float(end)) for c in found]
 
 
-def duel(found: Duel) -> str:
+def duel(found: Duel) -> Markup:
     """Differences by example, the largest gain first: wins above the line, losses below."""
     points = [(float(i), min(0.0, c.difference), max(0.0, c.difference)) for i, c in enumerate(found.cases)]
     end = float(len(points))
@@ -55,7 +71,7 @@ def duel(found: Duel) -> str:
     bands += [Band(points=[*losses, (end, 0.0, 0.0)], kind="loss")] if losses else []
     return figure(
         Plot(
-            title=f"<b>Difference to the champion, by dev example</b><span class='value'>{escape(tally(found))}</span>",
+            title="Difference to the champion, by dev example", value=tally(found),
             about=f"difference of the scores by example, sorted: {tally(found)}", x=(0.0, end), y=(-reach, reach), x_ticks=count_ticks(end),
             y_ticks=[Tick(at=at, text=f"{at:+g}" if at else "0") for at in nice_ticks(-reach, reach)], x_label="dev examples, largest gain first",
             bands=bands, rules=[GuideLine(y=0.0, kind="zero")], tall=True,
@@ -69,7 +85,7 @@ def tally(found: Duel) -> str:
     return f"{found.wins} {'win' if found.wins == 1 else 'wins'}, {found.ties} {'tie' if found.ties == 1 else 'ties'}, {losses}{unmeasured}"
 
 
-def fronts(report: StudyReport) -> list[str]:
+def fronts(report: StudyReport) -> list[Markup]:
     """Quality against dollars and against p95, each where it was measured and is not the same for everybody."""
     complete = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
     usd = (
@@ -81,7 +97,7 @@ def fronts(report: StudyReport) -> list[str]:
     return [drawn for drawn in (usd, p95) if drawn is not None]
 
 
-def _front(seen: Sequence[TrialView], cost: Cost, title: str, unit: str, tick: Callable[[float], str]) -> str | None:
+def _front(seen: Sequence[TrialView], cost: Cost, title: str, unit: str, tick: Callable[[float], str]) -> Markup | None:
     costs = {t.trial.number: c for t in seen if (c := cost(t.trial)) is not None}
     known = [t for t in seen if t.trial.number in costs]
     if len({f"{c:.6g}" for c in costs.values()}) < 2:
@@ -90,20 +106,20 @@ def _front(seen: Sequence[TrialView], cost: Cost, title: str, unit: str, tick: C
     x, y = _range(costs.values(), upto=None), _range([t.trial.score or 0.0 for t in known])
     return figure(
         Plot(
-            title=f"<b>{escape(title)}</b><span class='value'>{_keys(seen)}<span class='key'>front</span></span>", about=f"{title}: dev score by {unit}",
+            title=title, keys=[*_keys(seen), Key(kind="", text="front")], about=f"{title}: dev score by {unit}",
             x=x, y=y, x_ticks=[Tick(at=at, text=tick(at)) for at in nice_ticks(*x, n=2)], y_ticks=score_ticks(*y), x_label=unit,
             lines=[Line(points=[*front, (x[1], front[-1][1])], kind="observed", steps=True)], dots=_dots(known, lambda t: costs[t.number]), tall=True,
         )
     )  # fmt: skip
 
 
-def _curve(curve: LearningCurve, y: tuple[float, float], end: float) -> str:
+def _curve(curve: LearningCurve, y: tuple[float, float], end: float) -> Markup:
     trial, last, kind = curve.trial, curve.points[-1], KINDS[curve.mark] if curve.mark else "observed"
     name = f"Trial {trial.number}, {trial.proposer}" + (" (winner)" if curve.mark == "winner" else "")
     value = f"{last.mean:.3f} ({last.band.lower:.2f} to {last.band.upper:.2f}); champion {last.champion:.3f}"
     return figure(
         Plot(
-            title=f"<b>{escape(name)}</b><span class='value'>{escape(value)}</span>", about=f"running mean of trial {trial.number} and of the champion",
+            title=name, value=value, about=f"running mean of trial {trial.number} and of the champion",
             x=(0.0, end), y=y, x_ticks=count_ticks(end), y_ticks=score_ticks(*y), x_label="common dev examples",
             bands=[Band(points=[(float(p.n), p.band.lower, p.band.upper) for p in curve.points])],
             lines=[
@@ -114,10 +130,48 @@ def _curve(curve: LearningCurve, y: tuple[float, float], end: float) -> str:
     )  # fmt: skip
 
 
-def _keys(seen: Iterable[TrialView]) -> str:
+def measured(finding: TierFinding) -> dict[str, Quality]:
+    """Which confidences of a tier were measured, by name."""
+    return {name: one for name, one in (("recorded", finding.recorded), ("learned", finding.learned)) if one is not None}
+
+
+def reliability(tier: str, shown: Mapping[str, Quality]) -> Markup:
+    """What was right against what was promised, of each confidence of a tier."""
+    keys = [*(Key(kind=CONFIDENCES[name], text=name) for name in shown), Key(kind="", text="as promised")]
+    ticks = score_ticks(0.0, 1.0)
+    return figure(
+        Plot(
+            title="Reliability",
+            keys=keys,
+            about=f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the diagonal",
+            x=(0.0, 1.0),
+            y=(0.0, 1.0),
+            x_ticks=ticks,
+            y_ticks=ticks,
+            x_label="promised: mean confidence of answers of like confidence; upright: 95 % interval of the share that was right",
+            lines=[
+                Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"),
+                *(_upright(n, b) for n, q in shown.items() for b in q.reliability),
+            ],
+            dots=[_bin(name, each) for name, one in shown.items() for each in one.reliability],
+            tall=True,
+        )
+    )
+
+
+def _upright(name: str, each: Bin) -> Line:
+    return Line(points=[(each.promised, each.low), (each.promised, each.high)], kind=CONFIDENCES[name])
+
+
+def _bin(name: str, each: Bin) -> Dot:
+    about = f"{name}: {each.right:.3f} of {each.n} right where {each.promised:.3f} was promised"
+    return Dot(x=each.promised, y=each.right, kind=CONFIDENCES[name], about=about)
+
+
+def _keys(seen: Iterable[TrialView]) -> list[Key]:
     marks = {t.mark for t in seen}
     named = (("champion", "champion"), ("winner", "winner"), ("", "other trial"))
-    return "".join(f'<span class="key point {KINDS[mark]}">{name}</span>' for mark, name in named if mark in marks)
+    return [Key(kind=f"point {KINDS[mark]}", text=name) for mark, name in named if mark in marks]
 
 
 def _dots(seen: Iterable[TrialView], x: Callable[[Trial], float]) -> list[Dot]:
