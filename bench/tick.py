@@ -39,7 +39,7 @@ from optimizer.core.rollout.blocks import SECONDS, chained
 from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin, from_text
 from optimizer.core.serving.rollout import Champion, Rollout, iso
 from optimizer.jobs.rollouts.tick import tick
-from optimizer.ports import Store, StoredWatch
+from optimizer.ports import EvidenceRow, Store
 
 FAMILY, ROLLOUT, SHARE = "sentiment", "ro_measured", 0.10
 CHAMPION, CANDIDATE = "v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"
@@ -200,15 +200,15 @@ def _put_rollout(store: Database, tx: Any, n_blocks: int) -> None:
         cost_mean=None,
         cost_variance=None,
     )
-    watch = begin(SETTINGS)
-    (block,) = chained(ROLLOUT, [("baseline", usual.as_record())], n_before=n_blocks, head=watch.head, closed_at=NOW)
+    state = begin(SETTINGS)
+    (block,) = chained(ROLLOUT, [("baseline", usual.as_record())], n_before=n_blocks, head=state.head, closed_at=NOW)
     store.blocks.add(tx, [block])
-    watched = StoredEvidence(
-        watch=after(watch, block, SETTINGS, rollout.ladder),
+    known = StoredEvidence(
+        state=after(state, block, SETTINGS, rollout.ladder),
         cohorts={0: cohort_of(NOW) - 2 * COHORT},
         guardrails_until=NOW - timedelta(seconds=40),
     )
-    store.blocks.put_watch(tx, ROLLOUT, StoredWatch(n_blocks=n_blocks + 1, state=as_text(watched), updated_at=NOW))
+    store.blocks.put_state(tx, ROLLOUT, EvidenceRow(n_blocks=n_blocks + 1, state=as_text(known), updated_at=NOW))
 
 
 def let_pass(stored: Stored) -> None:
@@ -256,7 +256,7 @@ def measure_round(number: int, sides: list[tuple[Stored, Times]]) -> None:
 
 def last_cohort(stored: Stored) -> datetime:
     with stored.database.read() as tx:
-        found = stored.database.blocks.watch(tx, ROLLOUT)
+        found = stored.database.blocks.state(tx, ROLLOUT)
     assert found is not None
     return from_text(found.state).cohorts[0]
 

@@ -126,7 +126,7 @@ def quality_block(rng: np.random.Generator, truth: Truth, stage: int, hour: int)
     return content, n_c
 
 
-def first_watch() -> evidence_state.EvidenceState:
+def first_state() -> evidence_state.EvidenceState:
     baseline = {
         "error_rate": 0.01, "latency_exceed": 0.05, "latency_limit_ms": 1000.0, "cost_cap_usd": 1.0,
         "cost_mean": float(USUAL_COST.mean()), "cost_variance": float(USUAL_COST.var()),
@@ -137,31 +137,31 @@ def first_watch() -> evidence_state.EvidenceState:
 
 def run_whole(rng: np.random.Generator, truth: Truth, start: evidence_state.EvidenceState) -> tuple[str, int, float]:
     """How it ended, labels used, and units that got the candidate until then."""
-    watch, stage, units = start, 0, 0.0
+    state, stage, units = start, 0, 0.0
     for hour in range(MAX_HOURS):
         rollout = rollout_at(stage)
         for second in range(3600 * hour, 3600 * (hour + 1), SECONDS):
-            watched = {kind: g for kind, g in watch.guardrails.items() if g.evidence.log_e > HOPELESS}
-            if not watched:  # by Ville's inequality the chance that one of them still alarms is below 1e-7 each
+            undecided = {kind: g for kind, g in state.guardrails.items() if g.evidence.log_e > HOPELESS}
+            if not undecided:  # by Ville's inequality the chance that one of them still alarms is below 1e-7 each
                 units += (3600 * (hour + 1) - second) * RPS * LADDER[stage]
                 break
-            watch = replace(watch, guardrails=watched)
+            state = replace(state, guardrails=undecided)
             content = guardrail_block(rng, truth, stage, second)
             units += content["reports"]["candidate"]
-            watch = evidence_state.after(watch, stored("guardrails", content), SETTINGS, LADDER)
-            if guardrail_alarm(rollout, watch, at=START + timedelta(seconds=second)) is not None:
-                return "roll_back", watch.quality.labelled, units
+            state = evidence_state.after(state, stored("guardrails", content), SETTINGS, LADDER)
+            if guardrail_alarm(rollout, state, at=START + timedelta(seconds=second)) is not None:
+                return "roll_back", state.quality.labelled, units
         content, _ = quality_block(rng, truth, stage, hour)
-        watch = evidence_state.after(watch, stored("quality", content), SETTINGS, LADDER)
+        state = evidence_state.after(state, stored("quality", content), SETTINGS, LADDER)
         now = START + timedelta(hours=hour + 1)
-        found = next_action(rollout, watch, at=now, clock_at=now)
+        found = next_action(rollout, state, at=now, clock_at=now)
         if found.act == "advance":
             stage += 1
         elif found.act == "promote":
-            return "promote", watch.quality.labelled, units
+            return "promote", state.quality.labelled, units
         elif found.act == "rollback":
-            return "inconclusive" if found.outcome == "inconclusive" else "roll_back", watch.quality.labelled, units
-    return "inconclusive", watch.quality.labelled, units
+            return "inconclusive" if found.outcome == "inconclusive" else "roll_back", state.quality.labelled, units
+    return "inconclusive", state.quality.labelled, units
 
 
 def run_safe(rng: np.random.Generator, truth: Truth) -> tuple[str, int, float]:
@@ -209,7 +209,7 @@ def _costs_of(factor: float) -> tuple[float, float]:
 
 def table_whole(runs: int, seed: int) -> list[Cell]:
     cells: list[Cell | None] = []
-    start = first_watch()
+    start = first_state()
     for case, (truth, end) in CASES.items():
         ours, safe = Tally(), Tally()
         for run in range(runs):

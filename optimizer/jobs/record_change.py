@@ -58,14 +58,14 @@ def checked_reason(reason: str | None) -> str:
 
 def record_transition(tx: Transaction, store: Store, transition: Transition) -> Decision:
     """Appends the decision, saves the rollout and tells audit, outbox and serving processes. Raises StaleVersion when it was overtaken."""
-    rollout, move = transition.rollout, transition.move
+    rollout, request = transition.rollout, transition.request
     decision = next_decision(transition, store.rollouts.last_decision(tx, rollout.id))
     store.rollouts.save(tx, rollout, decision)
-    detail: dict[str, Any] = {"what": transition.what, "why": move.reason, "forced": transition.forced, "hash": decision.hash}
-    tell(tx, store, f"rollout.{move.act}", rollout.family, rollout.id, detail, actor=move.actor, at=move.at)
-    store.outbox.add(tx, "rollout", rollout.id, {"seq": decision.seq, "hash": decision.hash}, move.at)
+    detail: dict[str, Any] = {"what": transition.what, "why": request.reason, "forced": transition.forced, "hash": decision.hash}
+    tell(tx, store, f"rollout.{request.act}", rollout.family, rollout.id, detail, actor=request.actor, at=request.at)
+    store.outbox.add(tx, "rollout", rollout.id, {"seq": decision.seq, "hash": decision.hash}, request.at)
     if not rollout.is_active:
-        _close_alerts(tx, store, rollout, move.at)
+        _close_alerts(tx, store, rollout, request.at)
     return decision
 
 
@@ -89,10 +89,10 @@ def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str,
 
 
 def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
-    """The new reign that a promotion brings, on top of the one that the rollout was compared with; None for any other move."""
+    """The new reign that a promotion brings, on top of the one that the rollout was compared with; None for any other transition."""
     if transition.champion_change is None:
         return None
-    rollout, move = transition.rollout, transition.move
+    rollout, request = transition.rollout, transition.request
     current = store.champions.current(tx, rollout.family)
     if current is None or current.variant != rollout.champion:
         raise Conflict(
@@ -101,7 +101,7 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
             rollout=rollout.id,
         )
     reign = champion.succeed(
-        current, variant=transition.champion_change, at=move.at, by=move.actor, why=f"promoted: {move.reason}", forced=transition.forced,
+        current, variant=transition.champion_change, at=request.at, by=request.actor, why=f"promoted: {request.reason}", forced=transition.forced,
         rollout=rollout.id,
     )  # fmt: skip
     record_reign(tx, store, reign, action="champion.promote")
@@ -115,11 +115,11 @@ def end_active_rollout(tx: Transaction, store: Store, clock: Clock, family: str,
         return None
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-    move = TransitionRequest(
+    request = TransitionRequest(
         act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}", outcome="champion_changed",
         lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
     )  # fmt: skip
-    return record_transition(tx, store, apply(rollout, move))
+    return record_transition(tx, store, apply(rollout, request))
 
 
 def log_head(decision: Decision | None) -> None:

@@ -16,7 +16,7 @@ from optimizer.ports.models import AnswersCoroutines, DeltaSink, LanguageModel, 
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
 from optimizer.ports.pipeline_stats import PipelineStats
-from optimizer.ports.rollouts import Blocks, Fetches, Observations, Rollouts, StoredWatch, UnitCount, UnitCounts, UnitOutcomes
+from optimizer.ports.rollouts import Blocks, EvidenceRow, Fetches, Observations, Rollouts, UnitCount, UnitCounts, UnitOutcomes
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
@@ -41,6 +41,7 @@ __all__ = [
     "DeltaSink",
     "DriftDetectors",
     "Events",
+    "EvidenceRow",
     "EvidenceSource",
     "ExampleStanding",
     "Examples",
@@ -72,7 +73,6 @@ __all__ = [
     "ServingVersion",
     "SourceRow",
     "Store",
-    "StoredWatch",
     "StreamingModel",
     "Studies",
     "StudyEvidence",

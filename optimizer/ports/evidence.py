@@ -10,7 +10,7 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.core.serving.rollout import Rollout
-from optimizer.ports.rollouts import Fetches, StoredWatch, UnitCount, UnitOutcomes
+from optimizer.ports.rollouts import EvidenceRow, Fetches, UnitCount, UnitOutcomes
 
 
 class EvidenceSource(Protocol):
@@ -19,7 +19,7 @@ class EvidenceSource(Protocol):
     ``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``.
     """
 
-    def watch(self, rollout: str) -> StoredWatch | None:
+    def state(self, rollout: str) -> EvidenceRow | None:
         """What earlier looks have kept of the rollout; None before the first."""
 
     def unit_counts(self, rollout: str, stage: int, units: Collection[str]) -> Mapping[str, UnitCount]: ...

@@ -38,7 +38,7 @@ class Rollouts(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredWatch:
+class EvidenceRow:
     """What the tick knows of a rollout after ``n_blocks`` blocks, as text."""
 
     n_blocks: int
@@ -56,8 +56,8 @@ class UnitCount:
 
 
 class Blocks(Protocol):
-    def watch(self, tx: Transaction, rollout: str) -> StoredWatch | None: ...
-    def put_watch(self, tx: Transaction, rollout: str, watch: StoredWatch) -> None: ...
+    def state(self, tx: Transaction, rollout: str) -> EvidenceRow | None: ...
+    def put_state(self, tx: Transaction, rollout: str, row: EvidenceRow) -> None: ...
     def add(self, tx: Transaction, blocks: Sequence[StoredBlock]) -> None: ...
     def of_rollout(self, tx: Transaction, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
         """In the order of their numbers; all of them, or those of one kind."""

@@ -59,9 +59,9 @@ def rng(run: int = 0) -> np.random.Generator:
         (guardrail_alarms.Guardrail, "after", lambda: guardrail_alarms.false_alarms(1, 1)),
         (heavy_user.Guardrail, "after", lambda: heavy_user.run_heavy(rng(), 5.0, rule="growing waits")),
         (drift_monitors.DriftDetector, "after", lambda: drift_monitors.run_length([1.0], 0.8)),
-        (whole_rollout, "next_action", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_watch())),
-        (whole_rollout.folding, "after", lambda: whole_rollout.first_watch()),
-        (whole_rollout, "guardrail_alarm", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_watch())),
+        (whole_rollout, "next_action", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state())),
+        (whole_rollout.evidence_state, "after", lambda: whole_rollout.first_state()),
+        (whole_rollout, "guardrail_alarm", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state())),
     ],
     ids=[
         "table B",
@@ -150,7 +150,7 @@ def test_a_window_holds_the_share_of_feedback_that_it_is_named_for():
 
 
 def test_a_candidate_that_fails_is_rolled_back_by_the_guardrail_before_any_label():
-    end, labels, units = whole_rollout.run_whole(rng(), whole_rollout.Truth(errors=0.30), whole_rollout.first_watch())
+    end, labels, units = whole_rollout.run_whole(rng(), whole_rollout.Truth(errors=0.30), whole_rollout.first_state())
     assert (end, labels) == ("roll_back", 0)
     assert units < 200
 

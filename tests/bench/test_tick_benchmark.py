@@ -34,8 +34,8 @@ def test_every_tick_watches_and_the_cohorts_close_one_after_another(stored):
     assert (len(times.closing), len(times.plain), len(times.all)) == (2, 59, 61)
     with stored.database.read() as tx:
         blocks = stored.database.blocks.of_rollout(tx, bench.ROLLOUT, kind="quality")
-        watch = stored.database.blocks.watch(tx, bench.ROLLOUT)
-    assert bench.from_text(watch.state).watch.quality.labelled > 0
+        state = stored.database.blocks.state(tx, bench.ROLLOUT)
+    assert bench.from_text(state.state).state.quality.labelled > 0
     assert blocks[-1].content["units"]["champion"] > 100
 
 

@@ -18,7 +18,7 @@ from optimizer.jobs.rollouts.freeze import freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
-from optimizer.ports import StoredWatch
+from optimizer.ports import EvidenceRow
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
@@ -165,14 +165,14 @@ def run_sql(world: World, *statements: str) -> None:
 
 
 def cut_off(world: World, seq: int) -> None:
-    """Deletes the blocks from ``seq`` on, and sets the watch back to what the others give."""
+    """Deletes the blocks from ``seq`` on, and sets the evidence state back to what the others give."""
     rollout = world.rollout
     with world.store.read() as tx:
-        blocks, stored = world.store.blocks.of_rollout(tx, rollout.id), world.store.blocks.watch(tx, rollout.id)
+        blocks, stored = world.store.blocks.of_rollout(tx, rollout.id), world.store.blocks.state(tx, rollout.id)
     assert stored is not None
-    watch = after_all(begin(rollout.settings), blocks[: seq - 1], rollout.settings, rollout.ladder)
-    back = StoredWatch(n_blocks=watch.n_blocks, state=as_text(StoredEvidence(watch=watch)), updated_at=stored.updated_at)
-    world.store.write(lambda tx: world.store.blocks.put_watch(tx, rollout.id, back))
+    state = after_all(begin(rollout.settings), blocks[: seq - 1], rollout.settings, rollout.ladder)
+    back = EvidenceRow(n_blocks=state.n_blocks, state=as_text(StoredEvidence(state=state)), updated_at=stored.updated_at)
+    world.store.write(lambda tx: world.store.blocks.put_state(tx, rollout.id, back))
     run_sql(world, f"DELETE FROM cohort_blocks WHERE seq >= {seq}")
 
 

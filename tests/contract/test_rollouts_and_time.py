@@ -287,7 +287,7 @@ def test_one_rollout_that_cannot_be_watched_does_not_stop_a_busy_store_from_bein
         raise Busy("locked")
 
     world.start()
-    monkeypatch.setattr(world.store.blocks, "put_watch", busy)
+    monkeypatch.setattr(world.store.blocks, "put_state", busy)
     world.clock.pass_seconds(10)
     with pytest.raises(Busy):
         world.tick()

@@ -288,11 +288,11 @@ def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the
 def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -> None:
     rollout = ended.rollout
     with ended.store.read() as tx:
-        blocks, stored = ended.store.blocks.of_rollout(tx, rollout.id), ended.store.blocks.watch(tx, rollout.id)
+        blocks, stored = ended.store.blocks.of_rollout(tx, rollout.id), ended.store.blocks.state(tx, rollout.id)
     assert stored is not None
     known = from_text(stored.state)
     replayed = after_all(begin(rollout.settings), blocks, rollout.settings, rollout.ladder)
-    assert as_text(replace(known, watch=replayed)) == stored.state
+    assert as_text(replace(known, state=replayed)) == stored.state
     assert (replayed.n_blocks, replayed.head) == (len(blocks), blocks[-1].hash)
 
 

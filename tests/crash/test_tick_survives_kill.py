@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 POINTS = {  # where the process dies, and whether its decision had been committed by then
     "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.keep_blocks", "before", False),
     "with the blocks written": ("optimizer.adapters.store.repositories.blocks.BlockTables.add", "after", False),
-    "with blocks and state written": ("optimizer.adapters.store.repositories.blocks.BlockTables.put_watch", "after", False),
+    "with blocks and state written": ("optimizer.adapters.store.repositories.blocks.BlockTables.put_state", "after", False),
     "with the decision written": ("optimizer.adapters.store.repositories.rollouts.RolloutTables.save", "after", False),
     "before the commit": ("optimizer.jobs.rollouts.watch_rollout.promote", "after", False),
     "after the commit": ("optimizer.jobs.rollouts.tick.log_head", "before", True),

@@ -22,7 +22,7 @@ ladders = st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True).map(
 
 
 @st.composite
-def moves(draw: st.DrawFn) -> TransitionRequest:
+def requests(draw: st.DrawFn) -> TransitionRequest:
     at = T0 + timedelta(seconds=draw(st.integers(1, 10_000)))
     act = draw(st.sampled_from(ACTS) | st.sampled_from(("approve", "deploy", "advance", "promote")))
     return TransitionRequest(
@@ -42,16 +42,16 @@ def begun(ladder: tuple[float, ...]) -> Transition:
         id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=ladder, salt="s", status="pending", stage=-1,
         held=False, version=0, settings={"margin": 0.05}, stage_history=(), created_at=T0, created_by="ann",
     )  # fmt: skip
-    move = TransitionRequest(act="start", at=T0, clock_at=T0, actor="ann", reason="start", confirm="f", gates=GATES)
-    return start(rollout, move, forced=True)
+    request = TransitionRequest(act="start", at=T0, clock_at=T0, actor="ann", reason="start", confirm="f", gates=GATES)
+    return start(rollout, request, forced=True)
 
 
 def lived(ladder: tuple[float, ...], wanted: list[TransitionRequest]) -> list[Transition]:
     """The transitions of the moves that were possible, in order."""
     done = [begun(ladder)]
-    for move in wanted:
+    for request in wanted:
         try:
-            transition = apply(done[-1].rollout, move)
+            transition = apply(done[-1].rollout, request)
         except (Conflict, GateNotMet):
             continue
         if transition.changed:
@@ -66,7 +66,7 @@ def chain(transitions: list[Transition]) -> list[Decision]:
     return decisions
 
 
-lives = st.builds(lived, ladders, st.lists(moves(), max_size=25))
+lives = st.builds(lived, ladders, st.lists(requests(), max_size=25))
 
 
 @given(lives)
@@ -77,22 +77,22 @@ def test_the_share_never_shrinks_while_the_candidate_is_served(life: list[Transi
     assert "".join(map(str, map(int, served))).strip("0").count("0") == 0  # once taken away, it is not given back
 
 
-@given(lives, moves())
-def test_what_has_ended_stays_as_it_is(life: list[Transition], move: TransitionRequest) -> None:
+@given(lives, requests())
+def test_what_has_ended_stays_as_it_is(life: list[Transition], request: TransitionRequest) -> None:
     rollout = life[-1].rollout
     if rollout.is_active:
         return
     assert possible(rollout) == ()
     assert rollout.share is None
     with pytest.raises(Conflict, match="has ended"):
-        apply(rollout, move)
+        apply(rollout, request)
 
 
 @given(lives)
 def test_while_held_nothing_goes_up(life: list[Transition]) -> None:
     for before, after in pairwise(life):
         if before.rollout.held:
-            assert after.move.act not in ("deploy", "advance", "promote")
+            assert after.request.act not in ("deploy", "advance", "promote")
             assert after.rollout.stage == before.rollout.stage
             assert after.rollout.status != "deployed"
 
@@ -100,8 +100,8 @@ def test_while_held_nothing_goes_up(life: list[Transition]) -> None:
 @given(lives)
 def test_nobody_goes_up_without_the_familys_name_and_a_forced_mark(life: list[Transition]) -> None:
     for t in life:
-        if t.move.act in ("advance", "promote"):
-            assert t.move.confirm == "f"
+        if t.request.act in ("advance", "promote"):
+            assert t.request.confirm == "f"
             assert t.forced
 
 
@@ -110,7 +110,7 @@ def test_only_a_promotion_changes_the_champion_and_outcome_fits_status(life: lis
     for t in life:
         assert (
             (t.champion_change == "v_c")
-            == (t.move.act == "promote")
+            == (t.request.act == "promote")
             == (t.rollout.outcome == "promoted")
             == (t.rollout.status == "deployed")
         )
@@ -161,9 +161,11 @@ def test_any_changed_member_of_any_decision_is_found_and_named(life: list[Transi
 def test_what_is_said_to_be_possible_is_possible(life: list[Transition]) -> None:
     rollout = life[-1].rollout
     for act in OPERATOR_ACTS:
-        move = TransitionRequest(act=act, at=T0 + timedelta(days=1), clock_at=T0 + timedelta(days=1), actor="ann", reason="r", confirm="f")
+        request = TransitionRequest(
+            act=act, at=T0 + timedelta(days=1), clock_at=T0 + timedelta(days=1), actor="ann", reason="r", confirm="f"
+        )
         try:
-            changed = apply(rollout, move).changed
+            changed = apply(rollout, request).changed
         except Conflict:
             changed = False
         assert changed == (act in possible(rollout))

@@ -92,7 +92,7 @@ def test_replaying_the_blocks_gives_the_same_gate(found, kind):
 def test_a_gate_put_away_and_taken_up_again_goes_on_as_if_nothing_had_happened(first, later, kind):
     gate = QualityGate.start(margin=0.05, champion_mean=0.7, kind=kind).after_all(first)
     guardrail = Guardrail.start("cost", champion_mean=0.1, champion_variance=0.02).after_all(first)
-    stored = from_text(as_text(StoredEvidence(watch=EvidenceState(quality=gate, guardrails={"cost": guardrail})))).watch
+    stored = from_text(as_text(StoredEvidence(state=EvidenceState(quality=gate, guardrails={"cost": guardrail})))).state
     assert stored.quality.after_all(later) == gate.after_all(later)
     assert stored.guardrails["cost"].after_all(later) == guardrail.after_all(later)
 

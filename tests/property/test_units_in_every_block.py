@@ -24,7 +24,7 @@ def hmac(unit: int) -> str:
 
 @given(st.lists(REQUESTS, min_size=1, max_size=8))
 def test_the_last_requests_show_as_many_units_as_there_were(windows: list[list[tuple[int, str, bool]]]) -> None:
-    watched, real = StoredEvidence(watch=begin(SETTINGS)), []
+    known, real = StoredEvidence(state=begin(SETTINGS)), []
     for n, window in enumerate(windows):
         begun = T0 + timedelta(seconds=10 * n)
         requests = [
@@ -32,14 +32,14 @@ def test_the_last_requests_show_as_many_units_as_there_were(windows: list[list[t
             for i, (unit, arm, failed) in enumerate(window)
         ]
         content = guardrail_content(
-            begun=begun, stage=0, requests=requests, counted=set(), fetches={}, limits=GuardrailLimits(), numbers=watched.numbers
+            begun=begun, stage=0, requests=requests, counted=set(), fetches={}, limits=GuardrailLimits(), numbers=known.numbers
         )
         assert not any(hmac(unit)[:4] in json.dumps(content["last"]) for unit in range(14))
-        (block,) = chained("ro_1", [("guardrails", content)], n_before=n, head=watched.watch.head, closed_at=begun)
-        watched = replace(watched, watch=after(watched.watch, block, SETTINGS, (0.1,)), last_units=last_units(watched.last_units, requests))
-        watched = from_text(as_text(watched))  # as from tick to tick
+        (block,) = chained("ro_1", [("guardrails", content)], n_before=n, head=known.state.head, closed_at=begun)
+        known = replace(known, state=after(known.state, block, SETTINGS, (0.1,)), last_units=last_units(known.last_units, requests))
+        known = from_text(as_text(known))  # as from tick to tick
         real = [*real, *(unit for unit, arm, _ in window if arm == "candidate")][-LAST:]
-        told = [request.unit for request in watched.watch.failures.candidate]
+        told = [request.unit for request in known.state.failures.candidate]
         assert len(told) == len(real)
         assert [[a == b for a in told] for b in told] == [[a == b for a in real] for b in real]
         assert all(int(number) < 2 * LAST for number in told)

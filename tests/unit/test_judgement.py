@@ -1,4 +1,4 @@
-"""What follows from a Watch: the gravest finding first, and what only a person or time can change."""
+"""What follows from an evidence state: the gravest finding first, and what only a person or time can change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rollout(stage: int = 0, **changes: Any) -> Rollout:
     return Rollout(**{**usual, **changes})
 
 
-def watch(*, stage: int = 0, labelled: int = 300, **peaks: float) -> EvidenceState:
+def state(*, stage: int = 0, labelled: int = 300, **peaks: float) -> EvidenceState:
     """With a baseline, and evidence as named."""
     start = begin(SETTINGS)
     names = ("ship3", "ship2", "ship1", "sup", "roll")
@@ -58,16 +58,16 @@ def lopsided(known: EvidenceState) -> EvidenceState:
 
 
 def test_of_several_findings_the_gravest_decides() -> None:
-    known = watch(ship3=CERTAIN)
+    known = state(ship3=CERTAIN)
     assert judged(rollout(), known).act == "advance"
-    known = replace(known, quality=watch(ship3=CERTAIN, roll=CERTAIN).quality)
+    known = replace(known, quality=state(ship3=CERTAIN, roll=CERTAIN).quality)
     assert (judged(rollout(), known).act, judged(rollout(), known).outcome) == ("rollback", "worse")
     assert judged(rollout(), alarmed(known)).outcome == "guardrail"
     assert judged(rollout(), lopsided(alarmed(known))).outcome == "invalid"
 
 
 def test_labels_alone_carry_nobody_on_while_the_guardrails_are_blind() -> None:
-    seen = watch(stage=1, ship2=CERTAIN, ship1=CERTAIN)
+    seen = state(stage=1, ship2=CERTAIN, ship1=CERTAIN)
     assert judged(rollout(1), seen).act == "advance"
     blind = replace(seen, compared=(0,))
     assert judged(rollout(1), blind).act == "wait"
@@ -75,30 +75,30 @@ def test_labels_alone_carry_nobody_on_while_the_guardrails_are_blind() -> None:
 
 
 def test_the_last_stage_promotes_and_only_after_the_least_duration() -> None:
-    known = watch(stage=2, ship1=CERTAIN)
+    known = state(stage=2, ship1=CERTAIN)
     assert judged(rollout(2), known, hours=25).act == "promote"
     assert judged(rollout(2), known, hours=23).waits_for == ("the rollout's minimum duration is not over",)
 
 
 def test_evidence_that_is_there_still_waits_for_labels_of_this_stage() -> None:
-    assert judged(rollout(1), watch(stage=0, ship1=CERTAIN)).waits_for == ("0 labelled outcomes in this stage, 200 are needed",)
+    assert judged(rollout(1), state(stage=0, ship1=CERTAIN)).waits_for == ("0 labelled outcomes in this stage, 200 are needed",)
 
 
 def test_what_is_not_shown_within_the_limits_ends_inconclusive() -> None:
-    assert judged(rollout(), watch(labelled=8000)).outcome == "inconclusive"
-    assert judged(rollout(), watch(), hours=30 * 24).outcome == "inconclusive"
-    assert judged(rollout(held=True, held_by="ann"), watch(ship3=CERTAIN), hours=30 * 24).outcome == "inconclusive"
+    assert judged(rollout(), state(labelled=8000)).outcome == "inconclusive"
+    assert judged(rollout(), state(), hours=30 * 24).outcome == "inconclusive"
+    assert judged(rollout(held=True, held_by="ann"), state(ship3=CERTAIN), hours=30 * 24).outcome == "inconclusive"
 
 
 def test_every_step_waits_for_a_baseline_also_after_one_was_forced_without() -> None:
-    unknown = replace(watch(ship3=CERTAIN), baseline=None)
+    unknown = replace(state(ship3=CERTAIN), baseline=None)
     needed = ("the guardrails need 500 reported requests of the champion to compare with; they are summed up within two minutes",)
     assert judged(rollout(), unknown).waits_for == needed
-    assert judged(rollout(1), replace(watch(stage=1, ship1=CERTAIN), baseline=None)).waits_for == needed
+    assert judged(rollout(1), replace(state(stage=1, ship1=CERTAIN), baseline=None)).waits_for == needed
 
 
 def test_time_in_which_nobody_was_served_counts_for_no_duration() -> None:
-    known = watch(stage=2, ship1=CERTAIN)
+    known = state(stage=2, ship1=CERTAIN)
     *before, last = rollout(2).stage_history
     lapse, end = iso(T0 + timedelta(hours=1)), iso(T0 + timedelta(hours=21))
     lapsed = rollout(2, stage_history=(*before, {**last, "to": lapse, "clock_to": lapse}, {**last, "from": end, "clock_from": end}))
@@ -127,7 +127,7 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
         numbers={},
     )
     (block,) = chained("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)
-    return after(watch(), block, SETTINGS, LADDER)
+    return after(state(), block, SETTINGS, LADDER)
 
 
 @pytest.mark.parametrize(("stage", "act"), [(0, "rollback"), (1, "rollback"), (2, "wait")])
@@ -142,8 +142,8 @@ def test_a_shared_incident_holds_and_is_taken_back_when_it_is_over_but_never_fro
     found = judged(of, outage)
     assert (found.act, set(found.alerts)) == ("hold", {"shared_incident"})
     assert judged(replace(of, held=True, held_by=ACTOR), outage).act == "wait"
-    assert judged(replace(of, held=True, held_by=ACTOR), watch()).act == "resume"
-    assert judged(replace(of, held=True, held_by="ann"), watch()).act == "wait"
+    assert judged(replace(of, held=True, held_by=ACTOR), state()).act == "resume"
+    assert judged(replace(of, held=True, held_by="ann"), state()).act == "wait"
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,13 @@ def test_a_shared_incident_holds_and_is_taken_back_when_it_is_over_but_never_fro
 def test_a_candidate_is_dearer_than_the_familys_limit_only_beyond_chance(costs: list[float], ends: bool) -> None:
     limited = rollout(settings={**SETTINGS, "limits": {"cost_usd_per_call": 0.05}})
     sums = {"n_cost": len(costs), "cost_usd": sum(costs), "cost_squares": sum(c * c for c in costs)}
-    known = replace(watch(), minutes=(Minute(minute=int(T0.timestamp()) // 60, **sums),))
+    known = replace(state(), minutes=(Minute(minute=int(T0.timestamp()) // 60, **sums),))
     assert (guardrail_alarm(limited, known, at=T0) is not None) == ends
 
 
 def test_a_silence_lasts_only_while_something_is_seen_of_it() -> None:
     """Nobody asks for anything any more: five minutes later no more is known than when it was found."""
-    silent = replace(watch(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=T0))
+    silent = replace(state(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=T0))
     at = T0 + 2 * SILENT_FOR
     assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR / 2), at=at) is None
     assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR), at=at) is not None
@@ -166,7 +166,7 @@ def test_a_silence_lasts_only_while_something_is_seen_of_it() -> None:
 
 def test_silence_holds_at_once_and_alarms_when_it_lasts() -> None:
     at = T0 + timedelta(hours=48)
-    silent = replace(watch(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=at - SILENT_FOR / 2))
+    silent = replace(state(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=at - SILENT_FOR / 2))
     assert judged(rollout(), silent).act == "hold"
     assert guardrail_alarm(rollout(), silent, at=at) is None
     assert "0 reports on 50 fetches" in (guardrail_alarm(rollout(), silent, at=at + SILENT_FOR / 2) or "")
@@ -178,7 +178,7 @@ def test_silence_holds_at_once_and_alarms_when_it_lasts() -> None:
 def test_a_candidate_is_slower_than_the_familys_limit_only_beyond_chance(n: int, n_slow: int, ends: bool) -> None:
     """A candidate that takes that long once in fifty requests, as its champion does, would otherwise be rolled back in most days."""
     limited = rollout(settings={**SETTINGS, "limits": {"p95_latency_ms": 5000.0}})
-    known = replace(watch(), minutes=(Minute(minute=int(T0.timestamp()) // 60, n_latency=n, n_slow=n_slow),))
+    known = replace(state(), minutes=(Minute(minute=int(T0.timestamp()) // 60, n_latency=n, n_slow=n_slow),))
     assert (guardrail_alarm(limited, known, at=T0) is not None) == ends
 
 

@@ -20,11 +20,9 @@ KNOWN = "ro_counted"  # a rollout with a look that is known already
 
 
 def outcomes(database: Database, tx: Connection, *, hours: float) -> Any:
-    watched = rollout(ladder=(0.5,), settings={"cohort_minutes": 60, "feedback_window": {"hours": hours}})
+    known = rollout(ladder=(0.5,), settings={"cohort_minutes": 60, "feedback_window": {"hours": hours}})
     cohort = Cohort(stage=0, start=NOW, closes_at=NOW)
-    return database.observations.outcomes(
-        tx, watched, cohort, ["u"], field="success", source="user", received_since=NOW, received_until=NOW
-    )
+    return database.observations.outcomes(tx, known, cohort, ["u"], field="success", source="user", received_since=NOW, received_until=NOW)
 
 
 @pytest.fixture
@@ -117,7 +115,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: [d.unit_counts.get(tx, KNOWN, 0, ["u"]) for _ in range(2)],
         ("(rollout=? AND n_blocks>?)", "(rollout=? AND n_blocks=?)", "(rollout=? AND n_blocks>?)"),
     ),
-    "what the tick knows": (lambda d, tx: d.blocks.watch(tx, "ro_1"), ("(rollout=?)",)),
+    "what the tick knows": (lambda d, tx: d.blocks.state(tx, "ro_1"), ("(rollout=?)",)),
     "the head of a rollout's decisions": (
         lambda d, tx: d.rollouts.last_decision(tx, "ro_1"),
         ("sqlite_autoindex_decisions_1 (rollout=?)",),

@@ -155,7 +155,7 @@ def guardrail_content(
         requests: all that started in them.
         counted: the units that may give a value here (``may_count``).
         fetches: how often each arm's prompt was fetched.
-        numbers: unit > its number, of the candidate's last requests before these (``Watched.numbers``).
+        numbers: unit > its number, of the candidate's last requests before these (``StoredEvidence.numbers``).
     """
     per_unit: dict[ArmName, dict[str, list[ReportedRequest]]] = {arm: {} for arm in ARMS}
     for request in requests:

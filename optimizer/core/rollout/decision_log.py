@@ -33,18 +33,18 @@ def link_hash(
 
 def next_decision(transition: Transition, last: Decision | None) -> Decision:
     """The link that records ``transition`` after ``last``; its seq is the version that the rollout gets with it."""
-    move, rollout = transition.move, transition.rollout
+    request, rollout = transition.request, transition.rollout
     previous_hash = last.hash if last is not None else FIRST_PREVIOUS_HASH
     content = {**transition.content, "what": transition.what}
-    hashed = {"seq": rollout.version, "kind": move.act, "at": move.at, "actor": move.actor, "reason": move.reason}
+    hashed = {"seq": rollout.version, "kind": request.act, "at": request.at, "actor": request.actor, "reason": request.reason}
     link = link_hash(previous_hash=previous_hash, forced=transition.forced, content=content, **hashed)  # type: ignore[arg-type]
     return Decision(
         rollout=rollout.id,
         seq=rollout.version,
-        kind=move.act,
-        at=move.at,
-        actor=move.actor,
-        reason=move.reason,
+        kind=request.act,
+        at=request.at,
+        actor=request.actor,
+        reason=request.reason,
         forced=transition.forced,
         content=content,
         previous_hash=previous_hash,
@@ -115,7 +115,7 @@ def compare(replayed: Rollout | None, stored: Rollout) -> list[RecordProblem]:
 
 def _again(d: Decision, rollout: Rollout | None) -> Transition:
     given = d.content["inputs"]
-    move = TransitionRequest(
+    request = TransitionRequest(
         act=d.kind,  # type: ignore[arg-type]
         at=d.at,
         clock_at=datetime.fromisoformat(given["clock_at"]),
@@ -129,8 +129,8 @@ def _again(d: Decision, rollout: Rollout | None) -> Transition:
         evidence=given["evidence"],
     )
     if rollout is not None:
-        return apply(rollout, move)
-    return start(from_record(given["rollout"], d.content["after"]), move, forced=given["forced"])
+        return apply(rollout, request)
+    return start(from_record(given["rollout"], d.content["after"]), request, forced=given["forced"])
 
 
 def _time(text: str | None) -> datetime | None:

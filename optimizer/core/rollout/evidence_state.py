@@ -1,4 +1,4 @@
-"""What the tick knows about a Rollout: all its closed blocks, folded into evidence. The same blocks always give the same Watch.
+"""What the tick knows about a Rollout: all its closed blocks, folded into evidence. The same blocks always give the same EvidenceState.
 
 ``next_action.py`` says what follows from it.
 """
@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, GuardrailLimits, StoredBlock, comparison_of
 from optimizer.core.rollout.evidence_share import SHARE_DECIMALS
@@ -96,7 +96,7 @@ class EvidenceState:
 class StoredEvidence:
     """An EvidenceState and how far the tick has read, which is bookkeeping: no decision rests on it."""
 
-    watch: EvidenceState
+    state: Annotated[EvidenceState, Field(alias="watch")]  # as it is called where it is stored
     cohorts: Mapping[int, datetime] = field(default_factory=dict)  # stage -> start of its last closed cohort, on the rollout clock
     guardrails_until: datetime | None = None  # end of the last guardrail block, empty or not; real time
     last_units: tuple[str, ...] = ()  # HMACs of the candidate's last requests, which blocks know by their numbers alone
@@ -104,7 +104,7 @@ class StoredEvidence:
     @property
     def numbers(self) -> dict[str, str]:
         """Unit > its number in the blocks, of the candidate's last requests."""
-        return dict(zip(reversed(self.last_units), (r.unit for r in reversed(self.watch.failures.candidate)), strict=False))
+        return dict(zip(reversed(self.last_units), (r.unit for r in reversed(self.state.failures.candidate)), strict=False))
 
 
 STORED_EVIDENCE: TypeAdapter[StoredEvidence] = TypeAdapter(StoredEvidence)
@@ -122,23 +122,23 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
     return EvidenceState(quality=gate, guardrails={"errors": errors})
 
 
-def after(watch: EvidenceState, block: StoredBlock, settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+def after(state: EvidenceState, block: StoredBlock, settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
     """The state one block later."""
     if block.kind == "guardrails":  # nearly all of them
-        return _guardrails(watch, block)
-    following = replace(watch, n_blocks=block.seq, head=block.hash)
+        return _guardrails(state, block)
+    following = replace(state, n_blocks=block.seq, head=block.hash)
     return _baseline(following, block.content, settings) if block.kind == "baseline" else _quality(following, block.content, ladder)
 
 
-def after_all(watch: EvidenceState, blocks: Iterable[StoredBlock], settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+def after_all(state: EvidenceState, blocks: Iterable[StoredBlock], settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
     for block in blocks:
-        watch = after(watch, block, settings, ladder)
-    return watch
+        state = after(state, block, settings, ladder)
+    return state
 
 
-def limits_of(watch: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLimits:
+def limits_of(state: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLimits:
     """What turns latency and cost into outcomes, by the last baseline; the latency limit is raised where the nomination showed a slower candidate."""
-    found = watch.baseline or {}
+    found = state.baseline or {}
     limit, factor = found.get("latency_limit_ms"), float((settings.get("guardrails") or {}).get("latency_factor") or 1.0)
     return GuardrailLimits(
         latency_ms=None if limit is None else float(limit) * factor,
@@ -147,19 +147,21 @@ def limits_of(watch: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLim
     )
 
 
-def as_text(watched: StoredEvidence) -> str:
-    """JSON with floats in full and members in order, so that equal Watches have one text; ``from_text`` is its inverse."""
-    return json.dumps(STORED_EVIDENCE.dump_python(watched, mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+def as_text(known: StoredEvidence) -> str:
+    """JSON with floats in full and members in order, so that equal evidence has one text; ``from_text`` is its inverse."""
+    return json.dumps(
+        STORED_EVIDENCE.dump_python(known, mode="json", by_alias=True), sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
 
 
 def from_text(text: str) -> StoredEvidence:
     return STORED_EVIDENCE.validate_json(text)
 
 
-def _baseline(watch: EvidenceState, content: Mapping[str, Any], settings: Mapping[str, Any]) -> EvidenceState:
+def _baseline(state: EvidenceState, content: Mapping[str, Any], settings: Mapping[str, Any]) -> EvidenceState:
     """New limits. A guardrail that runs keeps its evidence: what it bets next depends on earlier data only."""
     margins = settings.get("guardrails") or {}
-    started: dict[GuardrailKind, Guardrail] = dict(watch.guardrails)
+    started: dict[GuardrailKind, Guardrail] = dict(state.guardrails)
     if not started["errors"].n_blocks:
         started["errors"] = Guardrail.start("errors", champion_mean=float(content["error_rate"]), margin=margins.get("error_margin"))
     if "latency" not in started and content.get("latency_exceed") is not None:
@@ -173,12 +175,12 @@ def _baseline(watch: EvidenceState, content: Mapping[str, Any], settings: Mappin
             champion_variance=content.get("cost_variance"),
             margin=margins.get("cost_ratio"),
         )
-    return replace(watch, baseline=dict(content), guardrails=started)
+    return replace(state, baseline=dict(content), guardrails=started)
 
 
-def _quality(watch: EvidenceState, content: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+def _quality(state: EvidenceState, content: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
     stage, units = int(content["stage"]), content["units"]
-    before = watch.stages.get(stage, StageCounts())
+    before = state.stages.get(stage, StageCounts())
     labelled = {arm: sum(k for _, k in values) for arm, values in content["outcomes"].items()}
     counts = replace(
         before,
@@ -192,19 +194,19 @@ def _quality(watch: EvidenceState, content: Mapping[str, Any], ladder: Sequence[
     differ = label_rates_differ(counts.labelled_c, counts.labelled_b, units_c=counts.units_c, units_b=counts.units_b)
     counts = replace(counts, ratio_peak=max(before.ratio_peak, ratio), rates_differ=before.rates_differ or differ)
     comparison = comparison_of(content, "outcomes")
-    quality = watch.quality if comparison is None else watch.quality.after(comparison)
-    recomputed = dict(watch.recomputed)
+    quality = state.quality if comparison is None else state.quality.after(comparison)
+    recomputed = dict(state.recomputed)
     for arm, by_key in content.get("recomputed", {}).items():
         for key, n in by_key.items():
             recomputed[recomputed_name(stage, arm, key)] = recomputed.get(recomputed_name(stage, arm, key), 0) + int(n)
     return replace(
-        watch,
+        state,
         quality=quality,
-        stages={**watch.stages, stage: counts},
-        n_left_out=watch.n_left_out + int(content["left_out"]),
-        by_key=_added(watch.by_key, content.get("by_key", {})),
+        stages={**state.stages, stage: counts},
+        n_left_out=state.n_left_out + int(content["left_out"]),
+        by_key=_added(state.by_key, content.get("by_key", {})),
         recomputed=recomputed,
-        n_beyond_exposures=watch.n_beyond_exposures + sum(content.get("beyond_exposures", {}).values()),
+        n_beyond_exposures=state.n_beyond_exposures + sum(content.get("beyond_exposures", {}).values()),
     )
 
 
@@ -217,29 +219,29 @@ def _added(before: Mapping[str, float], more: Mapping[str, float]) -> Mapping[st
     return {key: round(before.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS) for key in sorted({*before, *more})}
 
 
-def _guardrails(watch: EvidenceState, block: StoredBlock) -> EvidenceState:
-    content, guardrails = block.content, dict(watch.guardrails)
-    for kind, guardrail in watch.guardrails.items():
+def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:
+    content, guardrails = block.content, dict(state.guardrails)
+    for kind, guardrail in state.guardrails.items():
         comparison = comparison_of(content, kind)
         if comparison is not None:
             guardrails[kind] = guardrail.after(comparison)
-    failures = watch.failures
+    failures = state.failures
     for unit, failed, before in content["last"]["candidate"]:
         if before:
             failures = failures.after_champion([flag == "1" for flag in before])
         failures = failures.after_candidate(unit, failed=failed)
     failures = failures.after_champion([flag == "1" for flag in content["last"]["champion"]])
     begun, stage = datetime.fromisoformat(content["from"]), int(content["stage"])
-    is_compared = any(guardrails[kind].n_blocks > before.n_blocks for kind, before in watch.guardrails.items())
+    is_compared = any(guardrails[kind].n_blocks > before.n_blocks for kind, before in state.guardrails.items())
     return replace(
-        watch,
+        state,
         n_blocks=block.seq,
         head=block.hash,
         guardrails=guardrails,
-        compared=(*watch.compared, stage) if is_compared and stage not in watch.compared else watch.compared,
+        compared=(*state.compared, stage) if is_compared and stage not in state.compared else state.compared,
         failures=failures,
-        silence=_silence(watch.silence, content, begun),
-        minutes=_minutes(watch.minutes, content["candidate"], int(begun.timestamp()) // 60),
+        silence=_silence(state.silence, content, begun),
+        minutes=_minutes(state.minutes, content["candidate"], int(begun.timestamp()) // 60),
         seen_until=datetime.fromtimestamp(begun.timestamp() + SECONDS, begun.tzinfo),
     )
 

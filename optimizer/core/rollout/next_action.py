@@ -41,15 +41,15 @@ class NextAction:
     waits_for: tuple[str, ...] = ()
 
 
-def next_action(rollout: Rollout, watch: EvidenceState, *, at: datetime, clock_at: datetime) -> NextAction:
+def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime) -> NextAction:
     """The gravest finding first: invalid, guardrail, worse, next step, inconclusive; a hold of the tick's own comes before waiting.
 
     Args:
         rollout: deploying.
         at, clock_at: real time and the rollout clock's.
     """
-    alerts = _alerts(rollout, watch)
-    standing = _standing(rollout, watch, at=at, clock_at=clock_at, alerts=alerts)
+    alerts = _alerts(rollout, state)
+    standing = _standing(rollout, state, at=at, clock_at=clock_at, alerts=alerts)
     decision = stopping_rule(standing)
     act: Act = "wait"
     outcome: RolloutOutcome = "cancelled"
@@ -62,34 +62,34 @@ def next_action(rollout: Rollout, watch: EvidenceState, *, at: datetime, clock_a
     reason = decision.reason
     if act == "wait":
         act, reason = _hold(rollout, alerts) or (act, reason)
-    evidence = _evidence(watch, standing, act=act, outcome=outcome, reason=reason)
+    evidence = _evidence(state, standing, act=act, outcome=outcome, reason=reason)
     return NextAction(act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=decision.missing, evidence=evidence)
 
 
-def guardrail_alarm(rollout: Rollout, watch: EvidenceState, *, at: datetime) -> str | None:
+def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> str | None:
     """Why the candidate has to go although nobody judged its answers, as a sentence; None where nothing is wrong."""
-    for kind in watch.alarmed:
-        return _alarm_text(kind, watch)
-    if _fails(rollout, watch):
-        run = watch.failures
+    for kind in state.alarmed:
+        return _alarm_text(kind, state)
+    if _fails(rollout, state):
+        run = state.failures
         return f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the champion works"
-    found_at, seen_until = watch.silence.found_at, watch.seen_until or at
+    found_at, seen_until = state.silence.found_at, state.seen_until or at
     if found_at is not None and min(at, seen_until) - found_at >= SILENT_FOR:  # a family that sleeps shows nothing more
-        return f"{_silence_text(watch)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
+        return f"{_silence_text(state)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
     limits = dict(rollout.settings.get("limits") or {})
     if rollout.outcome == "promoted":  # nearly all users are its now, and the one before it would spend as much on them
         limits.pop("cost_usd_per_hour", None)
-    return _over_limit(watch.minutes, limits, int(at.timestamp()) // 60)
+    return _over_limit(state.minutes, limits, int(at.timestamp()) // 60)
 
 
-def _fails(rollout: Rollout, watch: EvidenceState) -> bool:
+def _fails(rollout: Rollout, state: EvidenceState) -> bool:
     """Ten failures in a row. A champion that has at least half of the units and was not asked meanwhile counts as working."""
-    alone = watch.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
-    return alone or watch.failures.finding == "failing"
+    alone = state.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
+    return alone or state.failures.finding == "failing"
 
 
-def _standing(rollout: Rollout, watch: EvidenceState, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]) -> Standing:
-    settings, gate = rollout.settings, watch.quality
+def _standing(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]) -> Standing:
+    settings, gate = rollout.settings, state.quality
     running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
     return Standing(
@@ -101,12 +101,12 @@ def _standing(rollout: Rollout, watch: EvidenceState, *, at: datetime, clock_at:
         dwell_over=in_stage >= timedelta(minutes=float(settings.get("min_dwell_minutes", 0))),
         min_duration_over=served >= timedelta(hours=float(settings.get("min_duration_hours", 24))),
         held=rollout.held,
-        sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in watch.stages.values()),
-        guardrail_alarm=guardrail_alarm(rollout, watch, at=at),
+        sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in state.stages.values()),
+        guardrail_alarm=guardrail_alarm(rollout, state, at=at),
         budget_spent=_days_spent(settings, running),
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
-        waits_for=(*_no_history(rollout, watch), *_not_compared(rollout, watch), *_one_key(rollout, watch), *alerts.values()),
+        waits_for=(*_no_history(rollout, state), *_not_compared(rollout, state), *_one_key(rollout, state), *alerts.values()),
     )
 
 
@@ -115,38 +115,38 @@ def _days_spent(settings: Mapping[str, Any], running: timedelta) -> str | None:
     return f"{days:g} days are over" if running >= timedelta(days=days) else None
 
 
-def _no_history(rollout: Rollout, watch: EvidenceState) -> tuple[str, ...]:
+def _no_history(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     """A step waits until the guardrails know what is usual, also after a person has forced one before they did."""
-    if watch.baseline is not None:
+    if state.baseline is not None:
         return ()
     needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
     return (f"the guardrails need {needed} reported requests of the champion to compare with; they are summed up within two minutes",)
 
 
-def _not_compared(rollout: Rollout, watch: EvidenceState) -> tuple[str, ...]:
+def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     """Labels alone never carry a candidate on: reports that come too late, or none at all, leave the guardrails blind."""
-    if rollout.stage in watch.compared:
+    if rollout.stage in state.compared:
         return ()
     return (
         "the guardrails have not compared requests of both arms at this stage yet; they count what is reported within 30 s of its start",
     )
 
 
-def _one_key(rollout: Rollout, watch: EvidenceState) -> tuple[str, ...]:
+def _one_key(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     """Withholds a step only: guardrails and what proves the candidate worse act whoever has sent it."""
     most = rollout.settings.get("max_share_per_key")
-    found = too_much(watch.by_key, 1.0 if most is None else float(most))
+    found = too_much(state.by_key, 1.0 if most is None else float(most))
     return () if found is None else (found,)
 
 
-def _alerts(rollout: Rollout, watch: EvidenceState) -> dict[str, str]:
+def _alerts(rollout: Rollout, state: EvidenceState) -> dict[str, str]:
     """What a person should know while it lasts; each also stops the next step."""
     found = {}
-    if watch.failures.finding == "shared_incident":
+    if state.failures.finding == "shared_incident":
         found["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
-    if watch.silence.found_at is not None:
-        found["candidate_silent"] = _silence_text(watch)
-    counts = watch.stages.get(rollout.stage)
+    if state.silence.found_at is not None:
+        found["candidate_silent"] = _silence_text(state)
+    counts = state.stages.get(rollout.stage)
     if counts is not None and counts.rates_differ:
         found["feedback_rates_differ"] = (
             f"feedback rates differ: {counts.labelled_c} of {counts.units_c} units of the candidate gave feedback, and "
@@ -165,8 +165,8 @@ def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[Act, str] | None
     return None
 
 
-def _alarm_text(kind: GuardrailKind, watch: EvidenceState) -> str:
-    guardrail = watch.guardrails[kind]
+def _alarm_text(kind: GuardrailKind, state: EvidenceState) -> str:
+    guardrail = state.guardrails[kind]
     allowed = {
         "errors": f"{_points(guardrail.margin)} more errors",
         "latency": f"{_points(guardrail.margin)} more slow requests",
@@ -182,8 +182,8 @@ def _points(margin: float) -> str:
     return f"{margin * 100:g} point{'' if margin == 0.01 else 's'}"
 
 
-def _silence_text(watch: EvidenceState) -> str:
-    s = watch.silence
+def _silence_text(state: EvidenceState) -> str:
+    s = state.silence
     return (
         f"the candidate's users report nothing or little: {s.reports_c} reports on {s.fetches_c} fetches, the champion's "
         f"{s.reports_b} on {s.fetches_b}"
@@ -219,16 +219,16 @@ def _too_dear(costs: Sums, limit: float) -> bool:
     return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)
 
 
-def _evidence(watch: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str) -> dict[str, Any]:
+def _evidence(state: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str) -> dict[str, Any]:
     """What the decision rests on, as plain JSON; ``head`` ties it to every byte of every block."""
     return {
         "act": act,
         "outcome": outcome if act == "rollback" else None,
         "reason": reason,
-        "blocks": watch.n_blocks,
-        "head": watch.head,
-        "log_e": {**standing.peaks, **{f"guardrail_{kind}": g.evidence.peak for kind, g in watch.guardrails.items()}},
-        "labelled": watch.quality.labelled,
+        "blocks": state.n_blocks,
+        "head": state.head,
+        "log_e": {**standing.peaks, **{f"guardrail_{kind}": g.evidence.peak for kind, g in state.guardrails.items()}},
+        "labelled": state.quality.labelled,
         "labelled_in_stage": standing.labelled_in_stage,
-        **({"by_key": dict(watch.by_key)} if watch.by_key else {}),  # blocks of before say nothing of keys
+        **({"by_key": dict(state.by_key)} if state.by_key else {}),  # blocks of before say nothing of keys
     }

@@ -56,7 +56,7 @@ class TransitionRequest:
     reason: str
     confirm: str | None = None
     outcome: RolloutOutcome = "cancelled"  # of rollback and end
-    lapsed_at: datetime | None = None  # of a move while nobody watches: when the lease had run out …
+    lapsed_at: datetime | None = None  # of a transition while no worker watches: when the lease had run out …
     lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
     gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
     evidence: Mapping[str, Any] | None = None  # what the closed blocks said then (core/rollout/next_action.py); None where nothing watched
@@ -67,7 +67,7 @@ class Transition:
     """The Rollout after a Move (``version`` + 1) and what its Decision shall say; ``changed`` is False when nothing was left to do."""
 
     rollout: Rollout
-    move: TransitionRequest
+    request: TransitionRequest
     what: str  # "stage 1 -> 2 (10 % -> 25 %)"
     content: Mapping[str, Any]
     forced: bool = False
@@ -83,33 +83,33 @@ class _Effect:
     champion_change: str | None = None
 
 
-def start(rollout: Rollout, move: TransitionRequest, *, forced: bool) -> Transition:
+def start(rollout: Rollout, request: TransitionRequest, *, forced: bool) -> Transition:
     """The first link of the chain: a pending Rollout at version 1, made from the values that the job chose."""
     pending = replace(
-        rollout, status="pending", stage=-1, held=False, held_by=None, version=1, forced=forced, outcome=None, reason=move.reason, stage_history=(),
+        rollout, status="pending", stage=-1, held=False, held_by=None, version=1, forced=forced, outcome=None, reason=request.reason, stage_history=(),
         lease_expires_at=None, stage_entered_at=None, started_at=None, ended_at=None,
     )  # fmt: skip
-    given = {**inputs(move), "forced": forced, "rollout": identity(pending)}
+    given = {**inputs(request), "forced": forced, "rollout": identity(pending)}
     content = {"act": "start", "inputs": given, "before": None, "after": state(pending)}
     what = f"rollout {pending.id} of {pending.candidate} made, ladder {ladder_text(pending.ladder)}"
-    return Transition(rollout=pending, move=move, what=what, content=content, forced=forced)
+    return Transition(rollout=pending, request=request, what=what, content=content, forced=forced)
 
 
-def apply(rollout: Rollout, move: TransitionRequest) -> Transition:
-    """What ``move`` makes of ``rollout``.
+def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
+    """What ``request`` makes of ``rollout``.
 
     Raises:
         Conflict: the status, or a hold, does not allow the act; the sentence and member ``possible`` say what is.
         GateNotMet: advance or promote without ``confirm`` = the family's name, while no gate has passed.
     """
-    if move.act == "hold" and rollout.is_active and rollout.held and not _takes_over(rollout, move):
-        return Transition(rollout=rollout, move=move, what="already held", content={}, changed=False)
-    _check_allowed(rollout, move)
-    effect = EFFECTS[move.act](rollout, move)
-    after = replace(rollout, version=rollout.version + 1, forced=rollout.forced or effect.forced, reason=move.reason, **effect.changes)
-    content = {"act": move.act, "inputs": inputs(move), "before": state(rollout), "after": state(after)}
+    if request.act == "hold" and rollout.is_active and rollout.held and not _takes_over(rollout, request):
+        return Transition(rollout=rollout, request=request, what="already held", content={}, changed=False)
+    _check_allowed(rollout, request)
+    effect = EFFECTS[request.act](rollout, request)
+    after = replace(rollout, version=rollout.version + 1, forced=rollout.forced or effect.forced, reason=request.reason, **effect.changes)
+    content = {"act": request.act, "inputs": inputs(request), "before": state(rollout), "after": state(after)}
     return Transition(
-        rollout=after, move=move, what=effect.what, content=content, forced=effect.forced, champion_change=effect.champion_change
+        rollout=after, request=request, what=effect.what, content=content, forced=effect.forced, champion_change=effect.champion_change
     )
 
 
@@ -127,27 +127,27 @@ def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
     return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and held_by_person))
 
 
-def inputs(move: TransitionRequest) -> dict[str, Any]:
+def inputs(request: TransitionRequest) -> dict[str, Any]:
     """What a replay needs beside the Decision's own columns (act, at, actor, reason)."""
     return {
-        "clock_at": iso(move.clock_at),
-        "confirm": move.confirm,
-        "outcome": move.outcome,
-        "lapsed_at": iso_or_none(move.lapsed_at),
-        "lapsed_clock_at": iso_or_none(move.lapsed_clock_at),
-        "gates": [dict(g) for g in move.gates],
-        "evidence": None if move.evidence is None else dict(move.evidence),
+        "clock_at": iso(request.clock_at),
+        "confirm": request.confirm,
+        "outcome": request.outcome,
+        "lapsed_at": iso_or_none(request.lapsed_at),
+        "lapsed_clock_at": iso_or_none(request.lapsed_clock_at),
+        "gates": [dict(g) for g in request.gates],
+        "evidence": None if request.evidence is None else dict(request.evidence),
     }
 
 
-def _check_allowed(rollout: Rollout, move: TransitionRequest) -> None:
-    obstacle = _obstacle(rollout, move.act)
+def _check_allowed(rollout: Rollout, request: TransitionRequest) -> None:
+    obstacle = _obstacle(rollout, request.act)
     if obstacle is None:
         return
     acts = possible(rollout)
     way_out = f"Possible now: {', '.join(acts)}." if acts else f"Start a new one: detent rollout start {rollout.family} VARIANT."
     raise Conflict(
-        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
+        f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
         rollout=rollout.id, rollout_status=rollout.status, held=rollout.held, possible=list(acts),
     )  # fmt: skip
 
@@ -169,68 +169,68 @@ def _obstacle(rollout: Rollout, act: Act) -> str | None:
 # --- what each act does ---------------------------------------------------------------------------------------------
 
 
-def _validate(rollout: Rollout, move: TransitionRequest) -> _Effect:
-    names = [g["name"] for g in missed(move.gates)]
-    what = f"gates not met: {', '.join(names)}" if names else "all gates before a rollout are met" if move.gates else "no gate on record"
+def _validate(rollout: Rollout, request: TransitionRequest) -> _Effect:
+    names = [g["name"] for g in missed(request.gates)]
+    what = f"gates not met: {', '.join(names)}" if names else "all gates before a rollout are met" if request.gates else "no gate on record"
     return _Effect(what=f"{what}; waiting for approval", changes={"status": "validating"})
 
 
-def _approve(rollout: Rollout, move: TransitionRequest) -> _Effect:
+def _approve(rollout: Rollout, request: TransitionRequest) -> _Effect:
     return _Effect(what=f"approved; the worker serves {percent(rollout.ladder[0])} with its next tick", changes={"status": "approved"})
 
 
-def _deploy(rollout: Rollout, move: TransitionRequest) -> _Effect:
+def _deploy(rollout: Rollout, request: TransitionRequest) -> _Effect:
     share = rollout.ladder[0]
     changes = {
         "status": "deploying",
         "stage": 0,
-        "stage_history": (_opened(share, move),),
-        "stage_entered_at": move.at,
-        "started_at": move.at,
+        "stage_history": (_opened(share, request),),
+        "stage_entered_at": request.at,
+        "started_at": request.at,
     }
     return _Effect(what=f"{rollout.candidate} serves {percent(share)}", changes=changes)
 
 
-def _lapse(rollout: Rollout, move: TransitionRequest) -> _Effect:
+def _lapse(rollout: Rollout, request: TransitionRequest) -> _Effect:
     share = rollout.ladder[rollout.stage]
-    lapsed_at, history = min(move.lapsed_at or move.at, move.at), _reopened(rollout, share, move)
-    what = f"everybody got the champion from {when(lapsed_at)} to {when(move.at)}; {percent(share)} goes on"
+    lapsed_at, history = min(request.lapsed_at or request.at, request.at), _reopened(rollout, share, request)
+    what = f"everybody got the champion from {when(lapsed_at)} to {when(request.at)}; {percent(share)} goes on"
     return _Effect(what=what, changes={"stage_history": history})
 
 
-def _advance(rollout: Rollout, move: TransitionRequest) -> _Effect:
-    forced = _is_forced(rollout, move)
+def _advance(rollout: Rollout, request: TransitionRequest) -> _Effect:
+    forced = _is_forced(rollout, request)
     old, new = rollout.ladder[rollout.stage], rollout.ladder[rollout.stage + 1]
     what = f"stage {rollout.stage + 1} -> {rollout.stage + 2} ({percent(old)} -> {percent(new)})"
-    changes = {"stage": rollout.stage + 1, "stage_history": _reopened(rollout, new, move), "stage_entered_at": move.at}
+    changes = {"stage": rollout.stage + 1, "stage_history": _reopened(rollout, new, request), "stage_entered_at": request.at}
     return _Effect(what=what, changes=changes, forced=forced)
 
 
-def _promote(rollout: Rollout, move: TransitionRequest) -> _Effect:
-    forced = _is_forced(rollout, move)
+def _promote(rollout: Rollout, request: TransitionRequest) -> _Effect:
+    forced = _is_forced(rollout, request)
     share = rollout.ladder[rollout.stage]
     what = f"{rollout.candidate} is champion (at {percent(share)} before); 5 % of units stay on {rollout.champion} for a week"
-    changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, move)}
+    changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, request)}
     return _Effect(what=what, changes=changes, forced=forced, champion_change=rollout.candidate)
 
 
-def _hold(rollout: Rollout, move: TransitionRequest) -> _Effect:
+def _hold(rollout: Rollout, request: TransitionRequest) -> _Effect:
     at = f" at {percent(rollout.share)}" if rollout.share is not None else ""
-    return _Effect(what=f"held{at}: no advance until it is resumed", changes={"held": True, "held_by": move.actor})
+    return _Effect(what=f"held{at}: no advance until it is resumed", changes={"held": True, "held_by": request.actor})
 
 
-def _resume(rollout: Rollout, move: TransitionRequest) -> _Effect:
+def _resume(rollout: Rollout, request: TransitionRequest) -> _Effect:
     return _Effect(what="resumed", changes={"held": False, "held_by": None})
 
 
-def _reject(rollout: Rollout, move: TransitionRequest) -> _Effect:
-    return _Effect(what="rejected before it was served", changes={"status": "failed", "outcome": "cancelled", **_ended(rollout, move)})
+def _reject(rollout: Rollout, request: TransitionRequest) -> _Effect:
+    return _Effect(what="rejected before it was served", changes={"status": "failed", "outcome": "cancelled", **_ended(rollout, request)})
 
 
-def _rollback(rollout: Rollout, move: TransitionRequest) -> _Effect:
+def _rollback(rollout: Rollout, request: TransitionRequest) -> _Effect:
     served = bool(rollout.stage_history)
     what = f"rolled back: {rollout.champion} serves everybody" if served else "ended before it was served"
-    changes = {"status": "rolled_back" if served else "failed", "outcome": move.outcome, **_ended(rollout, move)}
+    changes = {"status": "rolled_back" if served else "failed", "outcome": request.outcome, **_ended(rollout, request)}
     return _Effect(what=what, changes=changes)
 
 
@@ -240,47 +240,47 @@ EFFECTS: Mapping[Act, Callable[[Rollout, TransitionRequest], _Effect]] = {
 }  # fmt: skip
 
 
-def _is_forced(rollout: Rollout, move: TransitionRequest) -> bool:
+def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
     """False where the evidence itself asks for this act; True where a person goes past it with the family's name. Raises GateNotMet."""
-    evidence = move.evidence or {}
-    if evidence.get("act") == move.act and move.lapsed_at is None:
+    evidence = request.evidence or {}
+    if evidence.get("act") == request.act and request.lapsed_at is None:
         return False
-    if move.confirm == rollout.family:
+    if request.confirm == rollout.family:
         return True
-    given = f" (confirm was {move.confirm!r})" if move.confirm is not None else ""
+    given = f" (confirm was {request.confirm!r})" if request.confirm is not None else ""
     why = evidence.get("reason") or NO_GATE
-    if move.lapsed_at is not None:
-        why = f"nobody watches it since {when(move.lapsed_at)}, so what happened since then has not been looked at"
+    if request.lapsed_at is not None:
+        why = f"nobody watches it since {when(request.lapsed_at)}, so what happened since then has not been looked at"
     early = rollout.stage < len(rollout.ladder) - 1
     skipped = (
-        f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if move.act == "promote" and early else ""
+        f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if request.act == "promote" and early else ""
     )
     raise GateNotMet(
-        f"Cannot {move.act} rollout {rollout.id} of {rollout.family}: {why}{given}.{skipped} "
+        f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {why}{given}.{skipped} "
         f"A person may go past that, recorded as forced, with confirm = {rollout.family} "
-        f"(detent rollout {move.act} {rollout.family} --confirm {rollout.family}).",
+        f"(detent rollout {request.act} {rollout.family} --confirm {rollout.family}).",
         rollout=rollout.id, gates=[{"name": "quality", "verdict": "inconclusive", "reason": why}],
         confirm=rollout.family,
     )  # fmt: skip
 
 
-def _takes_over(rollout: Rollout, move: TransitionRequest) -> bool:
+def _takes_over(rollout: Rollout, request: TransitionRequest) -> bool:
     """A person's hold outlasts the tick's, which would end by itself."""
-    return rollout.held_by is not None and is_system(rollout.held_by) and not is_system(move.actor)
+    return rollout.held_by is not None and is_system(rollout.held_by) and not is_system(request.actor)
 
 
 def is_system(actor: str) -> bool:
     return actor.startswith("system:")
 
 
-def _opened(share: float, move: TransitionRequest) -> dict[str, Any]:
-    return {"share": share, "from": iso(move.at), "to": None, "clock_from": iso(move.clock_at), "clock_to": None}
+def _opened(share: float, request: TransitionRequest) -> dict[str, Any]:
+    return {"share": share, "from": iso(request.at), "to": None, "clock_from": iso(request.clock_at), "clock_to": None}
 
 
-def _reopened(rollout: Rollout, share: float, move: TransitionRequest) -> tuple[Mapping[str, Any], ...]:
+def _reopened(rollout: Rollout, share: float, request: TransitionRequest) -> tuple[Mapping[str, Any], ...]:
     """The open entry closed when the candidate was last served with it, and another one begun."""
-    at, clock_at = min(move.lapsed_at or move.at, move.at), min(move.lapsed_clock_at or move.clock_at, move.clock_at)
-    return (*_closed(rollout, at, clock_at), _opened(share, move))
+    at, clock_at = min(request.lapsed_at or request.at, request.at), min(request.lapsed_clock_at or request.clock_at, request.clock_at)
+    return (*_closed(rollout, at, clock_at), _opened(share, request))
 
 
 def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping[str, Any], ...]:
@@ -289,12 +289,14 @@ def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping
     return (*past, {**last, "to": max(iso(at), last["from"]), "clock_to": max(iso(clock_at), last["clock_from"])})
 
 
-def _ended(rollout: Rollout, move: TransitionRequest) -> dict[str, Any]:
+def _ended(rollout: Rollout, request: TransitionRequest) -> dict[str, Any]:
     """Where nobody watched at the end, an entry without length closes the gap before it."""
     history: tuple[Mapping[str, Any], ...] = ()
     if rollout.stage_history:
         last = (
-            rollout if move.lapsed_at is None else replace(rollout, stage_history=_reopened(rollout, rollout.ladder[rollout.stage], move))
+            rollout
+            if request.lapsed_at is None
+            else replace(rollout, stage_history=_reopened(rollout, rollout.ladder[rollout.stage], request))
         )
-        history = _closed(last, move.at, move.clock_at)
-    return {"ended_at": move.at, "stage_history": history, "lease_expires_at": None, "held": False, "held_by": None}
+        history = _closed(last, request.at, request.clock_at)
+    return {"ended_at": request.at, "stage_history": history, "lease_expires_at": None, "held": False, "held_by": None}

@@ -82,15 +82,15 @@ def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> 
 
     What it has given before a fault turned up is to be thrown away: look at ``chain.problems`` at the end.
     """
-    watch = begin(rollout.settings)
+    state = begin(rollout.settings)
     for block in chain.read(blocks):
-        before = watch
+        before = state
         try:
-            watch = after(before, block, rollout.settings, rollout.ladder)
+            state = after(before, block, rollout.settings, rollout.ladder)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:  # hashed anew around what is no outcome
             chain.cannot_be_folded(block, broken)
             continue
-        yield Folded(block=block, before=before, after=watch)
+        yield Folded(block=block, before=before, after=state)
 
 
 class Judged:
@@ -109,12 +109,12 @@ class Judged:
             before = from_record(identity(rollout), d.content["after"])
         self._waiting.reverse()
 
-    def look(self, watch: EvidenceState) -> None:
-        """Judges what rests on exactly the blocks of ``watch``; to be called before the first block, and after each."""
-        while self._waiting and self._waiting[-1][1].content["inputs"]["evidence"]["blocks"] <= watch.n_blocks:
+    def look(self, state: EvidenceState) -> None:
+        """Judges what rests on exactly the blocks of ``state``; to be called before the first block, and after each."""
+        while self._waiting and self._waiting[-1][1].content["inputs"]["evidence"]["blocks"] <= state.n_blocks:
             before, d = self._waiting.pop()
             evidence = d.content["inputs"]["evidence"]
-            found = next_action(before, watch, at=d.at, clock_at=datetime.fromisoformat(d.content["inputs"]["clock_at"]))
+            found = next_action(before, state, at=d.at, clock_at=datetime.fromisoformat(d.content["inputs"]["clock_at"]))
             if _text(found.evidence) != _text(evidence):
                 self._say(d, f"decision {d.seq} ({d.kind}) recorded other evidence than its {evidence['blocks']} blocks give")
             elif is_system(d.actor) and found.act != d.kind:
@@ -132,16 +132,16 @@ class Judged:
         self.problems.append(RecordProblem(seq=d.seq, detail=detail))
 
 
-def verify_watch(replayed: EvidenceState, stored: str | None) -> list[RecordProblem]:
+def verify_state(replayed: EvidenceState, stored: str | None) -> list[RecordProblem]:
     """What the tick goes on from is what all the blocks together say; where the last ones are missing, nothing else would show it."""
     n = replayed.n_blocks
     if stored is None:
         return [] if not n else [RecordProblem(seq=None, detail=f"{n} blocks are stored, and not what the tick knew after them")]
     try:
-        known = from_text(stored).watch
+        known = from_text(stored).state
     except ValueError as broken:
         return [RecordProblem(seq=None, detail=f"what the tick knew of the rollout cannot be read: {broken}")]
-    if as_text(StoredEvidence(watch=known)) == as_text(StoredEvidence(watch=replayed)):
+    if as_text(StoredEvidence(state=known)) == as_text(StoredEvidence(state=replayed)):
         return []
     if known.n_blocks > n:
         return [RecordProblem(seq=None, detail=f"block {n + 1} is missing: the tick had closed {known.n_blocks}")]
@@ -200,9 +200,9 @@ class CountedUnits:
         if block.kind == "guardrails":
             self._n_values += sum(k for arm in ARMS for _, k in block.content["errors"][arm])
 
-    def against(self, watch: EvidenceState, *, n_matured: int, n_values: int) -> list[RecordProblem]:
+    def against(self, state: EvidenceState, *, n_matured: int, n_values: int) -> list[RecordProblem]:
         """``n_matured`` and ``n_values``: of the kept units, those in a closed cohort, and their values in guardrail blocks."""
-        matured = watch.n_left_out + sum(c.units_c + c.units_b for c in watch.stages.values())
+        matured = state.n_left_out + sum(c.units_c + c.units_b for c in state.stages.values())
         found = [("quality", n_matured, matured), ("guardrail", n_values, self._n_values)]
         return [
             RecordProblem(
@@ -226,9 +226,9 @@ def against_champions(rollout: Rollout, history: Sequence[Champion]) -> list[Rec
     return []
 
 
-def holdback_evidence(rollout: Rollout, watch: EvidenceState, *, alarm: str, at: datetime) -> dict[str, Any]:
+def holdback_evidence(rollout: Rollout, state: EvidenceState, *, alarm: str, at: datetime) -> dict[str, Any]:
     """What the tick takes a promotion back on, for the audit: enough to judge it again from the blocks."""
-    return {"rollout": rollout.id, "blocks": watch.n_blocks, "head": watch.head, "alarm": alarm, "at": iso(at)}
+    return {"rollout": rollout.id, "blocks": state.n_blocks, "head": state.head, "alarm": alarm, "at": iso(at)}
 
 
 class TakenBack:
@@ -258,17 +258,17 @@ class TakenBack:
         else:
             self._evidence = own["detail"]["evidence"]
 
-    def look(self, watch: EvidenceState) -> None:
+    def look(self, state: EvidenceState) -> None:
         """To be called after each block."""
         evidence = self._evidence
-        if evidence is None or watch.n_blocks != evidence["blocks"]:
+        if evidence is None or state.n_blocks != evidence["blocks"]:
             return
         self._evidence = None
-        alarm = guardrail_alarm(self._rollout, watch, at=datetime.fromisoformat(evidence["at"]))
-        if watch.head != evidence["head"]:
-            self._say(f"the promotion was taken back on block {watch.n_blocks} with hash {evidence['head'][:12]}, and it has another")
+        alarm = guardrail_alarm(self._rollout, state, at=datetime.fromisoformat(evidence["at"]))
+        if state.head != evidence["head"]:
+            self._say(f"the promotion was taken back on block {state.n_blocks} with hash {evidence['head'][:12]}, and it has another")
         elif alarm is None:
-            self._say(f"the promotion was taken back ({evidence['alarm']}), and its {watch.n_blocks} blocks give no alarm")
+            self._say(f"the promotion was taken back ({evidence['alarm']}), and its {state.n_blocks} blocks give no alarm")
 
     def end(self, n_blocks: int) -> list[RecordProblem]:
         """All problems, now that there are no more blocks."""

@@ -49,14 +49,14 @@ def gates_of(gate: QualityGate) -> tuple[EvidenceView, ...]:
     )
 
 
-def guardrails_of(watch: EvidenceState) -> tuple[GuardrailView, ...]:
-    return tuple(_guardrail(watch.guardrails[kind]) for kind in GUARDRAILS if kind in watch.guardrails)
+def guardrails_of(state: EvidenceState) -> tuple[GuardrailView, ...]:
+    return tuple(_guardrail(state.guardrails[kind]) for kind in GUARDRAILS if kind in state.guardrails)
 
 
-def not_guarded(watch: EvidenceState) -> dict[str, str]:
+def not_guarded(state: EvidenceState) -> dict[str, str]:
     """The guardrails that do not look, with the reason."""
-    missing = [kind for kind in ("latency", "cost") if kind not in watch.guardrails]
-    if watch.baseline is None:
+    missing = [kind for kind in ("latency", "cost") if kind not in state.guardrails]
+    if state.baseline is None:
         return {kind: "the champion has too few reported requests to compare with, as far as they are summed up" for kind in missing}
     return {kind: f"the champion's requests were reported without {kind}, or with none" for kind in missing}
 
@@ -106,13 +106,13 @@ class ArmTotals:
 
 
 def arms_of(
-    rollout: Rollout, watch: EvidenceState, blocks: Sequence[Block], late: Mapping[ArmName, tuple[int, int]]
+    rollout: Rollout, state: EvidenceState, blocks: Sequence[Block], late: Mapping[ArmName, tuple[int, int]]
 ) -> tuple[ArmView, ...]:
     """``late``: arm > (late feedback, feedback of closed cohorts)."""
     totals, found = ArmTotals(blocks), []
     for arm in ARMS:
-        units = sum(c.units_c if arm == "candidate" else c.units_b for c in watch.stages.values())
-        labelled = sum(c.labelled_c if arm == "candidate" else c.labelled_b for c in watch.stages.values())
+        units = sum(c.units_c if arm == "candidate" else c.units_b for c in state.stages.values())
+        labelled = sum(c.labelled_c if arm == "candidate" else c.labelled_b for c in state.stages.values())
         n_late, n_of = late.get(arm, (0, 0))
         found.append(
             ArmView(
@@ -136,7 +136,7 @@ def late_alert(arms: Sequence[ArmView]) -> str | None:
     )
 
 
-def stages_of(rollout: Rollout, watch: EvidenceState, *, held_back: bool = False) -> tuple[StageView, ...]:
+def stages_of(rollout: Rollout, state: EvidenceState, *, held_back: bool = False) -> tuple[StageView, ...]:
     """The ladder; after a promotion also the holdback, in which only "not worse" is under attack.
 
     Args:
@@ -145,15 +145,15 @@ def stages_of(rollout: Rollout, watch: EvidenceState, *, held_back: bool = False
     found = []
     for place, share in enumerate(rollout.ladder):
         spans = [s for s in rollout.stage_history if s["share"] == share]
-        state: State = "ahead" if not spans else "now" if rollout.share == share else "done"
+        progress: State = "ahead" if not spans else "now" if rollout.share == share else "done"
         since, until = (spans[0]["from"], spans[-1]["to"]) if spans else (None, None)
         times = [None if at is None else datetime.fromisoformat(at) for at in (since, until)]
-        counts = watch.stages.get(place, NO_COUNTS)
-        found.append(_stage(counts, share, state=state, asks=asked_at(rollout.ladder, place), since=times[0], until=times[1]))
+        counts = state.stages.get(place, NO_COUNTS)
+        found.append(_stage(counts, share, state=progress, asks=asked_at(rollout.ladder, place), since=times[0], until=times[1]))
     if rollout.outcome == "promoted":
-        counts = watch.stages.get(len(rollout.ladder), NO_COUNTS)
-        state = "now" if held_back else "done"
-        found.append(_stage(counts, 1 - HOLDBACK_SHARE, state=state, asks="roll", since=rollout.ended_at, until=None))
+        counts = state.stages.get(len(rollout.ladder), NO_COUNTS)
+        progress = "now" if held_back else "done"
+        found.append(_stage(counts, 1 - HOLDBACK_SHARE, state=progress, asks="roll", since=rollout.ended_at, until=None))
     return tuple(found)
 
 
@@ -190,8 +190,8 @@ def labels_of(rollout: Rollout, gate: QualityGate) -> Labels:
     )
 
 
-def silence_of(watch: EvidenceState) -> SilenceView:
-    s = watch.silence
+def silence_of(state: EvidenceState) -> SilenceView:
+    s = state.silence
     return SilenceView(
         since=s.since, found_at=s.found_at, fetches={"candidate": s.fetches_c, "champion": s.fetches_b},
         reports={"candidate": s.reports_c, "champion": s.reports_b},

@@ -138,7 +138,7 @@ def _stage_means(blocks: Iterable[Block]) -> StageMeans:
     return StageMeans(candidate=totals.candidate.mean, champion=totals.champion.mean)
 
 
-def _add_guardrails(found: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, watch: EvidenceState, at: datetime) -> None:
-    for kind, guardrail in watch.guardrails.items():
+def _add_guardrails(found: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, state: EvidenceState, at: datetime) -> None:
+    for kind, guardrail in state.guardrails.items():
         if kind not in before.guardrails or guardrail.n_blocks > before.guardrails[kind].n_blocks:
             found.setdefault(kind, []).append(GuardrailPoint(at=at, log_e=guardrail.evidence.log_e, n_candidate=guardrail.n_candidate))

@@ -13,7 +13,7 @@ from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.core.rollout.evidence_state import StoredEvidence, as_text
 from optimizer.core.serving.rollout import Rollout
-from optimizer.ports import Fetches, Store, StoredWatch, Transaction, UnitCount, UnitOutcomes
+from optimizer.ports import EvidenceRow, Fetches, Store, Transaction, UnitCount, UnitOutcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class StoreEvidence:
     store: Store
     tx: Transaction
 
-    def watch(self, rollout: str) -> StoredWatch | None:
-        return self.store.blocks.watch(self.tx, rollout)
+    def state(self, rollout: str) -> EvidenceRow | None:
+        return self.store.blocks.state(self.tx, rollout)
 
     def unit_counts(self, rollout: str, stage: int, units: Collection[str]) -> Mapping[str, UnitCount]:
         return self.store.unit_counts.get(self.tx, rollout, stage, units)
@@ -62,19 +62,19 @@ class RecordedEvidence:
 
     replay: RecordedRollout
     usual: MinuteSums
-    watched: StoredWatch | None = None
+    row: EvidenceRow | None = None
     counted: dict[tuple[int, str], UnitCount] = field(default_factory=dict)
     quality_labelled: int = 0
 
-    def keep(self, watched: StoredEvidence, units: Mapping[tuple[int, str], UnitCount], at: datetime) -> None:
+    def keep(self, known: StoredEvidence, units: Mapping[tuple[int, str], UnitCount], at: datetime) -> None:
         """What a look has closed, for the next one."""
-        watch = watched.watch
-        self.watched = StoredWatch(n_blocks=watch.n_blocks, state=as_text(watched), updated_at=at)
+        state = known.state
+        self.row = EvidenceRow(n_blocks=state.n_blocks, state=as_text(known), updated_at=at)
         self.counted.update(units)
-        self.quality_labelled = watch.quality.labelled
+        self.quality_labelled = state.quality.labelled
 
-    def watch(self, rollout: str) -> StoredWatch | None:
-        return self.watched
+    def state(self, rollout: str) -> EvidenceRow | None:
+        return self.row
 
     def unit_counts(self, rollout: str, stage: int, units: Collection[str]) -> Mapping[str, UnitCount]:
         return {unit: self.counted[stage, unit] for unit in units if (stage, unit) in self.counted}

@@ -103,8 +103,8 @@ def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -
     """Where the rollout stands after its last closed block; at its beginning where it is not served yet."""
     if not rollout.stage_history:
         return Progress()
-    stored = evidence.watch(rollout.id)
-    gate = (evidence_state.from_text(stored.state).watch if stored is not None else evidence_state.begin(rollout.settings)).quality
+    stored = evidence.state(rollout.id)
+    gate = (evidence_state.from_text(stored.state).state if stored is not None else evidence_state.begin(rollout.settings)).quality
     passed = {m: gate.peaks[f"ship{m}"] >= threshold(ALPHA_SHIP) for m in NESTED}
     return Progress(
         stage=rollout.stage,

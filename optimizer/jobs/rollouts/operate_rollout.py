@@ -53,11 +53,11 @@ def operate(
             refuse_other_clock(rollout, clock.scale)
         at, clock_at = clock.now(), clock.rollout_now()
         lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-        move = TransitionRequest(
+        request = TransitionRequest(
             act=act, at=at, clock_at=clock_at, actor=actor, reason=why, confirm=confirm, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
             evidence=evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None,
         )  # fmt: skip
-        transition = apply(rollout, move)
+        transition = apply(rollout, request)
         if not transition.changed:
             return ChangeReport(family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout)
         decision = record_transition(tx, store, transition)
@@ -69,12 +69,12 @@ def operate(
 
 
 def _report(transition: Transition, decision: Decision, reign: Champion | None) -> ChangeReport:
-    rollout, act = transition.rollout, transition.move.act
+    rollout, act = transition.rollout, transition.request.act
     undo, following = _commands(rollout, act)
     return ChangeReport(
         family=rollout.family,
         what=transition.what,
-        why=transition.move.reason,
+        why=transition.request.reason,
         undo=undo,
         next=following,
         forced=transition.forced,

@@ -28,8 +28,8 @@ OF_FAMILY = ("rollout_ended", "champion_worse")  # alerts whose subject is the f
 
 def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> RolloutView:
     """The view as the stored blocks give it, without a forecast, which reads a week of traffic (``with_forecast`` adds it)."""
-    stored = store.blocks.watch(tx, rollout.id)
-    watch = from_text(stored.state).watch if stored is not None else begin(rollout.settings)
+    stored = store.blocks.state(tx, rollout.id)
+    state = from_text(stored.state).state if stored is not None else begin(rollout.settings)
     start = begin(rollout.settings).quality
     blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
     now, clock_now = clock.now(), clock.rollout_now()
@@ -37,25 +37,25 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     held_back = current_holdback(tx, store, clock, rollout.family)
     if held_back is not None and (held_back.rollout != rollout.id or freeze is not None):
         held_back = None
-    arms = rollout_evidence.arms_of(rollout, watch, blocks, _late(tx, store, clock, rollout))
+    arms = rollout_evidence.arms_of(rollout, state, blocks, _late(tx, store, clock, rollout))
     return RolloutView(
-        verdict=rollout_evidence.verdict_of(watch.quality),
-        n_blocks=watch.n_blocks,
-        head=watch.head,
+        verdict=rollout_evidence.verdict_of(state.quality),
+        n_blocks=state.n_blocks,
+        head=state.head,
         metric="{field} by {source}".format(**rollout.settings["metric"]),
-        margin=watch.quality.margin,
-        gates=rollout_evidence.gates_of(watch.quality),
-        guardrails=rollout_evidence.guardrails_of(watch),
-        not_guarded=rollout_evidence.not_guarded(watch),
+        margin=state.quality.margin,
+        gates=rollout_evidence.gates_of(state.quality),
+        guardrails=rollout_evidence.guardrails_of(state),
+        not_guarded=rollout_evidence.not_guarded(state),
         difference=rollout_evidence.difference_of(start, blocks),
         arms=arms,
-        left_out=watch.n_left_out,
+        left_out=state.n_left_out,
         late_alert=rollout_evidence.late_alert(arms),
-        stages=rollout_evidence.stages_of(rollout, watch, held_back=held_back is not None),
-        labels=rollout_evidence.labels_of(rollout, watch.quality),
+        stages=rollout_evidence.stages_of(rollout, state, held_back=held_back is not None),
+        labels=rollout_evidence.labels_of(rollout, state.quality),
         hours=_hours(rollout, clock_now),
-        silence=rollout_evidence.silence_of(watch),
-        waits_for=_waits_for(rollout, watch, now, clock_now),
+        silence=rollout_evidence.silence_of(state),
+        waits_for=_waits_for(rollout, state, now, clock_now),
         next_step=rollout_evidence.next_step_of(rollout),
         lease_expires_at=rollout.lease_expires_at,
         served=rollout.share is not None and leased(rollout, now) and freeze is None,
@@ -63,9 +63,9 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         holdback=held_back,
         alerts=_alerts(tx, store, rollout),
         looked_at=stored.updated_at if stored is not None else None,
-        keys=shares(watch.by_key),
+        keys=shares(state.by_key),
         max_share_per_key=float(rollout.settings.get("max_share_per_key") or 1.0),
-        beyond_exposures=watch.n_beyond_exposures,
+        beyond_exposures=state.n_beyond_exposures,
         followed_by=champion.after_promotion(store.champions.history(tx, rollout.family), rollout.id),
     )
 
@@ -86,10 +86,10 @@ def comparisons(blocks: list[StoredBlock]) -> list[Block]:
     return [block for block in found if block is not None]
 
 
-def _waits_for(rollout: Rollout, watch: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
+def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
     if rollout.status != "deploying":
         return ()
-    return next_action(rollout, watch, at=now, clock_at=clock_now).waits_for
+    return next_action(rollout, state, at=now, clock_at=clock_now).waits_for
 
 
 def _hours(rollout: Rollout, clock_now: datetime) -> Hours:

@@ -22,7 +22,7 @@ from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, st
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence
 from optimizer.jobs.rollouts.fix_settings import fix_settings, read_record
-from optimizer.jobs.rollouts.watch_rollout import look, move_of
+from optimizer.jobs.rollouts.watch_rollout import look, request_of
 from optimizer.ports import Clock, Store
 
 PERIOD = timedelta(days=30)
@@ -174,29 +174,29 @@ def _run(past: _Past, replay: RecordedRollout, salt: str) -> Run:
 
 
 def _looked_at(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedClock) -> Rollout:
-    """As a tick does: looks until the present is reached or a move is made."""
+    """As a tick does: looks until the present is reached or a transition follows."""
     while True:
         step = look(evidence, clock, rollout, clock.now())
-        evidence.keep(step.seen.watched, step.seen.units, step.seen.at)
+        evidence.keep(step.seen.known, step.seen.units, step.seen.at)
         if step.seen.more:
             continue
-        return apply(rollout, move_of(step)).rollout if step.moves else rollout
+        return apply(rollout, request_of(step)).rollout if step.has_transition else rollout
 
 
 def _deployed(past: _Past, salt: str, clock: _SimulatedClock) -> Rollout:
-    """A rollout at its first stage, made by the same moves as any other."""
+    """A rollout at its first stage, made by the same transitions as any other."""
     draft = Rollout(
         id="selftest", family=past.family, candidate="A again", champion="A", aim="quality", ladder=past.ladder, salt=salt, status="pending",
         stage=-1, held=False, version=0, settings=past.settings, stage_history=(), created_at=clock.now(), created_by=ACTOR,
     )  # fmt: skip
 
-    def move(act: Act) -> TransitionRequest:
+    def asked(act: Act) -> TransitionRequest:
         return TransitionRequest(act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=ACTOR, reason="self-test", gates=[PASSES])
 
-    rollout = start(draft, move("start"), forced=False).rollout
+    rollout = start(draft, asked("start"), forced=False).rollout
     steps: tuple[Act, ...] = ("validate", "approve", "deploy")
     for act in steps:
-        rollout = apply(rollout, move(act)).rollout
+        rollout = apply(rollout, asked(act)).rollout
     return rollout
 
 

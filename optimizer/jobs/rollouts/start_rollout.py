@@ -168,17 +168,17 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
         tx, ENDED, draft.rollout.family, draft.rollout.family, draft.rollout.created_at
     )  # the next attempt says that it was seen
 
-    def move(act: Any, actor: str, reason: str) -> TransitionRequest:
+    def asked(act: Any, actor: str, reason: str) -> TransitionRequest:
         now = draft.rollout.created_at
         return TransitionRequest(
             act=act, at=now, clock_at=clock.rollout_now(), actor=actor, reason=reason, confirm=request.confirm, gates=draft.gates
         )
 
-    transitions = [start(draft.rollout, move("start", request.actor, request.reason), forced=forced)]
-    transitions.append(apply(transitions[-1].rollout, move("validate", request.actor, _gates_text(draft))))
+    transitions = [start(draft.rollout, asked("start", request.actor, request.reason), forced=forced)]
+    transitions.append(apply(transitions[-1].rollout, asked("validate", request.actor, _gates_text(draft))))
     if _approves_itself(draft):
         why = f"approve: auto, every gate is met at confidence {IMPROVED:g} or more"
-        transitions.append(apply(transitions[-1].rollout, move("approve", AUTO_ACTOR, why)))
+        transitions.append(apply(transitions[-1].rollout, asked("approve", AUTO_ACTOR, why)))
     decisions = [record_transition(tx, store, t) for t in transitions]
     return _as_start(transitions[-1].rollout, draft), decisions
 

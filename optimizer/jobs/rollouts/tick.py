@@ -104,7 +104,7 @@ def _give_up(tx: Transaction, store: Store, rollout: Rollout, why: str, at: date
 
 
 def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
-    """Looks until the present is reached or a move is made."""
+    """Looks until the present is reached or a transition follows."""
     for _ in range(MAX_STEPS):
         step = _look(store, clock, id, at)
         if step is None:
@@ -195,10 +195,10 @@ def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bo
 def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=clock.now(), clock_at=clock_at, scale=clock.scale)
-    move = TransitionRequest(
+    request = TransitionRequest(
         act=act, at=at, clock_at=clock_at, actor=ACTOR, reason=reason, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at
     )  # fmt: skip
-    transition = apply(rollout, move)
+    transition = apply(rollout, request)
     return record_transition(tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until)))
 
 

@@ -20,7 +20,7 @@ from optimizer.core.rollout.verification import (
     against_champions,
     against_outbox,
     fold,
-    verify_watch,
+    verify_state,
 )
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.ports import Store, Transaction
@@ -91,30 +91,30 @@ def _blocks(
     tx: Transaction, store: Store, rollout: Rollout, decisions: Sequence[Decision] | None, progress: Progress | None
 ) -> tuple[BlockChain, list[RecordProblem]]:
     """The chain of the blocks, and what does not fit to them; without decisions the chain alone."""
-    stored = store.blocks.watch(tx, rollout.id)
+    stored = store.blocks.state(tx, rollout.id)
     chain = BlockChain()
     blocks = told(store.blocks.each(tx, rollout.id), stored.n_blocks if stored is not None else 0, progress)
     if decisions is None:
         deque(chain.read(blocks), maxlen=0)
         return chain, []
-    judged, counted, watch = Judged(rollout, decisions), CountedUnits(), begin(rollout.settings)
+    judged, counted, state = Judged(rollout, decisions), CountedUnits(), begin(rollout.settings)
     taken_back = TakenBack(rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion))
-    judged.look(watch)
+    judged.look(state)
     for folded in fold(rollout, blocks, chain):
-        watch = folded.after
+        state = folded.after
         counted.add(folded.block)
-        judged.look(watch)
-        taken_back.look(watch)
+        judged.look(state)
+        taken_back.look(state)
     if chain.problems:
         return chain, []
     try:
         n_matured, n_values = store.unit_counts.sums(tx, rollout.id)
-        units = counted.against(watch, n_matured=n_matured, n_values=n_values)
+        units = counted.against(state, n_matured=n_matured, n_values=n_values)
     except ValueError as broken:
         units = [RecordProblem(seq=None, detail=f"for what units were counted cannot be read from the store: {broken}")]
     return chain, [
         *judged.end(chain.n),
         *taken_back.end(chain.n),
-        *verify_watch(watch, stored.state if stored is not None else None),
+        *verify_state(state, stored.state if stored is not None else None),
         *units,
     ]

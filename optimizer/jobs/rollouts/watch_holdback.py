@@ -87,18 +87,18 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
         store.write(lambda tx, seen=seen: keep_blocks(tx, store, seen))  # type: ignore[misc]
         if not seen.more:
             break
-    watch = seen.watched.watch
-    alarm = guardrail_alarm(rollout, watch, at=at)
+    state = seen.known.state
+    alarm = guardrail_alarm(rollout, state, at=at)
     if alarm is not None:
-        why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {watch.n_blocks}, {watch.head[:12]})"
-        evidence = holdback_evidence(rollout, watch, alarm=alarm, at=at)
+        why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {state.n_blocks}, {state.head[:12]})"
+        evidence = holdback_evidence(rollout, state, alarm=alarm, at=at)
         report = roll_back_champion(
             champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant, evidence=evidence,
             alert=_taken_back(champion, rollout, alarm, at),
         )  # fmt: skip
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         return "rolled_back"
-    worse = _worse(champion, rollout, watch, at)
+    worse = _worse(champion, rollout, state, at)
     if worse is not None:
         store.write(lambda tx: store.alerts.open(tx, worse))
     return "watched"
@@ -113,9 +113,9 @@ def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) 
     return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
 
 
-def _worse(champion: Champion, rollout: Rollout, watch: EvidenceState, at: datetime) -> Alert | None:
+def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datetime) -> Alert | None:
     """The rollback process of the quality gate, which compares both arms of the same hours: drift common to both moves nothing."""
-    peak = watch.quality.of("roll").peak
+    peak = state.quality.of("roll").peak
     if peak < threshold(ALPHA_ROLL):
         return None
     detail = (

@@ -40,7 +40,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
-from optimizer.ports import Alert, Clock, EvidenceSource, Fetches, Store, StoredWatch, Transaction, UnitCount
+from optimizer.ports import Alert, Clock, EvidenceRow, EvidenceSource, Fetches, Store, Transaction, UnitCount
 
 COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk by then
 BASELINE_AGE = timedelta(hours=24)
@@ -57,8 +57,8 @@ class SeenBlocks:
     """What one look closed; nothing of it is written yet."""
 
     rollout: Rollout
-    n_before: int | None  # blocks that the look started from; None: the rollout had no watch yet
-    watched: StoredEvidence
+    n_before: int | None  # blocks that the look started from; None: nothing was known of the rollout yet
+    known: StoredEvidence
     blocks: tuple[StoredBlock, ...]
     units: Mapping[tuple[int, str], UnitCount]
     more: bool  # the look ended before the present
@@ -74,7 +74,7 @@ class TickStep:
     follows: NextAction
 
     @property
-    def moves(self) -> bool:
+    def has_transition(self) -> bool:
         """False where the evidence says wait, or is not whole yet."""
         return self.follows.act != "wait" and not self.seen.more
 
@@ -82,7 +82,7 @@ class TickStep:
 def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
     """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
     seen = _Look(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
-    return TickStep(seen=seen, follows=next_action(rollout, seen.watched.watch, at=seen.at, clock_at=seen.clock_at))
+    return TickStep(seen=seen, follows=next_action(rollout, seen.known.state, at=seen.at, clock_at=seen.clock_at))
 
 
 def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> SeenBlocks:
@@ -92,7 +92,7 @@ def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: R
 
 
 def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_seconds: float) -> Decision | None:
-    """Writes the step and makes its move; renews the lease.
+    """Writes the step and makes its transition; renews the lease.
 
     Raises:
         StaleVersion: somebody was faster, or the lease ran out during the look: renewed, it would leave no gap on record.
@@ -107,11 +107,11 @@ def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_s
         raise StaleVersion(f"The lease of rollout {rollout.id} ran out while it was looked at.", rollout=rollout.id)
     lease_until = now + timedelta(seconds=lease_seconds)
     keep_blocks(tx, store, step.seen)
-    if not step.moves:
+    if not step.has_transition:
         store.rollouts.renew_lease(tx, rollout.id, lease_until)
         _say(tx, store, rollout, step)
         return None
-    transition = apply(replace(rollout, lease_expires_at=lease_until), move_of(step))
+    transition = apply(replace(rollout, lease_expires_at=lease_until), request_of(step))
     decision = record_transition(tx, store, transition)
     promote(tx, store, transition)
     _say(tx, store, transition.rollout, step)
@@ -120,21 +120,21 @@ def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_s
 
 def keep_blocks(tx: Transaction, store: Store, seen: SeenBlocks) -> None:
     """Raises StaleVersion when somebody was faster."""
-    id, watched = seen.rollout.id, seen.watched
-    stored = store.blocks.watch(tx, id)
+    id, known = seen.rollout.id, seen.known
+    stored = store.blocks.state(tx, id)
     if (stored.n_blocks if stored else None) != seen.n_before:
         raise StaleVersion(f"The blocks of rollout {id} moved while it was looked at.", rollout=id)
     store.blocks.add(tx, seen.blocks)
-    store.unit_counts.put(tx, id, watched.watch.n_blocks, seen.units)
-    store.blocks.put_watch(tx, id, StoredWatch(n_blocks=watched.watch.n_blocks, state=as_text(watched), updated_at=seen.at))
+    store.unit_counts.put(tx, id, known.state.n_blocks, seen.units)
+    store.blocks.put_state(tx, id, EvidenceRow(n_blocks=known.state.n_blocks, state=as_text(known), updated_at=seen.at))
 
 
 def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime) -> Mapping[str, Any] | None:
-    """What the blocks closed so far say, for an operator's move; None before the first look."""
-    stored = store.blocks.watch(tx, rollout.id)
+    """What the blocks closed so far say, for what an operator asks; None before the first look."""
+    stored = store.blocks.state(tx, rollout.id)
     if stored is None or rollout.status != "deploying":
         return None
-    return next_action(rollout, from_text(stored.state).watch, at=at, clock_at=clock_at).evidence
+    return next_action(rollout, from_text(stored.state).state, at=at, clock_at=clock_at).evidence
 
 
 class _Look:
@@ -144,9 +144,9 @@ class _Look:
         """``apart``: when units of the rollout were served outside it."""
         self._evidence, self._rollout, self._at = evidence, rollout, at
         self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
-        stored = evidence.watch(rollout.id)
+        stored = evidence.state(rollout.id)
         self._n_before = stored.n_blocks if stored else None
-        self._watched = from_text(stored.state) if stored else StoredEvidence(watch=begin(rollout.settings))
+        self._known = from_text(stored.state) if stored else StoredEvidence(state=begin(rollout.settings))
         self._blocks: list[StoredBlock] = []
         self._units: dict[tuple[int, str], UnitCount] = {}
         self._apart = apart
@@ -160,18 +160,18 @@ class _Look:
         self._cohorts()
         self._guardrails()
         return SeenBlocks(
-            rollout=self._rollout, n_before=self._n_before, watched=self._watched, blocks=tuple(self._blocks), units=self._units,
+            rollout=self._rollout, n_before=self._n_before, known=self._known, blocks=tuple(self._blocks), units=self._units,
             more=self._more, at=self._at, clock_at=self._clock_now,
         )  # fmt: skip
 
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
-        watch = self._watched.watch
-        (block,) = chained(self._rollout.id, [(kind, content)], n_before=watch.n_blocks, head=watch.head, closed_at=self._at)
+        state = self._known.state
+        (block,) = chained(self._rollout.id, [(kind, content)], n_before=state.n_blocks, head=state.head, closed_at=self._at)
         self._blocks.append(block)
-        self._watched = replace(self._watched, watch=after(watch, block, self._rollout.settings, self._rollout.ladder))
+        self._known = replace(self._known, state=after(state, block, self._rollout.settings, self._rollout.ladder))
 
     def _baseline(self) -> None:
-        known = self._watched.watch.baseline
+        known = self._known.state.baseline
         if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
             return
         found = champion_baseline(self._evidence, self._rollout.family, self._rollout.champion, self._now)
@@ -183,12 +183,12 @@ class _Look:
     def _cohorts(self) -> None:
         settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
         n_units = 0
-        for cohort in due(self._rollout, closed=self._watched.cohorts, clock_now=settled):
+        for cohort in due(self._rollout, closed=self._known.cohorts, clock_now=settled):
             if n_units >= UNITS_AHEAD:
                 self._more = True
                 return
             n_units += self._cohort(cohort)
-            self._watched = replace(self._watched, cohorts={**self._watched.cohorts, cohort.stage: cohort.start})
+            self._known = replace(self._known, cohorts={**self._known.cohorts, cohort.stage: cohort.start})
 
     def _cohort(self, cohort: Cohort) -> int:
         """How many units it read."""
@@ -233,7 +233,7 @@ class _Look:
             for (key, variant, share), n in self._evidence.exposures(self._rollout.id).items()
             if variant in of_variant and stage_of(self._rollout.ladder, share) == cohort.stage
         }
-        known = self._watched.watch.recomputed
+        known = self._known.state.recomputed
         which = {(arm, key) for arm, keys in units.values() for key in keys}
         counted = {(arm, key): known.get(recomputed_name(cohort.stage, arm, key), 0) for arm, key in which}
         return within_exposures(units, reported=reported, counted=counted)
@@ -258,7 +258,7 @@ class _Look:
     def _guardrails(self) -> None:
         started = self._rollout.started_at
         assert started is not None
-        since = self._watched.guardrails_until or window_start(started)
+        since = self._known.guardrails_until or window_start(started)
         if self._now < since:
             raise Refused(
                 f"the clock shows {when(self._now)}, and its requests are counted until {when(since)} already: the clock went back, "
@@ -275,7 +275,7 @@ class _Look:
             fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
         for begun, stage in sorted(requests.keys() | fetches.keys()):
             self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
-        self._watched = replace(self._watched, guardrails_until=until)
+        self._known = replace(self._known, guardrails_until=until)
 
     def _window(self, begun: datetime, stage: int, requests: list[ReportedRequest], fetches: list[Fetches]) -> None:
         minute = int(begun.timestamp()) // 60
@@ -286,12 +286,12 @@ class _Look:
         sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
         for one in fetches:
             sums[one.arm] += one.n
-        limits = limits_of(self._watched.watch, self._rollout.settings)
+        limits = limits_of(self._known.state, self._rollout.settings)
         content = guardrail_content(
-            begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits, numbers=self._watched.numbers
+            begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits, numbers=self._known.numbers
         )
         self._close("guardrails", content)
-        self._watched = replace(self._watched, last_units=last_units(self._watched.last_units, requests))
+        self._known = replace(self._known, last_units=last_units(self._known.last_units, requests))
 
     def _by_window(self, requests: list[ReportedRequest]) -> dict[tuple[datetime, int], list[ReportedRequest]]:
         found: dict[tuple[datetime, int], list[ReportedRequest]] = {}
@@ -310,7 +310,7 @@ class _Look:
         return self._now - (self._clock_now - clock_at) / self._scale
 
 
-def move_of(step: TickStep) -> TransitionRequest:
+def request_of(step: TickStep) -> TransitionRequest:
     """What follows from the step does to the rollout; it must not say wait."""
     action = step.follows
     assert action.act != "wait"

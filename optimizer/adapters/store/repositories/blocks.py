@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.tables import CohortBlockRow, RolloutWatchRow
 from optimizer.core.rollout.blocks import StoredBlock
-from optimizer.ports import StoredWatch
+from optimizer.ports import EvidenceRow
 
 BLOCKS = CohortBlockRow.__table__
 WATCHES = RolloutWatchRow.__table__
@@ -21,12 +21,12 @@ BLOCKS_PER_QUERY = 500
 class BlockTables:
     """ports.Blocks on the database."""
 
-    def watch(self, tx: Connection, rollout: str) -> StoredWatch | None:
+    def state(self, tx: Connection, rollout: str) -> EvidenceRow | None:
         row = tx.execute(_WATCH, {"of": rollout}).mappings().first()
-        return None if row is None else StoredWatch(n_blocks=row["n_blocks"], state=row["state"], updated_at=row["updated_at"])
+        return None if row is None else EvidenceRow(n_blocks=row["n_blocks"], state=row["state"], updated_at=row["updated_at"])
 
-    def put_watch(self, tx: Connection, rollout: str, watch: StoredWatch) -> None:
-        columns = {"rollout": rollout, "n_blocks": watch.n_blocks, "state": watch.state, "updated_at": watch.updated_at}
+    def put_state(self, tx: Connection, rollout: str, row: EvidenceRow) -> None:
+        columns = {"rollout": rollout, "n_blocks": row.n_blocks, "state": row.state, "updated_at": row.updated_at}
         upsert(tx, WATCHES, [columns])
 
     def add(self, tx: Connection, blocks: Sequence[StoredBlock]) -> None:
