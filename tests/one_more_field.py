@@ -30,9 +30,9 @@ def main(folder: Path) -> dict[str, Any]:
     from sqlalchemy import text
     from sqlmodel import SQLModel
 
-    from api import shapes
     from api.app import create_app
     from optimizer.host.config import load_settings
+    from optimizer.runtime import shapes
     from tests.event_table import event_table
     from tests.ingestion import Installation, token
     from tests.stores import new_database

@@ -7,12 +7,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from api import shapes
 from api.routing import caller_of, guarded, router
 from api.schemas import PruneBody
 from api.services import Shared
 from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
 from optimizer.jobs.upkeep.read_retention import retentions
+from optimizer.runtime import shapes
 
 BATCHES = 40  # of one request: it answers within seconds, and says whether more is due
 

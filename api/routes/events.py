@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
-from api import shapes
 from api.access.auth import Caller, family_asked, require_family
 from api.http.bodies import StrictRequest, beside, check_media_type
 from api.http.event_lines import n_lines, parts_of
@@ -25,6 +24,7 @@ from optimizer.core.feedback.fields import FIELDS
 from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake
 from optimizer.jobs.feedback.record_exposures import record_exposures
 from optimizer.ports import Transaction
+from optimizer.runtime import shapes
 
 MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are
 NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from api import shapes
 from api.http.etags import check_preconditions, etag_of
 from api.http.pagination import page
 from api.idempotency import kept
@@ -20,6 +19,7 @@ from optimizer.core.serving.assignment import unit_hmac
 from optimizer.jobs.rollouts.put_override import put_override
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.scheduling.set_schedule import read_schedule
+from optimizer.runtime import shapes
 
 routes: APIRouter = router("Families")
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api import shapes
 from api.access.auth import require_family
 from api.idempotency import kept
 from api.routing import guarded, router
 from api.schemas import FreezeBody
 from api.services import Shared
 from optimizer.jobs.rollouts import freeze as job
+from optimizer.runtime import shapes
 
 routes: APIRouter = router("Rollouts")
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from api import shapes
 from api.http.pagination import page
 from api.idempotency import kept
 from api.routing import Asking, guarded, router
@@ -17,6 +16,7 @@ from api.services import Shared
 from optimizer.core.serving.access import access_of
 from optimizer.jobs.upkeep.manage_keys import KeyReport, create_key, revoke_key, rotate_key, shown, undo_rotation
 from optimizer.ports import Store
+from optimizer.runtime import shapes
 
 Name = Annotated[str, Path(min_length=1, max_length=100)]
 routes: APIRouter = router("Keys")

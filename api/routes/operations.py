@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from api import shapes
 from api.access.auth import family_asked
 from api.http.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, guarded, router
@@ -21,6 +20,7 @@ from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.ports import Transaction
+from optimizer.runtime import shapes
 
 PROCESSES = ("api", "gateway", "worker", "mlflow")
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away

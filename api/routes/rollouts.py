@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 
-from api import shapes
 from api.access.auth import Caller
 from api.http.pagination import Cursor, Limit, page, slice_of
 from api.http.problems import PreconditionFailed
@@ -23,6 +22,7 @@ from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.rollout_view import rollout_view
 from optimizer.jobs.rollouts.start_rollout import Start, start_rollout
 from optimizer.ports import Transaction
+from optimizer.runtime import shapes
 
 ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = ("hold", "rollback", "reject")  # what stops a candidate never waits for a limit or an If-Match
 
@@ -44,8 +44,7 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
             response.status_code = 200
         else:
             response.headers["Location"] = f"/v1/rollouts/{started.rollout.id}"
-        forecast = shapes.forecast(started.forecast)
-        return {**shapes.change(started.report), "gates": list(started.gates), "dry_run": started.dry_run, "forecast": forecast}
+        return shapes.started(started)
 
     started = start_rollout(
         shared.family(family),

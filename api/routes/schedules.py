@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api import shapes
 from api.http.etags import check_preconditions
 from api.http.problems import PreconditionRequired
 from api.idempotency import kept
@@ -17,6 +16,7 @@ from api.services import Services, Shared
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.scheduling.schedule import ScheduleInForce
 from optimizer.jobs.scheduling.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
+from optimizer.runtime import shapes
 
 routes: APIRouter = router("Studies")
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import shapes
 from api.access.auth import Caller, family_asked
 from api.http.pagination import Cursor, Limit, page, slice_of
 from api.idempotency import kept
@@ -23,7 +22,7 @@ from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.nominate import LookPrice, nominate
 from optimizer.jobs.studies.request_stop import request_stop
 from optimizer.ports import Transaction
-from optimizer.runtime import wiring
+from optimizer.runtime import shapes, wiring
 
 routes: APIRouter = router("Studies")
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import shapes
 from api.access.auth import Caller, require_family
 from api.http.pagination import Cursor, Limit, page, slice_of
 from api.idempotency import kept
@@ -19,6 +18,7 @@ from optimizer.core.base.errors import NotFound
 from optimizer.jobs.families.create_variant import Created, VariantDraft
 from optimizer.jobs.families.create_variant import create_variant as create_variant_job
 from optimizer.ports import Transaction, VariantRecord
+from optimizer.runtime import shapes
 
 routes: APIRouter = router("Variants")
 OfFamily = Annotated[str | None, Query(description="Where several families hold the same content: which one is meant")]
@@ -54,7 +54,7 @@ def create_variant(family: str, body: VariantBody, shared: Shared, request: Requ
         if not created.new:
             response.status_code = 200
         response.headers["Location"] = f"/v1/variants/{created.record.variant.id}"
-        return {**shapes.variant(created.record), "new": created.new}
+        return shapes.created(created)
 
     store = kept(request, shared, response, answer)
     return answer(create_variant_job(shared.family(family), draft, actor=request.state.caller.actor, store=store, clock=shared.clock))

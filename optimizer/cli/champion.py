@@ -28,14 +28,7 @@ def rollback(
     """
     session = Session()
     session.family(family)
-    if session.server is not None:
-        answer = session.server.post(f"/v1/families/{family}/champion/rollback", {"reason": reason or "", "expect": expect})
-        show_change(as_json, answer)
-        return
-    from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
-
-    report = roll_back_champion(family, actor=session.actor, reason=reason, store=session.store, clock=session.clock, expect=expect)
-    show_change(as_json, report)
+    show_change(as_json, session.operations.roll_back_champion(family, reason=reason, expect=expect))
 
 
 @app.command()

@@ -1,17 +1,13 @@
-"""Shows what a change did, whether a job reports it here or the server does."""
+"""Shows what a change of a rollout or champion did."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from optimizer.cli.output import plain, show, tell_change
+from optimizer.cli.operations.protocol import Answer
+from optimizer.cli.output import show, tell_change
 
 
-def show_change(as_json: bool, report: Any) -> None:
-    """``report``: a job's ChangeReport, or the server's answer with the same members."""
-    values: Mapping[str, Any] = report if isinstance(report, Mapping) else plain(report)
-    show(as_json, values, lambda out: None)
-    act = (isinstance(report, Mapping) and values["decision"]) or values  # the server's `forced` is the whole rollout's
-    forced = " (forced)" if act["forced"] and values.get("changed", True) else ""
-    tell_change(f"{values['family']}: {values['what']}{forced}.", why=values["why"], undo=values["undo"] or "", then=values["next"] or "")
+def show_change(as_json: bool, answer: Answer) -> None:
+    show(as_json, answer, lambda out: None)
+    act = answer["decision"] or answer  # the rollout's own ``forced`` says that some act on it was
+    forced = " (forced)" if act["forced"] and answer["changed"] else ""
+    tell_change(f"{answer['family']}: {answer['what']}{forced}.", why=answer["why"], undo=answer["undo"] or "", then=answer["next"] or "")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json, plain, show, tell_change
+from optimizer.cli.output import Json, show, tell_change
 from optimizer.cli.session import Session
 
 app = typer.Typer(name="clock", no_args_is_help=True, help="The time that ticks go by.")
@@ -23,15 +22,6 @@ def reset(reason: Annotated[str | None, typer.Option(help="Why; kept in the reco
 
     Example: detent clock reset --reason "the clock ran three hours ahead"
     """
-    session = Session()
-    if session.server is not None:
-        _show(as_json, session.server.post("/v1/clock/reset", {"reason": reason}))
-        return
-    from optimizer.jobs.upkeep.reset_clock import reset_clock
-
-    _show(as_json, plain(reset_clock(reason, actor=session.actor, store=session.store, clock=session.clock)))
-
-
-def _show(as_json: bool, values: Mapping[str, Any]) -> None:
-    show(as_json, values, lambda out: None)
-    tell_change(f"{values['what']}.", why=values["why"], undo=values["undo"], then=values["next"] or "")
+    answer = Session().operations.reset_clock(reason=reason)
+    show(as_json, answer, lambda out: None)
+    tell_change(f"{answer['what']}.", why=answer["why"], undo=answer["undo"], then=answer["next"] or "")

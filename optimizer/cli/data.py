@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from optimizer.cli import later
-from optimizer.cli.output import Json, plain, say, show, table, tell_change
+from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
 
@@ -34,8 +33,7 @@ def prune(
 
     Example: detent data prune --dry-run
     """
-    session = Session()
-    report = _through_server(session, dry_run) if session.server is not None else _here(session, dry_run)
+    report = Session().operations.prune(dry_run=dry_run)
     gone = [row for row in report["items"] if row["n"]]
     show(as_json, report, table(gone, COLUMNS, empty="Nothing is older than its retention."))
     for left in report["left_alone"]:
@@ -45,33 +43,3 @@ def prune(
         tell_change(f"{n} deleted.", why="older than its retention", undo="none, but from a backup", then="")
     elif gone:
         say(f"{n} would be deleted. Do it now: detent data prune")
-
-
-def _through_server(session: Session, dry_run: bool) -> dict[str, Any]:
-    """Asks again until nothing more is due; the rows of all answers added up."""
-    server = session.server
-    assert server is not None
-    sums: dict[tuple[Any, Any], dict[str, Any]] = {}
-    while True:
-        answer: Mapping[str, Any] = server.post("/v1/data/prune", {"dry_run": dry_run})
-        for row in answer["items"]:
-            known = sums.setdefault((row["family"], row["rows"]), {**row, "n": 0})
-            known["n"] += row["n"]
-        if not answer["more"]:
-            return {**answer, "items": list(sums.values())}
-
-
-def _here(session: Session, dry_run: bool) -> dict[str, Any]:
-    from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
-    from optimizer.jobs.upkeep.read_retention import retentions
-
-    store, clock, files = session.store, session.clock, session.families
-    days = session.settings.pipeline_retain_days
-    kept, unpruned = retentions(store, clock, dict(files.families), files.problems, pipeline_days=days)
-    report = what_would_go(store, kept) if dry_run else prune_records(store, clock, kept, actor=session.actor)
-    return {
-        "dry_run": dry_run,
-        "items": [plain(one) for one in report.pruned],
-        "left_alone": [plain(one) for one in unpruned],
-        "more": False,
-    }

@@ -1,13 +1,13 @@
-"""``detent freeze`` and ``detent unfreeze``: champions only, until somebody lets things go on."""
+"""``detent freeze`` and ``detent unfreeze``: champions only, until a person lets things go on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json, plain, show, tell_change
+from optimizer.cli.operations.protocol import Answer
+from optimizer.cli.output import Json, show, tell_change
 from optimizer.cli.session import Session
 
 FamilyName = Annotated[str | None, typer.Argument(help="Name of the family; default: every family.", show_default=False)]
@@ -24,7 +24,7 @@ def freeze(family: FamilyName = None, reason: Reason = None, as_json: Json = Fal
 
     Example: detent freeze triage --reason "launch day"
     """
-    _change("freeze", family, reason, as_json)
+    _show(as_json, Session().operations.freeze(family, reason=reason))
 
 
 def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = False) -> None:
@@ -32,21 +32,9 @@ def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = F
 
     Example: detent unfreeze triage
     """
-    _change("unfreeze", family, reason, as_json)
+    _show(as_json, Session().operations.unfreeze(family, reason=reason))
 
 
-def _change(act: str, family: str | None, reason: str | None, as_json: bool) -> None:
-    session = Session()
-    if session.server is not None:
-        _show(as_json, session.server.post(f"/v1/{act}", {"family": family, "reason": reason}))
-        return
-    from optimizer.jobs.rollouts import freeze as job
-
-    carry_out = job.freeze if act == "freeze" else job.unfreeze
-    _show(as_json, carry_out(family, reason, actor=session.actor, store=session.store, clock=session.clock))
-
-
-def _show(as_json: bool, report: Any) -> None:
-    values: Mapping[str, Any] = report if isinstance(report, Mapping) else plain(report)
-    show(as_json, values, lambda out: None)
-    tell_change(f"{values['what']}.", why=values["why"], undo=values["undo"] or "", then=values["next"] or "")
+def _show(as_json: bool, answer: Answer) -> None:
+    show(as_json, answer, lambda out: None)
+    tell_change(f"{answer['what']}.", why=answer["why"], undo=answer["undo"] or "", then=answer["next"] or "")

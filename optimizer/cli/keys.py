@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +15,7 @@ from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
-    from optimizer.jobs.upkeep.manage_keys import KeyReport
-    from optimizer.runtime.api_client import ApiClient
+    from optimizer.cli.operations.protocol import Operations
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -50,24 +49,16 @@ def create(
     session = Session()
     now = session.clock.now()
     limits = {"requests_per_minute": requests_per_minute, "calls_per_day": calls_per_day, "usd_per_day": usd_per_day}
-    asked: dict[str, Any] = {
-        "roles": [word for given in role or ["feedback"] for word in given.split(",")],
-        "sources": source or [],
-        "families": family or None,
-        "expires_at": _end_of(expires, now) if expires is not None else None,
-        "limits": limits,
-    }
-    access = access_of(**asked, now=now)
+    access = access_of(
+        [word for given in role or ["feedback"] for word in given.split(",")],
+        sources=source or [],
+        families=family or None,
+        expires_at=_end_of(expires, now) if expires is not None else None,
+        limits=limits,
+        now=now,
+    )
     _warn_of_first(session, name, as_json)
-
-    def here() -> KeyReport:
-        from optimizer.jobs.upkeep.manage_keys import create_key
-
-        known = session.families.families.keys()
-        return create_key(name, access, actor=session.actor, store=session.store, clock=session.clock, families=known)
-
-    expires_at = access.expires_at.isoformat() if access.expires_at is not None else None
-    _change(session, as_json, here, "/v1/keys", {**asked, "name": name, "expires_at": expires_at})
+    _tell(_operations(session).create_key(name, access), as_json)
 
 
 @app.command("list")
@@ -102,18 +93,9 @@ def rotate(
 
     Example: detent keys rotate web-app --grace 7d
     """
-    session = Session()
     span = _span(grace, "--grace")
-
-    def here() -> KeyReport:
-        from optimizer.jobs.upkeep.manage_keys import rotate_key, undo_rotation
-
-        if undo:
-            return undo_rotation(name, actor=session.actor, store=session.store, clock=session.clock)
-        return rotate_key(name, grace=span, actor=session.actor, store=session.store, clock=session.clock)
-
-    body: dict[str, Any] = {"undo": True} if undo else {"grace_s": span.total_seconds()}
-    _change(session, as_json, here, f"/v1/keys/{_quoted(name)}/rotate", body)
+    operations = _operations(Session())
+    _tell(operations.undo_rotation(name) if undo else operations.rotate_key(name, span), as_json)
 
 
 @app.command()
@@ -124,21 +106,7 @@ def revoke(
 ) -> None:
     """End a key at once, and for good. Revoking the last one does not open the server; --reopen does, where it is the only one."""
     session = Session()
-    if reopen:
-        _tell(_reopened(session, name), as_json)
-        return
-
-    def here() -> KeyReport:
-        from optimizer.jobs.upkeep.manage_keys import revoke_key
-
-        return revoke_key(name, actor=session.actor, store=session.store, clock=session.clock)
-
-    _change(session, as_json, here, f"/v1/keys/{_quoted(name)}/revoke", {})
-
-
-def _change(session: Session, as_json: bool, here: Callable[[], KeyReport], path: str, body: Mapping[str, Any]) -> None:
-    server = _server(session)
-    _tell(server.post(path, body) if server is not None else plain(here()), as_json)
+    _tell(_reopened(session, name) if reopen else _operations(session).revoke_key(name), as_json)
 
 
 def _tell(report: Mapping[str, Any], as_json: bool) -> None:
@@ -174,12 +142,14 @@ def _reopened(session: Session, name: str) -> Mapping[str, Any]:
     return dict(plain(report))
 
 
-def _server(session: Session) -> ApiClient | None:
-    """The server of this home, where it would let this command in; else the store, which is open to who may administer this machine."""
-    if session.server is None or session.settings.api_key is not None:
-        return session.server
+def _operations(session: Session) -> Operations:
+    """The server's, where it would let this command in; else those on the store, which is open to who may administer this machine."""
+    from optimizer.cli.operations.local import LocalOperations
+
+    if session.settings.api_key is not None:
+        return session.operations
     with session.store.read() as tx:
-        return None if session.store.api_keys.all(tx) else session.server
+        return LocalOperations(session) if session.store.api_keys.all(tx) else session.operations
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,9 +172,3 @@ def _span(text: str, option: str) -> timedelta:
     if found is None:
         raise InvalidInput(f"{option} needs a time such as 30m, 24h or 7d, not {text!r}.")
     return timedelta(seconds=int(found[1]) * UNITS[found[2]]) if found[1] else timedelta()
-
-
-def _quoted(name: str) -> str:
-    from urllib.parse import quote
-
-    return quote(name, safe="")

@@ -1,6 +1,6 @@
 """What a command works with: settings, the store, and the server of this home when one runs.
 
-Reading commands read the store. Changing commands go through the API when a server runs, else they act on the store.
+Reading commands read the store. Changing commands use ``operations``, which ask the server when one runs, else act on the store.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.host.actor import local_actor
 
 if TYPE_CHECKING:
+    from optimizer.cli.operations.protocol import Operations
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
     from optimizer.host.config import Settings
@@ -43,6 +44,14 @@ class Session:
         from optimizer.runtime.api_client import ApiClient
 
         return ApiClient.of_running_server(self.settings)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """By the server where one runs, else on the store."""
+        from optimizer.cli.operations.local import LocalOperations
+        from optimizer.cli.operations.remote import RemoteOperations
+
+        return RemoteOperations(self.server) if self.server is not None else LocalOperations(self)
 
     @cached_property
     def store(self) -> Store:

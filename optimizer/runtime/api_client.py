@@ -21,10 +21,11 @@ BY_SLUG: Mapping[str, type[DetentError]] = {
 class ApiClient:
     """One server. Raises the DetentError that the server's problem document names."""
 
-    def __init__(self, url: str, api_key: str | None = None, *, timeout_s: float = 60.0) -> None:
+    def __init__(self, url: str, api_key: str | None = None, *, timeout_s: float = 60.0, http: httpx.Client | None = None) -> None:
+        """``http``: what reaches the server, instead of a connection to ``url``."""
         self.url = url
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
+        self._http = http or httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
     @classmethod
     def of_running_server(cls, settings: Settings) -> ApiClient | None:

@@ -261,7 +261,7 @@ def test_a_freeze_is_told_shown_and_taken_back(detent: Detent) -> None:
     assert detent("study", "run", "support_topics", "--budget-calls", "1000").code == 1
     assert detent("freeze", "nothing").code == 1
     everywhere = detent("freeze", "--json").json
-    assert (everywhere["family"], [one["scope"] for one in everywhere["freezes"]]) == (None, ["", "support_topics"])
+    assert (everywhere["family"], [one["family"] for one in everywhere["freezes"]]) == (None, [None, "support_topics"])
     assert detent("unfreeze").code == 0
     assert detent("unfreeze", "support_topics", "--json").json["freezes"] == []
     assert detent("unfreeze", "support_topics", "--json").json["changed"] is False

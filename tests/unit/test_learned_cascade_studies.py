@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from api import shapes
 from optimizer.adapters.predictors.learning import learn_confidence
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
@@ -33,6 +32,7 @@ from optimizer.core.search.cascade.learned import (
     signal_faults,
 )
 from optimizer.jobs.studies.report_study import report_study
+from optimizer.runtime import shapes
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_family
 from tests.unit.test_cascade_studies import Models
 

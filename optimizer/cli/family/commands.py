@@ -184,7 +184,7 @@ def adopt(
     Example: detent family adopt triage --confirm triage
     """
     from optimizer.jobs.families.adopt_file_version import adopt_file_version
-    from optimizer.runtime import wiring
+    from optimizer.runtime import shapes, wiring
 
     session = Session()
     declared = session.family(family)
@@ -195,4 +195,4 @@ def adopt(
         declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock,
         models=wiring.open_models(session.settings), loaded=wiring.loaded_models(session.settings), reason=reason,
     )  # fmt: skip
-    show_change(as_json, report)
+    show_change(as_json, shapes.change(report))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from optimizer.cli.output import Json, plain, show, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from optimizer.core.base.values import Aim
 
 
 def register(app: typer.Typer) -> None:
@@ -46,31 +48,14 @@ def schedule(
         _read(session, family, as_json)
         return
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
-    body = {"on": True, "holdout": holdout, "strategy": strategy, "aim": aim, "reason": reason or ""}
-    body |= {"cron": cron} if cron is not None or no_cron else {}
-    report = _switch_off(session, family, reason or "") if off else _switch_on(session, family, body)
-    values: Mapping[str, Any] = report if isinstance(report, Mapping) else plain(report)
-    show(as_json, values, lambda out: None)
-    tell_change(f"{family}: {values['what']}.", why=values["why"], undo=values["undo"] or "", then=values["next"] or "")
-
-
-def _switch_on(session: Session, family: str, body: Mapping[str, Any]) -> Any:
-    if (server := session.server) is not None:
-        return server.put(f"/v1/families/{family}/schedule", body)
-    from optimizer.jobs.scheduling.set_schedule import set_schedule
-
-    return set_schedule(
-        session.family(family), cron=body.get("cron"), from_file="cron" not in body, holdout=body["holdout"], strategy=body["strategy"],
-        aim=body["aim"], reason=body["reason"], actor=session.actor, store=session.store, clock=session.clock,
-    )  # fmt: skip
-
-
-def _switch_off(session: Session, family: str, reason: str) -> Any:
-    if (server := session.server) is not None:
-        return server.delete(f"/v1/families/{family}/schedule", reason=reason)
-    from optimizer.jobs.scheduling.set_schedule import unset_schedule
-
-    return unset_schedule(session.family(family), reason=reason, actor=session.actor, store=session.store, clock=session.clock)
+    if off:
+        answer = session.operations.unset_schedule(family, reason=reason)
+    else:
+        answer = session.operations.set_schedule(
+            family, cron=cron, from_file=not no_cron, holdout=holdout, strategy=strategy, aim=cast("Aim | None", aim), reason=reason
+        )
+    show(as_json, answer, lambda out: None)
+    tell_change(f"{family}: {answer['what']}.", why=answer["why"], undo=answer["undo"] or "", then=answer["next"] or "")
 
 
 def _read(session: Session, family: str, as_json: bool) -> None:

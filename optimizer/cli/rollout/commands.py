@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -18,6 +17,10 @@ from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import last_nominated
 from optimizer.core.base.errors import Conflict, InvalidInput
+
+if TYPE_CHECKING:
+    from optimizer.core.base.values import Aim
+    from optimizer.core.rollout.transitions import OperatorAct
 
 app = typer.Typer(name="rollout", no_args_is_help=True, help="Gradual exposure of a candidate: start, watch, advance, promote, roll back.")
 
@@ -47,51 +50,20 @@ def start(
     """
     check_one_of("--aim", aim, AIMS)
     session = Session()
-    declared = session.family(family)
+    session.family(family)
     if variant and named and variant != named:
         raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
     candidate = variant or named or _last_nominated(session, family)
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)
-    if session.server is not None and study is None:
-        body = {
-            "variant": candidate,
-            "aim": aim,
-            "ladder": shares,
-            "margin": margin,
-            "dry_run": dry_run,
-            "confirm": confirm,
-            "reason": reason,
-        }
-        _show_start(as_json, session.server.post(f"/v1/families/{family}/rollouts", body))
-        return
-    from optimizer.jobs.rollouts.start_rollout import start_rollout
-
-    begun = start_rollout(
-        declared,
-        candidate,
-        actor=session.actor,
-        store=session.store,
-        clock=session.clock,
-        confirm=confirm,
-        aim=aim,  # type: ignore[arg-type]
-        ladder=shares,
-        margin=margin,
+    answer = session.operations.start_rollout(
+        family, candidate, aim=cast("Aim | None", aim), ladder=shares, margin=margin, study=study, reason=reason, confirm=confirm,
         dry_run=dry_run,
-        study=study,
-        reason=reason,
-    )
-    _show_start(
-        as_json, {**plain(begun.report), "gates": begun.gates, "dry_run": begun.dry_run, "forecast": begun.forecast.as_record()}
     )  # fmt: skip
-
-
-def _show_start(as_json: bool, values: Mapping[str, Any]) -> None:
-    """What a start did; a dry run also shows its forecast in full."""
-    show_change(as_json, values)
-    if values["dry_run"] and not as_json:
-        view_forecast(console(), values["forecast"])
+    show_change(as_json, answer)
+    if dry_run and not as_json:
+        view_forecast(console(), answer["forecast"])
 
 
 def reason_of(given: str | None, confirm: str | None) -> str | None:
@@ -116,28 +88,13 @@ def _last_nominated(session: Session, family: str) -> str:
     return winner
 
 
-def _act(act: str, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:
-    """One act on the active rollout, by the server where one runs."""
+def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:
+    """One act on the active rollout."""
     session = Session()
     rollout = session.active_rollout(family)
-    reason = reason_of(reason, confirm)
-    if session.server is not None:
-        body = {"reason": reason, "confirm": confirm}
-        show_change(as_json, session.server.post(f"/v1/rollouts/{rollout.id}/{act}", body))
-        return
-    from optimizer.jobs.rollouts.operate_rollout import operate
-
-    report = operate(
-        rollout.id,
-        act,  # type: ignore[arg-type]
-        actor=session.actor,
-        reason=reason,
-        confirm=confirm,
-        store=session.store,
-        clock=session.clock,
-    )
-    show_change(as_json, report)
-    if report.rollout is not None and report.rollout.status == "approved":
+    answer = session.operations.act_on_rollout(rollout.id, act, reason=reason_of(reason, confirm), confirm=confirm)
+    show_change(as_json, answer)
+    if answer.get("status") == "approved" and session.server is None:
         say("No server runs here: the candidate is served once `detent serve` ticks.")
 
 

@@ -157,12 +157,7 @@ def cancel(study: StudyId, as_json: Json = False) -> None:
         show(as_json, found, lambda out: None)
         say(f"Study {found.id} is {found.status} already; nothing changed.")
         return
-    if session.server is not None:
-        session.server.post(f"/v1/studies/{found.id}/cancel", {})
-    else:
-        from optimizer.jobs.studies.request_stop import request_stop
-
-        request_stop(found.id, actor=session.actor, store=session.store, clock=session.clock)
+    session.operations.cancel_study(found.id)
     show(as_json, find_study(session, found.id), lambda out: None)
     tell_change(
         f"{found.family}: study {found.id} stops before its next call.",

@@ -9,7 +9,7 @@ import typer
 
 from optimizer.cli.output import console, show
 from optimizer.cli.session import Session
-from optimizer.cli.study.run import by_worker, here_or_by_worker, read_study, view_price
+from optimizer.cli.study.run import follow_study, view_price
 from optimizer.cli.variant.find import find_variant
 from optimizer.core.base.errors import Refused
 from optimizer.core.base.values import Aim
@@ -22,7 +22,7 @@ def run(
 ) -> Study | None:  # fmt: skip
     """The study that has confirmed the variant, or was asked to; None after a dry run."""
     variant = find_variant(session, family, name).variant.id
-    price = _confirm(session, family, variant, aim, dry_run=True)
+    price = _price(session, family, variant, aim)
     if dry_run:
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, family, price))
         return None
@@ -30,12 +30,8 @@ def run(
         return price
     if not yes:
         _ask(family, price)
-    if session.server is not None:
-        answer = session.server.post(f"/v1/families/{family}/studies", {"strategy": "confirm", "variant": variant, "aim": aim})
-        return by_worker(session, str(answer["id"]), follow, as_json)
-    found = _confirm(session, family, variant, aim, dry_run=False)
-    assert isinstance(found, Study)
-    return read_study(session, found.id) if found.finished_at else here_or_by_worker(session, lambda: found.id, follow, as_json)
+    answer = session.operations.confirm_variant(family, variant, cast(Aim, aim))
+    return follow_study(session, answer["id"], follow=follow, quiet=as_json)
 
 
 def _ask(family: str, price: LookPrice) -> None:
@@ -49,11 +45,11 @@ def _ask(family: str, price: LookPrice) -> None:
         raise Refused("Nothing was spent.")
 
 
-def _confirm(session: Session, family: str, variant: str, aim: str, *, dry_run: bool) -> LookPrice | Study:
+def _price(session: Session, family: str, variant: str, aim: str) -> LookPrice | Study:
     from optimizer.jobs.studies.confirm_variant import confirm_variant
     from optimizer.runtime import wiring
 
     return confirm_variant(
         session.family(family), variant, aim=cast(Aim, aim), actor=session.actor, store=session.store, clock=session.clock,
-        models=wiring.open_models(session.settings), dry_run=dry_run, usd_per_month=session.settings.usd_per_month,
+        models=wiring.open_models(session.settings), dry_run=True, usd_per_month=session.settings.usd_per_month,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,6 +41,11 @@ class StudyRequest:
     budget: Budget
     seed: int
     definition: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """As arguments."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def of(cls, values: Mapping[str, Any], **options: Any) -> StudyRequest:
@@ -85,8 +90,20 @@ def read_definition(path: Path | None) -> Mapping[str, Any]:
 
 def estimate(session: Session, family: Family, request: StudyRequest) -> CostEstimate:
     """What the study would take; nothing is written and nothing is spent."""
-    made: CostEstimate = _create(session, family, request, dry_run=True)
-    return made
+    from optimizer.jobs.studies.create_study import create_study
+    from optimizer.runtime import wiring
+
+    made = create_study(
+        family,
+        **request.asked,
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        models=wiring.open_models(session.settings),
+        dry_run=True,
+        usd_per_month=session.settings.usd_per_month,
+    )
+    return cast("CostEstimate", made)
 
 
 def view_estimate(out: Console, family: Family, made: CostEstimate, again: str = "") -> None:
@@ -142,38 +159,39 @@ def _asked(family: Family, made: CostEstimate) -> str:
 
 def begin(session: Session, family: Family, request: StudyRequest, *, follow: bool, quiet: bool) -> Study:
     """Start the study and, with ``follow``, wait for its end."""
-    if session.server is not None:
-        body = {
-            "strategy": request.strategy,
-            "aim": request.aim,
-            "budget": {k: v for k, v in asdict(request.budget).items() if v is not None},
-            "seed": request.seed,
-            "definition": dict(request.definition) or None,
-        }
-        answer = session.server.post(f"/v1/families/{family.name}/studies", body)
-        return by_worker(session, str(answer["id"]), follow, quiet)
-    return here_or_by_worker(session, lambda: _create(session, family, request, dry_run=False).id, follow, quiet)
+    answer = session.operations.start_study(family.name, **request.asked)
+    return follow_study(session, answer["id"], follow=follow, quiet=quiet)
 
 
 def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) -> Study:
     """Queue the study again and, with ``follow``, wait for its end."""
     from optimizer.jobs.studies.resume_study import resume_study
 
-    def queue() -> str:
-        declared = session.families.families.get(study.family)
-        limits = MonthlyLimits(
-            family_usd=declared.budget.usd_per_month if declared is not None else None, all_usd=session.settings.usd_per_month
-        )
-        return resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits).id
-
-    if session.server is not None:
-        return by_worker(session, queue(), follow, quiet)
-    return here_or_by_worker(session, queue, follow, quiet)
+    declared = session.families.families.get(study.family)
+    limits = MonthlyLimits(
+        family_usd=declared.budget.usd_per_month if declared is not None else None, all_usd=session.settings.usd_per_month
+    )
+    resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits)  # REST has no route for it
+    return follow_study(session, study.id, follow=follow, quiet=quiet)
 
 
 def price_of_look(session: Session, searched: Study, variant: str, aim: str) -> LookPrice | Study:
     """What confirming ``variant`` for ``aim`` would cost; the study itself where it has confirmed it."""
-    return _nominate(session, searched, variant, aim, dry_run=True)
+    from optimizer.jobs.studies.nominate import nominate
+    from optimizer.runtime import wiring
+
+    return nominate(
+        searched.id,
+        variant=variant,
+        aim=cast(Aim, aim),
+        family=session.family(searched.family),
+        actor=session.actor,
+        store=session.store,
+        clock=session.clock,
+        models=wiring.open_models(session.settings),
+        dry_run=True,
+        usd_per_month=session.settings.usd_per_month,
+    )
 
 
 def view_price(out: Console, family: str, price: LookPrice | Study) -> None:
@@ -195,31 +213,8 @@ def view_price(out: Console, family: str, price: LookPrice | Study) -> None:
 
 def take_to_holdout(session: Session, searched: Study, variant: str, aim: str, *, follow: bool, quiet: bool) -> Study:
     """The study that has confirmed ``variant`` for ``aim``: the given one, or a new one, with ``follow`` at its end."""
-    if session.server is not None:
-        answer = session.server.post(f"/v1/studies/{searched.id}/nominate", {"variant": variant, "aim": aim})
-        id = str(answer["id"])
-        return read_study(session, id) if id == searched.id else by_worker(session, id, follow, quiet)
-    found = _nominate(session, searched, variant, aim, dry_run=False)
-    assert isinstance(found, Study)
-    return found if found.id == searched.id else here_or_by_worker(session, lambda: found.id, follow, quiet)
-
-
-def _nominate(session: Session, searched: Study, variant: str, aim: str, *, dry_run: bool) -> LookPrice | Study:
-    from optimizer.jobs.studies.nominate import nominate
-    from optimizer.runtime import wiring
-
-    return nominate(
-        searched.id,
-        variant=variant,
-        aim=cast(Aim, aim),
-        family=session.family(searched.family),
-        actor=session.actor,
-        store=session.store,
-        clock=session.clock,
-        models=wiring.open_models(session.settings),
-        dry_run=dry_run,
-        usd_per_month=session.settings.usd_per_month,
-    )
+    answer = session.operations.nominate(searched.id, variant, cast(Aim, aim))
+    return follow_study(session, answer["id"], follow=follow, quiet=quiet)
 
 
 def confirmation_lines(study: Study) -> list[str]:
@@ -234,27 +229,26 @@ def confirmation_lines(study: Study) -> list[str]:
     return lines
 
 
-def _create(session: Session, family: Family, request: StudyRequest, *, dry_run: bool) -> Any:
-    from optimizer.jobs.studies.create_study import create_study
-    from optimizer.runtime import wiring
+def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> Study:
+    """The study at its end, where it is waited for. Without a server this process is the worker for as long as the study takes; a worker
+    that runs alone is left to do it.
+    """
+    study = read_study(session, study_id)
+    if study.status in ENDED:
+        return study
+    if session.server is not None:
+        return _by_worker(session, study_id, follow, quiet)
+    lock = run_files.ProcessLock(session.settings, "worker")
+    if not lock.acquire():
+        say(f"The worker with pid {lock.holder()} runs study {study_id}.")
+        return _by_worker(session, study_id, follow, quiet)
+    try:
+        return _here(session, study_id, quiet)
+    finally:
+        lock.release()
 
-    return create_study(
-        family,
-        strategy=request.strategy,
-        aim=request.aim,
-        budget=request.budget,
-        seed=request.seed,
-        definition=request.definition,
-        actor=session.actor,
-        store=session.store,
-        clock=session.clock,
-        models=wiring.open_models(session.settings),
-        dry_run=dry_run,
-        usd_per_month=session.settings.usd_per_month,
-    )
 
-
-def by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Study:
+def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Study:
     if not follow:
         say(f"Study {study_id} is queued. Follow it: detent study show {study_id}")
         return read_study(session, study_id)
@@ -263,19 +257,6 @@ def by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Stu
     except KeyboardInterrupt:
         say(f"Study {study_id} goes on in the worker. Look: detent study show {study_id}. Stop it: detent study cancel {study_id}")
         return read_study(session, study_id)
-
-
-def here_or_by_worker(session: Session, queue: Any, follow: bool, quiet: bool) -> Study:
-    """Without a server this process is the worker for as long as the study takes; a worker that runs alone is left to do it."""
-    lock = run_files.ProcessLock(session.settings, "worker")
-    if not lock.acquire():
-        study_id = queue()
-        say(f"The worker with pid {lock.holder()} runs study {study_id}.")
-        return by_worker(session, study_id, follow, quiet)
-    try:
-        return _here(session, queue(), quiet)
-    finally:
-        lock.release()
 
 
 def _here(session: Session, study_id: str, quiet: bool) -> Study:

@@ -118,33 +118,23 @@ def create(
       detent variant create triage --from champion --model temperature=0.2 --note "warmer"
       detent variant create triage --policy accept=0.83
     """
-    session = Session()
-    declared = session.family(family)
-    parent = find_variant(session, family, start)
-    given: dict[str, Any] = {
-        "messages": _messages(messages),
-        "model": _settings("--model", "temperature=0.2", model),
-        "policy": _settings("--policy", "accept=0.83", policy),
-        "examples": [] if without_examples else None,
-        "note": note,
-    }
-    if session.server is not None:
-        answer = session.server.post(f"/v1/families/{family}/variants", {"from": parent.variant.id, **given})
-        made, new = str(answer["variant"]), bool(answer.get("new", True))
-        values: Any = answer
-    else:
-        from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+    from optimizer.jobs.families.create_variant import VariantDraft
 
-        draft = VariantDraft(
-            messages=given["messages"], from_variant=parent.variant.id, examples=given["examples"], model=given["model"],
-            policy=given["policy"], note=note,
-        )  # fmt: skip
-        created = create_variant(declared, draft, actor=session.actor, store=session.store, clock=session.clock)
-        made, new = created.record.variant.id, created.new
-        values = {"variant": made, "new": new, **created.record.variant.content()}
-    show(as_json, values, lambda out: out.print(made))
+    session = Session()
+    session.family(family)
+    draft = VariantDraft(
+        from_variant=find_variant(session, family, start).variant.id,
+        messages=_messages(messages),
+        model=_settings("--model", "temperature=0.2", model),
+        policy=_settings("--policy", "accept=0.83", policy),
+        examples=[] if without_examples else None,
+        note=note,
+    )
+    answer = session.operations.create_variant(family, draft)
+    made = answer["variant"]
+    show(as_json, answer, lambda out: out.print(made))
     tell_change(
-        f"{family}: variant {made} {'made' if new else 'was there already, with the same content'}.",
+        f"{family}: variant {made} {'made' if answer['new'] else 'was there already, with the same content'}.",
         why=note,
         undo="nothing to undo: a variant is served only after a rollout",
         then=f"detent variant diff {family} {made}; detent rollout start {family} {made} --dry-run",

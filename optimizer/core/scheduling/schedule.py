@@ -119,7 +119,7 @@ def check_stored(family: Family, stored: StoredSchedule) -> None:
     if (fault := strategy_fault(wanted.strategy, wanted.aim, family.space, kind_of(family))) is not None:
         faults.append(Fault(pointer="/strategy" if stored.strategy or not stored.aim else "/aim", detail=fault))
     if faults:
-        raise InvalidInput(f"The schedule of {family.name} was not changed: " + "; ".join(f.detail for f in faults), faults)
+        raise InvalidInput(f"The schedule of {family.name} was not changed: " + "; ".join(f.detail for f in faults) + ".", faults)
 
 
 def command_for(family: str, stored: StoredSchedule | None) -> str:

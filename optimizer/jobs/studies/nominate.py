@@ -79,7 +79,7 @@ def nominate(
         results = store.studies.results(tx, study_id, "search", variant).get(variant, [])
         standing = standing_look(tx, store, family.name, variant, aim)
     if study is None:
-        raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
+        raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
     if standing is not None:
         return as_confirmed(standing, variant)
     if study.status in UNFINISHED:

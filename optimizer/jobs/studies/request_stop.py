@@ -14,7 +14,7 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
     def stop(tx: Transaction) -> Study:
         study = store.studies.get(tx, study_id)
         if study is None:
-            raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
+            raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
         if study.status in ENDED:
             return study
         store.audit.add(tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={})

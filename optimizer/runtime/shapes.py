@@ -1,4 +1,4 @@
-"""Values of the core as the wire shows them: JSON types, snake_case, UTC."""
+"""Values of core and jobs as REST and the command line show them: plain types, snake_case."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
 from optimizer.core.views.rollout_status import RolloutView
+from optimizer.jobs.families.create_variant import Created
 from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.rollouts.freeze import FreezeReport
+from optimizer.jobs.rollouts.start_rollout import Start
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.scheduling.set_schedule import ScheduleReport
 from optimizer.jobs.upkeep.manage_keys import KeyReport
@@ -79,6 +81,10 @@ def variant(value: VariantRecord) -> dict[str, Any]:
     }
 
 
+def created(value: Created) -> dict[str, Any]:
+    return {**variant(value.record), "new": value.new}
+
+
 def interaction(value: Interaction) -> dict[str, Any]:
     return {**_without_arm(asdict(value)), **_arm(value.arm)}
 
@@ -114,6 +120,11 @@ def change(value: ChangeReport) -> dict[str, Any]:
     if value.rollout is None:
         return {**shown, "champion": reign}
     return {**shown, **rollout(value.rollout), "reign": reign}
+
+
+def started(value: Start) -> dict[str, Any]:
+    """What a start of a rollout did or would do, with the gates that speak for it and its forecast."""
+    return {**change(value.report), "gates": list(value.gates), "dry_run": value.dry_run, "forecast": forecast(value.forecast)}
 
 
 def freeze(value: Freeze) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""The changes that a person makes from a terminal, wherever they are carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from optimizer.core.base.values import Aim, Budget
+    from optimizer.core.rollout.transitions import OperatorAct
+    from optimizer.core.serving.access import Access
+    from optimizer.jobs.families.create_variant import VariantDraft
+
+Answer = Mapping[str, Any]
+"""What the REST route of the change answers, as JSON: ``docs/reference/rest.md`` lists the members."""
+
+
+class Operations(Protocol):
+    """Each method makes one change and answers as its REST route does. Raises the DetentError of the job that makes the change.
+
+    ``reason`` None: none was given. Families, variants, rollouts and studies are meant by name or id.
+    """
+
+    # rollouts and champions
+    def start_rollout(
+        self,
+        family: str,
+        variant: str,
+        *,
+        aim: Aim | None,
+        ladder: Sequence[float] | None,
+        margin: float | None,
+        study: str | None,
+        reason: str | None,
+        confirm: str | None,
+        dry_run: bool,
+    ) -> Answer: ...
+    def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer: ...
+    def roll_back_champion(self, family: str, *, reason: str | None, expect: str | None) -> Answer:
+        """``expect``: the variant that must be champion now."""
+
+    def freeze(self, family: str | None, *, reason: str | None) -> Answer:
+        """``family`` None: every family."""
+
+    def unfreeze(self, family: str | None, *, reason: str | None) -> Answer: ...
+
+    # variants and studies
+    def create_variant(self, family: str, draft: VariantDraft) -> Answer: ...
+    def start_study(
+        self, family: str, *, strategy: str | None, aim: Aim | None, budget: Budget, seed: int, definition: Mapping[str, Any]
+    ) -> Answer:
+        """The study, queued for a worker."""
+
+    def cancel_study(self, study: str) -> Answer: ...
+    def nominate(self, study: str, variant: str, aim: Aim) -> Answer:
+        """The study that has confirmed ``variant`` for ``aim``, or a new one, queued."""
+
+    def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
+        """As ``nominate``, of a variant that no study has to have found."""
+
+    def set_schedule(
+        self, family: str, *, cron: str | None, from_file: bool, holdout: bool, strategy: str | None, aim: Aim | None, reason: str | None
+    ) -> Answer:
+        """``cron`` None: the file's times with ``from_file``, else none."""
+
+    def unset_schedule(self, family: str, *, reason: str | None) -> Answer: ...
+
+    # the installation
+    def create_key(self, name: str, access: Access) -> Answer: ...
+    def rotate_key(self, name: str, grace: timedelta) -> Answer: ...
+    def undo_rotation(self, name: str) -> Answer: ...
+    def revoke_key(self, name: str) -> Answer: ...
+    def prune(self, *, dry_run: bool) -> Answer:
+        """Deletes until nothing more is due."""
+
+    def reset_clock(self, *, reason: str | None) -> Answer: ...

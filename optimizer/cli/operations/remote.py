@@ -1,0 +1,125 @@
+"""Operations by the server of this home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+from optimizer.cli.operations.protocol import Answer
+from optimizer.core.base.values import Aim, Budget
+from optimizer.core.rollout.transitions import OperatorAct
+from optimizer.core.search.study import CONFIRM
+from optimizer.core.serving.access import Access
+from optimizer.jobs.families.create_variant import VariantDraft
+from optimizer.jobs.upkeep.manage_keys import shown_access
+from optimizer.runtime.api_client import ApiClient
+
+
+class RemoteOperations:
+    """Asks the running server for each change, so that it serves what changed at once."""
+
+    def __init__(self, server: ApiClient) -> None:
+        self._server = server
+
+    def start_rollout(
+        self,
+        family: str,
+        variant: str,
+        *,
+        aim: Aim | None,
+        ladder: Sequence[float] | None,
+        margin: float | None,
+        study: str | None,
+        reason: str | None,
+        confirm: str | None,
+        dry_run: bool,
+    ) -> Answer:
+        body = {
+            "variant": variant, "aim": aim, "ladder": ladder, "margin": margin, "study": study, "reason": reason, "confirm": confirm,
+            "dry_run": dry_run,
+        }  # fmt: skip
+        return self._post(f"families/{_quoted(family)}/rollouts", body)
+
+    def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer:
+        return self._post(f"rollouts/{_quoted(rollout)}/{act}", {"reason": reason, "confirm": confirm})
+
+    def roll_back_champion(self, family: str, *, reason: str | None, expect: str | None) -> Answer:
+        return self._post(f"families/{_quoted(family)}/champion/rollback", {"reason": reason, "expect": expect})
+
+    def freeze(self, family: str | None, *, reason: str | None) -> Answer:
+        return self._post("freeze", {"family": family, "reason": reason})
+
+    def unfreeze(self, family: str | None, *, reason: str | None) -> Answer:
+        return self._post("unfreeze", {"family": family, "reason": reason})
+
+    def create_variant(self, family: str, draft: VariantDraft) -> Answer:
+        body = asdict(draft)
+        return self._post(f"families/{_quoted(family)}/variants", {"from": body.pop("from_variant"), **body})
+
+    def start_study(
+        self, family: str, *, strategy: str | None, aim: Aim | None, budget: Budget, seed: int, definition: Mapping[str, Any]
+    ) -> Answer:
+        body = {"strategy": strategy, "aim": aim, "budget": _given(asdict(budget)), "seed": seed, "definition": dict(definition)}
+        return self._post(f"families/{_quoted(family)}/studies", body)
+
+    def cancel_study(self, study: str) -> Answer:
+        return self._post(f"studies/{_quoted(study)}/cancel", {})
+
+    def nominate(self, study: str, variant: str, aim: Aim) -> Answer:
+        return self._post(f"studies/{_quoted(study)}/nominate", {"variant": variant, "aim": aim})
+
+    def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
+        return self._post(f"families/{_quoted(family)}/studies", {"strategy": CONFIRM, "variant": variant, "aim": aim})
+
+    def set_schedule(
+        self, family: str, *, cron: str | None, from_file: bool, holdout: bool, strategy: str | None, aim: Aim | None, reason: str | None
+    ) -> Answer:
+        body = {"on": True, "holdout": holdout, "strategy": strategy, "aim": aim, "reason": reason or ""}
+        if cron is not None or not from_file:
+            body["cron"] = cron
+        answer: Answer = self._server.put(f"/v1/families/{_quoted(family)}/schedule", body)
+        return answer
+
+    def unset_schedule(self, family: str, *, reason: str | None) -> Answer:
+        answer: Answer = self._server.delete(f"/v1/families/{_quoted(family)}/schedule", reason=reason)
+        return answer
+
+    def create_key(self, name: str, access: Access) -> Answer:
+        return self._post("keys", {"name": name, **shown_access(access)})
+
+    def rotate_key(self, name: str, grace: timedelta) -> Answer:
+        return self._post(f"keys/{_quoted(name)}/rotate", {"grace_s": grace.total_seconds()})
+
+    def undo_rotation(self, name: str) -> Answer:
+        return self._post(f"keys/{_quoted(name)}/rotate", {"undo": True})
+
+    def revoke_key(self, name: str) -> Answer:
+        return self._post(f"keys/{_quoted(name)}/revoke", {})
+
+    def prune(self, *, dry_run: bool) -> Answer:
+        """Asks again until nothing more is due; the rows of all answers added up."""
+        sums: dict[tuple[Any, Any], dict[str, Any]] = {}
+        while True:
+            answer = self._post("data/prune", {"dry_run": dry_run})
+            for row in answer["items"]:
+                sums.setdefault((row["family"], row["rows"]), {**row, "n": 0})["n"] += row["n"]
+            if not answer["more"]:
+                return {**answer, "items": list(sums.values())}
+
+    def reset_clock(self, *, reason: str | None) -> Answer:
+        return self._post("clock/reset", {"reason": reason})
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        answer: Answer = self._server.post(f"/v1/{path}", body)
+        return answer
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

@@ -1,0 +1,228 @@
+"""What a person changes from a terminal: on the store or by the server it says the same, refuses the same, and leaves the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.cli.operations.local import LocalOperations
+from optimizer.cli.operations.protocol import Answer, Operations
+from optimizer.cli.operations.remote import RemoteOperations
+from optimizer.cli.session import Session
+from optimizer.core.base.errors import BudgetTooSmall, Conflict, DetentError, GateNotMet, InvalidInput, NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.search.study import Trial
+from optimizer.core.serving.access import access_of
+from optimizer.jobs.families.create_variant import VariantDraft
+from optimizer.runtime import wiring
+from optimizer.runtime.api_client import ApiClient
+from tests.api_world import World, make_home, serving
+from tests.clock import Clock
+from tests.ingestion import NOW
+
+F = "triage"
+MADE_UP = re.compile(r"\b[a-z]{2}_[0-9a-z]{26}\b|\bdk_[\w-]+|\b[0-9a-f]{32,}\b")  # ids, secrets, salts and what is hashed with them
+Change = Callable[[Operations, World], Answer]
+
+
+def masked(answer: Answer) -> Any:
+    return json.loads(MADE_UP.sub("*", json.dumps(answer)))
+
+
+@dataclass
+class Both:
+    """The same home twice: one changed on its store, one by its server."""
+
+    local: tuple[Operations, World]
+    remote: tuple[Operations, World]
+
+    def set_up(self, prepare: Callable[[World], Any]) -> None:
+        for _, world in (self.local, self.remote):
+            prepare(world)
+
+    def __call__(self, change: Change) -> Answer:
+        """The answer of both, which must be the same but for what is made up; the server's is returned."""
+        here, there = change(*self.local), change(*self.remote)
+        assert masked(here) == masked(there)
+        return there
+
+    def refused(self, kind: type[DetentError], change: Change) -> str:
+        """What both say, which must be the same."""
+        said = []
+        for side in (self.local, self.remote):
+            with pytest.raises(kind) as refusal:
+                change(*side)
+            assert type(refusal.value) is kind
+            said.append(MADE_UP.sub("*", refusal.value.detail))
+        assert said[0] == said[1]
+        return said[0]
+
+
+@pytest.fixture
+def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
+    monkeypatch.setattr(wiring, "open_clock", lambda settings: Clock(NOW))
+    with ExitStack() as stack:
+        worlds = [stack.enter_context(serving(make_home(tmp_path / name))) for name in ("here", "there")]
+        here = Session()
+        here.__dict__ |= {"settings": worlds[0].settings, "server": None}
+        server = ApiClient("http://localhost", http=worlds[1].client)
+        yield Both(local=(LocalOperations(here), worlds[0]), remote=(RemoteOperations(server), worlds[1]))
+        here.store.close()
+
+
+def start(operations: Operations, world: World, variant: str | None = None, **given: Any) -> Answer:
+    usual: dict[str, Any] = {"aim": None, "ladder": None, "margin": None, "study": None, "reason": None, "confirm": None, "dry_run": False}
+    return operations.start_rollout(F, variant or world.candidate(), **{**usual, **given})
+
+
+def active(world: World) -> str:
+    return str(world.get(f"/v1/families/{F}/rollout").json()["id"])
+
+
+class TestRollouts:
+    def test_a_dry_run_says_what_would_happen_and_makes_nothing(self, both: Both) -> None:
+        both.set_up(lambda world: world.report())
+        answer = both(lambda operations, world: start(operations, world, ladder=[0.2, 0.6], margin=0.1, aim="cost", dry_run=True))
+        assert (answer["dry_run"], answer["changed"], answer["ladder"]) == (True, False, [0.2, 0.6])
+        assert answer["forecast"]["verdict"]
+        both.refused(NotFound, lambda operations, world: operations.act_on_rollout("ro_none", "hold", reason=None, confirm=None))
+
+    def test_a_start_past_a_gate_needs_the_familys_name(self, both: Both) -> None:
+        both.set_up(lambda world: world.report())
+        assert "--confirm triage" in both.refused(GateNotMet, start)
+        answer = both(lambda operations, world: start(operations, world, confirm=F, reason="a try"))
+        assert (answer["status"], answer["forced"], answer["changed"]) == ("validating", True, True)
+        both.refused(Conflict, lambda operations, world: start(operations, world, confirm=F))
+
+    def test_a_study_that_is_named_has_to_be_there(self, both: Both) -> None:
+        both.set_up(lambda world: world.report())
+        both.refused(NotFound, lambda operations, world: start(operations, world, study="st_none"))
+
+    def test_a_rollout_is_approved_held_resumed_and_rolled_back(self, both: Both) -> None:
+        both.set_up(lambda world: world.start(world.candidate()))
+
+        def act(name: Any, **given: Any) -> Change:
+            given = {"reason": "said so", "confirm": None, **given}
+            return lambda operations, world: operations.act_on_rollout(active(world), name, **given)
+
+        assert both(act("approve"))["status"] == "approved"
+        assert both(act("hold"))["held"] is True
+        assert both(act("hold"))["changed"] is False
+        assert both(act("resume", reason=None))["held"] is False
+        both.refused(Conflict, act("promote"))
+        assert both(act("rollback"))["outcome"] == "cancelled"
+
+    def test_a_champion_goes_back_only_to_one_before(self, both: Both) -> None:
+        back: Change = lambda operations, world: operations.roll_back_champion(F, reason=None, expect=None)  # noqa: E731
+        assert "no champion before" in both.refused(Conflict, back)
+        both.refused(NotFound, lambda operations, world: operations.roll_back_champion("nothing", reason=None, expect=None))
+
+    def test_a_freeze_is_told_once_and_taken_back(self, both: Both) -> None:
+        freeze: Change = lambda operations, world: operations.freeze(F, reason="launch day")  # noqa: E731
+        assert [both(freeze)["changed"], both(freeze)["changed"]] == [True, False]
+        assert [one["family"] for one in both(lambda operations, world: operations.freeze(None, reason=None))["freezes"]] == [None, F]
+        assert both(lambda operations, world: operations.unfreeze(F, reason=None))["changed"] is True
+        both.refused(NotFound, lambda operations, world: operations.freeze("nothing", reason=None))
+
+
+class TestVariantsAndStudies:
+    def test_a_variant_is_made_once(self, both: Both) -> None:
+        def make(operations: Operations, world: World) -> Answer:
+            return operations.create_variant(F, VariantDraft(from_variant=world.champion(), model={"temperature": 0.5}, note="warmer"))
+
+        first, again = both(make), both(make)
+        assert (first["new"], again["new"], first["variant"]) == (True, False, again["variant"])
+        draft = VariantDraft(from_variant="v_none", note="")
+        both.refused(NotFound, lambda operations, world: operations.create_variant(F, draft))
+        wrong = VariantDraft(messages=[{"role": "user", "content": "{{unheard_of}}"}])
+        both.refused(InvalidInput, lambda operations, world: operations.create_variant(F, wrong))
+
+    def test_a_study_is_queued_and_cancelled(self, both: Both) -> None:
+        both.set_up(lambda world: world.add_examples(120))
+        sizes = {"n_train": 20, "n_dev": 10, "n_holdout": 10}
+
+        def run(calls: int) -> Change:
+            return lambda operations, world: operations.start_study(
+                F, strategy="bootstrap", aim=None, budget=Budget(calls=calls), seed=7, definition=sizes
+            )
+
+        both.refused(BudgetTooSmall, run(5))
+        queued = both(run(2000))
+        assert (queued["status"], queued["seed"], queued["definition"]["n_train"]) == ("queued", 7, 20)
+        both.refused(Conflict, run(2000))
+
+        def cancel(operations: Operations, world: World) -> Answer:
+            (study,) = world.get("/v1/studies").json()["items"]
+            return operations.cancel_study(study["id"])
+
+        assert [both(cancel)["status"], both(cancel)["status"]] == ["cancelled", "cancelled"]
+        both.refused(NotFound, lambda operations, world: operations.cancel_study("st_none"))
+
+    def test_a_variant_is_taken_to_the_holdout_once(self, both: Both) -> None:
+        both.set_up(lambda world: world.add_examples(800))
+        confirm: Change = lambda operations, world: operations.confirm_variant(F, world.candidate(), "quality")  # noqa: E731
+        first, again = both(confirm), both(confirm)
+        assert (first["id"], first["strategy"], first["status"]) == (again["id"], "confirm", "queued")
+        both.refused(NotFound, lambda operations, world: operations.confirm_variant(F, "v_none", "quality"))
+
+    def test_another_point_of_a_search_is_nominated(self, both: Both) -> None:
+        searched: dict[Path, str] = {}
+
+        def search(world: World) -> None:
+            world.add_examples(800)
+            body = {"strategy": "bootstrap", "budget": {"calls": 2000}, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 100}}
+            study = world.post(f"/v1/families/{F}/studies", body).json()["id"]
+            world.post(f"/v1/studies/{study}/cancel", {})
+            trial = Trial(study=study, number=1, variant=world.candidate(), proposer="x", params={}, status="complete", n=10, score=0.5)
+            world.shared.store.write(lambda tx: world.shared.store.studies.put_trial(tx, trial))
+            searched[world.settings.home] = study
+
+        both.set_up(search)
+        queued = both(lambda operations, world: operations.nominate(searched[world.settings.home], world.candidate(), "quality"))
+        assert (queued["strategy"], queued["status"]) == ("confirm", "queued")
+        both.refused(NotFound, lambda operations, world: operations.nominate("st_none", world.candidate(), "quality"))
+
+    def test_a_schedule_is_switched_on_and_off(self, both: Both) -> None:
+        def switch(cron: str | None, *, from_file: bool = False, reason: str | None = None) -> Change:
+            return lambda operations, world: operations.set_schedule(
+                F, cron=cron, from_file=from_file, holdout=True, strategy=None, aim="quality", reason=reason
+            )
+
+        on = both(switch("0 3 * * *", reason="nightly"))
+        assert (on["schedule"]["on"], on["schedule"]["cron"], on["changed"]) == (True, "0 3 * * *", True)
+        assert both(switch("0 3 * * *"))["changed"] is False
+        assert both(switch(None))["schedule"]["cron"] is None
+        assert both(switch(None, from_file=True))["schedule"]["source"] == "file"
+        both.refused(InvalidInput, switch("every night"))
+        off: Change = lambda operations, world: operations.unset_schedule(F, reason=None)  # noqa: E731
+        assert [both(off)["changed"], both(off)["changed"]] == [True, False]
+
+
+class TestInstallation:
+    def test_what_is_over_its_retention_goes_and_is_counted(self, both: Both) -> None:
+        answers = [both(lambda operations, world, dry=dry: operations.prune(dry_run=dry)) for dry in (True, False)]  # type: ignore[misc]
+        assert [(answer["dry_run"], answer["more"]) for answer in answers] == [(True, False), (False, False)]
+
+    def test_a_clock_that_did_not_run_ahead_is_left_alone(self, both: Both) -> None:
+        assert both(lambda operations, world: operations.reset_clock(reason="to be sure"))["held"] == []
+
+    def test_a_key_is_made_given_a_new_secret_and_ended(self, both: Both) -> None:
+        access = access_of(["read", "feedback"], families=[F], limits={"calls_per_day": 9}, expires_at=NOW + timedelta(days=2), now=NOW)
+        both.refused(NotFound, lambda operations, world: operations.revoke_key("nobody's"))
+        both.set_up(lambda world: world.add_key("admin", "admin", secret="s"))
+        both.set_up(lambda world: world.client.headers.update({"Authorization": "Bearer s"}))
+        made = both(lambda operations, world: operations.create_key("web", access))
+        assert (made["secret"][:3], made["key"]["roles"], made["key"]["limits"]) == ("dk_", ["feedback", "read"], {"calls_per_day": 9})
+        both.refused(Conflict, lambda operations, world: operations.create_key("web", access))
+        assert both(lambda operations, world: operations.rotate_key("web", timedelta(minutes=30)))["changed"] is True
+        assert both(lambda operations, world: operations.undo_rotation("web"))["changed"] is True
+        revoke: Change = lambda operations, world: operations.revoke_key("web")  # noqa: E731
+        assert [both(revoke)["changed"], both(revoke)["changed"]] == [True, False]
