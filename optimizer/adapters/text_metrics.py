@@ -119,7 +119,7 @@ def _metric_of_package(name: str, parser: str) -> ScoringMetric:
 
 
 def _version_of(package: str, place: str) -> str:
-    """Of what a package adds: that of its distribution with its module's source; inside an archive the distribution's alone."""
+    """Of what a package adds: that of its distribution, with a hash of its module's source where that can be read."""
     with suppress(OSError):
         return f"{package} {_digest_of(place.partition(':')[0])}"
     return package

@@ -279,9 +279,9 @@ def study_page(report: StudyReport) -> str:
 
 def grid_page(grid: VariantGrid) -> str:
     """Variants side by side as one HTML page that needs no network."""
-    from optimizer.adapters.reports import variant_grid as variant_grid_page
+    from optimizer.adapters.reports import variant_grid
 
-    return variant_grid_page.grid_page(grid)
+    return variant_grid.grid_page(grid)
 
 
 def html_page(template: str, **values: Any) -> str:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from optimizer.core.models import breaker as core
 from optimizer.core.models.breaker import (
     N_SLICES,
     Breaker,
@@ -206,4 +205,4 @@ def test_a_late_success_of_a_call_from_before_the_outage_closes_nothing() -> Non
 @pytest.mark.parametrize("wrong", [{"failures": 0}, {"successes": 0}, {"share": 1.5}, {"window_s": 0}, {"cool_down_s": -1}])
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must be|fraction"):
-        core.BreakerSettings(**wrong)  # type: ignore[arg-type]
+        BreakerSettings(**wrong)  # type: ignore[arg-type]

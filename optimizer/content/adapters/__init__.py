@@ -1,1 +1,1 @@
-"""Where the pipeline meets files and libraries: its own YAML files, a search by Optuna, a score learned by scikit-learn."""
+"""Where the pipeline meets files and libraries: its YAML files, a search by Optuna, a score by scikit-learn."""

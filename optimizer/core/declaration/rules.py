@@ -50,7 +50,8 @@ def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
     parser, labels, schema = output.get("parser", "text"), output.get("labels"), output.get("schema")
     if isinstance(parser, str) and parser not in PARSERS:
         yield Fault(pointer="/output/parser", detail=unknown_parser(parser))
-    is_built_in = isinstance(parser, str) and parser in PARSERS.built_in  # a package's parser is given labels and schema to use as it likes
+    # A package's parser is given labels and schema to use as it likes.
+    is_built_in = isinstance(parser, str) and parser in PARSERS.built_in
     if parser == "label" and not labels:
         yield Fault(pointer="/output/labels", detail="the parser 'label' needs the labels it may find; list them: labels: [yes, no]")
     if is_built_in and parser != "label" and labels is not None:

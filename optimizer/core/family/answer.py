@@ -1,4 +1,7 @@
-"""From a model's text to a value, and from an expected value to the text a model should have written; ``parsers.py`` has the ways."""
+"""From a model's text to a value, and from an expected value to the text that a model should have written.
+
+``parsers.py`` has the ways.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class Parsed:
 
 
 def parse_output(output: Output, text: str) -> Parsed:
-    """Reads the model's text as the Family declares: text (stripped), label (one of the labels), json (validated), list (of texts), or as a package does.
+    """Reads the model's text by the parser that the Family declares.
 
     Never raises: a text that cannot be read is the model's failure and is scored as such.
     """

@@ -17,8 +17,9 @@ class InputField(Declared):
 
 
 class Output(Declared):
-    """How the model's answer is read, by a name of ``parsers.py``. ``field`` names it in an Example's ``expected``; ``json_schema`` is ``schema`` in
-    the file.
+    """How the model's answer is read: ``parser`` is a name of ``parsers.py``.
+
+    ``field`` names the answer in an Example's ``expected``; ``json_schema`` is ``schema`` in the file.
     """
 
     field: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "output"

@@ -47,7 +47,11 @@ BUILT_IN = (
     MetricRecord(name="exact_match", usual_for="json"),
     MetricRecord(name="list_f1", parsers=("list",), usual_for="list"),
     MetricRecord(name="json_valid", parsers=("json",)),
-    MetricRecord(name="processed_quality", parsers=("json",), place="optimizer.content.core.search.score:PROCESSED_QUALITY"),
+    MetricRecord(
+        name="processed_quality",
+        parsers=("json",),
+        place="optimizer.content.core.search.score:PROCESSED_QUALITY",
+    ),
 )
 _USUAL: Mapping[str, str] = {one.usual_for: one.name for one in BUILT_IN if one.usual_for is not None}
 

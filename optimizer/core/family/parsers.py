@@ -16,7 +16,8 @@ from optimizer.core.base.registry import Added, Registry
 from optimizer.core.base.strict_json import read_json, read_json_inside
 from optimizer.core.family.fields import Output
 
-PARSER_VERSION = 2  # raise it with every change that reads some text differently: scores before and after are not comparable
+# Raise it with every change that reads some text differently: scores before and after are not comparable.
+PARSER_VERSION = 2
 
 _FENCE = re.compile(r"^```[a-zA-Z0-9_-]*[ \t]*\n(.*?)\n?```", re.DOTALL | re.MULTILINE)
 _BULLET = re.compile(r"^(?:[-*•·]|\d{1,3}[.)])\s+")
@@ -154,7 +155,10 @@ BUILT_IN = (
 
 
 def _of_package(added: Added, found: Any) -> ParserRecord:
-    """What an entry point names: a function that reads, or a record that has one. Whatever its code raises is the reason why nothing was read."""
+    """What an entry point names: a function that reads, or a record that has one.
+
+    Whatever the package's code raises becomes the reason why nothing was read.
+    """
     record = found if isinstance(found, ParserRecord) else ParserRecord(read=found)
     if not callable(record.read):
         raise TypeError(f"it is a {type(found).__name__}, not a function (text, output) -> value, nor a ParserRecord with one")

@@ -1,6 +1,7 @@
-"""One item that a content pipeline has dealt with, and many of them summed up: the values that the store keeps and counts by hour.
+"""One item that a content pipeline has dealt with, and many of them summed up, as the store keeps and counts them.
 
-They stand here and not with the pipeline (``optimizer/content``), since the store has one schema and is read by those who know no pipeline.
+They stand here and not with the pipeline (``optimizer/content``): the store has one schema, and is read by jobs that
+know no pipeline.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ WIDEST_SAVING = 0.999  # beyond, the time of full processing cannot be told from
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRecord:
-    """``None``: not measured. ``exit_checkpoint`` and ``exit_reason`` are "" where the item was not given up early, or nobody said where."""
+    """``None``: not measured.
+
+    ``exit_checkpoint`` and ``exit_reason`` are "" where the item was not given up early, or the pipeline did not say where.
+    """
 
     id: str
     received_at: datetime
@@ -30,7 +34,10 @@ class PipelineRecord:
 
     @property
     def time_saved_s(self) -> float | None:
-        """What full processing would have taken beyond what was spent: t p / (1 - p) for a saving of p; None where that cannot be told."""
+        """What full processing would have taken beyond what was spent; None where that cannot be told.
+
+        For a time t spent and a saving of p it is t p / (1 - p).
+        """
         spent, share = self.processing_time_s, self.time_saved_share
         return None if spent is None or share is None or share > WIDEST_SAVING else spent * share / (1 - share)
 

@@ -1,6 +1,6 @@
-"""What the tick knows about a Rollout: all its closed blocks, folded into evidence. The same blocks always give the same EvidenceState.
+"""What the tick knows about a Rollout: all its closed blocks, folded into its evidence state.
 
-``next_action.py`` says what follows from it.
+The same blocks always give the same state. ``next_action.py`` says what follows from it.
 """
 
 from __future__ import annotations
