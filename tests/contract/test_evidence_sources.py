@@ -1,0 +1,112 @@
+"""What a recording answers to a look is what the store answers for the rollout under which it was recorded, but for the arms it deals anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.forecast.recorded import RecordedRollout, Recording
+from optimizer.core.rollout.cohorts import Cohort, due
+from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence, StoreEvidence
+from optimizer.jobs.rollouts.watch_rollout import look
+from optimizer.ports import EvidenceSource
+from tests.rollout_world import F, World
+
+SOURCES = ("store", "recording")
+
+
+@pytest.fixture
+def served(fast: World) -> World:
+    """A rollout at its first stage, with six minutes of users, of whom each left an outcome."""
+    fast.start()
+    for _ in range(6):
+        fast.labels(120, tick=False)
+        fast.clock.pass_seconds(1)  # no request starts at the very moment at which the rollout moves
+        fast.tick()
+    assert fast.rollout.status == "deploying"
+    return fast
+
+
+def source_of(world: World, name: str, tx: Any) -> EvidenceSource:
+    stored = StoreEvidence(world.store, tx)
+    if name == "store":
+        return stored
+    started, now = world.rollout.started_at, world.clock.now() + timedelta(seconds=1)  # of what came until then
+    assert started is not None
+    assert world.clock.anchor is not None
+    anchor = world.clock.anchor
+    labels = world.store.traffic.labels(tx, F, started, now, field="success", source="user")
+    recording = Recording(
+        world.store.traffic.requests(tx, F, started, now), labels, cohort_minutes=world.rollout.settings["cohort_minutes"],
+        on_clock=lambda at: anchor + (at - anchor) * world.clock.scale,
+    )  # fmt: skip
+    return RecordedEvidence(
+        replay=RecordedRollout(recording, salt=world.rollout.salt),
+        usual=MinuteSums(family=F, minute=started),
+        row=stored.state(world.rollout.id),
+    )
+
+
+def both(world: World, ask: Any) -> list[Any]:
+    with world.store.read() as tx:
+        return [ask(source_of(world, name, tx)) for name in SOURCES]
+
+
+def cohorts(world: World) -> list[Cohort]:
+    """All that were full when the traffic ended."""
+    return due(world.rollout, closed={}, clock_now=world.clock.rollout_now() + timedelta(days=2))
+
+
+class TestEvidenceSources:
+    def test_requests_are_those_that_started_in_the_time_asked_for(self, served: World) -> None:
+        since, until = served.clock.at - timedelta(minutes=3), served.clock.at - timedelta(minutes=1)
+        stored, recorded = both(
+            served, lambda source: [replace(one, arm="champion") for one in source.requests(served.rollout, since, until)]
+        )
+        assert stored == recorded
+        assert len(stored) > 200
+        assert both(served, lambda source: source.requests(served.rollout, until, until)) == [[], []]
+
+    def test_units_belong_to_the_cohort_in_which_they_were_served(self, served: World) -> None:
+        found = {}
+        for cohort in cohorts(served):
+            until = served.clock.at + timedelta(days=1)
+            stored, recorded = both(
+                served,
+                lambda source, cohort=cohort, until=until: set(source.cohort_units(served.rollout, cohort.stage, cohort.start, until)),
+            )
+            assert stored == recorded
+            found[cohort.start] = len(stored)
+        assert sum(found.values()) > 600
+
+    def test_an_outcome_is_its_units_mean_and_those_that_came_too_late_are_left_out(self, served: World) -> None:
+        first = next(iter(cohorts(served)))
+        begun, late = served.clock.at - timedelta(days=1), served.clock.at + timedelta(days=1)
+
+        def means(source: EvidenceSource, until: datetime) -> Any:
+            units = source.cohort_units(served.rollout, first.stage, first.start, late)
+            asked = {"field": "success", "source": "user", "received_since": begun, "received_until": until}
+            return source.outcomes(served.rollout, first, units, **asked).means
+
+        stored, recorded = both(served, lambda source: means(source, late))
+        assert stored == recorded
+        assert set(stored.values()) == {0.0, 1.0}
+        assert both(served, lambda source: means(source, begun)) == [{}, {}]
+
+    def test_what_earlier_looks_kept_is_there_for_the_next(self, served: World) -> None:
+        assert both(served, lambda source: source.state(served.rollout.id).n_blocks)[0] > 0
+        with served.store.read() as tx:
+            recording = source_of(served, "recording", tx)
+            assert isinstance(recording, RecordedEvidence)
+            recording.row = None
+            step = look(recording, served.clock, served.rollout, served.clock.now())
+            recording.keep(step.seen.known, step.seen.units, step.seen.at)
+            kept = recording.state(served.rollout.id)
+            assert kept is not None
+            assert kept.n_blocks == len(step.seen.blocks) > 0
+            (stage, unit), count = next(iter(step.seen.units.items()))
+            assert recording.unit_counts(served.rollout.id, stage, [unit, "nobody"]) == {unit: count}
