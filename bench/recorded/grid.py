@@ -55,16 +55,16 @@ def _covering(train: Sequence[Example]) -> list[Example]:
     chosen = _typical(train)[:1]
     while len(chosen) < 4:
         rest = [e for e in train if e not in chosen]
-        chosen.append(min(rest, key=lambda e: (max(_likeness(e, c) for c in chosen), e.id)))
+        chosen.append(min(rest, key=lambda e: (max(_similarity(e, c) for c in chosen), e.id)))
     return chosen
 
 
 def _typical(train: Sequence[Example]) -> list[Example]:
     """The four most like all others, the most typical first."""
-    return sorted(train, key=lambda e: (-sum(_likeness(e, other) for other in train), e.id))[:4]
+    return sorted(train, key=lambda e: (-sum(_similarity(e, other) for other in train), e.id))[:4]
 
 
-def _likeness(a: Example, b: Example) -> float:
+def _similarity(a: Example, b: Example) -> float:
     """Share of common words (Jaccard) of two inputs, expected outputs included, so that labels differ too where inputs cover."""
     one, other = _words(a), _words(b)
     return len(one & other) / len(one | other)

@@ -16,7 +16,7 @@ from optimizer.core.statistics.outcomes import Block, Outcomes
 from simulations.own_rule import LADDER, OwnRule
 from simulations.tally import BASE, BLOCK, DELTA, REFERENCE, Tally, progress, share_cell
 
-LIKENESS = 0.5  # correlation of two outcomes of one user under one variant
+CORRELATION = 0.5  # correlation of two outcomes of one user under one variant
 MAX_HOURS = 720
 ENDS = ("promote", "roll_back", "inconclusive")
 FOUND_OUTSIDE = 172 / 4000  # wrong ends that another simulation of the hardest case counted
@@ -53,7 +53,7 @@ def draw_users(rng: np.random.Generator, crowd: Crowd = FEW) -> tuple[np.ndarray
 
     A user who is hard to please stays so under both variants and at every hour.
     """
-    strength, best = 1 / LIKENESS - 1, BASE + crowd.swing
+    strength, best = 1 / CORRELATION - 1, BASE + crowd.swing
     pleased = rng.beta(strength * best, strength * (1 - best), crowd.users)
     return rng.random(crowd.users), pleased
 

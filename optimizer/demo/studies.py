@@ -50,7 +50,7 @@ def say_plan(screen: Screen, definition: Path) -> None:
     values = read_definition(definition)
     n = int(values["n_holdout"])
     screen.say(
-        f"It tries sets of training examples by likeness, coverage and difficulty, at most {values['max_examples']} in a prompt and {int(values['budget']['calls']) - 2 * n} calls. Then present prompt and "
+        f"It tries sets of training examples by similarity, coverage and difficulty, at most {values['max_examples']} in a prompt and {int(values['budget']['calls']) - 2 * n} calls. Then present prompt and "
         f"winner meet once on {n} sealed examples ({2 * n} calls), which are fixed by hash before the first call."
     )
 

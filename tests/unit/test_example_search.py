@@ -1,4 +1,4 @@
-"""Strategy examples: sets made by likeness, coverage and difficulty, then steps from the best one."""
+"""Strategy examples: sets made by similarity, coverage and difficulty, then steps from the best one."""
 
 from __future__ import annotations
 

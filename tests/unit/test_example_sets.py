@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.dataset.similarity import likenesses, vectors
+from optimizer.core.dataset.similarity import similarities, vectors
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.examples.effects import ExampleEffects, Tried
 from optimizer.core.search.examples.sets import (
@@ -40,13 +40,13 @@ def pool(requests=("the cat sleeps well",), scores=(None,), *, has_labels=True) 
 
 
 def test_likeness_is_one_for_the_same_words_and_none_without_a_common_one():
-    (row,) = likenesses(vectors(["the cat", "the cat", "42", ""])[:1], vectors(["the cat", "the cat", "42", ""]))
+    (row,) = similarities(vectors(["the cat", "the cat", "42", ""])[:1], vectors(["the cat", "the cat", "42", ""]))
     assert row == pytest.approx([1.0, 1.0, 0.0, 0.0])
 
 
 def test_forms_of_a_word_are_alike_and_rare_words_count_more_than_frequent_ones():
     found = vectors(["a refund", "they refunded", "a parcel", "a house"])
-    refund, parcel = likenesses(found[:1], found)[0][1:3]
+    refund, parcel = similarities(found[:1], found)[0][1:3]
     assert refund > 2 * parcel > 0
 
 
@@ -147,9 +147,9 @@ def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
 
 
 def test_what_is_like_a_good_example_is_expected_to_be_good():
-    likeness = [row[:] for row in IDENTITY]
-    likeness[0][5] = likeness[5][0] = 0.9
-    effects = ExampleEffects(likeness, [Tried(chosen=(0,), score=0.8), Tried(chosen=(1,), score=0.2)], noise=0.02)
+    similarity = [row[:] for row in IDENTITY]
+    similarity[0][5] = similarity[5][0] = 0.9
+    effects = ExampleEffects(similarity, [Tried(chosen=(0,), score=0.8), Tried(chosen=(1,), score=0.2)], noise=0.02)
     assert effects.reach((5,), spread=0.0) > effects.reach((4,), spread=0.0) + 0.05
 
 
@@ -166,7 +166,7 @@ def test_the_posterior_is_the_textbooks():
 
     draw = random.Random(3)
     features = np.array([[draw.random() for _ in range(4)] for _ in range(6)])
-    likeness = (features @ features.T / 4).tolist()
+    similarity = (features @ features.T / 4).tolist()
     sets = [(0, 1), (2,), (3, 4, 1), (5, 0)]
     scores = np.array([0.2, 0.5, 0.4, 0.9])
 
@@ -177,13 +177,13 @@ def test_the_posterior_is_the_textbooks():
         return row
 
     rows, new = np.array([weights(s) for s in sets]), weights((4, 2))
-    covariance = np.array(likeness) + module.ALIKE
+    covariance = np.array(similarity) + module.ALIKE
     unit = max(scores.std(), module.LEAST_SPREAD) ** 2 / max(1.0, np.diag(rows @ covariance @ rows.T).max())
     bare = module.LEAST_SPREAD**2
     k = unit * rows @ covariance @ rows.T + bare + 0.03**2 * np.eye(4)
     cross, own = unit * rows @ covariance @ new + bare, unit * new @ covariance @ new + bare
     mean = scores.mean() + cross @ np.linalg.solve(k, scores - scores.mean())
     spread = np.sqrt(own - cross @ np.linalg.solve(k, cross))
-    effects = ExampleEffects(likeness, [Tried(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03)
+    effects = ExampleEffects(similarity, [Tried(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03)
     assert effects.reach((4, 2), spread=0.0) == pytest.approx(mean)
     assert effects.reach((4, 2), spread=2.0) == pytest.approx(mean + 2 * spread)

@@ -77,7 +77,7 @@ def test_joint_chooses_settings_in_the_same_search(tmp_path):
 
 
 def test_joint_has_made_sets_of_examples_beside_the_bootstrapped_ones(tmp_path):
-    """Without candidates nothing is bootstrapped, so mipro has no set to show, and joint has those made by likeness."""
+    """Without candidates nothing is bootstrapped, so mipro has no set to show, and joint has those made by similarity."""
     (tmp_path / "other").mkdir()
     sizes = {"n_candidates": 0, "n_settings": 12}
     assert studied(world(tmp_path, Reader()), "mipro", definition=sizes).outcome == "no_improvement"

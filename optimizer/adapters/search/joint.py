@@ -65,7 +65,7 @@ class JointSearch:
         return PointSearch(setting, space, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
 
     def _sets(self) -> list[Sequence[FewShot]]:
-        """The start's own examples first, then DSPy's candidates, for ``joint`` then those made by likeness, coverage and difficulty."""
+        """The start's own examples first, then DSPy's candidates, for ``joint`` then those made by similarity, coverage and difficulty."""
         found: list[Sequence[FewShot]] = [self._setting.start.examples]
         while (proposal := self._bootstrap.ask()) is not None:
             found.append(proposal.variant.examples)

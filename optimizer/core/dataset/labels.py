@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-LEAST_LIKENESS = 0.75  # of difflib, in [0, 1]: one letter more, less or swapped in a word of four
+LEAST_SIMILARITY = 0.75  # of difflib, in [0, 1]: one letter more, less or swapped in a word of four
 MOST_RARE = 0.1  # a slip is at most a tenth as frequent as what was meant
 N_SHOWN = 30
 
@@ -58,6 +58,6 @@ def _same(a: str, b: str) -> bool:
 
 def _nearest(rare: str, others: list[str], counts: Mapping[str, int]) -> str | None:
     frequent = [c for c in others if counts[rare] <= MOST_RARE * counts[c]]
-    likeness = {c: SequenceMatcher(None, rare, c, autojunk=False).ratio() for c in frequent}
-    best = max(likeness, key=lambda c: likeness[c], default=None)
-    return best if best is not None and likeness[best] >= LEAST_LIKENESS else None
+    similarity = {c: SequenceMatcher(None, rare, c, autojunk=False).ratio() for c in frequent}
+    best = max(similarity, key=lambda c: similarity[c], default=None)
+    return best if best is not None and similarity[best] >= LEAST_SIMILARITY else None

@@ -25,7 +25,7 @@ def vectors(texts: Sequence[str]) -> list[Vector]:
     return [_unit({term: (1 + math.log(n)) * rarity[term] for term, n in counts.items()}) for counts in counted]
 
 
-def likenesses(rows: Sequence[Vector], columns: Sequence[Vector]) -> list[list[float]]:
+def similarities(rows: Sequence[Vector], columns: Sequence[Vector]) -> list[list[float]]:
     """Every row with every column, in [0, 1]: 0 nothing in common, 1 the same terms."""
     holders: dict[str, list[tuple[int, float]]] = {}
     for at, column in enumerate(columns):

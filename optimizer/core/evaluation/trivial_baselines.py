@@ -15,7 +15,7 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.word_lists import SENTENCE_END
 from optimizer.core.dataset.examples import Example
-from optimizer.core.dataset.similarity import WORD, likenesses, vectors
+from optimizer.core.dataset.similarity import WORD, similarities, vectors
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.answer import expected_text
@@ -180,7 +180,7 @@ def _majority(known: Sequence[str]) -> str:
 def _nearest(texts: Sequence[str], known: Sequence[str], asked: Sequence[str]) -> list[str]:
     """Of equally alike examples the first."""
     drawn = vectors([*texts, *asked])
-    alike = likenesses(drawn[len(texts) :], drawn[: len(texts)])
+    alike = similarities(drawn[len(texts) :], drawn[: len(texts)])
     return [known[max(range(len(row)), key=lambda at: (row[at], -at))] for row in alike]
 
 

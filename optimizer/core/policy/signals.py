@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from optimizer.core.base.errors import Fault
 from optimizer.core.family.fields import Output
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.policy.votes import likeness
+from optimizer.core.policy.votes import similarity
 from optimizer.core.predictor.attach import AttachedPredictors, read_predicted
 
 SignalKind = Literal["log_probability", "agreement", "predictor"]
@@ -71,5 +71,5 @@ def confidence_of(
     if signal.kind == "log_probability":
         return None if answer.log_probability is None else min(1.0, exp(answer.log_probability))
     if signal.kind == "agreement":
-        return None if other is None else likeness(output, answer.text, other)
+        return None if other is None else similarity(output, answer.text, other)
     return signal.predicted.confidence_after(model, input, answer, other=other, issues=issues or {})

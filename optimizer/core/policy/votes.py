@@ -89,7 +89,7 @@ def normalised(output: Output, text: str) -> str | None:
     return _folded(parsed.value)
 
 
-def likeness(output: Output, one: str, other: str) -> float:
+def similarity(output: Output, one: str, other: str) -> float:
     """How alike two answers are, in [0, 1]: 1 for equal ones, for two texts the F1 of their words, else 0."""
     first, second = normalised(output, one), normalised(output, other)
     if first is None or second is None:

@@ -91,7 +91,7 @@ BUILT_IN = (
     ),
     StrategyRecord(
         name=EXAMPLES,
-        does="chooses examples by likeness, coverage and difficulty",
+        does="chooses examples by similarity, coverage and difficulty",
         make="optimizer.core.search.examples.search:ExampleSearch",
         n_trials=strategy_calls.n_bootstrapped,
     ),

@@ -1,7 +1,7 @@
 """What each few-shot example adds, learned from the scores of the sets it stood in: says of a set not tried what it may reach.
 
 A set's score is the bare prompt's and the sum of its examples' effects; examples that are alike have like effects. So a Gaussian process
-over sets, whose covariance is the likeness of their members summed over pairs. The last example stands next to the request and
+over sets, whose covariance is the similarity of their members summed over pairs. The last example stands next to the request and
 counts more (Zhao et al. 2021, arXiv 2102.09690), so that two orders of one set differ, too.
 """
 
@@ -33,10 +33,10 @@ class ExampleEffects:
         noise: standard deviation of a score as measured, above 0: dev examples are few.
     """
 
-    def __init__(self, likeness: Sequence[Sequence[float]], tried: Sequence[Tried], *, noise: float) -> None:
+    def __init__(self, similarity: Sequence[Sequence[float]], tried: Sequence[Tried], *, noise: float) -> None:
         self._covers = [_weights(t.chosen) for t in tried]
-        self._reach = [self._reach_of(cover, likeness) for cover in self._covers]
-        self._likeness = likeness
+        self._reach = [self._reach_of(cover, similarity) for cover in self._covers]
+        self._similarity = similarity
         self._mean = sum(t.score for t in tried) / len(tried)
         deviations = [t.score - self._mean for t in tried]
         spread = math.sqrt(sum(d * d for d in deviations) / len(tried))
@@ -66,11 +66,11 @@ class ExampleEffects:
         return sum(weight * reach[i] for i, weight in cover)
 
     def _row_sum(self, i: int, cover: Sequence[tuple[int, float]]) -> float:
-        return sum(b * (ALIKE + self._likeness[i][j]) for j, b in cover)
+        return sum(b * (ALIKE + self._similarity[i][j]) for j, b in cover)
 
-    def _reach_of(self, cover: Sequence[tuple[int, float]], likeness: Sequence[Sequence[float]]) -> list[float]:
+    def _reach_of(self, cover: Sequence[tuple[int, float]], similarity: Sequence[Sequence[float]]) -> list[float]:
         """Covariance of every example's effect with this set's sum, once per set."""
-        return [sum(b * (ALIKE + row[j]) for j, b in cover) for row in likeness]
+        return [sum(b * (ALIKE + row[j]) for j, b in cover) for row in similarity]
 
 
 def _weights(chosen: Chosen) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Strategy ``examples``: sets of few-shot examples made by likeness, coverage and difficulty first, then steps from the best of them.
+"""Strategy ``examples``: sets of few-shot examples made by similarity, coverage and difficulty first, then steps from the best of them.
 
 It asks no model itself, so it costs the dev examples of its proposals and nothing else.
 """
@@ -66,7 +66,7 @@ class ExampleSearch:
         if not tried or not len(self._pool) or not self._max_examples:
             return None
         best = max(tried, key=lambda t: t.score)  # the first of equals
-        effects = ExampleEffects(self._pool.likeness, tried, noise=self._noise())
+        effects = ExampleEffects(self._pool.similarity, tried, noise=self._noise())
         beside = dict.fromkeys(neighbours(best.chosen, len(self._pool), self._max_examples))
         reach = {chosen: effects.reach(chosen) for chosen in beside}
         for chosen in sorted(beside, key=lambda c: -reach[c]):

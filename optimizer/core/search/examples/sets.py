@@ -15,7 +15,7 @@ from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import Example
-from optimizer.core.dataset.similarity import likenesses, vectors
+from optimizer.core.dataset.similarity import similarities, vectors
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import few_shot, render_open, value_text
 from optimizer.core.family.variant import FewShot, Variant
@@ -27,13 +27,13 @@ ALL_ORDERS = 4  # up to so many examples every order is a neighbour
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Examples to choose from. ``likeness[i][j]`` in [0, 1]; ``nearness[i]``: of each to the requests that the search is scored on.
+    """Examples to choose from. ``similarity[i][j]`` in [0, 1]; ``nearness[i]``: of each to the requests that the search is scored on.
 
     ``labels``: each one's where outputs are labels, else None. ``hardness``: in [0, 1], None where nothing is known of it.
     """
 
     shots: tuple[FewShot, ...]
-    likeness: Sequence[Sequence[float]]
+    similarity: Sequence[Sequence[float]]
     nearness: Sequence[float]
     labels: Sequence[str] | None
     hardness: Sequence[float] | None
@@ -68,14 +68,14 @@ def make_pool(shots: Sequence[FewShot], requests: Sequence[str], scores: Sequenc
 
     Args:
         scores: of the start, one per request; None: not measured, and no score says that nothing is known of hardness. An example is
-            as hard as the requests like it were, by squared likeness: so the hard ones are found without a further call.
+            as hard as the requests like it were, by squared similarity: so the hard ones are found without a further call.
     """
     found = vectors([*(text_of(shot.input) for shot in shots), *requests])
     examples, asked = found[: len(shots)], found[len(shots) :]
-    seen = likenesses(examples, asked)
+    seen = similarities(examples, asked)
     return Pool(
         shots=tuple(shots),
-        likeness=likenesses(examples, examples),
+        similarity=similarities(examples, examples),
         nearness=[sum(row) / len(row) if row else 0.0 for row in seen],
         labels=labels,
         hardness=_hardness(seen, scores),
@@ -119,11 +119,11 @@ def made_sets(pool: Pool, k: int, *, seed: int) -> list[Made]:
 
 def central(pool: Pool, k: int) -> Chosen:
     """The ``k`` most like all others."""
-    return tuple(sorted(range(len(pool)), key=lambda i: (-sum(pool.likeness[i]), i))[:k])
+    return tuple(sorted(range(len(pool)), key=lambda i: (-sum(pool.similarity[i]), i))[:k])
 
 
 def typical(pool: Pool, k: int, among: Collection[int]) -> Chosen:
-    """``k`` of ``among`` that speak for these best: each adds most to the likeness of everyone to the nearest chosen one.
+    """``k`` of ``among`` that speak for these best: each adds most to the similarity of everyone to the nearest chosen one.
 
     Greedy facility location, at least 1 - 1/e of the best possible (Nemhauser et al. 1978).
     """
@@ -131,9 +131,9 @@ def typical(pool: Pool, k: int, among: Collection[int]) -> Chosen:
     nearest = dict.fromkeys(among, 0.0)
     while len(chosen) < min(k, len(nearest)):
         rest = [i for i in nearest if i not in chosen]
-        best = max(rest, key=lambda i: (sum(max(0.0, pool.likeness[i][j] - near) for j, near in nearest.items()), -i))
+        best = max(rest, key=lambda i: (sum(max(0.0, pool.similarity[i][j] - near) for j, near in nearest.items()), -i))
         chosen.append(best)
-        nearest = {j: max(near, pool.likeness[best][j]) for j, near in nearest.items()}
+        nearest = {j: max(near, pool.similarity[best][j]) for j, near in nearest.items()}
     return tuple(chosen)
 
 
@@ -142,7 +142,7 @@ def covering(pool: Pool, k: int) -> Chosen:
     chosen = list(typical(pool, 1, range(len(pool))))
     while len(chosen) < k:
         rest = [i for i in range(len(pool)) if i not in chosen]
-        chosen.append(min(rest, key=lambda i: (max(pool.likeness[i][j] for j in chosen), i)))
+        chosen.append(min(rest, key=lambda i: (max(pool.similarity[i][j] for j in chosen), i)))
     return tuple(chosen)
 
 
