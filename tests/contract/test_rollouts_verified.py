@@ -18,7 +18,7 @@ from optimizer.adapters.store.repositories import blocks as blocks_on_database
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chained
 from optimizer.core.rollout.evidence_state import after_all, as_text, begin, from_text
 from optimizer.core.rollout.next_action import NextAction, next_action
-from optimizer.core.rollout.verification import BlockChain, Judged, fold
+from optimizer.core.rollout.verification import BlockChain, ReplayedDecisions, fold
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
@@ -278,11 +278,11 @@ def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the
         (link,) = chained(block.rollout, [(block.kind, content)], n_before=n, head=head, closed_at=block.closed_at)
         forged.append(link)
         head = link.hash
-    chain, judged = BlockChain(), Judged(ended.rollout, ended.decisions)
+    chain, replayed = BlockChain(), ReplayedDecisions(ended.rollout, ended.decisions)
     for folded in fold(ended.rollout, forged, chain):
-        judged.look(folded.after)
+        replayed.look(folded.after)
     assert chain.problems == []
-    assert any("recorded other evidence" in p.detail for p in judged.end(chain.n))
+    assert any("recorded other evidence" in p.detail for p in replayed.end(chain.n))
 
 
 def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -> None:

@@ -67,7 +67,7 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
 
 
 def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> str | None:
-    """Why the candidate has to go although nobody judged its answers, as a sentence; None where nothing is wrong."""
+    """Why the candidate has to go whatever its labels say, as a sentence; None where nothing is wrong."""
     for kind in state.alarmed:
         return _alarm_text(kind, state)
     if _fails(rollout, state):

@@ -93,8 +93,8 @@ def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> 
         yield Folded(block=block, before=before, after=state)
 
 
-class Judged:
-    """Decisions whose recorded evidence is not what their blocks say, and moves of the tick without any."""
+class ReplayedDecisions:
+    """Decisions whose recorded evidence is not what their blocks say, and transitions that the tick made without any."""
 
     def __init__(self, rollout: Rollout, decisions: Sequence[Decision]) -> None:
         self.problems: list[RecordProblem] = []
@@ -110,7 +110,7 @@ class Judged:
         self._waiting.reverse()
 
     def look(self, state: EvidenceState) -> None:
-        """Judges what rests on exactly the blocks of ``state``; to be called before the first block, and after each."""
+        """Checks what rests on exactly the blocks of ``state``; to be called before the first block, and after each."""
         while self._waiting and self._waiting[-1][1].content["inputs"]["evidence"]["blocks"] <= state.n_blocks:
             before, d = self._waiting.pop()
             evidence = d.content["inputs"]["evidence"]

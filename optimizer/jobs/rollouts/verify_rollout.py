@@ -14,7 +14,7 @@ from optimizer.core.rollout.evidence_state import begin
 from optimizer.core.rollout.verification import (
     BlockChain,
     CountedUnits,
-    Judged,
+    ReplayedDecisions,
     TakenBack,
     against_audit,
     against_champions,
@@ -97,13 +97,13 @@ def _blocks(
     if decisions is None:
         deque(chain.read(blocks), maxlen=0)
         return chain, []
-    judged, counted, state = Judged(rollout, decisions), CountedUnits(), begin(rollout.settings)
+    replayed, counted, state = ReplayedDecisions(rollout, decisions), CountedUnits(), begin(rollout.settings)
     taken_back = TakenBack(rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion))
-    judged.look(state)
+    replayed.look(state)
     for folded in fold(rollout, blocks, chain):
         state = folded.after
         counted.add(folded.block)
-        judged.look(state)
+        replayed.look(state)
         taken_back.look(state)
     if chain.problems:
         return chain, []
@@ -113,7 +113,7 @@ def _blocks(
     except ValueError as broken:
         units = [RecordProblem(seq=None, detail=f"for what units were counted cannot be read from the store: {broken}")]
     return chain, [
-        *judged.end(chain.n),
+        *replayed.end(chain.n),
         *taken_back.end(chain.n),
         *verify_state(state, stored.state if stored is not None else None),
         *units,
