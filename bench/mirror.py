@@ -4,8 +4,8 @@
 
 Running studies of a thousand trials on forty dev examples stand in the store. `jobs.mirror_outbox.mirror_once` sends each to one MLflow file,
 and create_run + log_batch + set_terminated write the same parameters and metrics of the same trials to another, in turns. Ours reads the
-store, looks up what MLflow has already, and writes the run of the study itself with its tables and report; only the plots of a finished one
-are left out. The last study grows by tenths and is sent after each.
+store, looks up what MLflow has already, and writes the run of the study itself with its tables; only the page of a finished one
+is left out. The last study grows by tenths and is sent after each.
 """
 
 from __future__ import annotations

@@ -13,9 +13,11 @@ from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving.rollout import Champion
-from optimizer.ports import VariantRecord
+from optimizer.ports import Pages, VariantRecord
+from optimizer.runtime.wiring import mirrored_pages
 from tests.clock import Clock
 from tests.stores import new_database
+from tests.study_world import topic_family
 
 FAMILY = "summarization"
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -164,6 +166,11 @@ def put_trial(store: Database, tx: Any, number: int, v: Variant, score: float, d
             finished_at=START + timedelta(seconds=20 * number + 18),
         ),
     )
+
+
+def pages(store: Database) -> Pages:
+    """What the worker gives to the mirror."""
+    return mirrored_pages({FAMILY: topic_family(name=FAMILY)}, store, after_it())
 
 
 def queue(store: Database, topic: str, subject: str, **payload: Any) -> None:

@@ -21,7 +21,7 @@ from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersio
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
-from optimizer.ports.tracker import MovedAlias, StudyEvidence, Tracker
+from optimizer.ports.tracker import MovedAlias, Pages, StudyEvidence, Tracker
 from optimizer.ports.transaction import Added, Transaction
 from optimizer.ports.variants import VariantRecord, Variants
 
@@ -65,6 +65,7 @@ __all__ = [
     "Outbox",
     "OutboxItem",
     "Overrides",
+    "Pages",
     "Performance",
     "PipelineStats",
     "Reviews",

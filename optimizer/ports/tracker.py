@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,4 +46,16 @@ class Tracker(Protocol):
     def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
         """Makes the aliases champion, candidate and previous agree with ``wanted`` (alias > variant id); returns what differed."""
 
-    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> None: ...
+    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> str | None:
+        """Returns the id under which people find the rollout there."""
+
+    def attach_page(self, run: str, name: str, page: str) -> None:
+        """Puts an HTML page beside what was mirrored under the id ``run``, in the place of one of the same name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages:
+    """What makes the report of a study or of a rollout as one HTML page that loads nothing."""
+
+    study: Callable[[Study], str]
+    rollout: Callable[[Rollout], str]

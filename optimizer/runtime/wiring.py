@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
     from optimizer.jobs.families.sync_families import FamilySync
-    from optimizer.ports import AlertChannel, Clock, FamilySource, Store, Tracker
+    from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, Store, Tracker
 
 USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
 
@@ -275,6 +275,18 @@ def study_page(report: StudyReport) -> str:
     from optimizer.adapters.reports import study_report
 
     return study_report.study_page(report)
+
+
+def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -> Pages:
+    """What puts into MLflow the pages that ``detent study report`` and ``detent rollout report`` write."""
+    from optimizer.jobs.rollouts.report_rollout import report_rollout
+    from optimizer.jobs.studies.report_study import report_study
+    from optimizer.ports import Pages
+
+    return Pages(
+        study=lambda it: study_page(report_study(it.id, family=families.get(it.family), store=store, clock=clock)),
+        rollout=lambda it: rollout_page(report_rollout(it.id, store=store, clock=clock)),
+    )
 
 
 def grid_page(grid: VariantGrid) -> str:

@@ -212,7 +212,9 @@ class Worker:
             is_due = bool(self._store.outbox.due(tx, now, 1, topics=TOPICS))
         if not is_due and (self._tracker is None or time.monotonic() < self._aliases_due):
             return
-        mirror_once(self._store, self._open_tracker, self._clock, self._families.families)
+        families = self._families.families
+        pages = wiring.mirrored_pages(families, self._store, self._clock)
+        mirror_once(self._store, self._open_tracker, self._clock, families, pages)
         self._aliases_due = time.monotonic() + ALIASES_SECONDS
 
     def _open_tracker(self) -> Tracker:

@@ -35,7 +35,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     uri = new_mlflow(home / "mlflow" / "mlflow.db")
     store = story.open_database(home)
     story.tell(store)
-    assert mirror_once(store, MlflowTracker(uri), story.after_it(), [story.FAMILY]) == 1
+    assert mirror_once(store, MlflowTracker(uri), story.after_it(), [story.FAMILY], story.pages(store)) == 1
     store.close()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -103,19 +103,20 @@ def test_the_report_shows_the_winners_diff_against_the_champion(page: Any, run_p
     page.goto(f"{run_page}/artifacts")
     page.click("text=report.html")
     frame = page.frame_locator("iframe")
-    frame.locator(f"text=Winner {WINNER} against champion").wait_for()
-    frame.locator("span.add", has_text="[example 1: ex_0]").first.wait_for()
-    assert frame.locator("tr.winner").count() == 1
+    frame.locator(f"text=The winner {WINNER} against the champion").wait_for()
+    frame.locator("span.added", has_text="[example 1: ex_0]").first.wait_for()
+    assert frame.locator("tr:has(td .key.candidate)", has_text="winner").count() == 2, "in the confirmation and among the trials"
 
 
 def test_the_plots_are_drawn_without_a_network(page: Any, run_page: str) -> None:
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
     page.goto(f"{run_page}/artifacts")
-    page.click("text=plots.html")
+    page.reload()
+    page.click("text=report.html")
     frame = page.frame_locator("iframe")
-    frame.locator("#pareto .main-svg").first.wait_for()
-    frame.locator("#importance .main-svg").first.wait_for()
+    frame.locator("figure:has-text('Quality against latency') path.candidate.dot").wait_for(state="attached")
+    frame.locator("section:has(h2:text('Which settings mattered')) .bar").first.wait_for()
     assert len(hosts) == 1, f"asked {hosts}"
 
 

@@ -37,7 +37,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
     store = story.open_database(tmp_path_factory.mktemp("home"))
     story.tell(store)
     tracker = MlflowTracker(mlflow_uri)
-    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, after_it(), [FAMILY], story.pages(store)) == 1
     yield store, tracker
     store.close()
 
@@ -110,7 +110,7 @@ def test_artifacts_hold_the_trials_the_prompts_the_plots_and_no_unreleased_or_he
 ) -> None:
     _, tracker = mirrored
     found = paths(tracker)
-    assert {"trials.json", "confirmation.json", "report.html", "plots.html", f"prompts/winner-{WINNER}.txt"} <= set(found)
+    assert {"trials.json", "confirmation.json", "report.html", f"prompts/winner-{WINNER}.txt"} <= set(found)
     assert f"prompts/winner-{WINNER}.diff.txt" in found
     assert f"examples/champion-{VARIANTS[0].id}.json" in found
     everything = "".join(artifact(tracker, path, tmp_path) for path in found)
@@ -120,10 +120,10 @@ def test_artifacts_hold_the_trials_the_prompts_the_plots_and_no_unreleased_or_he
     assert "kept out" not in everything
     table = json.loads(artifact(tracker, "trials.json", tmp_path))
     assert table["data"][0][table["columns"].index("mark")] == "winner"
-    plots = artifact(tracker, "plots.html", tmp_path)
-    assert "Pareto front" in plots
-    assert "fANOVA" in plots
-    assert '<script src="http' not in plots
+    report = artifact(tracker, "report.html", tmp_path)
+    assert "Quality against latency" in report
+    assert "fANOVA" in report
+    assert "http" not in report
 
 
 def test_the_confirmation_table_names_examples_by_a_hash_only(mirrored: tuple[Database, MlflowTracker], tmp_path: Path) -> None:

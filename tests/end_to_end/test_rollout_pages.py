@@ -16,6 +16,8 @@ import yaml
 
 from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.adapters.store import Database
+from optimizer.jobs.outbox.mirror_outbox import mirror_once
+from optimizer.runtime.wiring import mirrored_pages
 from tests import command_line
 from tests.api_world import make_home, serving
 from tests.clock import Clock
@@ -178,6 +180,29 @@ def test_mlflow_tells_each_decisions_evidence_as_tag_and_as_metric(home: Path, t
     assert {point.step for point in history} == {d.seq for d in decisions if d.content["inputs"]["evidence"] is not None}
     assert run.data.metrics["rollout.log10_e.ship1"] == pytest.approx(evidence["log_e"]["ship1"] / math.log(10))
     assert run.data.metrics["rollout.labelled"] == evidence["labelled"]
+
+
+def test_mlflow_gets_the_page_of_a_rollout_once_it_has_ended(tmp_path: Path, new_mlflow: NewMlflow) -> None:
+    store = new_database(tmp_path)
+    world = World(store=store, clock=Clock(scale=SCALE), rollout_settings={"ladder": [0.25, 0.5]})
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.98)
+    world.start()
+    tracker = MlflowTracker(new_mlflow(tmp_path / "mlflow.db"))
+    assert pages_in_mlflow(tracker, world) == []
+    world.climb(25)
+    assert world.rollout.outcome == "promoted"
+    assert pages_in_mlflow(tracker, world) == [f"rollouts/{world.rollout.id}.html"]
+    store.close()
+
+
+def pages_in_mlflow(tracker: MlflowTracker, world: World) -> list[str]:
+    """The paths of the rollout's pages after everything that waits was sent."""
+    while mirror_once(world.store, tracker, world.clock, [F], mirrored_pages({}, world.store, world.clock)):
+        pass
+    client = tracker._client
+    (run,) = client.search_runs([client.get_experiment_by_name(f"detent/{F}").experiment_id], "tags.`detent.kind` = 'rollout'")
+    return [item.path for item in client.list_artifacts(run.info.run_id, "rollouts")]
 
 
 def _tag(run: Any, seq: int, rollout: str) -> str:

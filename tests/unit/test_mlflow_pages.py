@@ -10,12 +10,13 @@ import pytest
 
 from optimizer.adapters.mlflow import pages
 from optimizer.adapters.mlflow.fields import trial_metrics
-from optimizer.adapters.mlflow.plots import importances, plots_page
+from optimizer.adapters.reports.study_importance import importances
+from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.study import Study, Trial
-from optimizer.core.views.study_story import pareto_front
+from optimizer.core.views.study_story import StudyReport, history_of, pareto_front
 from optimizer.core.views.variant_text import variant_diff
 from optimizer.ports import StudyEvidence
 
@@ -59,6 +60,13 @@ def evidence(**changes: Any) -> StudyEvidence:
     return StudyEvidence(**{**values, **changes})
 
 
+def report_page(of: Study, trials: list[Trial]) -> str:
+    """What MLflow gets as ``report.html``."""
+    empty: dict[Any, Any] = {"texts": {}, "outputs": {}, "spent": {}, "looks": None}
+    variants = {v.id: v for v in (CHAMPION, WINNER)}
+    return study_page(StudyReport(study=of, history=history_of(of, trials, {}), variants=variants, made_at=NOW, **empty))
+
+
 def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() -> None:
     diff = variant_diff(CHAMPION, WINNER)
     added = [line for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
@@ -97,7 +105,7 @@ def test_a_note_fits_into_a_tag_of_mlflow_however_long_the_prompt_is() -> None:
 
 
 def test_text_in_prompts_cannot_become_markup_of_the_report() -> None:
-    page = pages.report_page(study(), [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4)], evidence())
+    page = report_page(study(), [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4)])
     assert "Say &lt;what&gt; it is." in page
     assert "<what>" not in page
 
@@ -161,7 +169,7 @@ def test_a_study_that_replays_items_shows_shares_of_time_and_no_dollars() -> Non
     assert (shares, "cost_usd" in table["columns"]) == ({CHAMPION.id: 1.0, WINNER.id: 0.4}, False)
     metrics = {name: value for name, value, _, _ in trial_metrics(replayed, trials[1], ())}
     assert (metrics["time_share"], "cost_usd" in metrics) == (0.4, False)
-    drawn = plots_page(replayed, trials, {}, {})
+    drawn = report_page(replace(replayed, confirmation=None), trials)
     assert "share of the time of full processing" in drawn
     assert "dollars per call" not in drawn
 
@@ -172,8 +180,9 @@ def test_a_study_that_asks_models_shows_dollars() -> None:
     assert {name: value for name, value, _, _ in trial_metrics(study(), trials[0], ())}["cost_usd"] == 4.0
 
 
-def test_the_plots_page_carries_its_script_and_says_why_a_plot_is_missing() -> None:
-    page = plots_page(study(), [trial(0, CHAMPION, 0.1, p95_ms=10.0)], {CHAMPION.id: CHAMPION}, {})
-    assert "plotly.js" in page[:2000]
+def test_the_report_needs_no_script_and_says_why_a_plot_is_missing() -> None:
+    page = report_page(study(), [trial(0, CHAMPION, 0.1, p95_ms=10.0)])
+    assert "<script" not in page
     assert 'src="http' not in page
+    assert "Not drawn: no two trials differ in dollars or in the p95 of calls made in this study." in page
     assert "Cannot tell: 1 measured trial, and fewer than 10 say nothing about what a setting is worth." in page

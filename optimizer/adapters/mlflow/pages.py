@@ -1,4 +1,4 @@
-"""What a reviewer reads in MLflow: the note of a study, its tables, prompts and diffs, as plain text, JSON tables and one HTML page.
+"""What a reviewer reads in MLflow beside the page of a study: its note, as markdown, and its tables, as JSON.
 
 Nothing here talks to MLflow. Tables show the text of released train and dev examples only; the holdout appears as wins, ties and
 losses by hashed id.
@@ -6,7 +6,6 @@ losses by hashed id.
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study, Trial, ranked
 from optimizer.core.views.study_story import lead, mark_of, score_band
-from optimizer.core.views.variant_text import variant_diff, variant_text
+from optimizer.core.views.variant_text import variant_diff
 from optimizer.ports import StudyEvidence
 
 N_BEST = 5
@@ -183,48 +182,6 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
         if study.outcome == "nominated":
             lines += ["", f"Next: `detent rollout start {study.family} --variant {winner.id}`"]
     return _cut("\n".join(lines), 7900)
-
-
-def report_page(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
-    """One self-contained HTML page: outcome, confirmation, coloured diff, all trials."""
-    champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
-    parts = [f"<h1>{html.escape(study.family)}: {html.escape(headline(study))}</h1>"]
-    parts.append(
-        f"<p>Study {study.id} · strategy {html.escape(study.strategy)} · aim {study.aim} · seed {study.seed} · {count(study.spend.n_calls, 'call')} "
-        f"(+ {study.spend.n_from_journal} from the journal) · {dollars(study.spend.usd)}{' · simulated clock' if study.simulated_clock else ''}</p>"
-    )
-    if study.confirmation:
-        rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{v:g}</td></tr>" for k, v in confirmation_figures(study).items())
-        words = "".join(f"<li>{html.escape(line)}</li>" for line in verdict_lines(study))
-        parts.append(f"<h2>Confirmation on the sealed holdout</h2><ul>{words}</ul><table>{rows}</table>")
-    if winner and champion:
-        parts.append(f"<h2>Winner {winner.id} against champion {champion.id}</h2>{_coloured(variant_diff(champion, winner))}")
-        parts.append(f"<h2>Winning prompt</h2><pre>{html.escape(variant_text(winner))}</pre>")
-    elif champion:
-        parts.append(f"<h2>Champion {champion.id}</h2><pre>{html.escape(variant_text(champion))}</pre>")
-    table = trials_table(study, trials, evidence)
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in table["columns"])
-    body = "".join(
-        f"<tr class='{row[1]}'>" + "".join(f"<td>{'' if c is None else html.escape(str(c))}</td>" for c in row) + "</tr>"
-        for row in table["data"]
-    )
-    parts.append(f"<h2>All trials, the best first</h2><table><tr>{head}</tr>{body}</table>")
-    return f"<!doctype html><html><head><meta charset='utf-8'><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
-
-
-_STYLE = (
-    "body{font:14px/1.5 system-ui,sans-serif;margin:1.5rem;color:#1b1f24;max-width:72rem}h1{font-size:1.3rem}h2{font-size:1rem;margin-top:1.6rem}"
-    "table{border-collapse:collapse;font-size:12px}td,th{border:1px solid #d0d7de;padding:3px 8px;text-align:left}th{background:#f6f8fa}"
-    "tr.winner{background:#dafbe1;font-weight:600}tr.champion{background:#fff8c5}"
-    "pre{background:#f6f8fa;padding:.8rem;overflow:auto;white-space:pre-wrap;font-size:12px}"
-    ".add{background:#dafbe1;display:block}.del{background:#ffebe9;display:block}.at{color:#57606a;display:block}.same{display:block}"
-)
-
-
-def _coloured(diff: str) -> str:
-    classes = {"+": "add", "-": "del", "@": "at"}
-    lines = [f"<span class='{classes.get(line[:1], 'same')}'>{html.escape(line) or ' '}</span>" for line in diff.splitlines()]
-    return f"<pre>{''.join(lines)}</pre>" if lines else "<p>No difference.</p>"
 
 
 def _narrow(diff: str) -> str:

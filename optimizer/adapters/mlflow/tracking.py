@@ -95,7 +95,10 @@ class MlflowTracker:
     def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
         return self._prompts.restore(family, wanted)
 
-    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> None:
+    def attach_page(self, run: str, name: str, page: str) -> None:
+        self._client.log_text(run, page, name)
+
+    def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> str:
         """Tags and metrics on the run of the study that nominated the candidate; a rollout without a study gets a run of its own."""
         experiment = self._experiment(rollout.family)
         run = self._find(experiment, "study", rollout.study) if rollout.study else None
@@ -128,6 +131,7 @@ class MlflowTracker:
         self._log(run_id, metrics=metrics, tags=tags)
         if run.data.tags.get("detent.kind") == "rollout" and not rollout.is_active:
             self._client.set_terminated(run_id, "FINISHED", fields.ms(rollout.ended_at or rollout.created_at))
+        return str(run_id)
 
     # --- one study -----------------------------------------------------------------------------------------------------
 
@@ -216,11 +220,6 @@ class MlflowTracker:
         # This tag is how MLflow's pages know a JSON file as a table; log_table itself would append on every send.
         listed = json.dumps([{"path": path, "type": "table"} for path in written])
         self._client.set_tag(run_id, "mlflow.loggedArtifacts", listed)
-        self._client.log_text(run_id, pages.report_page(study, trials, extras), "report.html")
-        if study.status in _RUN_STATUS:
-            from optimizer.adapters.mlflow.plots import plots_page
-
-            self._client.log_text(run_id, plots_page(study, trials, extras.variants, extras.results), "plots.html")
 
     def _log_datasets(self, run_id: str, study: Study, extras: StudyEvidence) -> None:
         """Train and dev as dataset inputs; no source is named, since MLflow knows none for a database of ours, and never the holdout."""

@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import ENDED, Study
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Alert, Clock, MovedAlias, OutboxItem, Store, StudyEvidence, Tracker, Transaction
+from optimizer.ports import Alert, Clock, MovedAlias, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
 
 TOPICS = ("study", "rollout", "prompt")
 BATCH = 20
@@ -24,12 +24,19 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 5, 3600
 log = structlog.get_logger(__name__)
 
 
-def mirror_once(store: Store, tracker: Tracker | Callable[[], Tracker], clock: Clock, families: Mapping[str, Any] | Iterable[str]) -> int:
+def mirror_once(
+    store: Store,
+    tracker: Tracker | Callable[[], Tracker],
+    clock: Clock,
+    families: Mapping[str, Any] | Iterable[str],
+    pages: Pages | None = None,
+) -> int:
     """Sends the due items and puts moved aliases back. Returns how many items were sent; raises nothing that a Tracker may raise.
 
     Args:
         tracker: a Tracker, or a function that opens one (so that a Tracker which cannot even be opened is only a backlog, too).
         families: names, or Families by name (their descriptions are shown).
+        pages: of studies and rollouts that have ended; None sends none.
     """
     now = clock.now()
     with store.read() as tx:
@@ -37,7 +44,7 @@ def mirror_once(store: Store, tracker: Tracker | Callable[[], Tracker], clock: C
     sent = 0
     for item in due:
         try:
-            _send(item, store, _opened(tracker), families)
+            _send(item, store, _opened(tracker), families, pages)
         except Exception as e:  # whatever MLflow raises: the item waits, and the rest of the backlog with it
             _postpone(item, e, store, clock)
             return sent
@@ -69,19 +76,19 @@ def wanted_aliases(store: Store, tx: Transaction, family: str) -> dict[str, str]
     return wanted
 
 
-def _send(item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str]) -> None:
+def _send(item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None) -> None:
     family: str | None
     if item.topic == "study":
-        family = _send_study(item.subject, store, tracker, families)
+        family = _send_study(item.subject, store, tracker, families, pages)
     elif item.topic == "rollout":
-        family = _send_rollout(item.subject, store, tracker)
+        family = _send_rollout(item.subject, store, tracker, pages)
     else:
         family = str(item.payload.get("family") or item.subject)
     if family is not None:
         _send_prompts(family, store, tracker)
 
 
-def _send_study(id: str, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str]) -> str | None:
+def _send_study(id: str, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None) -> str | None:
     with store.read() as tx:
         study = store.studies.get(tx, id)
         if study is None:
@@ -92,6 +99,9 @@ def _send_study(id: str, store: Store, tracker: Tracker, families: Mapping[str, 
     run = tracker.mirror_study(study, trials, replace(evidence, description=str(getattr(described, "description", "") or "")))
     if run is not None and run != study.mlflow_run_id:
         store.write(lambda tx: store.studies.update(tx, id, mlflow_run_id=run))
+    # Not while it runs: of 1,000 trials a page takes some twelve seconds, nearly all to weigh the settings.
+    if run is not None and pages is not None and study.status in ENDED:
+        tracker.attach_page(run, "report.html", pages.study(study))
     return study.family if study.outcome == "nominated" else None
 
 
@@ -121,13 +131,15 @@ def _evidence(store: Store, tx: Transaction, study: Study, tried: set[str]) -> S
     return StudyEvidence(variants=variants, results=results, examples=examples, confirmation=confirmation)
 
 
-def _send_rollout(id: str, store: Store, tracker: Tracker) -> str | None:
+def _send_rollout(id: str, store: Store, tracker: Tracker, pages: Pages | None) -> str | None:
     with store.read() as tx:
         rollout = store.rollouts.get(tx, id)
         decisions = store.rollouts.decisions(tx, id)
     if rollout is None:
         return None
-    tracker.mirror_rollout(rollout, decisions)
+    run = tracker.mirror_rollout(rollout, decisions)
+    if run is not None and pages is not None and not rollout.is_active:
+        tracker.attach_page(run, f"rollouts/{rollout.id}.html", pages.rollout(rollout))
     return rollout.family
 
 
