@@ -1,30 +1,30 @@
-"""Values of core and jobs as REST and the command line show them: plain types, snake_case."""
+"""Values of core and jobs as REST and the command line show them: plain types, snake_case. A command loads no more than it shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-from optimizer.core.forecast.forecast import RolloutForecast
-from optimizer.core.scheduling.schedule import ScheduleInForce
-from optimizer.core.search.cascade.learned import OUT_OF_FOLD
-from optimizer.core.search.cost_estimate import CostEstimate
-from optimizer.core.search.study import Study, Trial
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion, Decision, Rollout
-from optimizer.core.views.rollout_status import RolloutView
-from optimizer.jobs.families.create_variant import Created
-from optimizer.jobs.record_change import ChangeReport
-from optimizer.jobs.rollouts.freeze import FreezeReport
-from optimizer.jobs.rollouts.start_rollout import Start
-from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
-from optimizer.jobs.scheduling.set_schedule import ScheduleReport
-from optimizer.jobs.upkeep.manage_keys import KeyReport
-from optimizer.jobs.upkeep.prune_records import PruneReport
-from optimizer.jobs.upkeep.read_retention import Unpruned
-from optimizer.ports import Alert, Clock, VariantRecord
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+    from optimizer.core.forecast.forecast import RolloutForecast
+    from optimizer.core.scheduling.schedule import ScheduleInForce
+    from optimizer.core.search.cost_estimate import CostEstimate
+    from optimizer.core.search.study import Study, Trial
+    from optimizer.core.serving.freezes import Freeze
+    from optimizer.core.serving.rollout import Champion, Decision, Rollout
+    from optimizer.core.views.rollout_status import RolloutView
+    from optimizer.jobs.families.create_variant import Created
+    from optimizer.jobs.record_change import ChangeReport
+    from optimizer.jobs.rollouts.freeze import FreezeReport
+    from optimizer.jobs.rollouts.start_rollout import Start
+    from optimizer.jobs.scheduling.set_schedule import ScheduleReport
+    from optimizer.jobs.upkeep.manage_keys import KeyReport
+    from optimizer.jobs.upkeep.prune_records import PruneReport
+    from optimizer.jobs.upkeep.read_retention import Unpruned
+    from optimizer.ports import Alert, Clock, VariantRecord
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -50,6 +50,8 @@ def champion(value: Champion) -> dict[str, Any]:
 
 def study(value: Study) -> dict[str, Any]:
     """Without the hundreds of numbers that only its report reads."""
+    from optimizer.core.search.cascade.learned import OUT_OF_FOLD
+
     shown = asdict(value)
     if shown["findings"]:
         shown["findings"].pop(OUT_OF_FOLD, None)
@@ -151,6 +153,8 @@ def pruned(value: PruneReport, left_alone: Sequence[Unpruned], *, dry_run: bool)
 
 def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:
     """What is in force, by whom (`source` says where `cron` stands, `file` or `store`), and when its next study comes."""
+    from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
+
     return {**asdict(value), "next_study_at": next_scheduled(value, clock)}
 
 

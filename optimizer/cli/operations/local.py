@@ -1,38 +1,26 @@
-"""Operations on the store of this home, where no server runs."""
+"""Operations on the store of this home, where no server runs. Each job is imported where it is run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.operations.protocol import Answer
 from optimizer.cli.output import plain
 from optimizer.core.base.errors import NotFound
-from optimizer.core.base.values import Aim, Budget
-from optimizer.core.rollout.transitions import OperatorAct
-from optimizer.core.search.study import Study
-from optimizer.core.serving.access import Access
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
-from optimizer.jobs.rollouts.start_rollout import start_rollout
-from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
-from optimizer.jobs.studies.confirm_variant import confirm_variant
-from optimizer.jobs.studies.create_study import create_study
-from optimizer.jobs.studies.nominate import nominate
-from optimizer.jobs.studies.request_stop import request_stop
-from optimizer.jobs.upkeep.manage_keys import create_key, revoke_key, rotate_key, undo_rotation
-from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
-from optimizer.jobs.upkeep.read_retention import retentions
-from optimizer.jobs.upkeep.reset_clock import reset_clock
 from optimizer.runtime import shapes, wiring
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from optimizer.cli.operations.protocol import Answer
     from optimizer.cli.session import Session
+    from optimizer.core.base.values import Aim, Budget
+    from optimizer.core.rollout.transitions import OperatorAct
+    from optimizer.core.search.study import Study
+    from optimizer.core.serving.access import Access
+    from optimizer.jobs.families.create_variant import VariantDraft
 
 
 class LocalOperations:
@@ -57,6 +45,8 @@ class LocalOperations:
         confirm: str | None,
         dry_run: bool,
     ) -> Answer:
+        from optimizer.jobs.rollouts.start_rollout import start_rollout
+
         started = start_rollout(
             self._session.family(family), variant, aim=aim, ladder=ladder, margin=margin, study=study, reason=reason, confirm=confirm,
             dry_run=dry_run, **self._by,
@@ -64,23 +54,35 @@ class LocalOperations:
         return _as_json(shapes.started(started))
 
     def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer:
+        from optimizer.jobs.rollouts.operate_rollout import operate
+
         return _as_json(shapes.change(operate(rollout, act, reason=reason, confirm=confirm, **self._by)))
 
     def roll_back_champion(self, family: str, *, reason: str | None, expect: str | None) -> Answer:
+        from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+
         return _as_json(shapes.change(roll_back_champion(family, reason=reason, expect=expect, **self._by)))
 
     def freeze(self, family: str | None, *, reason: str | None) -> Answer:
+        from optimizer.jobs.rollouts.freeze import freeze
+
         return _as_json(shapes.freeze_change(freeze(family, reason, **self._by)))
 
     def unfreeze(self, family: str | None, *, reason: str | None) -> Answer:
+        from optimizer.jobs.rollouts.freeze import unfreeze
+
         return _as_json(shapes.freeze_change(unfreeze(family, reason, **self._by)))
 
     def create_variant(self, family: str, draft: VariantDraft) -> Answer:
+        from optimizer.jobs.families.create_variant import create_variant
+
         return _as_json(shapes.created(create_variant(self._session.family(family), draft, **self._by)))
 
     def start_study(
         self, family: str, *, strategy: str | None, aim: Aim | None, budget: Budget, seed: int, definition: Mapping[str, Any]
     ) -> Answer:
+        from optimizer.jobs.studies.create_study import create_study
+
         made = create_study(
             self._session.family(family), strategy=strategy, aim=aim, budget=budget, seed=seed, definition=definition, **self._by,
             **self._spending,
@@ -88,9 +90,13 @@ class LocalOperations:
         return _of_study(made)
 
     def cancel_study(self, study: str) -> Answer:
+        from optimizer.jobs.studies.request_stop import request_stop
+
         return _of_study(request_stop(study, **self._by))
 
     def nominate(self, study: str, variant: str, aim: Aim) -> Answer:
+        from optimizer.jobs.studies.nominate import nominate
+
         with self._session.store.read() as tx:
             searched = self._session.store.studies.get(tx, study)
         if searched is None:
@@ -99,11 +105,15 @@ class LocalOperations:
         return _of_study(nominate(study, variant=variant, aim=aim, family=family, **self._by, **self._spending))
 
     def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
+        from optimizer.jobs.studies.confirm_variant import confirm_variant
+
         return _of_study(confirm_variant(self._session.family(family), variant, aim=aim, **self._by, **self._spending))
 
     def set_schedule(
         self, family: str, *, cron: str | None, from_file: bool, holdout: bool, strategy: str | None, aim: Aim | None, reason: str | None
     ) -> Answer:
+        from optimizer.jobs.scheduling.set_schedule import set_schedule
+
         report = set_schedule(
             self._session.family(family), cron=cron, from_file=from_file, holdout=holdout, strategy=strategy, aim=aim, reason=reason,
             **self._by,
@@ -111,22 +121,35 @@ class LocalOperations:
         return _as_json(shapes.schedule_change(report, self._session.clock))
 
     def unset_schedule(self, family: str, *, reason: str | None) -> Answer:
+        from optimizer.jobs.scheduling.set_schedule import unset_schedule
+
         report = unset_schedule(self._session.family(family), reason=reason, **self._by)
         return _as_json(shapes.schedule_change(report, self._session.clock))
 
     def create_key(self, name: str, access: Access) -> Answer:
+        from optimizer.jobs.upkeep.manage_keys import create_key
+
         return _as_json(shapes.key_change(create_key(name, access, families=self._session.families.families.keys(), **self._by)))
 
     def rotate_key(self, name: str, grace: timedelta) -> Answer:
+        from optimizer.jobs.upkeep.manage_keys import rotate_key
+
         return _as_json(shapes.key_change(rotate_key(name, grace=grace, **self._by)))
 
     def undo_rotation(self, name: str) -> Answer:
+        from optimizer.jobs.upkeep.manage_keys import undo_rotation
+
         return _as_json(shapes.key_change(undo_rotation(name, **self._by)))
 
     def revoke_key(self, name: str) -> Answer:
+        from optimizer.jobs.upkeep.manage_keys import revoke_key
+
         return _as_json(shapes.key_change(revoke_key(name, **self._by)))
 
     def prune(self, *, dry_run: bool) -> Answer:
+        from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
+        from optimizer.jobs.upkeep.read_retention import retentions
+
         store, clock, files = self._session.store, self._session.clock, self._session.families
         days = self._session.settings.pipeline_retain_days
         kept, unpruned = retentions(store, clock, dict(files.families), files.problems, pipeline_days=days)
@@ -134,6 +157,8 @@ class LocalOperations:
         return _as_json(shapes.pruned(report, unpruned, dry_run=dry_run))
 
     def reset_clock(self, *, reason: str | None) -> Answer:
+        from optimizer.jobs.upkeep.reset_clock import reset_clock
+
         return _as_json(asdict(reset_clock(reason, **self._by)))
 
     @property
@@ -149,8 +174,9 @@ class LocalOperations:
 
 
 def _of_study(made: Any) -> Answer:
-    assert isinstance(made, Study)  # no dry run
-    return _as_json(shapes.study(made))
+    """``made``: a Study, since nothing was a dry run."""
+    study: Study = made
+    return _as_json(shapes.study(study))
 
 
 def _as_json(values: Mapping[str, Any]) -> Answer:

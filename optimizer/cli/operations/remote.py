@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from optimizer.cli.operations.protocol import Answer
-from optimizer.core.base.values import Aim, Budget
-from optimizer.core.rollout.transitions import OperatorAct
-from optimizer.core.search.study import CONFIRM
-from optimizer.core.serving.access import Access
-from optimizer.jobs.families.create_variant import VariantDraft
-from optimizer.jobs.upkeep.manage_keys import shown_access
-from optimizer.runtime.api_client import ApiClient
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from optimizer.core.base.values import Aim, Budget
+    from optimizer.core.rollout.transitions import OperatorAct
+    from optimizer.core.serving.access import Access
+    from optimizer.jobs.families.create_variant import VariantDraft
+    from optimizer.runtime.api_client import ApiClient
 
 
 class RemoteOperations:
@@ -72,7 +73,7 @@ class RemoteOperations:
         return self._post(f"studies/{_quoted(study)}/nominate", {"variant": variant, "aim": aim})
 
     def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
-        return self._post(f"families/{_quoted(family)}/studies", {"strategy": CONFIRM, "variant": variant, "aim": aim})
+        return self._post(f"families/{_quoted(family)}/studies", {"strategy": "confirm", "variant": variant, "aim": aim})
 
     def set_schedule(
         self, family: str, *, cron: str | None, from_file: bool, holdout: bool, strategy: str | None, aim: Aim | None, reason: str | None
@@ -88,6 +89,8 @@ class RemoteOperations:
         return answer
 
     def create_key(self, name: str, access: Access) -> Answer:
+        from optimizer.jobs.upkeep.manage_keys import shown_access
+
         return self._post("keys", {"name": name, **shown_access(access)})
 
     def rotate_key(self, name: str, grace: timedelta) -> Answer:
