@@ -16,11 +16,11 @@ models. A rule may look at a share of these cells and then names one variant. *P
 of its dev set, not of held-out examples; what a study says of its winner comes from its sealed holdout alone.
 
 All rules have the same pool, the same order of variants and examples and the same number of calls: a draw puts both in another random order, and every rule meets both in that order. The first variant of a draw stands for the champion: always a contender, and the winner of ties. An example on which some variant has
-no recorded score is left out of its table (the tables below say how many). Thirty draws of each table, ten of the tables of means, five where the rule is slow (Thompson sampling, the Rasch model, the three other rules of `racing.py`); comparisons are on the same draws. Intervals are 95 %, by bootstrap over the tables, and so speak of tables like these: 11 and 8 are few, and those of one source are alike.
+no recorded score is left out of its table (the tables below say how many). Thirty draws of each table, ten of the tables of means, five where the rule is slow (Thompson sampling, the Rasch model, the three other rules of a race); comparisons are on the same draws. Intervals are 95 %, by bootstrap over the tables, and so speak of tables like these: 11 and 8 are few, and those of one source are alike.
 
 **Ours** is `ContinuousRejects` of `optimizer/core/search/racing.py`, which strategy `race` uses; [0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md) has its constants, which were chosen on the development tables and written down there before the confirmation tables were opened. *One reservation*: before the split was made, a prototype of
 several of these rules (ours among them, with its weight at 4) was looked at over all recorded tables together, as means over the tables at each share. No table was looked at by itself. The weight was chosen on the development tables afterwards, but the confirmation is blind neither to this kind of rule nor to that weight.
-For speed ours is computed by a twin of the product's code; {agreed} of {asked} choices that were also made by the product's code were the same, and a test holds the two equal on drawn tables. The three other rules of `racing.py` go through the product's code; they know no budget and end by themselves, often far below it.
+For speed ours is computed by a twin of the product's code; {agreed} of {asked} choices that were also made by the product's code were the same, and a test holds the two equal on drawn tables. The rules marked racing.py (`bench/fixed_pool/race_rules.py` since) go through the product's code; they know no budget and end by themselves, often far below it.
 """
 PARTS = {
     "confirmation": """

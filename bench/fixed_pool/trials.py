@@ -14,7 +14,8 @@ from common import Cell
 
 from fixed_pool import models, product, rejects
 from fixed_pool.pools import MEANS, Pool, draw
-from optimizer.core.search.racing import ContinuousRejects, ExpectedGain, Halving, SignedRank
+from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
+from optimizer.core.search.racing import ContinuousRejects
 
 WIDTH = 8  # calls that expected gain gives out at once
 SHARES = (0.10, 0.20, 0.33, 0.50)  # of the calls of evaluating everybody in full

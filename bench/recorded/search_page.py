@@ -19,10 +19,10 @@ bootstrap) are over these splits, so they speak of these tasks and this model, n
 
 **Measured with the rule that strategy `race` had before** [0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md), and not run again since; [the rules on recorded tables](search-tables-measured.md) has the present one.
 
-Ours is strategy `race` (`optimizer/core/search/race_strategy.py`) with the rule `ExpectedGain` of `optimizer/core/search/racing.py`, at the calls with which it has also paid for the last examples of leader and champion; [0011](../adr/0011-the-next-example-goes-where-it-may-change-the-winner.md) says why. Its contenders come as a study's proposers make them: choices of examples
+Ours is strategy `race` (`optimizer/core/search/race_strategy.py`) with the rule `ExpectedGain` of `bench/fixed_pool/race_rules.py`, at the calls with which it has also paid for the last examples of leader and champion; [0011](../adr/0011-the-next-example-goes-where-it-may-change-the-winner.md) says why. Its contenders come as a study's proposers make them: choices of examples
 with the champion's instruction, then instructions beside the examples of the leader, 11 or 14 of the 32 variants; *all variants in one race* has no such order. *DSPy's random search*: the schedule of BootstrapFewShotWithRandomSearch with its own
 settings, 19 candidates each on all examples, drawn from all 32 variants (its calls for bootstrapping are not counted against it). By itself that optimizer varies examples only: *random search over examples* asks the eight choices with the champion's instruction, and has then no more to ask. *Random search* goes on to all variants, the champion somewhere among them. *Optuna*: TPE over instruction and choice of examples, without
-and with its WilcoxonPruner. Successive halving and the signed-rank race are the other two rules of `racing.py`.
+and with its WilcoxonPruner. Successive halving and the signed-rank race are the other two rules of that file.
 """
 BAR = """
 ## Ours after a third of the calls, DSPy's after all

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.search.racing import ContinuousRejects, ExpectedGain, Halving, Race, SignedRank
+from optimizer.core.search.racing import ContinuousRejects, Race
 
 RULES = [
     Halving(first=2),

@@ -8,10 +8,11 @@ from math import sqrt
 from pathlib import Path
 
 import pytest
+from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
+from fixed_pool.signed_rank import signed_rank_p
 
 from optimizer.core.search.effects import estimate
-from optimizer.core.search.racing import Advance, ContinuousRejects, ExpectedGain, Halving, Race, RaceStanding, SignedRank
-from optimizer.core.search.signed_rank import signed_rank_p
+from optimizer.core.search.racing import Advance, ContinuousRejects, Race, RaceStanding
 
 ROOT = Path(__file__).parents[2]
 RACE = ("racing", "effects", "signed_rank")

@@ -5,14 +5,8 @@ of that order, and any two are compared on examples that both have met. A Rule r
 how far. It keeps nothing itself: the same scores give the same answer, so a study that is run again against its journal takes the
 same way. Randomness is the seed of the order; a race can be stopped after any call and still knows its leader.
 
-The rules, and why studies race by ``ContinuousRejects`` (docs/adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md):
-
-* ``ContinuousRejects``: all meet the same examples; the worst falls once its gap to the others is large for the calls that are
-  left. Wang, Tzeng and Proutiere (2023), NeurIPS 36, on ground of Audibert, Bubeck and Munos (2010), COLT, 41-53.
-* ``Halving``: the better part of each rung goes on. Jamieson and Talwalkar (2016), AISTATS, 240-248; Li et al. (2020), MLSys 2.
-* ``SignedRank``: whoever is behind the leader by Wilcoxon's paired test falls out. Birattari et al. (2002), GECCO, 11-18.
-* ``ExpectedGain``: by a mixed model (``core/search/effects.py``) the next examples go where they may gain most over the leader. Maron and
-  Moore (1994), NIPS 6, 59-66; Moore and Lee (1994), ICML, 190-198; Chick and Inoue (2001), Operations Research 49(5), 732-743.
+Studies race by ``ContinuousRejects`` (docs/adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md); three
+other rules, which lost more on recorded tables, stand in ``bench/fixed_pool/race_rules.py``.
 """
 
 from __future__ import annotations
@@ -20,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, pairwise
-from math import ceil, erf, exp, floor, pi, sqrt
+from itertools import accumulate
+from math import floor, sqrt
 from typing import Protocol
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.search.effects import VariantEffects, estimate
-from optimizer.core.search.signed_rank import signed_rank_p
 
 FIRST = 4  # examples that a contender meets before anything is decided about it
 SHARE = 0.5  # of all calls there could be (contenders x examples): the most that a race makes
@@ -134,144 +127,11 @@ class Race:
 
         Means over different examples say little; leads over one contender can be compared. Empty while ``anchor`` has no score.
         """
-        effects, measured = _effects(self.standing), [s for s in self._scores[anchor] if s is not None]
+        effects, measured = estimated_effects(self.standing), [s for s in self._scores[anchor] if s is not None]
         if not measured:
             return {}
         level = sum(measured) / len(measured) - effects.means[anchor]
         return {v: level + effect for v, effect in effects.means.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Halving:
-    """Successive halving: rungs at ``first`` x ``eta`` ^ k examples; one in ``eta`` of those on a rung goes on."""
-
-    first: int = 4
-    eta: float = 2.0
-
-    def __post_init__(self) -> None:
-        if self.first < 1 or self.eta <= 1:
-            raise ValueError(f"the first rung has at least 1 example and eta is above 1, got {self.first} and {self.eta}")
-
-    def advances(self, standing: RaceStanding) -> list[Advance]:
-        rungs = self._rungs(standing.n_examples)
-        late = [Advance(variant=v, upto=rungs[0]) for v, s in standing.scores.items() if len(s) < rungs[0]]
-        if late:
-            return late
-        for below, upto in reversed(list(pairwise(rungs))):
-            there = [v for v, s in standing.scores.items() if len(s) >= below]
-            best = _by_mean(standing, there, below)[: floor(len(there) / self.eta)]
-            due = [Advance(variant=v, upto=upto) for v in best if len(standing.scores[v]) < upto]
-            if due:
-                return due
-        return []
-
-    def leader(self, standing: RaceStanding) -> str | None:
-        return _furthest_best(standing)
-
-    def _rungs(self, n_examples: int) -> list[int]:
-        rungs, rung = [min(self.first, n_examples)], float(self.first)
-        while rungs[-1] < n_examples:
-            rung *= self.eta
-            rungs.append(min(max(ceil(rung), rungs[-1] + 1), n_examples))
-        return rungs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedRank:
-    """All go on together by ``step`` examples; whoever is behind the leader with p below ``alpha`` falls out.
-
-    The test is repeated at each step and per contender, so alpha bounds no error rate of the race as a whole: it is a setting
-    that trades calls for the risk of losing the best one early.
-    """
-
-    first: int = 8
-    step: int = 4
-    alpha: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.first < 1 or self.step < 1 or not 0 < self.alpha < 1:
-            raise ValueError(f"first and step are at least 1 and alpha is in (0, 1), got {self.first}, {self.step} and {self.alpha}")
-
-    def advances(self, standing: RaceStanding) -> list[Advance]:
-        first = min(self.first, standing.n_examples)
-        late = [Advance(variant=v, upto=first) for v, s in standing.scores.items() if len(s) < first]
-        if late:
-            return late
-        leader = self.leader(standing)
-        if leader is None:
-            return []
-        contenders = [v for v in standing.scores if v == leader or not self._is_behind(standing, v, leader)]
-        shortest = min(len(standing.scores[v]) for v in contenders)
-        if len(contenders) == 1 or shortest >= standing.n_examples:
-            return []
-        upto = min(shortest + self.step, standing.n_examples)
-        return [Advance(variant=v, upto=upto) for v in contenders if len(standing.scores[v]) < upto]
-
-    def leader(self, standing: RaceStanding) -> str | None:
-        return _furthest_best(standing)
-
-    def _is_behind(self, standing: RaceStanding, variant: str, leader: str) -> bool:
-        pairs = zip(standing.scores[leader], standing.scores[variant], strict=False)
-        differences = [a - b for a, b in pairs if a is not None and b is not None]
-        return sum(differences) > 0 and signed_rank_p(differences) < self.alpha
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpectedGain:
-    """The next ``step`` examples go to who may gain most over the leader; ``z`` standard errors behind is out, and so is an expected gain below ``least_gain``.
-
-    ``width`` calls are given out at once where as many can be used: set it to the concurrency of the model, 1 for one after another.
-    """
-
-    first: int = FIRST
-    step: int = 4
-    z: float = 2.0
-    least_gain: float = 0.002  # in score; what is left below it is asked for in vain (docs/adr/0011)
-    width: int = 1
-
-    def __post_init__(self) -> None:
-        if self.first < 1 or self.step < 1 or self.z <= 0 or self.least_gain < 0 or self.width < 1:
-            raise ValueError(f"first, step and width are at least 1, z is above 0 and least_gain is not below 0, got {self}")
-
-    def advances(self, standing: RaceStanding) -> list[Advance]:
-        first = min(self.first, standing.n_examples)
-        late = [Advance(variant=v, upto=first) for v, s in standing.scores.items() if len(s) < first]
-        if late:
-            return late
-        effects = _effects(standing)
-        leader = _leading(effects)
-        if leader is None:
-            return []
-        return self._given_out(standing, self._wanted(standing, effects, leader))
-
-    def leader(self, standing: RaceStanding) -> str | None:
-        return _leading(_effects(standing))
-
-    def _wanted(self, standing: RaceStanding, effects: VariantEffects, leader: str) -> list[str]:
-        """Who should go on, the most useful first: who may gain most, and the leader before it where less is known of that."""
-        rivals = []
-        for v in standing.scores:
-            behind, error = effects.gap(leader, v)
-            gain = _expected_excess(behind, error)
-            if v != leader and behind <= self.z * error and gain >= self.least_gain:
-                rivals.append((gain, v))
-        wanted: dict[str, None] = {}  # in order, each once
-        for _, v in sorted(rivals, key=lambda r: -r[0]):
-            pair = (leader, v) if len(standing.scores[leader]) < len(standing.scores[v]) else (v, leader)
-            wanted.update(dict.fromkeys(one for one in pair if len(standing.scores[one]) < standing.n_examples))
-        return list(wanted)
-
-    def _given_out(self, standing: RaceStanding, wanted: Sequence[str]) -> list[Advance]:
-        given: list[Advance] = []
-        n_calls = 0
-        for v in wanted:
-            if n_calls >= self.width:
-                break
-            at = len(standing.scores[v])
-            upto = min(at + self.step, standing.n_examples)
-            given.append(Advance(variant=v, upto=upto))
-            n_calls += upto - at
-        return given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,11 +173,11 @@ class ContinuousRejects:
         """The highest mean of those that are left; while they have met unequally many examples, the highest estimated effect."""
         left, met, due = self._replayed(standing)
         if due:
-            effects = _effects(standing).means
-            return max((v for v in left if v in effects), key=lambda v: effects[v], default=_furthest_best(standing))
-        best = next(iter(_by_mean(standing, left, met)), None)
+            effects = estimated_effects(standing).means
+            return max((v for v in left if v in effects), key=lambda v: effects[v], default=furthest_best(standing))
+        best = next(iter(by_mean(standing, left, met)), None)
         measured = best is not None and any(x is not None for x in standing.scores[best])
-        return best if measured else _furthest_best(standing)
+        return best if measured else furthest_best(standing)
 
     def _replayed(self, standing: RaceStanding) -> tuple[list[str], int, int]:
         """(who is left, examples that all of them have met, the level that they are due to meet; 0 when the race is decided)."""
@@ -360,7 +220,7 @@ def _prefix_means(scores: Scores) -> list[float]:
     return [total / n if n else -1.0 for total, n in zip(sums, counts, strict=True)]
 
 
-def _effects(standing: RaceStanding) -> VariantEffects:
+def estimated_effects(standing: RaceStanding) -> VariantEffects:
     return _estimated(tuple((v, tuple(s)) for v, s in standing.scores.items()))
 
 
@@ -369,30 +229,16 @@ def _estimated(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> Vari
     return estimate(dict(scores))
 
 
-def _leading(effects: VariantEffects) -> str | None:
-    """The highest estimated effect; the first of equals."""
-    return max(effects.means, key=lambda v: effects.means[v], default=None)
-
-
-def _expected_excess(behind: float, error: float) -> float:
-    """E[max(0, X)] of X normal with mean -behind and standard deviation ``error``: what a challenger may gain over the leader."""
-    if error <= 0:
-        return max(0.0, -behind)
-    u = behind / error
-    density, tail = exp(-u * u / 2) / sqrt(2 * pi), (1 - erf(u / sqrt(2))) / 2
-    return error * (density - u * tail)
-
-
-def _by_mean(standing: RaceStanding, variants: Sequence[str], upto: int) -> list[str]:
+def by_mean(standing: RaceStanding, variants: Sequence[str], upto: int) -> list[str]:
     """Best mean over the first ``upto`` examples first, those that could not be measured at all last; first of equals first."""
     return sorted(variants, key=lambda v: -_mean(standing.scores[v][:upto]))
 
 
-def _furthest_best(standing: RaceStanding) -> str | None:
+def furthest_best(standing: RaceStanding) -> str | None:
     """Among those that have met most examples the one with the highest mean."""
     measured = [v for v, s in standing.scores.items() if any(x is not None for x in s)]
     longest = max((len(standing.scores[v]) for v in measured), default=0)
-    return next(iter(_by_mean(standing, [v for v in measured if len(standing.scores[v]) == longest], longest)), None)
+    return next(iter(by_mean(standing, [v for v in measured if len(standing.scores[v]) == longest], longest)), None)
 
 
 def _mean(scores: Scores) -> float:
