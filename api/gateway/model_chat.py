@@ -24,7 +24,7 @@ from optimizer.core.family.variant import Message, Variant
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.models.language import ModelRequest
-from optimizer.core.search.cost_estimate import DEFAULT_MAX_TOKENS
+from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
 from optimizer.jobs.ids import new_id
 
 NONE = Variant(messages=({"role": "user", "content": ""},))  # nothing is rendered, and no policy is executed

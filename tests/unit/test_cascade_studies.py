@@ -17,7 +17,7 @@ from markupsafe import escape
 from rich.console import Console
 
 from optimizer.adapters.reports.study_report import study_page
-from optimizer.cli.study.commands import audit_cost_of, view
+from optimizer.cli.study.view import audit_cost_of, view
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.phrasing import threshold

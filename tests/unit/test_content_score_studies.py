@@ -20,7 +20,8 @@ from optimizer.cli.study.score import score_lines
 from optimizer.content.adapters import score_learning
 from optimizer.content.core.policy import learned_knob
 from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
-from optimizer.content.core.search.score_strategy import KNOBS, POINTS, whole_groups
+from optimizer.content.core.search.score_points import whole_groups
+from optimizer.content.core.search.score_strategy import KNOBS, POINTS
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import Example
 from optimizer.core.predictor.predictor import Predictor

@@ -11,18 +11,9 @@ from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.answer_bounds import longest_allowed, longest_inputs, longest_of, request_bytes, usd_of
 from optimizer.core.search.call_estimate import expected_calls, trials_of
-from optimizer.core.search.cost_estimate import (
-    confirmation_usd,
-    estimate_study,
-    holdout_size,
-    longest_allowed,
-    longest_inputs,
-    longest_of,
-    request_bytes,
-    search_budget,
-    usd_of,
-)
+from optimizer.core.search.cost_estimate import confirmation_usd, estimate_study, holdout_size, search_budget
 from optimizer.core.search.study import Definition
 from tests.study_world import topic_examples, topic_family
 

@@ -11,7 +11,7 @@ from optimizer.cli.family.evaluate import _what_follows
 from optimizer.core.base.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import FewShot
-from optimizer.core.search.cost_estimate import calls_per_answer
+from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.jobs.studies import evaluation
 from optimizer.jobs.studies.evaluate_variant import estimate_evaluation, evaluate_variant
 from optimizer.runtime.wiring import classify

@@ -10,8 +10,8 @@ from threading import Thread
 
 from rich.console import Console
 
-from optimizer.cli.study.commands import view
 from optimizer.cli.study.mlflow_link import link_of
+from optimizer.cli.study.view import view
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study
 from optimizer.host import run_files

@@ -10,7 +10,7 @@ from optimizer.content.core.records.item import item_fault
 from optimizer.content.core.search.score import processed_quality
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.cost_estimate import asks_again, calls_per_answer
+from optimizer.core.search.answer_bounds import asks_again, calls_per_answer
 from optimizer.core.search.strategy import check_kind
 from optimizer.core.search.study import Definition
 from tests.unit.test_policy_studies import pipeline_family

@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from optimizer.cli.study.commands import view
+from optimizer.cli.study.view import view
 from optimizer.core.base.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.budget import reservation_usd

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.family.trivial_view import view_trivial
-from optimizer.cli.output import Json, dollars, say, show, table, tell_change, when
+from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.study.score import score_lines
-from optimizer.cli.study.state import state_of, then_of
+from optimizer.cli.study.estimate_view import view_estimate, view_price
+from optimizer.cli.study.state import state_of
+from optimizer.cli.study.view import print_study
 from optimizer.core.base.errors import NotFound
-from optimizer.core.base.phrasing import count
-from optimizer.core.search.study import CONFIRM, ENDED, ENOUGH, UNFINISHED, Study, Trial, budget_options
+from optimizer.core.search.study import ENDED, UNFINISHED, Study
 
 if TYPE_CHECKING:
-    from optimizer.core.search.cascade.exploration import AuditCost
-    from optimizer.host.config import Settings
+    pass
 
 app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report.")
 
@@ -95,10 +93,10 @@ def run(
         given |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
         again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
         values = {"family": family, "dry_run": True, "estimate": estimate}
-        show(as_json, values, lambda out: study_run.view_estimate(out, declared, estimate, again))
+        show(as_json, values, lambda out: view_estimate(out, declared, estimate, again))
         return
     study = study_run.begin(session, declared, request, follow=follow, quiet=as_json)
-    _show_study(session, study, as_json)
+    print_study(session, study, as_json)
     if study.status == "failed":
         raise typer.Exit(1)
 
@@ -145,7 +143,7 @@ def show_study(study: StudyId, as_json: Json = False) -> None:
     Example: detent study show triage
     """
     session = Session()
-    _show_study(session, find_study(session, study), as_json)
+    print_study(session, find_study(session, study), as_json)
 
 
 @app.command()
@@ -179,7 +177,7 @@ def resume(
     session = Session()
     found = find_study(session, study)
     ended = study_run.take_up_again(session, found, follow=follow, quiet=as_json)
-    _show_study(session, ended, as_json)
+    print_study(session, ended, as_json)
     if ended.status == "failed":
         raise typer.Exit(1)
 
@@ -206,10 +204,10 @@ def nominate(
     searched = find_study(session, study)
     if dry_run:
         price = study_run.price_of_look(session, searched, variant, aim)
-        show(as_json, {"dry_run": True, "price": price}, lambda out: study_run.view_price(out, searched.family, price))
+        show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, searched.family, price))
         return
     found = study_run.take_to_holdout(session, searched, variant, aim, follow=follow, quiet=as_json)
-    _show_study(session, found, as_json)
+    print_study(session, found, as_json)
     if found.status == "failed":
         raise typer.Exit(1)
 
@@ -236,7 +234,7 @@ def confirm(
     session = Session()
     found = study_confirm.run(session, family, variant, aim, dry_run=dry_run, yes=yes, follow=follow, as_json=as_json)
     if found is not None:
-        _show_study(session, found, as_json)
+        print_study(session, found, as_json)
         if found.status == "failed":
             raise typer.Exit(1)
 
@@ -268,108 +266,3 @@ def find_study(session: Session, name: str) -> Study:
     if study is None:
         raise NotFound(f"There is no study {name!r}. See them with: detent study list.", study=name)
     return study
-
-
-def _show_study(session: Session, study: Study, as_json: bool) -> None:
-    with session.store.read() as tx:
-        trials = session.store.studies.trials(tx, study.id)
-    cost = audit_cost_of(session, study, trials)
-    from optimizer.cli.study.mlflow_link import link_of
-
-    link = link_of(session.settings, study)
-    show(
-        as_json,
-        {"study": study, "trials": trials, "audit_cost": cost, "mlflow": link},
-        lambda out: view(out, study, trials, cost, settings=session.settings, mlflow=link),
-    )
-
-
-def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditCost | None:
-    """What a nominated cascade's audits will cost once it serves; None for anything else that won, or nothing."""
-    from optimizer.core.search.strategy import REPLAY
-
-    if study.winner is None or REPLAY not in study.strategy:
-        return None
-    from optimizer.jobs.studies.cascade_of_study import curves_of_study
-
-    with session.store.read() as tx:
-        found = curves_of_study(study, trials, family=session.families.families.get(study.family), store=session.store, tx=tx)
-    return found.audit_cost if found is not None and found.variant == study.winner else None
-
-
-def view(
-    out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None, *, settings: Settings, mlflow: str | None = None
-) -> None:
-    state = state_of(settings, study) + (", simulated clock" if study.simulated_clock else "")
-    out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
-    out.print(
-        f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by {study.created_by}", markup=False
-    )
-    if study.trigger is not None:
-        out.print(f"By itself {study.trigger.kind}: {study.trigger.reason}", markup=False)
-    spend = study.spend
-    lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
-    out.print(
-        f"Spent     {count(spend.n_calls, 'call')}, {dollars(spend.usd)}, {spend.n_from_journal} answered from the journal{lost}",
-        markup=False,
-    )
-    for line in _cut_lines(study, trials):
-        out.print(line, style="yellow", markup=False)
-    if study.spend.remark:
-        out.print(f"Remark    {study.spend.remark}", markup=False)
-    if audit_cost is not None:
-        out.print(f"Audits    {audit_cost.in_words}", markup=False)
-    if study.error:
-        out.print(f"Error     {study.error}", style="red", markup=False)
-    for line in score_lines(study):
-        out.print(line, markup=False)
-    out.print("")
-    rows = [
-        {
-            "number": t.number,
-            "variant": t.variant + (" *" if t.variant == study.winner else ""),
-            "proposer": t.proposer,
-            "score": t.score,
-            "n": t.n,
-            "n_errors": t.n_errors,
-            "usd": t.cost_usd / t.n if t.n else None,
-            "p95_ms": t.p95_ms,
-            "status": t.status,
-        }
-        for t in trials
-    ]
-    columns = {
-        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors",
-        "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
-    }  # fmt: skip
-    table(rows, columns, empty="It searches nothing." if study.strategy == CONFIRM else "No trial yet.")(out)
-    if study.findings:
-        view_trivial(out, study.findings)
-    if study.confirmation:
-        from optimizer.cli.study.run import confirmation_lines
-
-        out.print("")
-        for line in confirmation_lines(study):
-            out.print(line, markup=False)
-    out.print("")
-    if mlflow is not None:
-        out.print(f"MLflow    {mlflow}", markup=False)
-    out.print(f"Next      {then_of(settings, study)}", markup=False)
-
-
-def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
-    """That the budget ended the search, whose turn it left out, and what to do."""
-    if study.spend.search_cut is None:
-        return []
-    from optimizer.core.search.strategy import without_turn
-
-    left_out = without_turn(study, trials)
-    enough = (study.findings or {}).get(ENOUGH)
-    larger = f"{budget_options(enough)}, enough for every part" if enough else "with a larger budget (--dry-run says how much)"
-    more = f"detent study run {study.family} {larger}"
-    lines = [f"Cut short {study.spend.search_cut}"]
-    if left_out:
-        alone = "+".join(left_out)
-        turn = f"{' and '.join(left_out)} never had a turn"
-        return [*lines, f"          {turn}: {more}, or --strategy {alone} alone"]
-    return [*lines, f"          not everything was tried; more: {more}"]

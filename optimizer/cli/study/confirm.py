@@ -9,7 +9,8 @@ import typer
 
 from optimizer.cli.output import console, show
 from optimizer.cli.session import Session
-from optimizer.cli.study.run import follow_study, view_price
+from optimizer.cli.study.estimate_view import view_price
+from optimizer.cli.study.run import follow_study
 from optimizer.cli.variant.find import find_variant
 from optimizer.core.base.errors import Refused
 from optimizer.core.base.values import Aim

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.family.family import Family
-from optimizer.core.search.cost_estimate import models_of
+from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Champion, Decision

@@ -11,7 +11,8 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.core.search import cost_estimate
+from optimizer.core.search.answer_bounds import models_of
+from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid, variant_grid
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.families.check_models import require_known_models
@@ -49,7 +50,7 @@ def compare_variants(
     _check(family, variants, n)
     examples, spent = drawn_examples(family, SPLIT, n, store), OwnSpend()
     if budget.usd is None and budget.calls is None:
-        calls, _ = cost_estimate.estimate_evaluation(variants, examples, family, models.price)
+        calls, _ = estimate_evaluation(variants, examples, family, models.price)
         budget = replace(budget, calls=int(TO_SPARE * calls.high))
     evaluator = Evaluator(family, scorer_for(family), opener(family, budget, store, clock, models, spent))
     results = []
@@ -64,7 +65,7 @@ def compare_variants(
                 f"{variant.id} got no answer to any of {len(found)} examples. First failure: {found[0].error}", kind="unreachable"
             )
         results.append(found)
-    priced = all(models.price(name) is not None for one in variants for name in cost_estimate.models_of(one, {}))
+    priced = all(models.price(name) is not None for one in variants for name in models_of(one, {}))
     usd = spent.spend.usd if priced else None
     return variant_grid(family.name, SPLIT, variants, examples, results, n_calls=spent.spend.n_calls, spent_usd=usd)
 
@@ -79,10 +80,10 @@ def estimate_comparison(
     require_known_models(family, models)
     _check(family, variants, n)
     examples = drawn_examples(family, SPLIT, n, store)
-    names = sorted({name for one in variants for name in cost_estimate.models_of(one, {})})
+    names = sorted({name for one in variants for name in models_of(one, {})})
     for name in names:
         models.describe(name)
-    calls, usd = cost_estimate.estimate_evaluation(variants, examples, family, models.price)
+    calls, usd = estimate_evaluation(variants, examples, family, models.price)
     return {"variants": [one.id for one in variants], "split": SPLIT, "n": len(examples), "models": names, "calls": calls, "usd": usd}
 
 

@@ -18,7 +18,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
-from optimizer.core.search.cost_estimate import calls_per_answer
+from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import Definition, Study, Trial
 from optimizer.jobs.calls.call_model import JournaledModel

@@ -20,6 +20,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Targets
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
+from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.study import Definition
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -196,7 +197,7 @@ def _why_not_bare(variant: Variant) -> str:
 
 def _priced(plan: _Plan, usd: float, models: ModelSource) -> float | None:
     """None where a model that was asked has no known price, so that its calls count as nothing."""
-    return usd if all(models.price(name) is not None for one in plan.variants for name in cost_estimate.models_of(one, {})) else None
+    return usd if all(models.price(name) is not None for one in plan.variants for name in models_of(one, {})) else None
 
 
 def _champion(family: Family, store: Store) -> Variant | None:

@@ -19,7 +19,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
-from optimizer.core.search.cost_estimate import asks_again, calls_per_answer, longest_allowed, longest_inputs, models_of, usd_of
+from optimizer.core.search.answer_bounds import asks_again, calls_per_answer, longest_allowed, longest_inputs, models_of, usd_of
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.freezes import require_unfrozen

@@ -10,8 +10,8 @@ from typing import Literal
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.models.budget import HeldBack
+from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import calls_for_a_race
-from optimizer.core.search.cost_estimate import longest_inputs, longest_of
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.search.race_strategy import Heat, RacedSearch

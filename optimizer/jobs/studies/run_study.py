@@ -19,15 +19,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.answer_bounds import asks_again, longest_allowed, longest_inputs
 from optimizer.core.search.call_estimate import trials_of
-from optimizer.core.search.cost_estimate import (
-    asks_again,
-    confirmation_calls,
-    confirmation_usd,
-    longest_allowed,
-    longest_inputs,
-    search_budget,
-)
+from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.proposal_sequence import chosen_on, read_frozen
 from optimizer.core.search.strategies import check_strategy, writes
 from optimizer.core.search.strategy import StrategyMaker, proposers_of

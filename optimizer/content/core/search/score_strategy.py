@@ -6,10 +6,8 @@ Everything is chosen on training items by scores from predictors that saw neithe
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,12 +28,12 @@ from optimizer.content.core.search.learned_score import (
     fates,
     group_of,
     items_by_type,
-    quality_draws,
     records_of,
     results_by_type,
 )
 from optimizer.content.core.search.recommend import search
 from optimizer.content.core.search.replay import ReplayedShares, outcome, summary
+from optimizer.content.core.search.score_points import SAME_SAVING, Point, Way, reached, simpler, whole_groups, why_chosen
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.space_form import SCORE_SLOT, is_to_be_learned
@@ -47,7 +45,6 @@ from optimizer.core.search.study import CONTENT_SCORE, KEEP
 MOST_SAVED = 0.80  # beyond it a handful of items is processed in full, which may be good by luck
 POINTS = (0.65, 0.70, 0.75, 0.80)  # of time saved, where a space asks for a score and nobody names a point
 MOST_ROWS = 2000  # of a type: more hardly help, and take longer
-SAME_SAVING = 0.005  # savings so near are compared by their quality
 KNOBS = "filter and routes"
 NO_TEXT = "no training item has a text (input.text), a content type and a known quality"
 SHARES = tuple(k / 500 for k in range(501))  # of a type's items processed in full
@@ -55,38 +52,6 @@ NO_TRANSFER = (
     "No transfer to other forums: the score was trained and measured on these items' own sources. It says nothing about other forums, sources or "
     "content types; a type that was not trained goes by the filter."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One way to score: by type the method and what was learned. ``passes`` of ``at`` is by scores out of fold."""
-
-    name: Method
-    methods: Mapping[str, Method]
-    learned: Mapping[str, LearnedScore]
-    scores: Any  # per training record, out of fold; NaN without one
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Point:
-    """A way at one share of full processing, cross-fitted on training items."""
-
-    way: Way
-    share: float
-    outcome: ReplayedShares
-    full: Any  # per training record, whether it is processed in full
-    quality: Any
-    groups: Sequence[str]
-
-    @cached_property
-    def draws(self) -> Any:
-        """Bootstrap of its mean quality."""
-        return quality_draws(self.quality, self.full, self.groups)
-
-    @property
-    def surely(self) -> float:
-        """Mean quality less one standard error, so that a few lucky items do not win; -1 where nothing is processed in full."""
-        return -1.0 if self.outcome.quality is None else self.outcome.quality - float(np.nanstd(self.draws))
 
 
 def asks_for_score(setting: SearchSetting) -> bool:
@@ -252,7 +217,7 @@ class ScoreSearch:
         if found:
             most = max(point.outcome.time_saved_share for point in found)
             return simpler([point for point in found if point.outcome.time_saved_share >= most - SAME_SAVING])
-        told = ", ".join(_reached(point) for way in ways if (point := self._saving(way, MOST_SAVED)) is not None)
+        told = ", ".join(reached(point) for way in ways if (point := self._saving(way, MOST_SAVED)) is not None)
         at_most = f"at {MOST_SAVED:.0%} saved: {told}" if told else f"{MOST_SAVED:.0%} cannot be saved"
         self._refused(
             f"a quality of {quality:g} cannot be kept for sure at any saving up to {MOST_SAVED:.0%} ({at_most}). Ask for less, or import more items"
@@ -292,56 +257,10 @@ class ScoreSearch:
         return {
             "variant": self._variant(point).id,
             "score": point.way.name,
-            "why": _why(point, beside),
+            "why": why_chosen(point, beside),
             "n_train": len(self._train),
             "on_train": {p.way.name: {"saved": p.outcome.time_saved_share, "quality": p.outcome.quality, "n_full": p.outcome.n_full} for p in beside},
             "on_dev": {
                 p.way.name: [one.as_data() for one in results_by_type(self._dev, self._policy(p), p.way.methods)] if self._dev else [] for p in beside
             },
         }  # fmt: skip
-
-
-def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most: int) -> list[JudgedItem]:
-    """Those ``of`` the items whose group is among them whole, at most so many: what is left of the items then has groups of its own.
-
-    A predictor may score what is left, since it saw no item of their groups.
-    """
-    in_all = Counter(item.group for item in items)
-    in_these = Counter(item.group for item in of)
-    taken, n_taken = set(), 0
-    for group, n in in_these.items():
-        if n == in_all[group] and n_taken + n <= most:
-            taken.add(group)
-            n_taken += n
-    return [item for item in of if item.group in taken]
-
-
-def simpler(points: Sequence[Point]) -> Point:
-    """The plain statistics unless the learned score is better for sure: the 95 % interval of what it is better by lies above 0."""
-    plain = next((point for point in points if point.way.name == PLAIN), None)
-    rich = next((point for point in points if point.way.name != PLAIN), None)
-    if plain is None or rich is None:
-        return next(point for point in points)
-    return rich if _better_by(rich, plain)[1] > 0 else plain
-
-
-def _reached(point: Point) -> str:
-    quality = point.outcome.quality
-    return f"{point.way.name} {'nothing in full' if quality is None else f'{quality:.3f}, less a standard error of {quality - point.surely:.3f}'}"
-
-
-def _better_by(rich: Point, plain: Point) -> tuple[float, float, float]:
-    apart = rich.draws - plain.draws
-    low, high = (float(each) for each in np.nanquantile(apart, [0.025, 0.975]))
-    return (rich.outcome.quality or 0.0) - (plain.outcome.quality or 0.0), low, high
-
-
-def _why(point: Point, beside: Sequence[Point]) -> str:
-    quality = "not known" if point.outcome.quality is None else f"{point.outcome.quality:.3f}"
-    said = f"{point.way.name} serves: on training items it has not seen it saves {point.outcome.time_saved_share:.1%} of the time at a mean quality of {quality}"
-    rich, plain = (next((p for p in beside if (p.way.name == PLAIN) is is_plain), None) for is_plain in (False, True))
-    if rich is None or plain is None:
-        return f"{said}; {CHARACTERS} were not tried: words are learned from released items alone, {LEAST_ROWS} of a type (detent import --curated releases what you vouch for)."
-    better, low, high = _better_by(rich, plain)
-    verdict = "better for sure" if low > 0 else "not better for sure, so the simpler one serves"
-    return f"{said}. There {CHARACTERS} are {better:+.3f} ({low:+.3f} to {high:+.3f}) beside {PLAIN}: {verdict}."

@@ -17,21 +17,18 @@ from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.budget import HeldBack, require_a_proposal, require_bounded
 from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
-from optimizer.core.search.call_estimate import expected_calls, trials_of
-from optimizer.core.search.cascade.learned import replay_faults
-from optimizer.core.search.cost_estimate import (
+from optimizer.core.search.answer_bounds import (
     asks_again,
     calls_per_answer,
-    confirmation_calls,
-    confirmation_usd,
-    estimate_study,
     longest_allowed,
     longest_inputs,
     longest_of,
     models_of,
     request_bytes,
-    search_budget,
 )
+from optimizer.core.search.call_estimate import expected_calls, trials_of
+from optimizer.core.search.cascade.learned import replay_faults
+from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, estimate_study, search_budget
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.strategies import writes
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers

@@ -1,0 +1,122 @@
+"""A study in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from optimizer.cli.family.trivial_view import view_trivial
+from optimizer.cli.output import dollars, show, table, when
+from optimizer.cli.session import Session
+from optimizer.cli.study.score import score_lines
+from optimizer.cli.study.state import state_of, then_of
+from optimizer.core.base.phrasing import count
+from optimizer.core.search.study import CONFIRM, ENOUGH, Study, Trial, budget_options
+
+if TYPE_CHECKING:
+    from optimizer.core.search.cascade.exploration import AuditCost
+    from optimizer.host.config import Settings
+
+
+def print_study(session: Session, study: Study, as_json: bool) -> None:
+    with session.store.read() as tx:
+        trials = session.store.studies.trials(tx, study.id)
+    cost = audit_cost_of(session, study, trials)
+    from optimizer.cli.study.mlflow_link import link_of
+
+    link = link_of(session.settings, study)
+    show(
+        as_json,
+        {"study": study, "trials": trials, "audit_cost": cost, "mlflow": link},
+        lambda out: view(out, study, trials, cost, settings=session.settings, mlflow=link),
+    )
+
+
+def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditCost | None:
+    """What a nominated cascade's audits will cost once it serves; None for anything else that won, or nothing."""
+    from optimizer.core.search.strategy import REPLAY
+
+    if study.winner is None or REPLAY not in study.strategy:
+        return None
+    from optimizer.jobs.studies.cascade_of_study import curves_of_study
+
+    with session.store.read() as tx:
+        found = curves_of_study(study, trials, family=session.families.families.get(study.family), store=session.store, tx=tx)
+    return found.audit_cost if found is not None and found.variant == study.winner else None
+
+
+def view(
+    out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None, *, settings: Settings, mlflow: str | None = None
+) -> None:
+    state = state_of(settings, study) + (", simulated clock" if study.simulated_clock else "")
+    out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
+    out.print(
+        f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by {study.created_by}", markup=False
+    )
+    if study.trigger is not None:
+        out.print(f"By itself {study.trigger.kind}: {study.trigger.reason}", markup=False)
+    spend = study.spend
+    lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
+    out.print(
+        f"Spent     {count(spend.n_calls, 'call')}, {dollars(spend.usd)}, {spend.n_from_journal} answered from the journal{lost}",
+        markup=False,
+    )
+    for line in _cut_lines(study, trials):
+        out.print(line, style="yellow", markup=False)
+    if study.spend.remark:
+        out.print(f"Remark    {study.spend.remark}", markup=False)
+    if audit_cost is not None:
+        out.print(f"Audits    {audit_cost.in_words}", markup=False)
+    if study.error:
+        out.print(f"Error     {study.error}", style="red", markup=False)
+    for line in score_lines(study):
+        out.print(line, markup=False)
+    out.print("")
+    rows = [
+        {
+            "number": t.number,
+            "variant": t.variant + (" *" if t.variant == study.winner else ""),
+            "proposer": t.proposer,
+            "score": t.score,
+            "n": t.n,
+            "n_errors": t.n_errors,
+            "usd": t.cost_usd / t.n if t.n else None,
+            "p95_ms": t.p95_ms,
+            "status": t.status,
+        }
+        for t in trials
+    ]
+    columns = {
+        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors",
+        "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
+    }  # fmt: skip
+    table(rows, columns, empty="It searches nothing." if study.strategy == CONFIRM else "No trial yet.")(out)
+    if study.findings:
+        view_trivial(out, study.findings)
+    if study.confirmation:
+        from optimizer.cli.study.run import confirmation_lines
+
+        out.print("")
+        for line in confirmation_lines(study):
+            out.print(line, markup=False)
+    out.print("")
+    if mlflow is not None:
+        out.print(f"MLflow    {mlflow}", markup=False)
+    out.print(f"Next      {then_of(settings, study)}", markup=False)
+
+
+def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
+    """That the budget ended the search, whose turn it left out, and what to do."""
+    if study.spend.search_cut is None:
+        return []
+    from optimizer.core.search.strategy import without_turn
+
+    left_out = without_turn(study, trials)
+    enough = (study.findings or {}).get(ENOUGH)
+    larger = f"{budget_options(enough)}, enough for every part" if enough else "with a larger budget (--dry-run says how much)"
+    more = f"detent study run {study.family} {larger}"
+    lines = [f"Cut short {study.spend.search_cut}"]
+    if left_out:
+        alone = "+".join(left_out)
+        turn = f"{' and '.join(left_out)} never had a turn"
+        return [*lines, f"          {turn}: {more}, or --strategy {alone} alone"]
+    return [*lines, f"          not everything was tried; more: {more}"]

@@ -1,0 +1,102 @@
+"""A point of a learned score: what is saved and what quality is kept at a threshold, and which of two points is taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from optimizer.content.core.search.learned_score import (
+    CHARACTERS,
+    LEAST_ROWS,
+    PLAIN,
+    JudgedItem,
+    LearnedScore,
+    Method,
+    quality_draws,
+)
+from optimizer.content.core.search.replay import ReplayedShares
+
+SAME_SAVING = 0.005  # savings so near are compared by their quality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to score: by type the method and what was learned. ``passes`` of ``at`` is by scores out of fold."""
+
+    name: Method
+    methods: Mapping[str, Method]
+    learned: Mapping[str, LearnedScore]
+    scores: Any  # per training record, out of fold; NaN without one
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Point:
+    """A way at one share of full processing, cross-fitted on training items."""
+
+    way: Way
+    share: float
+    outcome: ReplayedShares
+    full: Any  # per training record, whether it is processed in full
+    quality: Any
+    groups: Sequence[str]
+
+    @cached_property
+    def draws(self) -> Any:
+        """Bootstrap of its mean quality."""
+        return quality_draws(self.quality, self.full, self.groups)
+
+    @property
+    def surely(self) -> float:
+        """Mean quality less one standard error, so that a few lucky items do not win; -1 where nothing is processed in full."""
+        return -1.0 if self.outcome.quality is None else self.outcome.quality - float(np.nanstd(self.draws))
+
+
+def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most: int) -> list[JudgedItem]:
+    """Those ``of`` the items whose group is among them whole, at most so many: what is left of the items then has groups of its own.
+
+    A predictor may score what is left, since it saw no item of their groups.
+    """
+    in_all = Counter(item.group for item in items)
+    in_these = Counter(item.group for item in of)
+    taken, n_taken = set(), 0
+    for group, n in in_these.items():
+        if n == in_all[group] and n_taken + n <= most:
+            taken.add(group)
+            n_taken += n
+    return [item for item in of if item.group in taken]
+
+
+def simpler(points: Sequence[Point]) -> Point:
+    """The plain statistics unless the learned score is better for sure: the 95 % interval of what it is better by lies above 0."""
+    plain = next((point for point in points if point.way.name == PLAIN), None)
+    rich = next((point for point in points if point.way.name != PLAIN), None)
+    if plain is None or rich is None:
+        return next(point for point in points)
+    return rich if _better_by(rich, plain)[1] > 0 else plain
+
+
+def reached(point: Point) -> str:
+    quality = point.outcome.quality
+    return f"{point.way.name} {'nothing in full' if quality is None else f'{quality:.3f}, less a standard error of {quality - point.surely:.3f}'}"
+
+
+def _better_by(rich: Point, plain: Point) -> tuple[float, float, float]:
+    apart = rich.draws - plain.draws
+    low, high = (float(each) for each in np.nanquantile(apart, [0.025, 0.975]))
+    return (rich.outcome.quality or 0.0) - (plain.outcome.quality or 0.0), low, high
+
+
+def why_chosen(point: Point, beside: Sequence[Point]) -> str:
+    quality = "not known" if point.outcome.quality is None else f"{point.outcome.quality:.3f}"
+    said = f"{point.way.name} serves: on training items it has not seen it saves {point.outcome.time_saved_share:.1%} of the time at a mean quality of {quality}"
+    rich, plain = (next((p for p in beside if (p.way.name == PLAIN) is is_plain), None) for is_plain in (False, True))
+    if rich is None or plain is None:
+        return f"{said}; {CHARACTERS} were not tried: words are learned from released items alone, {LEAST_ROWS} of a type (detent import --curated releases what you vouch for)."
+    better, low, high = _better_by(rich, plain)
+    verdict = "better for sure" if low > 0 else "not better for sure, so the simpler one serves"
+    return f"{said}. There {CHARACTERS} are {better:+.3f} ({low:+.3f} to {high:+.3f}) beside {PLAIN}: {verdict}."

@@ -1,0 +1,150 @@
+"""What one answer of a variant or of a space may take at most: models, calls, bytes of a request, dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from math import ceil
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.space_form import varied_knobs
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.steps import most_calls
+from optimizer.core.search.study import Definition
+
+BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
+
+
+MAX_BYTES_PER_OUTPUT_TOKEN = 6
+
+
+MEASURED_FROM = 20  # examples, from which on their longest inputs say how long a request may become
+
+
+MARGIN = 1.5  # of the reserve: the longest input seen, and half as much again for rows that were not
+
+
+DEFAULT_MAX_CHARS = 4000
+
+
+DEFAULT_MAX_TOKENS = 256  # of an answer, where neither variant nor family says
+
+
+INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
+
+
+ASKED_AGAIN_BYTES = 2000  # of the note or instruction with which a policy asks again
+
+
+def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> int:
+    """UTF-8 bytes of what the model reads and 16 per message: the contract's upper bound of input tokens."""
+    return prompt_bytes(messages, params or {}) + TOKENS_PER_MESSAGE * len(messages)
+
+
+def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
+    """Filler inputs as long as the longest that was seen and half as much again, at most as long as the family allows.
+
+    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen. The sealed holdout is not seen: a row
+    of it that is longer still is asked about while the cap has room for it, since each call is checked against the cap by itself.
+    """
+    texts = {name: [str(example.input[name]) for example in seen if name in example.input] for name in family.inputs}
+    ratio = max((len(t.encode()) / len(t) for of_one in texts.values() for t in of_one if t), default=1.0)
+    allowed = {name: ceil((field.max_chars or DEFAULT_MAX_CHARS) * ratio) for name, field in family.inputs.items()}
+    return {name: "x" * min(allowed[name], _measured_bytes(texts[name], allowed[name])) for name in family.inputs}
+
+
+def _measured_bytes(texts: Sequence[str], otherwise: int) -> int:
+    return ceil(MARGIN * max(len(t.encode()) for t in texts)) if len(texts) >= MEASURED_FROM else otherwise
+
+
+def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
+    """Bytes of this variant's request on the longest inputs."""
+    params = {"tools": variant.tools, "response_format": variant.response_format}
+    return request_bytes(render(variant, inputs, declared=inputs), params)
+
+
+def longest_allowed(
+    champion: Variant, inputs: Mapping[str, str], definition: Definition, *, is_written: bool, is_asked_again: bool = False
+) -> int:
+    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples, and room for
+    an instruction where one may be written, and for the earlier answer where a policy asks again.
+
+    The definition may set it; it is never below what the champion itself needs.
+    """
+    own = longest_of(champion, inputs)
+    again = _output_bytes(champion) + ASKED_AGAIN_BYTES if is_asked_again else 0
+    if definition.max_request_bytes is not None:
+        return max(own, definition.max_request_bytes) + again
+    output = "x" * _output_bytes(champion)
+    filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
+    written = INSTRUCTION_BYTES if is_written else 0
+    return max(own, longest_of(replace(champion, examples=filler), inputs)) + written + again
+
+
+def _output_bytes(variant: Variant) -> int:
+    return int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS) * MAX_BYTES_PER_OUTPUT_TOKEN
+
+
+def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
+    """Upper bound of one call: every byte an input token, every allowed output token used."""
+    return upper_bound_usd(ceil(n_bytes), 0, ceil(max_tokens), price)
+
+
+def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> list[str]:
+    """Names of the models that a study may ask: the champion's, then the others that the space, the champion's policy or ``tiers`` name."""
+    named = [champion.policy.get(knob) or () for knob in ("tiers", "votes.models")]
+    offered = [options for knob in ("tiers", "votes.models") for options in options_of(space, f"policy.{knob}")]
+    others = [name for names in (*named, *offered, tiers) for name in names]
+    return list(dict.fromkeys([str(champion.model["name"]), *map(str, options_of(space, "model")), *map(str, others)]))
+
+
+def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> int:
+    """The most calls that one example takes, whichever variant of the space answers it: 1 without a policy.
+
+    Args:
+        tiers: of the cascade whose thresholds are searched.
+    """
+    policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None}
+    named = champion.policy.get("tiers") or ()
+    if max(len(tiers), len(named)) > 1:
+        policy["tiers"] = list(max(tiers, named, key=len))
+    options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
+    return max(_calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values()))
+
+
+def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:
+    """Whether a policy may show a model its own earlier answer, or a stronger instruction: requests longer than the rendered one."""
+    return any(knob.split(".")[0] in ("refine", "gate", "validate") for knob in (*champion.policy, *varied_knobs(space)))
+
+
+COUNTING = ("tiers", "refine", "confidence", "votes.models", "validate", "validate.then", "gate.retries", "gate.threshold", "gate.scorer")
+
+
+def _most_of(entry: Mapping[str, Any]) -> Sequence[Any]:
+    """The options of a choice; of a range its upper end."""
+    ((form, values),) = entry.items()
+    return list(values) if form == "choices" else [values[-1]]
+
+
+def _calls_of(policy: Mapping[str, Any]) -> int:
+    if policy.get("refine") is not None:
+        policy = {**policy, "refine": 0.0}
+    if not policy.get("tiers"):
+        policy = {name: value for name, value in policy.items() if not name.startswith("accept")}
+    try:
+        return most_calls(parse_policy(policy))
+    except InvalidInput:  # a combination that is no policy, and so no candidate
+        return 1
+
+
+def options_of(space: Mapping[str, Any], name: str) -> list[Any]:
+    entry = space.get(name) or {}
+    return list(entry.get("choices") or entry.get("int") or ())
