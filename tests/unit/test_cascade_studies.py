@@ -26,7 +26,7 @@ from optimizer.core.declaration.policy_rules import policy_faults
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.tiers import ACCEPT
-from optimizer.core.search.cascade import strategy as cascade_strategy
+from optimizer.core.search.cascade import chain_search
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.strategy import _on_groups, _with_policy
 from optimizer.core.search.cascade.thresholds import LeastCost, search
@@ -167,8 +167,8 @@ def test_rows_of_dev_are_asked_about_too_and_never_twice(found: Ended) -> None:
 
 
 def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(world: World, monkeypatch: Any) -> None:
-    found = cascade_strategy.path_of_pair
-    monkeypatch.setattr(cascade_strategy, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in found(*given)])
+    found = chain_search.path_of_pair
+    monkeypatch.setattr(chain_search, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in found(*given)])
     models = two_tiers()
     study = world.run(create(world, models), models=models)
     assert (study.outcome, study.findings["sequence"]["proposals"]) == ("no_improvement", [])
