@@ -82,7 +82,7 @@ class StandIn:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         time.sleep(MODEL_S)
         return ModelAnswer(
             text=TEXT, input_tokens=400, output_tokens=24, cost_usd=0.0005, latency_ms=5.0, log_probability=-0.2, log_probability_min=-1.0,

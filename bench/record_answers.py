@@ -37,7 +37,7 @@ class Answers(Protocol):
 
     revision: str
 
-    def complete(self, request: ModelRequest) -> ModelAnswer: ...
+    async def complete(self, request: ModelRequest) -> ModelAnswer: ...
 
 
 def recorded_folder() -> Path:

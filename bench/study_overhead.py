@@ -34,7 +34,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest, request_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.ports import JournalEntry
 
 TOPICS = ("biology", "physics", "music")
@@ -56,7 +56,7 @@ class InstantModel:
     def __init__(self, concurrency: int) -> None:
         self.concurrency = concurrency
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         return ModelAnswer(text="music", input_tokens=200, output_tokens=2, cost_usd=0.0002, latency_ms=1.0)
 
 
@@ -96,7 +96,7 @@ class Bench:
             InstantModel(concurrency), store=store, clock=SystemClock(), study="st_measured", family="topics", budget=Budget(usd=1e6),
             purpose="search",
         )  # fmt: skip
-        return Evaluator(self.family, self.scorer, lambda name: OpenModel(calls=calls, revision="1"))
+        return Evaluator(self.family, self.scorer, lambda name: calls)
 
     def store(self, name: str) -> Database:
         store = Database(f"sqlite:///{self.folder / name}.db")

@@ -7,7 +7,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,10 +44,14 @@ class ScriptedModel:
         self.requests: list[ModelRequest] = []
         self.in_flight = self.most_in_flight = 0
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         with self._on_the_wire(request) as n:
-            time.sleep(self._delay_s)
-            return self._answer(request, n)
+            await asyncio.sleep(self._delay_s)
+            return await self._answered(request, n)
+
+    async def _answered(self, request: ModelRequest, n: int) -> ModelAnswer:
+        """In a thread, as what computes on this machine."""
+        return await asyncio.to_thread(self._answer, request, n)
 
     @contextmanager
     def _on_the_wire(self, request: ModelRequest) -> Iterator[int]:
@@ -72,12 +75,10 @@ class ScriptedModel:
 
 
 class AwaitedModel(ScriptedModel):
-    """The same by coroutines too."""
+    """The same without a thread: its script runs in the event loop."""
 
-    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
-        with self._on_the_wire(request) as n:
-            await asyncio.sleep(self._delay_s)
-            return self._answer(request, n)
+    async def _answered(self, request: ModelRequest, n: int) -> ModelAnswer:
+        return self._answer(request, n)
 
 
 def failed(kind: str, *, status: int | None = None, sent: bool = True, **members: Any) -> ModelFailed:

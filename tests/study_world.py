@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +54,10 @@ class TopicModel:
         self.requests: list[ModelRequest] = []
         self.lock = threading.Lock()
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        return await asyncio.to_thread(self._answer, request)
+
+    def _answer(self, request: ModelRequest) -> ModelAnswer:
         with self.lock:
             self.requests.append(request)
             n = len(self.requests)
@@ -196,7 +200,7 @@ class World:
 class Broken(TopicModel):
     """Answers nothing."""
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         raise ModelFailed("The model is not reachable at its address.", kind="malformed", sent=False)
 
 

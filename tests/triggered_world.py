@@ -37,8 +37,8 @@ class FreeModel(TopicModel):
     def __init__(self, **options: Any) -> None:
         super().__init__(price=FREE, **options)
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        return replace(super().complete(request), cost_usd=0.0)
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        return replace(await super().complete(request), cost_usd=0.0)
 
 
 class TriggeredWorld(World):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -82,7 +82,7 @@ class RequestLimits:
 
 
 class KeySpending:
-    """Model calls and dollars a day of one key, counted before each call and settled after it. Used in the threads that call models."""
+    """Model calls and dollars a day of one key, counted before each call and settled after it."""
 
     def __init__(self, key: str, limits: KeyLimits, store: Store, clock: Clock) -> None:
         self._key, self._limits, self._store, self._clock = key, limits, store, clock
@@ -95,8 +95,8 @@ class KeySpending:
             return None
         return cls(caller.actor, limits, store, clock)
 
-    @contextmanager
-    def call(self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None) -> Iterator[list[ModelAnswer]]:
+    @asynccontextmanager
+    async def call(self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None) -> AsyncIterator[list[ModelAnswer]]:
         """Around one call on the wire; the answer is put into the list. A process that dies meanwhile leaves the highest price counted.
 
         Raises:
@@ -104,18 +104,20 @@ class KeySpending:
         """
         now = self._clock.now()
         day = _start(now, DAY)
-        reserved = self._reserve(request, price, most_tokens, now, day)
+        reserved = await self._reserve(request, price, most_tokens, now, day)
         answers: list[ModelAnswer] = []
         try:
             yield answers
         except ModelFailed as error:
             sent = error.members.get("sent") is not False
             status = error.members.get("status_of_model")
-            self._settle(day, reserved, charge_after_failure(error.kind, status, sent, reserved), called=sent)
+            await self._settle(day, reserved, charge_after_failure(error.kind, status, sent, reserved), called=sent)
             raise
-        self._settle(day, reserved, answers[0].cost_usd if answers else reserved, called=True)
+        await self._settle(day, reserved, answers[0].cost_usd if answers else reserved, called=True)
 
-    def _reserve(self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, now: datetime, day: datetime) -> float:
+    async def _reserve(
+        self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, now: datetime, day: datetime
+    ) -> float:
         limits = self._limits
         usd = 0.0
         if limits.usd_per_day is not None:
@@ -139,7 +141,7 @@ class KeySpending:
             return None
 
         try:
-            passed = self._store.write(take)
+            passed = await self._store.awrite(take)
         except Busy as error:  # what cannot be counted is not spent
             raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
         if passed == "calls_per_day":
@@ -153,7 +155,7 @@ class KeySpending:
             )
         return usd
 
-    def _settle(self, day: datetime, reserved: float, cost: float, *, called: bool) -> None:
+    async def _settle(self, day: datetime, reserved: float, cost: float, *, called: bool) -> None:
         def give_back(tx: Transaction) -> None:
             usage = self._store.key_usage
             if self._limits.usd_per_day is not None:
@@ -164,7 +166,7 @@ class KeySpending:
         if (self._limits.usd_per_day is None or reserved == cost) and called:
             return
         try:
-            self._store.write(give_back)
+            await self._store.awrite(give_back)
         except Exception as error:  # the call is made; what stays reserved keeps the limit on the safe side
             log.warning("a call of a key was not settled", key=self._key, reserved_usd=reserved, cost_usd=cost, error=str(error))
 

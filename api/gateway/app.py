@@ -58,6 +58,9 @@ def create_gateway(settings: Settings) -> FastAPI:
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
             draining = (DRAIN_EVERY_S, lambda: drain(shared, spool), "drain of the spool")
             try:
+                await asyncio.to_thread(
+                    models.embedded
+                )  # reads the weights where their revision is not known: no call should wait for that
                 await asyncio.to_thread(_read_money, shared, side)
                 async with running_loops(shared, embedded, money, draining):
                     yield
@@ -91,7 +94,7 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
             "age_s": round((now - served.read_at).total_seconds(), 1) if served.read_at is not None else None,
             "detail": STORE_AWAY if shared.serving.store_error is not None else None,
         },
-        "model_calls": {"ok": True, "in_work_or_waiting": side.threads.n_held},
+        "model_calls": {"ok": True, "in_work_or_waiting": side.calls.n_held},
     }
     if providers := side.models.health():  # one that is left alone stops nobody: fallbacks answer, and other families' models
         dependencies["models"] = {"ok": all(one["ok"] for one in providers.values()), "providers": providers}
@@ -114,7 +117,7 @@ async def _end_calls(side: ModelSide) -> None:
     """Calls under way end: streams at once, the others as soon as their model has answered; all that have ended go on record."""
     for reader in list(side.settling.values()):
         reader.leave(STOPPED)
-    side.threads.close()
+    side.calls.close()
     if waiting := {*side.settling, *side.recording}:
         await asyncio.wait(waiting, timeout=RECORDS_WAIT_S)
     if side.recording:

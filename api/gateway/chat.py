@@ -175,13 +175,13 @@ def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bo
     policy = None if call.cheapest_only else side.policies.of(call.variant.id, call.variant)
     if policy is not None:
         return asyncio.ensure_future(answer_by_policy(side, call, reader, policy))
-    return side.threads.start(lambda: answer(side, call, reader, streaming=streaming))
+    return side.calls.start(lambda: answer(side, call, reader, streaming=streaming))
 
 
-def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> Answered:
-    """Makes the answer, in a thread of its own. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
+async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> Answered:
+    """Makes the answer. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
     models = side.models.for_request(call.family, reader, call.spending, call.actor)
-    asked = ask_model(
+    asked = await ask_model(
         models,
         call.request.model,
         lambda model: _for_model(call.request, model),

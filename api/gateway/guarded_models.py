@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -22,6 +21,7 @@ from optimizer.core.models.breaker import Breaker, BreakerRefusal, Pass
 from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.models.stream import ModelDelta, delta_of, size_of
+from optimizer.jobs.calls.wrapped_model import WrappedModel
 from optimizer.ports import DeltaSink, LanguageModel, ModelFacts, ModelSource, StreamingModel
 
 BUSY_RETRY_S = 2
@@ -36,7 +36,7 @@ log = structlog.get_logger("gateway")
 
 
 class ModelGuard:
-    """What the gateway knows of one model, and what it lets through. Thread-safe."""
+    """What the gateway knows of one model, and what it lets through. Used in one event loop; ``health`` in any thread."""
 
     def __init__(self, name: str, facts: ModelFacts, metrics: Metrics, now: Now = monotonic) -> None:
         self.name = name
@@ -46,11 +46,10 @@ class ModelGuard:
         self._gate = Limiter(_places(facts), facts.queue)
         self._breaker = Breaker(settings=facts.breaker)
         self._last_error: tuple[str, float] | None = None
-        self._lock = threading.Lock()
         metrics.breaker_open.labels(model=name).set(0)
 
-    @contextmanager
-    def call(self, reader: Reader | None, sender: str = "") -> Iterator[None]:
+    @asynccontextmanager
+    async def call(self, reader: Reader | None, sender: str = "") -> AsyncIterator[None]:
         """Around one attempt on the wire. ``sender``: whose it is, so that no one's calls keep out another's.
 
         Raises:
@@ -61,7 +60,7 @@ class ModelGuard:
             reader.check()
         self._refuse_while_open()
         try:
-            with self._gate.place(self._wait_s, reader.while_wanted if reader is not None else _always_wanted, sender):
+            async with self._gate.place(self._wait_s, reader.while_wanted if reader is not None else nullcontext, sender):
                 given = self._ask()
                 if reader is not None:
                     reader.asked = True
@@ -79,8 +78,7 @@ class ModelGuard:
 
     def health(self) -> dict[str, Any]:
         """For /ready: whether calls go out, and what went wrong last."""
-        with self._lock:
-            breaker, last, now = self._breaker, self._last_error, self._now()
+        breaker, last, now = self._breaker, self._last_error, self._now()
         health: dict[str, Any] = {
             "ok": breaker.state != "open",
             "breaker": breaker.state,
@@ -94,17 +92,15 @@ class ModelGuard:
 
     def _refuse_while_open(self) -> None:
         """Before queueing: who waits in a queue should have a chance at its end. Takes no probe's place."""
-        with self._lock:
-            now = self._now()
-            _, verdict = breakers.ask(self._breaker, now)
+        now = self._now()
+        _, verdict = breakers.ask(self._breaker, now)
         if isinstance(verdict, BreakerRefusal):
             raise self._paused(verdict, now)
 
     def _ask(self) -> Pass:
-        with self._lock:
-            now = self._now()
-            self._breaker, verdict = breakers.ask(self._breaker, now)
-            self._show()
+        now = self._now()
+        self._breaker, verdict = breakers.ask(self._breaker, now)
+        self._show()
         if isinstance(verdict, BreakerRefusal):
             raise self._paused(verdict, now)
         return verdict
@@ -118,9 +114,8 @@ class ModelGuard:
             self._change(lambda breaker: breakers.withdrawn(breaker, given))
 
     def _change(self, change: Callable[[Breaker], Breaker]) -> None:
-        with self._lock:
-            self._breaker = change(self._breaker)
-            self._show()
+        self._breaker = change(self._breaker)
+        self._show()
 
     def _show(self) -> None:
         self._metrics.breaker_open.labels(model=self.name).set(_SHOWN[self._breaker.state])
@@ -158,47 +153,46 @@ def is_the_providers(error: ModelFailed) -> bool:
     return error.kind == "malformed" or worth_a_retry(error.kind, error.members.get("status_of_model"))
 
 
-class GuardedModel:
-    """A model behind its guard, for one family and one client."""
+class GuardedModel(WrappedModel):
+    """A model behind its guard, for one family and one client: every attempt is counted, paid for and billed."""
 
     def __init__(
         self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None,
         users: Around, bill: Bill, sender: str,
     ) -> None:  # fmt: skip
+        super().__init__(inner)
         self._users, self._family, self._bill, self._sender = users, family, bill, sender
-        self._inner, self._guard, self._metrics, self._reader, self._spending = inner, guard, metrics, reader, spending
+        self._guard, self._metrics, self._reader, self._spending = guard, metrics, reader, spending
         self._labels = {"model": guard.name, "family": family}
-        self.name, self.revision, self.price, self.retries = inner.name, inner.revision, inner.price, inner.retries
-        self.max_output_tokens = inner.max_output_tokens
 
-    @property
-    def concurrency(self) -> int:
-        return self._inner.concurrency
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        return await self._attempt(request, lambda: self.inner.complete(request))
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        with self._paid(request) as answers, self._counted(), self._billed(request, answers):
-            started = perf_counter()
-            answers.append(self._answered(self._inner.complete(request), started))
-            return answers[0]
-
-    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+    async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         """A model that cannot stream hands on its whole answer as the one piece."""
-        started = 0.0
-        timed = _Timed(sink, lambda: self._first_token(perf_counter() - started))
-        with self._paid(request) as answers, self._counted(), self._billed(request, answers, timed):
-            started = perf_counter()
-            if isinstance(self._inner, StreamingModel):
-                answers.append(self._answered(self._inner.stream(request, timed), started))
-                return answers[0]
-            answer = self._inner.complete(request)
-            timed.put(delta_of(answer.raw_message or {"content": answer.text}))
-            answers.append(self._answered(answer, started))
+        timed = _Timed(sink, self._first_token)
+
+        async def ask() -> ModelAnswer:
+            timed.started = perf_counter()
+            if isinstance(self.inner, StreamingModel):
+                return await self.inner.stream(request, timed)
+            answer = await self.inner.complete(request)
+            await timed.put(delta_of(answer.raw_message or {"content": answer.text}))
             return answer
 
-    def _paid(self, request: ModelRequest) -> AbstractContextManager[list[ModelAnswer]]:
+        return await self._attempt(request, ask, timed)
+
+    async def _attempt(self, request: ModelRequest, ask: Callable[[], Awaitable[ModelAnswer]], timed: _Timed | None = None) -> ModelAnswer:
+        async with self._paid(request) as answers, self._counted():
+            with self._billed(request, answers, timed):
+                started = perf_counter()
+                answers.append(self._answered(await ask(), started))
+        return answers[0]
+
+    def _paid(self, request: ModelRequest) -> AbstractAsyncContextManager[list[ModelAnswer]]:
         """Counts the call for the key that asked for it, where that has limits of its own."""
         if self._spending is None:
-            return nullcontext([])
+            return nullcontext(list[ModelAnswer]())
         return self._spending.call(request, self.price, self.max_output_tokens)
 
     @contextmanager
@@ -212,13 +206,14 @@ class GuardedModel:
             raise
         self._bill(self._family, answers[0].cost_usd)
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
         try:
-            with self._users(), self._guard.call(self._reader, self._sender):
-                self._metrics.requests.labels(**self._labels).inc()
-                with self._metrics.active_requests.labels(**self._labels).track_inprogress():
-                    yield
+            with self._users():
+                async with self._guard.call(self._reader, self._sender):
+                    self._metrics.requests.labels(**self._labels).inc()
+                    with self._metrics.active_requests.labels(**self._labels).track_inprogress():
+                        yield
         except ModelFailed as error:
             self._metrics.errors.labels(**self._labels, kind=error.kind).inc()
             raise
@@ -259,12 +254,11 @@ class GuardedModels:
         self._spending: KeySpending | None = None
         self._sender = ""
         self._guards: dict[str, ModelGuard] = {}
-        self._lock = threading.Lock()
 
     def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = "") -> GuardedModels:
         bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
         bound._family, bound._reader, bound._spending, bound._sender = family, reader, spending, sender
-        bound._guards, bound._lock = self._guards, self._lock
+        bound._guards = self._guards
         return bound
 
     def get(self, name: str) -> GuardedModel:
@@ -288,44 +282,38 @@ class GuardedModels:
 
     def health(self) -> Mapping[str, Any]:
         """Of every model that was asked since the start."""
-        with self._lock:
-            guards = dict(self._guards)
-        return {name: guard.health() for name, guard in sorted(guards.items())}
+        return {name: guard.health() for name, guard in sorted(dict(self._guards).items())}
 
     def _guard(self, name: str) -> ModelGuard:
-        with self._lock:
-            if name not in self._guards:
-                self._guards[name] = ModelGuard(name, self._source.describe(name), self._metrics, self._now)
-            return self._guards[name]
+        if name not in self._guards:
+            self._guards[name] = ModelGuard(name, self._source.describe(name), self._metrics, self._now)
+        return self._guards[name]
 
 
 class _Timed:
     """A sink that notes when its first piece came."""
 
-    def __init__(self, sink: DeltaSink, first: Callable[[], None]) -> None:
+    def __init__(self, sink: DeltaSink, first: Callable[[float], None]) -> None:
         self._sink, self._first, self._came = sink, first, False
+        self.started = perf_counter()
         self.n_bytes = 0  # of all pieces
 
     @property
     def begun(self) -> bool:
         return self._sink.begun
 
-    def put(self, delta: ModelDelta) -> None:
+    async def put(self, delta: ModelDelta) -> None:
         if not self._came:
             self._came = True
-            self._first()
+            self._first(perf_counter() - self.started)
         self.n_bytes += size_of(delta)
-        self._sink.put(delta)
+        await self._sink.put(delta)
 
-    def while_wanted(self, end: Callable[[], None]) -> AbstractContextManager[None]:
-        return self._sink.while_wanted(end)
+    def while_wanted(self) -> AbstractContextManager[None]:
+        return self._sink.while_wanted()
 
 
 def _places(facts: ModelFacts) -> int:
     if not facts.embedded:
         return facts.concurrency
     return facts.processes if isinstance(facts.processes, int) else EMBEDDED_PLACES
-
-
-def _always_wanted(end: Callable[[], None]) -> AbstractContextManager[None]:
-    return nullcontext()

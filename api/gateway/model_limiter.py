@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from time import monotonic
 
-WhileWanted = Callable[[Callable[[], None]], AbstractContextManager[None]]
+WhileWanted = Callable[[], AbstractContextManager[None]]  # as ``DeltaSink.while_wanted``
 
 
 class Full(Exception):
@@ -19,12 +18,12 @@ class Full(Exception):
 @dataclass(eq=False, slots=True)
 class _Waiting:
     sender: str
-    turn: threading.Event = field(default_factory=threading.Event)
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
     has_place: bool = False
 
 
 class Limiter:
-    """Places for calls. A free one goes to the sender with the fewest calls out, of several to who came first. Thread-safe.
+    """Places for calls. A free one goes to the sender with the fewest calls out, of several to who came first. Used in one event loop.
 
     A sender alone may hold all places and the whole queue; it keeps no other from the next place, nor from the queue.
     """
@@ -33,44 +32,47 @@ class Limiter:
         self.places, self.queue = places, queue
         self._out: Counter[str] = Counter()
         self._waiting: list[_Waiting] = []  # in the order in which they came
-        self._lock = threading.Lock()
 
     @property
     def n_out(self) -> int:
-        with self._lock:
-            return self._out.total()
+        return self._out.total()
 
     @property
     def n_waiting(self) -> int:
         return len(self._waiting)
 
-    @contextmanager
-    def place(self, wait_s: float, while_wanted: WhileWanted, sender: str = "") -> Iterator[None]:
+    @asynccontextmanager
+    async def place(self, wait_s: float, while_wanted: WhileWanted = nullcontext, sender: str = "") -> AsyncIterator[None]:
         """Holds a place for the time of the block.
 
         Raises:
             Full: see there.
         """
-        self._enter(wait_s, while_wanted, sender)
+        if self.n_out < self.places and not self._waiting:
+            self._out[sender] += 1
+        else:
+            await self._wait_in_line(wait_s, while_wanted, sender)
         try:
             yield
         finally:
             self._leave(sender)
 
-    def _enter(self, wait_s: float, while_wanted: WhileWanted, sender: str) -> None:
-        with self._lock:
-            if self._out.total() < self.places and not self._waiting:
-                self._out[sender] += 1
-                return
-            if len(self._waiting) >= self.queue:
-                self._make_room(sender)
-            mine = _Waiting(sender)
-            self._waiting.append(mine)
+    async def _wait_in_line(self, wait_s: float, while_wanted: WhileWanted, sender: str) -> None:
+        if len(self._waiting) >= self.queue:
+            self._make_room(sender)
+        mine = _Waiting(sender)
+        self._waiting.append(mine)
         try:
-            with while_wanted(mine.turn.set):
-                self._await_turn(mine, monotonic() + wait_s)
+            with while_wanted(), suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await mine.turn.wait()
+            if not mine.has_place:  # the time is over, or another sender has its place in the queue
+                raise Full
         except BaseException:
-            self._give_up(mine)
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+            if mine.has_place:
+                self._leave(sender)  # a place was handed over, and nobody wants it
             raise
 
     def _make_room(self, sender: str) -> None:
@@ -83,28 +85,13 @@ class Limiter:
         self._waiting.remove(gone)
         gone.turn.set()
 
-    def _await_turn(self, mine: _Waiting, until: float) -> None:
-        mine.turn.wait(until - monotonic())
-        with self._lock:
-            if not mine.has_place:  # the time is over, another sender has its place in the queue, or the client has gone
-                raise Full
-
-    def _give_up(self, mine: _Waiting) -> None:
-        with self._lock:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-            if not mine.has_place:
-                return
-        self._leave(mine.sender)  # a place was handed over, and nobody wants it
-
     def _leave(self, sender: str) -> None:
-        with self._lock:
-            self._out[sender] -= 1
-            if not self._out[sender]:
-                del self._out[sender]
-            if self._waiting:
-                next_one = min(self._waiting, key=lambda one: self._out[one.sender])
-                self._waiting.remove(next_one)
-                self._out[next_one.sender] += 1
-                next_one.has_place = True
-                next_one.turn.set()
+        self._out[sender] -= 1
+        if not self._out[sender]:
+            del self._out[sender]
+        if self._waiting:
+            next_one = min(self._waiting, key=lambda one: self._out[one.sender])
+            self._waiting.remove(next_one)
+            self._out[next_one.sender] += 1
+            next_one.has_place = True
+            next_one.turn.set()

@@ -1,4 +1,4 @@
-"""What the gateway has beside the services that every process has: models behind their guards, threads, counts, money, cache."""
+"""What the gateway has beside the services that every process has: models behind their guards, calls under way, counts, money, cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.gateway.chat_answer import Answered
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.hourly_money import HourlyMoney
 from api.gateway.metrics import Metrics
-from api.gateway.model_threads import ModelThreads
+from api.gateway.model_calls import ModelCalls
 from api.gateway.reader import Reader
 from api.gateway.response_cache import ResponseCache
 from optimizer.core.base.errors import InvalidInput
@@ -68,7 +68,7 @@ class ModelSide:
     spool: Spool  # for records that the store does not take at once
     metrics: Metrics = field(default_factory=Metrics)
     models: GuardedModels = field(init=False)
-    threads: ModelThreads = field(default_factory=ModelThreads)
+    calls: ModelCalls = field(default_factory=ModelCalls)
     money: HourlyMoney = field(default_factory=HourlyMoney)
     cache: ResponseCache = field(default_factory=ResponseCache)
     settling: dict[asyncio.Task[Answered], Reader] = field(default_factory=dict)  # calls under way, and who waits for them

@@ -1,10 +1,9 @@
-"""The client who waits for an answer, as seen by the thread that makes it and by the event loop that sends it."""
+"""The client who waits for an answer, as seen by the task that makes it and by the one that sends it."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -23,7 +22,7 @@ class ClientGone(Exception):
 
 
 class Reader:
-    """Takes pieces from a thread (it is a DeltaSink) and hands them to the event loop on which it was made.
+    """Takes pieces from the task that makes the answer (it is a DeltaSink) and hands them to the one that sends it, in one event loop.
 
     A client that reads more slowly than the model writes slows the model down; one that reads nothing for ``patience_s`` seconds has gone.
     """
@@ -37,14 +36,11 @@ class Reader:
         self._pieces: list[ModelDelta] = []
         self._patience_s = patience_s
         self._unread_bytes = 0
-        self._room = threading.Event()
-        self._ends: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
-        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Event()
+        self._working: list[asyncio.Task[Any]] = []  # what ends with it
         self._woken = asyncio.Event()
-        self._waking = False
 
-    # --- in the thread --------------------------------------------------------------------------------------------------
+    # --- for who makes the answer -------------------------------------------------------------------------------------------
 
     @property
     def begun(self) -> bool:
@@ -55,57 +51,57 @@ class Reader:
         """What was handed on so far."""
         return self._message.text
 
-    def put(self, delta: ModelDelta) -> None:
+    async def put(self, delta: ModelDelta) -> None:
         """Waits while too much is unread; raises ClientGone once nobody reads."""
         self.check()
         if self.first_at is None:
             self.first_at = perf_counter()
         self._message.add(delta)
-        with self._lock:
-            self._pieces.append(delta)
-            self._unread_bytes += _size_of(delta)
-            if is_full := self._unread_bytes > MOST_UNREAD_BYTES:
-                self._room.clear()
-        if not self._waking:  # one wake-up hands over all that has come by then
-            self._waking = True
-            self._loop.call_soon_threadsafe(self._woken.set)
-        if is_full:
-            self._await_room()
+        self._pieces.append(delta)
+        self._unread_bytes += _size_of(delta)
+        self._woken.set()
+        if self._unread_bytes > MOST_UNREAD_BYTES:
+            self._room.clear()
+            await self._await_room()
 
-    def _await_room(self) -> None:
-        if not self._room.wait(self._patience_s):
-            with self._lock:
-                self.gone, self.why = True, self.why or STALLED.format(self._patience_s)
-            self._loop.call_soon_threadsafe(self.leave)
+    async def _await_room(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._room.wait()
+        except TimeoutError:
+            self.leave(STALLED.format(self._patience_s))
         self.check()
 
     @contextmanager
-    def while_wanted(self, end: Callable[[], None]) -> Iterator[None]:
-        """``end`` is called when the client goes; however the work inside then ends, it is ClientGone."""
-        with self._lock:
-            self.check()
-            self._ends.append(end)
+    def while_wanted(self) -> Iterator[None]:
+        """The task inside is cancelled when the client goes; however its work then ends, it is ClientGone."""
+        self.check()
+        task = asyncio.current_task()
+        assert task is not None
+        self._working.append(task)
         try:
             yield
         finally:
-            with self._lock:
-                self._ends.remove(end)
+            self._working.remove(task)
+            if self.gone:
+                task.uncancel()
             self.check()
 
     def check(self) -> None:
         if self.gone:
             raise ClientGone
 
-    # --- on the event loop ----------------------------------------------------------------------------------------------
+    # --- for who sends it ---------------------------------------------------------------------------------------------------
 
     def leave(self, why: str = "client_gone: the client left") -> None:
         """The client has gone, or is sent away since the process ends."""
-        with self._lock:
-            self.why = self.why or why
+        self.why = self.why or why
+        if not self.gone:
             self.gone = True
-            self._room.set()
-            for end in self._ends:  # under the lock: afterwards its connection may serve somebody else
-                end()
+            for task in self._working:
+                if task is not asyncio.current_task():  # who says so itself ends by ``check``
+                    task.cancel()
+        self._room.set()
         self.wake()
 
     def wake(self) -> None:
@@ -119,11 +115,9 @@ class Reader:
         """What has come since the last time; waits for something, and returns nothing where it was only woken."""
         await self._woken.wait()
         self._woken.clear()
-        self._waking = False
-        with self._lock:
-            taken, self._pieces = self._pieces, []
-            self._unread_bytes = 0
-            self._room.set()
+        taken, self._pieces = self._pieces, []
+        self._unread_bytes = 0
+        self._room.set()
         return taken
 
 

@@ -278,7 +278,7 @@ class Recorded:
         self.name, self.revision, self.price = opened.name, opened.revision, opened.price
         self._pool, self._at = table.pool, table.pool.tiers.index(name)
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         row = int(str(request.messages[-1]["content"]).split()[-1])
         confidence, score = float(self._pool.confidence[row, self._at]), self._pool.score[row, self._at]
         tokens = round(float(self._pool.cost_usd[row, self._at]) * 1e6 / USD_PER_MTOK)

@@ -19,6 +19,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.rendering import fill
 from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.ports import LanguageModel, Store
 
 JOURNAL_AGE = timedelta(days=30)
@@ -112,7 +113,7 @@ class Users:
         model = self.model_named(str(record.variant.model["name"]))
         request = request_for(record.variant, messages, revision=model.revision, example=example.id)
         journaled = self._from_journal(family, request)
-        answer = journaled or model.complete(request)
+        answer = journaled or wait_for(model.complete(request))
         score = self.scorer_for(family).score(example.expected, answer.text, example.input)
         return Visit(
             unit=unit,

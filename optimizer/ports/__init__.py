@@ -12,7 +12,7 @@ from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
-from optimizer.ports.models import AnswersCoroutines, DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
+from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
 from optimizer.ports.pipeline_stats import PipelineStats
@@ -31,7 +31,6 @@ __all__ = [
     "AlertChannel",
     "AlertMessage",
     "Alerts",
-    "AnswersCoroutines",
     "ApiKeys",
     "Audit",
     "Blocks",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -12,7 +12,11 @@ from optimizer.core.models.stream import ModelDelta
 
 
 class LanguageModel(Protocol):
-    """One call on the wire: no journal, no budget, no hidden retry."""
+    """A model that can be asked: one on the wire, which has no journal, no budget and no hidden retry, or a wrapper of another.
+
+    All of a process's calls run in the same event loop, so that connections and places are kept: the gateway's own, elsewhere
+    that of ``jobs/calls/blocking.py``.
+    """
 
     name: str
     revision: str
@@ -24,7 +28,7 @@ class LanguageModel(Protocol):
     def concurrency(self) -> int:
         """Calls worth having in flight at once."""
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         """Raises ModelFailed (kind: timeout, rate_limit, http, malformed, library, unreachable)."""
 
 
@@ -35,28 +39,17 @@ class DeltaSink(Protocol):
     def begun(self) -> bool:
         """Whether a piece was taken: from then on no other model may answer."""
 
-    def put(self, delta: ModelDelta) -> None: ...
-    def while_wanted(self, end: Callable[[], None]) -> AbstractContextManager[None]:
-        """``end`` is called, from another thread, as soon as nobody reads on; what then fails inside counts as that."""
+    async def put(self, delta: ModelDelta) -> None: ...
+    def while_wanted(self) -> AbstractContextManager[None]:
+        """The task inside is cancelled as soon as its reader has gone; however it then ends counts as that."""
 
 
 @runtime_checkable
 class StreamingModel(LanguageModel, Protocol):
     """A model that can hand on its answer in pieces."""
 
-    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+    async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         """As ``complete``, and each piece goes to ``sink`` first."""
-
-
-@runtime_checkable
-class AnswersCoroutines(Protocol):
-    """What a LanguageModel may offer beside ``complete`` where a call is only waited for: one thread then holds as many as wanted.
-
-    All of a process's calls run in the same event loop, so that connections may be kept.
-    """
-
-    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
-        """``complete`` as a coroutine: the same request on the wire, the same answer, the same faults."""
 
 
 class ModelFacts(Protocol):

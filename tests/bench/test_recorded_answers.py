@@ -30,7 +30,7 @@ class Model:
         self.asked: list[str] = []
         self._fails_at = fails_at
 
-    def complete(self, request):
+    async def complete(self, request):
         if len(self.asked) == self._fails_at:
             raise ModelFailed("killed", kind="unreachable", sent=False, model="embedded")
         self.asked.append(request.key)

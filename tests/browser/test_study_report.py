@@ -25,9 +25,9 @@ N_TRIALS = 11
 class Metered(TopicModel):
     """Longer requests cost more and take longer."""
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         n = len(request.messages)
-        return replace(super().complete(request), cost_usd=0.00001 * n, latency_ms=100.0 * n)
+        return replace(await super().complete(request), cost_usd=0.00001 * n, latency_ms=100.0 * n)
 
 
 @pytest.fixture(scope="module")

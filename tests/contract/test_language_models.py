@@ -17,8 +17,8 @@ from optimizer.adapters.models.openai_compatible import OpenAICompatible
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import charge_after_failure, worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.ports import LanguageModel
 from tests.scripted_model import RESET, Provider, chat_answer, provider, request
+from tests.waited import Waited
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -29,58 +29,39 @@ def behind() -> Iterator[Provider]:
         yield state
 
 
-def own_wire(url: str, timeout_s: float = 20.0) -> LanguageModel:
-    return OpenAICompatible(
-        "m", base_url=url, model_id="big", api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
+def own_wire(url: str, timeout_s: float = 20.0) -> Waited:
+    return Waited(
+        OpenAICompatible(
+            "m",
+            base_url=url,
+            model_id="big",
+            api_key="k1",
+            price=PRICE,
+            timeout_s=timeout_s,
+            retries=0,
+            concurrency=2,
+            max_output_tokens=77,
+        )
     )
 
 
-def by_litellm(url: str, timeout_s: float = 20.0) -> LanguageModel:
-    return LiteLLMModel(
-        "m",
-        litellm_id="openai/big",
-        api_base=url,
-        api_key="k1",
-        price=PRICE,
-        timeout_s=timeout_s,
-        retries=0,
-        concurrency=2,
-        max_output_tokens=77,
+def by_litellm(url: str, timeout_s: float = 20.0) -> Waited:
+    return Waited(
+        LiteLLMModel(
+            "m",
+            litellm_id="openai/big",
+            api_base=url,
+            api_key="k1",
+            price=PRICE,
+            timeout_s=timeout_s,
+            retries=0,
+            concurrency=2,
+            max_output_tokens=77,
+        )
     )
 
 
-class ByCoroutine:
-    """``complete`` by way of ``acomplete``, in an event loop of its own."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        async def once() -> ModelAnswer:
-            try:
-                answer: ModelAnswer = await self._model.acomplete(request)
-                return answer
-            finally:
-                await asyncio.to_thread(self._model.close)
-
-        return asyncio.run(once())
-
-
-def awaited_wire(url: str, timeout_s: float = 20.0) -> ByCoroutine:
-    return ByCoroutine(own_wire(url, timeout_s))
-
-
-def awaited_litellm(url: str, timeout_s: float = 20.0) -> ByCoroutine:
-    return ByCoroutine(by_litellm(url, timeout_s))
-
-
-WAYS = [
-    pytest.param(own_wire, id="own wire"),
-    pytest.param(by_litellm, id="litellm"),
-    pytest.param(awaited_wire, id="own wire, awaited"),
-    pytest.param(awaited_litellm, id="litellm, awaited"),
-]
-both = pytest.mark.parametrize("make", WAYS)
+both = pytest.mark.parametrize("make", [pytest.param(own_wire, id="own wire"), pytest.param(by_litellm, id="litellm")])
 
 
 @both
@@ -177,7 +158,6 @@ def test_what_is_no_chat_completion_is_malformed(behind: Provider, payload: byte
     assert caught.value.kind == "malformed"
 
 
-@pytest.mark.parametrize("awaited", [False, True], ids=["whole", "awaited"])
 @pytest.mark.parametrize(
     ("id", "messages", "params"),
     [
@@ -196,27 +176,26 @@ def test_what_is_no_chat_completion_is_malformed(behind: Provider, payload: byte
     ],
 )
 def test_what_fails_before_a_provider_is_asked_says_nothing_of_the_provider(
-    behind: Provider, id: str, messages: list[dict[str, Any]], params: dict[str, Any], awaited: bool
+    behind: Provider, id: str, messages: list[dict[str, Any]], params: dict[str, Any]
 ):
     """Five such requests of one sender would else have the model left alone for everybody."""
     model = LiteLLMModel(
         "m", litellm_id=id, api_base=behind.url, api_key="k", price=None, timeout_s=20.0, retries=0, concurrency=1, max_output_tokens=5
     )
     with pytest.raises(ModelFailed) as caught:
-        (ByCoroutine(model) if awaited else model).complete(ModelRequest(model="m", revision="r", messages=messages, params=params))
+        Waited(model).complete(ModelRequest(model="m", revision="r", messages=messages, params=params))
     assert behind.bodies == []
     assert caught.value.kind == "library"
     assert not is_the_providers(caught.value)
     assert not worth_a_retry(caught.value.kind, caught.value.members.get("status_of_model"))
 
 
-@pytest.mark.parametrize("make", [by_litellm, lambda url: ByCoroutine(by_litellm(url))], ids=["whole", "awaited"])
-def test_functions_reach_a_provider_by_litellm(behind: Provider, make: Any):
+def test_functions_reach_a_provider_by_litellm(behind: Provider):
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
     sent = ModelRequest(
         model="m", revision="r", messages=[{"role": "user", "content": "x"}], params={"tools": tools, "tool_choice": "auto"}
     )
-    assert make(behind.url).complete(sent).text == "hi"
+    assert by_litellm(behind.url).complete(sent).text == "hi"
     assert (behind.bodies[0]["tools"], behind.bodies[0]["tool_choice"]) == (tools, "auto")
 
 
@@ -241,8 +220,8 @@ def test_many_coroutines_are_on_the_wire_at_once_and_keep_their_connections(behi
     )
 
     async def twice() -> list[ModelAnswer]:
-        first = await asyncio.gather(*(model.acomplete(request(f"a{i}")) for i in range(8)))
-        again = await asyncio.gather(*(model.acomplete(request(f"b{i}")) for i in range(8)))
+        first = await asyncio.gather(*(model.complete(request(f"a{i}")) for i in range(8)))
+        again = await asyncio.gather(*(model.complete(request(f"b{i}")) for i in range(8)))
         await asyncio.to_thread(model.close)
         return [*first, *again]
 
@@ -252,4 +231,6 @@ def test_many_coroutines_are_on_the_wire_at_once_and_keep_their_connections(behi
 
 def test_a_model_that_was_closed_can_be_asked_again(behind: Provider):
     model = own_wire(behind.url)
-    assert [ByCoroutine(model).complete(request(text)).text for text in ("a", "b")] == ["hi", "hi"]
+    first = model.complete(request("a")).text
+    model.close()
+    assert [first, model.complete(request("b")).text] == ["hi", "hi"]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.test_language_models import behind, both
 from tests.scripted_model import Provider, chat_answer, request
+from tests.waited import Waited
 
 __all__ = ["behind"]
 
@@ -47,10 +48,10 @@ def test_what_is_no_log_probability_is_none(behind: Provider, logprobs: Any) -> 
 def test_a_provider_that_does_not_know_the_parameter_is_not_sent_it(behind: Provider) -> None:
     from optimizer.adapters.models.litellm_models import LiteLLMModel
 
-    model = LiteLLMModel(
+    model = Waited(LiteLLMModel(
         "m", litellm_id="ollama_chat/big", api_base=behind.url, api_key=None, price=None, timeout_s=20.0, retries=0, concurrency=1,
         max_output_tokens=9,
-    )  # fmt: skip
+    ))  # fmt: skip
     behind.answer = lambda body: (
         200, {}, json.dumps({"model": "big", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "hi"},
                              "done": True, "prompt_eval_count": 3, "eval_count": 1}).encode(),

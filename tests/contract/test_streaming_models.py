@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,9 @@ from optimizer.adapters.models.openai_compatible import OpenAICompatible
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.models.stream import MessageInPieces, ModelDelta
-from optimizer.ports import StreamingModel
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.scripted_model import request
+from tests.waited import Waited
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -28,16 +29,26 @@ def behind() -> Iterator[FaultyProvider]:
         yield state
 
 
-def own_wire(url: str, timeout_s: float = 20.0) -> StreamingModel:
-    return OpenAICompatible(
-        "m", base_url=url, model_id="big", api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
+def own_wire(url: str, timeout_s: float = 20.0) -> Waited:
+    return Waited(
+        OpenAICompatible(
+            "m",
+            base_url=url,
+            model_id="big",
+            api_key="k1",
+            price=PRICE,
+            timeout_s=timeout_s,
+            retries=0,
+            concurrency=2,
+            max_output_tokens=77,
+        )
     )
 
 
-def by_litellm(url: str, timeout_s: float = 20.0) -> StreamingModel:
-    return LiteLLMModel(
+def by_litellm(url: str, timeout_s: float = 20.0) -> Waited:
+    return Waited(LiteLLMModel(
         "m", litellm_id="openai/big", api_base=url, api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 both = pytest.mark.parametrize("make", [pytest.param(own_wire, id="own wire"), pytest.param(by_litellm, id="litellm")])
@@ -53,7 +64,7 @@ class Sink:
     def __init__(self, leave_after: int | None = None) -> None:
         self.deltas: list[ModelDelta] = []
         self.leave_after = leave_after
-        self.end: Callable[[], None] | None = None
+        self.end: Callable[[], Any] | None = None
         self.took = threading.Event()
         self.gone = False
 
@@ -65,7 +76,7 @@ class Sink:
     def text(self) -> str:
         return "".join(delta.get("content") or "" for delta in self.deltas)
 
-    def put(self, delta: ModelDelta) -> None:
+    async def put(self, delta: ModelDelta) -> None:
         if self.gone:
             raise Gone
         self.deltas.append(delta)
@@ -74,8 +85,10 @@ class Sink:
             raise Gone
 
     @contextmanager
-    def while_wanted(self, end: Callable[[], None]) -> Iterator[None]:
-        self.end = end
+    def while_wanted(self) -> Iterator[None]:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        self.end = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
             yield
         finally:

@@ -26,11 +26,11 @@ SPACE = {"examples": {"max": 6}}
 class PaidByLength(TopicModel):
     """Each example shown costs a cent of a cent and ten milliseconds."""
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         shown = sum(m["role"] == "assistant" for m in request.messages)
         n = 100 * (1 + shown)
         return replace(
-            super().complete(request), input_tokens=n, output_tokens=0, cost_usd=self.price.of(n, 0), latency_ms=50.0 + 10 * shown
+            await super().complete(request), input_tokens=n, output_tokens=0, cost_usd=self.price.of(n, 0), latency_ms=50.0 + 10 * shown
         )
 
 

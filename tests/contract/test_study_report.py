@@ -38,8 +38,8 @@ def page(world: World, study: Study, family: Family | None) -> str:
 class Talkative(TopicModel):
     """Writes markup and an address where it does not know."""
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        answer = super().complete(request)
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = await super().complete(request)
         known = answer.text in TOPICS
         return answer if known else ModelAnswer(**{**_fields(answer), "text": f"{HOSTILE} ask ann@example.com"})
 

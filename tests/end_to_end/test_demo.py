@@ -269,7 +269,7 @@ class OneAnswer:
     def __init__(self) -> None:
         self.n_asked = 0
 
-    def complete(self, request: Any) -> ModelAnswer:
+    async def complete(self, request: Any) -> ModelAnswer:
         self.n_asked += 1
         return ModelAnswer(text="Fish.", input_tokens=10, output_tokens=2, cost_usd=0.0, latency_ms=5.0)
 

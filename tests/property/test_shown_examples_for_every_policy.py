@@ -73,11 +73,11 @@ def test_each_model_is_sent_the_prompt_with_its_own_number_of_examples(policy: d
         served.append(request_of(ScriptedModel(name=name)))
         return Asked(answer=answer_of(served[-1]), models=(name,))
 
-    def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
+    async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
         scored.append(request_of("r1"))
         return answer_of(scored[-1])
 
-    one, other = asyncio.run(execute_policy(wanted, ask)), run_policy(wanted, complete)
+    one, other = asyncio.run(execute_policy(wanted, ask)), asyncio.run(run_policy(wanted, complete))
     assert one.attempt is not None
     assert other.attempt is not None
     assert (one.attempt.text, one.why) == (other.attempt.text, other.why)
@@ -86,7 +86,7 @@ def test_each_model_is_sent_the_prompt_with_its_own_number_of_examples(policy: d
     asked_alone = []
     for tier in tiers_asked:
         scored.clear()
-        answers_of_tier(wanted, tier, complete)
+        asyncio.run(answers_of_tier(wanted, tier, complete))
         asked_alone.append(scored[0].key)
     assert set(asked_alone) <= {request.key for request in served}, "what a search recorded is what a request of that tier is"
     for request in served:

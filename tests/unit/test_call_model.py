@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall, ModelFai
 from optimizer.core.base.values import Budget
 from optimizer.core.models.budget import HeldBack, reservation_usd
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from tests.clock import T0, Clock
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
@@ -58,10 +58,8 @@ def model_of(way) -> Model:
 
 @pytest.fixture
 def ask(way) -> Ask:
-    """The answer, by either way of asking. A coroutine's looks the journal up when it reserves, as one that ``known`` had no answer for."""
-    if way == "thread":
-        return lambda calls, wanted: calls.complete(wanted)
-    return lambda calls, wanted: asyncio.run(calls.acomplete(wanted))
+    """The answer. A coroutine's looks the journal up when it reserves, as one that ``known`` had no answer for."""
+    return lambda calls, wanted: wait_for(calls.complete(wanted, looked_up=way == "coroutine"))
 
 
 def calls_of(store, study="st_1"):
@@ -130,7 +128,7 @@ def test_no_more_calls_are_in_flight_than_the_limit(store, ask, Model):
 
 
 def test_what_stands_back_for_a_user_holds_no_place_that_another_study_needs(store, ask, monkeypatch):
-    monkeypatch.setattr("optimizer.jobs.calls.call_model.STAND_BACK_S", 0.001)
+    monkeypatch.setattr("optimizer.jobs.calls.limited_model.STAND_BACK_S", 0.001)
     model = AwaitedModel(concurrency=1)
     stood_back, is_over = threading.Event(), threading.Event()
 

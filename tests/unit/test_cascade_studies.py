@@ -47,8 +47,8 @@ class Tier(TopicModel):
         super().__init__(price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before)
         self.name, self.right, self.candour = name, right, candour
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        answer = super().complete(request)
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = await super().complete(request)
         text = str(request.messages[-1]["content"])
         luck = hashlib.sha256(text.encode()).digest()[1] / 256  # the same documents are hard for every tier
         topic = next(t for t in TOPICS if t in text)
@@ -242,11 +242,11 @@ def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World)
     strong = models.get("strong")
     answer, failed = strong.complete, set[str]()
 
-    def fails_on_some(request: ModelRequest) -> ModelAnswer:
+    async def fails_on_some(request: ModelRequest) -> ModelAnswer:
         if found := re.search("number ([0-9]*7) of holdout", str(request.messages[-1]["content"])):
             failed.add(f"holdout-{int(found[1]):03d}")
             raise ModelFailed("gone", kind="malformed", sent=False)
-        return answer(request)
+        return await answer(request)
 
     strong.complete = fails_on_some  # type: ignore[method-assign]
     study = world.run(create(world, models), models=models)

@@ -214,8 +214,8 @@ class Flaky(TopicModel):
         super().__init__()
         self.retries = retries
 
-    def complete(self, request):
-        answer = super().complete(request)
+    async def complete(self, request):
+        answer = await super().complete(request)
         if len(self.requests) % 2:
             raise ModelFailed("It was too slow.", kind="timeout", sent=True)
         return answer

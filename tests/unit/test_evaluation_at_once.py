@@ -21,7 +21,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock, until
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed
 from tests.stores import new_database
@@ -52,11 +52,7 @@ def evaluator(store: Database, *models: ScriptedModel, metric: Callable[..., flo
     if metric is not None:
         scorer.score = metric  # type: ignore[method-assign, assignment]
 
-    def open_model(name: str) -> OpenModel:
-        calls = by_name[name]
-        return OpenModel(calls=calls, revision=calls.model.revision)
-
-    return Evaluator(FAMILY, scorer, open_model)
+    return Evaluator(FAMILY, scorer, by_name.__getitem__)
 
 
 def statuses(store: Database) -> Counter[str]:
@@ -272,8 +268,8 @@ def test_what_is_compared_in_turns_stays_in_turns(store: Database) -> None:
 class AwaitedTopics(TopicModel):
     """The model of study_world, by coroutines."""
 
-    async def acomplete(self, request: ModelRequest) -> Any:
-        return self.complete(request)
+    async def complete(self, request: ModelRequest) -> Any:
+        return self._answer(request)
 
 
 def trials(world: World, study: Any) -> list[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.family.variant import Variant
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock
 from tests.scripted_model import ScriptedModel
 from tests.stores import new_database
@@ -45,10 +45,9 @@ def evaluated(store: Database, folder: Path, function: str, *, is_named: bool = 
     family = topic_family(space=named)
     model = ScriptedModel(lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics")
     calls = JournaledModel(model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=Clock(START))
-    opened = OpenModel(calls=calls, revision=model.revision)
     policy = {"gate.scorer": f"gate_scores_of_a_study.{function}", "gate.retries": 2, "gate.prompts": ["Be exact."]}
     variant = Variant(messages=MESSAGES, model={"name": "scripted", "temperature": 0.0, "max_tokens": 8}, policy=policy)
-    (result,) = Evaluator(family, build_scorer(family, folder), lambda name: opened).evaluate(variant, topic_examples(1, "dev"))
+    (result,) = Evaluator(family, build_scorer(family, folder), lambda name: calls).evaluate(variant, topic_examples(1, "dev"))
     return result, model
 
 

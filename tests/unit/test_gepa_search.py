@@ -29,8 +29,8 @@ class Reflective(TopicModel):
         self.write, self.tokens = write, tokens
         self.prompts: list[str] = []
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        answer = super().complete(request)
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = await super().complete(request)
         is_proposal = "I provided an assistant" in str(request.messages[-1]["content"])
         return replace(answer, output_tokens=self.tokens, cost_usd=self.price.of(8, self.tokens)) if is_proposal else answer
 

@@ -18,6 +18,7 @@ from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import Backoff, ModelPrice
 from optimizer.jobs.calls.ask_model import ask_model
+from optimizer.jobs.calls.blocking import wait_for
 from tests.scripted_model import ScriptedModel, failed, request
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
@@ -86,12 +87,12 @@ class Streaming(ScriptedModel):
 
     pieces: tuple[Any, ...] = ()
 
-    def stream(self, request: Any, sink: Any) -> Any:
+    async def stream(self, request: Any, sink: Any) -> Any:
         for piece in self.pieces:
             if isinstance(piece, Exception):
                 raise piece
-            sink.put(piece)
-        return self.complete(request)
+            await sink.put(piece)
+        return await self.complete(request)
 
 
 class Taking:
@@ -100,7 +101,7 @@ class Taking:
     def __init__(self) -> None:
         self.begun = False
 
-    def put(self, delta: Any) -> None:
+    async def put(self, delta: Any) -> None:
         self.begun = True
 
 
@@ -109,7 +110,7 @@ def billed(model: ScriptedModel, sink: Any = None) -> float:
     bills = list[float]()
     models = GuardedModels(Shelf(model), Metrics(), bill=lambda family, usd: bills.append(usd))
     with suppress(ModelFailed, ClientGone):
-        ask_model(models.for_request("f", None), "scripted", lambda model: request(), sink=sink, fallbacks=False)
+        wait_for(ask_model(models.for_request("f", None), "scripted", lambda model: request(), sink=sink, fallbacks=False))
     return sum(bills)
 
 

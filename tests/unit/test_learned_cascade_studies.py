@@ -49,8 +49,8 @@ class Guesser(TopicModel):
         super().__init__(price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before)
         self.name, self.easy, self.hard, self.candour = name, easy, hard, candour
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        answer = super().complete(request)
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = await super().complete(request)
         text = str(request.messages[-1]["content"])
         luck, noise, *_ = (byte / 256 for byte in hashlib.sha256(f"{self.name}{text}".encode()).digest())
         topic = next(t for t in TOPICS if t in text)

@@ -14,6 +14,7 @@ from api.gateway.metrics import Metrics
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from tests.scripted_model import ScriptedModel, request
 from tests.unit.test_model_guards import Shelf, Sink
+from tests.waited import Waited
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "models.md"
 CALL = frozenset({"family", "model"})
@@ -36,15 +37,15 @@ OF_A_HISTOGRAM = re.compile(r"(?<=_seconds)_(bucket|sum|count)$")
 class Owing(ScriptedModel):
     """Its provider counts fewer than no tokens."""
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        return replace(super().complete(request), input_tokens=-10, output_tokens=-5, cost_usd=-0.5)
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        return replace(await super().complete(request), input_tokens=-10, output_tokens=-5, cost_usd=-0.5)
 
 
 def counted() -> Metrics:
     """Each metric with one series."""
     metrics = Metrics()
     models = GuardedModels(Shelf(ScriptedModel(name="m")), metrics).for_request("f", None)
-    models.get("m").stream(request(), Sink())
+    Waited(models.get("m")).stream(request(), Sink())
     metrics.errors.labels(family="f", model="m", kind="http").inc()
     metrics.cached_answers.labels(family="f", model="m").inc()
     metrics.inputs_flagged.labels(family="f", sign="override").inc()
@@ -66,7 +67,7 @@ def test_two_instances_share_no_count_and_the_process_has_none_of_them() -> None
 
 def test_an_answer_whose_provider_counts_fewer_than_no_tokens_is_given_and_takes_nothing_off_the_counters() -> None:
     metrics = Metrics()
-    answer = GuardedModels(Shelf(Owing(name="m")), metrics).for_request("f", None).get("m").complete(request())
+    answer = Waited(GuardedModels(Shelf(Owing(name="m")), metrics).for_request("f", None).get("m")).complete(request())
     assert answer.text == "answer 1"
     assert 'llm_tokens_input_total{family="f",model="m"} 0' in metrics.text()
     assert 'llm_cost_dollars_total{family="f",model="m"} 0' in metrics.text()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.language import Backoff, ModelPrice
 from optimizer.core.models.stream import AnswerTooLong, MessageInPieces, ModelDelta, delta_of
 from optimizer.jobs.calls.ask_model import ask_model, pause_before_retry
-from tests.clock import until
+from optimizer.jobs.calls.blocking import wait_for
 from tests.scripted_model import FREE, ScriptedModel, failed, request
 
 QUICK = Backoff(initial_s=0.001, max_s=0.002, jitter_s=0.0)
@@ -76,22 +76,22 @@ class Sink:
     def begun(self) -> bool:
         return bool(self.deltas)
 
-    def put(self, delta: ModelDelta) -> None:
+    async def put(self, delta: ModelDelta) -> None:
         self.deltas.append(delta)
 
-    def while_wanted(self, end: Callable[[], None]) -> AbstractContextManager[None]:
+    def while_wanted(self) -> AbstractContextManager[None]:
         return nullcontext()
 
 
 class Streaming(ScriptedModel):
     """Hands on each word of its script's text; "!" breaks it off there."""
 
-    def stream(self, request: Any, sink: Any) -> Any:
-        answer = self.complete(request)
+    async def stream(self, request: Any, sink: Any) -> Any:
+        answer = await self.complete(request)
         for word in answer.text.split():
             if word == "!":
                 raise failed("unreachable")
-            sink.put({"content": word})
+            await sink.put({"content": word})
         return answer
 
 
@@ -103,7 +103,7 @@ def always(kind: str, **members: Any) -> Callable[[Any, int], str]:
 
 
 def ask(models: Any, name: str, **options: Any) -> Any:
-    return ask_model(models, name, lambda model: request(), **options)
+    return wait_for(ask_model(models, name, lambda model: request(), **options))
 
 
 # --- retries and fallbacks ----------------------------------------------------------------------------------------------
@@ -246,126 +246,132 @@ def test_no_more_calls_are_out_than_places_and_all_are_answered() -> None:
     assert models.health()["a"] == {"ok": True, "breaker": "closed", "in_flight": 0, "waiting": 0, "last_error": None}
 
 
-@contextmanager
-def wanted(end: Callable[[], None]) -> Iterator[None]:
-    yield
+async def soon(condition: Callable[[], bool]) -> None:
+    """Returns as soon as it holds."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 def test_a_full_queue_refuses_and_turns_are_taken_in_order() -> None:
-    gate, order = Limiter(1, 2), list[int]()
-    release = threading.Event()
+    async def story() -> None:
+        gate, order, release = Limiter(1, 2), list[int](), asyncio.Event()
 
-    def caller(i: int) -> None:
-        with gate.place(20.0, wanted):
-            order.append(i)
-            release.wait(20)
+        async def caller(i: int) -> None:
+            async with gate.place(20.0):
+                order.append(i)
+                await release.wait()
 
-    threads = []
-    for i in range(3):
-        threads.append(threading.Thread(target=caller, args=(i,)))
-        threads[-1].start()
-        while gate.n_out + gate.n_waiting <= i:
-            pass
-    with pytest.raises(Full), gate.place(20.0, wanted):
-        pass
-    release.set()
-    for thread in threads:
-        thread.join()
-    assert order == [0, 1, 2]
-    assert (gate.n_out, gate.n_waiting) == (0, 0)
+        callers = [asyncio.create_task(caller(i)) for i in range(3)]
+        await soon(lambda: gate.n_out + gate.n_waiting == 3)
+        with pytest.raises(Full):
+            async with gate.place(20.0):
+                pass
+        release.set()
+        await asyncio.gather(*callers)
+        assert order == [0, 1, 2]
+        assert (gate.n_out, gate.n_waiting) == (0, 0)
+
+    asyncio.run(story())
 
 
 class Senders:
-    """Callers of a gate in threads of their own: each holds its place until it is let go."""
+    """Callers of a gate in tasks of their own: each holds its place until it is let go."""
 
     def __init__(self, gate: Limiter) -> None:
         self.gate, self.let_in, self.refused = gate, list[str](), list[str]()
-        self._go = threading.Semaphore(0)
-        self._threads: list[threading.Thread] = []
+        self._go = asyncio.Semaphore(0)
+        self._tasks: list[asyncio.Task[None]] = []
 
-    def send(self, sender: str) -> None:
-        """One more call of this sender; returns once every call is in, waits or was refused."""
-        self._threads.append(threading.Thread(target=self._call, args=(sender,)))
-        self._threads[-1].start()
-        until(lambda: self.gate.n_waiting + len(self.let_in) + len(self.refused) == len(self._threads))
+    async def send(self, *senders: str) -> None:
+        """One more call of each in turn; returns once every call is in, waits or was refused."""
+        for sender in senders:
+            self._tasks.append(asyncio.create_task(self._call(sender)))
+            await soon(lambda: self.gate.n_waiting + len(self.let_in) + len(self.refused) == len(self._tasks))
 
-    def end_one(self) -> None:
+    async def end_one(self) -> None:
         """A call ends, and whoever is next begins."""
         n = len(self.let_in)
         self._go.release()
-        until(lambda: len(self.let_in) > n)
+        await soon(lambda: len(self.let_in) > n)
 
-    def close(self) -> None:
-        for _ in self._threads:
+    async def close(self) -> None:
+        for _ in self._tasks:
             self._go.release()
-        for thread in self._threads:
-            thread.join()
+        await asyncio.gather(*self._tasks)
 
-    def _call(self, sender: str) -> None:
+    async def _call(self, sender: str) -> None:
         try:
-            with self.gate.place(20.0, wanted, sender):
+            async with self.gate.place(20.0, sender=sender):
                 self.let_in.append(sender)
-                self._go.acquire()
+                await self._go.acquire()
         except Full:
             self.refused.append(sender)
 
 
-@pytest.fixture
-def senders() -> Iterator[Senders]:
+@asynccontextmanager
+async def open_senders() -> AsyncIterator[Senders]:
     made = Senders(Limiter(2, 3))
     yield made
-    made.close()
+    await made.close()
 
 
-def test_a_sender_of_many_calls_does_not_keep_another_from_the_next_place(senders: Senders) -> None:
-    for sender in ("many", "many", "many", "many", "one"):
-        senders.send(sender)
-    senders.end_one()
-    assert senders.let_in == ["many", "many", "one"]
-    senders.end_one()
-    assert senders.let_in[-1] == "many"
+def test_a_sender_of_many_calls_does_not_keep_another_from_the_next_place() -> None:
+    async def story() -> None:
+        async with open_senders() as senders:
+            await senders.send("many", "many", "many", "many", "one")
+            await senders.end_one()
+            assert senders.let_in == ["many", "many", "one"]
+            await senders.end_one()
+            assert senders.let_in[-1] == "many"
+
+    asyncio.run(story())
 
 
-def test_in_a_full_queue_the_newest_call_of_who_has_most_makes_room_for_another(senders: Senders) -> None:
-    for sender in ("many",) * 6:
-        senders.send(sender)
-    assert senders.refused == ["many"], "a sender alone may fill the queue, and no more"
-    for sender in ("one", "another"):
-        senders.send(sender)
-    assert senders.refused == ["many"] * 3
-    senders.send("third")
-    assert senders.refused[-1] == "third", "each of those who wait has one call there"
-    assert senders.gate.n_waiting == 3
+def test_in_a_full_queue_the_newest_call_of_who_has_most_makes_room_for_another() -> None:
+    async def story() -> None:
+        async with open_senders() as senders:
+            await senders.send(*("many",) * 6)
+            assert senders.refused == ["many"], "a sender alone may fill the queue, and no more"
+            await senders.send("one", "another")
+            assert senders.refused == ["many"] * 3
+            await senders.send("third")
+            assert senders.refused[-1] == "third", "each of those who wait has one call there"
+            assert senders.gate.n_waiting == 3
+
+    asyncio.run(story())
 
 
 def test_who_has_waited_too_long_gives_up_its_turn() -> None:
-    gate = Limiter(1, 5)
-    with gate.place(1.0, wanted):
-        with pytest.raises(Full), gate.place(0.01, wanted):
-            pass
-        assert gate.n_waiting == 0
-    assert gate.n_out == 0
+    async def story() -> None:
+        gate = Limiter(1, 5)
+        async with gate.place(1.0):
+            with pytest.raises(Full):
+                async with gate.place(0.01):
+                    pass
+            assert gate.n_waiting == 0
+        assert gate.n_out == 0
+
+    asyncio.run(story())
 
 
 def test_a_client_who_leaves_the_queue_is_never_asked_for() -> None:
     async def story() -> None:
         reader, gate = Reader(), Limiter(1, 5)
-        gone = threading.Event()
 
-        def wait_in_line() -> None:
-            with pytest.raises(ClientGone), gate.place(20.0, reader.while_wanted):
-                pass
-            gone.set()
+        async def wait_in_line() -> None:
+            with pytest.raises(ClientGone):
+                async with gate.place(20.0, reader.while_wanted):
+                    pass
 
-        with gate.place(1.0, wanted):
-            threading.Thread(target=wait_in_line).start()
-            while not gate.n_waiting:
-                await asyncio.sleep(0.001)
+        async with gate.place(1.0):
+            waiting = asyncio.create_task(wait_in_line())
+            await soon(lambda: gate.n_waiting == 1)
             reader.leave()
-            assert await asyncio.to_thread(gone.wait, 10)
+            await asyncio.wait_for(waiting, 10)
         assert (gate.n_out, gate.n_waiting) == (0, 0)
         with pytest.raises(ClientGone):
-            reader.put({"content": "late"})
+            await reader.put({"content": "late"})
 
     asyncio.run(story())
 

@@ -45,11 +45,11 @@ def test_scoring_sends_byte_for_byte_what_serving_sends(policy: dict[str, Any]) 
         served.append(request_of(ScriptedModel(name=name)))
         return Asked(answer=said(name), models=(name,))
 
-    def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
+    async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
         scored.append(request_of("r1"))
         return said(name)
 
-    one, other = asyncio.run(execute_policy(wanted, ask)), run_policy(wanted, complete)
+    one, other = asyncio.run(execute_policy(wanted, ask)), asyncio.run(run_policy(wanted, complete))
     assert [request.key for request in served] == [request.key for request in scored]
     for request in served:
         asked = "Short: stars" if request.model == "cheap" else "Stars"
@@ -60,16 +60,19 @@ def test_scoring_sends_byte_for_byte_what_serving_sends(policy: dict[str, Any]) 
 
 
 def test_calls_at_the_same_time_take_as_long_as_the_longest() -> None:
+    async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
+        return said(name)
+
     wanted = PolicyRequest(policy=parse_policy(POLICIES[3]), rendered=RENDERED)
-    done = run_policy(wanted, lambda name, request_of: said(name))
+    done = asyncio.run(run_policy(wanted, complete))
     assert (done.latency_ms, done.cost_usd) == (pytest.approx(90.0), pytest.approx(1.8))
 
 
 def test_a_policy_that_gives_nothing_says_why() -> None:
-    def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
+    async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
         raise failed("timeout")
 
-    done = run_policy(PolicyRequest(policy=parse_policy(POLICIES[0]), rendered=RENDERED), complete)
+    done = asyncio.run(run_policy(PolicyRequest(policy=parse_policy(POLICIES[0]), rendered=RENDERED), complete))
     assert done.attempt is None
     assert isinstance(done.failure, ModelFailed)
     assert len(done.attempts) == 2
@@ -79,12 +82,12 @@ def test_a_policy_that_gives_nothing_says_why() -> None:
 def test_retries_with_the_same_words_are_draws_of_their_own_where_the_model_draws(temperature: float, n_different: int) -> None:
     asked: list[ModelRequest] = []
 
-    def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
+    async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
         asked.append(request_of("r1"))
         return said(name)
 
     policy = parse_policy({"gate.threshold": 0.99, "gate.retries": 3, "gate.prompts": ["Be exact."]})
     rendered = replace(RENDERED, params={"temperature": temperature})
-    run_policy(PolicyRequest(policy=policy, rendered=rendered), complete)
+    asyncio.run(run_policy(PolicyRequest(policy=policy, rendered=rendered), complete))
     assert len(asked) == 4
     assert len({request.key for request in asked}) == n_different

@@ -19,6 +19,7 @@ from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import request_for
 from optimizer.core.search.strategy import Proposal, SearchSetting
 from optimizer.core.search.study import Definition
+from optimizer.jobs.calls.blocking import wait_for
 from tests.study_world import TOPIC_FAMILY, TopicModel, topic_examples, topic_family
 
 
@@ -31,7 +32,7 @@ class Answers:
     def __call__(self, variant, example):
         self.asked.append((variant, example.id))
         messages = render(variant, example.input, declared=self.family.inputs)
-        return self.model.complete(request_for(variant, messages, revision="1")).text
+        return wait_for(self.model.complete(request_for(variant, messages, revision="1"))).text
 
 
 def setting(**changes):

@@ -247,8 +247,8 @@ def test_sealed_rows_longer_than_the_reserve_was_made_for_do_not_pass_the_cap(tm
 class BilledInFull(TopicModel):
     """Costs what was reserved, as a provider may that makes a token of every byte."""
 
-    def complete(self, request):
-        return replace(super().complete(request), cost_usd=reservation_usd(request, self.price))
+    async def complete(self, request):
+        return replace(await super().complete(request), cost_usd=reservation_usd(request, self.price))
 
 
 def test_time_that_runs_out_ends_the_search_and_leaves_the_confirmation_its_turn(tmp_path):
@@ -264,8 +264,8 @@ def test_one_slow_first_call_is_no_pace_that_ends_a_search(done, tmp_path):
     study_id = world.create(budget=Budget(minutes=1.0))
     answer, slow = world.model.complete, [30_000.0]
 
-    def cold(request):
-        return replace(answer(request), latency_ms=slow.pop() if slow else 1.0)
+    async def cold(request):
+        return replace(await answer(request), latency_ms=slow.pop() if slow else 1.0)
 
     world.model.complete = cold
     study = world.run(study_id)

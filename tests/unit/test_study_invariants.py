@@ -226,10 +226,10 @@ class Gated(TopicModel):
         self.after_end: list[int] = []
         self.ended = False
 
-    def complete(self, request):
+    async def complete(self, request):
         if self.ended:
             self.after_end.append(1)
-        return super().complete(request)
+        return await super().complete(request)
 
 
 def test_nothing_is_in_flight_and_nothing_is_asked_after_a_cancelled_search(tmp_path, monkeypatch):

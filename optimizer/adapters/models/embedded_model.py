@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
-import httpx
-
 from optimizer.adapters.models.embedded_files import require_engine, revision_of, weights_file
 from optimizer.adapters.models.embedded_pool import EmbeddedPool, Owner, living_owner
+from optimizer.adapters.models.lanes import Lanes
 from optimizer.adapters.models.openai_stream import Look, post_streaming
 from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, post, read_answer
 from optimizer.core.base.canonical import canonical_json, digest
@@ -29,7 +29,7 @@ RESTART_RETRIES = 3
 UNREAD = 500  # what the engine answers to a request that it cannot read, such as one with an image; while it loads it is 503
 
 
-_Ask = Callable[[str, Mapping[str, Any], float], dict[str, Any]]  # (process, body, deadline) -> its answer
+_Ask = Callable[[str, Mapping[str, Any], float], Awaitable[dict[str, Any]]]  # (process, body, deadline) -> its answer
 
 
 class _CachedWhole(Exception):
@@ -37,7 +37,7 @@ class _CachedWhole(Exception):
 
 
 class EmbeddedModel:
-    """SmolLM2-135M-Instruct on loopback: free, weak and real. Thread-safe; one request at a time per server process."""
+    """SmolLM2-135M-Instruct on loopback: free, weak and real. One request at a time per server process."""
 
     def __init__(
         self,
@@ -63,13 +63,19 @@ class EmbeddedModel:
         self._pool: EmbeddedPool | None = None
         self._pool_lock = threading.Lock()
         self._slots = _Slots()
-        self._client = httpx.Client(limits=httpx.Limits(max_connections=64))
+        self._lanes = Lanes({})
+        self._last_size: int | None = None  # of the owner
         self._closed = False
 
     @property
     def concurrency(self) -> int:
-        """One call per server process; asking starts them where nobody owns any."""
-        return max(1, self._owner().size)
+        """One call per server process. The first time it is asked it starts them where nobody owns any; later it waits for nothing."""
+        owner = living_owner(self._run_dir)
+        if owner is None and self._last_size is None:
+            owner = self._owner()
+        if owner is not None:
+            self._last_size = max(1, owner.size)
+        return self._last_size or 1
 
     def own(self) -> bool:
         """Become the owner of the server processes unless somebody else is; True when this process is."""
@@ -85,40 +91,42 @@ class EmbeddedModel:
         """Who owns the processes now; None while nobody does."""
         return living_owner(self._run_dir)
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
-            values = self._post(url, body, deadline)
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        async def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+            values = await self._post(url, body, deadline)
             if request.params.get("temperature") == 0 and _was_cached_whole(values):
-                values = self._post(url, {**body, "cache_prompt": False}, deadline)
+                values = await self._post(url, {**body, "cache_prompt": False}, deadline)
             return values
 
-        return self._answer(request, ask, lambda: True)
+        return await self._answer(request, ask, lambda: True)
 
-    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
-        def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+    async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        async def ask(url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
             def look(chunk: Mapping[str, Any]) -> None:
                 if request.params.get("temperature") == 0 and not sink.begun and _was_cached_whole(chunk):
                     raise _CachedWhole
 
             try:
-                return self._post_streaming(url, {**body, "timings_per_token": True}, deadline, sink, look)
+                return await self._post_streaming(url, {**body, "timings_per_token": True}, deadline, sink, look)
             except _CachedWhole:
-                return self._post_streaming(url, {**body, "cache_prompt": False}, deadline, sink)
+                return await self._post_streaming(url, {**body, "cache_prompt": False}, deadline, sink)
 
-        return self._answer(request, ask, lambda: not sink.begun)
+        return await self._answer(request, ask, lambda: not sink.begun)
 
-    def _answer(self, request: ModelRequest, ask: _Ask, may_repeat: Callable[[], bool]) -> ModelAnswer:
+    async def _answer(self, request: ModelRequest, ask: _Ask, may_repeat: Callable[[], bool]) -> ModelAnswer:
         body = {**body_of(request, "embedded", self.max_output_tokens), "cache_prompt": True}
         body.setdefault("seed", _seed(request))
         prefix = _prefix(request.messages)
         deadline = monotonic() + self._timeout_s
         tries = 0
         while True:
-            urls = self._owner().urls
-            with self._slots.take(urls, prefix, deadline, self.name) as url:
+            owner = living_owner(self._run_dir)
+            if owner is None or not owner.urls:
+                owner = await asyncio.to_thread(self._owner)
+            async with self._slots.take(owner.urls, prefix, deadline, self.name) as url:
                 started = perf_counter()
                 try:
-                    values = ask(url, body, deadline)
+                    values = await ask(url, body, deadline)
                 except ModelFailed as error:
                     if error.members.get("status_of_model") == UNREAD:
                         raise _unread(self.name, error) from error
@@ -130,16 +138,18 @@ class EmbeddedModel:
                     elapsed_ms = (perf_counter() - started) * 1000
                     answer = read_answer(values, model=self.name, request=request, price=self.price, latency_ms=elapsed_ms)
                     return _with_own_times(answer, values)
-            sleep(POLL_S * 2**tries)  # its process was killed or restarts: the owner notices within a fraction of a second
+            await asyncio.sleep(POLL_S * 2**tries)  # its process was killed or restarts: the owner notices within a fraction of a second
 
-    def _post(self, url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
-        return post(self._client, f"{url}/v1", body, model=self.name, timeout_s=max(0.1, deadline - monotonic()))
+    async def _post(self, url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+        async with self._lanes.one() as client:
+            return await post(client, f"{url}/v1", body, model=self.name, timeout_s=max(0.1, deadline - monotonic()))
 
-    def _post_streaming(
+    async def _post_streaming(
         self, url: str, body: Mapping[str, Any], deadline: float, sink: DeltaSink, look: Look = lambda chunk: None
     ) -> dict[str, Any]:
         left_s = max(0.1, deadline - monotonic())
-        return post_streaming(self._client, f"{url}/v1", body, sink, model=self.name, timeout_s=left_s, look=look)
+        async with self._lanes.one() as client:
+            return await post_streaming(client, f"{url}/v1", body, sink, model=self.name, timeout_s=left_s, look=look)
 
     def close(self) -> None:
         with self._pool_lock:
@@ -147,10 +157,10 @@ class EmbeddedModel:
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
-        self._client.close()
+        self._lanes.close()
 
     def _owner(self) -> Owner:
-        """The living owner with at least one process that answers; waits a bounded time while one starts."""
+        """The living owner with at least one process that answers; blocks for a bounded time while one starts."""
         deadline = monotonic() + OWNER_WAIT_S
         while True:
             owner = living_owner(self._run_dir)
@@ -174,37 +184,47 @@ class _Slots:
     """Which process takes which call: one at a time each, preferably one that has read the same prefix before."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._waiting: list[asyncio.Future[None]] = []
         self._busy: set[str] = set()
         self._warm: dict[str, OrderedDict[str, None]] = {}
 
-    @contextmanager
-    def take(self, urls: Sequence[str], prefix: str, deadline: float, model: str) -> Iterator[str]:
-        with self._changed:
-            while (url := self._best(urls, prefix)) is None:
-                if not self._changed.wait(deadline - monotonic()):
-                    raise ModelFailed(
-                        f"Model {model!r} was busy with other calls until the time was over. Send fewer at once, or raise timeout_s.",
-                        kind="timeout",
-                        sent=False,
-                        model=model,
-                    )
-            self._busy.add(url)
-            seen = self._warm.setdefault(url, OrderedDict())
-            seen[prefix] = None
-            seen.move_to_end(prefix)
-            while len(seen) > WARM_PREFIXES:
-                seen.popitem(last=False)
+    @asynccontextmanager
+    async def take(self, urls: Sequence[str], prefix: str, deadline: float, model: str) -> AsyncIterator[str]:
+        url = await self._free(urls, prefix, deadline, model)
+        self._busy.add(url)
+        seen = self._warm.setdefault(url, OrderedDict())
+        seen[prefix] = None
+        seen.move_to_end(prefix)
+        while len(seen) > WARM_PREFIXES:
+            seen.popitem(last=False)
         try:
             yield url
         finally:
-            with self._changed:
-                self._busy.discard(url)
-                self._changed.notify_all()
+            self._busy.discard(url)
+            for waiting in self._waiting:
+                if not waiting.done():
+                    waiting.set_result(None)
 
     def forget(self, url: str) -> None:
-        with self._changed:
-            self._warm.pop(url, None)
+        self._warm.pop(url, None)
+
+    async def _free(self, urls: Sequence[str], prefix: str, deadline: float, model: str) -> str:
+        while (url := self._best(urls, prefix)) is None:
+            changed = asyncio.get_running_loop().create_future()
+            self._waiting.append(changed)
+            try:
+                async with asyncio.timeout(deadline - monotonic()):
+                    await changed
+            except TimeoutError:
+                raise ModelFailed(
+                    f"Model {model!r} was busy with other calls until the time was over. Send fewer at once, or raise timeout_s.",
+                    kind="timeout",
+                    sent=False,
+                    model=model,
+                ) from None
+            finally:
+                self._waiting.remove(changed)
+        return url
 
     def _best(self, urls: Sequence[str], prefix: str) -> str | None:
         free = [url for url in urls if url not in self._busy]

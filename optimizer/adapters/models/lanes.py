@@ -1,4 +1,4 @@
-"""Connections for coroutines, each a client of its own: what one call costs does not grow with how many are in flight.
+"""Connections, each a client of its own: what one call costs does not grow with how many are in flight.
 
 httpx keeps all connections of a client in one list and walks it several times for each call; with 64 in flight that alone takes 6 ms of
 processor time a call (bench/concurrency.py).
@@ -31,7 +31,9 @@ class Lanes:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._free = loop, []
-        client = self._free.pop() if self._free else self._make()
+        if self._ssl is None:
+            self._ssl = await asyncio.to_thread(httpx.create_ssl_context)  # reads every known authority: once is enough
+        client = self._free.pop() if self._free else httpx.AsyncClient(headers=self._headers, verify=self._ssl)
         try:
             yield client
         finally:
@@ -46,11 +48,6 @@ class Lanes:
         self._loop, self._free = None, []
         if loop is not None and loop.is_running():
             asyncio.run_coroutine_threadsafe(_close(free), loop).result(timeout=CLOSE_S)
-
-    def _make(self) -> httpx.AsyncClient:
-        if self._ssl is None:
-            self._ssl = httpx.create_ssl_context()  # reads every known authority: once is enough
-        return httpx.AsyncClient(headers=self._headers, verify=self._ssl, limits=httpx.Limits(max_connections=1))
 
 
 async def _close(clients: list[httpx.AsyncClient]) -> None:

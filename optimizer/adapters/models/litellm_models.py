@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from time import perf_counter
 from typing import Any
 
 import httpx
 
-from optimizer.adapters.models.openai_stream import STREAMED, gather, hang_up
-from optimizer.adapters.models.openai_wire import IN_THE_LOG, Deadline, body_of, failure_of, read_answer, timed_out, unreachable
+from optimizer.adapters.models.openai_stream import STREAMED, gather
+from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, failure_of, read_answer, timed_out, unreachable
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
@@ -48,15 +48,7 @@ class LiteLLMModel:
         self._api_key = api_key
         self._timeout_s = timeout_s
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        started = perf_counter()
-        try:
-            response = self._ask(request)
-        except Exception as error:
-            raise self._failure(error) from error
-        return self._answer(request, response, started)
-
-    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         litellm = await asyncio.to_thread(_litellm)  # its import takes seconds, in which other calls go on
         arguments = self._arguments(litellm, request)
         started = perf_counter()
@@ -64,26 +56,41 @@ class LiteLLMModel:
             response = await litellm.acompletion(**arguments)
         except Exception as error:
             raise self._failure(error) from error
-        return self._answer(request, response, started)
+        return self._answer(request, response.model_dump(), started)
 
-    def _answer(self, request: ModelRequest, response: Any, started: float) -> ModelAnswer:
-        latency_ms = (perf_counter() - started) * 1000
-        return read_answer(response.model_dump(), model=self.name, request=request, price=self.price, latency_ms=latency_ms)
-
-    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+    async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        litellm = await asyncio.to_thread(_litellm)
+        arguments = self._arguments(litellm, request)
         started = perf_counter()
+        with sink.while_wanted():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    chunks = self._chunks(litellm, {**arguments, **STREAMED})
+                    async with aclosing(chunks):
+                        values = await gather(chunks, sink, model=self.name, where=self._api_base or self._id)
+            except TimeoutError:
+                raise timed_out(self.name, self._timeout_s) from None
+        return self._answer(request, values, started)
+
+    async def _chunks(self, litellm: Any, arguments: Mapping[str, Any]) -> AsyncGenerator[Mapping[str, Any], None]:
+        """LiteLLM's stream as OpenAI's chunks. What fails in it is a ModelFailed; its connection is closed however it ends."""
+        stream = None
         try:
-            response = self._ask(request, **STREAMED)
+            stream = await litellm.acompletion(**arguments)
+            async for chunk in stream:
+                if chunk.choices and chunk.choices[0].finish_reason and not _provider_ended(stream):
+                    return  # LiteLLM adds an end of its own to a stream that broke off
+                yield chunk.model_dump()
         except Exception as error:
             raise self._failure(error) from error
-        with closing(_Chunks(response, self._failure, Deadline(self.name, self._timeout_s))) as chunks, sink.while_wanted(chunks.hang_up):
-            values = gather(chunks, sink, model=self.name, where=self._api_base or self._id)
+        finally:
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _answer(self, request: ModelRequest, values: Mapping[str, Any], started: float) -> ModelAnswer:
         latency_ms = (perf_counter() - started) * 1000
         return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
-
-    def _ask(self, request: ModelRequest, **how: Any) -> Any:
-        litellm = _litellm()
-        return litellm.completion(**self._arguments(litellm, request), **how)
 
     def _arguments(self, litellm: Any, request: ModelRequest) -> dict[str, Any]:
         body = body_of(request, self._id, self.max_output_tokens)
@@ -115,39 +122,6 @@ class LiteLLMModel:
         """LiteLLM keeps its own connections; nothing to give back."""
 
 
-class _Chunks:
-    """LiteLLM's stream as OpenAI's chunks. What fails in it is a ModelFailed, and it can be ended from another thread where httpx reads it."""
-
-    def __init__(self, stream: Any, failure: Callable[[Exception], ModelFailed], deadline: Deadline) -> None:
-        self._stream, self._failure, self._deadline = stream, failure, deadline
-
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        stream = iter(self._stream)
-        while True:
-            try:
-                chunk = next(stream)
-            except StopIteration:
-                return
-            except Exception as error:
-                raise self._failure(error) from error
-            self._deadline.check()
-            yield chunk.model_dump()
-
-    def hang_up(self) -> None:
-        response = self._response()
-        if response is not None:
-            hang_up(response)
-
-    def close(self) -> None:
-        response = self._response()
-        if response is not None:
-            response.close()
-
-    def _response(self) -> httpx.Response | None:
-        response = getattr(getattr(self._stream, "completion_stream", None), "response", None)
-        return response if isinstance(response, httpx.Response) else None
-
-
 def _litellm() -> Any:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it looks for the network at import
     try:
@@ -165,6 +139,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _provider_ended(stream: Any) -> bool:
+    reasons = [getattr(stream, name, "unknown") for name in ("received_finish_reason", "intermittent_finish_reason")]
+    return any(reason is not None for reason in reasons)
 
 
 def _is_its_own(error: Exception) -> bool:

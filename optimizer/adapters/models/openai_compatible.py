@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
-
-import httpx
+from typing import Any
 
 from optimizer.adapters.models.lanes import Lanes
 from optimizer.adapters.models.openai_stream import post_streaming
-from optimizer.adapters.models.openai_wire import apost, body_of, post, read_answer
+from optimizer.adapters.models.openai_wire import body_of, post, read_answer
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 
@@ -39,28 +39,25 @@ class OpenAICompatible:
         self._model_id = model_id
         self._timeout_s = timeout_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(headers=headers, limits=httpx.Limits(max_connections=max(4, concurrency)))
         self._lanes = Lanes(headers)
 
-    def complete(self, request: ModelRequest) -> ModelAnswer:
-        body = body_of(request, self._model_id, self.max_output_tokens)
-        started = perf_counter()
-        values = post(self._client, self._url, body, model=self.name, timeout_s=self._timeout_s)
-        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
-
-    async def acomplete(self, request: ModelRequest) -> ModelAnswer:
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
         async with self._lanes.one() as client:
             started = perf_counter()
-            values = await apost(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
-        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
+            values = await post(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
+        return self._answer(request, values, started)
 
-    def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+    async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
-        started = perf_counter()
-        values = post_streaming(self._client, self._url, body, sink, model=self.name, timeout_s=self._timeout_s)
-        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=(perf_counter() - started) * 1000)
+        async with self._lanes.one() as client:
+            started = perf_counter()
+            values = await post_streaming(client, self._url, body, sink, model=self.name, timeout_s=self._timeout_s)
+        return self._answer(request, values, started)
+
+    def _answer(self, request: ModelRequest, values: Mapping[str, Any], started: float) -> ModelAnswer:
+        latency_ms = (perf_counter() - started) * 1000
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
     def close(self) -> None:
-        self._client.close()
         self._lanes.close()

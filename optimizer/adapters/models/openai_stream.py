@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from typing import Any
 
 import httpx
 
-from optimizer.adapters.models.openai_wire import UNFIT, Deadline, error_text, failure_of, malformed, no_answer, opened, unreachable, whole
+from optimizer.adapters.models.openai_wire import UNFIT, error_text, failure_of, malformed, no_answer, opened, unreachable, whole
 from optimizer.core.models.stream import MessageInPieces, delta_of, says_something
 from optimizer.ports import DeltaSink
 
@@ -20,8 +18,8 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 Look = Callable[[Mapping[str, Any]], None]  # at each chunk before it is handed on; what it raises ends the call
 
 
-def post_streaming(
-    client: httpx.Client,
+async def post_streaming(
+    client: httpx.AsyncClient,
     url: str,
     body: Mapping[str, Any],
     sink: DeltaSink,
@@ -37,24 +35,22 @@ def post_streaming(
     Raises:
         ModelFailed: as an unstreamed call; ``unreachable`` also for a stream that ends before the answer does.
     """
-    with (
-        opened(client, url, {**body, **STREAMED}, model=model, timeout_s=timeout_s) as (response, deadline),
-        sink.while_wanted(lambda: hang_up(response)),
-    ):
-        if "text/event-stream" not in response.headers.get("content-type", ""):
-            values = whole(response, deadline, model=model)
-            put_whole(values, sink, model=model)
-            return values
-        return gather(_chunks(response, deadline, model), sink, model=model, where=url, look=look)
+    with sink.while_wanted():
+        async with opened(client, url, {**body, **STREAMED}, model=model, timeout_s=timeout_s) as response:
+            if "text/event-stream" not in response.headers.get("content-type", ""):
+                values = await whole(response, model=model)
+                await put_whole(values, sink, model=model)
+                return values
+            return await gather(_chunks(response, model), sink, model=model, where=url, look=look)
 
 
-def gather(
-    chunks: Iterable[Mapping[str, Any]], sink: DeltaSink, *, model: str, where: str, look: Look = lambda chunk: None
+async def gather(
+    chunks: AsyncIterable[Mapping[str, Any]], sink: DeltaSink, *, model: str, where: str, look: Look = lambda chunk: None
 ) -> dict[str, Any]:
     """Hands on what chunks bring and returns the whole answer; raises ModelFailed for one that never came to its end, or is too long."""
     message = MessageInPieces()
     finish_reason, more = None, {}
-    for chunk in chunks:
+    async for chunk in chunks:
         if chunk.get("error"):
             raise _told(chunk["error"], model)
         look(chunk)
@@ -67,35 +63,24 @@ def gather(
         except UNFIT as error:
             raise no_answer(model, error) from None
         if says_something(delta):
-            sink.put(delta)
+            await sink.put(delta)
     if finish_reason is None:
         raise unreachable(model, where, "its stream ended before the answer did", sent=True)
     return {"choices": [{"index": 0, "message": message.message(), "finish_reason": finish_reason}], **more}
 
 
-def put_whole(values: Mapping[str, Any], sink: DeltaSink, *, model: str) -> None:
+async def put_whole(values: Mapping[str, Any], sink: DeltaSink, *, model: str) -> None:
     try:
         delta = delta_of(values["choices"][0]["message"])
         MessageInPieces().add(delta)
     except UNFIT as error:
         raise no_answer(model, error) from None
     if says_something(delta):
-        sink.put(delta)
+        await sink.put(delta)
 
 
-def hang_up(response: httpx.Response) -> None:
-    """Ends a call that another thread is reading: closing its connection there would not wake it."""
-    if response.is_closed:
-        return  # its connection may serve another call by now
-    stream = response.extensions.get("network_stream")
-    connection = stream.get_extra_info("socket") if stream is not None else None
-    if connection is not None:
-        with suppress(OSError):  # it was over already
-            connection.shutdown(socket.SHUT_RDWR)
-
-
-def _chunks(response: httpx.Response, deadline: Deadline, model: str) -> Iterator[Mapping[str, Any]]:
-    for line in _lines(response, deadline, model):
+async def _chunks(response: httpx.Response, model: str) -> AsyncIterator[Mapping[str, Any]]:
+    async for line in _lines(response, model):
         if not line.startswith(b"data:"):
             continue  # comments that keep a connection alive, names of events
         data = line[5:].strip()
@@ -110,17 +95,17 @@ def _chunks(response: httpx.Response, deadline: Deadline, model: str) -> Iterato
         yield chunk
 
 
-def _lines(response: httpx.Response, deadline: Deadline, model: str) -> Iterator[bytes]:
+async def _lines(response: httpx.Response, model: str) -> AsyncIterator[bytes]:
     rest: list[bytes] = []  # of the last line: joined once, when its end has come
     n_rest = 0
-    for piece in response.iter_bytes():
-        deadline.check()
+    async for piece in response.aiter_bytes():
         first, *lines = piece.split(b"\n")
         rest.append(first)
         n_rest += len(first)
         if lines:
             yield b"".join(rest).rstrip(b"\r")
-            yield from (line.rstrip(b"\r") for line in lines[:-1])
+            for line in lines[:-1]:
+                yield line.rstrip(b"\r")
             rest, n_rest = [lines[-1]], len(lines[-1])
         if n_rest > MAX_LINE_BYTES:
             raise malformed(model, "a line without an end")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from math import fsum, isfinite
-from time import monotonic
 from typing import Any
 
 import httpx
@@ -32,112 +31,54 @@ def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None)
     return {"model": model_id, "messages": wire_messages(request.messages), **params}
 
 
-def post(client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
+async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
     """The answer's JSON. Raises ModelFailed whose members say ``status`` and whether the request was ``sent`` at all.
 
     ``timeout_s`` holds for the whole answer: a provider that sends a byte now and then is too slow, too.
     """
-    with opened(client, url, body, model=model, timeout_s=timeout_s) as (response, deadline):
-        return whole(response, deadline, model=model)
+    async with opened(client, url, body, model=model, timeout_s=timeout_s) as response:
+        return await whole(response, model=model)
 
 
-async def apost(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
-    """``post`` as a coroutine."""
-    with _as_model_failed(model, url, timeout_s):
-        try:
-            async with asyncio.timeout(timeout_s):
-                sending = client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
-                async with sending as response:
-                    pieces = _Pieces(model)
-                    async for piece in response.aiter_bytes():
-                        pieces.add(piece)
-        except TimeoutError:
-            raise timed_out(model, timeout_s) from None
-    _require_ok(response, pieces.joined(), model)
-    return _parsed(pieces.joined(), model)
-
-
-@contextmanager
-def opened(
-    client: httpx.Client, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
-) -> Iterator[tuple[httpx.Response, Deadline]]:
+@asynccontextmanager
+async def opened(
+    client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
+) -> AsyncIterator[httpx.Response]:
     """A provider's answer of status 200, its body still to be read; whatever goes wrong until it is closed is a ModelFailed."""
-    deadline = Deadline(model, timeout_s)
-    with (
-        _as_model_failed(model, url, timeout_s),
-        client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s)) as response,
-    ):
-        if response.status_code != 200:
-            _require_ok(response, read(response, deadline, model), model)
-        yield response, deadline
-
-
-def _require_ok(response: httpx.Response, body: bytes, model: str) -> None:
-    if response.status_code != 200:
-        raise failure_of(response.status_code, _message(response, body), model=model, retry_after=response.headers.get("retry-after"))
+    sending = client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+    try:
+        async with asyncio.timeout(timeout_s):
+            async with sending as response:
+                if response.status_code != 200:
+                    message = _message(response, await _read(response, model))
+                    raise failure_of(response.status_code, message, model=model, retry_after=response.headers.get("retry-after"))
+                yield response
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
+    except (httpx.TimeoutException, TimeoutError):
+        raise timed_out(model, timeout_s) from None
+    except httpx.HTTPError as error:
+        raise unreachable(model, url, str(error) or type(error).__name__, sent=True) from None
 
 
 def _timeout(timeout_s: float) -> httpx.Timeout:
     return httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
 
 
-@contextmanager
-def _as_model_failed(model: str, url: str, timeout_s: float) -> Iterator[None]:
-    """Faults of the wire, by what they say of whether the request was sent."""
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
-    except httpx.TimeoutException:
-        raise timed_out(model, timeout_s) from None
-    except httpx.HTTPError as error:
-        raise unreachable(model, url, str(error) or type(error).__name__, sent=True) from None
+async def _read(response: httpx.Response, model: str) -> bytes:
+    """The body, up to MAX_BODY_BYTES."""
+    pieces, n_bytes = list[bytes](), 0
+    async for piece in response.aiter_bytes():
+        n_bytes += len(piece)
+        if n_bytes > MAX_BODY_BYTES:
+            raise too_long(model, f"a body of more than {MAX_BODY_BYTES:,} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
-class Deadline:
-    """When one attempt has taken too long."""
-
-    def __init__(self, model: str, timeout_s: float) -> None:
-        self._model, self._timeout_s = model, timeout_s
-        self._at = monotonic() + timeout_s
-
-    def check(self) -> None:
-        if monotonic() > self._at:
-            raise timed_out(self._model, self._timeout_s)
-
-
-class _Pieces:
-    """A body as it comes, up to MAX_BODY_BYTES."""
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._pieces: list[bytes] = []
-        self._n_bytes = 0
-
-    def add(self, piece: bytes) -> None:
-        self._n_bytes += len(piece)
-        if self._n_bytes > MAX_BODY_BYTES:
-            raise too_long(self._model, f"a body of more than {MAX_BODY_BYTES:,} bytes")
-        self._pieces.append(piece)
-
-    def joined(self) -> bytes:
-        return b"".join(self._pieces)
-
-
-def read(response: httpx.Response, deadline: Deadline, model: str) -> bytes:
-    pieces = _Pieces(model)
-    for piece in response.iter_bytes():
-        deadline.check()
-        pieces.add(piece)
-    return pieces.joined()
-
-
-def whole(response: httpx.Response, deadline: Deadline, *, model: str) -> dict[str, Any]:
+async def whole(response: httpx.Response, *, model: str) -> dict[str, Any]:
     """An answer that comes in one piece."""
-    return _parsed(read(response, deadline, model), model)
-
-
-def _parsed(body: bytes, model: str) -> dict[str, Any]:
+    body = await _read(response, model)
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):  # also bytes that are no UTF-8

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
-import stamina
-
-from optimizer.core.base.errors import NOT_ASKED, DetentError, ModelFailed
+from optimizer.core.base.errors import DetentError, ModelFailed
 from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
-from optimizer.ports import DeltaSink, LanguageModel, ModelSource, StreamingModel
+from optimizer.jobs.calls.fallback_model import FallbackModel
+from optimizer.jobs.calls.retried_model import RetriedModel
+from optimizer.ports import DeltaSink, LanguageModel, ModelSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """``models`` are the names asked in order; the last one answered. A model that was left alone (paused, busy) is not among them."""
+    """``models`` as ``FallbackModel.asked``."""
 
     answer: ModelAnswer
     models: tuple[str, ...]
 
 
-def ask_model(
+async def ask_model(
     models: ModelSource,
     name: str,
     request_of: Callable[[LanguageModel], ModelRequest],
@@ -29,72 +30,20 @@ def ask_model(
     sink: DeltaSink | None = None,
     fallbacks: bool = True,
 ) -> Asked:
-    """The first answer along the chain of fallbacks.
+    """The first answer along the chain of fallbacks, each asked again after passing faults.
 
     Args:
-        request_of: the request for a model, whose revision it carries.
-        sink: takes the answer's pieces as they come. Once it has one, no other attempt is made: a user cannot be shown two answers.
+        models: as they are asked: the gateway's have their guards around them.
+        request_of: the request for a model, whose name and revision it carries.
+        sink: takes the answer's pieces as they come.
         fallbacks: False asks the named model alone.
     Raises:
-        ModelFailed: of the last model asked; its member ``models_asked`` names all. Where every model is paused or busy, of the
-            one that is worth asking again first, with ``retry_after_s``.
+        ModelFailed: as ``FallbackModel.stream``.
     """
-    asked: list[str] = []
-    left_alone: list[ModelFailed] = []
-    failure: ModelFailed | None = None
-    for candidate in _chain(models, name) if fallbacks else (name,):
-        try:
-            answer = _ask(_open(models, candidate), request_of, sink, _backoff(models, candidate))
-            return Asked(answer=answer, models=(*asked, candidate))
-        except ModelFailed as error:
-            if error.kind in NOT_ASKED:
-                left_alone.append(error)
-                continue
-            asked.append(candidate)
-            failure = error
-            if sink is not None and sink.begun:
-                break
-    told = failure or min(left_alone, key=lambda error: float(error.members.get("retry_after_s") or 0))
-    told.members = {**told.members, "models_asked": asked}
-    raise told
-
-
-def _ask(
-    model: LanguageModel, request_of: Callable[[LanguageModel], ModelRequest], sink: DeltaSink | None, backoff: Backoff
-) -> ModelAnswer:
-    request = replace(request_of(model), model=model.name)
-    answer: ModelAnswer | None = None
-    last: ModelFailed | None = None
-
-    def soon_again(error: Exception) -> bool | float:
-        if not isinstance(error, ModelFailed) or (sink is not None and sink.begun):
-            return False
-        return pause_before_retry(error, backoff)
-
-    for attempt in stamina.retry_context(
-        on=soon_again,
-        attempts=model.retries + 1,
-        timeout=backoff.total_s,
-        wait_initial=backoff.initial_s,
-        wait_max=backoff.max_s,
-        wait_jitter=backoff.jitter_s,
-    ):
-        with attempt:
-            try:
-                answer = _once(model, request, sink)
-            except ModelFailed as error:
-                if error.kind in NOT_ASKED and last is not None:
-                    raise last from error  # it was paused because of failures like the one that the user should hear of
-                last = error
-                raise
-    assert answer is not None
-    return answer
-
-
-def _once(model: LanguageModel, request: ModelRequest, sink: DeltaSink | None) -> ModelAnswer:
-    if sink is None or not isinstance(model, StreamingModel):
-        return model.complete(request)
-    return model.stream(request, sink)
+    model = FallbackModel(_chain(models, name) if fallbacks else (name,), partial(_open, models))
+    request = request_of(model)
+    answer = await (model.complete(request) if sink is None else model.stream(request, sink))
+    return Asked(answer=answer, models=tuple(model.asked))
 
 
 def pause_before_retry(error: ModelFailed, backoff: Backoff) -> bool | float:
@@ -111,12 +60,14 @@ def pause_before_retry(error: ModelFailed, backoff: Backoff) -> bool | float:
     return float(asked_for_s) if 0 < asked_for_s <= backoff.max_s else asked_for_s == 0
 
 
-def _open(models: ModelSource, name: str) -> LanguageModel:
+def _open(models: ModelSource, name: str) -> RetriedModel:
     try:
-        return models.get(name)
+        model = models.get(name)
     except DetentError as error:  # not in the file, not installed, or without its key: the caller's request is not at fault
         why = f"Model {name!r} cannot be asked: config/models.yaml does not name it, it is not installed, or its key is missing. `detent doctor` says which."
         raise ModelFailed(why, kind="unreachable", said=error.detail, sent=False, model=name) from error
+    backoff = _backoff(models, name)
+    return RetriedModel(model, lambda error: pause_before_retry(error, backoff), backoff, timeout_s=backoff.total_s)
 
 
 def _chain(models: ModelSource, name: str) -> Sequence[str]:

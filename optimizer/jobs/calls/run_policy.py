@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from math import fsum
 
@@ -15,10 +16,12 @@ from optimizer.core.policy.requests import Bases, request_of_call
 from optimizer.core.policy.steps import steps, with_sample
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest, Score
 
-Complete = Callable[[str, Callable[[str], ModelRequest]], ModelAnswer]  # a model's name, and its request once its revision is known
+Complete = Callable[
+    [str, Callable[[str], ModelRequest]], Awaitable[ModelAnswer]
+]  # a model's name, and its request once its revision is known
 
 
-def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None = None) -> Executed:
+async def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None = None) -> Executed:
     """As ``execute_policy``, one call after the other, without deadline and audit.
 
     ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest of them.
@@ -36,7 +39,8 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None
     try:
         ask = next(machine)
         while True:
-            attempts = assess(policy, wanted.situation, [_reply(policy, bases, call, complete, failures, score) for call in ask.calls])
+            replies = [await _reply(policy, bases, call, complete, failures, score) for call in ask.calls]
+            attempts = assess(policy, wanted.situation, replies)
             past += attempts
             waited.append(max(one.latency_ms for one in attempts))
             ask = machine.send(attempts)
@@ -52,10 +56,10 @@ def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None
     )
 
 
-def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:
+async def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:
     """One tier's own answer with its confidence, which a cascade decides on; behind it the second sample where two are compared."""
     bases = wanted.bases
-    replies = [_reply(wanted.policy, bases, call, complete, []) for call in _calls_of_tier(wanted.policy, tier)]
+    replies = [await _reply(wanted.policy, bases, call, complete, []) for call in _calls_of_tier(wanted.policy, tier)]
     return assess(wanted.policy, wanted.situation, replies)
 
 
@@ -74,12 +78,14 @@ def _calls_of_tier(policy: Policy, tier: str) -> Sequence[Call]:
     return with_sample(policy, Call(model=tier, purpose="answer", tier=policy.cascade.models.index(tier)))
 
 
-def _reply(policy: Policy, bases: Bases, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None) -> Reply:
+async def _reply(
+    policy: Policy, bases: Bases, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None
+) -> Reply:
     """What came of one call; its failure goes to ``failures`` as well."""
     try:
-        answer = complete(call.model, lambda revision: request_of_call(policy, bases.of(call.model), call, revision=revision))
+        answer = await complete(call.model, lambda revision: request_of_call(policy, bases.of(call.model), call, revision=revision))
     except ModelFailed as error:
         failures.append(error)
         return Reply(call=call, error=f"{error.kind}: {error.detail}")
-    own = None if score is None or call.purpose == "sample" else score(answer.text)
+    own = None if score is None or call.purpose == "sample" else await asyncio.to_thread(score, answer.text)
     return Reply(call=call, answer=answer, latency_ms=answer.latency_ms, score=own)

@@ -18,6 +18,7 @@ from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import request_for
 from optimizer.core.serving.champion import beneath, reigning
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import as_served
 from optimizer.jobs.ids import new_id
@@ -81,7 +82,7 @@ def _failure(family: Family, variant: Variant, example: Example, store: Store, c
         request = request_for(variant, messages, revision=model.revision)
         unheard_of = replace(request, sample=f"{PURPOSE}:{new_id('ca')}")  # an answer in the journal would prove nothing
         calls = JournaledModel(model, store=store, clock=clock, study=None, family=family.name, budget=Budget(), purpose=PURPOSE)
-        calls.complete(unheard_of)
+        wait_for(calls.complete(unheard_of))
     except Busy:
         raise  # the store could not take it: nothing is known about the variant
     except DetentError as error:

@@ -21,6 +21,7 @@ from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_r
 from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import Definition, Study, Trial
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
@@ -138,7 +139,7 @@ class StudyRun:
 
         def propose(messages: Sequence[Mapping[str, Any]], draw: str) -> str:
             calls = journaled()
-            answer = calls.complete(proposal_request(name, calls.model.revision, messages, sample=draw))
+            answer = wait_for(calls.complete(proposal_request(name, calls.revision, messages, sample=draw)))
             evaluator.counted_proposal(answer)
             if answer.finish_reason == "length" or answer.output_tokens >= PROPOSAL_TOKENS:
                 raise ModelFailed(f"The proposer's answer was cut off after {answer.output_tokens} tokens.", kind="malformed")

@@ -27,7 +27,7 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import as_served, train_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.nominate import TO_SPARE
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
 
@@ -218,15 +218,16 @@ def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:
     return {id: name for id, name in found.items() if name is not None}
 
 
-def opener(family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource, spent: OwnSpend) -> Callable[[str], OpenModel]:
+def opener(
+    family: Family, budget: Budget, store: Store, clock: Clock, models: ModelSource, spent: OwnSpend
+) -> Callable[[str], JournaledModel]:
     """``spent``: one for all models of a policy, which together keep to the budget."""
 
-    def open_model(name: str) -> OpenModel:
+    def open_model(name: str) -> JournaledModel:
         model = models.get(name)
-        calls = JournaledModel(
+        return JournaledModel(
             model, store=store, clock=clock, study=None, family=family.name, budget=budget, purpose="evaluation", own_spend=spent
         )
-        return OpenModel(calls=calls, revision=model.revision)
 
     return open_model
 

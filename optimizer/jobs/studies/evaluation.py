@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -23,9 +21,11 @@ from optimizer.core.policy.attempts import total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.search.prefix_queue import Rows
-from optimizer.jobs.calls.ask_together import Together
+from optimizer.jobs.calls.ask_together import Share, ask_together
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
+from optimizer.jobs.studies.evaluation_calls import Completes, EvaluationCalls
 
 
 class _NotYet(Exception):
@@ -33,30 +33,16 @@ class _NotYet(Exception):
 
 
 CallOutcome = ModelAnswer | Executed | ModelFailed | InvalidInput | _NotYet
-PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
-
-
-class Completes(Protocol):
-    """A model behind the journal and a budget."""
-
-    @property
-    def takes_coroutines(self) -> bool: ...
-    @property
-    def concurrency(self) -> int:
-        """Calls worth having in flight at once now: an embedded model may get another process while a study runs."""
-
-    def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer: ...
-    async def acomplete(self, request: ModelRequest) -> ModelAnswer: ...
-    def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
 
 
 class Measures(Protocol):
     """What searches and confirmations need of an evaluator: this one, or ``replay_evaluation.ReplayEvaluator`` of policy families."""
 
-    fresh_by_variant: Counter[str]
-    dearest_usd: float
-
+    @property
+    def fresh_by_variant(self) -> Counter[str]: ...
+    @property
+    def dearest_usd(self) -> float: ...
     @property
     def n_fresh(self) -> int: ...
     @property
@@ -67,14 +53,6 @@ class Measures(Protocol):
     ) -> None: ...
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
     def counted_proposal(self, answer: ModelAnswer) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenModel:
-    """A named model as an evaluation uses it."""
-
-    calls: Completes
-    revision: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,34 +69,32 @@ class _Question:
 class Evaluator:
     """Asks, scores and remembers. Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
 
-    Args:
-        open_model: name in config/models.yaml -> the model behind journal and budget.
-        on_call: told after every answer: the latency in ms of one asked freshly, None for one from the journal.
-        own: request key -> answer that the same study asked for in an earlier run: its latency counts as measured.
+    Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair. Arguments as in ``EvaluationCalls``.
     """
 
     def __init__(
         self,
         family: Family,
         scorer: Scorer,
-        open_model: Callable[[str], OpenModel],
+        open_model: Callable[[str], Completes],
         *,
         on_call: Callable[[float | None], None] = lambda latency_ms: None,
         own: Mapping[str, ModelAnswer] | None = None,
     ) -> None:
         self.family = family
         self.scorer = scorer
-        self._open_model = open_model
-        self._on_call = on_call
-        self._models: dict[str, OpenModel] = {}
+        self._calls = EvaluationCalls(open_model, on_call, own or {})
         self._policies: dict[str, Policy] = {}  # by variant
-        self._asked = dict(own or {})  # by request key: answers asked for here, not found
-        self._found: set[str] = set()  # request keys that others' answers were found for
         self._looked_up: dict[str, ModelAnswer | None] = {}  # by request key: what the journal held of the tiers' answers; None: nothing
         self._of_tiers: dict[str, ModelAnswer] = {}  # by request key: what tiers answered while others' turn had not come
-        self._lock = threading.Lock()
-        self.fresh_by_variant: Counter[str] = Counter()
-        self.dearest_usd = 0.0  # what the dearest answer so far cost
+
+    @property
+    def fresh_by_variant(self) -> Counter[str]:
+        return self._calls.fresh_by_variant
+
+    @property
+    def dearest_usd(self) -> float:
+        return self._calls.dearest_usd
 
     @property
     def n_fresh(self) -> int:
@@ -127,26 +103,15 @@ class Evaluator:
     @property
     def n_from_journal(self) -> int:
         """Requests that somebody else had asked before."""
-        return len(self._found)
+        return len(self._calls.found)
 
-    def model(self, variant: Variant) -> OpenModel:
-        return self._opened(str(variant.model["name"]))
-
-    def _opened(self, name: str) -> OpenModel:
-        with self._lock:
-            if name not in self._models:
-                self._models[name] = self._open_model(name)
-            return self._models[name]
-
-    def ask(self, variant: Variant, example: Example, draw: int = 0) -> tuple[ModelAnswer, str]:
-        """(answer, request key). Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
-        request = self._request(variant, example, draw)
-        key = request.key
-        return self._counted(variant, key, self.model(variant).calls.complete(request)), key
+    def model(self, variant: Variant) -> Completes:
+        return self._calls.model(str(variant.model["name"]))
 
     def text(self, variant: Variant, example: Example, draw: int = 0) -> str:
-        """The model's text, as strategies ask for it."""
-        return self.ask(variant, example, draw)[0].text
+        """The model's text, as strategies ask for it. Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
+        request = self._request(variant, example, draw)
+        return self._calls.counted(variant, request.key, wait_for(self.model(variant).complete(request))).text
 
     def evaluate(
         self,
@@ -207,61 +172,49 @@ class Evaluator:
             else:
                 keep(question.variant, self._result(question, answer))
 
-        answered = partial(self._answer, up_to=up_to)
+        def rows(some: Iterable[_Question]) -> Rows[_Question]:
+            return Rows(("" if in_turns else question.variant.id, question) for question in some)
 
-        by_model = _grouped((question for question in questions if question.key and question.key not in known), _model_of)
-        places = {name: min(self.model(own[0].variant).calls.concurrency, len(own)) for name, own in by_model.items()}
+        answered = partial(self._answer, up_to=up_to)
+        to_ask = [question for question in questions if question.key and question.key not in known]
+        shares = [
+            Share(rows=rows(own), n_at_once=min(self.model(own[0].variant).concurrency, len(own)))
+            for own in _grouped(to_ask, _model_of).values()
+        ]
         policies = [question for question in questions if question.policy is not None]
-        n_policies = min(len(policies), max((self._places_of(question) for question in policies), default=0))
-        if max([*places.values(), n_policies], default=1) <= 1:
+        if policies:
+            shares.append(Share(rows=rows(policies), n_at_once=min(len(policies), max(map(self._places_of, policies)))))
+        if max((share.n_at_once for share in shares), default=1) <= 1:
             for question in questions:
-                done(question, known.get(question.key) or answered(question))
+                done(question, known.get(question.key) or wait_for(answered(question)))
             return later
-        with Together(done, n_threads=max(1, sum(places.values()) + n_policies)) as batch:
-            for name, own in by_model.items():
-                if self.model(own[0].variant).calls.takes_coroutines:
-                    batch.by_coroutines(own, self._aanswer, n_at_once=places[name])
-                else:
-                    rows = Rows(("" if in_turns else question.variant.id, question) for question in own)
-                    batch.by_threads(rows, answered, n_at_once=places[name])
-            if policies:
-                rows = Rows(("" if in_turns else question.variant.id, question) for question in policies)
-                batch.by_threads(rows, answered, n_at_once=n_policies)
-            for question in questions:
-                if question.policy is None and (not question.key or question.key in known):
-                    done(question, known.get(question.key) or answered(question))
+        for question in questions:
+            if question.policy is None and (not question.key or question.key in known):
+                done(question, known.get(question.key) or wait_for(answered(question)))
+        wait_for(ask_together(shares, answered, done))
         return later
 
     def _places_of(self, question: _Question) -> int:
         """Calls worth having in flight for a policy's question: what the slowest of its models takes."""
         policy = question.policy
         tiers = policy.cascade.models if policy is not None and policy.cascade is not None else (str(question.variant.model["name"]),)
-        return min(self._opened(tier).calls.concurrency for tier in tiers)
+        return min(self._calls.model(tier).concurrency for tier in tiers)
 
     def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
         """What the journals of the models hold already, looked up at once."""
         known: dict[str, ModelAnswer] = {}
         for own in _grouped((question for question in questions if question.key), _model_of).values():
-            known |= self.model(own[0].variant).calls.known({question.key for question in own})
+            known |= self.model(own[0].variant).known({question.key for question in own})
         return known
 
-    def _answer(self, question: _Question, *, up_to: int | None = None) -> CallOutcome:
+    async def _answer(self, question: _Question, *, up_to: int | None = None) -> CallOutcome:
         """The model's answer, or why there is none; BudgetExhausted and StudyStopped pass through."""
         if isinstance(question.request, InvalidInput):
             return question.request
         if question.policy is not None:
-            return self._executed(question, question.policy, question.request, up_to)
+            return await self._executed(question, question.policy, question.request, up_to)
         try:
-            return self.model(question.variant).calls.complete(question.request, looked_up=True)
-        except (ModelFailed, InvalidInput) as failure:
-            return failure
-
-    async def _aanswer(self, question: _Question) -> CallOutcome:
-        """``_answer`` as a coroutine."""
-        if isinstance(question.request, InvalidInput):
-            return question.request
-        try:
-            return await self.model(question.variant).calls.acomplete(question.request)
+            return await self.model(question.variant).complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
             return failure
 
@@ -273,11 +226,11 @@ class Evaluator:
                 return self._of_policy(example, answer)
             if not isinstance(answer, ModelAnswer):
                 raise answer
-            self._counted(variant, question.key, answer)
+            self._calls.counted(variant, question.key, answer)
             score = self.scorer.score(example.expected, answer.text, example.input)
         except (ModelFailed, InvalidInput) as failure:
             return ExampleResult(example=example.id, score=None, output=None, error=failure.detail)
-        fresh = self._asked.get(question.key)
+        fresh = self._calls.asked.get(question.key)
         return ExampleResult(
             example=example.id,
             score=score.value,
@@ -303,14 +256,16 @@ class Evaluator:
         readable = ((row, example, self._readable(variant, example, policy)) for row, example in zip(rows, examples, strict=True))
         asked = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
         for tier in reversed(policy.cascade.models) if policy.cascade is not None and asked else ():
-            opened = self._opened(tier)
+            opened = self._calls.model(tier)
             keys = keys_of_tier((wanted for _, _, wanted in asked), tier, opened.revision)
-            self._looked_up |= {**dict.fromkeys(keys), **opened.calls.known(keys)}
-            answer = partial(self._tier_answer, variant, tier)
-            with ThreadPoolExecutor(max_workers=min(opened.calls.concurrency, len(asked))) as pool:
-                for (row, _, _), answered in zip(asked, pool.map(answer, asked), strict=True):
-                    if answered is not None:
-                        row["tiers"][tier] = answered
+            self._looked_up |= {**dict.fromkeys(keys), **opened.known(keys)}
+
+            def keep(question: tuple[Any, Example, PolicyRequest], answered: dict[str, Any] | None, tier: str = tier) -> None:
+                if answered is not None:
+                    question[0]["tiers"][tier] = answered
+
+            share = Share(rows=Rows(("", one) for one in asked), n_at_once=min(opened.concurrency, len(asked)))
+            wait_for(ask_together([share], partial(self._tier_answer, variant, tier), keep))
         return rows
 
     def _readable(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest | None:
@@ -320,10 +275,10 @@ class Evaluator:
         except InvalidInput:
             return None
 
-    def _tier_answer(self, variant: Variant, tier: str, asked: tuple[Any, Example, PolicyRequest]) -> dict[str, Any] | None:
+    async def _tier_answer(self, variant: Variant, tier: str, asked: tuple[Any, Example, PolicyRequest]) -> dict[str, Any] | None:
         _, example, wanted = asked
         try:
-            found, *others = answers_of_tier(wanted, tier, self._completes(variant))
+            found, *others = await answers_of_tier(wanted, tier, self._completes(variant))
             score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
         except InvalidInput:
             return None
@@ -336,16 +291,17 @@ class Evaluator:
     def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
         """``later``: tiers that may not be asked yet; what the others answer is remembered for the next time, when they may be."""
 
-        def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
-            opened = self._opened(model)
+        async def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
+            opened = await self._calls.opened(model)
             own = request_for_revision(opened.revision)
             if (remembered := self._of_tiers.get(own.key)) is not None:
                 return remembered
             known = self._looked_up.get(own.key)
             if known is None and model in (later or ()):
                 raise _NotYet
-            answer = self._counted(variant, own.key, known or opened.calls.complete(own, looked_up=own.key in self._looked_up))
-            if own.key in self._asked:  # asked by this study: its latency counts
+            answer = known or await opened.complete(own, looked_up=own.key in self._looked_up)
+            self._calls.counted(variant, own.key, answer)
+            if own.key in self._calls.asked:  # asked by this study: its latency counts
                 answer = replace(answer, from_journal=False)
             if later is not None:
                 self._of_tiers[own.key] = answer
@@ -353,7 +309,7 @@ class Evaluator:
 
         return complete
 
-    def _executed(
+    async def _executed(
         self, question: _Question, policy: Policy, rendered: ModelRequest, up_to: int | None
     ) -> Executed | InvalidInput | _NotYet:
         """The policy carried out. BudgetExhausted and StudyStopped pass through."""
@@ -366,7 +322,7 @@ class Evaluator:
                 return fault
         later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
         try:
-            return run_policy(wanted, self._completes(question.variant, later), score=score)
+            return await run_policy(wanted, self._completes(question.variant, later), score=score)
         except _NotYet as wanted_too_early:
             return wanted_too_early
 
@@ -424,23 +380,7 @@ class Evaluator:
         return request_for(variant, messages, revision=self.model(variant).revision, example=example.id, draw=draw)
 
     def counted_proposal(self, answer: ModelAnswer) -> None:
-        """A proposer's answer is no variant's, and yet one of the calls."""
-        if not answer.from_journal:
-            with self._lock:
-                self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
-                self.fresh_by_variant[PROPOSALS] += 1
-        self._on_call(None)  # of another pace than the calls that an end is reckoned by
-
-    def _counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
-        with self._lock:
-            self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
-            if not answer.from_journal:
-                self._asked[key] = answer
-                self.fresh_by_variant[variant.id] += 1
-            elif key not in self._asked:
-                self._found.add(key)
-        self._on_call(None if answer.from_journal else answer.latency_ms)
-        return answer
+        self._calls.count_proposal(answer)
 
 
 def _grouped(questions: Iterable[_Question], by: Callable[[_Question], str]) -> dict[str, list[_Question]]:

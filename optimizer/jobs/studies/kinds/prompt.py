@@ -33,8 +33,9 @@ from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.strategies import writes
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
 from optimizer.core.search.study import KEEP, Definition, Study
+from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
-from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyKind, StudyPlan
 from optimizer.ports import ModelCatalogue, ModelFacts, Store
 
@@ -56,9 +57,8 @@ class PromptStudy:
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
         """Its calls go through the journal; what ``held`` says must be left over afterwards."""
 
-        def open_model(name: str) -> OpenModel:
-            calls = run.journaled(name, purpose=purpose, stop=stop, held=held)
-            return OpenModel(calls=calls, revision=calls.model.revision)
+        def open_model(name: str) -> JournaledModel:
+            return run.journaled(name, purpose=purpose, stop=stop, held=held)
 
         return Evaluator(run.family, run.scorer, open_model, on_call=run.called, own=run.own)
 

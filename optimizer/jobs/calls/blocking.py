@@ -1,0 +1,71 @@
+"""The one place where code that blocks waits for a model: DSPy's and GEPA's optimizers, strategies, and jobs that run in threads.
+
+Model calls of a process run in one event loop with a thread of its own. Connections and places belong to a loop, so it is one for all
+studies, and stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class _Loop:
+    """Started with the first call."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="detent-model-calls", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def require_other_thread(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a wait inside the loop of model calls would wait for itself; await the coroutine")
+
+
+_LOOP = _Loop()
+
+
+def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine in the loop of model calls and returns its result in this thread.
+
+    An interrupt, such as Ctrl-C, cancels the coroutine and is raised once that has come to its end, so that what was paid for is kept.
+    """
+    _LOOP.require_other_thread()
+    loop = _LOOP.get()
+    ended: Future[T] = Future()
+
+    async def run() -> None:
+        try:
+            result = await coroutine
+        except BaseException as fault:  # kept here: a loop does not outlive what is no Exception
+            ended.set_exception(fault)
+        else:
+            ended.set_result(result)
+
+    def begin() -> None:
+        tasks.append(loop.create_task(run()))
+        tasks[0].add_done_callback(lambda _: ended.cancel())  # of no effect but where it was cancelled before its first step
+
+    tasks: list[asyncio.Task[None]] = []
+    loop.call_soon_threadsafe(begin)
+    try:
+        return ended.result()
+    except BaseException:
+        if not ended.done():
+            loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            wait([ended])
+        raise

@@ -1,0 +1,56 @@
+"""A model that is asked again after a passing fault, as often as config/models.yaml allows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import stamina
+
+from optimizer.core.base.errors import NOT_ASKED, ModelFailed
+from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
+from optimizer.jobs.calls.wrapped_model import WrappedModel
+from optimizer.ports import DeltaSink, LanguageModel
+
+Pause = Callable[[ModelFailed], bool | float]  # False: no other attempt; True: after the usual pause; a number: after so many seconds
+
+
+class RetriedModel(WrappedModel):
+    """``timeout_s``: after so long no further attempt begins; None: no matter how long it takes."""
+
+    def __init__(self, inner: LanguageModel, pause: Pause, backoff: Backoff, *, timeout_s: float | None) -> None:
+        super().__init__(inner)
+        self._pause, self._backoff, self._timeout_s = pause, backoff, timeout_s
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        return await self._tried(lambda: self.inner.complete(request), None)
+
+    async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
+        """A model that cannot stream answers whole. Once the sink has a piece, no other attempt is made."""
+        stream = getattr(self.inner, "stream", None)
+        return await (self.complete(request) if stream is None else self._tried(lambda: stream(request, sink), sink))
+
+    async def _tried(self, ask: Callable[[], Awaitable[ModelAnswer]], sink: DeltaSink | None) -> ModelAnswer:
+        last: ModelFailed | None = None
+
+        def soon_again(error: Exception) -> bool | float:
+            if not isinstance(error, ModelFailed) or (sink is not None and sink.begun):
+                return False
+            return self._pause(error)
+
+        async for attempt in stamina.retry_context(
+            on=soon_again,
+            attempts=self.retries + 1,
+            timeout=self._timeout_s,
+            wait_initial=self._backoff.initial_s,
+            wait_max=self._backoff.max_s,
+            wait_jitter=self._backoff.jitter_s,
+        ):
+            with attempt:
+                try:
+                    return await ask()
+                except ModelFailed as error:
+                    if error.kind in NOT_ASKED and last is not None:
+                        raise last from error  # it was paused because of failures like the one that the user should hear of
+                    last = error
+                    raise
+        raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,80 @@
+"""The calls of one evaluation: the models that it has opened, and what it has counted of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+
+PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
+
+
+class Completes(Protocol):
+    """A model behind the journal and a budget."""
+
+    @property
+    def revision(self) -> str: ...
+    @property
+    def concurrency(self) -> int:
+        """Calls worth having in flight at once now: an embedded model may get another process while a study runs."""
+
+    async def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer: ...
+    def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
+
+
+class EvaluationCalls:
+    """Thread-safe.
+
+    Args:
+        open_model: name in config/models.yaml -> the model behind journal and budget.
+        on_call: told after every answer: the latency in ms of one asked freshly, None for one from the journal.
+        own: request key -> answer that the same study asked for in an earlier run: its latency counts as measured.
+    """
+
+    def __init__(
+        self, open_model: Callable[[str], Completes], on_call: Callable[[float | None], None], own: Mapping[str, ModelAnswer]
+    ) -> None:
+        self._open_model, self._on_call = open_model, on_call
+        self._models: dict[str, Completes] = {}
+        self._opening = threading.Lock()
+        self._lock = threading.Lock()
+        self.asked = dict(own)  # by request key: answers asked for here, not found
+        self.found: set[str] = set()  # request keys that others' answers were found for
+        self.fresh_by_variant: Counter[str] = Counter()
+        self.dearest_usd = 0.0  # what the dearest answer so far cost
+
+    def model(self, name: str) -> Completes:
+        """Opened where it was not yet, which blocks while an embedded one starts."""
+        with self._opening:
+            if name not in self._models:
+                self._models[name] = self._open_model(name)
+            return self._models[name]
+
+    async def opened(self, name: str) -> Completes:
+        """``model`` within the loop of model calls."""
+        found = self._models.get(name)
+        return await asyncio.to_thread(self.model, name) if found is None else found
+
+    def count_proposal(self, answer: ModelAnswer) -> None:
+        """A proposer's answer is no variant's, and yet one of the calls."""
+        if not answer.from_journal:
+            with self._lock:
+                self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+                self.fresh_by_variant[PROPOSALS] += 1
+        self._on_call(None)  # of another pace than the calls that an end is reckoned by
+
+    def counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
+        with self._lock:
+            self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+            if not answer.from_journal:
+                self.asked[key] = answer
+                self.fresh_by_variant[variant.id] += 1
+            elif key not in self.asked:
+                self.found.add(key)
+        self._on_call(None if answer.from_journal else answer.latency_ms)
+        return answer
