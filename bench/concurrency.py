@@ -3,8 +3,8 @@
     python bench/concurrency.py [--calls 1500] [--rounds 5]
 
 A server on loopback, in a process of its own, answers each call after 100 ms. The evaluator asks it through the journal with its budget,
-as a study does; each case runs in a fresh process, in turns, so that memory and processor time are its own. Threads are what the
-evaluator takes for a model without coroutines: the same wire, hidden behind a model that offers only ``complete``.
+as a study does; each case runs in a fresh process, in turns, so that memory and processor time are its own. Threads are the other way to
+wait: the same requests by httpx's blocking client, each call in a thread of its own.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 from common import Cell, ratio_interval, write_result
 
 LATENCY_S = 0.1
@@ -67,6 +69,7 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
     """One case in this process."""
     from optimizer.adapters.clock import SystemClock
     from optimizer.adapters.models.openai_compatible import OpenAICompatible
+    from optimizer.adapters.models.openai_wire import body_of, read_answer
     from optimizer.adapters.store import Database
     from optimizer.core.base.errors import StudyStopped
     from optimizer.core.base.values import Budget
@@ -77,18 +80,25 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
     from optimizer.core.search.study import Study
     from optimizer.jobs.calls.call_model import JournaledModel
     from optimizer.jobs.studies.context import StopFlag
-    from optimizer.jobs.studies.evaluation import Evaluator, OpenModel
+    from optimizer.jobs.studies.evaluation import Evaluator
 
     class Threaded:
-        """The same model without coroutines."""
+        """The same model, each of its calls in a thread."""
 
         def __init__(self, model: OpenAICompatible) -> None:
-            self._model = model
+            self._http = httpx.Client(limits=httpx.Limits(max_connections=at_once))
+            self._threads = ThreadPoolExecutor(at_once)
             self.name, self.revision, self.price, self.retries = model.name, model.revision, model.price, model.retries
             self.concurrency, self.max_output_tokens = model.concurrency, model.max_output_tokens
 
-        def complete(self, request: ModelRequest) -> ModelAnswer:
-            return self._model.complete(request)
+        async def complete(self, request: ModelRequest) -> ModelAnswer:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, request)
+
+        def _ask(self, request: ModelRequest) -> ModelAnswer:
+            started = time.perf_counter()
+            values = self._http.post(f"{url}/chat/completions", json=body_of(request, "m", self.max_output_tokens), timeout=30.0).json()
+            latency_ms = (time.perf_counter() - started) * 1000
+            return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
     family = parse_family(FAMILY)
     begun = datetime(2026, 3, 1, tzinfo=UTC)
@@ -115,7 +125,7 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
             budget=study.budget, purpose="search", stop=StopFlag(store, clock, study.id),
         )  # fmt: skip
         scorer = Scorer(family.output, family.metrics, list(CORE_METRICS.values()))
-        evaluator = Evaluator(family, scorer, lambda name: OpenModel(calls=calls, revision=remote.revision))
+        evaluator = Evaluator(family, scorer, lambda name: calls)
         evaluator.evaluate(family.variant(), examples[:at_once])  # connections, threads and plans are made
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         cancelled: list[float] = []

@@ -2,7 +2,7 @@
 
     python bench/policy_execution.py [--rounds 15] [--requests 640]
 
-What the gateway does between the parsed request and the answer: the prompt is rendered, the policy is run (threads, guards and retries
+What the gateway does between the parsed request and the answer: the prompt is rendered, the policy is run (guards and retries
 included), answers are checked and scored, parts are made. HTTP, the store and the provider's wire are not: models are stand-ins that
 sleep 5 ms and answer. CPU is of the whole process, all threads, divided by the requests of a round; rounds of all cases take turns.
 """
@@ -83,7 +83,7 @@ class StandIn:
         self.name = name
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        time.sleep(MODEL_S)
+        await asyncio.sleep(MODEL_S)
         return ModelAnswer(
             text=TEXT, input_tokens=400, output_tokens=24, cost_usd=0.0005, latency_ms=5.0, log_probability=-0.2, log_probability_min=-1.0,
             raw_message={"role": "assistant", "content": TEXT},
@@ -145,7 +145,7 @@ def call_of(definition: Family) -> AnsweredCall:
 async def one(side: ModelSide, definition: Family, policy: Policy | None) -> Answered:
     call, reader = call_of(definition), Reader()
     if policy is None:
-        return await side.threads.start(lambda: answer(side, call, reader, streaming=False))
+        return await side.calls.start(lambda: answer(side, call, reader, streaming=False))
     return await answer_by_policy(side, call, reader, policy)
 
 
@@ -175,7 +175,7 @@ async def measure(rounds: int, n: int) -> dict[str, list[float]]:
         if policy is not None:
             made = await one(side, definition, policy)
             assert case.endswith(f"({len(made.parts)} call{'s' if len(made.parts) > 1 else ''})"), (case, json.dumps(made.parts))
-    side.threads.close()
+    side.calls.close()
     return found
 
 

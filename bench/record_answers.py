@@ -28,6 +28,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.rendering import render
 from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
+from optimizer.jobs.calls.blocking import wait_for
 
 TELL_EVERY_S = 20.0
 
@@ -107,7 +108,7 @@ def _answer(asked: Prepared, chosen: GridVariant, example: Example, model: Answe
     request = request_for(chosen.variant, messages, revision=model.revision, example=example.id)
     found = file.find(request.key)
     if found is None:
-        reply = model.complete(request)
+        reply = wait_for(model.complete(request))
         text, tokens, seconds = reply.text, (reply.input_tokens, reply.output_tokens), reply.latency_ms / 1000
     else:
         text, tokens, seconds = found.text, (found.input_tokens, found.output_tokens), found.seconds

@@ -37,6 +37,7 @@ from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.run_study import run_study
@@ -345,7 +346,7 @@ class _Counted:
     def ask(self, messages: Sequence[Mapping[str, Any]]) -> str:
         params = {"temperature": 0.0, "max_tokens": MAX_TOKENS, "stop": ["\n"]}
         request = ModelRequest(model="embedded", revision=self._model.revision, messages=messages, params=params)
-        answer: ModelAnswer = self._calls.complete(request)
+        answer: ModelAnswer = wait_for(self._calls.complete(request))
         self.keys.add(request.key)
         if self._label and time.monotonic() - self._told > 20:
             self._told = time.monotonic()

@@ -19,6 +19,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.language import ModelAnswer, request_for
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.ports import Clock, Store
 
@@ -135,7 +136,7 @@ class Counted:
     def ask(self, variant: Variant, example: Example) -> str:
         messages = render(variant, example.input, declared=self.setup.family.inputs)
         request = request_for(variant, messages, revision=self._model.revision, example=example.id)
-        answer: ModelAnswer = self._calls.complete(request)
+        answer: ModelAnswer = wait_for(self._calls.complete(request))
         self.latency_ms[request.key] = answer.latency_ms
         return answer.text
 

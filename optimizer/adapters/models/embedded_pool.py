@@ -89,7 +89,7 @@ class EmbeddedPool:
         self._weights = weights_file()
         self._run_dir = run_dir
         run_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(run_dir / "embedded.lock")
+        self._lock = FileLock(run_dir / "embedded.lock", thread_local=False)  # another thread may close it
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
