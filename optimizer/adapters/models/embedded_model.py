@@ -65,6 +65,7 @@ class EmbeddedModel:
         self._slots = _Slots()
         self._lanes = Lanes({})
         self._last_size: int | None = None  # of the owner
+        self._starting: asyncio.Future[Owner] | None = None
         self._closed = False
 
     @property
@@ -120,9 +121,7 @@ class EmbeddedModel:
         deadline = monotonic() + self._timeout_s
         tries = 0
         while True:
-            owner = living_owner(self._run_dir)
-            if owner is None or not owner.urls:
-                owner = await asyncio.to_thread(self._owner)
+            owner = await self._living()
             async with self._slots.take(owner.urls, prefix, deadline, self.name) as url:
                 started = perf_counter()
                 try:
@@ -158,6 +157,15 @@ class EmbeddedModel:
                 self._pool.close()
                 self._pool = None
         self._lanes.close()
+
+    async def _living(self) -> Owner:
+        """``_owner`` for calls. While it starts one thread waits for all of them: others have work for the loop's few threads."""
+        owner = living_owner(self._run_dir)
+        if owner is not None and owner.urls:
+            return owner
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.ensure_future(asyncio.to_thread(self._owner))
+        return await asyncio.shield(self._starting)
 
     def _owner(self) -> Owner:
         """The living owner with at least one process that answers; blocks for a bounded time while one starts."""

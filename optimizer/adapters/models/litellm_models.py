@@ -47,9 +47,11 @@ class LiteLLMModel:
         self._api_base = api_base
         self._api_key = api_key
         self._timeout_s = timeout_s
+        self._loaded: Any = None
+        self._loading = asyncio.Lock()
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        litellm = await asyncio.to_thread(_litellm)  # its import takes seconds, in which other calls go on
+        litellm = await self._library()
         arguments = self._arguments(litellm, request)
         started = perf_counter()
         try:
@@ -59,7 +61,7 @@ class LiteLLMModel:
         return self._answer(request, response.model_dump(), started)
 
     async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
-        litellm = await asyncio.to_thread(_litellm)
+        litellm = await self._library()
         arguments = self._arguments(litellm, request)
         started = perf_counter()
         with sink.while_wanted():
@@ -87,6 +89,13 @@ class LiteLLMModel:
             close = getattr(stream, "aclose", None)
             if close is not None:
                 await close()
+
+    async def _library(self) -> Any:
+        """Its import takes seconds, in which other calls go on; one thread waits for all that come meanwhile."""
+        if self._loaded is None:
+            async with self._loading:
+                self._loaded = self._loaded or await asyncio.to_thread(_litellm)
+        return self._loaded
 
     def _answer(self, request: ModelRequest, values: Mapping[str, Any], started: float) -> ModelAnswer:
         latency_ms = (perf_counter() - started) * 1000

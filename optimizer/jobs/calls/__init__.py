@@ -1,1 +1,4 @@
-"""Calls of models: one call for a study, journaled before it is sent (``call_model.py``); one answer for a user (``ask_model.py``)."""
+"""Calls of models, each wrapper a LanguageModel around another: a study's are put together in ``call_model.py``, a user's in ``ask_model.py``.
+
+``blocking.py`` is where code that blocks waits for them. What is decided about a call stands in ``core/models/``.
+"""

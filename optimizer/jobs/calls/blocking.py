@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+N_THREADS = 64  # for what computes or blocks beside the calls: functions of the user, looks into the journal
 
 
 class _Loop:
@@ -27,6 +28,7 @@ class _Loop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(ThreadPoolExecutor(N_THREADS, thread_name_prefix="detent-beside-calls"))
                 self._thread = threading.Thread(target=self._loop.run_forever, name="detent-model-calls", daemon=True)
                 self._thread.start()
             return self._loop
