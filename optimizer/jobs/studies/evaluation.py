@@ -23,9 +23,9 @@ from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
-from optimizer.jobs.studies.evaluation_calls import Completes, EvaluationCalls
 
 
 class _NotYet(Exception):
