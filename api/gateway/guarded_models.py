@@ -16,8 +16,7 @@ from api.gateway.metrics import Metrics
 from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.models import breaker as breakers
-from optimizer.core.models.breaker import Breaker, BreakerRefusal, Pass
+from optimizer.core.models.breaker import Breaker, BreakerRefusal, Pass, State, ask, failed, succeeded, withdrawn
 from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.models.stream import ModelDelta, delta_of, size_of
@@ -25,7 +24,7 @@ from optimizer.jobs.calls.wrapped_model import WrappedModel
 from optimizer.ports import DeltaSink, LanguageModel, ModelFacts, ModelSource, StreamingModel
 
 BUSY_RETRY_S = 2
-_SHOWN: Mapping[breakers.State, float] = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
+_SHOWN: Mapping[State, float] = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 EMBEDDED_PLACES = 2  # the most processes that `processes: auto` makes; each takes one call at a time
 
 Now = Callable[[], float]
@@ -70,9 +69,9 @@ class ModelGuard:
                     self._failed(given, error)
                     raise
                 except BaseException:
-                    self._change(lambda breaker: breakers.withdrawn(breaker, given))
+                    self._change(lambda breaker: withdrawn(breaker, given))
                     raise
-                self._change(lambda breaker: breakers.succeeded(breaker, given, self._now()))
+                self._change(lambda breaker: succeeded(breaker, given, self._now()))
         except Full:
             raise self._busy() from None
 
@@ -93,13 +92,13 @@ class ModelGuard:
     def _refuse_while_open(self) -> None:
         """Before queueing: who waits in a queue should have a chance at its end. Takes no probe's place."""
         now = self._now()
-        _, verdict = breakers.ask(self._breaker, now)
+        _, verdict = ask(self._breaker, now)
         if isinstance(verdict, BreakerRefusal):
             raise self._paused(verdict, now)
 
     def _ask(self) -> Pass:
         now = self._now()
-        self._breaker, verdict = breakers.ask(self._breaker, now)
+        self._breaker, verdict = ask(self._breaker, now)
         self._show()
         if isinstance(verdict, BreakerRefusal):
             raise self._paused(verdict, now)
@@ -109,9 +108,9 @@ class ModelGuard:
         self._last_error = (error.kind, self._now())
         log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
         if is_the_providers(error):
-            self._change(lambda breaker: breakers.failed(breaker, given, self._now()))
+            self._change(lambda breaker: failed(breaker, given, self._now()))
         else:
-            self._change(lambda breaker: breakers.withdrawn(breaker, given))
+            self._change(lambda breaker: withdrawn(breaker, given))
 
     def _change(self, change: Callable[[Breaker], Breaker]) -> None:
         self._breaker = change(self._breaker)

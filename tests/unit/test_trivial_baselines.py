@@ -178,7 +178,7 @@ def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_pa
     world = World(tmp_path).fill()
     study = world.run(world.create())
     assert study.findings is not None
-    found = study.findings[trivial.FINDING]
+    found = study.findings[trivial.WITHOUT_MODEL]
     assert (found["n"], found["n_train"]) == (6, 9)
     rows = by_name(found)
     assert rows[trivial.LOGISTIC] == 1.0, "each document names its topic"
@@ -210,7 +210,7 @@ def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path: P
     world = World(tmp_path).fill()
     study = world.run(world.create())
     assert (study.status, study.error) == ("finished", None)
-    assert trivial.FINDING not in (study.findings or {})
+    assert trivial.WITHOUT_MODEL not in (study.findings or {})
 
 
 def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
     study = world.run(world.create())
     page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
     assert study.findings is not None
-    assert escape(trivial.said(study.findings[trivial.FINDING])) in page
+    assert escape(trivial.said(study.findings[trivial.WITHOUT_MODEL])) in page
     assert trivial.LOGISTIC in page
     metrics = {name: value for name, value, *_ in study_metrics(study, world.trials(study))}
     assert metrics["without_model.TF-IDF_and_logistic_regression"] == 1.0
@@ -236,19 +236,19 @@ def test_an_evaluation_learns_from_no_row_of_a_group_that_it_scores(tmp_path: Pa
         return classify(texts, labels, asked)
 
     batch = evaluated(world, split="train", n=10, classify=watched)
-    assert batch[trivial.FINDING]["n"] == 10
-    assert len(learnt) == batch[trivial.FINDING]["n_train"] == 20
+    assert batch[trivial.WITHOUT_MODEL]["n"] == 10
+    assert len(learnt) == batch[trivial.WITHOUT_MODEL]["n_train"] == 20
 
 
 def test_an_evaluation_asks_the_bare_prompt_where_it_is_wanted_and_says_so_beforehand(tmp_path: Path) -> None:
     world = World(tmp_path).fill(n_dev=5)
     shots = tuple(FewShot(id=e.id, input=e.input, output=e.expected["topic"]) for e in topic_examples(3, "train"))
     variant = replace(world.family.variant(), examples=shots)
-    assert "--bare" in by_name(evaluated(world, variant)[trivial.FINDING])[trivial.BARE]
+    assert "--bare" in by_name(evaluated(world, variant)[trivial.WITHOUT_MODEL])[trivial.BARE]
     planned = estimate_evaluation(world.family, variant, n=5, bare=True, store=world.store, models=world)
     assert planned["calls"].high == 10
     n = len(world.model.requests)
-    assert by_name(evaluated(world, variant, bare=True)[trivial.FINDING])[trivial.BARE] == 0.0
+    assert by_name(evaluated(world, variant, bare=True)[trivial.WITHOUT_MODEL])[trivial.BARE] == 0.0
     assert len(world.model.requests) == n + 5, "the journal answered the others"
 
 
@@ -261,7 +261,7 @@ def evaluated(world: World, variant: Variant | None = None, **options: Any) -> d
 def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None:
     out = Console(width=160, record=True, file=StringIO())
     found = measured(TRAIN, ROWS, scores={0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0})
-    view_trivial(out, {trivial.FINDING: found})
+    view_trivial(out, {trivial.WITHOUT_MODEL: found})
     shown = out.export_text()
     assert "On the same 4 rows without a model (the bare prompt has one, and no examples), learnt from 5 training examples:" in shown
     assert f"left out: {trivial.NO_SENTENCE}" in shown

@@ -10,7 +10,7 @@ from typing import Any
 from optimizer.adapters.mlflow import pages
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, measured
-from optimizer.core.evaluation.trivial_baselines import BARE, FINDING
+from optimizer.core.evaluation.trivial_baselines import BARE, WITHOUT_MODEL
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study, Trial
@@ -82,7 +82,7 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
             values[f"{mark}_score"] = score
     values |= {f"confirmation.{key}": value for key, value in pages.confirmation_figures(study).items()}
     values |= {f"{mark}_macro_f1": report["macro_f1"] for mark, _, report in pages.label_reports(study) if report["macro_f1"] is not None}
-    for row in ((study.findings or {}).get(FINDING) or {}).get("rows", ()):
+    for row in ((study.findings or {}).get(WITHOUT_MODEL) or {}).get("rows", ()):
         if row["score"] is not None:
             name = row["name"].replace(" ", "_")
             values[f"{name}_score" if row["name"] == BARE else f"without_model.{name}"] = row["score"]

@@ -20,8 +20,7 @@ from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count, when
 from optimizer.core.base.values import Spend
 from optimizer.core.evaluation.label_report import LABELS
-from optimizer.core.evaluation.trivial_baselines import FINDING as WITHOUT_MODEL
-from optimizer.core.evaluation.trivial_baselines import heading, said
+from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.cascade.learned import finding_of
 from optimizer.core.search.strategy import without_turn

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def view_trivial(out: Console, holder: Mapping[str, Any]) -> None:
     """``holder``: a study's findings, or an evaluation. Prints nothing where it holds none."""
-    from optimizer.core.evaluation.trivial_baselines import FINDING, heading, said
+    from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 
-    found = holder.get(FINDING)
+    found = holder.get(WITHOUT_MODEL)
     if found is None:
         return
     out.print(f"\n{heading(found)}:", markup=False)

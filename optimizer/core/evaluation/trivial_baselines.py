@@ -30,7 +30,7 @@ MAJORITY, NEAREST, LOGISTIC, FIRST, BARE = (
     "bare prompt",
 )
 N_DRAWS = 2000  # of a bootstrap: its ends are good to a few thousandths, which is what is shown
-FINDING = "trivial_baselines"  # of a study
+WITHOUT_MODEL = "trivial_baselines"  # of a study
 FREE_TEXT = "its answers are free texts, and another example's text answers nothing"
 NO_TRAINING = "there is no released training example to learn from"
 ONE_LABEL = "the training examples have one label only"

@@ -15,7 +15,7 @@ from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.suite import check_suite, suite_id
-from optimizer.core.evaluation.trivial_baselines import FINDING, Classify, bare_prompt, measure_trivial
+from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify, bare_prompt, measure_trivial
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Targets
 from optimizer.core.family.variant import Variant
@@ -101,7 +101,7 @@ def evaluate_variant(
         scores=measured(results),
         bare=bare_scores if bare_scores is not None else _why_not_bare(variant),
     )
-    batch |= {FINDING: trivial.as_data()}
+    batch |= {WITHOUT_MODEL: trivial.as_data()}
     return batch | {"n_calls_in_all": spent.spend.n_calls, "spent_usd": _priced(plan, spent.spend.usd, models), "beside": beside_id}
 
 

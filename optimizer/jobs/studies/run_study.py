@@ -14,7 +14,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.evaluation.trivial_baselines import FINDING, Classify
+from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
@@ -253,7 +253,7 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     except Exception:  # a family's own metric may raise anything; what the study found is paid for and stays
         log.exception("trivial_baselines_not_measured", study=run.study.id)
         trivial = None
-    measured = {FINDING: trivial, LABELS: measure_labels(run)}
+    measured = {WITHOUT_MODEL: trivial, LABELS: measure_labels(run)}
     if found := {name: values for name, values in measured.items() if values is not None}:
         changes["findings"] = {**(run.study.findings or {}), **found}
     now = run.clock.now()
