@@ -74,6 +74,9 @@ class Draw:
     typed_same: bool | None = None
 
 
+SERIES = 2  # a rule that changes after a series was looked at is measured on the next one
+
+
 class Table:
     """A recorded table with a home of its own, in which every draw is a family."""
 
@@ -93,7 +96,7 @@ class Table:
                 return False
             family, study = self._family(name), self._kept_study(name)
         else:
-            rng = np.random.default_rng([number, len(self.pool)])
+            rng = np.random.default_rng([number, len(self.pool), SERIES])
             rows = rng.integers(len(self.pool), size=len(self.pool))
             family = self._family(name)
             study = self._study(family, rows)

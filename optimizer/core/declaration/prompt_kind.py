@@ -18,7 +18,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.strategy import DEFAULT_STRATEGY, REPLAY
 
 ASKED_OF_TIERS = 1_200  # training examples at most that every tier of a cascade answers, and a third of it in dev and holdout
-STEPS_TESTED = 16  # proposals of a cascade that one look may test in sequence: more steps keep hardly more, and each costs time
+STEPS_TESTED = 32  # proposals of a cascade that one look may test in sequence: twice as many keep hardly more
 
 
 class PromptKind:
