@@ -43,10 +43,15 @@ def _below(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
     saved, ceiling = by_case[f"{name}: saved, 0 where refused"], by_case[f"{name}: saved by the boldest that passes alone"]
     if saved["ratio"] is None or saved["ratio"] >= SHARE_OF_CORE:
         return ""
+    within = "So no order of tests reaches the aim. " if ceiling["ratio"] < SHARE_OF_CORE else ""
+    proposed = by_case[f"{name}: saved by the boldest proposal"]["ours"]
     return (
-        f"\n**{name.removeprefix('rlc_')}: not reached.** {SHARE_OF_CORE:g} of what the core rule saves was the aim, and the command saves {saved['ratio']:.3f} of it. Even the boldest threshold that passes, picked after the look, would "
-        f"save {ceiling['ratio']:.3f}. Thresholds are not the lack: what is proposed reaches {by_case[f'{name}: saved by the boldest proposal']['ours']:.3f}. It has to show again, on a fifth of the rows, that less than the margin is lost, and "
-        "so few cannot show it of the boldest proposals. More rows can: the test's error falls with their root.\n"
+        f"\n**{name.removeprefix('rlc_')}: not reached.** {SHARE_OF_CORE:g} of what the core rule saves was the aim, and "
+        f"the command saves {saved['ratio']:.3f} of it. The boldest threshold that passes the holdout's test by itself, "
+        f"picked after the look, would save {ceiling['ratio']:.3f}. {within}Thresholds are not the lack: what is proposed "
+        f"saves {proposed:.3f} of the dollars. The study has to show again, on a fifth of the rows, that less than the "
+        "margin is lost, and so few rows cannot show it of the boldest proposals. More rows can: the test's error falls "
+        "with their root.\n"
     )
 
 
